@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Command-line options that several tools share, and the reading of their values.
+//!
+//! A tool takes a group with clap's `flatten`. What a group means is decided below: here are only names,
+//! defaults and help texts.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::lines::NO_INPUT;
+use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
+use crate::streams::stdio;
+
+#[cfg(feature = "registry")]
+pub use network::Network;
+
+/// Whether the environment lets Docker schema 1 through.
+pub fn schema1() -> Schema1 {
+    match std::env::var_os(SCHEMA1_VARIABLE) {
+        Some(value) if !value.is_empty() => Schema1::Allowed,
+        _ => Schema1::Refused,
+    }
+}
+
+/// A number of bytes as people write it: digits, then perhaps `k`, `M`, `G` or `T` for powers of 1024.
+///
+/// # Errors
+/// A sentence, for clap.
+pub fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("\"{text}\" is no size (a number, then perhaps k, M, G or T)");
+    let (digits, shift) = match text.char_indices().last() {
+        Some((i, 'k' | 'K')) => (&text[..i], 10),
+        Some((i, 'M')) => (&text[..i], 20),
+        Some((i, 'G')) => (&text[..i], 30),
+        Some((i, 'T')) => (&text[..i], 40),
+        _ => (text, 0),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(wrong)
+}
+
+/// A document of at most `limit` bytes from a file, or from stdin for `-` or no operand.
+///
+/// # Errors
+/// Malformed when it is empty or larger; absent when there is no such file; local trouble.
+pub fn read_document(operand: Option<&Path>, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let name = match operand {
+        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
+        _ => "standard input".to_owned(),
+    };
+    let read = match operand {
+        Some(path) if path.as_os_str() != "-" => match std::fs::File::open(path) {
+            Ok(file) => file.take(limit + 1).read_to_end(&mut bytes),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::absent(format_args!("{name}: no such file")));
+            }
+            Err(cause) => Err(cause),
+        },
+        _ => stdio::stdin()?.take(limit + 1).read_to_end(&mut bytes),
+    };
+    match read {
+        Err(cause) => Err(Error::local(format_args!("read {name}"), &cause)),
+        Ok(0) => Err(Error::malformed(format_args!("{name}: {NO_INPUT}"))),
+        Ok(n) if n as u64 > limit => {
+            Err(Error::malformed(format_args!("{name}: larger than {limit} bytes")))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+#[cfg(feature = "registry")]
+mod network {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use crate::registry::Settings;
+
+    /// How to speak to registries: the options that every tool with a network has.
+    #[derive(clap::Args, Clone, Debug)]
+    #[command(next_help_heading = "Network options")]
+    pub struct Network {
+        /// Speak plain http to the registry
+        #[arg(long)]
+        plain_http: bool,
+        /// Do not check the registry's certificate
+        #[arg(long, conflicts_with = "plain_http")]
+        insecure: bool,
+        /// Trust the certificates in FILE too
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
+        /// Send a header of your own to the registry (may come again)
+        #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// Attempts without progress before giving up
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        retry_times: u32,
+        /// The longest wait between attempts, also when the registry asks for more
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        max_wait: Duration,
+        /// Give up an attempt when nothing comes for so long
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        idle_timeout: Duration,
+        /// Give up connecting after so long
+        #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+        connect_timeout: Duration,
+        /// End the whole run after so long
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        timeout: Option<Duration>,
+    }
+
+    impl Network {
+        /// The settings that the options ask for. The time that the whole run may take begins here.
+        ///
+        /// # Errors
+        /// Usage: a header that is none.
+        pub fn settings(&self) -> crate::error::Result<Settings> {
+            if let Some(limit) = self.timeout {
+                crate::exit::end_after(limit);
+            }
+            Ok(Settings {
+                plain_http: self.plain_http,
+                insecure: self.insecure,
+                ca_file: self.ca_file.clone(),
+                headers: self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?,
+                attempts: self.retry_times,
+                max_wait: self.max_wait,
+                idle_timeout: self.idle_timeout,
+                connect_timeout: self.connect_timeout,
+            })
+        }
+    }
+
+    fn header(text: &str) -> crate::error::Result<(String, String)> {
+        let wrong = || crate::error::Error::usage("--header: \"NAME: VALUE\" is wanted");
+        let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let visible = |c: char| c == '\t' || (' '..='~').contains(&c);
+        if name.is_empty() || !name.bytes().all(token) || !value.chars().all(visible) {
+            return Err(wrong());
+        }
+        Ok((name.to_owned(), value.trim().to_owned()))
+    }
+
+    /// Seconds, whole or with a fraction.
+    fn seconds(text: &str) -> Result<Duration, String> {
+        let seconds: f64 =
+            text.parse().map_err(|_| format!("\"{text}\" is no number of seconds"))?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| format!("\"{text}\" is no time"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(bytes("0"), Ok(0));
+        assert_eq!(bytes("10k"), Ok(10 << 10));
+        assert_eq!(bytes("3G"), Ok(3 << 30));
+        for wrong in ["", "k", "1.5M", "-1", "+1", "1B", "99999999999999999999", "99999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

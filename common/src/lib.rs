@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the regutils tools share. Lowest first; an arrow may only point down.
+//!
+//! | layer | modules | knows |
+//! |---|---|---|
+//! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, reference | text and bytes; no files, sockets, clock, environment |
+//! | [`streams`] | stdio, verify, output, lines, layout | files; no network |
+//! | `registry` (feature) | url, http, auth, endpoint, blob, manifest, tags | the network |
+//! | `store` | store | one enum over registry and layout: what a tool holds |
+//! | [`front`] | exit, cli | the command line, the error line, the exit status |
+//!
+//! Deliberately absent: anything that one tool alone needs (it lives in that
+//! tool's crate), printing from a library (errors are returned, warnings are
+//! collected by [`notice`] and printed by [`exit`]), and async.
+
+pub mod front;
+#[cfg(feature = "registry")]
+pub mod registry;
+#[cfg(feature = "registry")]
+pub mod store;
+pub mod streams;
+pub mod words;
+
+pub use front::{cli, exit};
+pub use streams::{layout, lines, output, stdio, verify};
+pub use words::{
+    descriptor, digest, error, json, manifest, mediatype, notice, platform, reference, secret,
+};

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a registry says when it does not give what was asked: statuses sorted, error bodies read.
+//!
+//! The status decides; the body only explains. Bodies come as the specification's JSON, as older and
+//! other shapes of JSON, as XML, HTML, text or nothing, and none of these is an error of its own.
+
+use serde_json::Value;
+use ureq::http::StatusCode;
+
+use super::http::{Failure, Response, Retry};
+use crate::error::{Error, printable};
+
+/// An error body's code and words.
+struct Said {
+    code: String,
+    message: String,
+}
+
+/// Turns an answer that is no success into a failure: `what` names what was asked for.
+pub(super) fn failure(mut response: Response, what: &str) -> Failure {
+    let status = response.status;
+    let body = response.error_text();
+    let said = said(&body);
+    let mut words = format!("{}", status.as_u16());
+    let reason =
+        if said.code.is_empty() { status.canonical_reason().unwrap_or("") } else { &said.code };
+    if !reason.is_empty() {
+        words = format!("{words} {}", printable(reason));
+    }
+    if !said.message.is_empty() {
+        words = format!("{words}: {}", printable(&said.message));
+    }
+    let limited = said.code == "TOOMANYREQUESTS";
+    let text = format!("{what}: {words}");
+    match status.as_u16() {
+        _ if status == StatusCode::TOO_MANY_REQUESTS || (limited && status.is_client_error()) => {
+            passing(&response, Error::later(text))
+        }
+        408 | 425 | 499 | 500 | 502 | 503 | 504 | 520..=524 => {
+            passing(&response, Error::later(text))
+        }
+        401 => Error::refused(format_args!("{text} (or there is no such repository)")).into(),
+        403 | 407 | 451 => Error::refused(text).into(),
+        404 | 410 => Error::absent(text).into(),
+        _ => Error::malformed(text).into(),
+    }
+}
+
+/// A failure that may pass, at the time that the answer names.
+fn passing(response: &Response, error: Error) -> Failure {
+    Failure { error, retry: response.retry_after().map_or(Retry::Backoff, Retry::After) }
+}
+
+/// Whether a body looks like a page for people: a login, a challenge, a catch-all.
+pub(super) fn is_html(response: &Response) -> bool {
+    crate::mediatype::said(response.header("content-type"))
+        .is_some_and(|said| said == "text/html" || said == "application/xhtml+xml")
+}
+
+/// Reads an error body in the shapes that are seen.
+fn said(body: &[u8]) -> Said {
+    let text = String::from_utf8_lossy(body);
+    let nothing = Said { code: String::new(), message: String::new() };
+    // Lenient on purpose: this is only for show.
+    if let Ok(document) = serde_json::from_str::<Value>(&text) {
+        let error = document.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&document);
+        let field = |names: &[&str]| {
+            let value = names.iter().find_map(|name| error.get(*name)?.as_str());
+            value.unwrap_or_default().to_owned()
+        };
+        let code = field(&["code"]);
+        let message = field(&["message", "details", "error_description", "error"]);
+        let plain = error.as_str().unwrap_or_default().to_owned();
+        return Said { code, message: if message.is_empty() { plain } else { message } };
+    }
+    let trimmed = text.trim();
+    if trimmed.starts_with("<?xml") || trimmed.starts_with("<Error") {
+        let between = |tag: &str| {
+            let (_, rest) = trimmed.split_once(&format!("<{tag}>"))?;
+            rest.split_once(&format!("</{tag}>")).map(|(inner, _)| inner.to_owned())
+        };
+        return Said {
+            code: between("Code").unwrap_or_default(),
+            message: between("Message").unwrap_or_default(),
+        };
+    }
+    if trimmed.starts_with('<') || trimmed.len() > 200 || trimmed.contains('\n') {
+        return nothing;
+    }
+    Said { message: trimmed.to_owned(), ..nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_error_body_is_read() {
+        for (body, code, message) in [
+            (
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"m","detail":{}}]}"#,
+                "MANIFEST_UNKNOWN",
+                "m",
+            ),
+            (r#"{"errors":[{"message":"m"}]}"#, "", "m"),
+            (r#"{"errors":[]}"#, "", ""),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                "",
+                "incorrect username or password",
+            ),
+            (r#"{"error":"invalid_scope","error_description":"no"}"#, "", "no"),
+            (
+                "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Expired</Message></Error>",
+                "AccessDenied",
+                "Expired",
+            ),
+            ("<html><body>x</body></html>", "", ""),
+            ("too busy", "", "too busy"),
+            ("", "", ""),
+            ("\u{0}\u{1}", "", "\u{0}\u{1}"),
+        ] {
+            let said = said(body.as_bytes());
+            assert_eq!((said.code.as_str(), said.message.as_str()), (code, message), "{body}");
+        }
+    }
+}

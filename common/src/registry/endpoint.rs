@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a registry's API is: its scheme, host and port.
+//!
+//! https, unless plain http is asked for, or the host is loopback and does not speak TLS there: that is asked by
+//! offering a TLS handshake and looking at the first byte of the answer. Nothing is sent but the offer.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::http::Settings;
+use super::url::{Url, is_loopback};
+use crate::error::{Error, Result};
+use crate::reference::Repository;
+
+/// How long a loopback host may think about the offer before it counts as speaking TLS.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first bytes of a TLS record: a handshake message, or an alert.
+const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
+
+/// The base URL of a repository's registry.
+///
+/// # Errors
+/// Usage, when the host cannot be part of a URL.
+pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> {
+    let host = repository.api_host();
+    let of = |scheme: &str| {
+        Url::parse(&format!("{scheme}://{host}/"))
+            .map_err(|e| Error::usage(e).context(repository.host()))
+    };
+    let https = of("https")?;
+    if settings.plain_http || (is_loopback(&https.host()) && !speaks_tls(&https, settings)) {
+        return of("http");
+    }
+    Ok(https)
+}
+
+/// Whether a loopback host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
+fn speaks_tls(url: &Url, settings: &Settings) -> bool {
+    let Some(offer) = client_hello() else { return true };
+    let timeout = settings.connect_timeout.min(PROBE_TIMEOUT);
+    let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else { return true };
+    let connect = |address| TcpStream::connect_timeout(&address, timeout).ok();
+    let Some(mut stream) = addresses.into_iter().find_map(connect) else { return true };
+    let mut first = [0];
+    let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
+    match asked.and_then(|()| stream.read(&mut first)) {
+        Ok(1) => TLS_RECORDS.contains(&first[0]),
+        // Closed or reset without a word: what a plain http server may do with such bytes.
+        Ok(_) => false,
+        Err(cause) => cause.kind() != std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+/// The first message of a TLS handshake. No certificate is ever looked at with it, so it needs no roots.
+fn client_hello() -> Option<Vec<u8>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost").ok()?;
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).ok()?;
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).ok()?;
+    Some(hello)
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A limit on what may come before an answer's body: its head and the interim answers before it.
+//!
+//! Wrapped around the connection, because the library beneath measures either less (interim answers without end) or
+//! more (all that is buffered behind one). Nothing is changed on the way.
+
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+/// The most bytes of an answer's head, interim answers included.
+pub(super) const MAX_HEAD: usize = 64 << 10;
+
+/// Makes connections that watch their heads.
+#[derive(Debug)]
+pub(super) struct Watch;
+
+impl<In: Transport> Connector<In> for Watch {
+    type Out = Watched<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Watched<In>>, Error> {
+        Ok(chained.map(|connection| Watched { connection, came: Some(0) }))
+    }
+}
+
+/// A connection whose heads are watched.
+#[derive(Debug)]
+pub(super) struct Watched<In> {
+    connection: In,
+    /// How many bytes came since the request was sent; nothing once the head is over.
+    came: Option<usize>,
+}
+
+impl<In: Transport> Transport for Watched<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.connection.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.came = Some(0);
+        self.connection.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let before = self.connection.buffers().input().len();
+        let more = self.connection.await_input(timeout)?;
+        if let Some(came) = self.came {
+            let input = self.connection.buffers().input();
+            let came = came + input.len().saturating_sub(before);
+            let end = end_of_head(input);
+            // What is gone from the buffer by now was interim answers.
+            let head = came - input.len().min(came) + end.unwrap_or(input.len());
+            if head > MAX_HEAD {
+                return Err(Error::LargeResponseHeader(head, MAX_HEAD));
+            }
+            self.came = end.is_none().then_some(came);
+        }
+        Ok(more)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.connection.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.connection.is_tls()
+    }
+}
+
+/// Where the head of the final answer ends; nothing while it is still coming.
+fn end_of_head(input: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    loop {
+        let rest = &input[start..];
+        let end = (0..rest.len()).find_map(|i| match &rest[i..] {
+            [b'\n', b'\n', ..] => Some(i + 2),
+            [b'\n', b'\r', b'\n', ..] => Some(i + 3),
+            _ => None,
+        })?;
+        start += end;
+        // "HTTP/1.1 103 …"
+        let is_interim = rest.get(9) == Some(&b'1') && rest.starts_with(b"HTTP/1.");
+        if !is_interim {
+            return Some(start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_where_the_final_answers_does() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+        let whole = format!("{interim}{interim}{head}body\n\n");
+        assert_eq!(end_of_head(whole.as_bytes()), Some(2 * interim.len() + head.len()));
+        assert_eq!(end_of_head(interim.as_bytes()), None);
+        assert_eq!(end_of_head(&head.as_bytes()[..head.len() - 1]), None);
+        assert_eq!(end_of_head(b"HTTP/1.0 200 OK\nA: b\n\nbody"), Some(22));
+        assert_eq!(end_of_head(b""), None);
+    }
+}

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One HTTP exchange: a request sent, its answer's head read, failures sorted.
+//!
+//! What is worth another attempt is decided here, and how long to wait before it; the loops are
+//! the callers', since only they know what progress is. Redirects are not followed and no status is
+//! judged by the library underneath. Proxies are not used.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use ureq::http::{HeaderMap, Request, StatusCode};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::{Agent, BodyReader};
+
+use super::head::{MAX_HEAD, Watch};
+use super::url::Url;
+use crate::error::{Error, Result, Status, printable};
+use crate::notice;
+
+/// The most bytes of an error's body that are read.
+pub const MAX_ERROR_BODY: u64 = 64 << 10;
+
+/// What the buffers of a connection hold.
+const CONNECTION_BUFFER: usize = 128 << 10;
+
+/// The first wait between attempts; each next one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a response's head may take; the idle time-out is for bytes that follow.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How to speak to a registry.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Plain http instead of https.
+    pub plain_http: bool,
+    /// Do not check the certificate of the registry's own host.
+    pub insecure: bool,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Headers for the registry's own scheme, host and port.
+    pub headers: Vec<(String, String)>,
+    /// Attempts without progress before giving up, at least 1.
+    pub attempts: u32,
+    /// The longest wait between two attempts.
+    pub max_wait: Duration,
+    /// How long an answer may stand still.
+    pub idle_timeout: Duration,
+    /// How long connecting may take, TLS included.
+    pub connect_timeout: Duration,
+}
+
+/// A failed attempt: the error, and whether another one is worth it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to report if there is no other attempt.
+    pub error: Error,
+    /// What to do.
+    pub retry: Retry,
+}
+
+/// Whether a failed attempt is worth another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No: the answer would be the same.
+    Never,
+    /// Yes, after the usual wait.
+    Backoff,
+    /// Yes, but not before the registry's own word (Retry-After).
+    After(Duration),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, retry: Retry::Never }
+    }
+}
+
+impl Failure {
+    /// A failure that may pass.
+    pub fn temporary(error: Error) -> Failure {
+        Failure { error, retry: Retry::Backoff }
+    }
+
+    /// The same failure with what was being done put in front.
+    #[must_use]
+    pub fn context(self, what: impl std::fmt::Display) -> Failure {
+        Failure { error: self.error.context(what), ..self }
+    }
+}
+
+/// Counts attempts without progress and waits between them.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    attempts: u32,
+    max_wait: Duration,
+    failed: u32,
+}
+
+impl Backoff {
+    /// At its start.
+    pub fn new(settings: &Settings) -> Backoff {
+        let Settings { attempts, max_wait, .. } = *settings;
+        Backoff { attempts, max_wait, failed: 0 }
+    }
+
+    /// There was progress: the count begins anew.
+    pub fn progressed(&mut self) {
+        self.failed = 0;
+    }
+
+    /// An attempt failed: waits for the next one.
+    ///
+    /// # Errors
+    /// The failure's error, when it is final or the attempts are spent; also when the registry asks
+    /// for a longer wait than is allowed, saying how long.
+    pub fn wait(&mut self, failure: Failure) -> Result<()> {
+        self.failed += 1;
+        let wait = match failure.retry {
+            Retry::Never => return Err(failure.error),
+            _ if self.failed >= self.attempts => {
+                return Err(match self.failed {
+                    1 => failure.error,
+                    n => failure.error.context(format_args!("gave up after {n} attempts")),
+                });
+            }
+            Retry::Backoff => {
+                let doubled = FIRST_WAIT.saturating_mul(1 << (self.failed - 1).min(16));
+                jitter(doubled).min(self.max_wait)
+            }
+            Retry::After(asked) if asked > self.max_wait => {
+                let seconds = asked.as_secs();
+                let error = failure.error;
+                return Err(Error::later(format_args!(
+                    "{error} (it asks to come back in {seconds} seconds)"
+                ))
+                .hint("--max-wait allows longer waits"));
+            }
+            Retry::After(asked) => asked,
+        };
+        std::thread::sleep(wait);
+        Ok(())
+    }
+}
+
+/// Adds 10 to 25 per cent, so that clients that failed together do not come back together. Any
+/// source of disorder will do: the hasher's random keys are one.
+fn jitter(wait: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let disorder = std::hash::RandomState::new().build_hasher().finish();
+    wait + wait.mul_f64(0.10 + 0.15 * ((disorder % 1000) as f64 / 1000.0))
+}
+
+/// Runs `attempt` until it succeeds or its failures are final.
+///
+/// # Errors
+/// The last attempt's.
+pub fn with_attempts<T>(
+    settings: &Settings,
+    mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
+) -> Result<T> {
+    let mut backoff = Backoff::new(settings);
+    loop {
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(failure) => backoff.wait(failure)?,
+        }
+    }
+}
+
+/// A request's method: only what reads, so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+        }
+    }
+}
+
+/// An answer: its head, and its body still to be read.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The header.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+    /// Where it came from.
+    pub url: Url,
+}
+
+impl Response {
+    /// A header's text; nothing when it is absent or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Refuses a body that is encoded: its bytes would not be those that the digest is of.
+    ///
+    /// # Errors
+    /// Malformed.
+    pub fn refuse_encoding(&self) -> Result<()> {
+        match self.header("content-encoding").map(str::trim) {
+            None | Some("" | "identity") => Ok(()),
+            Some(encoding) => Err(Error::malformed(format_args!(
+                "it came with Content-Encoding \"{}\", which was not asked for",
+                printable(encoding)
+            ))),
+        }
+    }
+
+    /// Retry-After in its forms; a date that has passed is no time at all.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after")?.trim();
+        if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+            // What does not fit is as good as never.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX >> 1)));
+        }
+        let date = httpdate::parse_http_date(text).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// The whole body, if it has at most `limit` bytes; nothing if it has more.
+    ///
+    /// # Errors
+    /// A broken connection, worth another attempt.
+    pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|cause| Failure::temporary(Error::later(body_words(&cause))))?;
+        Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    }
+
+    /// What can be read of an error's body; trouble with it never hides the status.
+    pub fn error_text(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = (&mut self.body).take(MAX_ERROR_BODY).read_to_end(&mut bytes);
+        bytes
+    }
+}
+
+/// The bytes of an answer as they come.
+pub struct Body {
+    reader: BodyReader<'static>,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+/// Why reading a body failed, in words.
+pub fn body_words(cause: &io::Error) -> String {
+    if let Some(ureq::Error::Timeout(_)) = cause.get_ref().and_then(|e| e.downcast_ref()) {
+        return "the answer stood still for too long".to_owned();
+    }
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the connection ended in the middle of the answer".to_owned()
+        }
+        io::ErrorKind::TimedOut => "the answer stood still for too long".to_owned(),
+        _ => printable(&crate::error::os_words(cause)),
+    }
+}
+
+/// Connections, kept and reused; the same to every thread.
+pub struct Http {
+    settings: Settings,
+    /// The host and port that `insecure` is for.
+    own: Url,
+    plain: Agent,
+    // The trust store is read when https is first spoken: it is half of a short run's time.
+    checked: OnceLock<std::result::Result<Agent, Error>>,
+    unchecked: OnceLock<Agent>,
+    /// Whether there was an answer before, so that a connection may have been kept.
+    answered: AtomicBool,
+}
+
+impl Http {
+    /// A client for the registry at `own`.
+    pub fn new(settings: Settings, own: Url) -> Http {
+        let plain = agent(&settings, None);
+        let (checked, unchecked) = (OnceLock::new(), OnceLock::new());
+        Http { settings, own, plain, checked, unchecked, answered: AtomicBool::new(false) }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn agent(&self, url: &Url) -> Result<&Agent> {
+        if !url.is_https() {
+            return Ok(&self.plain);
+        }
+        if self.settings.insecure && url.same_origin(&self.own) {
+            let tls = || TlsConfig::builder().disable_verification(true).build();
+            return Ok(self.unchecked.get_or_init(|| agent(&self.settings, Some(tls()))));
+        }
+        let checked = self.checked.get_or_init(|| {
+            let roots = trusted(self.settings.ca_file.as_deref())?;
+            let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
+            Ok(agent(&self.settings, Some(tls)))
+        });
+        checked.as_ref().map_err(Clone::clone)
+    }
+
+    /// Sends a request and reads the head of its answer, whatever its status.
+    ///
+    /// # Errors
+    /// Sorted: what may pass, and what will not.
+    pub fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &[(&str, &str)],
+    ) -> std::result::Result<Response, Failure> {
+        let agent = self.agent(url)?;
+        let outcome = match self.exchange(agent, method, url, headers) {
+            // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.
+            Err(error) if self.answered.load(Ordering::Relaxed) && is_broken(&error) => {
+                self.exchange(agent, method, url, headers)
+            }
+            outcome => outcome,
+        };
+        self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+        if let Ok(response) = &outcome {
+            pass_on_warnings(response);
+        }
+        outcome.map_err(|error| sort(url, error))
+    }
+
+    fn exchange(
+        &self,
+        agent: &Agent,
+        method: Method,
+        url: &Url,
+        headers: &[(&str, &str)],
+    ) -> std::result::Result<Response, ureq::Error> {
+        let mut request = Request::builder().method(method.name()).uri(url.uri().clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(())?;
+        let (head, body) = agent.run(request)?.into_parts();
+        Ok(Response {
+            status: head.status,
+            headers: head.headers,
+            body: Body { reader: body.into_with_config().limit(u64::MAX).reader() },
+            url: url.clone(),
+        })
+    }
+}
+
+/// Sorts a failure before an answer.
+fn sort(url: &Url, error: ureq::Error) -> Failure {
+    let place = url.authority();
+    let later = |what: String| Failure::temporary(Error::later(format_args!("{place}: {what}")));
+    let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
+    match error {
+        ureq::Error::HostNotFound => never(Error::later("cannot resolve the host's name")),
+        ureq::Error::ConnectionFailed => later("cannot connect".to_owned()),
+        ureq::Error::Timeout(which) => later(match which {
+            ureq::Timeout::Resolve => "resolving its name took too long".to_owned(),
+            ureq::Timeout::Connect => "timed out connecting".to_owned(),
+            _ => "no answer in time".to_owned(),
+        }),
+        ureq::Error::Rustls(error) => never(tls_error(&error)),
+        ureq::Error::Io(cause) => {
+            let tls = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+            match tls {
+                Some(error) => never(tls_error(error)),
+                None if lookup_failure(&cause).is_some() => Failure {
+                    error: Error::later(format_args!("{place}: cannot resolve the host's name")),
+                    retry: lookup_failure(&cause).unwrap_or(Retry::Never),
+                },
+                None if cause.kind() == io::ErrorKind::UnexpectedEof => {
+                    later("the connection ended before the answer".to_owned())
+                }
+                None => later(printable(&crate::error::os_words(&cause))),
+            }
+        }
+        ureq::Error::LargeResponseHeader(..) => never(Error::malformed(format_args!(
+            "an answer's header of more than {MAX_HEAD} bytes"
+        ))),
+        ureq::Error::Protocol(error) => {
+            let why = printable(&error.to_string());
+            never(Error::malformed(format_args!("it does not speak HTTP as it should: {why}")))
+        }
+        other => never(Error::malformed(printable(&other.to_string()))),
+    }
+}
+
+/// Shows what a registry wants people to know: `Warning: 299 - "text"` (RFC 7234, section 5.5).
+fn pass_on_warnings(response: &Response) {
+    for value in response.headers.get_all("warning") {
+        let text = value.to_str().unwrap_or_default();
+        if let Some((_, quoted)) = text.strip_prefix("299 ").and_then(|rest| rest.split_once('"')) {
+            let text = quoted.rsplit_once('"').map_or(quoted, |(text, _)| text);
+            notice::say("registry", &format!("{} says: {text}", response.url.authority()));
+        }
+    }
+}
+
+/// Whether resolving a host's name failed, and whether that may pass. std has only words for it, the
+/// resolver's own, which are the same in every language setting.
+fn lookup_failure(cause: &io::Error) -> Option<Retry> {
+    let words = cause.to_string();
+    let why = words.strip_prefix("failed to lookup address information: ")?;
+    Some(if why.starts_with("Temporary") { Retry::Backoff } else { Retry::Never })
+}
+
+/// A kept connection that turned out to be closed.
+fn is_broken(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(cause) => {
+            matches!(cause.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+fn tls_error(error: &rustls::Error) -> Error {
+    use rustls::CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidCertificate(reason) => {
+            let distrusted =
+                |why: &str| Error::malformed(format_args!("certificate not trusted: {why}"));
+            match reason {
+                Certificate::UnknownIssuer => {
+                    distrusted("unknown issuer").hint("--ca-file FILE trusts its authority")
+                }
+                Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                    distrusted("it has expired").hint("is this machine's clock right?")
+                }
+                Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                    distrusted("it is not valid yet").hint("is this machine's clock right?")
+                }
+                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                    distrusted(&printable(&reason.to_string()))
+                }
+                other => distrusted(&printable(&other.to_string())),
+            }
+        }
+        rustls::Error::InvalidMessage(_) => Error::malformed("it does not speak TLS")
+            .hint("--plain-http speaks http to a registry that has no TLS"),
+        rustls::Error::PeerIncompatible(_) => Error::malformed("no common TLS version or cipher"),
+        other => Error::malformed(format_args!("TLS: {}", printable(&other.to_string()))),
+    }
+}
+
+fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("regutils/", env!("CARGO_PKG_VERSION")))
+        .accept("")
+        .accept_encoding("identity")
+        // The limit is the connection's own: this one measures what is buffered behind an interim answer too.
+        .max_response_header_size(CONNECTION_BUFFER)
+        .input_buffer_size(CONNECTION_BUFFER)
+        .max_idle_connections(64)
+        .max_idle_connections_per_host(64)
+        .timeout_connect(Some(settings.connect_timeout))
+        .timeout_recv_response(Some(HEAD_TIMEOUT.max(settings.idle_timeout)))
+        .timeout_per_read(Some(settings.idle_timeout));
+    let config = match tls {
+        Some(tls) => config.tls_config(tls),
+        None => config,
+    };
+    let connector = DefaultConnector::default().chain(Watch);
+    Agent::with_parts(config.build(), connector, DefaultResolver::default())
+}
+
+/// The system's trust store, and the certificates of `ca_file`.
+fn trusted(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>> {
+    let system = rustls_native_certs::load_native_certs();
+    let mut roots: Vec<Certificate<'static>> =
+        system.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    if let Some(path) = ca_file {
+        let wrong = |why: &str| {
+            Error::new(Status::Malformed, format_args!("--ca-file {}: {why}", path.display()))
+        };
+        let pem = std::fs::read(path)
+            .map_err(|cause| Error::local(format_args!("--ca-file {}", path.display()), &cause))?;
+        let before = roots.len();
+        for item in ureq::tls::parse_pem(&pem) {
+            match item {
+                Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
+                Ok(_) => {}
+                Err(_) => return Err(wrong("not PEM")),
+            }
+        }
+        if roots.len() == before {
+            return Err(wrong("no certificate in it"));
+        }
+    } else if roots.is_empty() {
+        notice::warn("trust store", || {
+            "the system has no trusted certificates (is ca-certificates installed?)".to_owned()
+        });
+    }
+    Ok(roots)
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Descriptor lines on their way in: what flows through the pipes between the tools.
+
+use std::io::BufRead;
+
+use crate::descriptor::Descriptor;
+use crate::error::{Error, Result, printable};
+
+/// The longest line, in bytes: a descriptor that carries its content stands in a manifest, so it is no
+/// longer than a manifest may be.
+pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
+
+/// What a tool says when it expected input and got none.
+pub const NO_INPUT: &str = "no input: did the command before it fail?";
+
+/// Reads descriptor lines, one at a time, each as soon as it is there.
+///
+/// Empty lines are passed over. Input without a single descriptor is an error, since in a pipe it means
+/// that the command before failed. After an error nothing more comes.
+pub struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    number: u64,
+    seen: bool,
+    done: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from `input`.
+    pub fn new(input: R) -> Lines<R> {
+        Lines { input, line: Vec::new(), number: 0, seen: false, done: false }
+    }
+
+    fn read(&mut self) -> Result<Option<Descriptor>> {
+        loop {
+            self.line.clear();
+            let mut limited = std::io::Read::take(&mut self.input, MAX_LINE + 1);
+            let count = limited
+                .read_until(b'\n', &mut self.line)
+                .map_err(|cause| Error::local("read standard input", &cause))?;
+            self.number += 1;
+            if count == 0 && !self.seen {
+                return Err(Error::malformed(NO_INPUT));
+            }
+            if count == 0 {
+                return Ok(None);
+            }
+            if count as u64 > MAX_LINE {
+                return Err(self.wrong(&format!("longer than {MAX_LINE} bytes")));
+            }
+            if self.line.trim_ascii().is_empty() {
+                continue;
+            }
+            self.seen = true;
+            return Descriptor::from_line(&self.line).map(Some).map_err(|why| self.wrong(&why));
+        }
+    }
+
+    fn wrong(&self, why: &str) -> Error {
+        let error = Error::malformed(format_args!("line {}: {}", self.number, printable(why)));
+        error.hint("descriptor lines are wanted, one JSON object each, as list-blobs prints them")
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Descriptor>;
+
+    fn next(&mut self) -> Option<Result<Descriptor>> {
+        if self.done {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.done = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Whether bytes begin like a descriptor line: what a tool that wants bytes looks for, to say that the
+/// lines were meant for `--from`.
+pub fn looks_like_descriptor(start: &[u8]) -> bool {
+    let Some(end) = start.iter().position(|b| *b == b'\n') else {
+        return Descriptor::from_line(start).is_ok();
+    };
+    Descriptor::from_line(&start[..end]).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    const LINE: &str = r#"{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
+
+    fn all(text: &str) -> Vec<Result<Descriptor>> {
+        Lines::new(text.as_bytes()).collect()
+    }
+
+    #[test]
+    fn lines_come_in_order_with_or_without_the_last_newline() {
+        assert_eq!(all(&format!("{LINE}\n\n{LINE}")).into_iter().filter(|l| l.is_ok()).count(), 2);
+    }
+
+    #[test]
+    fn no_line_at_all_is_an_error() {
+        for text in ["", "\n\n"] {
+            let lines = all(text);
+            assert_eq!(lines.len(), 1);
+            let error = lines[0].as_ref().unwrap_err();
+            assert_eq!(
+                (error.status(), error.to_string()),
+                (Status::Malformed, NO_INPUT.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_comes_after_a_bad_line() {
+        let lines = all(&format!("{LINE}\n{{}}\n{LINE}\n"));
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].as_ref().unwrap_err().to_string().starts_with("line 2: "));
+    }
+
+    #[test]
+    fn a_line_is_bounded_at_the_limit() {
+        let padded = |n: usize| format!("{}{LINE}", " ".repeat(n - LINE.len()));
+        assert!(all(&padded(MAX_LINE as usize))[0].is_ok());
+        assert!(all(&padded(MAX_LINE as usize + 1))[0].is_err());
+    }
+
+    #[test]
+    fn a_descriptor_is_told_from_bytes() {
+        assert!(looks_like_descriptor(LINE.as_bytes()));
+        assert!(looks_like_descriptor(format!("{LINE}\n{LINE}").as_bytes()));
+        assert!(!looks_like_descriptor(b"\x1f\x8b\x08"));
+        assert!(!looks_like_descriptor(b"{}"));
+    }
+}

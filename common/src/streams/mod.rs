@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bytes on their way: verified while they pass, put under a final name only when they are right.
+//!
+//! Files and pipes, but no network: a program built of this and the words is offline by construction.
+
+pub mod layout;
+pub mod lines;
+pub mod output;
+pub mod stdio;
+pub mod verify;

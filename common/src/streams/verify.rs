@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Checking bytes against a size and a digest while they pass.
+
+use std::io::{Read, Write};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+
+/// How many bytes at the end of a stream are held back until the digest agrees.
+pub const HOLD: usize = 64 << 10;
+
+/// The buffer for bytes that pass: large enough that system calls do not show beside hashing.
+pub const BUFFER: usize = 256 << 10;
+
+/// Takes bytes in order and tells whether they were the right ones.
+///
+/// The size is judged at once (one byte too many ends the stream), the digest at the end. When both are
+/// wrong at the end, the digest is what is reported: it is the stronger word.
+pub struct Verifier {
+    digest: Digest,
+    size: Option<u64>,
+    hasher: Hasher,
+    seen: u64,
+}
+
+impl Verifier {
+    /// Expects bytes of this digest and, when it is known, this size.
+    pub fn new(digest: &Digest, size: Option<u64>) -> Verifier {
+        let hasher = digest.algorithm().hasher();
+        Verifier { digest: digest.clone(), size, hasher, seen: 0 }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Status::Content`](crate::error::Status) when there are more than the size says; they must not
+    /// be passed on.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        self.seen += bytes.len() as u64;
+        if let Some(size) = self.size
+            && self.seen > size
+        {
+            return Err(Error::content(format_args!("more than the {size} bytes it should have")));
+        }
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Judges the whole; the number of bytes when it is right.
+    ///
+    /// # Errors
+    /// [`Status::Content`](crate::error::Status) with got and want.
+    pub fn finish(self) -> Result<u64> {
+        let short = self.size.filter(|size| *size != self.seen);
+        let got = self.hasher.finish();
+        if got != self.digest {
+            let size = short.map(|size| format!(" ({} of {size} bytes)", self.seen));
+            return Err(Error::content(format_args!(
+                "digest differs: got {got}{}, want {}",
+                size.unwrap_or_default(),
+                self.digest
+            )));
+        }
+        match short {
+            None => Ok(self.seen),
+            Some(size) => {
+                Err(Error::content(format_args!("size differs: got {}, want {size}", self.seen)))
+            }
+        }
+    }
+}
+
+/// A writer that holds back the last [`HOLD`] bytes until [`release`](HeldBack::release).
+///
+/// Dropped without it, what it holds is lost: so a stream that turned out wrong is always cut short. What
+/// was written before is *not* verified when its reader gets it.
+pub struct HeldBack<W> {
+    output: W,
+    held: Vec<u8>,
+}
+
+impl<W: Write> HeldBack<W> {
+    /// Writes to `output`, all but the end.
+    pub fn new(output: W) -> HeldBack<W> {
+        HeldBack { output, held: Vec::with_capacity(HOLD) }
+    }
+
+    /// Takes the next bytes and passes on what is no longer the end.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let kept = bytes.len().min(HOLD);
+        let (pass, keep) = bytes.split_at(bytes.len() - kept);
+        let overflow = (self.held.len() + kept).saturating_sub(HOLD);
+        self.output.write_all(&self.held[..overflow])?;
+        self.held.drain(..overflow);
+        self.output.write_all(pass)?;
+        self.held.extend_from_slice(keep);
+        Ok(())
+    }
+
+    /// The bytes were right: passes on the end.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn release(mut self) -> std::io::Result<W> {
+        self.output.write_all(&self.held)?;
+        self.output.flush()?;
+        Ok(self.output)
+    }
+}
+
+/// Reads `input` to its end, checking it; the number of bytes when they are right.
+///
+/// # Errors
+/// The verifier's, and local trouble when `input` cannot be read (`name` says which it is).
+pub fn verify(mut input: impl Read, mut verifier: Verifier, name: &str) -> Result<u64> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match read(&mut input, &mut buffer, name)? {
+            0 => return verifier.finish(),
+            n => verifier.update(&buffer[..n])?,
+        }
+    }
+}
+
+/// Copies `input` to `output` while checking it, the last block only when all is right.
+///
+/// # Errors
+/// The verifier's, and local trouble on either side (`name` says what is read).
+pub fn copy(
+    mut input: impl Read,
+    output: impl Write,
+    mut verifier: Verifier,
+    name: &str,
+) -> Result<u64> {
+    let mut output = HeldBack::new(output);
+    let mut buffer = vec![0; BUFFER];
+    let write_error = |cause: std::io::Error| Error::local("standard output", &cause);
+    loop {
+        match read(&mut input, &mut buffer, name)? {
+            0 => break,
+            n => {
+                verifier.update(&buffer[..n])?;
+                output.write(&buffer[..n]).map_err(write_error)?;
+            }
+        }
+    }
+    let seen = verifier.finish()?;
+    output.release().map_err(write_error)?;
+    Ok(seen)
+}
+
+fn read(input: &mut impl Read, buffer: &mut [u8], name: &str) -> Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(Error::local(format_args!("read {name}"), &cause)),
+            Ok(n) => return Ok(n),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    fn verifier(bytes: &[u8], size: Option<u64>) -> Verifier {
+        Verifier::new(&Algorithm::Sha256.digest(bytes), size)
+    }
+
+    #[test]
+    fn right_bytes_pass_whatever_their_pieces() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
+        for piece in [1, HOLD - 1, HOLD, HOLD + 1, bytes.len()] {
+            let mut held = HeldBack::new(Vec::new());
+            let mut checked = verifier(&bytes, Some(bytes.len() as u64));
+            for part in bytes.chunks(piece) {
+                checked.update(part).unwrap();
+                held.write(part).unwrap();
+                assert_eq!(held.held.len(), HOLD.min(held.held.len() + held.output.len()));
+            }
+            assert_eq!(checked.finish().unwrap(), bytes.len() as u64);
+            assert_eq!(held.release().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn the_end_of_wrong_bytes_is_never_passed_on() {
+        let mut passed = Vec::new();
+        let bytes = vec![7; HOLD + 10];
+        let wrong = copy(&bytes[..], &mut passed, verifier(b"x", None), "x").unwrap_err();
+        assert!(wrong.to_string().starts_with("digest differs: got sha256:"));
+        assert_eq!(passed.len(), 10);
+    }
+
+    #[test]
+    fn one_byte_too_many_ends_the_stream() {
+        let mut checked = verifier(b"abc", Some(3));
+        checked.update(b"abc").unwrap();
+        assert!(checked.update(b"d").is_err());
+    }
+
+    #[test]
+    fn a_short_stream_shows_both_its_faults() {
+        let mut checked = verifier(b"abc", Some(3));
+        checked.update(b"ab").unwrap();
+        let error = checked.finish().unwrap_err().to_string();
+        assert!(error.contains("(2 of 3 bytes), want sha256:"), "{error}");
+        let mut stated_wrong = verifier(b"abc", Some(4));
+        stated_wrong.update(b"abc").unwrap();
+        assert_eq!(stated_wrong.finish().unwrap_err().to_string(), "size differs: got 3, want 4");
+    }
+}

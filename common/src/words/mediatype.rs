@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The media types of images, and what each says its content is.
+//!
+//! From the OCI image specification's media-types page and Docker's image manifest version 2
+//! specification. A type that is not listed is [`Kind::Other`]: never an error by itself.
+
+/// OCI image index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// OCI image manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// OCI image config.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// OCI empty descriptor's content, `{}`.
+pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// OCI layer, a plain tar archive.
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// OCI layer, gzip.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// OCI layer, zstd.
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// Docker manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker image manifest, schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker image config.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// Docker plugin config: what has it is no image.
+pub const DOCKER_PLUGIN: &str = "application/vnd.docker.plugin.v1+json";
+/// Docker layer, a plain tar archive.
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+/// Docker layer, gzip.
+pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// Docker manifest, schema 1.
+pub const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+/// Docker manifest, schema 1, signed.
+pub const SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+/// gzip with no tar archive in it.
+pub const GZIP: &str = "application/gzip";
+/// zstd with no tar archive in it.
+pub const ZSTD: &str = "application/zstd";
+/// Bytes that say nothing.
+pub const OCTETS: &str = "application/octet-stream";
+
+/// How a layer's archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip, RFC 1952.
+    Gzip,
+    /// zstd, RFC 8878.
+    Zstd,
+}
+
+/// What a media type says of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An image index or a manifest list.
+    Index,
+    /// An image manifest, OCI or Docker schema 2.
+    Manifest,
+    /// A Docker manifest of schema 1.
+    Schema1,
+    /// An image config.
+    Config,
+    /// A Docker plugin's config.
+    Plugin,
+    /// A layer.
+    Layer {
+        /// How it is compressed; nothing for a plain archive.
+        compression: Option<Compression>,
+        /// Whether it is non-distributable ("foreign"): fetched from its `urls`, not pushed.
+        foreign: bool,
+    },
+    /// Anything else: an artifact's content, or something unknown.
+    Other,
+}
+
+/// The kind of a media type, compared byte for byte.
+pub fn kind(media_type: &str) -> Kind {
+    const LAYER_STEMS: [(&str, bool); 4] = [
+        (OCI_LAYER, false),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar", true),
+        (DOCKER_LAYER, false),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar", true),
+    ];
+    match media_type {
+        OCI_INDEX | DOCKER_LIST => return Kind::Index,
+        OCI_MANIFEST | DOCKER_MANIFEST => return Kind::Manifest,
+        SCHEMA1 | SCHEMA1_SIGNED => return Kind::Schema1,
+        OCI_CONFIG | DOCKER_CONFIG => return Kind::Config,
+        DOCKER_PLUGIN => return Kind::Plugin,
+        _ => {}
+    }
+    for (stem, foreign) in LAYER_STEMS {
+        // ".tar.zstd" is not registered for Docker's types, but seen.
+        let compression = match media_type.strip_prefix(stem) {
+            Some("") => None,
+            Some("+gzip" | ".gzip") => Some(Compression::Gzip),
+            Some("+zstd" | ".zstd") => Some(Compression::Zstd),
+            _ => continue,
+        };
+        return Kind::Layer { compression, foreign };
+    }
+    Kind::Other
+}
+
+/// Whether a media type is that of a document which the manifests endpoint serves.
+pub fn is_manifest(media_type: &str) -> bool {
+    matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
+}
+
+/// A Content-Type header's media type: without parameters, trimmed, lower case. Nothing when it says
+/// nothing: absent, or one of the types that servers send for want of a better one.
+pub fn said(content_type: Option<&str>) -> Option<String> {
+    let stem = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let says_nothing = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");
+    (!says_nothing).then_some(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_of_both_families_are_known() {
+        let layer = |media_type| match kind(media_type) {
+            Kind::Layer { compression, foreign } => (compression, foreign),
+            other => panic!("{media_type}: {other:?}"),
+        };
+        assert_eq!(layer(OCI_LAYER), (None, false));
+        assert_eq!(layer(OCI_LAYER_GZIP), (Some(Compression::Gzip), false));
+        assert_eq!(layer(OCI_LAYER_ZSTD), (Some(Compression::Zstd), false));
+        assert_eq!(layer(DOCKER_LAYER_GZIP), (Some(Compression::Gzip), false));
+        assert_eq!(
+            layer("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+            (Some(Compression::Gzip), true)
+        );
+        assert_eq!(
+            layer("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"),
+            (Some(Compression::Zstd), true)
+        );
+        assert_eq!(kind("application/vnd.oci.image.layer.v1.tar+xz"), Kind::Other);
+    }
+
+    #[test]
+    fn a_content_type_that_says_nothing_is_nothing() {
+        assert_eq!(said(None), None);
+        assert_eq!(said(Some("application/json; charset=utf-8")), None);
+        assert_eq!(said(Some("text/plain")), None);
+        assert_eq!(said(Some(" Text/HTML ; x=y")), Some("text/html".to_owned()));
+    }
+}

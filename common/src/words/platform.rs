@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Platforms, and which entry of an image index serves one.
+//!
+//! `OS/ARCHITECTURE[/VARIANT][:OSVERSION]` with Go's names, as the OCI image index page has them.
+//! Other spellings of an architecture that people type (x86_64, aarch64) are taken for Go's.
+//! Variants: arm64 without one is v8, arm without one is v7, amd64 without one is v1; an older variant
+//! serves a newer processor, an exact one is better. An OS version is a prefix in whole numbers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+/// An operating system and processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// `linux`, `windows`…
+    pub os: String,
+    /// `amd64`, `arm64`…
+    pub architecture: String,
+    /// `v7`…; empty when not said.
+    pub variant: String,
+    /// `10.0.17763.1234`; empty when not said.
+    pub os_version: String,
+}
+
+impl Platform {
+    /// The platform that this program was built for.
+    pub fn local() -> Platform {
+        Platform::new(std::env::consts::OS, std::env::consts::ARCH, "", "")
+    }
+
+    fn new(os: &str, architecture: &str, variant: &str, os_version: &str) -> Platform {
+        let os = os.to_ascii_lowercase();
+        let (architecture, variant) = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => ("amd64".to_owned(), variant),
+            "aarch64" => ("arm64".to_owned(), variant),
+            "i386" | "i686" | "x86" => ("386".to_owned(), variant),
+            "armhf" => ("arm".to_owned(), "v7"),
+            "armel" => ("arm".to_owned(), "v6"),
+            other => (other.to_owned(), variant),
+        };
+        let os = if os == "macos" { "darwin".to_owned() } else { os };
+        let (variant, os_version) = (variant.to_ascii_lowercase(), os_version.to_owned());
+        Platform { os, architecture, variant, os_version }
+    }
+
+    /// The platform of a descriptor's `platform` object; nothing when a required field is absent.
+    pub fn from_object(object: &Map<String, Value>) -> Option<Platform> {
+        let text = |key: &str| object.get(key).and_then(Value::as_str);
+        Some(Platform::new(
+            text("os")?,
+            text("architecture")?,
+            text("variant").unwrap_or_default(),
+            text("os.version").unwrap_or_default(),
+        ))
+    }
+
+    /// How well `offered` serves this platform: 0 is exact, more is an older variant, nothing is not
+    /// at all.
+    pub fn rank(&self, offered: &Platform) -> Option<u32> {
+        if self.os != offered.os || self.architecture != offered.architecture {
+            return None;
+        }
+        if !self.os_version.is_empty() {
+            let rest = offered.os_version.strip_prefix(&self.os_version)?;
+            if !(rest.is_empty() || rest.starts_with('.')) {
+                return None;
+            }
+        }
+        match (self.variant_number(), offered.variant_number()) {
+            (Some(wanted), Some(got)) if got <= wanted => Some(wanted - got),
+            (Some(_), Some(_)) => None,
+            // Not a family with numbered variants: any serves who asks for none.
+            _ if self.variant.is_empty() || self.variant == offered.variant => Some(0),
+            _ => None,
+        }
+    }
+
+    /// The variant as a number, where variants are ordered.
+    fn variant_number(&self) -> Option<u32> {
+        let default = match self.architecture.as_str() {
+            "arm64" => 8,
+            "arm" => 7,
+            "amd64" => 1,
+            _ => return None,
+        };
+        match self.variant.as_str() {
+            "" => Some(default),
+            variant => variant.strip_prefix('v').unwrap_or(variant).parse().ok(),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = String;
+
+    /// Parses `OS/ARCH[/VARIANT][:OSVERSION]`, or `local`.
+    fn from_str(text: &str) -> Result<Platform, String> {
+        if text == "local" {
+            return Ok(Platform::local());
+        }
+        let wrong =
+            || format!("\"{text}\" is no platform (OS/ARCH[/VARIANT][:OSVERSION], or local)");
+        let (stem, os_version) = match text.split_once(':') {
+            Some((_, "")) => return Err(wrong()),
+            Some((stem, version)) => (stem, version),
+            None => (text, ""),
+        };
+        let is_word = |word: &&str| {
+            !word.is_empty()
+                && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        let parts: Vec<&str> = stem.split('/').collect();
+        if !parts.iter().all(is_word) || (!os_version.is_empty() && !is_word(&os_version)) {
+            return Err(wrong());
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Platform::new(os, architecture, "", os_version)),
+            [os, architecture, variant] => Ok(Platform::new(os, architecture, variant, os_version)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if !self.variant.is_empty() {
+            write!(f, "/{}", self.variant)?;
+        }
+        if !self.os_version.is_empty() {
+            write!(f, ":{}", self.os_version)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rank(wanted: &str, offered: &str) -> Option<u32> {
+        wanted.parse::<Platform>().unwrap().rank(&offered.parse().unwrap())
+    }
+
+    #[test]
+    fn an_exact_variant_is_better_than_an_older_one_and_a_newer_one_never_serves() {
+        assert_eq!(rank("linux/arm/v7", "linux/arm/v7"), Some(0));
+        assert_eq!(rank("linux/arm/v7", "linux/arm/v6"), Some(1));
+        assert_eq!(rank("linux/arm/v7", "linux/arm/v5"), Some(2));
+        assert_eq!(rank("linux/arm/v6", "linux/arm/v7"), None);
+        assert_eq!(rank("linux/amd64", "linux/amd64/v3"), None);
+        assert_eq!(rank("linux/amd64/v3", "linux/amd64"), Some(2));
+    }
+
+    #[test]
+    fn an_unsaid_variant_is_the_architectures_default() {
+        assert_eq!(rank("linux/arm64", "linux/arm64/v8"), Some(0));
+        assert_eq!(rank("linux/arm64/v8", "linux/arm64"), Some(0));
+        assert_eq!(rank("linux/arm", "linux/arm/v7"), Some(0));
+        assert_eq!(rank("linux/ppc64le", "linux/ppc64le/power9"), Some(0));
+    }
+
+    #[test]
+    fn other_spellings_are_taken_for_gos() {
+        assert_eq!(rank("linux/x86_64", "linux/amd64"), Some(0));
+        assert_eq!(rank("Linux/aarch64", "linux/arm64/v8"), Some(0));
+    }
+
+    #[test]
+    fn an_os_version_is_a_prefix_in_whole_numbers() {
+        assert_eq!(rank("windows/amd64:10.0.17763", "windows/amd64:10.0.17763.1234"), Some(0));
+        assert_eq!(rank("windows/amd64:10.0.1776", "windows/amd64:10.0.17763.1234"), None);
+        assert_eq!(rank("windows/amd64", "windows/amd64:10.0.17763.1234"), Some(0));
+    }
+
+    #[test]
+    fn wrong_texts_are_refused() {
+        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd64:", "linux/a md64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text:?}");
+        }
+        assert!("local".parse::<Platform>().is_ok());
+    }
+}

@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs the programs of others that the suite runs, those that are missing, on Debian and
+# what descends from it. Not root: says what to install, and fails.
+set -eu
+
+# The command, and the package that has it.
+peers='
+curl            curl
+dash            dash
+docker-registry docker-registry
+mandoc          mandoc
+openssl         openssl
+skopeo          skopeo
+umoci           umoci
+'
+
+missing=$(
+	echo "$peers" | while read -r command package; do
+		test -z "$command" || command -v "$command" >/dev/null || printf '%s ' "$package"
+	done
+)
+test -n "$missing" || exit 0
+
+if test "$(id -u)" != 0; then
+	echo "missing: ${missing% }; as root: apt-get install --no-install-recommends ${missing% }" >&2
+	exit 1
+fi
+
+echo "installing: ${missing% }" >&2
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # words are wanted
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request as it came: kept whole, judged by the tests.
+
+use std::ops::Range;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its number on this server, from 0.
+    pub number: usize,
+    /// How many requests with the same method and path came before it.
+    pub earlier: usize,
+    /// The number of the connection that it came on, from 0.
+    pub connection: usize,
+    /// GET, HEAD, …
+    pub method: String,
+    /// Path and query as they came.
+    pub target: String,
+    /// The path alone.
+    pub path: String,
+    /// The query alone, without its question mark.
+    pub query: String,
+    /// The headers, in order, as often as they came.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request from its head, as long as that is HTTP; its body and numbers are still to come.
+    pub(super) fn parse(head: &[u8]) -> Option<Request> {
+        let text = std::str::from_utf8(head).ok()?;
+        let mut lines = text.trim_end().split("\r\n");
+        let mut words = lines.next()?.split(' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        if !version.starts_with("HTTP/1.") {
+            return None;
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = lines
+            .map(|line| line.split_once(':'))
+            .map(|pair| pair.map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
+            .collect::<Option<_>>()?;
+        Some(Request {
+            number: 0,
+            earlier: 0,
+            connection: 0,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers,
+            body: Vec::new(),
+        })
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter of the query, percent-decoded.
+    pub fn param(&self, name: &str) -> Option<String> {
+        self.params(name).into_iter().next()
+    }
+
+    /// All parameters of this name, percent-decoded.
+    pub fn params(&self, name: &str) -> Vec<String> {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| percent_decoded(value)).collect()
+    }
+
+    /// What its Range header asks of a body of `len` bytes. Nothing when there is no such header.
+    pub fn range(&self) -> Option<Range<u64>> {
+        let (from, to) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        let from = from.parse().ok()?;
+        let to = if to.is_empty() { u64::MAX } else { to.parse::<u64>().ok()?.checked_add(1)? };
+        Some(from..to)
+    }
+
+    /// GET or HEAD of a blob.
+    pub fn is_blob(&self) -> bool {
+        self.path.contains("/blobs/") && !self.path.contains("/blobs/uploads/")
+    }
+
+    /// Of a manifest.
+    pub fn is_manifest(&self) -> bool {
+        self.path.contains("/manifests/")
+    }
+
+    /// Of the tag list.
+    pub fn is_tags(&self) -> bool {
+        self.path.ends_with("/tags/list")
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(decoded) if byte == b'%' => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(if byte == b'+' { b' ' } else { byte });
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

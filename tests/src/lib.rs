@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the suite stands on. The tests themselves are in `tests/`; how to add one is in
+//! README.md beside this package's Cargo.toml.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
+//! | [`scratch`] | directories that go away with the test; a disk that is too small |
+//! | [`peers`] | the programs of others that the suite needs |
+//! | [`images`] | small images, made here byte by byte |
+//! | [`certs`] | a certificate authority that lives as long as a test |
+//! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
+//! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
+//! | [`registry`] | a real one: Debian's docker-registry |
+//!
+//! Deliberately absent: any code of `common` (a double that shares code with its subject shares
+//! its mistakes), sleeping, the clock, and skipping: a peer that is missing fails the test.
+
+// A harness reports by panicking: that is what makes a test fail, with the reason in words.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod certs;
+pub mod fake;
+pub mod fake_registry;
+pub mod images;
+pub mod peers;
+pub mod registry;
+pub mod scratch;
+pub mod tools;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test is given up: far above what is needed, so that a
+/// slow machine does not fail, and only a hang does.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again until there is an answer. For what another process makes true in its own time.
+///
+/// # Panics
+/// When there is none within [`PATIENCE`]; `what` says what was waited for.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

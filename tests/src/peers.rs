@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The programs of others that the suite runs: as judges (skopeo, umoci), as servers
+//! (docker-registry) and as plain clients (curl).
+//!
+//! A missing one fails the test that needs it. Nothing is skipped, because a suite that skips
+//! looks exactly like one that passes.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A command line to build on, for a program that must be there.
+///
+/// # Panics
+/// When it is not on the PATH.
+#[track_caller]
+pub fn peer(name: &str) -> Command {
+    Command::new(find(name))
+}
+
+/// Where a program is.
+///
+/// # Panics
+/// When it is not on the PATH.
+#[track_caller]
+pub fn find(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // An ordinary user's PATH often lacks the places of servers.
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    dirs.map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("needs {name}: \"make peers\" installs it"))
+}
+
+/// Runs a peer that must succeed, and returns what it printed.
+///
+/// # Panics
+/// When it fails, with all that it said.
+#[track_caller]
+pub fn must(command: &mut Command) -> Vec<u8> {
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{}{}",
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr)
+    );
+    stdout
+}

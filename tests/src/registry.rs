@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A real registry: Debian's docker-registry (the CNCF distribution) on a free loopback port, with
+//! its own empty storage, its access log kept, and killed when dropped.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use crate::certs::{Authority, Identity};
+use crate::eventually;
+use crate::images::{Blob, Image, write_image};
+use crate::peers::{must, peer};
+use crate::scratch::Scratch;
+
+/// How the registry is to be.
+#[derive(Default)]
+struct Setting {
+    deletes: bool,
+    identity: Option<Identity>,
+}
+
+/// A running registry.
+#[derive(Debug)]
+pub struct Registry {
+    process: Child,
+    port: u16,
+    dir: Scratch,
+    authority: Option<Authority>,
+}
+
+impl Registry {
+    /// One that speaks plain http.
+    pub fn start() -> Registry {
+        Registry::launch(&Setting::default(), None)
+    }
+
+    /// One that also deletes what it is told to.
+    pub fn with_deletes() -> Registry {
+        Registry::launch(&Setting { deletes: true, ..Setting::default() }, None)
+    }
+
+    /// One that speaks https with a certificate of its own authority.
+    pub fn with_tls() -> Registry {
+        let authority = Authority::new();
+        let identity = Some(authority.server());
+        Registry::launch(&Setting { identity, ..Setting::default() }, Some(authority))
+    }
+
+    fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
+        let dir = Scratch::new();
+        // Between the choice of a free port and its use another program may take it.
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let config = dir.write("config.yml", config(setting, &dir.join("storage"), port));
+            let log = std::fs::File::create(dir.join("log")).unwrap();
+            let mut process = peer("docker-registry")
+                .arg("serve")
+                .arg(config)
+                .env("OTEL_TRACES_EXPORTER", "none")
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+            let came_up = eventually("docker-registry", || {
+                if process.try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+            });
+            if came_up {
+                return Registry { process, port, dir, authority };
+            }
+        }
+        let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        panic!("docker-registry does not start:\n{log}");
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `127.0.0.1:PORT/REPOSITORY`, to which `:TAG` or `@DIGEST` may be added.
+    pub fn repo(&self, repository: &str) -> String {
+        format!("{}/{repository}", self.host())
+    }
+
+    /// The authority whose certificate is to be trusted; of a registry that speaks https.
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("only a registry with TLS has an authority")
+    }
+
+    /// Lets skopeo push an image; `format` is `oci` or `v2s2`.
+    pub fn push(&self, repository: &str, tag: &str, image: &Image, format: &str) {
+        let layout = self.dir.join("push");
+        write_image(&layout, tag, image);
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]);
+        skopeo.args(["--format", format]);
+        must(
+            skopeo
+                .arg(format!("oci:{}:{tag}", layout.display()))
+                .arg(format!("docker://{}:{tag}", self.repo(repository))),
+        );
+        std::fs::remove_dir_all(layout).unwrap();
+    }
+
+    /// Puts an image as it is, blob by blob, then its manifest under a tag or its digest.
+    pub fn put_image(&self, repository: &str, reference: &str, image: &Image) {
+        for blob in image.blobs() {
+            self.put_blob(repository, &blob.bytes);
+        }
+        self.put_manifest(repository, reference, &image.manifest);
+    }
+
+    /// Puts a blob; returns its digest.
+    pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let blob = Blob::new("", bytes);
+        let start = self.curl(&["-X", "POST", "-D", "-"], &format!("{repository}/blobs/uploads/"));
+        let head = String::from_utf8_lossy(&start).into_owned();
+        let location = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Location: "))
+            .unwrap_or_else(|| panic!("no Location in {head}"));
+        let body = self.dir.write("body", bytes);
+        let mut curl = self.curl_command();
+        curl.args(["-X", "PUT", "-H", "Content-Type: application/octet-stream", "--data-binary"]);
+        curl.arg(format!("@{}", body.display()));
+        must(curl.arg(format!("{}&digest={}", location.trim(), blob.digest)));
+        blob.digest
+    }
+
+    /// Puts a manifest under a tag or its digest.
+    pub fn put_manifest(&self, repository: &str, reference: &str, manifest: &Blob) {
+        let body = self.dir.write("body", &manifest.bytes);
+        self.curl(
+            &[
+                "-X",
+                "PUT",
+                "-H",
+                &format!("Content-Type: {}", manifest.media_type),
+                "--data-binary",
+                &format!("@{}", body.display()),
+            ],
+            &format!("{repository}/manifests/{reference}"),
+        );
+    }
+
+    /// GETs what is below /v2/.
+    pub fn get(&self, path: &str) -> Vec<u8> {
+        let accept = "Accept: application/vnd.oci.image.index.v1+json, \
+            application/vnd.oci.image.manifest.v1+json, \
+            application/vnd.docker.distribution.manifest.list.v2+json, \
+            application/vnd.docker.distribution.manifest.v2+json";
+        self.curl(&["-H", accept], path)
+    }
+
+    /// The HTTP status of a HEAD of what is below /v2/.
+    pub fn head(&self, path: &str) -> String {
+        let mut curl = peer("curl");
+        curl.args(["-sS", "-k", "-I", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*"]);
+        let status = must(curl.arg(self.url(path)));
+        String::from_utf8(status).unwrap()
+    }
+
+    fn curl(&self, args: &[&str], path: &str) -> Vec<u8> {
+        must(self.curl_command().args(args).arg(self.url(path)))
+    }
+
+    fn curl_command(&self) -> std::process::Command {
+        let mut curl = peer("curl");
+        curl.args(["-sS", "-k", "--http1.1", "--fail-with-body", "--noproxy", "*"]);
+        curl
+    }
+
+    fn url(&self, path: &str) -> String {
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/v2/{path}", self.host())
+    }
+
+    /// The requests that it answered so far, as `METHOD PATH STATUS`, in order.
+    pub fn answered(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        // 127.0.0.1 - - [date] "GET /v2/ HTTP/1.1" 200 2 "" "curl/7.88.1"
+        let requests = log.lines().filter_map(|line| line.split_once("] \"")?.1.split_once("\" "));
+        requests
+            .filter_map(|(request, rest)| {
+                let (what, _version) = request.rsplit_once(' ')?;
+                Some(format!("{what} {}", rest.split(' ').next()?))
+            })
+            .collect()
+    }
+
+    /// Where its storage is, for a test that changes what lies there.
+    pub fn storage(&self) -> PathBuf {
+        self.dir.join("storage")
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn config(setting: &Setting, storage: &Path, port: u16) -> String {
+    let tls = setting.identity.as_ref().map_or(String::new(), |identity| {
+        let [certificate, key] = [&identity.certificate, &identity.key].map(|file| file.display());
+        format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
+    });
+    format!(
+        "version: 0.1\n\
+         log:\n  level: error\n  accesslog:\n    disabled: false\n\
+         storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {}\n\
+         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}",
+        storage.display(),
+        setting.deletes
+    )
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `--check`: the files of lists, as sha256sum -c has it.
+//!
+//! All files are checked, whatever fails on the way; the error line counts what failed and tells of the
+//! first. A line that is none fails too: a list that cannot be read is not one that was checked.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+
+use common::digest::Algorithm;
+use common::error::{Error, Result, Status};
+use common::lines::NO_INPUT;
+use common::stdio;
+
+use crate::list::{self, Entry};
+use crate::{Cli, STDIN, open, parallel, verify_file};
+
+/// The longest line of a list, in bytes: far beyond the longest path.
+const MAX_LINE: u64 = 64 << 10;
+
+/// Checks the files of the lists that the command line names; of stdin, without one.
+///
+/// # Errors
+/// That of the first file or line that failed, with how many did.
+pub(crate) fn lists(cli: Cli) -> anyhow::Result<()> {
+    let mut output = stdio::stdout()?;
+    let work = |entry: Result<Entry>| match entry {
+        Ok(entry) => (list::shown(&entry.file), verify_file(&entry.file, &entry.digest, None)),
+        // A line or a list, not a file: it has no name to show.
+        Err(error) => (Vec::new(), Err(error)),
+    };
+    let (mut right, mut wrong, mut first) = (0_u64, 0_u64, None);
+    let take = |(name, verdict): (Vec<u8>, Result<()>)| {
+        let verdict_words: &[u8] = match &verdict {
+            Ok(()) if cli.quiet => b"",
+            Ok(()) => b": OK\n",
+            Err(_) if name.is_empty() => b"",
+            Err(error) if error.status() == Status::Absent && cli.ignore_missing => return Ok(()),
+            Err(error) if error.status() == Status::Content => b": FAILED\n",
+            Err(_) => b": FAILED open or read\n",
+        };
+        if !cli.status && !verdict_words.is_empty() {
+            let line = [name.as_slice(), verdict_words].concat();
+            output.write_all(&line).map_err(|cause| Error::local("standard output", &cause))?;
+        }
+        match verdict {
+            Ok(()) => right += 1,
+            Err(error) => {
+                wrong += 1;
+                first.get_or_insert(error);
+            }
+        }
+        Ok(())
+    };
+    parallel::in_order(move || entries(cli.operands, cli.algorithm), work, take)?;
+    match first {
+        Some(error) if right + wrong > 1 => {
+            Err(error.context(format_args!("{wrong} of {} failed", right + wrong)).into())
+        }
+        Some(error) => Err(error.into()),
+        None if right == 0 => Err(Error::absent("none of the files is there").into()),
+        None => Ok(()),
+    }
+}
+
+/// The entries of all lists, one list after the other.
+fn entries(
+    lists: Vec<OsString>,
+    algorithm: Option<Algorithm>,
+) -> impl Iterator<Item = Result<Entry>> {
+    let lists = if lists.is_empty() { vec!["-".into()] } else { lists };
+    lists.into_iter().flat_map(move |list| match input(&list) {
+        Ok((input, name)) => {
+            Box::new(Entries { input, name, algorithm, number: 0, seen: false, done: false })
+                as Box<dyn Iterator<Item = Result<Entry>>>
+        }
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    })
+}
+
+/// A list, and how messages call it.
+fn input(list: &OsStr) -> Result<(Box<dyn BufRead>, String)> {
+    if list == "-" {
+        return Ok((Box::new(stdio::stdin()?), STDIN.to_owned()));
+    }
+    let file: File = open(list)?;
+    Ok((Box::new(BufReader::new(file)), list.display().to_string()))
+}
+
+/// The entries of one list, read as they are wanted.
+struct Entries {
+    input: Box<dyn BufRead>,
+    name: String,
+    algorithm: Option<Algorithm>,
+    number: u64,
+    seen: bool,
+    done: bool,
+}
+
+impl Entries {
+    /// The next line that is an entry. After an error of the input nothing more comes; after one of a line
+    /// the next does.
+    fn read(&mut self) -> Option<Result<Entry>> {
+        let mut line = Vec::new();
+        while !self.done {
+            line.clear();
+            let limited = &mut self.input;
+            let read = limited.take(MAX_LINE + 1).read_until(b'\n', &mut line);
+            self.number += 1;
+            let wrong = |why: &str| {
+                Some(Err(Error::malformed(format_args!(
+                    "{}: line {}: {why}",
+                    self.name, self.number
+                ))))
+            };
+            match read {
+                Err(cause) => {
+                    self.done = true;
+                    return Some(Err(Error::local(format_args!("read {}", self.name), &cause)));
+                }
+                Ok(0) => {
+                    self.done = true;
+                    let nothing = match self.number {
+                        1 => NO_INPUT,
+                        _ => "no line with a digest and a file",
+                    };
+                    let error = Error::malformed(format_args!("{}: {nothing}", self.name));
+                    return (!self.seen).then_some(Err(error));
+                }
+                Ok(n) if n as u64 > MAX_LINE => {
+                    self.done = true;
+                    return wrong(&format!("longer than {MAX_LINE} bytes"));
+                }
+                Ok(_) => {}
+            }
+            match list::parse(line.strip_suffix(b"\n").unwrap_or(&line), self.algorithm) {
+                Ok(None) => {}
+                Ok(Some(entry)) if entry.file == "-" => {
+                    self.seen = true;
+                    return wrong("standard input cannot be checked from a list");
+                }
+                Ok(Some(entry)) => {
+                    self.seen = true;
+                    return Some(Ok(entry));
+                }
+                Err(why) => {
+                    self.seen = true;
+                    return wrong(&why);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        self.read()
+    }
+}
