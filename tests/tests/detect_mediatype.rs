@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//! detect-mediatype: documents, layers, what is neither, and what contradicts itself.
+
+// Helpers judge as tests do.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+use tests::images::{Image, file, gzip, index, noise, sha256, tar, types};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Run, shell, tool};
+
+fn detect() -> Command {
+    tool("detect-mediatype")
+}
+
+fn of(bytes: impl Into<Vec<u8>>) -> Run {
+    detect().stdin(bytes).run()
+}
+
+/// It said this type, and nothing else.
+#[track_caller]
+fn is(bytes: impl Into<Vec<u8>>, media_type: &str) {
+    of(bytes).ok().stdout(format!("{media_type}\n"));
+}
+
+/// One zstd frame whose only block is bare.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(bytes.len()).unwrap();
+    assert!(size < 128 << 10);
+    let mut frame = b"\x28\xb5\x2f\xfd\xa0".to_vec();
+    frame.extend(size.to_le_bytes());
+    frame.extend(&(size << 3 | 1).to_le_bytes()[..3]);
+    frame.extend(bytes);
+    frame
+}
+
+const CONFIG_OF_NOTHING: &str = r#"{"rootfs":{"type":"layers","diff_ids":[]},"config":{}}"#;
+
+// Documents.
+
+#[test]
+fn manifests_and_indexes_say_it_themselves() {
+    let image = Image::small();
+    is(image.manifest.bytes.clone(), types::MANIFEST);
+    is(image.docker().manifest.bytes, types::DOCKER_MANIFEST);
+    for media_type in [types::INDEX, types::DOCKER_LIST] {
+        is(index(media_type, &[(&image.manifest, "linux/amd64")]).bytes, media_type);
+    }
+    is(r#"{"mediaType":"application/vnd.example+json"}"#, "application/vnd.example+json");
+}
+
+#[test]
+fn manifests_that_do_not_say_it_are_known_by_their_shape() {
+    is(r#"{"schemaVersion":2,"config":{},"layers":[]}"#, types::MANIFEST);
+    is(r#"{"layers":null}"#, types::MANIFEST);
+    is(r#"{"schemaVersion":2,"manifests":[]}"#, types::INDEX);
+    is(" \n\t{\"manifests\":[]}\n", types::INDEX);
+}
+
+#[test]
+fn an_image_config_is_known_by_its_diff_ids() {
+    is(Image::small().config.bytes, types::CONFIG);
+    is(CONFIG_OF_NOTHING, types::CONFIG);
+}
+
+#[test]
+fn the_other_documents_of_a_layout_have_names() {
+    is(r#"{"imageLayoutVersion":"1.0.0"}"#, "application/vnd.oci.layout.header.v1+json");
+    let dir = Scratch::new();
+    let file = dir.write("line", Image::small().config.line());
+    detect().arg(file).run().ok().stdout("application/vnd.oci.descriptor.v1+json\n");
+}
+
+#[test]
+fn a_descriptor_line_where_bytes_are_wanted_is_refused() {
+    of(Image::small().lines()).fails(2, "a descriptor line, not the bytes it names").stdout("");
+}
+
+#[test]
+fn a_document_of_no_shape_cannot_be_determined() {
+    for text in [
+        "{}",
+        "null",
+        " null\n",
+        r#"{"a":1}"#,
+        r#"{"rootfs":{}}"#,
+        r#"{"rootfs":{"diff_ids":null}}"#,
+        r#"{"manifests":[],"layers":[]}"#,
+        r#"{"schemaVersion":2,"rootfs":{"diff_ids":[]}}"#,
+    ] {
+        of(text).fails(6, "standard input: media-type: cannot determine").stdout("");
+    }
+}
+
+#[test]
+fn a_document_that_contradicts_itself_is_refused_saying_why() {
+    let with = |media_type: &str, field: &str| {
+        let mut document = json!({"mediaType": media_type});
+        document[field] = json!(null);
+        of(document.to_string())
+    };
+    let words = |media_type: &str, fields: &str| {
+        format!("media-type: \"{media_type}\" should not have {fields}")
+    };
+    for media_type in [types::MANIFEST, types::DOCKER_MANIFEST] {
+        for field in ["manifests", "fsLayers"] {
+            let words = words(media_type, "\"manifests\" or \"fsLayers\"");
+            with(media_type, field).fails(6, &words).stdout("");
+        }
+    }
+    for media_type in [types::INDEX, types::DOCKER_LIST] {
+        for field in ["config", "layers", "fsLayers"] {
+            let words = words(media_type, "\"config\", \"layers\", or \"fsLayers\"");
+            with(media_type, field).fails(6, &words).stdout("");
+        }
+    }
+    let unknown = r#"{"mediaType":"application/vnd.example+json","manifests":[],"layers":[]}"#;
+    of(unknown).fails(6, "both an index's and a manifest's fields");
+    let config = CONFIG_OF_NOTHING.replace("\"config\"", "\"layers\"");
+    of(config).fails(6, "both an image config's and a manifest's fields");
+}
+
+#[test]
+fn two_parsers_cannot_read_a_document_differently() {
+    of(r#"{"layers":[],"layers":[]}"#).fails(6, "layers");
+    of(r#"{"manifests":[],"Layers":[]}"#).fails(6, "differs from \"layers\" in case alone");
+    of(CONFIG_OF_NOTHING.replace('{', "{\"Layers\":1,")).fails(6, "");
+    of(b"\xef\xbb\xbf{\"manifests\":[]}".to_vec()).fails(6, "byte order mark");
+    of(b"{\"a\":\"\xff\"}".to_vec()).fails(6, "invalid UTF-8");
+    of(r#"{"manifests":[]}{"manifests":[]}"#).fails(6, "not valid JSON");
+    of(r#"{"mediaType":5}"#).fails(6, "mediaType is a number, not a string");
+    of(r#"{"mediaType":"a\nb"}"#).fails(6, "mediaType").stdout("");
+}
+
+#[test]
+fn a_cut_document_is_an_error_wherever_it_is_cut() {
+    let manifest = Image::small().manifest.bytes;
+    for end in [1, 2, 20, manifest.len() / 2, manifest.len() - 1] {
+        of(&manifest[..end]).fails(6, "not valid JSON").stdout("");
+    }
+}
+
+#[test]
+fn a_document_is_bounded() {
+    let deep = "{\"a\":".repeat(100_000);
+    of(deep).fails(6, "nested deeper than");
+    let long = |len: usize| {
+        let text = r#"{"manifests":[],"x":""}"#;
+        text.replace("\"\"", &format!("\"{}\"", "x".repeat(len - text.len())))
+    };
+    is(long(8 << 20), types::INDEX);
+    of(long((8 << 20) + 1)).fails(6, "a JSON document larger than 8388608 bytes");
+}
+
+#[test]
+fn schema_1_is_behind_the_gate() {
+    let manifest = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[]}"#;
+    of(manifest).fails(6, "[DEPRECATION NOTICE]");
+    let gate = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
+    let open = detect().env(gate, "1").stdin(manifest).run();
+    open.ok().stdout(format!("{}\n", types::DOCKER_SCHEMA1));
+}
+
+// Layers.
+
+#[test]
+fn layers_are_known_by_their_archive() {
+    let archive = tar(&[file("a", "a"), file("b", noise(200_000, 1))]);
+    is(archive.clone(), types::TAR);
+    is(gzip(&archive), types::TAR_GZIP);
+    is(zstd(&archive[..2048]), "application/vnd.oci.image.layer.v1.tar+zstd");
+    // Its beginning is enough.
+    is(&archive[..512], types::TAR);
+    is(&gzip(&archive)[..100_000], types::TAR_GZIP);
+}
+
+#[test]
+fn archives_of_every_age_are_known() {
+    let dir = Scratch::new();
+    dir.write("a", "a");
+    for format in ["v7", "oldgnu", "gnu", "ustar", "pax"] {
+        let run = shell("tar --format=\"$F\" -c a | detect-mediatype").env("F", format);
+        run.dir(dir.path()).run().ok().stdout(format!("{}\n", types::TAR));
+    }
+}
+
+#[test]
+fn an_archive_of_no_files_is_an_archive() {
+    for len in [1024, 10240] {
+        is(vec![0; len], types::TAR);
+        is(gzip(&vec![0; len]), types::TAR_GZIP);
+    }
+    for len in [1, 512, 1025, 1 << 20] {
+        is(vec![0; len], "application/octet-stream");
+    }
+}
+
+#[test]
+fn members_and_frames_before_the_archive_are_passed_over() {
+    let archive = tar(&[file("a", "a")]);
+    is([gzip(b""), gzip(&archive[..100]), gzip(&archive[100..])].concat(), types::TAR_GZIP);
+    let skippable = b"\x53\x2a\x4d\x18\x03\0\0\0abc";
+    let frames = [&skippable[..], &zstd(b""), &zstd(&archive)].concat();
+    is(frames, "application/vnd.oci.image.layer.v1.tar+zstd");
+}
+
+#[test]
+fn what_is_compressed_and_no_archive_is_just_that() {
+    is(gzip(b"hello"), "application/gzip");
+    is(gzip(b""), "application/gzip");
+    is(gzip(&noise(100_000, 1)), "application/gzip");
+    is(zstd(b"hello"), "application/zstd");
+}
+
+#[test]
+fn what_breaks_before_it_says_what_it_holds_is_an_error() {
+    let layer = gzip(&tar(&[file("a", noise(10_000, 1))]));
+    for end in [2, 9, 20] {
+        of(&layer[..end]).fails(6, "begins as application/gzip, but: ").stdout("");
+    }
+    of(b"\x1f\x8bnonsense".to_vec()).fails(6, "begins as application/gzip");
+    of(&zstd(b"hello")[..9]).fails(6, "begins as application/zstd");
+    // A window of 2 GiB.
+    let huge = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0".to_vec();
+    of(huge).fails(6, "begins as application/zstd");
+}
+
+#[test]
+fn a_header_with_a_wrong_checksum_is_no_archive() {
+    let mut archive = tar(&[file("a", "a")]);
+    archive[0] ^= 1;
+    is(archive.clone(), "application/octet-stream");
+    is(gzip(&archive), "application/gzip");
+}
+
+#[test]
+fn everything_else_is_octets() {
+    for bytes in [&b"x"[..], b"<html>", b"[1]", b"BZh9", b"\xfd7zXZ\0", b"\x7fELF"] {
+        is(bytes, "application/octet-stream");
+    }
+}
+
+#[test]
+fn only_the_beginning_of_an_endless_layer_is_read() {
+    let script = "{ cat layer; cat /dev/zero; } | detect-mediatype";
+    let dir = Scratch::new();
+    dir.write("layer", tar(&[file("a", "a")]));
+    shell(script).dir(dir.path()).run().ok().stdout(format!("{}\n", types::TAR));
+}
+
+// Files.
+
+#[test]
+fn of_several_files_each_line_has_the_name() {
+    let dir = Scratch::new();
+    dir.write("a b", tar(&[file("a", "a")]));
+    dir.write("new\nline", "x");
+    let run = detect().args(["a b", "new\nline"]).dir(dir.path()).run();
+    run.ok().stdout(format!("a b: {}\nnew\\nline: application/octet-stream\n", types::TAR));
+    detect().arg("a b").dir(dir.path()).run().ok().stdout(format!("{}\n", types::TAR));
+    let with_stdin = detect().args(["a b", "-"]).stdin("x").dir(dir.path()).run();
+    with_stdin.ok().stdout(format!("a b: {}\n-: application/octet-stream\n", types::TAR));
+}
+
+#[test]
+fn a_file_that_has_no_answer_does_not_hide_the_others() {
+    let dir = Scratch::new();
+    dir.write("a", "a");
+    dir.write("empty", "");
+    let run = detect().args(["a", "none", "empty", "a"]).dir(dir.path()).run();
+    run.fails(3, "2 of 4 failed: none: no such file");
+    run.stdout("a: application/octet-stream\n".repeat(2));
+    detect().arg("empty").dir(dir.path()).run().fails(6, "empty: empty");
+    detect().arg(".").dir(dir.path()).run().fails(7, "is a directory");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named() {
+    let dir = Scratch::new();
+    let file = dir.write("secret", "x");
+    dir.chmod("secret", 0o600);
+    let run = detect().arg(file).as_nobody().run();
+    // Who is root nowhere owns the file.
+    if run.code() != Some(0) {
+        run.fails(7, "/secret: permission denied");
+    }
+}
+
+#[test]
+fn no_input_is_an_error() {
+    of("").fails(6, "no input: did the command before it fail?").stdout("");
+}
+
+#[test]
+fn a_closed_or_full_stdout_is_never_success() {
+    shell("detect-mediatype /bin/sh >&-").run().status(7).says("standard output: closed");
+    shell("detect-mediatype /bin/sh >/dev/full").run().status(7).says("no space left on device");
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    detect().arg("--mime").run().fails(2, "--mime").stdout("");
+    detect().arg("-V").run().ok();
+    assert!(!detect().arg("--help").run().ok().stdout.is_empty());
+}
+
+#[test]
+fn a_blob_of_a_layout_needs_no_name() {
+    let image = Image::small();
+    assert_eq!(image.config.digest, sha256(&image.config.bytes));
+    for blob in image.blobs().chain([&image.manifest]) {
+        is(blob.bytes.clone(), &blob.media_type);
+    }
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What bytes are, by their beginning.
+//!
+//! Documents begin with a brace and are read whole, strictly. A tar archive is known by the checksum of its
+//! first header (so also archives older than "ustar"), or by being nothing but zeros: an archive of no
+//! files. gzip and zstd are known by their magic, and opened as far as that first header. Memory is
+//! bounded by [`HEAD`], [`MAX_DOCUMENT`] and zstd's window, of which only what is decoded is touched.
+
+use std::io::{Cursor, ErrorKind, Read};
+
+use common::descriptor::Descriptor;
+use common::error::{Error, printable};
+use common::manifest::{self, Schema1};
+use common::{json, mediatype};
+use flate2::bufread::MultiGzDecoder;
+
+/// How much of the beginning is looked at before anything is decided.
+pub(crate) const HEAD: usize = 64 << 10;
+
+/// The largest JSON document that is read, in bytes: twice the largest manifest, since configs have no limit
+/// of their own.
+pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
+
+/// The largest zstd window, as a power of two: what libzstd itself takes by default.
+const MAX_ZSTD_WINDOW: u32 = 27;
+
+/// A tar header, and the unit of an archive.
+const BLOCK: usize = 512;
+
+/// The largest archive of no files: tar programs fill up to a record, which is 20 blocks unless told
+/// otherwise. What fills the whole head is a longer run of zeros: a disk image or a hole, not an archive.
+const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
+
+/// Not registered with the others: a layout's `oci-layout` file, and a descriptor by itself.
+const LAYOUT_HEADER: &str = "application/vnd.oci.layout.header.v1+json";
+const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
+
+/// Why there is no answer.
+pub(crate) enum Wrong {
+    /// The bytes could not be read.
+    Input(std::io::Error),
+    /// The bytes are not what they begin as.
+    Content(Error),
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Wrong {
+        Wrong::Content(error)
+    }
+}
+
+/// The media type of what begins with `head` (of [`HEAD`] bytes, unless it is shorter) and goes on with
+/// `rest`. `name` is how messages call it.
+///
+/// # Errors
+/// A document that cannot be determined or contradicts itself; compressed bytes that are broken before
+/// they say what they hold; trouble reading.
+pub(crate) fn detect(
+    head: Vec<u8>,
+    rest: impl Read,
+    name: &str,
+    schema1: Schema1,
+) -> Result<String, Wrong> {
+    let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head).trim_ascii_start();
+    if start.starts_with(b"{") || head.trim_ascii() == b"null" {
+        return Ok(document(&whole(head, rest)?, name, schema1)?);
+    }
+    if is_tar(&head) {
+        return Ok(mediatype::OCI_LAYER.to_owned());
+    }
+    let mut input = Kept { input: Cursor::new(&head[..]).chain(rest), failure: None };
+    let (inner, with_tar, without) = match head[..] {
+        [0x1f, 0x8b, ..] => {
+            let decoder = MultiGzDecoder::new(std::io::BufReader::with_capacity(HEAD, &mut input));
+            (beginning(decoder), mediatype::OCI_LAYER_GZIP, mediatype::GZIP)
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            let decoder = zstd::stream::read::Decoder::new(&mut input).and_then(|mut decoder| {
+                decoder.window_log_max(MAX_ZSTD_WINDOW)?;
+                Ok(decoder)
+            });
+            (decoder.and_then(beginning), mediatype::OCI_LAYER_ZSTD, mediatype::ZSTD)
+        }
+        _ => return Ok(mediatype::OCTETS.to_owned()),
+    };
+    if let Some(cause) = input.failure {
+        return Err(Wrong::Input(cause));
+    }
+    match inner {
+        Ok(inner) if is_tar(&inner) => Ok(with_tar.to_owned()),
+        Ok(_) => Ok(without.to_owned()),
+        Err(cause) => {
+            let why = printable(&common::error::os_words(&cause));
+            Err(Error::malformed(format_args!("begins as {without}, but: {why}")).into())
+        }
+    }
+}
+
+/// The first bytes of what a decoder gives.
+fn beginning(decoder: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(HEAD);
+    decoder.take(HEAD as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether this is the beginning of a tar archive, of [`HEAD`] bytes or all of it.
+fn is_tar(head: &[u8]) -> bool {
+    let Some(header) = head.first_chunk::<BLOCK>() else { return false };
+    if header.iter().all(|byte| *byte == 0) {
+        return head.len() >= 2 * BLOCK
+            && head.len() <= MAX_EMPTY_TAR
+            && head.len().is_multiple_of(BLOCK)
+            && head.iter().all(|byte| *byte == 0);
+    }
+    let Some(stated) = octal(&header[148..156]) else { return false };
+    // The checksum counts its own field as spaces. Some old programs added signed bytes.
+    let others = || header[..148].iter().chain(&header[156..]);
+    let unsigned: u64 = others().map(|byte| u64::from(*byte)).sum::<u64>() + 8 * 0x20;
+    let signed: i64 = others().map(|byte| i64::from(*byte as i8)).sum::<i64>() + 8 * 0x20;
+    stated == unsigned || i64::try_from(stated) == Ok(signed)
+}
+
+/// A number as tar has it: octal digits, spaces before them, NULs or spaces after.
+fn octal(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field).ok()?;
+    let digits = text.trim_start_matches(' ').trim_end_matches(['\0', ' ']);
+    u64::from_str_radix(digits, 8).ok()
+}
+
+/// The whole of a document.
+fn whole(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Wrong> {
+    let more = MAX_DOCUMENT + 1 - head.len() as u64;
+    rest.take(more).read_to_end(&mut head).map_err(Wrong::Input)?;
+    if head.len() as u64 > MAX_DOCUMENT {
+        let what = format_args!("a JSON document larger than {MAX_DOCUMENT} bytes");
+        return Err(Error::malformed(what).into());
+    }
+    Ok(head)
+}
+
+/// The media type of a JSON document.
+fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error> {
+    let value = json::parse(bytes).map_err(Error::malformed)?;
+    let Some(object) = value.as_object() else {
+        return Err(Error::malformed("media-type: cannot determine"));
+    };
+    let has = |key| object.contains_key(key);
+    let lists = has("layers") || has("manifests") || has("fsLayers");
+    let diff_ids = object.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids"));
+    if diff_ids.is_some_and(|ids| ids.is_array()) && !has("mediaType") && !has("schemaVersion") {
+        let telling = ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
+        json::refuse_case_variants(object, &telling).map_err(Error::malformed)?;
+        return match lists {
+            false => Ok(mediatype::OCI_CONFIG.to_owned()),
+            true => Err(Error::malformed("both an image config's and a manifest's fields")),
+        };
+    }
+    if has("imageLayoutVersion") && object.len() == 1 {
+        return Ok(LAYOUT_HEADER.to_owned());
+    }
+    if has("digest") && !lists && Descriptor::from_value(value.clone()).is_ok() {
+        return Ok(DESCRIPTOR.to_owned());
+    }
+    let stated = manifest::detect(object, name, schema1)?;
+    if has("manifests") && (has("config") || has("layers") || has("fsLayers")) {
+        return Err(Error::malformed("both an index's and a manifest's fields"));
+    }
+    // The answer is a line, and the document's own word is foreign text.
+    if stated.chars().any(|c| c.is_control() || c == ' ') {
+        return Err(Error::malformed(format_args!("mediaType \"{}\" is none", printable(&stated))));
+    }
+    Ok(stated)
+}
+
+/// A reader that keeps the failure of what it reads: from a decoder, its own faults and the input's come out
+/// alike.
+struct Kept<R> {
+    input: R,
+    failure: Option<std::io::Error>,
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.input.read(buffer).inspect_err(|cause| {
+            // One that is interrupted is tried again by whoever reads.
+            if cause.kind() != ErrorKind::Interrupted {
+                let same = cause.raw_os_error().map(std::io::Error::from_raw_os_error);
+                self.failure = same.or_else(|| Some(cause.kind().into()));
+            }
+        })
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! detect-mediatype: tell the media type of bytes.
+//!
+//! The bytes alone decide, never a file's name. What each kind is known by is in `detect`; here is which
+//! bytes are looked at and how the answers are printed. Not here: whether a document is a good one of its
+//! type, and reading more of a layer than its beginning.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::error::{Error, Result, printable};
+use common::lines::{NO_INPUT, looks_like_descriptor};
+use common::manifest::Schema1;
+use common::{cli, exit, stdio};
+
+mod detect;
+
+/// Tell the media type of bytes
+///
+/// Of manifests, indexes, image configs and layers (tar, alone or in gzip or zstd) it is the OCI or Docker
+/// one; gzip and zstd of anything else are that and no more. Other bytes are application/octet-stream; a JSON
+/// document that is none of these, or contradicts itself, is an error.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// The files to look at; stdin without any, and for "-"
+    #[arg(value_name = "FILE")]
+    files: Vec<OsString>,
+
+    /// Drop warnings
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    exit::run("detect-mediatype", story)
+}
+
+fn story(cli: Cli) -> anyhow::Result<()> {
+    exit::quiet(cli.quiet);
+    let schema1 = cli::schema1();
+    let files = if cli.files.is_empty() { vec!["-".into()] } else { cli.files };
+    let mut output = stdio::stdout()?;
+    let (mut wrong, mut first) = (0, None);
+    for file in &files {
+        match media_type(file, schema1) {
+            Ok(media_type) => {
+                let mut line = if files.len() > 1 { label(file) } else { Vec::new() };
+                line.extend(media_type.as_bytes());
+                line.push(b'\n');
+                output.write_all(&line).map_err(|cause| Error::local("standard output", &cause))?;
+            }
+            Err(error) => {
+                wrong += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    match first {
+        Some(error) if wrong > 1 => {
+            Err(error.context(format_args!("{wrong} of {} failed", files.len())).into())
+        }
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+fn media_type(file: &OsStr, schema1: Schema1) -> Result<String> {
+    if file == "-" {
+        return of_input(stdio::stdin()?, "standard input", true, schema1);
+    }
+    let name = file.display().to_string();
+    let input = File::open(file).map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => Error::absent(format_args!("{name}: no such file")),
+        _ => Error::local(format_args!("read {name}"), &cause),
+    })?;
+    of_input(input, &name, false, schema1)
+}
+
+fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -> Result<String> {
+    let trouble = |cause: std::io::Error| Error::local(format_args!("read {name}"), &cause);
+    let mut head = Vec::with_capacity(detect::HEAD);
+    input.by_ref().take(detect::HEAD as u64).read_to_end(&mut head).map_err(trouble)?;
+    if head.is_empty() {
+        return Err(Error::malformed(format_args!(
+            "{name}: {}",
+            if is_pipe { NO_INPUT } else { "empty" }
+        )));
+    }
+    if is_pipe && looks_like_descriptor(&head) {
+        let error = Error::usage(format_args!("{name}: a descriptor line, not the bytes it names"));
+        return Err(error.hint("fetch-blob STORE prints the bytes of a descriptor line"));
+    }
+    detect::detect(head, input, name, schema1).map_err(|error| match error {
+        detect::Wrong::Input(cause) => trouble(cause),
+        detect::Wrong::Content(error) => error.context(name),
+    })
+}
+
+/// `FILE: `, on one line whatever the name.
+fn label(file: &OsStr) -> Vec<u8> {
+    let mut label = match file.as_bytes().iter().any(u8::is_ascii_control) {
+        true => printable(&file.to_string_lossy()).into_bytes(),
+        false => file.as_bytes().to_vec(),
+    };
+    label.extend(b": ");
+    label
+}
