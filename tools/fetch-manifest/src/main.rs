@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fetch-manifest: a manifest's exact bytes, from a registry or a layout.
+//!
+//! The bytes are verified (by the digest asked for, or the one that the registry states) and their structure is
+//! checked before anything is printed or stored. The blobs that a manifest names are not touched.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli::{self, Network};
+use common::error::{Error, Result};
+use common::exit;
+use common::layout::{Layout, REF_NAME};
+use common::output::Output;
+use common::platform::Platform;
+use common::reference::{LayoutReference, Location};
+use common::store::{Asking, Document, Store, Which};
+
+/// Fetch a manifest's exact bytes from a registry or a layout
+///
+/// REF names an image in a registry, or with oci:DIR in a layout; regutils(7) has the grammar. The manifest is
+/// verified and goes to standard output as it is, byte for byte.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// The manifest or index to fetch
+    #[arg(value_name = "REF")]
+    reference: Location,
+    /// Of an index, the manifest for this platform: OS/ARCH, also with /VARIANT and :OSVERSION, or local
+    #[arg(short, long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Print only its descriptor, one line
+    #[arg(long, conflicts_with = "digest")]
+    descriptor: bool,
+    /// Print only its digest
+    #[arg(long)]
+    digest: bool,
+    /// Store it in a layout too, under TAG (else REF's tag)
+    #[arg(long, value_name = "oci:DIR[:TAG]")]
+    into: Option<Location>,
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
+    /// Ask for this media type alone (may come again)
+    #[arg(long = "media-type", value_name = "TYPE")]
+    media_types: Vec<String>,
+    /// No warnings
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+fn main() -> ExitCode {
+    exit::run("fetch-manifest", |cli: Cli| fetch(&cli))
+}
+
+fn fetch(cli: &Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    let into = cli.into.as_ref().map(layout_of).transpose()?;
+    let output = Output::open(&cli.output)?;
+    let store = Store::of(&cli.reference, &cli.network.settings()?)?;
+    let asking = Asking {
+        accept: &cli.media_types,
+        schema1: cli::schema1(),
+        platform: cli.platform.as_ref(),
+    };
+
+    let only_described = (cli.descriptor || cli.digest) && into.is_none() && cli.platform.is_none();
+    if only_described && let Some(descriptor) = store.head(Which::of(&cli.reference), asking)? {
+        let text = if cli.digest { descriptor.digest.to_string() } else { descriptor.line() };
+        return output.write(format!("{text}\n").as_bytes());
+    }
+
+    let mut document = store.manifest(Which::of(&cli.reference), asking)?;
+    if let Some(platform) = &cli.platform {
+        document = store.for_platform(document, platform, asking)?;
+    }
+    if let Some(into) = into {
+        keep(&document, into, &cli.reference)?;
+    }
+    match (cli.digest, cli.descriptor) {
+        (true, _) => output.write(format!("{}\n", document.descriptor.digest).as_bytes()),
+        (_, true) => output.write(format!("{}\n", document.descriptor.line()).as_bytes()),
+        _ => output.write(&document.bytes),
+    }
+}
+
+/// The layout that `--into` names.
+fn layout_of(into: &Location) -> Result<&LayoutReference> {
+    match into {
+        Location::Layout(layout) if layout.digest.is_none() => Ok(layout),
+        _ => Err(Error::usage(format_args!("--into {into}: oci:DIR[:TAG] is wanted"))),
+    }
+}
+
+/// Stores the manifest, and makes it an entry of the layout.
+fn keep(document: &Document, into: &LayoutReference, from: &Location) -> Result<()> {
+    let named_by_source = document.descriptor.annotation(REF_NAME).map(str::to_owned);
+    let tag = into.tag.clone().or_else(|| match from {
+        Location::Registry(r) if r.tag.is_none() && r.digest.is_some() => None,
+        Location::Registry(r) => Some(r.tag_or_latest().to_owned()),
+        Location::Layout(l) if l.digest.is_some() => None,
+        Location::Layout(l) => l.tag.clone().or(named_by_source),
+    });
+    let layout = Layout::create(Path::new(&into.dir))?;
+    let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
+    layout.put_bytes(&descriptor.digest, &document.bytes)?;
+    layout.tag(&descriptor, tag.as_deref())?;
+    if let Location::Registry(reference) = from {
+        layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
+    }
+    Ok(())
+}

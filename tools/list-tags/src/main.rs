@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! list-tags: a repository's tags, or the names in a layout, a line each.
+//!
+//! In the registry's order, printed as each page comes. When a later page fails the status says so: what was
+//! printed by then is not the list.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli::Network;
+use common::error::{Error, Result, printable};
+use common::reference::{StoreName, is_tag};
+use common::store::Store;
+use common::{exit, notice, stdio};
+
+/// List a repository's tags
+///
+/// REPO is a repository in a registry, or oci:DIR. All pages are read; each is printed as it comes.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// The repository or layout
+    #[arg(value_name = "REPO")]
+    store: StoreName,
+    /// Only what comes after this tag, in the registry's order
+    #[arg(long, value_name = "TAG", value_parser = tag)]
+    last: Option<String>,
+    /// Stop after so many tags
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// No warnings
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+fn tag(text: &str) -> std::result::Result<String, String> {
+    if is_tag(text) { Ok(text.to_owned()) } else { Err("not a tag".to_owned()) }
+}
+
+fn main() -> ExitCode {
+    exit::run("list-tags", |cli: Cli| list(&cli))
+}
+
+fn list(cli: &Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    let mut output = stdio::stdout()?;
+    let mut left = cli.limit.unwrap_or(u64::MAX);
+    let mut print = |tag: &str| -> Result<bool> {
+        let written = output.write_all(format!("{tag}\n").as_bytes());
+        written.map_err(|cause| Error::local("standard output", &cause))?;
+        left -= 1;
+        Ok(left > 0)
+    };
+    match Store::open(&cli.store, &cli.network.settings()?)? {
+        // A page need not hold more than is wanted.
+        Store::Registry(registry) => registry.tags(cli.last.as_deref(), cli.limit, print),
+        Store::Layout(layout) => {
+            let names = layout.tags()?;
+            // A layout's order is its own: what comes after a name is what stands after it.
+            let start =
+                cli.last.as_ref().and_then(|last| names.iter().position(|name| name == last));
+            for name in &names[start.map_or(0, |i| i + 1)..] {
+                if name.contains(['\n', '\r', '\0']) {
+                    notice::warn("name", || format!("dropped \"{}\": no line", printable(name)));
+                    continue;
+                }
+                if !print(name)? {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+}
