@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fetch-blob and the machine it runs on: disks that are full, names that are taken, limits, and
+//! other processes at the same time.
+
+use std::os::unix::fs::symlink;
+
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, noise, read_blob, types, write_image};
+use tests::scratch::Scratch;
+use tests::tools::{Command, shell, tool};
+
+fn fetch_blob() -> Command {
+    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn a_full_disk_is_7_and_leaves_no_final_name() {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(3 << 20, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    let app = registry.repo("app");
+    // Where mounting is not allowed, a limit on the size of files has to be enough.
+    if let Some(disk) = Scratch::small_disk(2048) {
+        let into = fetch_blob().args([&app, "--into", "oci:l"]).stdin(blob.line());
+        into.dir(disk.path()).run().fails(7, "no space left").stdout("");
+        assert_eq!(read_blob(&disk.join("l"), &blob.digest), None);
+        let file = fetch_blob().args([&app, &blob.digest, "-o", "out"]);
+        file.dir(disk.path()).run().fails(7, "no space left");
+        assert!(!disk.join("out").exists());
+        assert_eq!(registry.blob_requests().len(), 2, "a full disk is not tried again");
+    }
+    let scratch = Scratch::new();
+    let script = "trap '' XFSZ; ulimit -f 2048; \
+        fetch-blob --plain-http \"$APP\" \"$DIGEST\" -o out";
+    let run = shell(script).env("APP", &app).env("DIGEST", &blob.digest).dir(scratch.path()).run();
+    run.status(7).says("fetch-blob: ").says("too large");
+    assert!(!scratch.join("out").exists());
+}
+
+#[test]
+fn a_full_or_closed_stdout_is_7() {
+    let registry = FakeRegistry::start();
+    let digest = registry.add_blob("app", noise(1000, 1));
+    let script = |redirection: &str| {
+        let line = format!("fetch-blob --plain-http \"$APP\" \"$DIGEST\" {redirection}");
+        shell(&line).env("APP", registry.repo("app")).env("DIGEST", &digest).run()
+    };
+    script(">/dev/full").status(7).says("no space left");
+    script(">&-").status(7).says("standard output");
+}
+
+#[test]
+fn a_directory_without_permission_is_7() {
+    let registry = FakeRegistry::start();
+    let digest = registry.add_blob("app", noise(1000, 1));
+    let scratch = Scratch::new();
+    scratch.chmod(".", 0o555);
+    let args = [&registry.repo("app"), &digest];
+    for target in [["-o", "out"], ["--into", "oci:l"]] {
+        let run = fetch_blob().args(args).args(target).dir(scratch.path()).as_nobody().run();
+        run.fails(7, "permission denied").stdout("");
+    }
+    assert_eq!(scratch.list(), nothing());
+}
+
+#[test]
+fn a_name_that_is_no_file_is_treated_as_what_it_is() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(1000, 1);
+    let digest = registry.add_blob("app", bytes.clone());
+    let scratch = Scratch::new();
+    let fetch = |name: &str| {
+        fetch_blob().args([&registry.repo("app"), &digest, "-o", name]).dir(scratch.path()).run()
+    };
+    std::fs::create_dir(scratch.join("dir")).unwrap();
+    fetch("dir").fails(7, "dir");
+    fetch("none/out").fails(7, "none");
+    // A symlink is followed.
+    scratch.write("real", "");
+    symlink("real", scratch.join("link")).unwrap();
+    fetch("link").ok();
+    assert_eq!(std::fs::read(scratch.join("real")).unwrap(), bytes);
+    assert!(scratch.join("link").is_symlink());
+    // A device is written like stdout.
+    fetch("/dev/null").ok();
+    fetch("/dev/full").fails(7, "no space left");
+    assert_eq!(scratch.list(), ["dir/", "link", "real"]);
+}
+
+#[test]
+fn a_final_name_that_is_no_file_is_not_written_through() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let layer = &image.layers[0];
+    let scratch = Scratch::new();
+    write_image(&scratch.join("l"), "1", &image);
+    let name = scratch.join("l/blobs").join(layer.digest.replace(':', "/"));
+    std::fs::remove_file(&name).unwrap();
+    scratch.write("outside", "precious");
+    symlink(scratch.join("outside"), &name).unwrap();
+    let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(layer.line());
+    run.dir(scratch.path()).run();
+    assert_eq!(std::fs::read(scratch.join("outside")).unwrap(), b"precious");
+}
+
+#[test]
+fn few_descriptors_are_enough() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let scratch = Scratch::new();
+    let run = shell("ulimit -n 24; fetch-blob --plain-http \"$APP\" --into oci:l -j 1")
+        .env("APP", registry.repo("app"))
+        .stdin(image.lines())
+        .dir(scratch.path())
+        .run();
+    run.ok().stdout(image.lines());
+}
+
+#[test]
+fn two_processes_fetch_one_blob_into_one_layout() {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(2 << 20, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    let scratch = Scratch::new();
+    let start = || {
+        let fetch = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]);
+        fetch.stdin(blob.line()).dir(scratch.path()).start()
+    };
+    for running in [start(), start(), start()] {
+        running.wait().ok().stdout(blob.line());
+    }
+    assert!(read_blob(&scratch.join("l"), &blob.digest) == Some(blob.bytes));
+}
+
+#[test]
+fn a_file_that_was_there_stays_when_the_new_bytes_are_wrong() {
+    let registry = FakeRegistry::start();
+    let digest = registry.add_blob("app", noise(1000, 1));
+    registry.fault(|_, right| right.corrupted());
+    let scratch = Scratch::new();
+    scratch.write("out", "older");
+    let run = fetch_blob().args([&registry.repo("app"), &digest, "-o", "out"]);
+    run.dir(scratch.path()).run().fails(1, &digest);
+    assert_eq!(std::fs::read(scratch.join("out")).unwrap(), b"older");
+}
+
+#[test]
+fn a_blob_torn_by_a_power_loss_is_fetched_again() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let scratch = Scratch::new();
+    write_image(&scratch.join("l"), "1", &image);
+    let layer = &image.layers[0];
+    std::fs::write(scratch.join("l/blobs").join(layer.digest.replace(':', "/")), "").unwrap();
+    let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(layer.line());
+    run.dir(scratch.path()).run().status(0).stdout(layer.line());
+    assert_eq!(read_blob(&scratch.join("l"), &layer.digest).as_ref(), Some(&layer.bytes));
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fetch-blob goes on where it stopped: within a run, across kill -9, and against servers whose
+//! ranges cannot be relied on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tests::eventually;
+use tests::fake::{End, Reply, Request};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, noise, read_blob, types};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Signal, tool};
+
+const MIB: u64 = 1 << 20;
+const SIZE: usize = 6 << 20;
+
+fn fetch_blob() -> Command {
+    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
+}
+
+/// A registry with one blob that takes a while.
+fn registry_with_blob() -> (FakeRegistry, Blob) {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(SIZE, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    (registry, blob)
+}
+
+/// The command of most tests here: the blob by its line into `oci:l`.
+fn into_layout(registry: &FakeRegistry, blob: &Blob, scratch: &Scratch) -> Command {
+    fetch_blob()
+        .args([&registry.repo("app"), "--into", "oci:l"])
+        .stdin(blob.line())
+        .dir(scratch.path())
+}
+
+fn holds(scratch: &Scratch, blob: &Blob) -> bool {
+    read_blob(&scratch.join("l"), &blob.digest).as_ref() == Some(&blob.bytes)
+}
+
+/// How many bytes the partial files of a directory hold.
+fn partial_bytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+}
+
+/// The first byte that a request asks for.
+fn start(request: &Request) -> u64 {
+    request.range().map_or(0, |range| range.start)
+}
+
+#[test]
+fn a_cut_is_gone_on_from_at_the_byte() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.cut(2_000_001, End::Fin),
+        1 => right.cut(1_000_000, End::Fin),
+        _ => right,
+    });
+    let scratch = Scratch::new();
+    into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+    let starts: Vec<_> = registry.blob_requests().iter().map(start).collect();
+    assert_eq!(starts, [0, 2_000_001, 3_000_001]);
+}
+
+#[test]
+fn to_stdout_too() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.cut(2_000_001, End::Fin),
+        _ => right,
+    });
+    let run = fetch_blob().arg(registry.repo("app")).stdin(blob.line()).run();
+    run.ok().stdout(&blob.bytes);
+    let starts: Vec<_> = registry.blob_requests().iter().map(start).collect();
+    assert_eq!(starts, [0, 2_000_001]);
+}
+
+#[test]
+fn breaks_do_not_count_while_there_is_progress() {
+    let (registry, blob) = registry_with_blob();
+    // More of them than attempts without progress are allowed. (A reset may take bytes with it that
+    // had arrived, so that it would not be certain how much progress each one is.)
+    registry.fault(|_, right| match right.code() {
+        200 | 206 => right.cut(MIB + 17, End::Fin),
+        _ => right,
+    });
+    let scratch = Scratch::new();
+    let run = into_layout(&registry, &blob, &scratch).arg("--retry-times").arg("2").run();
+    run.status(0).stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+    assert!(registry.blob_requests().len() >= 6);
+}
+
+#[test]
+fn no_progress_ends_after_the_attempts_and_what_came_is_kept() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.cut(3 * MIB, End::Fin),
+        _ => Reply::hang_up(),
+    });
+    let scratch = Scratch::new();
+    let run = into_layout(&registry, &blob, &scratch).args(["--retry-times", "3"]).run();
+    run.fails(5, &blob.digest).stdout("");
+    let requests = registry.blob_requests().len();
+    assert!((3..=5).contains(&requests), "{requests} requests");
+    assert!(!holds(&scratch, &blob));
+    // The same command again, when the network is well.
+    registry.heal();
+    registry.server.forget();
+    into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+    let starts: Vec<_> = registry.blob_requests().iter().map(start).collect();
+    assert_eq!(starts.len(), 1);
+    assert!((2 * MIB..=3 * MIB).contains(&starts[0]), "{starts:?}");
+}
+
+#[test]
+fn after_kill_9_at_most_a_mebibyte_is_asked_for_again() {
+    for stop in [100_000, 2 * MIB + 12_345, SIZE as u64 - 1] {
+        let (registry, blob) = registry_with_blob();
+        registry.fault(move |_, right| right.stall(stop));
+        let scratch = Scratch::new();
+        let running = into_layout(&registry, &blob, &scratch).start();
+        registry.server.wait_for_stalls(1);
+        let ingest = scratch.join("l/ingest");
+        eventually("what was sent to be written", || {
+            (partial_bytes(&ingest) + MIB >= stop).then_some(())
+        });
+        running.kill().ended_by(Signal::KILL);
+        let kept = partial_bytes(&ingest);
+        assert!(!holds(&scratch, &blob));
+
+        registry.heal();
+        registry.server.forget();
+        into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
+        assert!(holds(&scratch, &blob));
+        let from = registry.blob_requests().iter().map(start).min().unwrap();
+        assert!(from + MIB >= kept && from <= kept, "kept {kept}, asked again from {from}");
+        assert_eq!(partial_bytes(&ingest), 0, "{:?}", scratch.list());
+    }
+}
+
+#[test]
+fn a_file_resumes_after_kill_9_as_well() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|_, right| right.stall(4 * MIB));
+    let scratch = Scratch::new();
+    let args = [&registry.repo("app"), "-o", "out"];
+    let command = || fetch_blob().args(args).stdin(blob.line()).dir(scratch.path());
+    let running = command().start();
+    registry.server.wait_for_stalls(1);
+    eventually("a partial file", || (partial_bytes(scratch.path()) >= 3 * MIB).then_some(()));
+    running.kill();
+    assert!(!scratch.join("out").exists());
+    registry.heal();
+    registry.server.forget();
+    command().run().ok();
+    assert!(std::fs::read(scratch.join("out")).unwrap() == blob.bytes);
+    assert!(start(&registry.blob_requests()[0]) >= 2 * MIB);
+    assert_eq!(scratch.list(), ["out"]);
+}
+
+#[test]
+fn several_connections_resume_after_kill_9() {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(80 << 20, 2));
+    registry.add_blob("app", blob.bytes.clone());
+    registry.fault(|_, right| right.stall(5 * MIB));
+    let scratch = Scratch::new();
+    let command = || into_layout(&registry, &blob, &scratch).args(["-j", "4"]);
+    let running = command().start();
+    // Two parts: what is left of one is split from 64 MiB.
+    registry.server.wait_for_stalls(2);
+    let ingest = scratch.join("l/ingest");
+    eventually("what was sent to be written", || {
+        (partial_bytes(&ingest) >= 2 * 4 * MIB).then_some(())
+    });
+    running.kill();
+    let kept = partial_bytes(&ingest);
+    // What is asked for again is what was kept and is sent once more: a connection, a mebibyte.
+    registry.heal();
+    registry.server.forget();
+    command().run().ok().stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+    let asked: u64 = registry
+        .blob_requests()
+        .iter()
+        .map(|request| {
+            let range = request.range().unwrap_or(0..u64::MAX);
+            range.end.min(80 * MIB) - range.start
+        })
+        .sum();
+    assert!(asked + kept <= 82 * MIB, "kept {kept}, asked for {asked} again");
+}
+
+#[test]
+fn a_signal_ends_it_as_itself_and_the_next_run_goes_on() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (registry, blob) = registry_with_blob();
+        registry.fault(|_, right| right.stall(3 * MIB));
+        let scratch = Scratch::new();
+        let running = into_layout(&registry, &blob, &scratch).start();
+        registry.server.wait_for_stalls(1);
+        let ingest = scratch.join("l/ingest");
+        eventually("a partial file", || (partial_bytes(&ingest) >= 2 * MIB).then_some(()));
+        running.signal(signal);
+        running.wait().ended_by(signal).stdout("");
+        registry.heal();
+        registry.server.forget();
+        into_layout(&registry, &blob, &scratch).run().ok();
+        assert!(start(&registry.blob_requests()[0]) >= MIB);
+    }
+}
+
+#[test]
+fn a_partial_file_of_other_bytes_is_found_out_and_begun_anew() {
+    let (registry, blob) = registry_with_blob();
+    for spoil in [
+        // Somebody else's bytes, a flipped bit, more than the blob has.
+        (|_: &[u8]| noise(2 << 20, 99)) as fn(&[u8]) -> Vec<u8>,
+        |bytes| {
+            let mut bytes = bytes[..2 << 20].to_vec();
+            bytes[1 << 20] ^= 1;
+            bytes
+        },
+        |bytes| [bytes, b"and more"].concat(),
+        |_| Vec::new(),
+    ] {
+        let scratch = Scratch::new();
+        let name = format!("l/ingest/{}", blob.digest.replace(':', "-"));
+        scratch.write(&name, spoil(&blob.bytes));
+        scratch.write("l/blobs/sha256/.keep", "");
+        let run = into_layout(&registry, &blob, &scratch).run();
+        run.status(0).stdout(blob.line());
+        assert!(holds(&scratch, &blob));
+    }
+}
+
+#[test]
+fn a_complete_partial_file_needs_no_bytes_of_the_network() {
+    let (registry, blob) = registry_with_blob();
+    let scratch = Scratch::new();
+    scratch.write(format!("l/ingest/{}", blob.digest.replace(':', "-")), &blob.bytes);
+    into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+    assert_eq!(registry.server.asked(), Vec::<String>::new());
+}
+
+/// One cut answer, then each of these to the request that wants the rest; right in the end.
+fn mended(what: &str, answer: fn(&Request, Reply, Arc<[u8]>) -> Reply) {
+    let (registry, blob) = registry_with_blob();
+    let bytes: Arc<[u8]> = blob.bytes.clone().into();
+    registry.fault(move |request, right| match (request.earlier, request.range()) {
+        (0, _) => right.cut(2 * MIB, End::Fin),
+        (1, Some(_)) => answer(request, right, Arc::clone(&bytes)),
+        _ => right,
+    });
+    let scratch = Scratch::new();
+    let run = into_layout(&registry, &blob, &scratch).run();
+    assert_eq!(run.code(), Some(0), "{what}: {run}");
+    run.stdout(blob.line());
+    assert!(holds(&scratch, &blob), "{what}");
+    assert!(registry.blob_requests().len() <= 4, "{what}: {:?}", registry.server.asked());
+}
+
+#[test]
+fn a_whole_answer_to_a_range_is_lived_with() {
+    mended("200", |_, _, bytes| Reply::ok(bytes));
+}
+
+#[test]
+fn a_range_that_starts_elsewhere_is_not_appended() {
+    mended("206 from 0", |_, _, bytes| {
+        let said = format!("bytes 0-{}/{}", bytes.len() - 1, bytes.len());
+        Reply::new(206).header("Content-Range", said).body(&bytes)
+    });
+    mended("206 from one byte later", |request, _, bytes| {
+        let from = start(request) as usize + 1;
+        let said = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+        Reply::new(206).header("Content-Range", said).body(&bytes[from..])
+    });
+}
+
+#[test]
+fn a_range_without_its_place_is_not_appended() {
+    mended("no Content-Range", |_, right, _| right.without("content-range"));
+    mended("garbage", |_, right, _| {
+        right.without("content-range").header("Content-Range", "bytes of some kind")
+    });
+}
+
+#[test]
+fn a_range_of_another_total_is_not_appended() {
+    mended("total", |request, right, bytes| {
+        let said = format!("bytes {}-{}/{}", start(request), bytes.len() - 1, bytes.len() + 1);
+        right.without("content-range").header("Content-Range", said)
+    });
+}
+
+#[test]
+fn a_range_shorter_than_asked_is_gone_on_from() {
+    mended("shorter", |request, _, bytes| {
+        let from = start(request) as usize;
+        let said = format!("bytes {from}-{}/{}", from + 999, bytes.len());
+        Reply::new(206).header("Content-Range", said).body(&bytes[from..from + 1000])
+    });
+}
+
+#[test]
+fn several_ranges_in_one_answer_are_not_appended() {
+    mended("multipart", |_, _, _| {
+        Reply::new(206)
+            .header("Content-Type", "multipart/byteranges; boundary=x")
+            .body("--x\r\nContent-Range: bytes 0-0/1\r\n\r\na\r\n--x--")
+    });
+}
+
+#[test]
+fn a_416_begins_anew() {
+    mended("416 without a size", |_, _, _| Reply::new(416));
+    mended("416 with a smaller size", |_, _, _| {
+        Reply::new(416).header("Content-Range", "bytes */1000")
+    });
+}
+
+#[test]
+fn wrong_bytes_in_the_rest_are_found_out_and_fetched_anew() {
+    mended("corrupted rest", |_, right, _| right.corrupted());
+}
+
+#[test]
+fn a_server_without_ranges_is_asked_for_the_whole_only_a_few_times() {
+    let (registry, blob) = registry_with_blob();
+    let bytes: Arc<[u8]> = blob.bytes.clone().into();
+    registry.fault(move |_, _| Reply::ok(&bytes).cut(2 * MIB, End::Fin));
+    let scratch = Scratch::new();
+    let run = into_layout(&registry, &blob, &scratch).run();
+    run.fails(5, "").stdout("");
+    assert!(registry.blob_requests().len() <= 8, "{} requests", registry.blob_requests().len());
+}
+
+#[test]
+fn bytes_that_stay_wrong_are_1() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.cut(2 * MIB, End::Fin),
+        _ => right.corrupted(),
+    });
+    let scratch = Scratch::new();
+    into_layout(&registry, &blob, &scratch).run().fails(1, &blob.digest).stdout("");
+    assert!(!holds(&scratch, &blob));
+    assert!(registry.blob_requests().len() <= 3);
+}
+
+#[test]
+fn wrong_bytes_in_one_go_are_not_asked_for_again() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|_, right| right.corrupted());
+    let scratch = Scratch::new();
+    into_layout(&registry, &blob, &scratch).run().fails(1, &blob.digest).stdout("");
+    assert_eq!(registry.blob_requests().len(), 1);
+    assert_eq!(partial_bytes(&scratch.join("l/ingest")), 0, "{:?}", scratch.list());
+}
+
+#[test]
+fn a_blob_deleted_in_between_is_3() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.cut(2 * MIB, End::Fin),
+        _ => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+    });
+    let scratch = Scratch::new();
+    into_layout(&registry, &blob, &scratch).run().fails(3, &blob.digest).stdout("");
+}
+
+#[test]
+fn the_killed_ones_lock_does_not_stop_the_next() {
+    let (registry, blob) = registry_with_blob();
+    registry.fault(|request, right| match request.earlier {
+        0 => right.stall(2 * MIB),
+        _ => right,
+    });
+    let scratch = Scratch::new();
+    let first = into_layout(&registry, &blob, &scratch).start();
+    registry.server.wait_for_stalls(1);
+    let second = into_layout(&registry, &blob, &scratch).start();
+    first.kill();
+    second.wait().status(0).stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+}

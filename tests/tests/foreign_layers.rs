@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Layers that say where else they may be had: the registry first, then their addresses in order, with
+//! nothing of ours sent along.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tests::fake::{Reply, Server};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, noise};
+use tests::scratch::Scratch;
+use tests::tools::{Run, tool};
+
+const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+fn layer() -> Blob {
+    Blob::new(FOREIGN, noise(100_000, 1))
+}
+
+fn fetch(registry: &FakeRegistry, urls: &[String], scratch: &Scratch) -> Run {
+    let mut descriptor = layer().descriptor();
+    descriptor["urls"] = json!(urls);
+    tool("fetch-blob")
+        .args(["--plain-http", "--max-wait", "0", "-H", "X-Key: secret"])
+        .args([&registry.repo("app"), "--into", "oci:l"])
+        .stdin(format!("{descriptor}\n"))
+        .dir(scratch.path())
+        .run()
+}
+
+/// A registry that knows the repository, and a place that has the layer.
+fn registry_and_place() -> (FakeRegistry, Server) {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_blob("app", "another");
+    let bytes: Arc<[u8]> = layer().bytes.into();
+    let place = Server::start(move |request| Reply::ranged(request, Arc::clone(&bytes)));
+    (registry, place)
+}
+
+#[test]
+fn the_registry_is_asked_first() {
+    let (registry, place) = registry_and_place();
+    registry.add_blob("app", layer().bytes);
+    fetch(&registry, &[place.url()], &Scratch::new()).status(0);
+    assert_eq!(place.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn then_its_addresses_in_order_and_without_anything_of_ours() {
+    let (registry, place) = registry_and_place();
+    let empty = Server::start(|_| Reply::new(404));
+    let urls = [format!("{}/layer", empty.url()), format!("{}/layer", place.url())];
+    fetch(&registry, &urls, &Scratch::new()).status(0);
+    assert_eq!(empty.asked(), ["GET /layer"]);
+    assert_eq!(place.asked(), ["GET /layer"]);
+    for request in empty.requests().iter().chain(&place.requests()) {
+        assert_eq!((request.header("authorization"), request.header("x-key")), (None, None));
+    }
+}
+
+#[test]
+fn addresses_where_nobody_may_be_sent_are_passed_over() {
+    let (registry, place) = registry_and_place();
+    let urls = [
+        "http://169.254.169.254/latest".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "http://10.0.0.1/layer".to_owned(),
+        place.url(),
+    ];
+    fetch(&registry, &urls, &Scratch::new()).status(0);
+    assert_eq!(place.requests().len(), 1);
+}
+
+#[test]
+fn wrong_bytes_there_are_as_wrong_as_anywhere() {
+    let (registry, _) = registry_and_place();
+    let wrong = Server::start(|_| Reply::ok(noise(100_000, 2)));
+    let scratch = Scratch::new();
+    fetch(&registry, &[wrong.url()], &scratch).fails(1, &layer().digest).stdout("");
+    assert!(tests::images::read_blob(&scratch.join("l"), &layer().digest).is_none());
+}
+
+#[test]
+fn one_that_is_nowhere_is_3() {
+    let (registry, _) = registry_and_place();
+    let empty = Server::start(|_| Reply::new(404));
+    fetch(&registry, &[empty.url()], &Scratch::new()).fails(3, &layer().digest).stdout("");
+}

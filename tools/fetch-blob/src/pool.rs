@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Many blobs over a few connections: which blob, and which part of it, each connection fetches next.
+//!
+//! Blobs begin in the order in which they are asked for, one a connection. When none is left to begin, an idle
+//! connection helps with the largest that is under way. Small blobs are hashed by the connection that fetched
+//! them, larger ones by a thread that follows. Threads are not joined: when the run fails, it ends without them,
+//! and what they leave is a partial file like any other.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, Status};
+use common::layout::Layout;
+use common::output::FilePlace;
+use common::registry::manifest::ACCEPT;
+use common::store::Store;
+use common::verify::{Verifier, verify};
+use common::{manifest, mediatype, notice};
+
+use crate::blob::{Blob, check_size};
+use crate::fill::fill;
+use crate::follow::follow;
+use crate::partial::Place;
+use crate::progress::{How, Progress};
+use crate::source::Source;
+
+/// Up to this size a blob is hashed by the connection that fetched it, after it came.
+const SMALL: u64 = 1 << 20;
+
+/// Blobs that may be under way at once, for each connection: hashing may lag behind fetching so far.
+const UNDER_WAY: usize = 2;
+
+/// How often an idle connection looks again for a part to split.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A blob that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Its place in the input.
+    pub(crate) index: usize,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its descriptor, when it came with one.
+    pub(crate) descriptor: Option<Descriptor>,
+}
+
+/// Where blobs go.
+pub(crate) enum Destination {
+    /// Into a layout.
+    Layout(Layout),
+    /// Into one file.
+    File(FilePlace),
+}
+
+/// What the whole run has in common.
+pub(crate) struct Run {
+    pub(crate) source: Source,
+    pub(crate) destination: Destination,
+    pub(crate) max_size: Option<u64>,
+    pub(crate) recheck: bool,
+    pub(crate) progress: Progress,
+}
+
+/// A blob that is done: its size.
+type Outcome = (usize, Result<u64>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Wanted>,
+    /// Blobs that a connection is beginning: taken from the waiting, not under way yet.
+    beginning: usize,
+    under_way: Vec<Arc<Blob>>,
+    outcomes: Vec<Outcome>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Whether there is nothing to do and never will be.
+    fn is_done(&self) -> bool {
+        self.closed && self.waiting.is_empty() && self.beginning == 0 && self.under_way.is_empty()
+    }
+}
+
+/// Connections at work.
+pub(crate) struct Pool {
+    run: Run,
+    connections: usize,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Pool {
+    /// Starts `connections` threads.
+    pub(crate) fn start(run: Run, connections: usize) -> Arc<Pool> {
+        let queue = Mutex::new(Queue::default());
+        let pool = Arc::new(Pool { run, connections, queue, changed: Condvar::new() });
+        for _ in 0..connections {
+            let pool = pool.clone();
+            std::thread::spawn(move || pool.work());
+        }
+        pool
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// One more blob is wanted.
+    pub(crate) fn push(&self, wanted: Wanted) {
+        self.lock().waiting.push_back(wanted);
+        self.changed.notify_all();
+    }
+
+    /// No more will come.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a blob's outcome.
+    pub(crate) fn outcome(&self, index: usize) -> Result<u64> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(i) = queue.outcomes.iter().position(|(which, _)| *which == index) {
+                return queue.outcomes.swap_remove(i).1;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, index: usize, outcome: Result<u64>) {
+        let mut queue = self.lock();
+        if outcome.is_err() {
+            // What comes after it in the input will not be printed: it need not begin.
+            queue.waiting.retain(|wanted| wanted.index < index);
+        }
+        queue.outcomes.push((index, outcome));
+        self.changed.notify_all();
+    }
+
+    /// A connection's life.
+    fn work(self: &Arc<Self>) {
+        let mut queue = self.lock();
+        loop {
+            let part =
+                queue.under_way.iter().find_map(|blob| Some((blob.clone(), blob.take_part()?)));
+            if let Some((blob, start)) = part {
+                drop(queue);
+                self.fill(&blob, start);
+            } else if queue.under_way.len() < UNDER_WAY * self.connections
+                && let Some(wanted) = queue.waiting.pop_front()
+            {
+                queue.beginning += 1;
+                drop(queue);
+                let index = wanted.index;
+                match self.begin(wanted) {
+                    Ok(None) => {}
+                    Ok(Some(size)) => self.finish(index, Ok(size)),
+                    Err(error) => self.finish(index, Err(error)),
+                }
+                self.lock().beginning -= 1;
+                self.changed.notify_all();
+            } else if queue.is_done() {
+                return;
+            } else if let Some((blob, start)) = split(&queue) {
+                drop(queue);
+                self.fill(&blob, start);
+            } else {
+                let waited = self.changed.wait_timeout(queue, LOOK_AGAIN);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            queue = self.lock();
+        }
+    }
+
+    fn fill(&self, blob: &Blob, start: u64) {
+        fill(blob, start, &self.run.source, &self.run.progress);
+        self.changed.notify_all();
+    }
+
+    /// Begins a blob: its size if it is done at once, nothing when it is under way.
+    fn begin(self: &Arc<Self>, wanted: Wanted) -> Result<Option<u64>> {
+        let Wanted { index, digest, descriptor } = wanted;
+        let run = &self.run;
+        let stated = descriptor.as_ref().map(|descriptor| descriptor.size);
+        if let Some(size) = run.present(&digest, stated)? {
+            return Ok(Some(size));
+        }
+        check_size(stated, run.max_size, &digest)?;
+        if digest.is_of_nothing() {
+            // Some registries cannot even store it.
+            return run.put_nothing(&digest, stated).map(Some);
+        }
+        if let Some(descriptor) = &descriptor
+            && let Some(bytes) = run.at_once(descriptor)?
+        {
+            run.put(&digest, &bytes)?;
+            run.progress.done(&digest, bytes.len() as u64, How::Fetched);
+            return Ok(Some(bytes.len() as u64));
+        }
+        let place = match &run.destination {
+            Destination::Layout(layout) => Place::in_layout(layout, &digest)?,
+            Destination::File(file) => Place::beside(file, &digest),
+        };
+        let (first, waited) = place.open(0)?;
+        // Who held its lock may have finished it.
+        if waited && let Some(size) = run.present(&digest, stated)? {
+            place.remove(0);
+            return Ok(Some(size));
+        }
+        let urls =
+            descriptor.as_ref().map_or(Vec::new(), |d| d.urls().map(str::to_owned).collect());
+        let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, place, first)?);
+        run.progress.expect(stated.unwrap_or(0));
+        if stated.is_some_and(|size| size <= SMALL) {
+            return self.small(&blob).map(Some);
+        }
+        self.lock().under_way.push(blob.clone());
+        self.changed.notify_all();
+        let pool = self.clone();
+        std::thread::spawn(move || {
+            let outcome = pool.verify(&blob, |pool| pool.changed.notify_all());
+            pool.lock().under_way.retain(|other| !Arc::ptr_eq(other, &blob));
+            pool.finish(index, outcome);
+        });
+        Ok(None)
+    }
+
+    fn small(&self, blob: &Blob) -> Result<u64> {
+        let fill_all = |pool: &Pool| {
+            while let Some(start) = blob.take_part() {
+                pool.fill(blob, start);
+            }
+        };
+        fill_all(self);
+        self.verify(blob, fill_all)
+    }
+
+    /// Follows a blob to its end and gives it its final name. Wrong bytes that did not come in one straight
+    /// answer are thrown away and asked for once more: `refill` sees to it.
+    fn verify(&self, blob: &Blob, refill: impl Fn(&Pool)) -> Result<u64> {
+        let mut followed = follow(blob);
+        if followed.as_ref().is_err_and(|error| error.status() == Status::Content)
+            && !blob.lock().straight
+        {
+            blob.begin_again()?;
+            refill(self);
+            followed = follow(blob);
+        }
+        let size = match followed {
+            Ok(size) => size,
+            Err(error) => {
+                if error.status() == Status::Content {
+                    blob.discard();
+                }
+                return Err(error);
+            }
+        };
+        blob.publish()?;
+        self.run.progress.done(&blob.digest, size, How::Fetched);
+        Ok(size)
+    }
+}
+
+/// An idle connection's part of the largest blob under way, if none is left to begin.
+fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
+    if !queue.waiting.is_empty() {
+        return None;
+    }
+    queue.under_way.iter().find_map(|blob| match blob.split() {
+        Ok(start) => Some((blob.clone(), start?)),
+        Err(error) => {
+            blob.fail(error);
+            None
+        }
+    })
+}
+
+impl Run {
+    /// The size of a blob that is at its destination already.
+    fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
+        let (file, size) = match &self.destination {
+            Destination::Layout(layout) => match layout.open_blob(digest)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+            Destination::File(place) => match std::fs::File::open(&place.path) {
+                Ok(file) => {
+                    let size = file.metadata().map_or(0, |metadata| metadata.len());
+                    (file, size)
+                }
+                Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+                // Whether it can be replaced is the rename's business.
+                Err(_) => return Ok(None),
+            },
+        };
+        let in_layout = matches!(self.destination, Destination::Layout(_));
+        if stated.is_some_and(|stated| stated != size) {
+            if in_layout {
+                notice::warn("mended", || {
+                    let stated = stated.unwrap_or_default();
+                    format!(
+                        "{digest}: was there with {size} bytes instead of {stated}: fetched again"
+                    )
+                });
+            }
+            return Ok(None);
+        }
+        if in_layout && !self.recheck {
+            self.progress.done(digest, size, How::Present);
+            return Ok(Some(size));
+        }
+        match verify(&file, Verifier::new(digest, stated), &digest.to_string()) {
+            Ok(_) => {
+                if !in_layout {
+                    // A rule of make that asked for it is done.
+                    let _ = file.set_modified(std::time::SystemTime::now());
+                }
+                self.progress.done(digest, size, How::Present);
+                Ok(Some(size))
+            }
+            Err(_) if in_layout => {
+                notice::warn("mended", || {
+                    format!("{digest}: was there with other bytes: fetched again")
+                });
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The bytes of a blob that need no blob's way: carried by the descriptor, or a manifest.
+    fn at_once(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
+        match descriptor.data() {
+            Some(Ok(bytes)) => return Ok(Some(bytes)),
+            Some(Err(why)) => {
+                notice::warn("data", || format!("{}: {why}: fetched instead", descriptor.digest));
+            }
+            None => {}
+        }
+        let Store::Registry(registry) = &self.source.store else { return Ok(None) };
+        if !mediatype::is_manifest(&descriptor.media_type) {
+            return Ok(None);
+        }
+        let digest = &descriptor.digest;
+        if descriptor.size > manifest::MAX_SIZE {
+            let what = format_args!("{digest}: a manifest of {} bytes", descriptor.size);
+            return Err(Error::malformed(what));
+        }
+        let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;
+        let got = remote.bytes.len() as u64;
+        if got != descriptor.size {
+            let want = descriptor.size;
+            let what = format_args!("{digest}: size differs: got {got}, want {want}");
+            return Err(Error::content(what));
+        }
+        Ok(Some(remote.bytes))
+    }
+
+    /// The blob without bytes.
+    fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
+        refuse_size_of_nothing(digest, stated)?;
+        self.put(digest, &[])?;
+        self.progress.done(digest, 0, How::Fetched);
+        Ok(0)
+    }
+
+    fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        match &self.destination {
+            Destination::Layout(layout) => layout.put_bytes(digest, bytes),
+            Destination::File(place) => place.write(bytes),
+        }
+    }
+}
+
+/// Refuses a stated size other than 0 for the digest of nothing.
+pub(crate) fn refuse_size_of_nothing(digest: &Digest, stated: Option<u64>) -> Result<()> {
+    match stated {
+        None | Some(0) => Ok(()),
+        Some(want) => {
+            Err(Error::content(format_args!("{digest}: size differs: got 0, want {want}")))
+        }
+    }
+}
+
+impl Blob {
+    /// Gives the verified blob its final name.
+    fn publish(&self) -> Result<()> {
+        let first = self.lock().parts[0].file.clone();
+        self.place.publish(&first)
+    }
+
+    /// The bytes are wrong for good: nothing of them is kept.
+    fn discard(&self) {
+        for part in &self.lock().parts {
+            self.place.remove(part.start);
+        }
+    }
+}
