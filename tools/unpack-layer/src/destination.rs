@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//! DIR, from the first look at it to the moment when it is what was asked for.
+//!
+//! A new tree is built in `.NAME.unpacking` beside it and renamed when all of it is verified and synced, so that
+//! DIR is never half of anything. The staging directory is locked while in use; one that is not locked
+//! was left by a run that was killed, and is removed. Only `--onto` works in DIR itself, marked by
+//! `.NAME.dirty` beside it for as long as its content is neither the old nor the new.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use common::error::{Error, Result, Status};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::tree::remove::remove;
+
+const OPEN: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What to do with a DIR that has something in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Refuse it.
+    Refuse,
+    /// Put the new tree in its place.
+    Replace,
+    /// Apply the layers to it.
+    Onto,
+}
+
+/// DIR, resolved once: the directory it is in, by descriptor, and its name there.
+pub(crate) struct Destination {
+    shown: String,
+    parent: OwnedFd,
+    name: OsString,
+    /// DIR itself, when it is there.
+    present: Option<OwnedFd>,
+    existing: Existing,
+    sync: bool,
+    working: Option<Working>,
+}
+
+/// What was begun, and must be ended or undone.
+enum Working {
+    /// A tree is being built beside DIR.
+    Staging(OwnedFd),
+    /// DIR itself is being changed.
+    Marked,
+}
+
+impl Destination {
+    /// Looks at DIR; changes nothing.
+    ///
+    /// # Errors
+    /// Local trouble when it cannot become what is asked for.
+    pub(crate) fn new(dir: &Path, existing: Existing, sync: bool) -> Result<Destination> {
+        let shown = dir.display().to_string();
+        let local = |cause: std::io::Error| Error::local(&shown, &cause);
+        let whole = match std::fs::canonicalize(dir) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => beside(dir, &shown)?,
+            other => other.map_err(local)?,
+        };
+        let (Some(above), Some(name)) = (whole.parent(), whole.file_name()) else {
+            return Err(in_the_way(format!("{shown}: the root of the file system")));
+        };
+        let parent = rustix::fs::open(above, OPEN, Mode::empty()).map_err(|e| local(e.into()))?;
+        let present = match rustix::fs::openat(&parent, name, OPEN, Mode::empty()) {
+            Ok(fd) => Some(fd),
+            Err(Errno::NOENT) => None,
+            Err(Errno::NOTDIR) => return Err(in_the_way(format!("{shown}: not a directory"))),
+            Err(cause) => return Err(local(cause.into())),
+        };
+        let name = name.to_owned();
+        let destination =
+            Destination { shown, parent, name, present, existing, sync, working: None };
+        destination.check(&whole)?;
+        Ok(destination)
+    }
+
+    fn check(&self, whole: &Path) -> Result<()> {
+        let shown = &self.shown;
+        let Some(present) = &self.present else {
+            return match self.existing {
+                Existing::Onto => {
+                    Err(in_the_way(format!("{shown}: not there")).hint("without --onto it is made"))
+                }
+                _ => Ok(()),
+            };
+        };
+        if self.existing == Existing::Onto {
+            return match rustix::fs::statat(
+                &self.parent,
+                self.dirty_name(),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ) {
+                Err(Errno::NOENT) => Ok(()),
+                Err(cause) => Err(Error::local(shown, &cause.into())),
+                Ok(_) => Err(in_the_way(format!(
+                    "{shown}: dirty: a run with --onto was cut short ({} is there)",
+                    self.dirty_name().to_string_lossy()
+                ))
+                .hint("start again from a clean tree")),
+            };
+        }
+        if self.existing == Existing::Refuse && !self.is_empty(present)? {
+            return Err(in_the_way(format!("{shown}: not empty")).hint(
+                "--replace puts the new tree in its place, --onto applies the layers to it",
+            ));
+        }
+        let device = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev);
+        if device(present) != device(&self.parent) {
+            return Err(in_the_way(format!("{shown}: a mount point, which cannot be replaced"))
+                .hint("--onto applies the layers to it"));
+        }
+        if std::env::current_dir().is_ok_and(|here| here.starts_with(whole)) {
+            return Err(in_the_way(format!(
+                "{shown}: the working directory, which would be replaced"
+            ))
+            .hint("--onto applies the layers to it"));
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self, directory: &OwnedFd) -> Result<bool> {
+        let trouble = |cause: Errno| Error::local(&self.shown, &cause.into());
+        for entry in Dir::read_from(directory).map_err(trouble)? {
+            if !matches!(entry.map_err(trouble)?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the layers are applied to what is there.
+    pub(crate) fn is_onto(&self) -> bool {
+        self.existing == Existing::Onto
+    }
+
+    /// Begins: gives the directory to work in, locked.
+    ///
+    /// # Errors
+    /// Local trouble, also when another run is at it.
+    pub(crate) fn begin(&mut self) -> Result<OwnedFd> {
+        if self.is_onto() {
+            return self.mark();
+        }
+        let fd = self.stage()?;
+        let root = fd.try_clone().map_err(|cause| Error::local(&self.shown, &cause));
+        self.working = Some(Working::Staging(fd));
+        root
+    }
+
+    /// Locks DIR and marks it.
+    fn mark(&mut self) -> Result<OwnedFd> {
+        let local = |cause: Errno| Error::local(&self.shown, &cause.into());
+        let Some(present) = &self.present else { return Err(local(Errno::NOENT)) };
+        self.lock(present)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        let marker = rustix::fs::openat(&self.parent, self.dirty_name(), flags, mode)
+            .map_err(|cause| Error::local(self.dirty_name().to_string_lossy(), &cause.into()))?;
+        if self.sync {
+            rustix::fs::fsync(&marker).map_err(local)?;
+            rustix::fs::fsync(&self.parent).map_err(local)?;
+        }
+        let fd = present.try_clone().map_err(|cause| Error::local(&self.shown, &cause));
+        self.working = Some(Working::Marked);
+        fd
+    }
+
+    /// Makes the staging directory and locks it; a stale one goes first.
+    fn stage(&self) -> Result<OwnedFd> {
+        let name = self.staging_name();
+        let local = |cause: Errno| Error::local(name.to_string_lossy(), &cause.into());
+        loop {
+            let made = rustix::fs::mkdirat(&self.parent, &name, Mode::from_raw_mode(0o700));
+            if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
+                made.map_err(local)?;
+            }
+            let fd = match rustix::fs::openat(&self.parent, &name, OPEN, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(local)?,
+            };
+            self.lock(&fd)?;
+            // Another run may have removed or renamed it before it was locked.
+            let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+            let locked = rustix::fs::fstat(&fd).map(identity);
+            let named = rustix::fs::statat(&self.parent, &name, AtFlags::SYMLINK_NOFOLLOW);
+            if locked != named.map(identity) {
+                continue;
+            }
+            if made.is_ok() {
+                return Ok(fd);
+            }
+            remove(&self.parent, name.as_bytes())?;
+        }
+    }
+
+    fn lock(&self, fd: &OwnedFd) -> Result<()> {
+        match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(()),
+            Err(Errno::WOULDBLOCK) => {
+                Err(in_the_way(format!("{}: another run is unpacking there", self.shown)))
+            }
+            Err(cause) => Err(Error::local(format_args!("lock {}", self.shown), &cause.into())),
+        }
+    }
+
+    /// Ends well: syncs, and makes DIR what was built.
+    ///
+    /// # Errors
+    /// Local trouble; DIR is then as it was.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let local = |cause: Errno| Error::local(&self.shown, &cause.into());
+        match &self.working {
+            None => Ok(()),
+            Some(Working::Marked) => {
+                if let (true, Some(present)) = (self.sync, &self.present) {
+                    rustix::fs::syncfs(present).map_err(local)?;
+                }
+                rustix::fs::unlinkat(&self.parent, self.dirty_name(), AtFlags::empty())
+                    .map_err(local)?;
+                self.working = None;
+                Ok(())
+            }
+            Some(Working::Staging(fd)) => {
+                if self.sync {
+                    rustix::fs::syncfs(fd).map_err(local)?;
+                }
+                self.put_in_place()?;
+                if self.sync {
+                    rustix::fs::fsync(&self.parent).map_err(local)?;
+                }
+                self.working = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Renames the staging directory to DIR; with `--replace` the two change places, and the old tree goes.
+    fn put_in_place(&self) -> Result<()> {
+        let staging = self.staging_name();
+        let local = |cause: Errno| Error::local(&self.shown, &cause.into());
+        let rename = |flags| {
+            rustix::fs::renameat_with(&self.parent, &staging, &self.parent, &self.name, flags)
+        };
+        match (&self.present, self.existing) {
+            (Some(old), Existing::Replace) => {
+                self.lock(old)?;
+                rename(RenameFlags::EXCHANGE).map_err(local)?;
+                remove(&self.parent, staging.as_bytes()).map(drop)
+            }
+            // An empty directory is replaced by a rename, and only an empty one.
+            (Some(_), _) => rename(RenameFlags::empty()).map_err(local),
+            (None, _) => match rename(RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS) => rename(RenameFlags::empty()).map_err(local),
+                other => other.map_err(local),
+            },
+        }
+    }
+
+    /// Ends badly: removes what was built. What `--onto` has begun stays marked.
+    pub(crate) fn discard(&mut self) {
+        if let Some(Working::Staging(_)) = self.working.take() {
+            // What cannot be removed now is removed by the next run.
+            let _ = remove(&self.parent, self.staging_name().as_bytes());
+        }
+    }
+
+    fn staging_name(&self) -> OsString {
+        wrap(&self.name, ".unpacking")
+    }
+
+    fn dirty_name(&self) -> OsString {
+        wrap(&self.name, ".dirty")
+    }
+}
+
+/// `.NAME.SUFFIX`.
+fn wrap(name: &OsStr, suffix: &str) -> OsString {
+    let mut wrapped = OsString::from(".");
+    wrapped.push(name);
+    wrapped.push(suffix);
+    wrapped
+}
+
+/// The path of a DIR that is not there: in a directory that is.
+fn beside(dir: &Path, shown: &str) -> Result<PathBuf> {
+    if dir.symlink_metadata().is_ok() {
+        return Err(in_the_way(format!("{shown}: a symbolic link to nothing")));
+    }
+    let Some(name) = dir.file_name() else {
+        return Err(Error::local(shown, &std::io::Error::from(std::io::ErrorKind::NotFound)));
+    };
+    let above = match dir.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let above =
+        std::fs::canonicalize(above).map_err(|cause| Error::local(above.display(), &cause))?;
+    Ok(above.join(name))
+}
+
+fn in_the_way(what: String) -> Error {
+    Error::new(Status::Local, what)
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! unpack-layer: from layers to a root file system.
+//!
+//! A thread reads and decompresses, one hashes, this one writes. Nothing is believed before its digest is
+//! checked: the tree is built beside DIR and appears there when every layer, and their number, agree.
+//! There is no network code here.
+
+mod cli;
+mod destination;
+mod reader;
+mod source;
+mod stream;
+mod tree;
+mod unpack;
+
+use std::process::ExitCode;
+
+use common::exit;
+use common::reference::StoreName;
+
+use cli::Cli;
+use destination::Destination;
+use stream::{Limits, Stream};
+use unpack::Unpacking;
+
+fn main() -> ExitCode {
+    exit::run("unpack-layer", story)
+}
+
+fn story(cli: Cli) -> anyhow::Result<()> {
+    exit::quiet(cli.quiet);
+    cli.check()?;
+    let destination = Destination::new(&cli.dir, cli.existing(), !cli.no_sync)?;
+    let wants_config = cli.from.is_some() && !cli.no_config;
+    let unpacking = Unpacking::new(destination, cli.rules(), wants_config);
+
+    let limits = Limits { archive_bytes: cli.max_size };
+    let stream = match cli.from {
+        Some(StoreName::Layout(dir)) => {
+            Stream::start(move || source::lines(dir, cli.any_type), limits)?
+        }
+        _ => Stream::start(move || source::files(cli.layers, cli.digest, cli.diff_id), limits)?,
+    };
+    Ok(unpacking.run(stream)?)
+}

@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads tar archives, strictly.
+//!
+//! A layer that two readers read differently can show a scanner one thing and install another. So what Go's
+//! archive/tar, GNU tar and libarchive agree about is read as they do; what they disagree about is
+//! refused; and what only Go has an opinion on is read as Go does, because container engines
+//! are written in it.
+//!
+//! Not here: names and their meaning, whiteouts, files. The reader takes bytes and gives entries; memory is
+//! bounded by the constants below, whatever an archive says.
+
+mod header;
+mod number;
+mod pax;
+mod sparse;
+
+use std::io::BufRead;
+
+use common::error::{Error, Result, printable};
+
+use header::{BLOCK, Dialect, Header, until_nul};
+pub(crate) use number::Time;
+use pax::{Extended, SparseForm};
+pub(crate) use sparse::Segment;
+
+/// The largest extended header or long name, in bytes.
+pub(crate) const MAX_METADATA: u64 = 1 << 20;
+
+/// The most headers that may speak about one entry.
+pub(crate) const MAX_STACKED: usize = 16;
+
+/// The longest number in front of a sparse file's data, in digits.
+const MAX_DIGITS: usize = 20;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A hard link to an entry that came before, or to a file of a lower layer.
+    Hardlink,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+}
+
+/// An entry of an archive. Names are as they were written.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its name.
+    pub(crate) name: Vec<u8>,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// What a link points to.
+    pub(crate) link: Vec<u8>,
+    /// The permission bits, set-user-ID and the like included.
+    pub(crate) mode: u32,
+    /// The owner.
+    pub(crate) uid: u64,
+    /// The group.
+    pub(crate) gid: u64,
+    /// When it was modified.
+    pub(crate) mtime: Time,
+    /// When it was read, where the archive says.
+    pub(crate) atime: Option<Time>,
+    /// A device's major and minor numbers.
+    pub(crate) device: (u64, u64),
+    /// The file's size, holes included.
+    pub(crate) size: u64,
+    /// The parts that the archive holds, of a sparse file.
+    pub(crate) sparse: Option<Vec<Segment>>,
+    /// Extended attributes.
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether attributes came in a form that is not applied.
+    pub(crate) foreign_attributes: bool,
+}
+
+/// How an archive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With its two zero blocks, and no more than zeros after them.
+    Marked,
+    /// With its two zero blocks, and then something else.
+    Trailing,
+    /// With one zero block, or none: all readers take that.
+    Unmarked,
+    /// In the zeros that fill up the last entry's last block.
+    CutPadding,
+    /// Before the first block.
+    Empty,
+}
+
+/// A reader at some place in an archive.
+pub(crate) struct Reader<R> {
+    input: R,
+    block: [u8; BLOCK],
+    /// What is left of the current entry's data, and of the zeros after it.
+    data: u64,
+    padding: u64,
+    started: bool,
+    ending: Option<Ending>,
+}
+
+/// What the headers before an entry's own say about it.
+#[derive(Default)]
+struct Pending {
+    count: usize,
+    extended: Option<Extended>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads an archive from its beginning.
+    pub(crate) fn new(input: R) -> Reader<R> {
+        Reader { input, block: [0; BLOCK], data: 0, padding: 0, started: false, ending: None }
+    }
+
+    /// The next entry; nothing at the archive's end. What was not read of the entry before is passed over.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        let mut pending = Pending::default();
+        loop {
+            if self.ending.is_some() || !self.pass_over()? || !self.read_header()? {
+                return if pending.count == 0 { Ok(None) } else { Err(dangling()) };
+            }
+            let block = self.block;
+            let header = Header::parse(&block).ok_or_else(|| {
+                Error::malformed(if self.started {
+                    "header: wrong checksum"
+                } else {
+                    "not a tar archive"
+                })
+            })?;
+            self.started = true;
+            match header.typeflag() {
+                b'x' | b'g' | b'L' | b'K' => {
+                    self.extension(&header, &mut pending)?;
+                    pending.count += 1;
+                    if pending.count > MAX_STACKED {
+                        return Err(Error::malformed(format_args!(
+                            "more than {MAX_STACKED} headers about one entry"
+                        )));
+                    }
+                    if header.typeflag() == b'g' {
+                        pending.count = 0;
+                    }
+                }
+                _ => return self.entry(&header, pending).map(Some),
+            }
+        }
+    }
+
+    /// The next bytes of the current entry's data: whatever is there, nothing at its end.
+    pub(crate) fn data(&mut self) -> Result<&[u8]> {
+        if self.data == 0 {
+            return Ok(&[]);
+        }
+        let data = self.data;
+        let bytes = fill(&mut self.input)?;
+        if bytes.is_empty() {
+            return Err(Error::malformed(format_args!(
+                "archive is cut short: {data} bytes of data are missing"
+            )));
+        }
+        Ok(&bytes[..bytes.len().min(clamp(data))])
+    }
+
+    /// Passes over data that was used.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.data = self.data.saturating_sub(count as u64);
+    }
+
+    /// Reads what comes after the last entry to its very end and says how the archive ended.
+    pub(crate) fn finish(&mut self) -> Result<Ending> {
+        let mut ending = self.ending.unwrap_or(Ending::Unmarked);
+        loop {
+            let bytes = fill(&mut self.input)?;
+            if bytes.is_empty() {
+                return Ok(ending);
+            }
+            if ending == Ending::Marked && !is_zero(bytes) {
+                ending = Ending::Trailing;
+            }
+            let count = bytes.len();
+            self.input.consume(count);
+        }
+    }
+
+    /// Passes over the rest of the current entry; whether the archive goes on.
+    fn pass_over(&mut self) -> Result<bool> {
+        while self.data > 0 {
+            let count = self.data()?.len();
+            self.consume(count);
+        }
+        while self.padding > 0 {
+            let bytes = fill(&mut self.input)?;
+            if bytes.is_empty() {
+                self.ending = Some(Ending::CutPadding);
+                return Ok(false);
+            }
+            let count = bytes.len().min(clamp(self.padding));
+            self.input.consume(count);
+            self.padding -= count as u64;
+        }
+        Ok(true)
+    }
+
+    /// Reads the next header block; whether there is one.
+    fn read_header(&mut self) -> Result<bool> {
+        if !self.read_block()? {
+            self.ending = Some(if self.started { Ending::Unmarked } else { Ending::Empty });
+            return Ok(false);
+        }
+        if !is_zero(&self.block) {
+            return Ok(true);
+        }
+        self.started = true;
+        if !self.read_block()? {
+            self.ending = Some(Ending::Unmarked);
+            return Ok(false);
+        }
+        if !is_zero(&self.block) {
+            return Err(Error::malformed("a lone zero block, and more after it"));
+        }
+        self.ending = Some(Ending::Marked);
+        Ok(false)
+    }
+
+    /// Reads a block; whether there was one.
+    fn read_block(&mut self) -> Result<bool> {
+        let mut have = 0;
+        while have < BLOCK {
+            let bytes = fill(&mut self.input)?;
+            if bytes.is_empty() {
+                if have == 0 {
+                    return Ok(false);
+                }
+                return Err(Error::malformed(if self.started {
+                    "archive is cut short: in a header"
+                } else {
+                    "not a tar archive"
+                }));
+            }
+            let count = bytes.len().min(BLOCK - have);
+            self.block[have..have + count].copy_from_slice(&bytes[..count]);
+            self.input.consume(count);
+            have += count;
+        }
+        Ok(true)
+    }
+
+    /// Opens the data of an entry: `size` bytes, then zeros to the end of the block.
+    fn open_data(&mut self, size: u64) {
+        self.data = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+    }
+
+    /// Reads a header that speaks about the next one.
+    fn extension(&mut self, header: &Header<'_>, pending: &mut Pending) -> Result<()> {
+        if header.dialect == Dialect::V7 {
+            return Err(Error::malformed("header: an extension in an archive without a magic"));
+        }
+        let size = header.size()?;
+        if size > MAX_METADATA {
+            return Err(Error::malformed(format_args!(
+                "extended header of {size} bytes, more than {MAX_METADATA}"
+            )));
+        }
+        self.open_data(size);
+        let mut bytes = Vec::with_capacity(clamp(size));
+        while self.data > 0 {
+            let data = self.data()?;
+            bytes.extend_from_slice(data);
+            let count = data.len();
+            self.consume(count);
+        }
+        match header.typeflag() {
+            b'L' => pending.name = Some(long_name(&bytes)?),
+            b'K' => pending.link = Some(long_name(&bytes)?),
+            b'x' if pending.extended.is_some() => {
+                return Err(Error::malformed("two extended headers in a row"));
+            }
+            b'x' => pending.extended = Some(Extended::parse(&bytes)?),
+            _ if pending.count > 0 => return Err(dangling()),
+            _ => {
+                let global = Extended::parse(&bytes)?;
+                if global.path.is_some()
+                    || global.link.is_some()
+                    || global.size.is_some()
+                    || global.sparse.is_some()
+                {
+                    return Err(Error::malformed("a global header with a path or a size"));
+                }
+                if global.says_something {
+                    common::notice::warn("global header", || {
+                        "a global header's defaults are ignored, as container engines do".to_owned()
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an entry together and opens its data.
+    fn entry(&mut self, header: &Header<'_>, pending: Pending) -> Result<Entry> {
+        let extended = pending.extended.unwrap_or_default();
+        let mixed = (pending.name.is_some() || pending.link.is_some())
+            && (extended.path.is_some()
+                || extended.link.is_some()
+                || extended.size.is_some()
+                || extended.sparse.is_some());
+        if mixed {
+            return Err(Error::malformed(
+                "both a GNU long name and an extended header's name or size",
+            ));
+        }
+        let said_size = header.size()?;
+        let sparse = extended.sparse;
+        let stored = extended.size.unwrap_or(said_size);
+        let name = sparse
+            .as_ref()
+            .and_then(|sparse| sparse.name.clone())
+            .or(extended.path)
+            .or(pending.name)
+            .unwrap_or_else(|| header.name());
+        let context = |error: Error| error.context(format_args!("entry {}", shown(&name)));
+        let kind = kind(header, &name, stored).map_err(context)?;
+        let mut entry = Entry {
+            kind,
+            link: extended.link.or(pending.link).unwrap_or_else(|| header.link()),
+            mode: header.mode().map_err(context)?,
+            uid: extended.uid.map_or_else(|| header.uid(), Ok).map_err(context)?,
+            gid: extended.gid.map_or_else(|| header.gid(), Ok).map_err(context)?,
+            mtime: match extended.mtime {
+                Some(time) => time,
+                None => Time { seconds: header.mtime().map_err(context)?, nanoseconds: 0 },
+            },
+            atime: extended.atime,
+            device: header.device().map_err(context)?,
+            size: stored,
+            sparse: None,
+            xattrs: extended.xattrs,
+            foreign_attributes: extended.foreign_attributes,
+            name: Vec::new(),
+        };
+        // A directory's size is an allocation in some archives, never data.
+        self.open_data(if kind == Kind::Regular { stored } else { 0 });
+        if i64::try_from(stored).is_err() {
+            return Err(context(Error::malformed(format_args!("size {stored} is beyond 2^63"))));
+        }
+        let map = match (header.typeflag(), sparse) {
+            (b'S', Some(_)) => Err(Error::malformed("two sparse maps")),
+            (b'S', None) => self.old_sparse(header, extended.size.is_some()).map(Some),
+            (_, None) => Ok(None),
+            (_, Some(_)) if kind != Kind::Regular => {
+                Err(Error::malformed("a sparse map for what is no regular file"))
+            }
+            (_, Some(sparse)) => match sparse.form {
+                SparseForm::Header(map) => Ok(map),
+                SparseForm::Data => self.map_before_data(),
+            }
+            .map(|map| Some((map, sparse.size))),
+        };
+        if let Some((map, size)) = map.map_err(context)? {
+            entry.sparse = Some(map.finish(size, self.data).map_err(context)?);
+            entry.size = size;
+        }
+        entry.name = name;
+        Ok(entry)
+    }
+
+    /// The map of GNU's old form: four parts in the header, then blocks of 21 parts each.
+    fn old_sparse(&mut self, header: &Header<'_>, resized: bool) -> Result<(sparse::Map, u64)> {
+        if header.dialect != Dialect::Gnu || resized {
+            return Err(Error::malformed("a GNU sparse file without GNU's header"));
+        }
+        let (parts, mut more, size) = header.old_sparse()?;
+        let mut map = sparse::Map::default();
+        let mut open = push_parts(&mut map, parts)?;
+        while more {
+            if !self.read_block()? {
+                return Err(Error::malformed("archive is cut short: in a sparse map"));
+            }
+            let block = self.block;
+            if open {
+                open = push_parts(&mut map, &block[..504])?;
+            }
+            more = block[504] != 0;
+            if more && !open {
+                return Err(Error::malformed("sparse map: goes on after its end"));
+            }
+        }
+        Ok((map, size))
+    }
+
+    /// The map of PAX form 1.0: decimal numbers, a line each, filled up to a block, before the data.
+    fn map_before_data(&mut self) -> Result<sparse::Map> {
+        let before = self.data;
+        let mut map = sparse::Map::default();
+        let parts = self.line_number()?;
+        if parts > sparse::MAX_SEGMENTS as u64 {
+            return Err(Error::malformed(format_args!(
+                "sparse map: {parts} parts, more than {}",
+                sparse::MAX_SEGMENTS
+            )));
+        }
+        for _ in 0..parts {
+            let offset = self.line_number()?;
+            map.push(offset, self.line_number()?)?;
+        }
+        let mut rest = clamp((before - self.data).wrapping_neg() % BLOCK as u64);
+        while rest > 0 {
+            let count = self.data()?.len().min(rest);
+            if count == 0 {
+                return Err(Error::malformed("sparse map: cut short"));
+            }
+            self.consume(count);
+            rest -= count;
+        }
+        Ok(map)
+    }
+
+    fn line_number(&mut self) -> Result<u64> {
+        let mut digits = Vec::with_capacity(MAX_DIGITS);
+        loop {
+            let byte =
+                *self.data()?.first().ok_or_else(|| Error::malformed("sparse map: cut short"))?;
+            self.consume(1);
+            if byte == b'\n' {
+                return number::decimal(&digits)
+                    .ok_or_else(|| Error::malformed("sparse map: a line is no number"));
+            }
+            digits.push(byte);
+            if digits.len() > MAX_DIGITS {
+                return Err(Error::malformed("sparse map: a line is no number"));
+            }
+        }
+    }
+}
+
+/// What a type flag means; refused is what readers take for different things.
+fn kind(header: &Header<'_>, name: &[u8], size: u64) -> Result<Kind> {
+    let slash = name.ends_with(b"/");
+    let kind = match header.typeflag() {
+        0 if slash && size == 0 => return Ok(Kind::Directory),
+        b'0' | b'7' | 0 | b'S' if slash => {
+            return Err(Error::malformed("a regular file whose name ends in a slash"));
+        }
+        b'0' | b'7' | 0 | b'S' => return Ok(Kind::Regular),
+        b'5' => return Ok(Kind::Directory),
+        b'1' => Kind::Hardlink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharacterDevice,
+        b'4' => Kind::BlockDevice,
+        b'6' => Kind::Fifo,
+        other => {
+            return Err(Error::malformed(format_args!(
+                "unsupported type '{}'",
+                char::from(other).escape_default()
+            )));
+        }
+    };
+    if size != 0 {
+        return Err(Error::malformed(format_args!("{size} bytes of data for what can have none")));
+    }
+    Ok(kind)
+}
+
+/// Takes the parts of a block of GNU's old form; whether more may follow.
+fn push_parts(map: &mut sparse::Map, parts: &[u8]) -> Result<bool> {
+    for part in parts.chunks_exact(24) {
+        if part[0] == 0 {
+            return Ok(false);
+        }
+        let number = |field: &[u8]| {
+            number::numeric(field)
+                .and_then(|value| u64::try_from(value).ok())
+                .ok_or_else(|| Error::malformed("sparse map: not a number"))
+        };
+        map.push(number(&part[..12])?, number(&part[12..])?)?;
+    }
+    Ok(true)
+}
+
+fn long_name(bytes: &[u8]) -> Result<Vec<u8>> {
+    match until_nul(bytes) {
+        [] => Err(Error::malformed("an empty long name")),
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn dangling() -> Error {
+    Error::malformed("an extended header without the entry it is about")
+}
+
+/// The bytes that are there to be read, with the failure of a decoder as it was.
+fn fill(input: &mut impl BufRead) -> Result<&[u8]> {
+    input.fill_buf().map_err(|cause| {
+        match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(error) => error.clone(),
+            None => Error::local("read layer", &cause),
+        }
+    })
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn clamp(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// A name of an entry, fit to print.
+pub(crate) fn shown(name: &[u8]) -> String {
+    format!("\"{}\"", printable(&String::from_utf8_lossy(name)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The numbers of a tar header: octal text, or base-256 for what octal cannot hold; and the decimal
+//! numbers of extended headers.
+//!
+//! Not here: what a number means. Ranges are checked where a field is used.
+
+/// A number of a header's field, as Go's archive/tar reads it: base-256 when the first bit is set, else octal
+/// digits among spaces and NULs. An empty field is zero.
+pub(super) fn numeric(field: &[u8]) -> Option<i64> {
+    match field.first() {
+        Some(first) if first & 0x80 != 0 => base256(field),
+        _ => octal(field),
+    }
+}
+
+/// Octal digits among spaces and NULs.
+pub(super) fn octal(field: &[u8]) -> Option<i64> {
+    let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
+    let Some(start) = field.iter().position(|byte| !is_filler(byte)) else { return Some(0) };
+    // Tools disagree about what stands behind a NUL: one at the very start is an old tar's, more are refused.
+    if field[..start].iter().skip(1).any(|byte| *byte == 0) {
+        return None;
+    }
+    let end = field.iter().rposition(|byte| !is_filler(byte)).map_or(start, |last| last + 1);
+    let digits = field[start..end].split(|byte| *byte == 0).next().unwrap_or_default();
+    digits.iter().try_fold(0i64, |value, byte| match byte {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+/// Big-endian two's complement behind one marker bit.
+fn base256(field: &[u8]) -> Option<i64> {
+    let negative = field.first()? & 0x40 != 0;
+    let flip = if negative { 0xff } else { 0 };
+    let mut value = 0u64;
+    for (i, byte) in field.iter().enumerate() {
+        let mut byte = byte ^ flip;
+        if i == 0 {
+            byte &= 0x7f;
+        }
+        if value >> 56 != 0 {
+            return None;
+        }
+        value = value << 8 | u64::from(byte);
+    }
+    let value = i64::try_from(value).ok()?;
+    Some(if negative { !value } else { value })
+}
+
+/// Decimal digits and nothing else.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A moment, in seconds and nanoseconds since the epoch; the nanoseconds always count forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time {
+    /// Whole seconds, rounded down.
+    pub(crate) seconds: i64,
+    /// What is above them, below 10^9.
+    pub(crate) nanoseconds: u32,
+}
+
+/// An extended header's time: `[-]SECONDS[.FRACTION]`, rounded down to nanoseconds.
+pub(super) fn time(text: &[u8]) -> Option<Time> {
+    let (negative, unsigned) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, fraction) = match unsigned.iter().position(|byte| *byte == b'.') {
+        Some(dot) => (&unsigned[..dot], &unsigned[dot + 1..]),
+        None => (unsigned, &b""[..]),
+    };
+    let whole = i64::try_from(decimal(whole)?).ok()?;
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |i: usize| u32::from(fraction.get(i).map_or(0, |byte| byte - b'0'));
+    let nanoseconds = (0..9).fold(0, |value, i| value * 10 + digit(i));
+    if !negative {
+        return Some(Time { seconds: whole, nanoseconds });
+    }
+    let finer = fraction.iter().skip(9).any(|byte| *byte != b'0');
+    match nanoseconds + u32::from(finer) {
+        0 => Some(Time { seconds: -whole, nanoseconds: 0 }),
+        below => {
+            Some(Time { seconds: (-whole).checked_sub(1)?, nanoseconds: 1_000_000_000 - below })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octal_fields_in_their_spellings() {
+        assert_eq!(numeric(b"0000644\0"), Some(0o644));
+        assert_eq!(numeric(b"   644 \0"), Some(0o644));
+        assert_eq!(numeric(b"777777777777"), Some(0o777_777_777_777));
+        assert_eq!(numeric(b"644\0junk"), Some(0o644));
+        assert_eq!(numeric(b"\0\0\0\0"), Some(0));
+        assert_eq!(numeric(b""), Some(0));
+        for wrong in [&b"0000648\0"[..], b"12 34\0", b"-1\0", b"0x10\0", b"\0\0 12"] {
+            assert_eq!(numeric(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn base256_at_its_edges() {
+        assert_eq!(numeric(b"\x80\0\0\0\0\0\0\0\0\0\0\x01"), Some(1));
+        assert_eq!(numeric(&[0xff; 12]), Some(-1));
+        let mut most = [0xff; 12];
+        most[..5].copy_from_slice(&[0x80, 0, 0, 0, 0x7f]);
+        assert_eq!(numeric(&most), Some(i64::MAX));
+        most[4] = 0xff;
+        assert_eq!(numeric(&most), None);
+        most[3] = 1;
+        assert_eq!(numeric(&most), None);
+    }
+
+    #[test]
+    fn decimals_are_digits_only() {
+        assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
+        for wrong in ["", "+1", " 1", "-1", "0x1", "1e3", "18446744073709551616"] {
+            assert_eq!(decimal(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_round_down() {
+        let at = |text: &str| time(text.as_bytes()).map(|t| (t.seconds, t.nanoseconds));
+        assert_eq!(at("1350244992.023960108"), Some((1_350_244_992, 23_960_108)));
+        assert_eq!(at("-1.5"), Some((-2, 500_000_000)));
+        assert_eq!(at("-0.5"), Some((-1, 500_000_000)));
+        assert_eq!(at("-0.0000000001"), Some((-1, 999_999_999)));
+        assert_eq!(at("5"), Some((5, 0)));
+        assert_eq!(at("-5"), Some((-5, 0)));
+        assert_eq!(at("5."), Some((5, 0)));
+        assert_eq!(at(&format!("1.{}", "9".repeat(1000))), Some((1, 999_999_999)));
+        for wrong in
+            ["", "-", ".5", "nan", "inf", "1e9", "1.2.3", "1.-5", "+1", "9223372036854775808"]
+        {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Extended headers (POSIX.1-2001 pax): records of `LENGTH KEY=VALUE\n` about the entry that follows.
+//!
+//! Of a keyword that comes twice the last one holds, as everywhere. What readers are known to disagree about
+//! is refused: an empty path, link path or size, a NUL in them, an incomplete set of sparse keywords,
+//! numbers with signs. Unknown keywords are passed over, as POSIX says.
+
+use common::error::{Error, Result, printable};
+
+use super::number::{self, Time};
+use super::sparse;
+
+/// Where an extended header's sparse file has its map.
+#[derive(Debug)]
+pub(super) enum SparseForm {
+    /// In the header itself (0.0 and 0.1).
+    Header(sparse::Map),
+    /// In front of the data (1.0).
+    Data,
+}
+
+/// What extended headers say of a sparse file.
+#[derive(Debug)]
+pub(super) struct Sparse {
+    pub(super) form: SparseForm,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) size: u64,
+}
+
+/// What an extended header says.
+#[derive(Debug, Default)]
+pub(super) struct Extended {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) mtime: Option<Time>,
+    pub(super) atime: Option<Time>,
+    pub(super) sparse: Option<Sparse>,
+    /// Names and values, each name once.
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether attributes came in a form that is not applied (`SCHILY.acl.*`, `LIBARCHIVE.xattr.*`).
+    pub(super) foreign_attributes: bool,
+    /// Whether anything but a comment was said.
+    pub(super) says_something: bool,
+}
+
+/// The sparse keywords as they came.
+#[derive(Default)]
+struct SparseKeys {
+    any: bool,
+    major: Option<Vec<u8>>,
+    minor: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+    real_size: Option<u64>,
+    blocks: Option<u64>,
+    map: Option<Vec<u8>>,
+    /// The offsets and lengths of form 0.0, which come as records of their own.
+    numbers: Vec<u64>,
+}
+
+impl Extended {
+    /// Reads the records of an extended header.
+    pub(super) fn parse(mut records: &[u8]) -> Result<Extended> {
+        let mut extended = Extended::default();
+        let mut keys = SparseKeys::default();
+        while !records.is_empty() {
+            let (keyword, value, rest) =
+                record(records).ok_or_else(|| malformed("not a sequence of records"))?;
+            extended.take(keyword, value, &mut keys)?;
+            records = rest;
+        }
+        if keys.any {
+            extended.sparse = Some(keys.finish()?);
+        }
+        extended.settle_xattrs();
+        Ok(extended)
+    }
+
+    fn take(&mut self, keyword: &[u8], value: &[u8], keys: &mut SparseKeys) -> Result<()> {
+        let wrong = || {
+            malformed(format_args!(
+                "{}: wrong value \"{}\"",
+                String::from_utf8_lossy(keyword),
+                printable(&String::from_utf8_lossy(value))
+            ))
+        };
+        let text = || match value {
+            [] => Err(wrong()),
+            _ if value.contains(&0) => Err(wrong()),
+            _ => Ok(Some(value.to_owned())),
+        };
+        self.says_something |= keyword != b"comment";
+        match keyword {
+            b"path" => self.path = text()?,
+            b"linkpath" => self.link = text()?,
+            b"size" => self.size = Some(number::decimal(value).ok_or_else(wrong)?),
+            b"uname" | b"gname" if value.contains(&0) => return Err(wrong()),
+            // An empty value takes back what was said before.
+            b"uid" | b"gid" | b"mtime" | b"atime" | b"ctime" if value.is_empty() => match keyword {
+                b"uid" => self.uid = None,
+                b"gid" => self.gid = None,
+                b"mtime" => self.mtime = None,
+                _ => self.atime = None,
+            },
+            b"uid" => self.uid = Some(number::decimal(value).ok_or_else(wrong)?),
+            b"gid" => self.gid = Some(number::decimal(value).ok_or_else(wrong)?),
+            b"mtime" => self.mtime = Some(number::time(value).ok_or_else(wrong)?),
+            b"atime" => self.atime = Some(number::time(value).ok_or_else(wrong)?),
+            b"ctime" => drop(number::time(value).ok_or_else(wrong)?),
+            _ => {
+                if let Some(sparse) = keyword.strip_prefix(b"GNU.sparse.") {
+                    keys.take(sparse, value)?;
+                } else if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
+                    self.xattrs.push((name.to_owned(), value.to_owned()));
+                } else if keyword.starts_with(b"SCHILY.acl.")
+                    || keyword.starts_with(b"LIBARCHIVE.xattr.")
+                {
+                    self.foreign_attributes = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves each name once, with its last value.
+    fn settle_xattrs(&mut self) {
+        self.xattrs.reverse();
+        self.xattrs.sort_by(|a, b| a.0.cmp(&b.0));
+        self.xattrs.dedup_by(|later, first| later.0 == first.0);
+    }
+}
+
+impl SparseKeys {
+    fn take(&mut self, keyword: &[u8], value: &[u8]) -> Result<()> {
+        self.any = true;
+        let wrong = || {
+            let keyword = String::from_utf8_lossy(keyword);
+            malformed(format_args!("GNU.sparse.{keyword}: wrong value"))
+        };
+        let decimal = || number::decimal(value).ok_or_else(wrong);
+        match keyword {
+            b"major" => self.major = Some(value.to_owned()),
+            b"minor" => self.minor = Some(value.to_owned()),
+            b"name" if value.is_empty() || value.contains(&0) => return Err(wrong()),
+            b"name" => self.name = Some(value.to_owned()),
+            b"size" => self.size = Some(decimal()?),
+            b"realsize" => self.real_size = Some(decimal()?),
+            b"numblocks" => self.blocks = Some(decimal()?),
+            b"map" => self.map = Some(value.to_owned()),
+            b"offset" | b"numbytes" => {
+                if self.numbers.len() == 2 * sparse::MAX_SEGMENTS {
+                    return Err(malformed("sparse map: too many parts"));
+                }
+                if self.numbers.len().is_multiple_of(2) != (keyword == b"offset") {
+                    return Err(malformed("sparse map: offsets and lengths do not alternate"));
+                }
+                self.numbers.push(decimal()?);
+            }
+            _ => return Err(malformed("unknown sparse keyword")),
+        }
+        Ok(())
+    }
+
+    /// Tells the three forms apart; what is no complete set of any is refused, since readers differ on it.
+    fn finish(self) -> Result<Sparse> {
+        let incomplete = || malformed("incomplete set of sparse keywords");
+        let size = self.real_size.or(self.size).ok_or_else(incomplete)?;
+        if self.real_size.is_some() && self.size.is_some_and(|other| other != size) {
+            return Err(malformed("GNU.sparse.size and GNU.sparse.realsize differ"));
+        }
+        let form = match (self.major.as_deref(), self.minor.as_deref()) {
+            (Some(b"1"), Some(b"0")) if self.map.is_none() && self.numbers.is_empty() => {
+                self.name.as_ref().ok_or_else(incomplete)?;
+                SparseForm::Data
+            }
+            (None, None) | (Some(b"0"), Some(b"0" | b"1")) => {
+                let blocks = self.blocks.ok_or_else(incomplete)?;
+                let map = match (self.map, self.numbers.as_slice()) {
+                    (Some(list), []) => sparse::from_list(&list, blocks)?,
+                    (None, numbers @ [_, ..])
+                        if numbers.len() as u64 == blocks.saturating_mul(2) =>
+                    {
+                        let mut map = sparse::Map::default();
+                        for pair in numbers.chunks_exact(2) {
+                            map.push(pair[0], pair[1])?;
+                        }
+                        map
+                    }
+                    _ => return Err(incomplete()),
+                };
+                SparseForm::Header(map)
+            }
+            _ => return Err(incomplete()),
+        };
+        Ok(Sparse { form, name: self.name, size })
+    }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::malformed(format_args!("extended header: {what}"))
+}
+
+/// The first record's keyword and value, and what comes after it.
+fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = records.iter().take(20).position(|byte| *byte == b' ')?;
+    let length = usize::try_from(number::decimal(&records[..space])?).ok()?;
+    let record = records.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+    if keyword.is_empty() || keyword.contains(&0) {
+        return None;
+    }
+    Some((keyword, value, &records[length..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rec(keyword: &str, value: &str) -> Vec<u8> {
+        let rest = format!(" {keyword}={value}\n");
+        let mut length = rest.len() + 1;
+        while format!("{length}{rest}").len() != length {
+            length += 1;
+        }
+        format!("{length}{rest}").into_bytes()
+    }
+
+    fn parse(records: &[(&str, &str)]) -> Result<Extended> {
+        let all: Vec<u8> = records.iter().flat_map(|(k, v)| rec(k, v)).collect();
+        Extended::parse(&all)
+    }
+
+    #[test]
+    fn the_last_of_a_keyword_holds() {
+        let extended =
+            parse(&[("path", "a"), ("path", "b"), ("SCHILY.xattr.user.x", "1")]).unwrap();
+        assert_eq!(extended.path.as_deref(), Some(&b"b"[..]));
+        let extended =
+            parse(&[("SCHILY.xattr.user.x", "1"), ("SCHILY.xattr.user.x", "2")]).unwrap();
+        assert_eq!(extended.xattrs, [(b"user.x".to_vec(), b"2".to_vec())]);
+    }
+
+    #[test]
+    fn values_are_exact() {
+        let extended = parse(&[("SCHILY.xattr.user.a=b", "")]).unwrap();
+        // The first = ends the keyword, as in Go.
+        assert_eq!(extended.xattrs, [(b"user.a".to_vec(), b"b=".to_vec())]);
+        let extended = parse(&[("SCHILY.xattr.user.n", "a\0b\n=")]).unwrap();
+        assert_eq!(extended.xattrs[0].1, b"a\0b\n=");
+        assert!(parse(&[("SCHILY.xattr.user.empty", "")]).unwrap().xattrs[0].1.is_empty());
+    }
+
+    #[test]
+    fn broken_records_are_refused() {
+        for wrong in [
+            &b"5 a=b\n"[..], // wrong length
+            b"6 a=b.",       // no newline
+            b"6 abc\n",      // no =
+            b"0 a=b\n",      // no length
+            b"99 a=b\n",     // beyond the end
+            b"+6 a=b\n",     // a sign
+            b"6 a=b\n\0",    // padding inside
+            b"5 =b\n",       // no keyword
+            b"18446744073709551615 a=b\n",
+        ] {
+            assert!(Extended::parse(wrong).is_err(), "{:?}", String::from_utf8_lossy(wrong));
+        }
+        assert!(Extended::parse(b"6 a=b\n").is_ok());
+        assert!(Extended::parse(b"").is_ok());
+    }
+
+    #[test]
+    fn what_readers_disagree_about_is_refused() {
+        for (keyword, value) in [
+            ("path", ""),
+            ("linkpath", ""),
+            ("size", ""),
+            ("path", "a\0b"),
+            ("uname", "a\0"),
+            ("size", "+1"),
+            ("size", "-1"),
+            ("size", "0x1"),
+            ("size", "99999999999999999999"),
+            ("uid", "-1"),
+            ("mtime", "nan"),
+            ("GNU.sparse.realsize", "5"),
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.offset", "1"),
+        ] {
+            assert!(parse(&[(keyword, value)]).is_err(), "{keyword}={value:?}");
+        }
+    }
+
+    #[test]
+    fn the_three_sparse_forms() {
+        let zero = [
+            ("GNU.sparse.size", "100"),
+            ("GNU.sparse.numblocks", "2"),
+            ("GNU.sparse.offset", "0"),
+            ("GNU.sparse.numbytes", "10"),
+            ("GNU.sparse.offset", "100"),
+            ("GNU.sparse.numbytes", "0"),
+        ];
+        assert!(matches!(parse(&zero).unwrap().sparse.unwrap().form, SparseForm::Header(_)));
+        assert!(parse(&zero[..5]).is_err());
+        let one = [
+            ("GNU.sparse.size", "100"),
+            ("GNU.sparse.numblocks", "1"),
+            ("GNU.sparse.map", "0,10"),
+            ("GNU.sparse.name", "f"),
+        ];
+        assert_eq!(parse(&one).unwrap().sparse.unwrap().name.as_deref(), Some(&b"f"[..]));
+        let data = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.realsize", "100"),
+        ];
+        let sparse = parse(&data).unwrap().sparse.unwrap();
+        assert!(matches!(sparse.form, SparseForm::Data) && sparse.size == 100);
+        assert!(parse(&data[..3]).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The hashing thread: the digest of a layer's stored bytes and that of its archive, side by side.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use common::digest::{Algorithm, Digest};
+
+use super::buffer::Buffer;
+
+/// What the reading thread sends.
+pub(super) enum Task {
+    /// A layer begins. Of one that is not compressed both forms are the same bytes, hashed once if one
+    /// algorithm does for both.
+    Begin { stored: Algorithm, archive: Algorithm, compressed: bool },
+    /// Stored bytes.
+    Stored(Arc<Buffer>),
+    /// The archive's bytes, of a compressed layer.
+    Archive(Arc<Buffer>),
+    /// The layer is over.
+    End,
+}
+
+/// What a layer turned out to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    /// The digest of its stored bytes.
+    pub(crate) digest: Digest,
+    /// Their number.
+    pub(crate) size: u64,
+    /// The digest of its archive.
+    pub(crate) diff_id: Digest,
+}
+
+/// Hashes until nothing more comes.
+pub(super) fn run(tasks: &Receiver<Task>, back: &Sender<Arc<Buffer>>, verdicts: &Sender<Verdict>) {
+    let mut stored = Algorithm::default().hasher();
+    let mut archive = None;
+    let mut same = false;
+    let mut size = 0;
+    while let Ok(task) = tasks.recv() {
+        match task {
+            Task::Begin { stored: of_stored, archive: of_archive, compressed } => {
+                stored = of_stored.hasher();
+                same = !compressed;
+                archive = (compressed || of_archive != of_stored).then(|| of_archive.hasher());
+                size = 0;
+            }
+            Task::Stored(buffer) => {
+                stored.update(buffer.filled());
+                size += buffer.filled().len() as u64;
+                if let (true, Some(archive)) = (same, &mut archive) {
+                    archive.update(buffer.filled());
+                }
+                let _ = back.send(buffer);
+            }
+            Task::Archive(buffer) => {
+                if let Some(archive) = &mut archive {
+                    archive.update(buffer.filled());
+                }
+                let _ = back.send(buffer);
+            }
+            Task::End => {
+                let digest = stored.clone().finish();
+                let diff_id =
+                    archive.take().map_or_else(|| digest.clone(), |hasher| hasher.finish());
+                if verdicts.send(Verdict { digest, size, diff_id }).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From stored bytes to archive bytes, on two threads beside the one that writes files.
+//!
+//! One thread reads and decompresses, one hashes both forms, the caller's takes what comes. Bytes travel in shared
+//! [`buffer`]s without being copied. The reading thread runs ahead of the caller as far as buffers
+//! go, also into the next layer. Nothing here is verified yet when it is handed on: a layer's [`Verdict`]
+//! comes when its last byte was hashed, and only then may the caller believe it.
+//!
+//! Not here: what the bytes mean.
+
+mod buffer;
+mod decode;
+mod gzip;
+mod hash;
+mod read;
+mod zstd;
+
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use common::descriptor::Descriptor;
+use common::digest::{Algorithm, Digest};
+use common::error::{Error, Result, Status};
+use common::mediatype::Compression;
+
+use buffer::Buffer;
+pub(crate) use decode::{media_type, name};
+pub(crate) use hash::Verdict;
+pub(crate) use read::Limits;
+
+/// A layer that is to be unpacked.
+pub(crate) struct Job {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// Its stored bytes.
+    pub(crate) input: Box<dyn Read + Send>,
+    /// Their digest and number, as far as known.
+    pub(crate) digest: Option<Digest>,
+    /// The number of stored bytes.
+    pub(crate) size: Option<u64>,
+    /// The digest of its archive, as far as known.
+    pub(crate) diff_id: Option<Digest>,
+    /// The line that it came with.
+    pub(crate) descriptor: Option<Descriptor>,
+}
+
+/// What a source has next.
+pub(crate) enum Item {
+    /// A layer.
+    Layer(Job),
+    /// An image config's line and the diff IDs it lists.
+    Config(Descriptor, Vec<Digest>),
+}
+
+/// Where layers come from: made and used on the reading thread.
+pub(crate) type Source = Box<dyn Iterator<Item = Result<Item>>>;
+
+/// A layer whose bytes begin to come.
+pub(crate) struct Layer {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// Its stored bytes' digest, as far as known before.
+    pub(crate) digest: Option<Digest>,
+    /// Its diff ID, as far as known before.
+    pub(crate) diff_id: Option<Digest>,
+    /// The line that it came with.
+    pub(crate) descriptor: Option<Descriptor>,
+    /// What its first bytes say.
+    pub(crate) compression: Option<Compression>,
+}
+
+/// What a source had, as the caller sees it.
+pub(crate) enum Step {
+    /// A layer; its bytes come from [`Stream`].
+    Layer(Box<Layer>),
+    /// An image config's line and the diff IDs it lists.
+    Config(Descriptor, Vec<Digest>),
+}
+
+/// What the reading thread sends.
+enum Event {
+    Step(Step),
+    Data(Arc<Buffer>),
+    /// The layer's bytes are over.
+    End,
+    /// The reading failed; `hashed` says that the layer's verdict comes nevertheless.
+    Failed {
+        error: Error,
+        hashed: bool,
+    },
+}
+
+/// The caller's end: gives steps, and of a layer its archive's bytes as a [`BufRead`].
+pub(crate) struct Stream {
+    events: Receiver<Event>,
+    verdicts: Receiver<Verdict>,
+    back: Sender<Arc<Buffer>>,
+    abandoned: Arc<AtomicBool>,
+    current: Option<Arc<Buffer>>,
+    position: usize,
+    ended: bool,
+    failed: Option<(Error, bool)>,
+}
+
+impl Stream {
+    /// Starts the threads. They end when the source does, or when the stream is dropped; a source that
+    /// waits for input is not waited for.
+    pub(crate) fn start(
+        source: impl FnOnce() -> Result<Source> + Send + 'static,
+        limits: Limits,
+    ) -> Result<Stream> {
+        let (pool, back) = buffer::Pool::new();
+        let (to_caller, events) = channel();
+        let (to_hasher, hashing) = channel();
+        let (to_verdicts, verdicts) = channel();
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let reader = read::Reading::new(pool, to_caller, to_hasher, abandoned.clone(), limits);
+        let returning = back.clone();
+        spawn("hash", move || hash::run(&hashing, &returning, &to_verdicts))?;
+        spawn("read", move || reader.run(source))?;
+        Ok(Stream {
+            events,
+            verdicts,
+            back,
+            abandoned,
+            current: None,
+            position: 0,
+            ended: true,
+            failed: None,
+        })
+    }
+
+    /// What the source has next; nothing when it ended.
+    pub(crate) fn step(&mut self) -> Result<Option<Step>> {
+        loop {
+            match self.events.recv() {
+                Err(_) => return Ok(None),
+                Ok(Event::Step(step)) => {
+                    self.ended = false;
+                    return Ok(Some(step));
+                }
+                Ok(Event::Failed { error, .. }) => return Err(error),
+                Ok(Event::Data(buffer)) => self.give_back(buffer),
+                Ok(Event::End) => {}
+            }
+        }
+    }
+
+    /// The verdict on a layer that was read to its end.
+    pub(crate) fn verdict(&mut self) -> Result<Verdict> {
+        self.verdicts.recv().map_err(|_| Error::new(Status::Local, "a thread ended early"))
+    }
+
+    /// The verdict on a layer that failed with `error` while it was read or used: when the layer was not what
+    /// was asked for, that is the cause and everything else a consequence. Nothing when it cannot be known.
+    pub(crate) fn verdict_after(&mut self, error: &Error) -> Option<Verdict> {
+        if error.status() != Status::Malformed {
+            return None;
+        }
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.release();
+        while !self.ended {
+            match self.events.recv().ok()? {
+                Event::Data(buffer) => self.give_back(buffer),
+                Event::End => self.ended = true,
+                Event::Failed { error, hashed } => self.failed = Some((error, hashed)),
+                Event::Step(_) => {}
+            }
+            if let Some((_, hashed)) = &self.failed {
+                self.ended = true;
+                if !hashed {
+                    return None;
+                }
+            }
+        }
+        if self.failed.as_ref().is_some_and(|(_, hashed)| !hashed) {
+            return None;
+        }
+        self.verdicts.recv().ok()
+    }
+
+    fn give_back(&self, buffer: Arc<Buffer>) {
+        // When the reading thread is gone, the buffer goes too.
+        let _ = self.back.send(buffer);
+    }
+
+    fn release(&mut self) {
+        self.position = 0;
+        if let Some(buffer) = self.current.take() {
+            self.give_back(buffer);
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Stream {
+    /// The bytes that are there of the current layer's archive; none at its end. A failure of the reading
+    /// thread is an [`Error`] inside the I/O error.
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        while !self.ended
+            && self.current.as_ref().is_none_or(|buffer| self.position == buffer.filled().len())
+        {
+            self.release();
+            match self.events.recv() {
+                Ok(Event::Data(buffer)) => self.current = Some(buffer),
+                Ok(Event::End) => self.ended = true,
+                Ok(Event::Failed { error, hashed }) => {
+                    self.ended = true;
+                    self.failed = Some((error.clone(), hashed));
+                    return Err(std::io::Error::other(error));
+                }
+                Ok(Event::Step(_)) | Err(_) => {
+                    return Err(std::io::Error::other(Error::new(
+                        Status::Local,
+                        "a thread ended early",
+                    )));
+                }
+            }
+        }
+        Ok(self.current.as_ref().map_or(&[], |buffer| &buffer.filled()[self.position..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.position += count;
+    }
+}
+
+/// The algorithm of a digest that may be unknown.
+fn algorithm(digest: Option<&Digest>) -> Algorithm {
+    digest.map_or_else(Algorithm::default, Digest::algorithm)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map(drop).map_err(|cause| Error::local("start a thread", &cause))
+}

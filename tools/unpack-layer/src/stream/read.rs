@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The reading thread: takes layers from a source, reads, decompresses, and hands buffers on.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+
+use common::error::{Error, Result};
+use common::lines::{NO_INPUT, looks_like_descriptor};
+
+use super::buffer::{Buffer, Pool, SIZE};
+use super::decode::{Decoder, MAGIC, sniff};
+use super::hash::Task;
+use super::{Event, Item, Job, Layer, Source, Step, algorithm};
+
+/// What bounds the reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most bytes of archives, all layers together.
+    pub(crate) archive_bytes: Option<u64>,
+}
+
+/// Why the thread stops.
+enum Stop {
+    /// Nobody listens any more.
+    Gone,
+    /// The layer cannot be read on; whether what is left of it may still be read for its digest.
+    Failed { error: Error, drain: bool },
+}
+
+type Outcome<T> = std::result::Result<T, Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed { error, drain: true }
+    }
+}
+
+/// The reading thread's end of the channels.
+pub(super) struct Reading {
+    pool: Pool,
+    to_caller: Sender<Event>,
+    to_hasher: Sender<Task>,
+    /// The caller wants no more data, only the verdict.
+    abandoned: Arc<AtomicBool>,
+    limits: Limits,
+    archive_bytes: u64,
+}
+
+/// A layer's stored bytes, counted.
+struct Input<'a> {
+    job: &'a mut Job,
+    read: u64,
+}
+
+impl Reading {
+    pub(super) fn new(
+        pool: Pool,
+        to_caller: Sender<Event>,
+        to_hasher: Sender<Task>,
+        abandoned: Arc<AtomicBool>,
+        limits: Limits,
+    ) -> Reading {
+        Reading { pool, to_caller, to_hasher, abandoned, limits, archive_bytes: 0 }
+    }
+
+    /// Works until the source ends, something fails, or nobody listens.
+    pub(super) fn run(mut self, source: impl FnOnce() -> Result<Source>) {
+        let outcome = source().map_err(Stop::from).and_then(|source| {
+            for item in source {
+                match item? {
+                    Item::Config(line, ids) => self.tell(Event::Step(Step::Config(line, ids)))?,
+                    Item::Layer(job) => self.layer(job)?,
+                }
+            }
+            Ok(())
+        });
+        if let Err(Stop::Failed { error, .. }) = outcome {
+            let _ = self.to_caller.send(Event::Failed { error, hashed: false });
+        }
+    }
+
+    fn tell(&self, event: Event) -> Outcome<()> {
+        self.to_caller.send(event).map_err(|_| Stop::Gone)
+    }
+
+    fn hash(&self, task: Task) -> Outcome<()> {
+        self.to_hasher.send(task).map_err(|_| Stop::Gone)
+    }
+
+    fn buffer(&mut self) -> Outcome<Arc<Buffer>> {
+        self.pool.take().ok_or(Stop::Gone)
+    }
+
+    /// Reads a layer. When it fails, what is left of it is still hashed: if it is not what was asked
+    /// for, that is the failure to tell.
+    fn layer(&mut self, mut job: Job) -> Outcome<()> {
+        let mut input = Input { job: &mut job, read: 0 };
+        match self.decode(&mut input) {
+            Ok(()) => {
+                self.hash(Task::End)?;
+                self.tell(Event::End)
+            }
+            Err(Stop::Failed { error, drain: true })
+                if input.job.digest.is_some() && input.read > 0 =>
+            {
+                self.tell(Event::Failed { error, hashed: true })?;
+                self.drain(&mut input)?;
+                self.hash(Task::End)?;
+                Err(Stop::Gone)
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn drain(&mut self, input: &mut Input<'_>) -> Outcome<()> {
+        while let Some(buffer) = self.stored(input)? {
+            self.hash(Task::Stored(buffer))?;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, input: &mut Input<'_>) -> Outcome<()> {
+        let first = self.stored(input)?;
+        let start = first.as_ref().map_or(&b""[..], |buffer| buffer.filled());
+        let verifiable = input.job.digest.is_some() || input.job.diff_id.is_some();
+        if start.is_empty() && !verifiable {
+            return Err(fail(Error::malformed(NO_INPUT)));
+        }
+        let sniffed = sniff(&start[..start.len().min(MAGIC)]);
+        let compression = *sniffed.as_ref().unwrap_or(&None);
+        if compression.is_none() && input.job.descriptor.is_none() && looks_like_descriptor(start) {
+            let error =
+                Error::usage(format_args!("{}: a descriptor line, not a layer", input.job.name));
+            return Err(fail(error.hint("--from oci:DIR takes descriptor lines")));
+        }
+        self.hash(Task::Begin {
+            stored: algorithm(input.job.digest.as_ref()),
+            archive: algorithm(input.job.diff_id.as_ref()),
+            compressed: compression.is_some(),
+        })?;
+        if let Some(first) = &first {
+            self.hash(Task::Stored(first.clone()))?;
+        }
+        self.tell(Event::Step(Step::Layer(Box::new(Layer {
+            name: input.job.name.clone(),
+            digest: input.job.digest.clone(),
+            diff_id: input.job.diff_id.clone(),
+            descriptor: input.job.descriptor.clone(),
+            compression,
+        }))))?;
+        match (sniffed?, first) {
+            (_, None) => Ok(()),
+            (None, Some(first)) => self.pass_on(input, first),
+            (Some(compression), Some(first)) => {
+                self.decompress(input, first, Decoder::new(compression)?)
+            }
+        }
+    }
+
+    /// A plain archive: the caller gets the buffers that were read.
+    fn pass_on(&mut self, input: &mut Input<'_>, first: Arc<Buffer>) -> Outcome<()> {
+        self.count(first.filled().len())?;
+        self.tell(Event::Data(first))?;
+        while let Some(buffer) = self.stored(input)? {
+            self.hash(Task::Stored(buffer.clone()))?;
+            self.count(buffer.filled().len())?;
+            self.tell(Event::Data(buffer))?;
+        }
+        Ok(())
+    }
+
+    fn decompress(
+        &mut self,
+        input: &mut Input<'_>,
+        first: Arc<Buffer>,
+        mut decoder: Decoder,
+    ) -> Outcome<()> {
+        let mut stored = first;
+        let mut output = self.buffer()?;
+        loop {
+            let mut used = 0;
+            loop {
+                let Some(room) = Arc::get_mut(&mut output) else { return Err(Stop::Gone) };
+                let (took, filled) =
+                    decoder.decode(&stored.filled()[used..], &mut room.bytes[room.len..])?;
+                used += took;
+                room.len += filled;
+                if room.len == SIZE {
+                    let full = std::mem::replace(&mut output, self.buffer()?);
+                    self.send_archive(full)?;
+                } else if used == stored.filled().len() {
+                    break;
+                } else if took == 0 && filled == 0 {
+                    return Err(fail(Error::malformed("decompression makes no progress")));
+                }
+            }
+            self.pool.give(stored);
+            if self.abandoned.load(Ordering::Relaxed) {
+                return self.drain(input);
+            }
+            match self.stored(input)? {
+                None => break,
+                Some(next) => stored = next,
+            }
+            self.hash(Task::Stored(stored.clone()))?;
+        }
+        // What came is wanted before what is missing: names in messages are then right.
+        self.send_archive(output)?;
+        Ok(decoder.finish()?)
+    }
+
+    fn send_archive(&mut self, buffer: Arc<Buffer>) -> Outcome<()> {
+        if buffer.filled().is_empty() {
+            return Ok(());
+        }
+        self.count(buffer.filled().len())?;
+        self.hash(Task::Archive(buffer.clone()))?;
+        self.tell(Event::Data(buffer))
+    }
+
+    fn count(&mut self, bytes: usize) -> Outcome<()> {
+        self.archive_bytes += bytes as u64;
+        match self.limits.archive_bytes {
+            Some(limit) if self.archive_bytes > limit => {
+                Err(fail(Error::malformed(format_args!("more than {limit} bytes (--max-size)"))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next stored bytes, a buffer full of them but for the last; nothing at the end. Not a byte more
+    /// than one is read beyond the stated size.
+    fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
+        let mut shared = self.buffer()?;
+        let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };
+        let left = input.job.size.map_or(u64::MAX, |size| (size - input.read).saturating_add(1));
+        let room = usize::try_from(left).unwrap_or(SIZE).min(SIZE);
+        while buffer.len < room {
+            match input.job.input.read(&mut buffer.bytes[buffer.len..room]) {
+                Ok(0) => break,
+                Ok(count) => buffer.len += count,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => {
+                    return Err(fail(Error::local(
+                        format_args!("read {}", input.job.name),
+                        &cause,
+                    )));
+                }
+            }
+        }
+        input.read += buffer.len as u64;
+        match input.job.size {
+            Some(size) if input.read > size => Err(fail(Error::content(format_args!(
+                "size differs: got more than the {size} bytes wanted"
+            )))),
+            Some(size) if buffer.len < room && input.read < size => Err(fail(Error::content(
+                format_args!("size differs: got {} bytes, want {size}", input.read),
+            ))),
+            _ if buffer.len == 0 => Ok(None),
+            _ => Ok(Some(shared)),
+        }
+    }
+}
+
+/// A failure after which the rest of the layer is not read.
+fn fail(error: Error) -> Stop {
+    Stop::Failed { error, drain: false }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes what is no directory: regular files, links, devices, named pipes.
+//!
+//! Each is made as something new, exclusively. Only when that fails, because something stands in the
+//! way, is it looked at and removed: in a fresh tree that costs nothing. A small regular file takes
+//! four system calls: open, write, times, close.
+
+use std::fs::File;
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use common::error::{Error, Result};
+use common::notice;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
+
+use super::attributes::{self, Target, owner_trouble};
+use super::directory::{self, trouble};
+use super::names;
+use super::walk::Missing;
+use super::{Tree, names as name_rules};
+use crate::reader::{Entry, Kind, Reader, shown};
+
+/// The set-user-ID and set-group-ID bits: cleared by a change of owner, and by writing.
+const SET_ID: u32 = 0o6000;
+
+/// The longest target that Linux takes for a symbolic link.
+const MAX_TARGET: usize = 4095;
+
+/// The largest device numbers of Linux.
+const MAX_MAJOR: u64 = (1 << 12) - 1;
+const MAX_MINOR: u64 = (1 << 20) - 1;
+
+impl Tree {
+    /// Makes a file of any type but a directory or a hard link; whether it was made.
+    pub(super) fn file(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        reader: &mut Reader<impl BufRead>,
+    ) -> Result<bool> {
+        if entry.kind == Kind::Regular {
+            return self.regular(entry, name, reader).map(|()| true);
+        }
+        if !self.make_special(entry, name)? {
+            return Ok(false);
+        }
+        self.walk.here().dirty = true;
+        let (uid, gid) = self.shared.rules.owner.of(entry.uid, entry.gid)?;
+        let chowned = !self.is_created_as(uid, gid);
+        let here = self.walk.here();
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        if chowned {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            rustix::fs::chownat(&here.fd, name, Some(uid), Some(gid), flags)
+                .map_err(|e| owner_trouble(e, uid.as_raw(), gid.as_raw()))?;
+        }
+        let has_mode = entry.kind != Kind::Symlink;
+        let again = has_mode && (self.shared.acls || (chowned && entry.mode & SET_ID != 0));
+        if !entry.xattrs.is_empty() || again {
+            let here = self.walk.here();
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&here.fd, name, flags, Mode::empty())
+                .map_err(|e| trouble("open", e))?;
+            let path = attributes::by_descriptor(&fd);
+            attributes::set(&Target::Path(&path), &entry.xattrs)?;
+            if again {
+                rustix::fs::chmod(&path, Mode::from_raw_mode(entry.mode))
+                    .map_err(|e| trouble("set the mode", e))?;
+            }
+        }
+        let here = self.walk.here();
+        rustix::fs::utimensat(&here.fd, name, &directory::times(entry), flags)
+            .map_err(|e| trouble("set the times", e))?;
+        Ok(true)
+    }
+
+    /// A regular file with its content and all its attributes.
+    fn regular(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        reader: &mut Reader<impl BufRead>,
+    ) -> Result<()> {
+        self.shared.count_bytes(entry.size)?;
+        let (uid, gid) = self.shared.rules.owner.of(entry.uid, entry.gid)?;
+        let chowned = !self.is_created_as(uid, gid);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(entry.mode & !SET_ID);
+        let fd =
+            self.make(name, &entry.name, |here| rustix::fs::openat(&here.fd, name, flags, mode))?;
+        self.walk.here().dirty = true;
+        let mut file = File::from(fd);
+        write_content(&mut file, entry, reader)?;
+        if chowned {
+            attributes::chown(&file, uid, gid)?;
+        }
+        if self.shared.acls {
+            attributes::clear_acls(&file)?;
+        }
+        let mut has_acl = false;
+        if !entry.xattrs.is_empty() {
+            attributes::set(&Target::Open(file.as_fd()), &entry.xattrs)?;
+            has_acl = entry.xattrs.iter().any(|(name, _)| name == attributes::ACCESS_ACL);
+        }
+        if entry.mode & SET_ID != 0 || has_acl || self.shared.acls {
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
+                .map_err(|e| trouble("set the mode", e))?;
+        }
+        rustix::fs::futimens(&file, &directory::times(entry))
+            .map_err(|e| trouble("set the times", e))
+    }
+
+    /// A symbolic link, a device or a named pipe, without its attributes; whether it was made.
+    fn make_special(&mut self, entry: &Entry, name: &[u8]) -> Result<bool> {
+        let mode = Mode::from_raw_mode(entry.mode);
+        let kind = match entry.kind {
+            Kind::Symlink => {
+                let target = entry.link.as_slice();
+                if target.is_empty() || target.len() > MAX_TARGET {
+                    return Err(Error::malformed(format_args!(
+                        "symbolic link to {} bytes, want 1 to {MAX_TARGET}",
+                        target.len()
+                    )));
+                }
+                self.make(name, &entry.name, |here| rustix::fs::symlinkat(target, &here.fd, name))?;
+                return Ok(true);
+            }
+            Kind::Fifo => FileType::Fifo,
+            Kind::BlockDevice => FileType::BlockDevice,
+            _ => FileType::CharacterDevice,
+        };
+        let (major, minor) = if kind == FileType::Fifo { (0, 0) } else { entry.device };
+        if major > MAX_MAJOR || minor > MAX_MINOR {
+            return Err(Error::malformed(format_args!(
+                "device {major}:{minor}, the largest is {MAX_MAJOR}:{MAX_MINOR}"
+            )));
+        }
+        if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
+            return Err(Error::malformed("character device 0:0, an overlay's whiteout"));
+        }
+        if kind != FileType::Fifo && self.shared.rules.skip_devices {
+            notice::warn("device", || format!("{}: device left out", shown(&entry.name)));
+            return Ok(false);
+        }
+        // In range, as was just checked.
+        let device = rustix::fs::makedev(major as u32, minor as u32);
+        let made = self.make_or(name, &entry.name, |here| {
+            rustix::fs::mknodat(&here.fd, name, kind, mode, device)
+        })?;
+        made.map_err(|cause| {
+            let error = trouble("make the device", cause);
+            match cause {
+                Errno::PERM => error.hint("it takes privileges; --skip-devices leaves devices out"),
+                _ => error,
+            }
+        })?;
+        Ok(true)
+    }
+
+    /// A hard link. Its target's attributes stay as they are.
+    pub(super) fn hardlink(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let to = |what: &str| {
+            Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))
+        };
+        let clean = names::clean(&entry.link).map_err(|error| to(&error.to_string()))?;
+        if self.shared.rules.whiteouts != super::Whiteouts::Keep && name_rules::is_whiteout(&clean)
+        {
+            return Err(to("a whiteout"));
+        }
+        let (parent, target) = names::split(&clean);
+        if target.is_empty() {
+            return Err(to("a directory"));
+        }
+        let missing = || to("not there (it must come before, or be in a lower layer)");
+        if !self.side.enter(&mut self.shared, parent, Missing::Stop)? {
+            return Err(missing());
+        }
+        if self.side.here().inode == self.walk.here().inode && target == name {
+            return Err(to("itself"));
+        }
+        loop {
+            let (from, here) = (self.side.here(), self.walk.here());
+            match rustix::fs::linkat(&from.fd, target, &here.fd, name, AtFlags::empty()) {
+                Ok(()) => break,
+                Err(Errno::EXIST) => {
+                    self.clear_way(name, &entry.name)?;
+                    if !self.side.enter(&mut self.shared, parent, Missing::Stop)? {
+                        return Err(missing());
+                    }
+                }
+                Err(Errno::NOENT) => return Err(missing()),
+                Err(cause) => {
+                    let stat = directory::stat(from, target);
+                    let is_directory =
+                        |s: &Stat| FileType::from_raw_mode(s.st_mode) == FileType::Directory;
+                    if stat.as_ref().is_ok_and(is_directory) {
+                        return Err(to("a directory"));
+                    }
+                    let error = trouble(&format!("hard link to {}", shown(&entry.link)), cause);
+                    return Err(match cause {
+                        Errno::PERM => error.hint("fs.protected_hardlinks, or an immutable file"),
+                        _ => error,
+                    });
+                }
+            }
+        }
+        self.walk.here().dirty = true;
+        Ok(())
+    }
+
+    /// Makes something new under a name; what stands in the way goes first.
+    fn make<T>(
+        &mut self,
+        name: &[u8],
+        entry_name: &[u8],
+        make: impl Fn(&directory::Directory) -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        self.make_or(name, entry_name, make)?.map_err(|e| trouble("make the file", e))
+    }
+
+    fn make_or<T>(
+        &mut self,
+        name: &[u8],
+        entry_name: &[u8],
+        make: impl Fn(&directory::Directory) -> rustix::io::Result<T>,
+    ) -> Result<rustix::io::Result<T>> {
+        match make(self.walk.here()) {
+            Err(Errno::EXIST) => {
+                self.clear_way(name, entry_name)?;
+                Ok(make(self.walk.here()))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Whether what is made here belongs to this owner by itself. In a directory of another group it depends
+    /// on the mount and on the directory's mode whose it is, so that it is always set.
+    fn is_created_as(&mut self, uid: u32, gid: u32) -> bool {
+        let caller = self.shared.rules.owner.caller;
+        (uid, gid) == caller && self.walk.here().gid == gid
+    }
+}
+
+/// Writes a file's content straight from the archive's buffers.
+fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
+    let trouble = |cause: std::io::Error| Error::local("write the file", &cause);
+    let Some(segments) = &entry.sparse else {
+        loop {
+            let bytes = reader.data()?;
+            let count = bytes.len();
+            if count == 0 {
+                return Ok(());
+            }
+            file.write_all(bytes).map_err(trouble)?;
+            reader.consume(count);
+        }
+    };
+    file.set_len(entry.size).map_err(trouble)?;
+    for segment in segments {
+        let mut at = segment.offset;
+        let mut left = segment.length;
+        while left > 0 {
+            let bytes = reader.data()?;
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            if count == 0 {
+                return Err(Error::malformed("sparse map: more than the archive holds"));
+            }
+            file.write_all_at(&bytes[..count], at).map_err(trouble)?;
+            reader.consume(count);
+            at += count as u64;
+            left -= count as u64;
+        }
+    }
+    Ok(())
+}

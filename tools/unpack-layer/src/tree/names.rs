@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Names of entries: their components, and what a whiteout's name means.
+//!
+//! Only text is looked at here. What a name leads to in a tree, with its symbolic links, is [`walk`](super::walk)'s.
+
+use common::error::{Error, Result};
+
+/// The most components a name may have.
+pub(super) const MAX_DEPTH: usize = 16_384;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// What AUFS kept at the top of a layer; Docker wrote it into layers.
+const AUFS: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.orph", b".wh..wh.aufs"];
+
+/// Cleans a name: `/`, `.` and `..` are gone, what is left are the components from the root, joined by
+/// `/`; nothing for the root itself.
+///
+/// # Errors
+/// Malformed when `..` leads out of the root, or when there are too many components.
+pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>> {
+    let mut clean: Vec<u8> = Vec::with_capacity(name.len());
+    let mut depth = 0usize;
+    for component in name.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." if depth == 0 => {
+                return Err(Error::malformed("leads out of the root directory"));
+            }
+            b".." => {
+                depth -= 1;
+                clean.truncate(clean.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+            }
+            _ => {
+                depth += 1;
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(component);
+            }
+        }
+        if depth > MAX_DEPTH {
+            return Err(Error::malformed(format_args!("deeper than {MAX_DEPTH} directories")));
+        }
+    }
+    Ok(clean)
+}
+
+/// The directory part and the last component of a clean name.
+pub(super) fn split(clean: &[u8]) -> (&[u8], &[u8]) {
+    match clean.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&clean[..slash], &clean[slash + 1..]),
+        None => (b"", clean),
+    }
+}
+
+/// What a clean name asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning<'a> {
+    /// An entry of that name.
+    Plain,
+    /// To hide what lower layers have under this name in the same directory.
+    Whiteout(&'a [u8]),
+    /// To hide all that lower layers have in the directory.
+    Opaque,
+    /// AUFS's own bookkeeping: nothing.
+    Aufs,
+}
+
+/// What a clean name asks for, whatever the entry's type.
+///
+/// # Errors
+/// Malformed for whiteouts of nothing, of `.` and `..`, for unknown marks, and for a component before
+/// the last that is a whiteout: no such name may exist.
+pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
+    let (parent, last) = split(clean);
+    let first = clean.split(|byte| *byte == b'/').next().unwrap_or_default();
+    if AUFS.contains(&first) {
+        return Ok(Meaning::Aufs);
+    }
+    if parent.split(|byte| *byte == b'/').any(|component| component.starts_with(WHITEOUT)) {
+        return Err(Error::malformed("below a whiteout"));
+    }
+    match last.strip_prefix(WHITEOUT) {
+        None => Ok(Meaning::Plain),
+        Some(_) if last == OPAQUE => Ok(Meaning::Opaque),
+        Some(b"" | b"." | b"..") => Err(Error::malformed("a whiteout of nothing")),
+        Some(hidden) if hidden.starts_with(WHITEOUT) => {
+            Err(Error::malformed("an unknown whiteout mark"))
+        }
+        Some(hidden) => Ok(Meaning::Whiteout(hidden)),
+    }
+}
+
+/// Whether a clean name has a component that only a whiteout can have.
+pub(super) fn is_whiteout(clean: &[u8]) -> bool {
+    clean.split(|byte| *byte == b'/').any(|component| component.starts_with(WHITEOUT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cleaned() {
+        for (name, want) in [
+            ("etc/x", "etc/x"),
+            ("./etc//x/.", "etc/x"),
+            ("//etc///x/./y/", "etc/x/y"),
+            ("a/../b", "b"),
+            ("dne/../.wh.etc", ".wh.etc"),
+            ("localetc/sub/..", "localetc"),
+            ("...", "..."),
+            ("..foo/foo..", "..foo/foo.."),
+            (".", ""),
+            ("/", ""),
+            ("a/..", ""),
+        ] {
+            assert_eq!(clean(name.as_bytes()).unwrap(), want.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_out_of_the_root_are_refused() {
+        for name in ["..", "../x", "/../x", "a/../../x", "../../x"] {
+            assert!(clean(name.as_bytes()).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_at_the_limit() {
+        assert!(clean("d/".repeat(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(clean("d/".repeat(MAX_DEPTH + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn whiteouts_are_told_by_their_name() {
+        assert_eq!(meaning(b"a/b").unwrap(), Meaning::Plain);
+        assert_eq!(meaning(b"a/.wh.b").unwrap(), Meaning::Whiteout(b"b"));
+        assert_eq!(meaning(b".wh.....").unwrap(), Meaning::Whiteout(b"...."));
+        assert_eq!(meaning(b"a/.wh..wh..opq").unwrap(), Meaning::Opaque);
+        assert_eq!(meaning(b".wh..wh.plnk/12.34").unwrap(), Meaning::Aufs);
+        for wrong in [
+            ".wh.",
+            ".wh..",
+            ".wh...",
+            "etc/.wh...",
+            ".wh.etc/f",
+            ".wh..wh.opq",
+            "a/.wh..wh..opqx",
+            "a/.wh..wh.plnk",
+            ".wh..wh.",
+        ] {
+            assert!(meaning(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Removes trees of any depth, with a bounded number of descriptors and a bounded stack.
+//!
+//! No link is followed. Directories deeper than a limit are first lifted up to the top of what is being removed,
+//! and removed from there.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use common::error::{Error, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::directory::{OPEN, WORKABLE};
+
+/// How many directories below the top are open at a time.
+const MAX_LEVEL: usize = 12;
+
+/// Removes what stands under a name in a directory, whatever it is; whether there was anything.
+pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
+    match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+        Ok(()) => return Ok(true),
+        Err(Errno::NOENT) => return Ok(false),
+        Err(Errno::ISDIR) => {}
+        Err(cause @ (Errno::PERM | Errno::ACCESS)) => {
+            let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
+            if !stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory) {
+                return Err(trouble(name, cause));
+            }
+        }
+        Err(cause) => return Err(trouble(name, cause)),
+    }
+    let top = open(&parent, name).map_err(|cause| trouble(name, cause))?;
+    let mut lifted = 0;
+    loop {
+        let before = lifted;
+        empty(&top, &top, 0, &mut lifted)?;
+        match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
+            Ok(()) => return Ok(true),
+            Err(Errno::NOTEMPTY) if lifted > before => {}
+            Err(cause) => return Err(trouble(name, cause)),
+        }
+    }
+}
+
+/// Removes what is in a directory. What is too deep is lifted up to `top`, and counted.
+fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> Result<()> {
+    let entries = Dir::read_from(directory).map_err(|cause| trouble(b"directory", cause))?;
+    for entry in entries {
+        let entry = entry.map_err(|cause| trouble(b"directory", cause))?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())
+                .map_err(|cause| trouble(name, cause))?;
+            continue;
+        }
+        if entry.file_type() == FileType::Unknown
+            && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok()
+        {
+            continue;
+        }
+        if level == MAX_LEVEL {
+            lift(top, directory, name, lifted)?;
+            continue;
+        }
+        let child = open(directory, name).map_err(|cause| trouble(name, cause))?;
+        empty(top, &child, level + 1, lifted)?;
+        rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
+            .map_err(|cause| trouble(name, cause))?;
+    }
+    Ok(())
+}
+
+/// Moves a directory up to the top, under a name that is free there.
+fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Result<()> {
+    loop {
+        *lifted += 1;
+        let free = format!(".lifted-{lifted}");
+        match rustix::fs::renameat_with(directory, name, top, &free, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            Err(cause @ Errno::ACCESS) => {
+                // A directory that moves must be writable itself.
+                drop(open(directory, name).map_err(|_| trouble(name, cause))?);
+                rustix::fs::renameat_with(directory, name, top, &free, RenameFlags::NOREPLACE)
+                    .map_err(|cause| trouble(name, cause))?;
+                return Ok(());
+            }
+            Err(cause) => return Err(trouble(name, cause)),
+        }
+    }
+}
+
+/// Opens a directory to empty it; the caller's own is made workable first if it is not.
+fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let fd = match rustix::fs::openat(&parent, name, OPEN, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            use rustix::fs::OFlags;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+            let path = super::attributes::by_descriptor(&fd);
+            rustix::fs::chmod(path, Mode::from_raw_mode(WORKABLE)).map_err(|_| Errno::ACCESS)?;
+            rustix::fs::openat(&parent, name, OPEN, Mode::empty())?
+        }
+        other => other?,
+    };
+    if !rustix::process::geteuid().is_root() {
+        let mode = rustix::fs::fstat(&fd)?.st_mode;
+        if mode & WORKABLE != WORKABLE {
+            // Somebody else's stays as it is; removing from it fails if it must.
+            let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777 | WORKABLE));
+        }
+    }
+    Ok(fd)
+}
+
+fn trouble(name: &[u8], cause: Errno) -> Error {
+    let error = Error::local(format_args!("remove {}", crate::reader::shown(name)), &cause.into());
+    match cause {
+        Errno::BUSY => error.hint("something is mounted there"),
+        Errno::PERM => error.hint("it may be immutable (lsattr)"),
+        _ => error,
+    }
+}

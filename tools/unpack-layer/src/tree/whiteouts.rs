@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whiteouts: hide what lower layers have, and never what the layer at hand has brought.
+//!
+//! The order of entries does not matter. What comes after a whiteout is made anew; what came before is spared,
+//! with all directories on the way to it, because [`upper`](super::upper) knows it.
+
+use common::error::{Error, Result};
+use common::notice;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
+use rustix::io::Errno;
+
+use super::directory::{self, Directory, trouble};
+use super::names::Meaning;
+use super::remove::remove;
+use super::shared::join;
+use super::walk::Missing;
+use super::{Tree, Whiteouts};
+use crate::reader::{Entry, Kind, shown};
+
+impl Tree {
+    /// Applies a whiteout in the directory of that clean name.
+    pub(super) fn whiteout(
+        &mut self,
+        entry: &Entry,
+        parent: &[u8],
+        meaning: &Meaning<'_>,
+    ) -> Result<()> {
+        if entry.kind == Kind::Directory {
+            return Err(Error::malformed("a whiteout that is a directory"));
+        }
+        if entry.size > 0 {
+            notice::warn("whiteout with data", || {
+                format!("{}: a whiteout with data, which is left out", shown(&entry.name))
+            });
+        }
+        match meaning {
+            Meaning::Whiteout(hidden) => self.hide(parent, hidden),
+            _ => self.hide_all(parent),
+        }
+    }
+
+    /// Hides one name of lower layers.
+    fn hide(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
+        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        let missing = if overlay { Missing::Make } else { Missing::Stop };
+        if !self.walk.enter(&mut self.shared, parent, missing)? {
+            return Ok(());
+        }
+        if !self.shared.upper.is_over_lower() && !overlay {
+            return Ok(());
+        }
+        let here = self.walk.here();
+        let place = here.inode;
+        if self.shared.upper.has(place, hidden) {
+            let stat = match directory::stat(here, hidden) {
+                Ok(stat) => Some(stat),
+                Err(Errno::NOENT) => None,
+                Err(cause) => return Err(trouble("stat", cause)),
+            };
+            if stat.as_ref().is_some_and(is_directory) {
+                return self.hide_below(parent, hidden);
+            }
+            if stat.is_some() || !overlay {
+                return Ok(());
+            }
+        } else if remove(&here.fd, hidden)? {
+            here.dirty = true;
+            self.walk.forget_links();
+            self.side.reset()?;
+        }
+        if overlay { self.leave_whiteout(hidden) } else { Ok(()) }
+    }
+
+    /// Hides what lower layers have in a directory that the layer at hand has too: it is a new one, so that
+    /// nothing of the old one is inherited.
+    fn hide_below(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
+        let own = self.shared.upper.has_entry(self.walk.here().inode, name);
+        let path = join(parent.to_vec(), name);
+        self.walk.enter(&mut self.shared, &path, Missing::Make)?;
+        if !own && self.shared.upper.is_over_lower() {
+            let Tree { shared, walk, .. } = self;
+            shared.reset_to_implied(walk.here(), true)?;
+        }
+        self.hide_all(&path)
+    }
+
+    /// Hides all that lower layers have in a directory.
+    fn hide_all(&mut self, path: &[u8]) -> Result<()> {
+        self.walk.enter(&mut self.shared, path, Missing::Make)?;
+        self.walk.mark(&mut self.shared);
+        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        if overlay {
+            let Tree { shared, walk, .. } = self;
+            shared.make_opaque(walk.here())?;
+        }
+        if !self.shared.upper.is_over_lower() && !overlay {
+            return Ok(());
+        }
+        self.side.reset()?;
+        let path = self.walk.real_path();
+        self.side.enter(&mut self.shared, &path, Missing::Stop)?;
+        let mut changed = false;
+        let mut pending: Vec<(usize, Vec<u8>)> = Vec::new();
+        loop {
+            changed |= self.clear_lower(&mut pending)?;
+            let Some((depth, name)) = pending.pop() else { break };
+            self.side.back_to(depth)?;
+            let Tree { shared, side, .. } = self;
+            let path = side.real_path();
+            let directory = shared
+                .open(side.here(), &name, || path.clone())
+                .map_err(|e| trouble("open a directory to hide in", e))?;
+            side.push(&name, directory)?;
+        }
+        self.side.reset()?;
+        if changed {
+            self.walk.here().dirty = true;
+            self.walk.forget_links();
+        }
+        Ok(())
+    }
+
+    /// Removes what is lower in the directory that the second way has led to; directories that stay are left
+    /// to be looked into, in `pending`.
+    fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
+        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        let depth = self.side.depth();
+        let here = self.side.here();
+        let mut changed = false;
+        let entries = Dir::read_from(&here.fd).map_err(|e| trouble("read a directory", e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| trouble("read a directory", e))?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if !self.shared.upper.has(here.inode, name) {
+                changed |= remove(&here.fd, name)?;
+                continue;
+            }
+            if !matches!(
+                entry.file_type(),
+                FileType::Directory | FileType::CharacterDevice | FileType::Unknown
+            ) {
+                continue;
+            }
+            let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
+            if is_directory(&stat) {
+                pending.push((depth, name.to_owned()));
+            } else if overlay && is_whiteout(&stat) {
+                changed |= remove(&here.fd, name)?;
+            }
+        }
+        here.dirty |= changed;
+        Ok(changed)
+    }
+
+    /// Writes a whiteout in the form of an overlay file system, but not where everything is hidden anyway.
+    fn leave_whiteout(&mut self, name: &[u8]) -> Result<()> {
+        self.walk.mark(&mut self.shared);
+        let here = self.walk.here();
+        if here.opaque {
+            return Ok(());
+        }
+        match make_whiteout(here, name) {
+            Ok(()) => here.dirty = true,
+            Err(Errno::EXIST) => {}
+            Err(cause) => return Err(trouble("make a whiteout", cause)),
+        }
+        Ok(())
+    }
+
+    /// Whether this is a whiteout that was left for an overlay.
+    pub(super) fn is_overlay_whiteout(&self, stat: &Stat) -> bool {
+        self.shared.rules.whiteouts == Whiteouts::Overlay && is_whiteout(stat)
+    }
+}
+
+fn make_whiteout(here: &Directory, name: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::statat(&here.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(_) => rustix::fs::mknodat(&here.fd, name, FileType::CharacterDevice, Mode::empty(), 0),
+    }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The unpacking as a whole: one layer after the other, each verified when its last byte has come, then the
+//! image as a whole, then DIR.
+
+use common::descriptor::{Descriptor, UNCOMPRESSED};
+use common::digest::Digest;
+use common::error::{Error, Result, Status};
+use common::mediatype::{Kind, kind};
+use common::notice;
+use common::stdio;
+
+use crate::destination::Destination;
+use crate::reader::{Ending, Reader};
+use crate::source::mismatch;
+use crate::stream::{self, Layer, Step, Stream, Verdict};
+use crate::tree::{Rules, Tree};
+
+/// A run, from its first layer to its end.
+pub(crate) struct Unpacking {
+    destination: Destination,
+    rules: Rules,
+    /// Whether the image config's line must come.
+    wants_config: bool,
+    tree: Option<Tree>,
+    /// The diff IDs that the image config lists, once it came.
+    wanted: Option<Vec<Digest>>,
+    /// The diff IDs of the layers that were applied.
+    got: Vec<Digest>,
+    /// The last line: it is printed when the next step begins, the very last one when DIR is there.
+    held: Option<String>,
+}
+
+impl Unpacking {
+    /// A run that has not begun.
+    pub(crate) fn new(destination: Destination, rules: Rules, wants_config: bool) -> Unpacking {
+        Unpacking {
+            destination,
+            rules,
+            wants_config,
+            tree: None,
+            wanted: None,
+            got: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// Unpacks all that comes.
+    pub(crate) fn run(mut self, stream: Stream) -> Result<()> {
+        let outcome = self.all(stream);
+        if outcome.is_err() {
+            self.destination.discard();
+        }
+        outcome
+    }
+
+    fn all(&mut self, mut stream: Stream) -> Result<()> {
+        while let Some(step) = stream.step()? {
+            self.release_line()?;
+            match step {
+                Step::Config(line, diff_ids) => {
+                    self.held = Some(line.line());
+                    self.wanted = Some(diff_ids);
+                    self.compare_diff_ids()?;
+                }
+                Step::Layer(layer) => {
+                    let context = |e: Error| e.context(format_args!("layer {}", layer.name));
+                    let verdict = self.layer(&layer, &mut stream).map_err(context)?;
+                    let line = line(&layer, &verdict).line();
+                    self.got.push(verdict.diff_id);
+                    self.compare_diff_ids()?;
+                    self.held = Some(line);
+                }
+            }
+        }
+        self.compare_number()?;
+        self.tree()?;
+        if let Some(tree) = self.tree.take() {
+            tree.finish()?;
+        }
+        self.destination.publish()?;
+        self.release_line()
+    }
+
+    /// Applies a layer, and verifies it.
+    fn layer(&mut self, layer: &Layer, stream: &mut Stream) -> Result<Verdict> {
+        warn_of_label(layer);
+        let verifiable = layer.digest.is_some() || layer.diff_id.is_some();
+        match self.apply(stream, verifiable) {
+            Ok(()) => {
+                let verdict = stream.verdict()?;
+                check("digest", &verdict.digest, layer.digest.as_ref())?;
+                // With an image config, what it lists is compared as a whole.
+                if self.wanted.is_none() {
+                    check("diff ID", &verdict.diff_id, layer.diff_id.as_ref())?;
+                }
+                Ok(verdict)
+            }
+            // A layer that is not what was asked for is rarely well-formed: that is then the failure.
+            Err(error) if layer.digest.is_some() => match stream.verdict_after(&error) {
+                Some(verdict) => {
+                    check("digest", &verdict.digest, layer.digest.as_ref()).and(Err(error))
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn apply(&mut self, stream: &mut Stream, verifiable: bool) -> Result<()> {
+        let mut reader = Reader::new(stream);
+        let Some(first) = reader.next()? else {
+            return ending(reader.finish()?, verifiable);
+        };
+        let is_first = self.tree.is_none();
+        let tree = self.tree()?;
+        if !is_first {
+            tree.next_layer()?;
+        }
+        tree.apply(&first, &mut reader)?;
+        while let Some(entry) = reader.next()? {
+            tree.apply(&entry, &mut reader)?;
+        }
+        ending(reader.finish()?, verifiable)
+    }
+
+    /// The tree, begun when it is first needed.
+    fn tree(&mut self) -> Result<&mut Tree> {
+        match self.tree.take() {
+            Some(tree) => Ok(self.tree.insert(tree)),
+            None => {
+                let onto = self.destination.is_onto();
+                let root = self.destination.begin()?;
+                let rules = self.rules.clone();
+                let tree = if onto { Tree::onto(root, rules) } else { Tree::fresh(root, rules) };
+                Ok(self.tree.insert(tree?))
+            }
+        }
+    }
+
+    /// As far as both are known, what came is what the image config lists.
+    fn compare_diff_ids(&self) -> Result<()> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        if self.got.len() > wanted.len() {
+            return Err(mismatch(&format!("got {} layers, want {}", self.got.len(), wanted.len())));
+        }
+        for (i, (got, want)) in self.got.iter().zip(wanted).enumerate() {
+            if got != want {
+                let nth = i + 1;
+                return Err(mismatch(&format!("layer {nth}: got diff ID {got}, want {want}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_number(&self) -> Result<()> {
+        match &self.wanted {
+            Some(wanted) if self.got.len() < wanted.len() => Err(Error::content(format_args!(
+                "{} of {} layers came: did the command before it fail?",
+                self.got.len(),
+                wanted.len()
+            ))),
+            None if self.wants_config => Err(Error::new(
+                Status::Malformed,
+                "no image config came: did the command before it fail?",
+            )
+            .hint("--no-config does without, and then cannot tell whether all layers came")),
+            _ => Ok(()),
+        }
+    }
+
+    fn release_line(&mut self) -> Result<()> {
+        match self.held.take() {
+            Some(line) => stdio::write_stdout(format!("{line}\n").as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {
+    match want {
+        Some(want) if got != want => {
+            Err(Error::content(format_args!("{what} differs: got {got}, want {want}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The layer's own line, or one of what was found, with the diff ID.
+fn line(layer: &Layer, verdict: &Verdict) -> Descriptor {
+    let descriptor = layer.descriptor.clone().unwrap_or_else(|| {
+        let media_type = stream::media_type(layer.compression);
+        Descriptor::new(media_type, verdict.digest.clone(), verdict.size)
+    });
+    descriptor.with_annotation(UNCOMPRESSED, &verdict.diff_id.to_string())
+}
+
+fn warn_of_label(layer: &Layer) {
+    let Some(descriptor) = &layer.descriptor else { return };
+    let Kind::Layer { compression, .. } = kind(&descriptor.media_type) else { return };
+    if compression != layer.compression {
+        notice::warn("media type", || {
+            format!(
+                "layer {}: {}, but labelled {}",
+                layer.name,
+                stream::name(layer.compression),
+                descriptor.media_type
+            )
+        });
+    }
+}
+
+/// What an archive's ending means. Without a digest nothing else tells whether it is whole.
+fn ending(ending: Ending, verifiable: bool) -> Result<()> {
+    match ending {
+        Ending::Marked => {}
+        Ending::Trailing => notice::warn("trailing data", || {
+            "data after the end of the archive: hashed, not unpacked".to_owned()
+        }),
+        Ending::Unmarked => {
+            notice::warn("end of archive", || "the archive has no end marker".to_owned())
+        }
+        Ending::CutPadding if verifiable => {
+            notice::warn("end of archive", || "the archive ends within its last block".to_owned())
+        }
+        Ending::CutPadding => {
+            return Err(Error::malformed("archive is cut short: within its last block"));
+        }
+        Ending::Empty if verifiable => {}
+        Ending::Empty => return Err(Error::malformed("an empty archive, not even an end marker")),
+    }
+    Ok(())
+}
