@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What every tool does alike: help, version, usage errors, stdout that cannot be written, a page
+//! of its own in the manual that has all its options.
+
+use std::path::{Path, PathBuf};
+
+use tests::tools::{shell, tool};
+
+/// The project's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The names of all tools: their folders'.
+fn tools() -> Vec<String> {
+    let folders = std::fs::read_dir(root().join("tools")).into_iter().flatten().flatten();
+    let mut names: Vec<_> =
+        folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+/// The long options that a help text lists.
+fn options(help: &str) -> Vec<String> {
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let mut options: Vec<_> =
+        words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_owned).collect();
+    options.sort();
+    options.dedup();
+    // The same everywhere, and said once.
+    options.retain(|option| !matches!(option.as_str(), "--help" | "--version"));
+    options
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for name in tools() {
+        for flag in ["-h", "--help"] {
+            let run = tool(&name).arg(flag).run();
+            assert!(run.ok().lines().len() > 3, "{run}");
+        }
+        for flag in ["-V", "--version"] {
+            let lines = tool(&name).arg(flag).run().ok().lines();
+            assert!(lines.len() == 1 && lines[0].starts_with(&format!("{name} ")), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_option_is_2_and_one_line() {
+    for name in tools() {
+        tool(&name).arg("--no-such-option").run().fails(2, "--no-such-option").stdout("");
+    }
+}
+
+#[test]
+fn a_stdout_that_cannot_be_written_is_7() {
+    for name in tools() {
+        for redirection in [">/dev/full", ">&-"] {
+            let run = shell(&format!("{name} --help {redirection}")).run();
+            run.status(7).says(&format!("{name}: "));
+        }
+    }
+}
+
+#[test]
+fn every_option_is_in_the_manual() {
+    let mut missing = Vec::new();
+    let mut read = |page: &str| {
+        let text = std::fs::read_to_string(root().join("man").join(page)).unwrap_or_default();
+        if text.is_empty() {
+            missing.push(format!("man/{page}"));
+        }
+        text.replace("\\-", "-")
+    };
+    let common = read("regutils.7");
+    let pages: Vec<_> =
+        tools().into_iter().map(|name| (read(&format!("{name}.1")), name)).collect();
+    for (page, name) in pages {
+        assert!(
+            page.is_empty() || page.contains("\n.Sh EXIT STATUS\n"),
+            "{name}.1: no exit status"
+        );
+        let help = String::from_utf8(tool(&name).arg("--help").run().stdout).unwrap();
+        let manual = format!("{page}{common}");
+        missing.extend(
+            options(&help)
+                .into_iter()
+                .filter(|option| !documents(&manual, option))
+                .map(|option| format!("{name} {option}")),
+        );
+    }
+    assert_eq!(missing, Vec::<String>::new(), "neither in the tool's page nor in regutils.7");
+}
+
+/// Whether a page in mdoc names a long option, of which the macro puts the first dash itself.
+fn documents(page: &str, option: &str) -> bool {
+    page.split(&format!("Fl {}", &option[1..]))
+        .skip(1)
+        .any(|after| after.starts_with(|c: char| !(c.is_ascii_alphanumeric() || c == '-')))
+}

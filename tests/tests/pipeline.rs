@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tools in a pipe: a whole image from a registry to a directory, judged by umoci; stopped in
+//! the middle and started again; and with each program failing in its turn.
+
+// Helpers judge as tests do.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use tests::eventually;
+use tests::fake::Reply;
+use tests::fake_registry::FakeRegistry;
+use tests::images::{
+    Blob, Entry, Image, dir, file, hardlink, index, noise, symlink, types, whiteout,
+};
+use tests::peers::{must, peer};
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::tools::{Command, shell};
+
+/// As a user types it.
+const PIPELINE: &str = "\
+    fetch-manifest -p linux/amd64 \"$REF\" --into oci:layout | \
+    list-blobs | \
+    fetch-blob --max-wait 0 \"$REPO\" --into oci:layout | \
+    unpack-layer --from oci:layout root";
+
+fn pipeline(script: &str, repo: &str, scratch: &Scratch) -> Command {
+    shell(script).env("REF", format!("{repo}:1")).env("REPO", repo).dir(scratch.path())
+}
+
+/// Everything that a tree shows of itself, by path, but for the times of directories: the layers
+/// here do not say them all.
+fn tree(top: &Path) -> BTreeMap<String, String> {
+    let mut seen = BTreeMap::new();
+    let mut links: BTreeMap<u64, String> = BTreeMap::new();
+    for name in tests::scratch::list(top) {
+        let path = top.join(name.trim_end_matches('/'));
+        let meta = path.symlink_metadata().unwrap();
+        let what = match () {
+            () if meta.is_symlink() => format!("-> {}", fs::read_link(&path).unwrap().display()),
+            () if meta.is_dir() => String::new(),
+            () => {
+                let first = links.entry(meta.ino()).or_insert_with(|| name.clone());
+                let bytes = fs::read(&path).unwrap();
+                format!("{} {} ={first}", meta.mtime(), tests::images::sha256(&bytes))
+            }
+        };
+        let (mode, uid, gid) = (meta.mode(), meta.uid(), meta.gid());
+        seen.insert(name, format!("{mode:o} {uid}:{gid} {what}"));
+    }
+    seen
+}
+
+/// An image with some of everything that ordinary layers have.
+fn ordinary() -> Image {
+    let executable = |path: &str| Entry::File(path.to_owned(), 0o755, noise(50_000, 3));
+    Image::new(&[
+        &[
+            dir("bin/"),
+            executable("bin/sh"),
+            hardlink("bin/ash", "bin/sh"),
+            symlink("bin/link", "/bin/sh"),
+            dir("etc/"),
+            file("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
+            file("etc/removed", "x"),
+            Entry::Dir("tmp/".to_owned(), 0o1777),
+            dir("opt/"),
+            dir("opt/old/"),
+            file("opt/old/a", "a"),
+            file("opt/old/b", "b"),
+            Entry::Dir("private/".to_owned(), 0o700),
+            Entry::File("setuid".to_owned(), 0o4755, b"x".to_vec()),
+            file(&format!("long/{}/name", "x".repeat(120)), "long"),
+            file("empty", ""),
+        ],
+        &[
+            whiteout("etc/removed"),
+            dir("opt/"),
+            dir("opt/old/"),
+            file("opt/old/.wh..wh..opq", ""),
+            file("opt/old/c", "c"),
+            file("etc/passwd", "changed\n"),
+        ],
+        &[file("added", noise(200_000, 4)), whiteout("empty")],
+    ])
+}
+
+fn umoci_unpacked(layout: &Path, tag: &str, root: &Path) {
+    let mut umoci = peer("umoci");
+    umoci.args(["raw", "unpack"]);
+    if !is_root() {
+        umoci.arg("--rootless");
+    }
+    must(umoci.arg("--image").arg(format!("{}:{tag}", layout.display())).arg(root));
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+#[test]
+fn an_image_of_skopeos_comes_out_as_umoci_unpacks_it() {
+    let registry = Registry::start();
+    let scratch = Scratch::new();
+    let script = PIPELINE.replace("-p linux/amd64 ", "");
+    registry.push("some/app", "1", &ordinary(), "oci");
+    pipeline(&script, &registry.repo("some/app"), &scratch).run().ok();
+    // The layout is one that others read, and they get the same out of it.
+    let mut skopeo = peer("skopeo");
+    skopeo.args(["--insecure-policy", "copy", "-q", "oci:layout:1", "oci:theirs:1"]);
+    must(skopeo.current_dir(scratch.path()));
+    umoci_unpacked(&scratch.join("theirs"), "1", &scratch.join("umoci"));
+    let [ours, theirs] = ["root", "umoci"].map(|name| tree(&scratch.join(name)));
+    assert_eq!(ours, theirs);
+    assert!(ours.contains_key("opt/old/c") && !ours.contains_key("opt/old/a"));
+
+    // In Docker's types, which umoci does not know.
+    registry.push("docker/app", "1", &ordinary(), "v2s2");
+    let script = script.replace("layout root", "layout docker");
+    pipeline(&script, &registry.repo("docker/app"), &scratch).run().ok();
+    assert_eq!(tree(&scratch.join("docker")), ours);
+}
+
+/// An image behind an index, on a registry that can be made to fail.
+fn fake_registry(image: &Image) -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "", image);
+    registry.add_manifest("app", "1", &index(types::INDEX, &[(&image.manifest, "linux/amd64")]));
+    registry
+}
+
+#[test]
+fn a_whole_image_comes_through_without_an_extra_request() {
+    let image = ordinary();
+    let registry = fake_registry(&image);
+    let scratch = Scratch::new();
+    pipeline(PIPELINE, &registry.repo("app"), &scratch).run().ok();
+    let mut asked = registry.server.asked();
+    asked.sort();
+    let mut wanted: Vec<_> =
+        image.blobs().map(|blob| format!("GET /v2/app/blobs/{}", blob.digest)).collect();
+    wanted.push("GET /v2/app/manifests/1".to_owned());
+    wanted.push(format!("GET /v2/app/manifests/{}", image.manifest.digest));
+    wanted.sort();
+    assert_eq!(asked, wanted);
+    assert_eq!(fs::read(scratch.join("root/etc/passwd")).unwrap(), b"changed\n");
+}
+
+#[test]
+fn the_same_again_after_kill_9_at_any_moment() {
+    let image = Image::new(&[
+        &[file("a", noise(3 << 20, 1))],
+        &[file("b", noise(3 << 20, 2))],
+        &[file("c", noise(1 << 20, 3))],
+    ]);
+    let registry = fake_registry(&image);
+    let repo = registry.repo("app");
+    // Each time the answers stop at another place, and the kill comes when they have.
+    for (stalled, at) in [
+        ("/manifests/1".to_owned(), 50),
+        (format!("/manifests/{}", image.manifest.digest), 0),
+        (format!("/blobs/{}", image.config.digest), 10),
+        (format!("/blobs/{}", image.layers[0].digest), 0),
+        (format!("/blobs/{}", image.layers[0].digest), 2 << 20),
+        (format!("/blobs/{}", image.layers[1].digest), 3 << 20),
+        (format!("/blobs/{}", image.layers[2].digest), 1 << 10),
+    ] {
+        let scratch = Scratch::new();
+        registry.fault(move |request, right| match request.path.ends_with(&stalled) {
+            true => right.stall(at),
+            false => right,
+        });
+        let before = registry.server.stalls();
+        let running = pipeline(PIPELINE, &repo, &scratch).start();
+        registry.server.wait_for_stalls(before + 1);
+        running.kill();
+        assert!(!scratch.join("root").exists(), "{:?}", scratch.list());
+        registry.heal();
+        pipeline(PIPELINE, &repo, &scratch).run().status(0);
+        let mut names = tests::scratch::list(&scratch.join("root"));
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"]);
+        let left: Vec<_> = scratch.list().into_iter().filter(|n| n.contains("unpacking")).collect();
+        assert_eq!(left, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_same_again_after_kill_9_while_unpacking() {
+    let image = Image::new(&[&[file("a", noise(1 << 20, 1))], &[file("b", "b")]]);
+    let registry = fake_registry(&image);
+    let last = image.layers[1].digest.clone();
+    registry.fault(move |request, right| match request.path.ends_with(&last) {
+        true => right.stall(5),
+        false => right,
+    });
+    let scratch = Scratch::new();
+    let running = pipeline(PIPELINE, &registry.repo("app"), &scratch).start();
+    // The first layer is being applied, or was, while the second hangs.
+    eventually("the directory that is built", || {
+        scratch.list().iter().any(|name| name.ends_with(".root.unpacking/a")).then_some(())
+    });
+    running.kill();
+    assert!(!scratch.join("root").exists());
+    registry.heal();
+    pipeline(PIPELINE, &registry.repo("app"), &scratch).run().status(0);
+    assert_eq!(tests::scratch::list(&scratch.join("root")), ["a", "b"]);
+    assert!(!scratch.join(".root.unpacking").exists());
+}
+
+#[test]
+fn layers_are_unpacked_while_others_still_come() {
+    let image = Image::new(&[&[file("a", "a")], &[file("b", "b")]]);
+    let registry = fake_registry(&image);
+    let last = image.layers[1].digest.clone();
+    registry.fault(move |request, right| match request.path.ends_with(&last) {
+        true => right.stall(0),
+        false => right,
+    });
+    let scratch = Scratch::new();
+    let running = pipeline(PIPELINE, &registry.repo("app"), &scratch).start();
+    eventually("the first layer's file", || {
+        scratch.list().iter().any(|name| name.ends_with(".root.unpacking/a")).then_some(())
+    });
+    registry.server.release();
+    running.wait().ok();
+}
+
+/// One of the programs replaced by one that fails, before it says anything or in the middle.
+#[test]
+fn a_program_that_fails_is_never_a_success_of_the_last() {
+    let image = ordinary();
+    let registry = fake_registry(&image);
+    let repo = registry.repo("app");
+    let stages: Vec<&str> = PIPELINE.split(" | ").map(str::trim).collect();
+    for broken in 0..stages.len() - 1 {
+        for failing in [
+            "false".to_owned(),
+            format!("{{ {}; }} | head -n 1", stages[broken]),
+            format!("{{ {}; }} | head -c 100", stages[broken]),
+            // All but the last line.
+            format!("{{ {}; }} | sed '$d'", stages[broken]),
+        ] {
+            let mut stages: Vec<_> = stages.iter().map(|stage| (*stage).to_owned()).collect();
+            stages[broken] = failing;
+            let script = stages.join(" | ");
+            let whole_manifest = broken == 0 && script.contains("head -n 1");
+            let scratch = Scratch::new();
+            let run = pipeline(&script, &repo, &scratch).run();
+            if whole_manifest {
+                // A manifest is one line: nothing was lost.
+                run.status(0);
+                continue;
+            }
+            assert!(run.code().is_some_and(|code| code != 0), "{run}");
+            assert!(!scratch.join("root").exists(), "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_fails_at_any_place_is_never_a_success() {
+    let image = ordinary();
+    let digests: Vec<_> = [&image.manifest].into_iter().chain(image.blobs()).collect();
+    for blob in digests {
+        let faults: [fn(Reply) -> Reply; 3] =
+            [|_| Reply::new(404), |_| Reply::new(500), Reply::corrupted];
+        for fault in faults {
+            let registry = fake_registry(&image);
+            let broken = blob.digest.clone();
+            registry.fault(move |request, right| match request.path.ends_with(&broken) {
+                true => fault(right),
+                false => right,
+            });
+            let scratch = Scratch::new();
+            let script = PIPELINE.replace("fetch-manifest", "fetch-manifest --max-wait 0");
+            let run = pipeline(&script, &registry.repo("app"), &scratch).run();
+            assert!(run.code().is_some_and(|code| code != 0), "{run}");
+            assert!(!scratch.join("root").exists(), "{run}");
+            assert!(!run.stderr.contains("panicked"), "{run}");
+        }
+    }
+}
+
+#[test]
+fn diff_ids_that_the_layers_do_not_have_are_1_and_nothing_appears() {
+    let good = ordinary();
+    let mut diff_ids = good.diff_ids.clone();
+    diff_ids.swap(0, 1);
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux"});
+    let image = Image::of_parts(config, good.layers, diff_ids);
+    let registry = fake_registry(&image);
+    let scratch = Scratch::new();
+    let run = pipeline(PIPELINE, &registry.repo("app"), &scratch).run();
+    run.status(1).says("unpack-layer: ");
+    assert!(!scratch.join("root").exists());
+}
+
+#[test]
+fn a_manifest_with_a_layer_too_few_is_1() {
+    let good = ordinary();
+    let layers = good.layers[..2].to_vec();
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux"});
+    let image = Image::of_parts(config, layers, good.diff_ids);
+    let registry = fake_registry(&image);
+    let scratch = Scratch::new();
+    let run = pipeline(PIPELINE, &registry.repo("app"), &scratch).run();
+    run.status(1).says("2 of 3 layers came: did the command before it fail?");
+    assert!(!scratch.join("root").exists());
+}
+
+#[test]
+fn an_index_without_a_platform_is_refused_with_a_hint() {
+    let registry = fake_registry(&ordinary());
+    let scratch = Scratch::new();
+    let script = PIPELINE.replace("-p linux/amd64 ", "");
+    let run = pipeline(&script, &registry.repo("app"), &scratch).run();
+    assert!(run.code().is_some_and(|code| code != 0), "{run}");
+    run.says("-p");
+    assert!(!scratch.join("root").exists());
+}
+
+#[test]
+fn everything_works_without_a_network_from_a_layout() {
+    let image = ordinary();
+    let scratch = Scratch::new();
+    tests::images::write_image(&scratch.join("source"), "1", &image);
+    let script = "fetch-manifest oci:source:1 | list-blobs | unpack-layer --from oci:source root";
+    shell(script).dir(scratch.path()).run().ok();
+    umoci_unpacked(&scratch.join("source"), "1", &scratch.join("umoci"));
+    assert_eq!(tree(&scratch.join("root")), tree(&scratch.join("umoci")));
+}
+
+#[test]
+fn verify_digest_stands_between_as_a_filter() {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(300_000, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    let script = "fetch-blob \"$REPO\" \"$DIGEST\" | verify-digest \"$DIGEST\"";
+    let run =
+        |digest: &str| shell(script).env("REPO", registry.repo("app")).env("DIGEST", digest).run();
+    run(&blob.digest).ok().stdout(&blob.bytes);
+    registry.remove_blob("app", &blob.digest);
+    run(&blob.digest).status(6).says("no input").stdout("");
+}
+
+#[test]
+fn two_pipelines_share_one_layout() {
+    let image = Image::new(&[&[file("a", noise(2 << 20, 1))], &[file("b", noise(1 << 20, 2))]]);
+    let registry = fake_registry(&image);
+    let scratch = Scratch::new();
+    let start = |root: &str| {
+        let script = PIPELINE.replace(" root", &format!(" {root}"));
+        pipeline(&script, &registry.repo("app"), &scratch).start()
+    };
+    let running = ["one", "two", "three"].map(start);
+    for running in running {
+        running.wait().status(0);
+    }
+    for root in ["one", "two", "three"] {
+        assert_eq!(tests::scratch::list(&scratch.join(root)), ["a", "b"]);
+    }
+}

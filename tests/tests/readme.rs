@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The README's and the manual's examples, run as they stand there.
+//!
+//! Their `alpine` is here a repository of the scripted registry: that one word is replaced, in the
+//! operands that name the registry and not in those that name a layout.
+
+// Helpers judge as tests do.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Image, file, index, sha256, types};
+use tests::scratch::Scratch;
+use tests::tools::{Run, shell};
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(top().join(name)).unwrap()
+}
+
+/// A registry with an image for two platforms as `alpine:3.20` and `alpine:latest`.
+fn registry() -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    let amd64 = Image::new(&[&[file("etc-release", "3.20\n")], &[file("second", "x\n")]]);
+    let arm64 = Image::for_platform("linux", "arm64");
+    let children = [(&amd64.manifest, "linux/amd64"), (&arm64.manifest, "linux/arm64")];
+    let top = index(types::INDEX, &children);
+    for image in [&amd64, &arm64] {
+        registry.add_image("alpine", "child", image);
+    }
+    for tag in ["3.20", "latest"] {
+        registry.add_manifest("alpine", tag, &top);
+    }
+    registry
+}
+
+/// Runs an example with the registry's repository for `alpine`.
+fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
+    let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
+        match word.trim_end_matches([' ', '\n', ')']) {
+            "alpine" | "alpine:3.20" => registry.repo(word),
+            _ => word.to_owned(),
+        }
+    });
+    shell(&words.collect::<String>()).dir(dir.path()).run()
+}
+
+/// The `sh` blocks of a Markdown text.
+fn blocks(text: &str) -> Vec<&str> {
+    text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
+}
+
+/// The commands of a manual page's EXAMPLES that are to be run here: what follows a `$`, with the lines
+/// that continue it.
+fn examples(page: &str) -> Vec<String> {
+    let (_, section) = page.split_once(".Sh EXAMPLES\n").unwrap();
+    let section = section.split(".Sh ").next().unwrap();
+    let mut examples: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in section.lines() {
+        let line = line.strip_prefix(".Dl ").unwrap_or(line).replace("\\e", "\\");
+        if let Some(command) = line.strip_prefix("$ ") {
+            examples.push(format!("{command}\n"));
+        } else if let (true, Some(last)) = (goes_on && !line.starts_with('.'), examples.last_mut())
+        {
+            last.push_str(&format!("{line}\n"));
+        }
+        goes_on = line.ends_with(['|', '\\']) || line.ends_with("; do") || line.starts_with("    ");
+    }
+    examples
+}
+
+#[test]
+fn the_readmes_pipelines_work_as_they_stand() {
+    let (registry, dir) = (registry(), Scratch::new());
+    let readme = read("README.md");
+    let [unpack, check, look] = blocks(&readme)[..] else { panic!("three pipelines") };
+    let lines = run(unpack, &registry, &dir);
+    assert_eq!(lines.status(0).lines().len(), 3);
+    assert_eq!(fs::read_to_string(dir.join("rootfs/etc-release")).unwrap(), "3.20\n");
+    run(check, &registry, &dir).ok().stdout("whole\n");
+    run(look, &registry, &dir).ok().stdout("etc-release\n");
+    // And the same command again is done, but for the directory in the way.
+    run(unpack, &registry, &dir).status(7);
+}
+
+#[test]
+fn the_readme_and_the_manual_name_every_tool() {
+    let readme = read("README.md");
+    let manual = read("man/regutils.7");
+    for entry in fs::read_dir(top().join("tools")).unwrap() {
+        let tool = entry.unwrap().file_name().into_string().unwrap();
+        assert!(readme.contains(&format!("| `{tool}` |")), "{tool} is not in the README's table");
+        assert!(manual.contains(&format!(".It Xr {tool} 1 Ta ")), "{tool} is not in regutils.7");
+        assert!(top().join(format!("man/{tool}.1")).is_file(), "{tool} has no page");
+    }
+}
+
+#[test]
+fn every_page_lists_its_exit_statuses_in_order() {
+    let statuses = |text: &str| -> Vec<u8> {
+        let (_, section) = text.split_once(".Sh EXIT STATUS\n").unwrap();
+        let section = section.split("\n.Sh ").next().unwrap();
+        section.lines().filter_map(|line| line.strip_prefix(".It ")?.parse().ok()).collect()
+    };
+    assert_eq!(statuses(&read("man/regutils.7")), (0..=7).collect::<Vec<_>>());
+    for page in pages() {
+        let listed = statuses(&fs::read_to_string(&page).unwrap());
+        assert!(listed.is_sorted_by(|a, b| a < b), "{}", page.display());
+        // What every tool can end with.
+        assert!([0, 2, 7].iter().all(|status| listed.contains(status)), "{}", page.display());
+    }
+}
+
+#[test]
+fn the_pages_examples_work_as_they_stand() {
+    let registry = registry();
+    // What an example takes for there, by the page.
+    let mut there: BTreeMap<&str, &[&str]> = BTreeMap::new();
+    there.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
+    there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
+    for page in pages().into_iter().chain([top().join("man/regutils.7")]) {
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let dir = Scratch::new();
+        let fill = "fetch-manifest -p linux/amd64 alpine:3.20 --into oci:image |
+            list-blobs | fetch-blob alpine --into oci:image >/dev/null\n";
+        run(fill, &registry, &dir).status(0);
+        for command in there.get(name).copied().unwrap_or_default() {
+            run(command, &registry, &dir).status(0);
+        }
+        let examples = examples(&fs::read_to_string(&page).unwrap());
+        for example in examples {
+            let run = run(&example, &registry, &dir);
+            assert_eq!(run.code(), Some(0), "of the page {name}: {example}{run}");
+        }
+    }
+}
+
+/// The tools' pages.
+fn pages() -> Vec<PathBuf> {
+    let entries = fs::read_dir(top().join("man")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|ext| ext == "1")).collect()
+}
+
+#[test]
+fn the_licence_is_the_apache_licence() {
+    // As Debian and the Apache Software Foundation have it.
+    let want = "sha256:cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30";
+    assert_eq!(sha256(read("LICENSE").as_bytes()), want);
+}
