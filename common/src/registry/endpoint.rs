@@ -31,7 +31,9 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
             .map_err(|e| Error::usage(e).context(repository.host()))
     };
     let https = of("https")?;
-    if settings.plain_http || (is_loopback(&https.host()) && !speaks_tls(&https, settings)) {
+    // Who says how to check a certificate says that there is one.
+    let in_doubt = !settings.insecure && settings.ca_file.is_none() && is_loopback(&https.host());
+    if settings.plain_http || (in_doubt && !speaks_tls(&https, settings)) {
         return of("http");
     }
     Ok(https)

@@ -17,6 +17,7 @@ use common::digest::Digest;
 use common::error::{Error, Result};
 
 use crate::partial::Place;
+use crate::relay::Relay;
 
 /// A part is split only if at least this much of it is left, in bytes.
 pub(crate) const SPLIT_FROM: u64 = 64 << 20;
@@ -65,6 +66,8 @@ pub(crate) struct State {
     pub(crate) restarts: u32,
     /// Up to which offset there must be bytes before the follower is worth waking; 0 while it is awake.
     pub(crate) awaited: u64,
+    /// Bytes that the follower gets without reading them back.
+    pub(crate) relay: Relay,
 }
 
 /// A blob that is being fetched into a file.
@@ -98,6 +101,7 @@ impl Blob {
             rangeless: false,
             restarts: 0,
             awaited: 0,
+            relay: Relay::default(),
         };
         let blob = Blob {
             digest: digest.clone(),
@@ -157,6 +161,7 @@ impl Blob {
         state.size = self.stated;
         state.straight = true;
         state.failed = None;
+        state.relay.want(0);
         state.parts.push(Part::new(0, self.stated.unwrap_or(u64::MAX), 0, first));
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::source::{Answer, Source};
 
 /// What one read may bring, in bytes.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 128 << 10;
 
 /// How often in a run the bytes that are there may have to come again.
 const MAX_RESTARTS: u32 = 3;
@@ -240,6 +240,10 @@ impl Filling<'_> {
         now.at = (part.at + bytes.len() as u64).min(now.end);
         let more = now.at < now.end;
         let (at, added) = (now.at, now.at - part.at);
+        if self.start == 0 {
+            let kept = from..from + added as usize;
+            state.relay.offer(part.at, &mut self.buffer, kept);
+        }
         let wake = !more || (state.awaited > 0 && at >= state.awaited);
         drop(state);
         if wake {

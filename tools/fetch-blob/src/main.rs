@@ -10,6 +10,7 @@ mod follow;
 mod partial;
 mod pool;
 mod progress;
+mod relay;
 mod source;
 mod stream;
 

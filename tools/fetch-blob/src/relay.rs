@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Handing bytes to the follower while they are in memory still.
+//!
+//! A shortcut, nothing more: every byte is in the blob's file before it is handed on, and a follower that lags behind
+//! reads it from there. So what is handed on has a bound, for one blob and for all, and may be refused at any time.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The most buffers that wait for one blob's follower.
+const MAX_WAITING: usize = 16;
+
+/// The most buffers that wait for all followers of the process.
+const MAX_WAITING_IN_ALL: usize = 64;
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of the blob, in the buffer that they were read into.
+pub(crate) struct Handed {
+    offset: u64,
+    buffer: Vec<u8>,
+    filled: Range<usize>,
+}
+
+impl Handed {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.filled.clone()]
+    }
+}
+
+/// What is handed on and not taken yet: a stretch of the blob without gaps.
+#[derive(Default)]
+pub(crate) struct Relay {
+    waiting: VecDeque<Handed>,
+    spare: Vec<Vec<u8>>,
+    /// The offset at which the next bytes are wanted.
+    next: u64,
+}
+
+impl Relay {
+    /// Offers bytes at an offset. If they are wanted their buffer is taken, and another left in its place.
+    pub(crate) fn offer(&mut self, offset: u64, buffer: &mut Vec<u8>, filled: Range<usize>) {
+        let wanted = offset == self.next && self.waiting.len() < MAX_WAITING;
+        if !wanted || filled.is_empty() || WAITING.load(Ordering::Relaxed) >= MAX_WAITING_IN_ALL {
+            return;
+        }
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        self.next += filled.len() as u64;
+        let other = self.spare.pop().unwrap_or_else(|| vec![0; buffer.len()]);
+        let buffer = std::mem::replace(buffer, other);
+        self.waiting.push_back(Handed { offset, buffer, filled });
+    }
+
+    /// Takes the bytes at an offset, if they were handed on.
+    pub(crate) fn take(&mut self, offset: u64) -> Option<Handed> {
+        self.waiting.front().filter(|handed| handed.offset == offset)?;
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.pop_front()
+    }
+
+    /// Where what is handed on begins, if anything is.
+    pub(crate) fn begins(&self) -> Option<u64> {
+        self.waiting.front().map(|handed| handed.offset)
+    }
+
+    /// The follower has read all there is, up to an offset: what comes there is wanted.
+    pub(crate) fn want(&mut self, offset: u64) {
+        self.clear();
+        self.next = offset;
+    }
+
+    /// A buffer is free again.
+    pub(crate) fn give_back(&mut self, handed: Handed) {
+        self.spare.push(handed.buffer);
+    }
+
+    fn clear(&mut self) {
+        WAITING.fetch_sub(self.waiting.len(), Ordering::Relaxed);
+        self.waiting.clear();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_continues_is_taken_and_only_so_much() {
+        let mut relay = Relay::default();
+        let mut buffer = vec![7; 10];
+        relay.offer(5, &mut buffer, 0..10);
+        assert!(relay.begins().is_none());
+        for i in 0..MAX_WAITING as u64 + 3 {
+            relay.offer(i * 10, &mut buffer, 0..10);
+        }
+        assert_eq!(relay.waiting.len(), MAX_WAITING);
+        assert!(relay.take(10).is_none());
+        let handed = relay.take(0).unwrap();
+        assert_eq!(handed.bytes(), [7; 10]);
+        relay.give_back(handed);
+        relay.want(400);
+        assert!(relay.begins().is_none());
+        relay.offer(400, &mut buffer, 3..10);
+        assert_eq!(relay.take(400).unwrap().bytes().len(), 7);
+    }
+}
