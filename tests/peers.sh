@@ -6,18 +6,24 @@ set -eu
 
 # The command, and the package that has it.
 peers='
+bsdtar          libarchive-tools
 curl            curl
 dash            dash
+debootstrap     debootstrap
 docker-registry docker-registry
+getfattr        attr
 mandoc          mandoc
 openssl         openssl
+pigz            pigz
+setcap          libcap2-bin
 skopeo          skopeo
+time            time
 umoci           umoci
 '
 
 missing=$(
 	echo "$peers" | while read -r command package; do
-		test -z "$command" || command -v "$command" >/dev/null || printf '%s ' "$package"
+		test -z "$command" || PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || printf '%s ' "$package"
 	done
 )
 test -n "$missing" || exit 0

@@ -19,8 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::error::{Error, Status, printable};
-use crate::streams::stdio;
-pub use crate::streams::stdio::{stdin, stdout, write_stdout};
+use crate::streams::stdio::{self, write_stdout};
 use crate::{notice, secret};
 
 static QUIET: AtomicBool = AtomicBool::new(false);

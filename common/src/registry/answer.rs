@@ -7,7 +7,8 @@
 use serde_json::Value;
 use ureq::http::StatusCode;
 
-use super::http::{Failure, Response, Retry};
+use super::http::Response;
+use super::retry::{Failure, Retry};
 use crate::error::{Error, printable};
 
 /// An error body's code and words.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::http::{Failure, Http, Method, Response};
+use super::http::{Http, Method, Response};
+use super::retry::Failure;
 use super::url::{self, Purpose, Url};
 use super::{answer, follow, follow_foreign};
 use crate::error::{Error, printable};

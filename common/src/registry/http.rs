@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One HTTP exchange: a request sent, its answer's head read, failures sorted.
 //!
-//! What is worth another attempt is decided here, and how long to wait before it; the loops are
-//! the callers', since only they know what progress is. Redirects are not followed and no status is
-//! judged by the library underneath. Proxies are not used.
+//! What may pass and is worth another attempt is decided here. Redirects are not followed and no status is judged by the
+//! library underneath. Proxies are not used.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 use ureq::http::{HeaderMap, Request, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, BodyReader};
 
 use super::head::{MAX_HEAD, Watch};
+use super::retry::{Failure, Retry};
+use super::tls::{tls_error, trusted};
 use super::url::Url;
-use crate::error::{Error, Result, Status, printable};
+use crate::error::{Error, Result, printable};
 use crate::notice;
 
 /// The most bytes of an error's body that are read.
@@ -28,9 +28,6 @@ pub const MAX_ERROR_BODY: u64 = 64 << 10;
 
 /// What the buffers of a connection hold.
 const CONNECTION_BUFFER: usize = 128 << 10;
-
-/// The first wait between attempts; each next one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a response's head may take; the idle time-out is for bytes that follow.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,124 +51,6 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
-}
-
-/// A failed attempt: the error, and whether another one is worth it.
-#[derive(Debug)]
-pub struct Failure {
-    /// What to report if there is no other attempt.
-    pub error: Error,
-    /// What to do.
-    pub retry: Retry,
-}
-
-/// Whether a failed attempt is worth another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// No: the answer would be the same.
-    Never,
-    /// Yes, after the usual wait.
-    Backoff,
-    /// Yes, but not before the registry's own word (Retry-After).
-    After(Duration),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure { error, retry: Retry::Never }
-    }
-}
-
-impl Failure {
-    /// A failure that may pass.
-    pub fn temporary(error: Error) -> Failure {
-        Failure { error, retry: Retry::Backoff }
-    }
-
-    /// The same failure with what was being done put in front.
-    #[must_use]
-    pub fn context(self, what: impl std::fmt::Display) -> Failure {
-        Failure { error: self.error.context(what), ..self }
-    }
-}
-
-/// Counts attempts without progress and waits between them.
-#[derive(Clone, Debug)]
-pub struct Backoff {
-    attempts: u32,
-    max_wait: Duration,
-    failed: u32,
-}
-
-impl Backoff {
-    /// At its start.
-    pub fn new(settings: &Settings) -> Backoff {
-        let Settings { attempts, max_wait, .. } = *settings;
-        Backoff { attempts, max_wait, failed: 0 }
-    }
-
-    /// There was progress: the count begins anew.
-    pub fn progressed(&mut self) {
-        self.failed = 0;
-    }
-
-    /// An attempt failed: waits for the next one.
-    ///
-    /// # Errors
-    /// The failure's error, when it is final or the attempts are spent; also when the registry asks
-    /// for a longer wait than is allowed, saying how long.
-    pub fn wait(&mut self, failure: Failure) -> Result<()> {
-        self.failed += 1;
-        let wait = match failure.retry {
-            Retry::Never => return Err(failure.error),
-            _ if self.failed >= self.attempts => {
-                return Err(match self.failed {
-                    1 => failure.error,
-                    n => failure.error.context(format_args!("gave up after {n} attempts")),
-                });
-            }
-            Retry::Backoff => {
-                let doubled = FIRST_WAIT.saturating_mul(1 << (self.failed - 1).min(16));
-                jitter(doubled).min(self.max_wait)
-            }
-            Retry::After(asked) if asked > self.max_wait => {
-                let seconds = asked.as_secs();
-                let error = failure.error;
-                return Err(Error::later(format_args!(
-                    "{error} (it asks to come back in {seconds} seconds)"
-                ))
-                .hint("--max-wait allows longer waits"));
-            }
-            Retry::After(asked) => asked,
-        };
-        std::thread::sleep(wait);
-        Ok(())
-    }
-}
-
-/// Adds 10 to 25 per cent, so that clients that failed together do not come back together. Any
-/// source of disorder will do: the hasher's random keys are one.
-fn jitter(wait: Duration) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    let disorder = std::hash::RandomState::new().build_hasher().finish();
-    wait + wait.mul_f64(0.10 + 0.15 * ((disorder % 1000) as f64 / 1000.0))
-}
-
-/// Runs `attempt` until it succeeds or its failures are final.
-///
-/// # Errors
-/// The last attempt's.
-pub fn with_attempts<T>(
-    settings: &Settings,
-    mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
-) -> Result<T> {
-    let mut backoff = Backoff::new(settings);
-    loop {
-        match attempt() {
-            Ok(done) => return Ok(done),
-            Err(failure) => backoff.wait(failure)?,
-        }
-    }
 }
 
 /// A request's method: only what reads, so far.
@@ -437,35 +316,6 @@ fn is_broken(error: &ureq::Error) -> bool {
     }
 }
 
-fn tls_error(error: &rustls::Error) -> Error {
-    use rustls::CertificateError as Certificate;
-    match error {
-        rustls::Error::InvalidCertificate(reason) => {
-            let distrusted =
-                |why: &str| Error::malformed(format_args!("certificate not trusted: {why}"));
-            match reason {
-                Certificate::UnknownIssuer => {
-                    distrusted("unknown issuer").hint("--ca-file FILE trusts its authority")
-                }
-                Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                    distrusted("it has expired").hint("is this machine's clock right?")
-                }
-                Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                    distrusted("it is not valid yet").hint("is this machine's clock right?")
-                }
-                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                    distrusted(&printable(&reason.to_string()))
-                }
-                other => distrusted(&printable(&other.to_string())),
-            }
-        }
-        rustls::Error::InvalidMessage(_) => Error::malformed("it does not speak TLS")
-            .hint("--plain-http speaks http to a registry that has no TLS"),
-        rustls::Error::PeerIncompatible(_) => Error::malformed("no common TLS version or cipher"),
-        other => Error::malformed(format_args!("TLS: {}", printable(&other.to_string()))),
-    }
-}
-
 fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -489,58 +339,4 @@ fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
     };
     let connector = DefaultConnector::default().chain(Watch);
     Agent::with_parts(config.build(), connector, DefaultResolver::default())
-}
-
-/// Where distributions keep their trust store as one file: a tenth of the time that the directory of single
-/// certificates beside it takes, which has the same ones.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-/// The system's trust store; OpenSSL's variables say if it is elsewhere.
-fn system_trust() -> CertificateResult {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let (file, dir) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));
-    let usual = BUNDLES.iter().map(PathBuf::from).find(|bundle| bundle.is_file());
-    let bundle = file.or(usual.filter(|bundle| dir.is_none() || dir.as_deref() == bundle.parent()));
-    match bundle {
-        Some(bundle) => {
-            let other = dir.filter(|dir| bundle.parent() != Some(dir));
-            load_certs_from_paths(Some(&bundle), other.as_deref())
-        }
-        None => load_native_certs(),
-    }
-}
-
-/// The system's trust store, and the certificates of `ca_file`.
-fn trusted(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>> {
-    let system = system_trust();
-    let mut roots: Vec<Certificate<'static>> =
-        system.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    if let Some(path) = ca_file {
-        let wrong = |why: &str| {
-            Error::new(Status::Malformed, format_args!("--ca-file {}: {why}", path.display()))
-        };
-        let pem = std::fs::read(path)
-            .map_err(|cause| Error::local(format_args!("--ca-file {}", path.display()), &cause))?;
-        let before = roots.len();
-        for item in ureq::tls::parse_pem(&pem) {
-            match item {
-                Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-                Ok(_) => {}
-                Err(_) => return Err(wrong("not PEM")),
-            }
-        }
-        if roots.len() == before {
-            return Err(wrong("no certificate in it"));
-        }
-    } else if roots.is_empty() {
-        notice::warn("trust store", || {
-            "the system has no trusted certificates (is ca-certificates installed?)".to_owned()
-        });
-    }
-    Ok(roots)
 }

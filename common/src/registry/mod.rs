@@ -4,7 +4,9 @@
 //! | module | owns |
 //! |---|---|
 //! | [`url`] | URLs, and the decision on every one that a server supplies |
-//! | [`http`] | one exchange, failures sorted, attempts counted |
+//! | [`http`] | one exchange, failures sorted |
+//! | [`retry`] | attempts counted and waited between |
+//! | `tls` | whom to trust |
 //! | `head` | a limit on what comes before a body |
 //! | `endpoint` | where a registry's API is |
 //! | `auth` | challenges and tokens |
@@ -23,10 +25,13 @@ mod endpoint;
 mod head;
 pub mod http;
 pub mod manifest;
+pub mod retry;
 pub mod tags;
+mod tls;
 pub mod url;
 
-pub use http::{Backoff, Failure, Retry, Settings, with_attempts};
+pub use http::Settings;
+pub use retry::{Backoff, Failure, Retry, with_attempts};
 
 use auth::Auth;
 use http::{Http, Method, Response};

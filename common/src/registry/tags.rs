@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::http::{Method, with_attempts};
+use super::http::Method;
+use super::retry::with_attempts;
 use super::url::{self, Purpose, Url};
 use super::{Registry, answer};
 use crate::error::{Error, Result, printable};
