@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-blob: where bytes go, and what is printed for what came in.
 
+use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, noise, read_blob, sha256, sha512, types, write_image};
 use tests::peers::{must, peer};
@@ -360,6 +361,29 @@ fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
     registry.server.forget();
     fetch_blob().args([&registry.repo("app"), &digest, "-j", "4"]).run().ok();
     assert_eq!(registry.server.requests().len(), 1);
+}
+
+#[test]
+fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
+    let registry = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(80 << 20, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    registry.fault(|request, right| match request.earlier {
+        0 => right.stall(5 << 20),
+        _ => Reply::error(503, "UNAVAILABLE", "too many connections"),
+    });
+    let scratch = Scratch::new();
+    let running = fetch_blob()
+        .args([&registry.repo("app"), "--into", "oci:l", "-j", "2", "--retry-times", "2"])
+        .stdin(blob.line())
+        .dir(scratch.path())
+        .start();
+    // The second connection is refused as often as it may be.
+    registry.server.wait_for_requests(3);
+    registry.fault(|_, right| right);
+    registry.server.release();
+    running.wait().ok().stdout(blob.line());
+    assert!(read_blob(&scratch.join("l"), &blob.digest) == Some(blob.bytes));
 }
 
 #[test]

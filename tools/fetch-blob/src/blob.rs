@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) straight: bool,
     /// The source cannot be trusted with ranges: it is asked for the whole, and what is there is passed over.
     pub(crate) rangeless: bool,
+    /// A connection more did not get through: those that do are left alone.
+    crowded: bool,
     /// How often bytes that were there had to come again.
     pub(crate) restarts: u32,
     /// Up to which offset there must be bytes before the follower is worth waking; 0 while it is awake.
@@ -99,6 +101,7 @@ impl Blob {
             failed: None,
             straight: true,
             rangeless: false,
+            crowded: false,
             restarts: 0,
             awaited: 0,
             relay: Relay::default(),
@@ -190,10 +193,16 @@ impl Blob {
         Some(part.start)
     }
 
+    /// How much is left of the largest part that is being filled.
+    pub(crate) fn largest_left(&self) -> u64 {
+        let state = self.lock();
+        state.parts.iter().filter(|part| part.busy).map(Part::left).max().unwrap_or(0)
+    }
+
     /// Splits what is left of the largest part in two and takes the second half, if that is worth it.
     pub(crate) fn split(&self) -> Result<Option<u64>> {
         let mut state = self.lock();
-        if state.failed.is_some() || state.rangeless || state.size.is_none() {
+        if state.failed.is_some() || state.rangeless || state.crowded || state.size.is_none() {
             return Ok(None);
         }
         let largest = state.parts.iter_mut().filter(|p| p.busy).max_by_key(|part| part.left());
@@ -218,6 +227,7 @@ impl Blob {
         };
         let part = state.parts.remove(i);
         state.parts[i - 1].end = part.end;
+        state.crowded = true;
         self.place.remove(start);
         self.notify();
     }

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status};
 use common::registry::blob::Range;
 use common::registry::http::body_words;
 use common::registry::{Backoff, Failure};
@@ -51,8 +51,11 @@ pub(crate) fn fill(blob: &Blob, start: u64, source: &Source, progress: &Progress
         short: 0,
         buffer: vec![0; BUFFER],
     };
-    if let Err(error) = filling.run() {
-        blob.fail(error);
+    match filling.run() {
+        Ok(()) => {}
+        // One connection more than the registry bears: another one fetches this part too.
+        Err(error) if start > 0 && error.status() == Status::Later => blob.give_back(start),
+        Err(error) => blob.fail(error),
     }
     blob.release(start);
 }

@@ -276,13 +276,14 @@ fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
     if !queue.waiting.is_empty() {
         return None;
     }
-    queue.under_way.iter().find_map(|blob| match blob.split() {
+    let blob = queue.under_way.iter().max_by_key(|blob| blob.largest_left())?;
+    match blob.split() {
         Ok(start) => Some((blob.clone(), start?)),
         Err(error) => {
             blob.fail(error);
             None
         }
-    })
+    }
 }
 
 impl Run {
