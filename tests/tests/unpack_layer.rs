@@ -16,7 +16,7 @@ use tests::images::{
     Entry, Image, dir, file, gzip, hardlink, noise, sha256, symlink, tar, whiteout, write_image,
 };
 use tests::scratch::{Scratch, list};
-use tests::tools::{Command, Run, tool};
+use tests::tools::{Command, Run, shell, tool};
 
 /// A directory with a canary in it, and DIR to be made there.
 struct Place {
@@ -307,7 +307,7 @@ fn modes_are_exact_whatever_the_umask() {
     for umask in ["0077", "0000"] {
         fs::write(place.scratch.join("layer"), tar(&entries)).unwrap();
         let script = format!("umask {umask} && unpack-layer --replace root layer");
-        tests::tools::shell(&script).dir(place.scratch.path()).run().ok();
+        shell(&script).dir(place.scratch.path()).run().ok();
         for (name, mode) in [("d", 0o1777), ("d/suid", 0o4755), ("locked", 0o500), ("none", 0)] {
             assert_eq!(place.stat(name).mode() & 0o7777, mode, "{name}");
         }
@@ -404,6 +404,17 @@ fn no_input_is_an_error_unless_nothing_was_asked_for() {
     place.nothing();
     place.unpack().args(["--digest", &sha256(b"")]).run().ok();
     assert!(place.tree().is_empty());
+}
+
+#[test]
+fn a_terminal_is_no_layer() {
+    let place = Place::new();
+    // script gives its command a terminal of its own, and its status.
+    let script = "script --quiet --return --command 'unpack-layer root' /dev/null 2>&1";
+    let run = shell(script).dir(place.scratch.path()).run();
+    run.status(2);
+    assert!(run.lines().iter().any(|line| line.contains("a terminal")), "{run}");
+    place.nothing();
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! programs of a pipe start at once, and the one that makes it may be later.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use common::descriptor::Descriptor;
@@ -50,6 +50,10 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
     if layer.as_os_str() == "-" {
         drop(stdio::stdin()?);
         let stdin = rustix::stdio::stdin();
+        if std::io::stdin().is_terminal() {
+            let error = Error::usage("standard input: a terminal, from which no layer is read");
+            return Err(error.hint("name a file, or --from oci:DIR with descriptor lines"));
+        }
         // No pipe, or no right to a large one: then as it is.
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_SIZE);
         let trouble = |cause: std::io::Error| Error::local("standard input", &cause);
