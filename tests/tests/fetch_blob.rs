@@ -387,6 +387,32 @@ fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
 }
 
 #[test]
+fn what_fails_before_its_first_byte_leaves_nothing() {
+    let registry = FakeRegistry::start();
+    let digest = registry.add_blob("app", noise(1000, 1));
+    let scratch = Scratch::new();
+    let run = |digest: &str, more: &[&str]| {
+        let run = fetch_blob().args([&registry.repo("app"), digest]).args(more);
+        run.dir(scratch.path()).run()
+    };
+    run(&sha256(b"not there"), &["-o", "out"]).fails(3, "404");
+    run(&digest, &["--max-size", "1", "-o", "out"]).fails(6, "--max-size");
+    run(&digest, &["-o", "new/"]).fails(7, "new/");
+    run(&digest, &["-o", "out", "--recheck"]).fails(2, "--recheck");
+    assert_eq!(scratch.list(), nothing());
+}
+
+#[test]
+fn a_manifests_line_is_moved_to_stdout_too() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let line = image.manifest.line();
+    let run = fetch_blob().arg(registry.repo("app")).stdin(line).run();
+    run.ok().stdout(&image.manifest.bytes);
+}
+
+#[test]
 fn skopeo_reads_the_layout_afterwards() {
     let registry = FakeRegistry::start();
     let image = Image::small();

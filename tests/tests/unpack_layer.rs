@@ -418,6 +418,29 @@ fn a_terminal_is_no_layer() {
 }
 
 #[test]
+fn a_clean_tree_does_not_inherit_its_forerunners_mark() {
+    let place = Place::new();
+    let layer = tar(&[file("a", b"a")]);
+    place.scratch.write("layer", &layer);
+    place.scratch.write("cut", &layer[..700]);
+    place.unpack().arg("layer").run().status(0);
+    place.unpack().args(["cut", "--onto"]).run().status(6);
+    place.unpack().args(["layer", "--onto"]).run().fails(7, "dirty");
+    place.unpack().args(["layer", "--replace"]).run().status(0);
+    place.unpack().args(["layer", "--onto"]).run().status(0);
+}
+
+#[test]
+fn options_of_lines_are_refused_without_lines() {
+    let place = Place::new();
+    place.scratch.write("layer", tar(&[file("a", b"a")]));
+    for option in ["--no-config", "--any-type"] {
+        place.unpack().args(["layer", option]).run().fails(2, "--from");
+    }
+    place.nothing();
+}
+
+#[test]
 fn limits_hold() {
     let layer = gzip(&tar(&[file("zeros", vec![0; 1 << 20]), file("f", "")]));
     for (flag, limit, words) in

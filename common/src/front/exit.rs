@@ -75,8 +75,23 @@ fn usage_error(rendered: &str) -> Error {
         .take_while(|line| !line.is_empty() && !line.starts_with("Usage:"))
         .collect();
     let text = paragraph.join(" ");
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = without_secret(text.strip_prefix("error: ").unwrap_or(&text));
     Error::usage(text).hint(format_args!("{} --help lists what it takes", tool()))
+}
+
+/// A refused value may be a URL with a password in it: what stands before an `@` that is no digest's goes.
+fn without_secret(text: &str) -> String {
+    const BEFORE: &str = "invalid value '";
+    let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
+    let Some((value, after)) = rest.split_once("' for ") else { return text.to_owned() };
+    match value.split_once('@') {
+        Some((_, host)) if !host.starts_with("sha") => {
+            let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
+            let shown = if explained.contains('@') { "not a reference" } else { explained };
+            format!("{start}{BEFORE}[secret]@{host}': {shown}")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Prints what is left to say and turns the outcome into a status.
@@ -132,6 +147,18 @@ fn words_of(cause: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_an_operand_is_not_said_back() {
+        let said = without_secret(
+            "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is no URL",
+        );
+        assert_eq!(said, "invalid value '[secret]@h/x': a reference is no URL");
+        let said = without_secret(
+            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is no digest",
+        );
+        assert!(!said.contains("SECRET"), "{said}");
+    }
 
     #[test]
     fn clap_errors_become_one_line() {

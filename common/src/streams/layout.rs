@@ -10,8 +10,9 @@
 //! Not here: what a partial file holds and how it grows (that is fetching), and removing what nothing names.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -162,7 +163,7 @@ impl Layout {
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
         let trouble =
             |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);
-        let file = match File::open(self.blob_path(digest)) {
+        let file = match open(&self.blob_path(digest)) {
             Ok(file) => file,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(trouble(&cause)),
@@ -206,8 +207,7 @@ impl Layout {
     pub fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         debug_assert_eq!(digest.algorithm().digest(bytes), *digest);
         let path = self.prepare_blob(digest)?;
-        let temporary = self.ingest_dir().join(format!(".{}.{}", digest.hex(), std::process::id()));
-        output::write_whole(&path, &temporary, bytes)
+        output::write_whole(&path, &self.ingest_dir(), bytes)
     }
 
     /// A blob's final name, with its directory made: what a finished partial file is renamed to.
@@ -396,8 +396,7 @@ impl Layout {
 
     /// Replaces a file of the layout's root atomically. The lock must be held.
     fn replace(&self, name: &str, text: &str) -> Result<()> {
-        let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
-        output::write_whole(&self.dir.join(name), &temporary, text.as_bytes())
+        output::write_whole(&self.dir.join(name), &self.ingest_dir(), text.as_bytes())
     }
 
     /// Takes the layout's lock: flock on the directory itself, released when the file is dropped.
@@ -437,9 +436,15 @@ fn names_of(entries: &[Descriptor]) -> String {
     }
 }
 
+/// Opens a file to read, without waiting for the other end of what is a fifo where a file should be.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// A file's content, or [`ErrorKind::FileTooLarge`] beyond the limit.
 fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }

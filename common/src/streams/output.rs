@@ -44,7 +44,8 @@ impl FilePlace {
     /// # Errors
     /// Local trouble; the name then has what it had before.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        write_whole(&self.path, &self.beside(&format!("{}.part", std::process::id())), bytes)
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        write_whole(&self.path, dir.unwrap_or(Path::new(".")), bytes)
     }
 }
 
@@ -72,7 +73,9 @@ impl Output {
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")));
-                match directory.map_err(trouble)?.is_dir() && path.file_name().is_some() {
+                let named = path.file_name().is_some()
+                    && !operand.as_os_str().as_encoded_bytes().ends_with(b"/");
+                match directory.map_err(trouble)?.is_dir() && named {
                     true => Ok(Output::File(FilePlace { path })),
                     false => Err(trouble(ErrorKind::NotADirectory.into())),
                 }
@@ -115,22 +118,38 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
     Err(std::io::Error::from(rustix::io::Errno::LOOP))
 }
 
-/// Writes `bytes` under `path` by way of `temporary` in the same directory: the name has the old
-/// content or the new, never a part. The new content is on the disk before it has the name.
+/// Writes `bytes` under `path` by way of a new file in `dir`, of the same file system: the name has the old content
+/// or the new, never a part. The new content is on the disk before it has the name.
+///
+/// The new file's name is random and the file must not be there: process IDs tell nothing apart where several
+/// machines or containers share a directory.
 ///
 /// # Errors
-/// Local trouble; `temporary` is removed.
-pub fn write_whole(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
+/// Local trouble; the new file is removed.
+pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{:016x}.part", random()));
+    let temporary = dir.join(name);
+    let trouble =
+        |cause: std::io::Error| Error::local(format_args!("write {}", path.display()), &cause);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(trouble)?;
     let written = (|| {
-        let mut file = File::create(temporary)?;
         file.write_all(bytes)?;
         file.sync_data()?;
-        std::fs::rename(temporary, path)
+        std::fs::rename(&temporary, path)
     })();
     written.map_err(|cause| {
-        let _ = std::fs::remove_file(temporary);
-        Error::local(format_args!("write {}", path.display()), &cause)
+        let _ = std::fs::remove_file(&temporary);
+        trouble(cause)
     })
+}
+
+/// A number that no other process has: the hasher's keys are random.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

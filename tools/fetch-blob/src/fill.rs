@@ -178,7 +178,7 @@ impl Filling<'_> {
         let known = self.blob.lock().size;
         match known {
             Some(size) if total > size => Err(Error::content(format_args!(
-                "{}: size differs: the registry has {total} bytes, want {size}",
+                "{}: size differs: the store has {total} bytes, want {size}",
                 self.blob.digest
             ))),
             Some(_) => Ok(()),

@@ -36,7 +36,7 @@ use common::store::Store;
 use common::{exit, mediatype, stdio};
 
 use pool::{Destination, Pool, Run, Wanted};
-use progress::{Mode, Progress};
+use progress::{How, Mode, Progress};
 use source::Source;
 
 /// The most descriptor lines that one run takes.
@@ -75,7 +75,7 @@ struct Cli {
     /// Show progress on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     progress: Mode,
-    /// No warnings, no progress
+    /// No warnings, and no bar unless it is asked for
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -88,13 +88,16 @@ fn main() -> ExitCode {
 
 fn fetch(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
+    if cli.recheck && cli.into.is_none() {
+        return Err(Error::usage("--recheck goes with --into"));
+    }
     let settings = cli.network.settings()?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
         Some(StoreName::Layout(dir)) => fetch_many(cli, settings, dir, progress),
         Some(StoreName::Repository(name)) => {
-            Err(Error::usage(format_args!("--into {name}: oci:DIR is wanted"))
-                .hint("push-blob sends blobs to a registry"))
+            Err(Error::usage(format_args!("--into {name}: a layout is wanted"))
+                .hint("a layout is named oci:DIR"))
         }
         None => fetch_one(cli, settings, progress),
     }
@@ -105,15 +108,8 @@ fn fetch_one(cli: &Cli, settings: Settings, progress: Progress) -> Result<()> {
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
     let wanted = the_only_one(&cli.digests)?;
     let source = Source::new(Store::open(&cli.store, &settings)?, settings);
-    match output {
-        Output::Stream(file) => {
-            let Wanted { digest, descriptor, .. } = wanted;
-            let stated = descriptor.as_ref().map(|d| d.size);
-            let urls: Vec<String> =
-                descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
-            stream::stream(&digest, stated, &urls, cli.max_size, &source, file, &progress)?;
-            progress.end();
-        }
+    let file = match output {
+        Output::Stream(file) => file,
         Output::File(place) => {
             let destination = Destination::File(place);
             let (max_size, recheck) = (cli.max_size, cli.recheck);
@@ -121,10 +117,24 @@ fn fetch_one(cli: &Cli, settings: Settings, progress: Progress) -> Result<()> {
             let pool = Pool::start(run, usize::from(cli.jobs));
             pool.push(wanted);
             pool.close();
-            pool.outcome(0)?;
+            let outcome = pool.outcome(0);
             pool.run().progress.end();
+            return outcome.map(drop);
         }
+    };
+    let Wanted { digest, descriptor, .. } = wanted;
+    if let Some(descriptor) = &descriptor
+        && let Some(bytes) = source.at_once(descriptor)?
+    {
+        progress.done(&digest, descriptor.size, How::Fetched);
+        return Output::Stream(file).write(&bytes);
     }
+    let stated = descriptor.as_ref().map(|d| d.size);
+    let urls: Vec<String> =
+        descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
+    let outcome = stream::stream(&digest, stated, &urls, cli.max_size, &source, file, &progress);
+    progress.end();
+    progress.done(&digest, outcome?, How::Fetched);
     Ok(())
 }
 

@@ -15,11 +15,9 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::layout::Layout;
+use common::notice;
 use common::output::FilePlace;
-use common::registry::manifest::ACCEPT;
-use common::store::Store;
 use common::verify::{Verifier, verify};
-use common::{manifest, mediatype, notice};
 
 use crate::blob::{Blob, check_size};
 use crate::fill::fill;
@@ -201,7 +199,7 @@ impl Pool {
             return run.put_nothing(&digest, stated).map(Some);
         }
         if let Some(descriptor) = &descriptor
-            && let Some(bytes) = run.at_once(descriptor)?
+            && let Some(bytes) = run.source.at_once(descriptor)?
         {
             run.put(&digest, &bytes)?;
             run.progress.done(&digest, bytes.len() as u64, How::Fetched);
@@ -259,7 +257,7 @@ impl Pool {
         let size = match followed {
             Ok(size) => size,
             Err(error) => {
-                if error.status() == Status::Content {
+                if error.status() == Status::Content || blob.is_empty() {
                     blob.discard();
                 }
                 return Err(error);
@@ -339,34 +337,6 @@ impl Run {
         }
     }
 
-    /// The bytes of a blob that need no blob's way: carried by the descriptor, or a manifest.
-    fn at_once(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
-        match descriptor.data() {
-            Some(Ok(bytes)) => return Ok(Some(bytes)),
-            Some(Err(why)) => {
-                notice::warn("data", || format!("{}: {why}: fetched instead", descriptor.digest));
-            }
-            None => {}
-        }
-        let Store::Registry(registry) = &self.source.store else { return Ok(None) };
-        if !mediatype::is_manifest(&descriptor.media_type) {
-            return Ok(None);
-        }
-        let digest = &descriptor.digest;
-        if descriptor.size > manifest::MAX_SIZE {
-            let what = format_args!("{digest}: a manifest of {} bytes", descriptor.size);
-            return Err(Error::malformed(what));
-        }
-        let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;
-        let got = remote.bytes.len() as u64;
-        if got != descriptor.size {
-            let want = descriptor.size;
-            let what = format_args!("{digest}: size differs: got {got}, want {want}");
-            return Err(Error::content(what));
-        }
-        Ok(Some(remote.bytes))
-    }
-
     /// The blob without bytes.
     fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
         refuse_size_of_nothing(digest, stated)?;
@@ -400,7 +370,12 @@ impl Blob {
         self.place.publish(&first)
     }
 
-    /// The bytes are wrong for good: nothing of them is kept.
+    /// Whether nothing of it came.
+    fn is_empty(&self) -> bool {
+        self.lock().parts.iter().all(|part| part.at == part.start)
+    }
+
+    /// The bytes are wrong for good, or there are none: nothing of them is kept.
     fn discard(&self) {
         for part in &self.lock().parts {
             self.place.remove(part.start);

@@ -6,11 +6,14 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Status};
 use common::registry::blob::{BlobAnswer, Range};
+use common::registry::manifest::ACCEPT;
 use common::registry::{Backoff, Failure, Settings};
 use common::store::Store;
+use common::{manifest, mediatype, notice};
 
 /// What a source answered: as a registry's [`BlobAnswer`].
 pub(crate) enum Answer {
@@ -45,6 +48,34 @@ impl Source {
     /// Attempts to count, at their start.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(&self.settings)
+    }
+
+    /// The bytes of a blob that need no blob's way: carried by the descriptor, or a manifest.
+    pub(crate) fn at_once(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
+        match descriptor.data() {
+            Some(Ok(bytes)) => return Ok(Some(bytes)),
+            Some(Err(why)) => {
+                notice::warn("data", || format!("{}: {why}: fetched instead", descriptor.digest));
+            }
+            None => {}
+        }
+        let Store::Registry(registry) = &self.store else { return Ok(None) };
+        if !mediatype::is_manifest(&descriptor.media_type) {
+            return Ok(None);
+        }
+        let digest = &descriptor.digest;
+        if descriptor.size > manifest::MAX_SIZE {
+            let what = format_args!("{digest}: a manifest of {} bytes", descriptor.size);
+            return Err(Error::malformed(what));
+        }
+        let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;
+        let got = remote.bytes.len() as u64;
+        if got != descriptor.size {
+            let want = descriptor.size;
+            let what = format_args!("{digest}: size differs: got {got}, want {want}");
+            return Err(Error::content(what));
+        }
+        Ok(Some(remote.bytes))
     }
 
     /// Asks for a blob's bytes. A registry that does not have it, or is not allowed to give it away, is

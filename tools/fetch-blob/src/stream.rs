@@ -106,7 +106,7 @@ impl Passing<'_> {
         match (self.size, total) {
             (Some(size), Some(total)) if total != size => {
                 let what = format_args!(
-                    "{digest}: size differs: the registry has {total} bytes, want {size}"
+                    "{digest}: size differs: the store has {total} bytes, want {size}"
                 );
                 return Err(Error::content(what).into());
             }

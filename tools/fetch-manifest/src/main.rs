@@ -43,13 +43,18 @@ struct Cli {
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
     /// Ask for this media type alone (may come again)
-    #[arg(long = "media-type", value_name = "TYPE")]
+    #[arg(long = "media-type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
     /// No warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
     network: Network,
+}
+
+fn media_type(text: &str) -> std::result::Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if fits { Ok(text.to_owned()) } else { Err("not a media type".to_owned()) }
 }
 
 fn main() -> ExitCode {
@@ -59,8 +64,9 @@ fn main() -> ExitCode {
 fn fetch(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let into = cli.into.as_ref().map(layout_of).transpose()?;
+    let settings = cli.network.settings()?;
     let output = Output::open(&cli.output)?;
-    let store = Store::of(&cli.reference, &cli.network.settings()?)?;
+    let store = Store::of(&cli.reference, &settings)?;
     let asking = Asking {
         accept: &cli.media_types,
         schema1: cli::schema1(),
@@ -91,7 +97,13 @@ fn fetch(cli: &Cli) -> Result<()> {
 fn layout_of(into: &Location) -> Result<&LayoutReference> {
     match into {
         Location::Layout(layout) if layout.digest.is_none() => Ok(layout),
-        _ => Err(Error::usage(format_args!("--into {into}: oci:DIR[:TAG] is wanted"))),
+        Location::Layout(_) => {
+            Err(Error::usage("--into: a layout's entry is named by a tag, not a digest"))
+        }
+        Location::Registry(_) => {
+            Err(Error::usage(format_args!("--into {into}: a layout is wanted"))
+                .hint("a layout is named oci:DIR"))
+        }
     }
 }
 

@@ -73,10 +73,12 @@ fn story(cli: Cli) -> anyhow::Result<()> {
     if cli.from.is_some() && cli.platform.is_none() && !cli.recursive {
         return Err(Error::usage("--from goes with --recursive or -p: nothing else is read").into());
     }
+    // The time for the whole run begins here.
+    let settings = cli.network.settings()?;
     let mut output = Lines(BufWriter::new(stdio::stdout()?));
     let document = given(cli.file.as_deref())?;
     // Opened when the input is there: what fills the store may have started in the same moment as this.
-    let store = |name: &StoreName| Store::open(name, &cli.network.settings()?);
+    let store = |name: &StoreName| Store::open(name, &settings);
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
         (Some(from), None) => {

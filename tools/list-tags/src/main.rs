@@ -62,9 +62,13 @@ fn list(cli: &Cli) -> Result<()> {
             // A layout's order is its own: what comes after a name is what stands after it.
             let start =
                 cli.last.as_ref().and_then(|last| names.iter().position(|name| name == last));
+            let mut seen = std::collections::HashSet::new();
             for name in &names[start.map_or(0, |i| i + 1)..] {
-                if name.contains(['\n', '\r', '\0']) {
-                    notice::warn("name", || format!("dropped \"{}\": no line", printable(name)));
+                if name.is_empty() || name.contains(char::is_control) {
+                    notice::warn("name", || format!("dropped \"{}\": no name", printable(name)));
+                    continue;
+                }
+                if !seen.insert(name) {
                     continue;
                 }
                 if !print(name)? {

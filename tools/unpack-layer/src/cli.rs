@@ -111,6 +111,9 @@ impl Cli {
         if self.layers.iter().filter(|layer| layer.as_os_str() == "-").count() > 1 {
             return Err(Error::usage("stdin can be only one layer"));
         }
+        if self.from.is_none() && (self.no_config || self.any_type) {
+            return Err(Error::usage("--no-config and --any-type go with --from"));
+        }
         if let Some(StoreName::Repository(_)) = &self.from {
             return Err(Error::usage("--from takes a layout (oci:DIR), not a repository")
                 .hint("fetch-blob REPO --into oci:DIR brings the layers there"));

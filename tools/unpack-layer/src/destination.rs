@@ -231,6 +231,8 @@ impl Destination {
                     rustix::fs::syncfs(fd).map_err(local)?;
                 }
                 self.put_in_place()?;
+                // A mark on the tree that was there is not this one's.
+                let _ = rustix::fs::unlinkat(&self.parent, self.dirty_name(), AtFlags::empty());
                 if self.sync {
                     rustix::fs::fsync(&self.parent).map_err(local)?;
                 }
