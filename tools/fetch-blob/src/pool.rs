@@ -218,7 +218,7 @@ impl Pool {
         let urls =
             descriptor.as_ref().map_or(Vec::new(), |d| d.urls().map(str::to_owned).collect());
         let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, place, first)?);
-        run.progress.expect(stated.unwrap_or(0));
+        run.progress.announce(stated.unwrap_or(0));
         if stated.is_some_and(|size| size <= SMALL) {
             return self.small(&blob).map(Some);
         }

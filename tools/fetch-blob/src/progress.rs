@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// So many bytes are wanted in addition.
-    pub(crate) fn expect(&self, bytes: u64) {
+    pub(crate) fn announce(&self, bytes: u64) {
         if let Progress::Bar(bar) = self {
             bar.inc_length(bytes);
         }

@@ -40,7 +40,7 @@ pub(crate) fn stream(
     if digest.is_of_nothing() {
         return refuse_size_of_nothing(digest, stated).map(|()| 0);
     }
-    progress.expect(stated.unwrap_or(0));
+    progress.announce(stated.unwrap_or(0));
     let mut passing = Passing {
         digest,
         limit: max_size.unwrap_or(MAX_UNSAID_SIZE),
