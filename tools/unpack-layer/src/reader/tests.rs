@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Archives made by hand, block by block, never with the code under test.
+//!
+//! Built for tests alone (`mod tests` in the reader says so): a panic here is how a test fails.
 
 use super::*;
 
