@@ -4,10 +4,10 @@
 //! | layer | modules | knows |
 //! |---|---|---|
 //! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, reference | text and bytes; no files, sockets, clock, environment |
-//! | [`streams`] | stdio, verify, output, lines, layout | files; no network |
-//! | `registry` (feature) | url, http, auth, endpoint, blob, manifest, tags | the network |
-//! | `store` | store | one enum over registry and layout: what a tool holds |
-//! | [`front`] | exit, cli | the command line, the error line, the exit status |
+//! | [`streams`] | stdio, verify, output, parallel, lines, layout, ingest | files; no network |
+//! | `registry` (feature) | url, http, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
+//! | `store` | store, source | one enum over registry and layout: what a tool holds, and where a blob's bytes are |
+//! | [`front`] | exit, interrupt, progress, cli | the command line, the error line, the exit status |
 //!
 //! Deliberately absent: anything that one tool alone needs (it lives in that
 //! tool's crate), printing from a library (errors are returned, warnings are
@@ -22,7 +22,11 @@ pub mod streams;
 pub mod words;
 
 pub use front::{cli, exit};
-pub use streams::{layout, lines, output, stdio, verify};
+#[cfg(feature = "registry")]
+pub use front::{interrupt, progress};
+#[cfg(feature = "registry")]
+pub use store::source;
+pub use streams::{ingest, layout, lines, output, parallel, stdio, verify};
 pub use words::{
     descriptor, digest, error, json, manifest, mediatype, notice, platform, reference, secret,
 };

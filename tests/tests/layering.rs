@@ -15,10 +15,10 @@ const LAYERS: [&str; 5] = ["words", "streams", "registry", "store", "front"];
 /// The modules that `lib.rs` shows without their layer.
 const SHOWN: [(&str, &str); 5] = [
     ("words", "descriptor digest error json manifest mediatype notice platform reference secret"),
-    ("streams", "layout lines output stdio verify"),
+    ("streams", "ingest layout lines output parallel stdio verify"),
     ("registry", "registry"),
-    ("store", "store"),
-    ("front", "cli exit"),
+    ("store", "source store"),
+    ("front", "cli exit interrupt progress"),
 ];
 
 /// The tools without network code.

@@ -126,6 +126,8 @@ fn shown(text: &str) -> String {
 pub fn end_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
+        #[cfg(feature = "registry")]
+        super::interrupt::run();
         let seconds = limit.as_secs_f64();
         let _ = writeln!(
             std::io::stderr(),

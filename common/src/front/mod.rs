@@ -3,3 +3,7 @@
 
 pub mod cli;
 pub mod exit;
+#[cfg(feature = "registry")]
+pub mod interrupt;
+#[cfg(feature = "registry")]
+pub mod progress;

@@ -12,16 +12,30 @@ use super::retry::{Failure, Retry};
 use crate::error::{Error, printable};
 
 /// An error body's code and words.
-struct Said {
-    code: String,
-    message: String,
+pub(super) struct Said {
+    /// The specification's code, or whatever stands in its place.
+    pub(super) code: String,
+    /// The words.
+    pub(super) message: String,
+    /// The digests that the first error's `detail` names.
+    pub(super) digests: Vec<String>,
 }
 
 /// Turns an answer that is no success into a failure: `what` names what was asked for.
-pub(super) fn failure(mut response: Response, what: &str) -> Failure {
-    let status = response.status;
+pub(super) fn failure(response: Response, what: &str) -> Failure {
+    explained(response, what).1
+}
+
+/// As [`failure`], with what the answer's body said.
+pub(super) fn explained(mut response: Response, what: &str) -> (Said, Failure) {
     let body = response.error_text();
     let said = said(&body);
+    let failure = sorted(&response, &said, what);
+    (said, failure)
+}
+
+fn sorted(response: &Response, said: &Said, what: &str) -> Failure {
+    let status = response.status;
     let mut words = format!("{}", status.as_u16());
     let reason =
         if said.code.is_empty() { status.canonical_reason().unwrap_or("") } else { &said.code };
@@ -35,10 +49,10 @@ pub(super) fn failure(mut response: Response, what: &str) -> Failure {
     let text = format!("{what}: {words}");
     match status.as_u16() {
         _ if status == StatusCode::TOO_MANY_REQUESTS || (limited && status.is_client_error()) => {
-            passing(&response, Error::later(text))
+            passing(response, Error::later(text))
         }
         408 | 425 | 499 | 500 | 502 | 503 | 504 | 520..=524 => {
-            passing(&response, Error::later(text))
+            passing(response, Error::later(text))
         }
         401 => Error::refused(format_args!("{text} (or there is no such repository)")).into(),
         403 | 407 | 451 => Error::refused(text).into(),
@@ -61,7 +75,7 @@ pub(super) fn is_html(response: &Response) -> bool {
 /// Reads an error body in the shapes that are seen.
 fn said(body: &[u8]) -> Said {
     let text = String::from_utf8_lossy(body);
-    let nothing = Said { code: String::new(), message: String::new() };
+    let nothing = Said { code: String::new(), message: String::new(), digests: Vec::new() };
     // Lenient on purpose: this is only for show.
     if let Ok(document) = serde_json::from_str::<Value>(&text) {
         let error = document.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&document);
@@ -72,7 +86,8 @@ fn said(body: &[u8]) -> Said {
         let code = field(&["code"]);
         let message = field(&["message", "details", "error_description", "error"]);
         let plain = error.as_str().unwrap_or_default().to_owned();
-        return Said { code, message: if message.is_empty() { plain } else { message } };
+        let message = if message.is_empty() { plain } else { message };
+        return Said { code, message, digests: digests(&document) };
     }
     let trimmed = text.trim();
     if trimmed.starts_with("<?xml") || trimmed.starts_with("<Error") {
@@ -83,12 +98,28 @@ fn said(body: &[u8]) -> Said {
         return Said {
             code: between("Code").unwrap_or_default(),
             message: between("Message").unwrap_or_default(),
+            ..nothing
         };
     }
     if trimmed.starts_with('<') || trimmed.len() > 200 || trimmed.contains('\n') {
         return nothing;
     }
     Said { message: trimmed.to_owned(), ..nothing }
+}
+
+/// The digests that the errors' `detail` name, as text or as objects with a `digest`.
+fn digests(document: &Value) -> Vec<String> {
+    let errors = document.get("errors").and_then(Value::as_array).into_iter().flatten();
+    let details = errors.filter_map(|error| error.get("detail"));
+    let named = details.flat_map(|detail| match detail {
+        Value::Array(items) => items.iter().collect(),
+        other => vec![other],
+    });
+    named
+        .filter_map(|item| item.get("digest").or(item.get("Digest")).unwrap_or(item).as_str())
+        .filter(|text| text.parse::<crate::digest::Digest>().is_ok())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

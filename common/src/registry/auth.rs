@@ -3,8 +3,9 @@
 //!
 //! Nothing is sent before a challenge. A Bearer challenge (distribution's token specification) is answered
 //! by asking its realm for a token; without credentials that is the anonymous token that public
-//! registries want even for public images. A program asks for one token for its scope and shares it among
-//! its connections. Whether a realm may be asked at all is [`url::decide`](super::url::decide)'s word.
+//! registries want even for public images. A program asks for one token for each set of scopes that it needs and
+//! shares it among its connections. Whether a realm may be asked at all is
+//! [`url::decide`](super::url::decide)'s word.
 //!
 //! Not here yet: credentials. They belong between a challenge and the request for a token.
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::http::{Http, Method, Response};
+use super::http::{Http, Method, Payload, Request, Response};
 use super::retry::Failure;
 use super::url::{self, Purpose, Url};
 use super::{answer, follow, follow_foreign};
@@ -51,33 +52,77 @@ struct Token {
     dies: Instant,
 }
 
+/// What a request needs to be allowed to do, as distribution's token specification spells it:
+/// `repository:PATH:ACTION,ACTION`, a repository at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scope(Vec<String>);
+
+impl Scope {
+    /// Pulling from a repository.
+    pub(super) fn pull(path: &str) -> Scope {
+        Scope(vec![format!("repository:{path}:pull")])
+    }
+
+    /// Pushing to a repository, which takes looking there too.
+    pub(super) fn push(path: &str) -> Scope {
+        Scope(vec![format!("repository:{path}:pull,push")])
+    }
+
+    /// The same and pulling from another repository: what mounting from it takes. The target comes first: some
+    /// token servers look at one scope alone.
+    pub(super) fn and_pull(&self, path: &str) -> Scope {
+        let mut both = self.clone();
+        both.add(&format!("repository:{path}:pull"));
+        both
+    }
+
+    /// Adds what a challenge names: actions are joined where the resource is there already.
+    fn add(&mut self, scope: &str) {
+        let Some((resource, actions)) = scope.rsplit_once(':') else { return };
+        for known in &mut self.0 {
+            let Some((name, had)) = known.rsplit_once(':') else { continue };
+            if name == resource {
+                let mut all: Vec<&str> = had.split(',').chain(actions.split(',')).collect();
+                all.sort_unstable();
+                all.dedup();
+                *known = format!("{resource}:{}", all.join(","));
+                return;
+            }
+        }
+        self.0.push(scope.to_owned());
+    }
+}
+
 /// What is known of a registry's wish to know who is there.
+#[derive(Default)]
 pub(super) struct Auth {
-    /// The scope that this program needs.
-    scope: String,
     /// Whether the registry has answered a request at all: until then only one is under way, so that
     /// many connections learn from one challenge.
     pub(super) settled: bool,
     challenge: Option<Challenge>,
-    token: Option<Token>,
+    tokens: Vec<(Scope, Token)>,
 }
 
 impl Auth {
-    /// For pulling from a repository.
-    pub(super) fn pull(path: &str) -> Auth {
-        let scope = format!("repository:{path}:pull");
-        Auth { scope, settled: false, challenge: None, token: None }
+    /// The Authorization header to send for a scope: none before a challenge. A token near its end is renewed, and
+    /// one that is missing is asked for where the registry is known to want one.
+    pub(super) fn header(
+        &mut self,
+        http: &Http,
+        base: &Url,
+        scope: &Scope,
+    ) -> Result<Option<String>, Failure> {
+        let Some(challenge) = self.challenge.clone() else { return Ok(None) };
+        if let Some(token) = self.token(scope)
+            && token.dies.saturating_duration_since(Instant::now()) >= MARGIN
+        {
+            return Ok(Some(token.header.clone()));
+        }
+        self.ask(http, base, &challenge, scope).map(Some)
     }
 
-    /// The Authorization header to send: none before a challenge; a token near its end is renewed.
-    pub(super) fn header(&mut self, http: &Http, base: &Url) -> Result<Option<String>, Failure> {
-        if let Some(token) = &self.token
-            && token.dies.saturating_duration_since(Instant::now()) < MARGIN
-            && let Some(challenge) = self.challenge.clone()
-        {
-            self.token = Some(self.ask(http, base, &challenge)?);
-        }
-        Ok(self.token.as_ref().map(|token| token.header.clone()))
+    fn token(&self, scope: &Scope) -> Option<&Token> {
+        self.tokens.iter().find(|(of, _)| of == scope).map(|(_, token)| token)
     }
 
     /// Answers a 401: the header to send now. `sent` is what the refused request carried; if another
@@ -86,10 +131,11 @@ impl Auth {
         &mut self,
         http: &Http,
         base: &Url,
+        scope: &Scope,
         refused: &Response,
         sent: Option<&str>,
     ) -> Result<String, Failure> {
-        if let Some(token) = &self.token
+        if let Some(token) = self.token(scope)
             && sent != Some(token.header.as_str())
         {
             return Ok(token.header.clone());
@@ -98,18 +144,24 @@ impl Auth {
         if challenges.is_empty() {
             // Some fronts challenge at the API's root alone.
             let root = base.join("/v2/").map_err(Error::malformed)?;
-            challenges = challenges_of(&follow(http, base, Method::Get, &root, &[], None)?);
+            let ping = Request::new(Method::Get, &root, &[]);
+            challenges = challenges_of(&follow(http, base, ping, None, &mut Payload::None)?);
         }
         let challenge =
             choose(challenges).map_err(|why| Error::refused(why).context(base.authority()))?;
-        let token = self.ask(http, base, &challenge)?;
-        let header = token.header.clone();
-        (self.challenge, self.token) = (Some(challenge), Some(token));
+        let header = self.ask(http, base, &challenge, scope)?;
+        self.challenge = Some(challenge);
         Ok(header)
     }
 
-    /// Asks a challenge's realm for a token.
-    fn ask(&self, http: &Http, base: &Url, challenge: &Challenge) -> Result<Token, Failure> {
+    /// Asks a challenge's realm for a token and keeps it; the header that carries it.
+    fn ask(
+        &mut self,
+        http: &Http,
+        base: &Url,
+        challenge: &Challenge,
+        scope: &Scope,
+    ) -> Result<String, Failure> {
         let wrong =
             |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
         let realm = challenge.parameter("realm").ok_or_else(|| wrong("the challenge has none"))?;
@@ -118,13 +170,11 @@ impl Auth {
         if let Some(service) = challenge.parameter("service") {
             query.push(("service", service));
         }
-        let wanted = challenge.parameter("scope").unwrap_or_default().split_ascii_whitespace();
-        let mut scopes: Vec<&str> = wanted.collect();
-        if !scopes.contains(&self.scope.as_str()) {
-            scopes.push(&self.scope);
-        }
-        query.extend(scopes.iter().map(|scope| ("scope", *scope)));
-        let target = with_query(&realm, &query).map_err(|e| wrong(&e))?;
+        let mut wanted = scope.clone();
+        let named = challenge.parameter("scope").unwrap_or_default();
+        named.split_ascii_whitespace().for_each(|scope| wanted.add(scope));
+        query.extend(wanted.0.iter().map(|scope| ("scope", scope.as_str())));
+        let target = realm.with_query(&query).map_err(|e| wrong(&e))?;
         let place = format!("token server {}", target.authority());
         // Not the registry: the settings' own headers are not for it.
         let response = follow_foreign(http, base, &target, &[])
@@ -136,7 +186,11 @@ impl Auth {
         let wrong = |why: String| Failure::from(Error::malformed(format_args!("{place}: {why}")));
         let body =
             body.ok_or_else(|| wrong(format!("an answer of more than {MAX_TOKEN_BODY} bytes")))?;
-        token_of(&body).map_err(wrong)
+        let token = token_of(&body).map_err(wrong)?;
+        let header = token.header.clone();
+        self.tokens.retain(|(of, _)| of != scope);
+        self.tokens.push((scope.clone(), token));
+        Ok(header)
     }
 }
 
@@ -245,34 +299,6 @@ fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-/// Appends parameters to a URL, whose own query is kept.
-fn with_query(url: &Url, parameters: &[(&str, &str)]) -> Result<Url, String> {
-    let mut text = url.uri().to_string();
-    for (name, value) in parameters {
-        text.push(if text.contains('?') { '&' } else { '?' });
-        text.push_str(name);
-        text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z'
-                | b'a'..=b'z'
-                | b'0'..=b'9'
-                | b'-'
-                | b'.'
-                | b'_'
-                | b'~'
-                | b':'
-                | b'/'
-                | b',' => {
-                    text.push(char::from(byte));
-                }
-                other => text.push_str(&format!("%{other:02X}")),
-            }
-        }
-    }
-    Url::parse(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,13 +376,13 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_added_to_the_realms_own() {
-        let realm = Url::parse("https://a/t?x=y").unwrap();
-        let url =
-            with_query(&realm, &[("service", "a b&c"), ("scope", "repository:x/y:pull")]).unwrap();
-        assert_eq!(
-            url.uri().to_string(),
-            "https://a/t?x=y&service=a%20b%26c&scope=repository:x/y:pull"
-        );
+    fn scopes_of_one_resource_are_joined() {
+        let mut scope = Scope::push("a/b").and_pull("c");
+        for named in ["repository:a/b:pull", "repository:a/b:delete", "junk", "registry:catalog:*"]
+        {
+            scope.add(named);
+        }
+        let want = ["repository:a/b:delete,pull,push", "repository:c:pull", "registry:catalog:*"];
+        assert_eq!(scope.0, want);
     }
 }

@@ -4,7 +4,7 @@
 //! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
 //! what is there already. Bytes are not checked here against anything but the answer's own words.
 
-use super::http::{Body, Method, Response};
+use super::http::{Body, Method, Request, Response};
 use super::retry::Failure;
 use super::url::{self, Purpose};
 use super::{Registry, answer, follow_foreign};
@@ -52,7 +52,7 @@ impl Registry {
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
         let what = format!("{}@{digest}", self.repository());
-        let response = self.request(Method::Get, &url, header.as_slice());
+        let response = self.request(Request::new(Method::Get, &url, header.as_slice()));
         self.understand(response.map_err(|failure| failure.context(&what))?, range, &what)
     }
 

@@ -10,13 +10,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use ureq::http::{HeaderMap, Request, StatusCode};
+use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, BodyReader};
+use ureq::{Agent, BodyReader, SendBody};
 
-use super::head::{MAX_HEAD, Watch};
+use super::MAX_REDIRECTS;
+use super::connection::{MAX_HEAD, Watch};
+use super::push::source_error;
 use super::retry::{Failure, Retry};
 use super::tls::{tls_error, trusted};
 use super::url::Url;
@@ -31,6 +33,10 @@ const CONNECTION_BUFFER: usize = 128 << 10;
 
 /// How long a response's head may take; the idle time-out is for bytes that follow.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the answer to a request with a body may take after the last byte: closing an upload, a registry puts the
+/// blob together and hashes it.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How to speak to a registry.
 #[derive(Clone, Debug)]
@@ -53,13 +59,21 @@ pub struct Settings {
     pub connect_timeout: Duration,
 }
 
-/// A request's method: only what reads, so far.
+/// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
     Get,
     /// HEAD.
     Head,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+    /// DELETE.
+    Delete,
 }
 
 impl Method {
@@ -67,6 +81,99 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+
+    /// Whether it only reads, so that redirects may be followed.
+    pub(super) fn only_reads(self) -> bool {
+        matches!(self, Method::Get | Method::Head)
+    }
+}
+
+/// A request, but for what it carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub url: &'a Url,
+    /// Headers beside those that every request has.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// How many redirects may be followed; with none a redirect is an answer like any other.
+    pub redirects: usize,
+    /// How long it may take in all, when that is less than usual.
+    pub within: Option<Duration>,
+}
+
+impl<'a> Request<'a> {
+    /// A request that follows redirects and takes its time.
+    pub fn new(method: Method, url: &'a Url, headers: &'a [(&'a str, &'a str)]) -> Request<'a> {
+        Request { method, url, headers, redirects: MAX_REDIRECTS, within: None }
+    }
+}
+
+/// What a request carries.
+pub enum Payload<'a> {
+    /// Nothing: a GET, HEAD or DELETE.
+    None,
+    /// Bytes in memory, none of them too: can be sent again.
+    Bytes(&'a [u8]),
+    /// Exactly so many bytes of a reader, once. What fails with a [`common::error::Error`](Error) inside
+    /// [`io::Error`] fails the request with that.
+    Stream {
+        /// Where they come from.
+        reader: &'a mut dyn Read,
+        /// How many.
+        length: u64,
+    },
+}
+
+impl Payload<'_> {
+    /// How many bytes.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Payload::None => 0,
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Stream { length, .. } => *length,
+        }
+    }
+
+    /// Whether it can be sent again.
+    pub(super) fn can_repeat(&self) -> bool {
+        !matches!(self, Payload::Stream { .. })
+    }
+}
+
+/// A reader of exactly so many bytes. One that ends early is an error: the library would wait for more for ever.
+struct Exactly<'a> {
+    reader: &'a mut dyn Read,
+    left: u64,
+    /// Why it could not be read on.
+    failed: Option<Error>,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if want == 0 {
+            return Ok(0);
+        }
+        loop {
+            let error = match self.reader.read(&mut buffer[..want]) {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) => Error::content(format_args!("the source ended {} bytes early", self.left)),
+                Ok(n) => {
+                    self.left -= n as u64;
+                    return Ok(n);
+                }
+                Err(cause) => source_error(&cause),
+            };
+            self.failed = Some(error);
+            return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }
@@ -200,21 +307,23 @@ impl Http {
         checked.as_ref().map_err(Clone::clone)
     }
 
-    /// Sends a request and reads the head of its answer, whatever its status.
+    /// Sends a request and reads the head of its answer, whatever its status. Redirects are not followed here.
     ///
     /// # Errors
-    /// Sorted: what may pass, and what will not.
+    /// Sorted: what may pass, and what will not. A payload's own failure will not.
     pub fn send(
         &self,
-        method: Method,
-        url: &Url,
-        headers: &[(&str, &str)],
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
     ) -> std::result::Result<Response, Failure> {
-        let agent = self.agent(url)?;
-        let outcome = match self.exchange(agent, method, url, headers) {
+        let agent = self.agent(request.url)?;
+        let may_repeat = payload.can_repeat() && request.method != Method::Patch;
+        let outcome = match self.exchange(agent, request, payload) {
             // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.
-            Err(error) if self.answered.load(Ordering::Relaxed) && is_broken(&error) => {
-                self.exchange(agent, method, url, headers)
+            Err(Broken::Connection(error))
+                if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
+            {
+                self.exchange(agent, request, payload)
             }
             outcome => outcome,
         };
@@ -222,22 +331,53 @@ impl Http {
         if let Ok(response) = &outcome {
             pass_on_warnings(response);
         }
-        outcome.map_err(|error| sort(url, error))
+        outcome.map_err(|broken| match broken {
+            Broken::Connection(error) => sort(request.url, error),
+            Broken::Payload(error) => error.into(),
+        })
     }
 
     fn exchange(
         &self,
         agent: &Agent,
-        method: Method,
-        url: &Url,
-        headers: &[(&str, &str)],
-    ) -> std::result::Result<Response, ureq::Error> {
-        let mut request = Request::builder().method(method.name()).uri(url.uri().clone());
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> std::result::Result<Response, Broken> {
+        let Request { method, url, headers, within, .. } = request;
+        let mut request =
+            ureq::http::Request::builder().method(method.name()).uri(url.uri().clone());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(())?;
-        let (head, body) = agent.run(request)?.into_parts();
+        let connection = |e: ureq::http::Error| Broken::Connection(e.into());
+        let outcome = match payload {
+            Payload::None => {
+                let request = request.body(()).map_err(connection)?;
+                match within {
+                    Some(limit) => {
+                        let config = agent.configure_request(request);
+                        agent.run(config.timeout_global(Some(limit)).build())
+                    }
+                    None => agent.run(request),
+                }
+            }
+            Payload::Bytes(bytes) => {
+                let request = request.header("Content-Length", bytes.len());
+                let request = request.body(*bytes).map_err(connection)?;
+                agent.run(self.patiently(agent, request))
+            }
+            Payload::Stream { reader, length } => {
+                let mut exactly = Exactly { reader: *reader, left: *length, failed: None };
+                let request = request.header("Content-Length", *length);
+                let request = request.body(SendBody::from_reader(&mut exactly));
+                let outcome = agent.run(self.patiently(agent, request.map_err(connection)?));
+                if let Some(error) = exactly.failed {
+                    return Err(Broken::Payload(error));
+                }
+                outcome
+            }
+        };
+        let (head, body) = outcome.map_err(Broken::Connection)?.into_parts();
         Ok(Response {
             status: head.status,
             headers: head.headers,
@@ -245,6 +385,25 @@ impl Http {
             url: url.clone(),
         })
     }
+
+    /// The same request with the time that an answer to a body may take.
+    fn patiently<S: ureq::AsSendBody>(
+        &self,
+        agent: &Agent,
+        request: ureq::http::Request<S>,
+    ) -> ureq::http::Request<S> {
+        let patience = COMMIT_TIMEOUT.max(self.settings.idle_timeout);
+        let config = agent.configure_request(request);
+        config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience)).build()
+    }
+}
+
+/// Why there is no answer.
+enum Broken {
+    /// The connection, or making it.
+    Connection(ureq::Error),
+    /// What was to be sent.
+    Payload(Error),
 }
 
 /// Sorts a failure before an answer.
@@ -332,7 +491,8 @@ fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
         .max_idle_connections_per_host(64)
         .timeout_connect(Some(settings.connect_timeout))
         .timeout_recv_response(Some(HEAD_TIMEOUT.max(settings.idle_timeout)))
-        .timeout_per_read(Some(settings.idle_timeout));
+        .timeout_per_read(Some(settings.idle_timeout))
+        .timeout_per_write(Some(settings.idle_timeout));
     let config = match tls {
         Some(tls) => config.tls_config(tls),
         None => config,

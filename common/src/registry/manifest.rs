@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests in a registry: their exact bytes, verified, and what came with them.
 
-use super::http::{Method, Response};
+use super::http::{Method, Request, Response};
 use super::retry::{Failure, with_attempts};
 use super::{Registry, answer};
 use crate::descriptor::Descriptor;
@@ -30,6 +30,8 @@ pub struct RemoteManifest {
     pub digest: Digest,
     /// The media type that came with them, when one did.
     pub said: Option<String>,
+    /// The entity tag that came with them, when one did.
+    pub entity_tag: Option<String>,
 }
 
 impl Registry {
@@ -46,10 +48,10 @@ impl Registry {
         accept: &[&str],
     ) -> Result<RemoteManifest> {
         let url = self.url(&format!("manifests/{name}"))?;
-        let what = self.name_of(name);
+        let what = self.manifest_name(name);
         let accept = accept.join(", ");
         with_attempts(self.settings(), || {
-            let response = self.request(Method::Get, &url, &[("Accept", &accept)]);
+            let response = self.request(Request::new(Method::Get, &url, &[("Accept", &accept)]));
             let received = response.and_then(|response| self.receive(response, want));
             received.map_err(|failure| failure.context(&what))
         })
@@ -74,6 +76,7 @@ impl Registry {
         }
         response.refuse_encoding()?;
         let header = response.header("docker-content-digest").map(str::to_owned);
+        let entity_tag = response.header("etag").map(str::to_owned);
         let bytes = response.read(MAX_SIZE)?;
         let too_large = || Error::malformed(format_args!("larger than {MAX_SIZE} bytes"));
         let bytes = bytes.ok_or_else(too_large)?;
@@ -81,7 +84,7 @@ impl Registry {
             return Err(Error::malformed("an empty answer").into());
         }
         let digest = check(&bytes, want, header.as_deref())?;
-        Ok(RemoteManifest { bytes, digest, said })
+        Ok(RemoteManifest { bytes, digest, said, entity_tag })
     }
 
     /// Asks for a manifest's descriptor without the manifest. Nothing when the registry does not serve that
@@ -92,7 +95,8 @@ impl Registry {
     pub fn manifest_head(&self, name: &str, accept: &[&str]) -> Result<Option<Descriptor>> {
         let url = self.url(&format!("manifests/{name}"))?;
         let accept = accept.join(", ");
-        let response = match self.request(Method::Head, &url, &[("Accept", &accept)]) {
+        let headers = [("Accept", accept.as_str())];
+        let response = match self.request(Request::new(Method::Head, &url, &headers)) {
             Ok(response) if response.status.as_u16() == 200 => response,
             _ => return Ok(None),
         };
@@ -104,12 +108,6 @@ impl Registry {
             fits.then(|| Descriptor::new(&said, digest, size))
         };
         Ok(described())
-    }
-
-    /// How messages name a manifest.
-    fn name_of(&self, name: &str) -> String {
-        let separator = if name.contains(':') { '@' } else { ':' };
-        format!("{}{separator}{name}", self.repository())
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A repository in a registry, over the network: the OCI distribution specification's pull side.
+//! A repository in a registry, over the network: the OCI distribution specification.
 //!
 //! | module | owns |
 //! |---|---|
@@ -7,34 +7,43 @@
 //! | [`http`] | one exchange, failures sorted |
 //! | [`retry`] | attempts counted and waited between |
 //! | `tls` | whom to trust |
-//! | `head` | a limit on what comes before a body |
+//! | `connection` | what a connection must not do |
 //! | `endpoint` | where a registry's API is |
 //! | `auth` | challenges and tokens |
 //! | `answer` | statuses and error bodies in words |
-//! | [`blob`], [`manifest`], [`tags`] | the operations |
+//! | [`blob`], [`manifest`], [`tags`] | the operations that read |
+//! | [`upload`], [`put`], [`referrers`] | the operations that write |
+//! | [`push`], [`stream`] | a whole blob brought into a repository, whatever happens on the way |
 //!
 //! Redirects are followed here, in [`follow`], so that every hop passes the same decision. Nothing of a
 //! program's secrets or own headers goes to another scheme, host or port than the registry's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 mod answer;
 mod auth;
 pub mod blob;
+mod connection;
 mod endpoint;
-mod head;
 pub mod http;
 pub mod manifest;
+pub mod push;
+pub mod put;
+pub mod referrers;
 pub mod retry;
+pub mod stream;
 pub mod tags;
 mod tls;
+pub mod upload;
 pub mod url;
 
 pub use http::Settings;
 pub use retry::{Backoff, Failure, Retry, with_attempts};
 
-use auth::Auth;
-use http::{Http, Method, Response};
+use auth::{Auth, Scope};
+use http::{Http, Method, Payload, Request, Response};
+use upload::Uploads;
 use url::{Purpose, Url};
 
 use crate::error::{Error, Result};
@@ -43,24 +52,38 @@ use crate::reference::Repository;
 /// The most redirects that are followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
 
-/// A repository in a registry. Shared between threads: connections and the token are the same to all.
+/// A repository in a registry. Shared between threads: connections and tokens are the same to all.
 pub struct Registry {
     repository: Repository,
     base: Url,
     http: Http,
+    scope: Scope,
     auth: Mutex<Auth>,
+    uploads: Uploads,
 }
 
 impl Registry {
-    /// Opens a repository. Nothing is sent to it yet, but for the offer to a loopback host to speak TLS.
+    /// Opens a repository to read from. Nothing is sent to it yet, but for the offer to a loopback host to speak TLS.
     ///
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
     pub fn open(repository: &Repository, settings: &Settings) -> Result<Registry> {
+        Registry::with_scope(repository, settings, Scope::pull(repository.path()))
+    }
+
+    /// Opens a repository to write to; as [`open`](Registry::open).
+    ///
+    /// # Errors
+    /// Usage, when its host cannot be part of a URL.
+    pub fn open_to_push(repository: &Repository, settings: &Settings) -> Result<Registry> {
+        Registry::with_scope(repository, settings, Scope::push(repository.path()))
+    }
+
+    fn with_scope(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
         let base = endpoint::base(repository, settings)?;
         let http = Http::new(settings.clone(), base.clone());
-        let auth = Mutex::new(Auth::pull(repository.path()));
-        Ok(Registry { repository: repository.clone(), base, http, auth })
+        let (repository, auth) = (repository.clone(), Mutex::default());
+        Ok(Registry { repository, base, http, scope, auth, uploads: Uploads::default() })
     }
 
     /// The repository.
@@ -83,19 +106,15 @@ impl Registry {
         self.auth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request to the registry: authenticates when it is challenged, follows redirects, and goes back
+    /// Sends a request that reads: authenticates when the registry challenges, follows redirects, and goes back
     /// to the registry once when a redirect's target refuses (its signature may have expired).
-    fn request(
-        &self,
-        method: Method,
-        url: &Url,
-        headers: &[(&str, &str)],
-    ) -> std::result::Result<Response, Failure> {
-        let response = self.authorized(method, url, headers)?;
+    fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
+        let send = || self.authorized(&self.scope, request, &mut Payload::None);
+        let response = send()?;
         if !self.refused_elsewhere(&response) {
             return Ok(response);
         }
-        let response = self.authorized(method, url, headers)?;
+        let response = send()?;
         if !self.refused_elsewhere(&response) {
             return Ok(response);
         }
@@ -113,64 +132,66 @@ impl Registry {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !response.url.same_origin(&self.base)
     }
 
+    /// Sends a request to the registry and authenticates when it is challenged. A payload that cannot be sent again
+    /// leaves the new token for the caller's next attempt.
     fn authorized(
         &self,
-        method: Method,
-        url: &Url,
-        headers: &[(&str, &str)],
+        scope: &Scope,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
     ) -> std::result::Result<Response, Failure> {
-        let send = |authorization: Option<&str>| {
-            follow(&self.http, &self.base, method, url, headers, authorization)
-        };
         let is_challenge = |r: &Response| r.status.as_u16() == 401 && r.url.same_origin(&self.base);
         let mut auth = self.auth();
-        if auth.settled {
-            let header = auth.header(&self.http, &self.base)?;
+        let header = if auth.settled {
+            let header = auth.header(&self.http, &self.base, scope)?;
             drop(auth);
-            let response = send(header.as_deref())?;
+            let response = follow(&self.http, &self.base, request, header.as_deref(), payload)?;
             if !is_challenge(&response) {
                 return Ok(response);
             }
-            let header =
-                self.auth().answer(&self.http, &self.base, &response, header.as_deref())?;
-            drop(response);
-            return send(Some(&header));
-        }
-        // The first request of all: others wait for what it learns.
-        let response = send(None)?;
-        if !is_challenge(&response) {
+            self.auth().answer(&self.http, &self.base, scope, &response, header.as_deref())?
+        } else {
+            // The first request of all: others wait for what it learns.
+            let response = follow(&self.http, &self.base, request, None, payload)?;
+            if !is_challenge(&response) {
+                auth.settled = true;
+                return Ok(response);
+            }
+            let header = auth.answer(&self.http, &self.base, scope, &response, None)?;
             auth.settled = true;
-            return Ok(response);
+            header
+        };
+        if !payload.can_repeat() {
+            let what = format_args!("{}: the token died while a blob was sent", self.repository);
+            return Err(Failure { error: Error::later(what), retry: Retry::After(Duration::ZERO) });
         }
-        let header = auth.answer(&self.http, &self.base, &response, None)?;
-        auth.settled = true;
-        drop(auth);
-        drop(response);
-        send(Some(&header))
+        follow(&self.http, &self.base, request, Some(&header), payload)
     }
 }
 
 /// Sends a request and follows redirects. `authorization` and the headers of the settings go to the origin of
-/// `base` alone.
+/// `base` alone. What writes is only sent on by 307 and 308, in the registry itself, and if it can be sent again: another
+/// redirect would turn it into a GET, whose success means nothing.
 fn follow(
     http: &Http,
     base: &Url,
-    method: Method,
-    url: &Url,
-    headers: &[(&str, &str)],
+    request: Request<'_>,
     authorization: Option<&str>,
+    payload: &mut Payload<'_>,
 ) -> std::result::Result<Response, Failure> {
-    let mut url = url.clone();
+    let mut url = request.url.clone();
     let mut visited: Vec<Url> = Vec::new();
     loop {
-        let mut sent = headers.to_vec();
+        let mut headers = request.headers.to_vec();
         if url.same_origin(base) {
-            sent.extend(authorization.map(|value| ("Authorization", value)));
+            headers.extend(authorization.map(|value| ("Authorization", value)));
             let own = http.settings().headers.iter();
-            sent.extend(own.map(|(name, value)| (name.as_str(), value.as_str())));
+            headers.extend(own.map(|(name, value)| (name.as_str(), value.as_str())));
         }
-        let mut response = http.send(method, &url, &sent)?;
-        if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        let hop = Request { url: &url, headers: &headers, ..request };
+        let mut response = http.send(hop, payload)?;
+        let status = response.status.as_u16();
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) || request.redirects == 0 {
             return Ok(response);
         }
         let wrong =
@@ -179,16 +200,20 @@ fn follow(
         let location = location.ok_or_else(|| wrong("no Location that can be read"))?;
         let target =
             url::decide(Purpose::Redirect, base, &url, &location).map_err(|e| wrong(&e))?;
+        let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();
+        if !request.method.only_reads() && !sent_on {
+            let why = format!("{status} to {} is not followed when writing", target.url);
+            return Err(wrong(&why).into());
+        }
         // Read to its end, the connection can serve again.
         response.error_text();
         visited.push(url);
         if visited.contains(&target.url) {
             return Err(Error::malformed(format_args!("redirect loop at {}", target.url)).into());
         }
-        if visited.len() > MAX_REDIRECTS {
-            return Err(
-                Error::malformed(format_args!("more than {MAX_REDIRECTS} redirects")).into()
-            );
+        if visited.len() > request.redirects {
+            let most = request.redirects;
+            return Err(Error::malformed(format_args!("more than {most} redirects")).into());
         }
         url = target.url;
     }
@@ -203,7 +228,8 @@ fn follow_foreign(
 ) -> std::result::Result<Response, Failure> {
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let mut response = http.send(Method::Get, &url, headers)?;
+        let request = Request::new(Method::Get, &url, headers);
+        let mut response = http.send(request, &mut Payload::None)?;
         if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(response);
         }

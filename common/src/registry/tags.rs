@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::http::Method;
+use super::http::{Method, Request};
 use super::retry::with_attempts;
 use super::url::{self, Purpose, Url};
 use super::{Registry, answer};
@@ -91,7 +91,8 @@ impl Registry {
     fn page(&self, url: &Url, is_next: bool) -> Result<Page> {
         let what = format!("{}: tags", self.repository());
         let page = with_attempts(self.settings(), || {
-            let response = self.request(Method::Get, url, &[("Accept", "application/json")]);
+            let response =
+                self.request(Request::new(Method::Get, url, &[("Accept", "application/json")]));
             let response = response.map_err(|failure| failure.context(&what))?;
             match response.status.as_u16() {
                 200 => {}

@@ -28,6 +28,8 @@ pub enum Purpose {
     Redirect,
     /// A token server: the realm of a Bearer challenge.
     Realm,
+    /// The Location of an upload session: where a blob's bytes are sent.
+    Upload,
     /// The next page of a list.
     Link,
     /// A descriptor's `urls`: where a non-distributable layer may be had.
@@ -105,6 +107,27 @@ impl Url {
         Url::parse(&format!("{base}{}{query}", without_dots(&format!("{directory}{relative}"))))
     }
 
+    /// The same URL with parameters appended; its own query is kept byte for byte.
+    ///
+    /// # Errors
+    /// A sentence, when it grows too long.
+    pub fn with_query(&self, parameters: &[(&str, &str)]) -> Result<Url, String> {
+        let mut text = self.uri.to_string();
+        for (name, value) in parameters {
+            text.push(if text.contains('?') { '&' } else { '?' });
+            text.push_str(name);
+            text.push('=');
+            for byte in value.bytes() {
+                match byte {
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(char::from(byte)),
+                    b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => text.push(char::from(byte)),
+                    other => text.push_str(&format!("%{other:02X}")),
+                }
+            }
+        }
+        Url::parse(&text)
+    }
+
     /// The parse itself, for the connection.
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
@@ -162,7 +185,8 @@ impl fmt::Debug for Url {
 /// another scheme than http and https, and never from https to http (a descriptor's `urls` are not an
 /// answer to an https request, and their bytes are checked: there http is let be). Never to an address that is
 /// loopback, private or otherwise not public, unless it is the registry's own host. Credentials go to the registry's
-/// own scheme, host and port alone. A next page must be there too.
+/// own scheme, host and port alone. A next page must be there too. The Location of an upload at an https registry's own
+/// host that says http, as behind a proxy which speaks TLS for it, is taken as https at the registry's port.
 ///
 /// # Errors
 /// A sentence, naming what was refused.
@@ -171,9 +195,10 @@ pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Resul
         // A realm and a descriptor's urls are absolute by their definition.
         Purpose::Realm | Purpose::Elsewhere => Url::parse(text),
         Purpose::Redirect | Purpose::Link => from.join(text),
+        Purpose::Upload => from.join(text).and_then(|url| mend_scheme(registry, url)),
     }?;
     let downgrade = match purpose {
-        Purpose::Redirect | Purpose::Link => from.is_https(),
+        Purpose::Redirect | Purpose::Link | Purpose::Upload => from.is_https(),
         Purpose::Realm => registry.is_https(),
         Purpose::Elsewhere => false,
     };
@@ -190,6 +215,16 @@ pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Resul
         return Err(format!("refused a next page at another host, {}", url.authority()));
     }
     Ok(Target { url, same_origin })
+}
+
+/// A registry that does not know of the TLS in front of it calls itself by http.
+fn mend_scheme(registry: &Url, url: Url) -> Result<Url, String> {
+    let behind = registry.is_https() && !url.is_https() && url.host() == registry.host();
+    if !behind || !(url.port() == 80 || url.port() == registry.port()) {
+        return Ok(url);
+    }
+    let rest = url.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    Url::parse(&format!("https://{}{rest}", registry.authority()))
 }
 
 /// Whether a target is the host of the registry itself, on whatever port; loopback's name and its
@@ -426,5 +461,35 @@ mod tests {
     fn a_realm_is_absolute() {
         assert!(allowed(Purpose::Realm, "https://r.example/", "/token").is_err());
         assert!(allowed(Purpose::Realm, "http://r.example/", "http://auth.example/token").is_ok());
+    }
+
+    #[test]
+    fn a_query_is_added_to_the_urls_own() {
+        let url = url("https://a/t?x=y%3D")
+            .with_query(&[("service", "a b&c"), ("scope", "repository:x/y:pull")])
+            .unwrap();
+        assert_eq!(
+            url.uri().to_string(),
+            "https://a/t?x=y%3D&service=a%20b%26c&scope=repository:x/y:pull"
+        );
+    }
+
+    #[test]
+    fn an_uploads_location_keeps_https_at_the_registrys_own_host() {
+        let at = |registry: &str, text: &str| {
+            let registry = url(registry);
+            decide(Purpose::Upload, &registry, &registry, text)
+                .map(|target| (target.url.uri().to_string(), target.same_origin))
+        };
+        let here = |text: &str| Ok((text.to_owned(), true));
+        assert_eq!(at("https://a/", "http://a/u?_state=x%2F"), here("https://a/u?_state=x%2F"));
+        assert_eq!(at("https://a:5000/", "http://a/u"), here("https://a:5000/u"));
+        assert_eq!(at("https://a/", "https://a:443/u"), here("https://a:443/u"));
+        assert_eq!(at("http://a/", "http://a:80/u"), here("http://a:80/u"));
+        assert_eq!(at("https://a/", "//a/u"), here("https://a/u"));
+        assert_eq!(at("https://a/", "https://b/u"), Ok(("https://b/u".to_owned(), false)));
+        assert!(at("https://a/", "http://b/u").is_err());
+        assert!(at("https://a/", "http://a:8080/u").is_err());
+        assert!(at("https://a/", "https://169.254.169.254/u").is_err());
     }
 }

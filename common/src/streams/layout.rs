@@ -40,8 +40,10 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation that containerd writes for an entry's name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-const OWN_NAMES: [&str; 5] =
-    ["oci-layout", "index.json", "blobs", "ingest", "distribution-sources"];
+/// Where it is remembered which repositories a blob was seen in.
+const SOURCES: &str = "distribution-sources";
+
+const OWN_NAMES: [&str; 5] = ["oci-layout", "index.json", "blobs", "ingest", SOURCES];
 
 /// A layout that is there.
 #[derive(Clone, Debug)]
@@ -364,17 +366,27 @@ impl Layout {
         }
     }
 
+    /// The repositories of `host` that a blob was seen in, by their paths, as far as is remembered.
+    pub fn sources(&self, digest: &Digest, host: &str) -> Vec<String> {
+        let known = self.known_sources();
+        let paths = known.get(&digest.to_string()).and_then(|hosts| hosts.get(host));
+        let paths = paths.map(String::as_str).unwrap_or_default().split(',');
+        paths.filter(|path| !path.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn known_sources(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        read_limited(&self.dir.join(SOURCES), MAX_SOURCES_FILE)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
     fn try_remember_source(&self, repository: &Repository, digests: &[Digest]) -> Result<()> {
         if digests.is_empty() {
             return Ok(());
         }
         let _lock = self.lock()?;
-        let path = self.dir.join("distribution-sources");
-        let mut known: BTreeMap<String, BTreeMap<String, String>> =
-            read_limited(&path, MAX_SOURCES_FILE)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                .unwrap_or_default();
+        let mut known = self.known_sources();
         let mut changed = false;
         for digest in digests {
             let hosts = known.entry(digest.to_string()).or_default();
@@ -390,7 +402,7 @@ impl Layout {
         }
         match changed {
             false => Ok(()),
-            true => self.replace("distribution-sources", &json!(known).to_string()),
+            true => self.replace(SOURCES, &json!(known).to_string()),
         }
     }
 

@@ -3,8 +3,10 @@
 //!
 //! Files and pipes, but no network: a program built of this and the words is offline by construction.
 
+pub mod ingest;
 pub mod layout;
 pub mod lines;
 pub mod output;
+pub mod parallel;
 pub mod stdio;
 pub mod verify;

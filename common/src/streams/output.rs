@@ -6,7 +6,7 @@
 //! the file it names is replaced and not the link. A device or a fifo has no "whole": it is written in
 //! place, as it comes.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -121,20 +121,13 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
 /// Writes `bytes` under `path` by way of a new file in `dir`, of the same file system: the name has the old content
 /// or the new, never a part. The new content is on the disk before it has the name.
 ///
-/// The new file's name is random and the file must not be there: process IDs tell nothing apart where several
-/// machines or containers share a directory.
-///
 /// # Errors
 /// Local trouble; the new file is removed.
 pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{:016x}.part", random()));
-    let temporary = dir.join(name);
     let trouble =
         |cause: std::io::Error| Error::local(format_args!("write {}", path.display()), &cause);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(trouble)?;
+    let (mut file, temporary) =
+        create_hidden(dir, path.file_name().unwrap_or_default()).map_err(trouble)?;
     let written = (|| {
         file.write_all(bytes)?;
         file.sync_data()?;
@@ -144,6 +137,22 @@ pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
         trouble(cause)
     })
+}
+
+/// Makes a new file `.NAME.RANDOM.part` in `dir`, to be renamed when it is whole.
+///
+/// The name is random and the file must not be there: process IDs tell nothing apart where several machines or
+/// containers share a directory.
+///
+/// # Errors
+/// The system's.
+pub fn create_hidden(dir: &Path, name: &OsStr) -> std::io::Result<(File, PathBuf)> {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{:016x}.part", random()));
+    let path = dir.join(hidden);
+    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+    Ok((file, path))
 }
 
 /// A number that no other process has: the hasher's keys are random.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The standard streams, and what a process owes to the pipe it stands in.
 //!
-//! The only module with `unsafe`, for two things that std does not offer: it ignores SIGPIPE before
-//! `main`, and it quietly opens /dev/null in the place of a closed standard stream, so that a tool
-//! whose stdout was closed would write its result nowhere and report success.
+//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it quietly opens
+//! /dev/null in the place of a closed standard stream, so that a tool whose stdout was closed would write its result
+//! nowhere and report success, and it cannot tell whether a signal is ignored.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -45,6 +45,16 @@ pub fn restore_sigpipe() {
     // SAFETY: no thread exists yet, and SIG_DFL is a valid disposition.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Whether a signal is ignored, as `nohup` sees to before it starts a program.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all zeros is a valid sigaction, and without a new one the call only writes the old one into it.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0
+            && old.sa_sigaction == libc::SIG_IGN
     }
 }
 

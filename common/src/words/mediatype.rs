@@ -108,6 +108,11 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
 }
 
+/// Whether a media type is of Docker's family.
+pub fn is_docker(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.docker.")
+}
+
 /// A Content-Type header's media type: without parameters, trimmed, lower case. Nothing when it says
 /// nothing: absent, or one of the types that servers send for want of a better one.
 pub fn said(content_type: Option<&str>) -> Option<String> {

@@ -15,8 +15,8 @@ use common::registry::http::body_words;
 use common::registry::{Backoff, Failure};
 
 use crate::blob::Blob;
-use crate::progress::Progress;
-use crate::source::{Answer, Source};
+use common::progress::Progress;
+use common::source::{Answer, Source};
 
 /// What one read may bring, in bytes.
 const BUFFER: usize = 128 << 10;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-blob: blobs from a registry or a layout, verified, resumable, to stdout, a file or a layout.
 //!
-//! `source` asks for bytes, `partial` names the files they grow in, `blob` is one blob's state, `fill` and `follow`
+//! `partial` names the files they grow in, `blob` is one blob's state, `fill` and `follow`
 //! work on it, `pool` spreads many over connections, `stream` is the way without a file.
 
 mod blob;
@@ -9,9 +9,7 @@ mod fill;
 mod follow;
 mod partial;
 mod pool;
-mod progress;
 mod relay;
-mod source;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -30,14 +28,14 @@ use common::error::{Error, Result};
 use common::layout::Layout;
 use common::lines::Lines;
 use common::output::Output;
+use common::progress::{How, Mode, Progress};
 use common::reference::StoreName;
 use common::registry::Settings;
+use common::source::Source;
 use common::store::Store;
 use common::{exit, mediatype, stdio};
 
 use pool::{Destination, Pool, Run, Wanted};
-use progress::{How, Mode, Progress};
-use source::Source;
 
 /// The most descriptor lines that one run takes.
 const MAX_LINES: usize = 100_000;

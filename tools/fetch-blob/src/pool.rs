@@ -23,8 +23,8 @@ use crate::blob::{Blob, check_size};
 use crate::fill::fill;
 use crate::follow::follow;
 use crate::partial::Place;
-use crate::progress::{How, Progress};
-use crate::source::Source;
+use common::progress::{How, Progress};
+use common::source::Source;
 
 /// Up to this size a blob is hashed by the connection that fetched it, after it came.
 const SMALL: u64 = 1 << 20;

@@ -16,8 +16,8 @@ use common::verify::{BUFFER, HeldBack, Verifier};
 
 use crate::blob::{MAX_UNSAID_SIZE, check_size};
 use crate::pool::refuse_size_of_nothing;
-use crate::progress::Progress;
-use crate::source::{Answer, Source};
+use common::progress::Progress;
+use common::source::{Answer, Source};
 
 /// How often what passed already may have to come again.
 const MAX_RESTARTS: u32 = 3;

@@ -15,10 +15,9 @@ use common::error::{Error, Result, Status};
 use common::layout::Layout;
 use common::lines::Lines;
 use common::mediatype::Kind;
+use common::parallel::{self, processors};
 use common::verify::{Verifier, verify};
 use common::{mediatype, notice, stdio};
-
-use crate::parallel;
 
 /// How many blobs are remembered as right, so that one which comes again is not read again.
 const MAX_REMEMBERED: usize = 10_000;
@@ -27,7 +26,7 @@ const MAX_REMEMBERED: usize = 10_000;
 ///
 /// # Errors
 /// That of the first line that failed.
-pub(crate) fn check(dir: PathBuf) -> anyhow::Result<()> {
+pub(crate) fn check(dir: PathBuf) -> Result<()> {
     let mut output = stdio::stdout()?;
     // Opened at the first line: what makes the layout may have started in the same moment as this.
     let (layout, right) = (OnceLock::new(), Mutex::new(HashSet::new()));
@@ -45,12 +44,9 @@ pub(crate) fn check(dir: PathBuf) -> anyhow::Result<()> {
         Ok::<_, Error>(descriptor.line() + "\n")
     };
     let take = |line: Result<String>| {
-        let line = line?;
-        Ok(output
-            .write_all(line.as_bytes())
-            .map_err(|cause| Error::local("standard output", &cause))?)
+        output.write_all(line?.as_bytes()).map_err(|cause| Error::local("standard output", &cause))
     };
-    parallel::in_order(lines, work, take)
+    parallel::in_order(processors(), lines, work, take)
 }
 
 type Blobs = HashSet<(Digest, u64)>;

@@ -11,10 +11,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use common::digest::Algorithm;
 use common::error::{Error, Result, Status};
 use common::lines::NO_INPUT;
+use common::parallel::{self, processors};
 use common::stdio;
 
 use crate::list::{self, Entry};
-use crate::{Cli, STDIN, open, parallel, verify_file};
+use crate::{Cli, STDIN, open, verify_file};
 
 /// The longest line of a list, in bytes: far beyond the longest path.
 const MAX_LINE: u64 = 64 << 10;
@@ -23,7 +24,7 @@ const MAX_LINE: u64 = 64 << 10;
 ///
 /// # Errors
 /// That of the first file or line that failed, with how many did.
-pub(crate) fn lists(cli: Cli) -> anyhow::Result<()> {
+pub(crate) fn lists(cli: Cli) -> Result<()> {
     let mut output = stdio::stdout()?;
     let work = |entry: Result<Entry>| match entry {
         Ok(entry) => (list::shown(&entry.file), verify_file(&entry.file, &entry.digest, None)),
@@ -53,13 +54,13 @@ pub(crate) fn lists(cli: Cli) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    parallel::in_order(move || entries(cli.operands, cli.algorithm), work, take)?;
+    parallel::in_order(processors(), move || entries(cli.operands, cli.algorithm), work, take)?;
     match first {
         Some(error) if right + wrong > 1 => {
-            Err(error.context(format_args!("{wrong} of {} failed", right + wrong)).into())
+            Err(error.context(format_args!("{wrong} of {} failed", right + wrong)))
         }
-        Some(error) => Err(error.into()),
-        None if right == 0 => Err(Error::absent("none of the files is there").into()),
+        Some(error) => Err(error),
+        None if right == 0 => Err(Error::absent("none of the files is there")),
         None => Ok(()),
     }
 }

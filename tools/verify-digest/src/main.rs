@@ -15,6 +15,7 @@ use clap::Parser;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::lines::{NO_INPUT, looks_like_descriptor};
+use common::parallel::{self, processors};
 use common::reference::StoreName;
 use common::verify::{BUFFER, Verifier, copy, verify};
 use common::{cli, exit, stdio};
@@ -22,7 +23,6 @@ use common::{cli, exit, stdio};
 mod blobs;
 mod check;
 mod list;
-mod parallel;
 
 /// Verify bytes against a digest
 ///
@@ -81,13 +81,13 @@ fn main() -> ExitCode {
     exit::run("verify-digest", story)
 }
 
-fn story(cli: Cli) -> anyhow::Result<()> {
+fn story(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     match &cli.from {
         Some(StoreName::Layout(dir)) => return blobs::check(dir.clone()),
         Some(StoreName::Repository(_)) => {
             let error = Error::usage("--from: a layout is wanted (oci:DIR)");
-            return Err(error.hint("fetch-blob verifies what it fetches from a repository").into());
+            return Err(error.hint("fetch-blob verifies what it fetches from a repository"));
         }
         None => {}
     }
@@ -98,7 +98,7 @@ fn story(cli: Cli) -> anyhow::Result<()> {
         return check::lists(cli);
     }
     if cli.algorithm.is_some() {
-        return Err(Error::usage("-a goes with --print or --check: a digest names its own").into());
+        return Err(Error::usage("-a goes with --print or --check: a digest names its own"));
     }
     let (digest, files) = cli.operands.split_first().ok_or_else(|| Error::usage("no digest"))?;
     let digest = typed_digest(digest)?;
@@ -106,12 +106,12 @@ fn story(cli: Cli) -> anyhow::Result<()> {
         [] => filter(&digest, cli.size),
         [file] if file == "-" => filter(&digest, cli.size),
         files if files.iter().any(|file| file == "-") => {
-            Err(Error::usage("\"-\" beside other files: standard input is checked alone").into())
+            Err(Error::usage("\"-\" beside other files: standard input is checked alone"))
         }
         files => {
             let files = files.to_vec();
             let work = move |file: OsString| verify_file(&file, &digest, cli.size);
-            parallel::in_order(move || files.into_iter(), work, |verdict| Ok(verdict?))
+            parallel::in_order(processors(), move || files.into_iter(), work, |verdict| verdict)
         }
     }
 }
@@ -131,10 +131,10 @@ fn typed_digest(text: &OsStr) -> Result<Digest> {
 }
 
 /// Copies stdin to stdout, its end only when it is right.
-fn filter(digest: &Digest, size: Option<u64>) -> anyhow::Result<()> {
+fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
     let mut input = stdio::stdin()?;
     if is_empty_input(&mut input)? && !digest.is_of_nothing() {
-        return Err(Error::malformed(NO_INPUT).into());
+        return Err(Error::malformed(NO_INPUT));
     }
     copy(input, stdio::stdout()?, Verifier::new(digest, size), STDIN)
         .map_err(|e| if e.status() == Status::Content { e.context(STDIN) } else { e })?;
@@ -171,13 +171,13 @@ fn open(file: &OsStr) -> Result<File> {
 }
 
 /// Prints each file's line; of stdin without a name, its digest.
-fn print(files: Vec<OsString>, algorithm: Algorithm) -> anyhow::Result<()> {
+fn print(files: Vec<OsString>, algorithm: Algorithm) -> Result<()> {
     let mut output = stdio::stdout()?;
     let mut put =
         |line: &[u8]| output.write_all(line).map_err(|e| Error::local("standard output", &e));
     if files.is_empty() {
         let digest = hash_stdin(algorithm)?;
-        return Ok(put(format!("{digest}\n").as_bytes())?);
+        return put(format!("{digest}\n").as_bytes());
     }
     let work = move |file: OsString| {
         let digest = match file == "-" {
@@ -186,7 +186,7 @@ fn print(files: Vec<OsString>, algorithm: Algorithm) -> anyhow::Result<()> {
         };
         Ok::<_, Error>(list::line(&digest, &file))
     };
-    parallel::in_order(|| files.into_iter(), work, |line| Ok(put(&line?)?))
+    parallel::in_order(processors(), || files.into_iter(), work, |line| put(&line?))
 }
 
 fn hash_stdin(algorithm: Algorithm) -> Result<Digest> {

@@ -4,12 +4,13 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
-use common::digest::Digest;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::digest::Digest;
 
 /// What `--progress` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// A bar if stderr is a terminal
     Auto,
     /// A bar
@@ -22,22 +23,41 @@ pub(crate) enum Mode {
 
 /// How a blob came to be where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub enum How {
     /// It was there.
     Present,
     /// It was fetched.
     Fetched,
+    /// It was sent.
+    Pushed,
+    /// It was mounted from another repository.
+    Mounted,
+}
+
+impl How {
+    fn name(self) -> &'static str {
+        match self {
+            How::Present => "present",
+            How::Fetched => "fetched",
+            How::Pushed => "pushed",
+            How::Mounted => "mounted",
+        }
+    }
 }
 
 /// Where progress is shown.
-pub(crate) enum Progress {
+pub enum Progress {
+    /// On a terminal.
     Bar(ProgressBar),
+    /// For a program.
     Json,
+    /// Nowhere.
     Silent,
 }
 
 impl Progress {
-    pub(crate) fn new(mode: Mode, quiet: bool) -> Progress {
+    /// What was asked for; a bar goes to a terminal alone, unless it was asked for.
+    pub fn new(mode: Mode, quiet: bool) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         match mode {
             Mode::Json => Progress::Json,
@@ -57,23 +77,23 @@ impl Progress {
     }
 
     /// So many bytes are wanted in addition.
-    pub(crate) fn announce(&self, bytes: u64) {
+    pub fn announce(&self, bytes: u64) {
         if let Progress::Bar(bar) = self {
             bar.inc_length(bytes);
         }
     }
 
     /// So many bytes came.
-    pub(crate) fn add(&self, bytes: u64) {
+    pub fn add(&self, bytes: u64) {
         if let Progress::Bar(bar) = self {
             bar.inc(bytes);
         }
     }
 
     /// A blob is done.
-    pub(crate) fn done(&self, digest: &Digest, size: u64, how: How) {
+    pub fn done(&self, digest: &Digest, size: u64, how: How) {
         if let Progress::Json = self {
-            let status = if how == How::Present { "present" } else { "fetched" };
+            let status = how.name();
             let line =
                 format!("{{\"digest\":\"{digest}\",\"size\":{size},\"status\":\"{status}\"}}\n");
             // Nobody listens to progress any more: no reason to stop.
@@ -82,7 +102,7 @@ impl Progress {
     }
 
     /// All is done: the line of the bar is given back.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();
         }

@@ -7,6 +7,8 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{Error, Result, Status};
+
 /// The most threads that work, however many processors there are: a disk or a memory bus is busy long
 /// before.
 const MAX_THREADS: usize = 16;
@@ -17,7 +19,12 @@ const WINDOW: usize = 256;
 /// A job, and where its one result goes.
 type Task<J, R> = (J, SyncSender<R>);
 
-/// Does `work` on every job, by one thread a processor, and gives the results to `take` in the jobs' order,
+/// One thread a processor, for work that is the processor's.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
+/// Does `work` on every job, by so many threads, and gives the results to `take` in the jobs' order,
 /// each as soon as it and all before it are there.
 ///
 /// `jobs` makes its iterator on a thread of its own, so that one which waits for input holds up nobody.
@@ -25,11 +32,12 @@ type Task<J, R> = (J, SyncSender<R>);
 ///
 /// # Errors
 /// Those of `take`.
-pub(crate) fn in_order<J, R, I>(
+pub fn in_order<J, R, I>(
+    threads: usize,
     jobs: impl FnOnce() -> I + Send + 'static,
     work: impl Fn(J) -> R + Send + Sync + 'static,
-    mut take: impl FnMut(R) -> anyhow::Result<()>,
-) -> anyhow::Result<()>
+    mut take: impl FnMut(R) -> Result<()>,
+) -> Result<()>
 where
     J: Send + 'static,
     R: Send + 'static,
@@ -47,8 +55,7 @@ where
         }
     });
     let (todo, work) = (Arc::new(Mutex::new(todo)), Arc::new(work));
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    for _ in 0..processors.min(MAX_THREADS) {
+    for _ in 0..threads {
         let (todo, work) = (Arc::clone(&todo), Arc::clone(&work));
         std::thread::spawn(move || {
             loop {
@@ -59,7 +66,9 @@ where
         });
     }
     for result in results {
-        take(result.recv()?)?;
+        // A job without a result is one whose thread is gone.
+        let gone = |_| Error::new(Status::Local, "a thread ended without a result");
+        take(result.recv().map_err(gone)?)?;
     }
     Ok(())
 }
@@ -81,24 +90,21 @@ mod tests {
             seen.push(n);
             Ok(())
         };
-        in_order(|| 0..10_000, work, take).unwrap();
+        in_order(4, || 0..10_000, work, take).unwrap();
         assert_eq!(seen, (0..10_000).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_first_failure_is_the_end_of_an_endless_input() {
-        let take = |n: u64| if n < 500 { Ok(()) } else { anyhow::bail!("{n}") };
-        let error = in_order(|| 0.., |n: u64| n, take).unwrap_err();
+        let take = |n: u64| if n < 500 { Ok(()) } else { Err(Error::usage(n)) };
+        let error = in_order(4, || 0.., |n: u64| n, take).unwrap_err();
         assert_eq!(error.to_string(), "500");
     }
 
     #[test]
     fn two_jobs_are_at_work_at_once() {
-        if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-            return;
-        }
         // Each waits for the other: one after the other would never end.
         let both = Barrier::new(2);
-        in_order(|| 0..2, move |_| both.wait().is_leader(), |_| Ok(())).unwrap();
+        in_order(2, || 0..2, move |_| both.wait().is_leader(), |_| Ok(())).unwrap();
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One enum over registry and layout: what a tool holds, so that it need not know which it has.
 //!
-//! Manifests are read here whole and verified. Blobs are not: how they are fetched differs too much, and
-//! the tool that does it asks which store it has.
+//! Manifests are read here whole and verified. A blob's bytes are [`source`]'s.
+
+pub mod source;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;

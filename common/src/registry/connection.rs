@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A limit on what may come before an answer's body: its head and the interim answers before it.
+//! What the library beneath leaves open about a connection, closed by a wrapper around it.
 //!
-//! Wrapped around the connection, because the library beneath measures either less (interim answers without end) or
-//! more (all that is buffered behind one). Nothing is changed on the way.
+//! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
+//!   measures either less (interim answers without end) or more (all that is buffered behind one).
+//! - An answer that comes while a body is still being sent, after which the server closes: the library would report
+//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the answer read.
+//!
+//! The bytes of what passes are not changed.
+
+use std::io::ErrorKind;
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
@@ -10,7 +16,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 /// The most bytes of an answer's head, interim answers included.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
-/// Makes connections that watch their heads.
+/// Makes connections that are watched.
 #[derive(Debug)]
 pub(super) struct Watch;
 
@@ -22,16 +28,18 @@ impl<In: Transport> Connector<In> for Watch {
         _: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Watched<In>>, Error> {
-        Ok(chained.map(|connection| Watched { connection, came: Some(0) }))
+        Ok(chained.map(|connection| Watched { connection, came: Some(0), refused: false }))
     }
 }
 
-/// A connection whose heads are watched.
+/// A connection that is watched.
 #[derive(Debug)]
 pub(super) struct Watched<In> {
     connection: In,
     /// How many bytes came since the request was sent; nothing once the head is over.
     came: Option<usize>,
+    /// Whether the other end takes nothing any more. What it said before that may still be read.
+    refused: bool,
 }
 
 impl<In: Transport> Transport for Watched<In> {
@@ -41,7 +49,16 @@ impl<In: Transport> Transport for Watched<In> {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.came = Some(0);
-        self.connection.transmit_output(amount, timeout)
+        if self.refused {
+            return Ok(());
+        }
+        match self.connection.transmit_output(amount, timeout) {
+            Err(Error::Io(cause)) if is_closed(cause.kind()) => {
+                self.refused = true;
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -62,12 +79,19 @@ impl<In: Transport> Transport for Watched<In> {
     }
 
     fn is_open(&mut self) -> bool {
-        self.connection.is_open()
+        !self.refused && self.connection.is_open()
     }
 
     fn is_tls(&self) -> bool {
         self.connection.is_tls()
     }
+}
+
+fn is_closed(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
 }
 
 /// Where the head of the final answer ends; nothing while it is still coming.
