@@ -13,7 +13,7 @@ use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
 use crate::streams::stdio;
 
 #[cfg(feature = "registry")]
-pub use network::Network;
+pub use network::{From, Network};
 
 /// Whether the environment lets Docker schema 1 through.
 pub fn schema1() -> Schema1 {
@@ -131,6 +131,36 @@ mod network {
                 idle_timeout: self.idle_timeout,
                 connect_timeout: self.connect_timeout,
             })
+        }
+    }
+
+    /// How to speak to the registry that `--from` names.
+    #[derive(clap::Args, Clone, Copy, Debug)]
+    #[command(next_help_heading = "Network options")]
+    pub struct From {
+        /// Speak plain http to the registry of --from
+        #[arg(long, requires = "from")]
+        from_plain_http: bool,
+        /// Do not check the certificate of the registry of --from
+        #[arg(long, requires = "from", conflicts_with = "from_plain_http")]
+        from_insecure: bool,
+    }
+
+    impl From {
+        /// The settings for the registry of `--from`. What flags give for the operand's registry holds for it too
+        /// if it is the same one, and for no other.
+        pub fn settings(self, operand: &Settings, is_same: bool) -> Settings {
+            let own = operand.clone();
+            if is_same {
+                let plain_http = own.plain_http || self.from_plain_http;
+                return Settings {
+                    plain_http,
+                    insecure: own.insecure || self.from_insecure,
+                    ..own
+                };
+            }
+            let (plain_http, insecure) = (self.from_plain_http, self.from_insecure);
+            Settings { plain_http, insecure, headers: Vec::new(), ..own }
         }
     }
 

@@ -4,11 +4,13 @@
 //! Whether they may be sent at all (their structure, what they name) is the caller's to check first.
 
 use super::http::{Method, Payload, Request, Response};
+use super::manifest::ACCEPT;
 use super::retry::{Failure, Retry, with_attempts};
 use super::{Registry, answer};
+use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, Result, printable};
-use crate::mediatype;
+use crate::{manifest, mediatype};
 
 /// How often a registry that misses what a manifest names is asked again: what was pushed a moment ago may
 /// not have come to every part of it.
@@ -43,6 +45,52 @@ impl Registry {
     /// refused, later.
     pub fn put_manifest(&self, name: &str, manifest: Manifest<'_>) -> Result<Put> {
         self.put_manifest_if(name, manifest, None)
+    }
+
+    /// Puts a manifest under each of these names. Where it has a subject and the registry does not know of referrers, it
+    /// is listed under the fallback tag.
+    ///
+    /// # Errors
+    /// As [`put_manifest`](Registry::put_manifest), and [`list_referrer`](Registry::list_referrer)'s.
+    pub fn publish(
+        &self,
+        names: &[String],
+        bytes: &[u8],
+        digest: &Digest,
+        parsed: &manifest::Manifest,
+    ) -> Result<()> {
+        let media_type = parsed.media_type.as_str();
+        let mut knows_subject = false;
+        for name in names {
+            let put = self.put_manifest(name, Manifest { bytes, digest, media_type })?;
+            knows_subject = put.knows_subject;
+        }
+        match &parsed.subject {
+            Some(subject) if !knows_subject => {
+                let own = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
+                self.list_referrer(&subject.digest, &manifest::referrer(bytes, &own)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the repository has a manifest.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        let url = self.url(&format!("manifests/{digest}"))?;
+        let accept = ACCEPT.join(", ");
+        let headers = [("Accept", accept.as_str())];
+        with_attempts(self.settings(), || {
+            let head = Request { redirects: 0, ..Request::new(Method::Head, &url, &headers) };
+            let response = self.authorized(&self.scope, head, &mut Payload::None)?;
+            match response.status.as_u16() {
+                200 | 301..=303 | 307 | 308 => Ok(true),
+                404 => Ok(false),
+                _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
+            }
+        })
     }
 
     /// Puts a manifest in the place of one whose entity tag is still `current`.

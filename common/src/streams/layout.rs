@@ -366,6 +366,11 @@ impl Layout {
         }
     }
 
+    /// Whether this user may change it.
+    pub fn is_writable(&self) -> bool {
+        rustix::fs::access(&self.dir, rustix::fs::Access::WRITE_OK).is_ok()
+    }
+
     /// The repositories of `host` that a blob was seen in, by their paths, as far as is remembered.
     pub fn sources(&self, digest: &Digest, host: &str) -> Vec<String> {
         let known = self.known_sources();

@@ -3,6 +3,8 @@
 //!
 //! Files and pipes, but no network: a program built of this and the words is offline by construction.
 
+#[cfg(feature = "compress")]
+pub mod compress;
 pub mod ingest;
 pub mod layout;
 pub mod lines;

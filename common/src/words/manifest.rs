@@ -273,6 +273,39 @@ fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
     }
 }
 
+impl Manifest {
+    /// All that it names, in its order: a config and its layers, or an index's entries. A subject is not among them: it
+    /// need not exist.
+    pub fn named(&self) -> Vec<&Descriptor> {
+        match &self.content {
+            Content::Image { config, layers } => std::iter::once(config).chain(layers).collect(),
+            Content::Index { manifests } => manifests.iter().collect(),
+            Content::Schema1 => Vec::new(),
+        }
+    }
+}
+
+/// How a manifest stands in the list of its subject's referrers: with its artifact type, which is its config's media
+/// type when it names none, and its annotations.
+///
+/// # Errors
+/// Malformed, when its bytes are not JSON by the strict rules.
+pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
+    let document = json::parse_object(bytes).map_err(Error::malformed)?;
+    let Value::Object(mut fields) = descriptor.clone().into_value() else {
+        return Ok(descriptor.clone());
+    };
+    let of_config = document.get("config").and_then(|config| config.get("mediaType"));
+    let own = document.get("artifactType").filter(|own| own.as_str() != Some(""));
+    if let Some(artifact_type) = own.or(of_config) {
+        fields.insert("artifactType".to_owned(), artifact_type.clone());
+    }
+    if let Some(annotations) = document.get("annotations").filter(|a| a.is_object()) {
+        fields.insert("annotations".to_owned(), annotations.clone());
+    }
+    Descriptor::from_value(Value::Object(fields)).map_err(Error::malformed)
+}
+
 /// The entries of an index that may serve a platform, best first: an exact variant before an older
 /// one, and the index's order among equals. Attestations and entries without a platform never do.
 /// Entries that are indexes themselves and name no platform are kept last: the answer may be in them.

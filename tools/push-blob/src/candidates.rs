@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a blob might be mounted from: which repositories of the target's registry are asked for it, and in what order.
+//!
+//! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more attempts than a small one,
+//! and among remembered repositories those come first whose names begin like the target's.
+
+/// Above this, in bytes, a blob is large, and the most attempts for it.
+const LARGE: (u64, usize) = (10 << 20, 4);
+
+/// Above this, in bytes, a blob is of middle size, and the most attempts for it.
+const MIDDLE: (u64, usize) = (100 << 10, 3);
+
+/// The most attempts for any other.
+const SMALL: usize = 1;
+
+/// The paths to ask for, best first: those that were named, then those that are remembered.
+pub(crate) fn candidates(
+    target: &str,
+    named: &[String],
+    remembered: &[String],
+    size: u64,
+) -> Vec<String> {
+    let mut remembered: Vec<&String> = remembered.iter().collect();
+    remembered.sort_by_key(|path| std::cmp::Reverse(leading_components(target, path)));
+    let mut paths: Vec<String> = Vec::new();
+    for path in named.iter().chain(remembered) {
+        if path != target && !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    paths.truncate(match size {
+        _ if size > LARGE.0 => LARGE.1,
+        _ if size > MIDDLE.0 => MIDDLE.1,
+        _ => SMALL,
+    });
+    paths
+}
+
+/// How many components two paths begin with in common.
+fn leading_components(a: &str, b: &str) -> usize {
+    a.split('/').zip(b.split('/')).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(target: &str, named: &[&str], remembered: &[&str], size: u64) -> Vec<String> {
+        let owned =
+            |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        candidates(target, &owned(named), &owned(remembered), size)
+    }
+
+    #[test]
+    fn named_ones_come_before_remembered_ones_and_near_names_before_far_ones() {
+        let found = of("a/b/c", &["z", "y"], &["q", "a/x", "a/b/d", "r"], LARGE.0 + 1);
+        assert_eq!(found, ["z", "y", "a/b/d", "a/x"]);
+    }
+
+    #[test]
+    fn the_target_itself_and_what_comes_twice_are_left_out() {
+        assert_eq!(of("a", &["a", "b", "b"], &["a", "b", "c"], LARGE.0 + 1), ["b", "c"]);
+    }
+
+    #[test]
+    fn how_many_depends_on_the_size_at_its_edges() {
+        let count = |size| of("t", &[], &["a", "b", "c", "d", "e"], size).len();
+        assert_eq!([0, MIDDLE.0, MIDDLE.0 + 1].map(count), [1, 1, 3]);
+        assert_eq!([LARGE.0, LARGE.0 + 1].map(count), [3, 4]);
+    }
+}

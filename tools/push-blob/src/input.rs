@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is to be pushed: files, the bytes of standard input, or what descriptor lines name.
+
+use std::collections::HashSet;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::lines::Lines;
+use common::{mediatype, stdio};
+
+/// The most descriptor lines that one run takes.
+const MAX_LINES: usize = 100_000;
+
+/// One thing to be pushed.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// The bytes of standard input.
+    Stdin,
+    /// A file's.
+    File(PathBuf),
+    /// A blob of the source.
+    Blob(Descriptor),
+    /// A manifest of the source: everything before it is there.
+    Manifest(Descriptor),
+    /// A blob that an earlier line named.
+    Again(Descriptor),
+}
+
+/// How many lines were printed: what a manifest waits for.
+#[derive(Default)]
+pub(crate) struct Confirmed {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Confirmed {
+    /// One more was.
+    pub(crate) fn one_more(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many were. If one fails before, that is never: the run ends meanwhile.
+    fn wait_for(&self, count: usize) {
+        let mut confirmed = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *confirmed < count {
+            confirmed = self.changed.wait(confirmed).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The jobs, one after the other.
+pub(crate) fn jobs(
+    files: Vec<PathBuf>,
+    has_source: bool,
+    confirmed: Arc<Confirmed>,
+) -> Box<dyn Iterator<Item = Result<Job>>> {
+    if has_source {
+        return match stdio::stdin() {
+            Ok(stdin) => Box::new(named(Lines::new(BufReader::new(stdin)), confirmed)),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        };
+    }
+    let files = if files.is_empty() { vec!["-".into()] } else { files };
+    if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
+        let error = Error::usage("standard input is named twice, and can be read only once");
+        return Box::new(std::iter::once(Err(error)));
+    }
+    Box::new(
+        files
+            .into_iter()
+            .map(|file| Ok(if file.as_os_str() == "-" { Job::Stdin } else { Job::File(file) })),
+    )
+}
+
+/// The blobs and manifests that lines name. Each goes once; a manifest is handed out when all before it are confirmed.
+fn named(
+    lines: impl Iterator<Item = Result<Descriptor>>,
+    confirmed: Arc<Confirmed>,
+) -> impl Iterator<Item = Result<Job>> {
+    let mut begun: HashSet<(Digest, u64)> = HashSet::new();
+    lines.enumerate().map(move |(index, line)| {
+        let descriptor = line?;
+        if index >= MAX_LINES {
+            return Err(Error::malformed(format_args!("more than {MAX_LINES} lines")));
+        }
+        Ok(if !begun.insert((descriptor.digest.clone(), descriptor.size)) {
+            Job::Again(descriptor)
+        } else if mediatype::is_manifest(&descriptor.media_type) {
+            confirmed.wait_for(index);
+            Job::Manifest(descriptor)
+        } else {
+            Job::Blob(descriptor)
+        })
+    })
+}
