@@ -8,6 +8,7 @@
 //! | [`scratch`] | directories that go away with the test; a disk that is too small |
 //! | [`peers`] | the programs of others that the suite needs |
 //! | [`images`] | small images, made here byte by byte |
+//! | [`curl`] | a plain client |
 //! | [`certs`] | a certificate authority that lives as long as a test |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
@@ -20,6 +21,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod certs;
+pub mod curl;
 pub mod fake;
 pub mod fake_registry;
 pub mod images;

@@ -5,6 +5,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::certs::{Authority, Identity};
 use crate::eventually;
@@ -17,6 +18,8 @@ use crate::scratch::Scratch;
 struct Setting {
     deletes: bool,
     identity: Option<Identity>,
+    /// The registry whose contents it gives out.
+    upstream: Option<String>,
 }
 
 /// A running registry.
@@ -44,6 +47,12 @@ impl Registry {
         let authority = Authority::new();
         let identity = Some(authority.server());
         Registry::launch(&Setting { identity, ..Setting::default() }, Some(authority))
+    }
+
+    /// One that holds nothing of its own and gives out what another one has, keeping what it gave.
+    pub fn cache_of(upstream: &Registry) -> Registry {
+        let upstream = Some(format!("http://{}", upstream.host()));
+        Registry::launch(&Setting { upstream, ..Setting::default() }, None)
     }
 
     fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
@@ -192,6 +201,42 @@ impl Registry {
             .collect()
     }
 
+    /// How many requests it has answered so far, for [`Registry::answered_since`].
+    ///
+    /// A line of the log is written after its answer: here all are there that were answered before.
+    pub fn mark(&self) -> usize {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let own = format!("/v2/?mark={}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.curl(&[], own.trim_start_matches("/v2/"));
+        let is_own = |line: &String| line.split(' ').nth(1) == Some(&own);
+        eventually("the access log", || self.answered().iter().position(is_own).map(|at| at + 1))
+    }
+
+    /// What it answered since the mark, as [`Registry::answered`] has it.
+    pub fn answered_since(&self, mark: usize) -> Vec<String> {
+        let end = self.mark() - 1;
+        self.answered()[mark..end].to_vec()
+    }
+
+    /// The same in short: `HEAD blob 404`, `POST uploads 202`, `POST mount 201`, `PUT session 201`.
+    pub fn steps_since(&self, mark: usize) -> Vec<String> {
+        let short = |line: &String| {
+            let mut words = line.split(' ');
+            let [method, target, status] = [(); 3].map(|()| words.next().unwrap_or_default());
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let what = match path.rsplit_once("/blobs/uploads/") {
+                Some((_, "")) if query.contains("mount=") => "mount",
+                Some((_, "")) => "uploads",
+                Some(_) => "session",
+                None if path.contains("/blobs/") => "blob",
+                None if path.contains("/manifests/") => "manifest",
+                None => path,
+            };
+            format!("{method} {what} {status}")
+        };
+        self.answered_since(mark).iter().map(short).collect()
+    }
+
     /// Where its storage is, for a test that changes what lies there.
     pub fn storage(&self) -> PathBuf {
         self.dir.join("storage")
@@ -210,11 +255,13 @@ fn config(setting: &Setting, storage: &Path, port: u16) -> String {
         let [certificate, key] = [&identity.certificate, &identity.key].map(|file| file.display());
         format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
     });
+    let upstream = setting.upstream.as_ref();
+    let proxy = upstream.map_or(String::new(), |url| format!("proxy:\n  remoteurl: {url}\n"));
     format!(
         "version: 0.1\n\
          log:\n  level: error\n  accesslog:\n    disabled: false\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {}\n\
-         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}",
+         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}",
         storage.display(),
         setting.deletes
     )

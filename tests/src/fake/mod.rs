@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A scriptable HTTP/1.1 server: a closure looks at each request and says what to answer, and
 //! the answer may be as wrong as it likes: cut, stalled, endless, lying about its length, no HTTP
-//! at all. Every request is kept with all its headers, so that a test can also judge what was
-//! asked, and what was not.
+//! at all. The same holds for the body of a request, which may be read only so far, or not taken.
+//! Every request is kept with all its headers, so that a test can also judge what was asked, and
+//! what was not.
 //!
 //! One thread a connection. Deliberately absent: any code of the tools, HTTP/2, and correction of
 //! what a reply is told to send.
 
+mod framing;
+mod intake;
 mod reply;
 mod request;
+mod send;
 mod wire;
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,15 +22,50 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+pub use intake::Intake;
 pub use reply::{End, Reply};
 pub use request::Request;
 
 use crate::PATIENCE;
 
-type Script = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+/// What a server does. A closure from a request to its reply is one that does no more than that.
+pub trait Serve: Send + Sync {
+    /// A request's head has come: what is to be done with its body.
+    fn arriving(&self, _request: &Request) -> Intake {
+        Intake::whole()
+    }
+
+    /// Some of its body has come. What is taken (true) is not kept with the request as well.
+    fn take(&self, _request: &Request, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    /// The rest of its body will not come.
+    fn broken(&self, _request: &Request) {}
+
+    /// All of it is there: what is answered.
+    fn answer(&self, request: &Request) -> Reply;
+}
+
+impl<F: Fn(&Request) -> Reply + Send + Sync> Serve for F {
+    fn answer(&self, request: &Request) -> Reply {
+        self(request)
+    }
+}
+
+/// True as long as `which` has held for fewer than `count` requests before: the first so many of
+/// their kind, whatever their paths.
+pub fn first(
+    count: usize,
+    which: impl Fn(&Request) -> bool + Send + Sync + 'static,
+) -> impl Fn(&Request) -> bool + Send + Sync + 'static {
+    let seen = AtomicUsize::new(0);
+    move |request| which(request) && seen.fetch_add(1, Ordering::SeqCst) < count
+}
 
 struct Shared {
-    script: Script,
+    serve: Box<dyn Serve>,
+    serial: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     arrived: Condvar,
     sockets: Mutex<Vec<TcpStream>>,
@@ -61,6 +100,11 @@ impl Server {
         Server::listen(None, Box::new(script))
     }
 
+    /// Serves plain http, or https, with more than a script.
+    pub fn serve(tls: Option<Arc<ServerConfig>>, serve: impl Serve + 'static) -> Server {
+        Server::listen(tls, Box::new(serve))
+    }
+
     /// Serves https.
     pub fn start_tls(
         config: Arc<ServerConfig>,
@@ -69,11 +113,12 @@ impl Server {
         Server::listen(Some(config), Box::new(script))
     }
 
-    fn listen(tls: Option<Arc<ServerConfig>>, script: Script) -> Server {
+    fn listen(tls: Option<Arc<ServerConfig>>, serve: Box<dyn Serve>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on the loopback");
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            script,
+            serve,
+            serial: AtomicUsize::new(0),
             requests: Mutex::new(Vec::new()),
             arrived: Condvar::new(),
             sockets: Mutex::new(Vec::new()),
@@ -136,7 +181,7 @@ impl Server {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until so many requests have come, of which the last may still be sending its body.
     #[track_caller]
     pub fn wait_for_requests(&self, count: usize) {
         let requests = lock(&self.shared.requests);
@@ -148,12 +193,12 @@ impl Server {
         assert!(requests.len() >= count, "{} requests of {count} came", requests.len());
     }
 
-    /// How many answers have come to their [`Reply::stall`] so far.
+    /// How many stalls there have been so far, of [`Reply`]s and of [`Intake`]s.
     pub fn stalls(&self) -> usize {
         self.shared.stalled.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many answers have come to their [`Reply::stall`].
+    /// Waits until there have been so many stalls.
     #[track_caller]
     pub fn wait_for_stalls(&self, count: usize) {
         let start = Instant::now();
@@ -164,7 +209,7 @@ impl Server {
         }
     }
 
-    /// Lets stalled answers go on, those to come too.
+    /// Lets what is stalled go on, and what is to come.
     pub fn release(&self) {
         *lock(&self.shared.released) = true;
         self.shared.release.notify_all();

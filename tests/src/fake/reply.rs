@@ -64,6 +64,8 @@ pub struct Reply {
     /// Instead of everything else.
     pub(super) raw: Option<Vec<u8>>,
     pub(super) close: bool,
+    /// Nothing is sent before the release.
+    pub(super) held: bool,
 }
 
 impl Reply {
@@ -80,6 +82,7 @@ impl Reply {
             endless_headers: false,
             raw: None,
             close: false,
+            held: false,
         }
     }
 
@@ -148,6 +151,21 @@ impl Reply {
     pub fn without(mut self, name: &str) -> Reply {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name.as_bytes()));
         self
+    }
+
+    /// The headers of this name changed.
+    #[must_use]
+    pub fn change(self, name: &str, change: impl FnOnce(&str) -> String) -> Reply {
+        match self.said(name) {
+            Some(value) => self.without(name).header(name, change(&value)),
+            None => self,
+        }
+    }
+
+    /// What it has in the header of this name.
+    pub fn said(&self, name: &str) -> Option<String> {
+        let mut same = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        same.next().map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
     /// Another body.
@@ -236,6 +254,13 @@ impl Reply {
         self
     }
 
+    /// Not even its head is sent until [`release`](super::Server::release).
+    #[must_use]
+    pub fn held(mut self) -> Reply {
+        self.held = true;
+        self
+    }
+
     /// The connection is closed after it.
     #[must_use]
     pub fn close(mut self) -> Reply {
@@ -303,10 +328,14 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
+        204 => "No Content",
         206 => "Partial Content",
         307 => "Temporary Redirect",
+        400 => "Bad Request",
         401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
+        413 => "Content Too Large",
         416 => "Range Not Satisfiable",
         429 => "Too Many Requests",
         _ => "Whatever",

@@ -22,8 +22,14 @@ pub struct Request {
     pub query: String,
     /// The headers, in order, as often as they came.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body, but for what the server [took](super::Serve::take).
     pub body: Vec<u8>,
+    /// How many bytes of the body came, taken or not.
+    pub received: u64,
+    /// All of the body came.
+    pub whole: bool,
+    /// Its number among all that ever came.
+    pub(crate) serial: usize,
 }
 
 impl Request {
@@ -51,6 +57,9 @@ impl Request {
             query: query.to_owned(),
             headers,
             body: Vec::new(),
+            received: 0,
+            whole: false,
+            serial: 0,
         })
     }
 
@@ -87,6 +96,45 @@ impl Request {
     /// Of a manifest.
     pub fn is_manifest(&self) -> bool {
         self.path.contains("/manifests/")
+    }
+
+    /// The beginning of an upload, a mount included.
+    pub fn is_start(&self) -> bool {
+        self.method == "POST" && self.path.ends_with("/blobs/uploads/")
+    }
+
+    /// Anything about an upload that has begun.
+    pub fn is_session(&self) -> bool {
+        self.path.rsplit_once("/blobs/uploads/").is_some_and(|(_, id)| !id.is_empty())
+    }
+
+    /// A part of an upload.
+    pub fn is_patch(&self) -> bool {
+        self.method == "PATCH" && self.is_session()
+    }
+
+    /// The end of an upload.
+    pub fn is_close(&self) -> bool {
+        self.method == "PUT" && self.is_session()
+    }
+
+    /// What it is in a registry, in short: `HEAD blob`, `POST uploads`, `POST mount`, and with the
+    /// number of bytes that came where bytes are sent: `PATCH session 1048576`.
+    pub fn step(&self) -> String {
+        let what = match () {
+            () if self.is_start() && self.param("mount").is_some() => "mount",
+            () if self.is_start() => "uploads",
+            () if self.is_session() => "session",
+            () if self.is_blob() => "blob",
+            () if self.is_manifest() => "manifest",
+            () if self.is_tags() => "tags",
+            () if self.path.contains("/referrers/") => "referrers",
+            () => &self.path,
+        };
+        match self.method.as_str() {
+            "PUT" | "PATCH" => format!("{} {what} {}", self.method, self.received),
+            method => format!("{method} {what}"),
+        }
     }
 
     /// Of the tag list.

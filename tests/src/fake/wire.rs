@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::reply::{Body, End, Event, Length, Reply};
+use super::framing::Framing;
+use super::intake::{Intake, Then};
+use super::reply::{End, Event, Reply};
+use super::send::send;
 use super::{Request, Shared, lock};
 
 /// The longest request head that is read.
 const MAX_HEAD: usize = 256 * 1024;
 
-enum Wire {
+pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
@@ -89,43 +92,87 @@ pub(super) fn converse(
             wire.into_inner().close();
             return Ok(());
         };
-        if request.header("expect").is_some() {
+        let number =
+            *connection.get_or_insert_with(|| shared.connections.fetch_add(1, Ordering::SeqCst));
+        record(shared, &mut request, number);
+        let intake = shared.serve.arriving(&request);
+        wire.get_mut().write_all(&intake.before)?;
+        let is_early = matches!(intake.event, Some((0, Then::Answer(..))));
+        if request.header("expect").is_some() && !intake.silent && !is_early {
             wire.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        request.body = read_body(&mut wire, &request)?;
-        request.connection =
-            *connection.get_or_insert_with(|| shared.connections.fetch_add(1, Ordering::SeqCst));
-        let request = record(shared, request);
-        let reply = (shared.script)(&request);
-        match send(shared, wire.get_mut(), &request, &reply)? {
+        let instead = intake.instead.clone();
+        let taken = take_body(shared, &mut wire, &mut request, intake);
+        request.whole = matches!(taken, Ok(Taken::Whole));
+        note(shared, &request);
+        let (reply, end) = match taken {
+            Ok(Taken::Whole) => match instead {
+                Some(reply) => (*reply, None),
+                None => (shared.serve.answer(&request), None),
+            },
+            Ok(Taken::Answer(reply, end)) => (*reply, Some(end)),
+            Ok(Taken::End(end)) => {
+                shared.serve.broken(&request);
+                return finish(shared, wire, end);
+            }
+            Err(cause) => {
+                shared.serve.broken(&request);
+                return Err(cause);
+            }
+        };
+        let ended = send(shared, wire.get_mut(), &request, &reply)?;
+        match end.or(ended) {
             None => {}
             Some(End::Fin) if matches!(reply.event, Some((_, Event::End(_)))) => {
                 return wire.get_ref().socket().shutdown(Shutdown::Write);
             }
-            Some(End::Fin) => {
-                wire.into_inner().close();
-                return Ok(());
+            // Closed with something unread, so that a reset follows behind the answer.
+            Some(End::Reset) if end.is_some() => {
+                return forget(shared, wire.get_ref().socket());
             }
-            Some(End::Reset) => {
-                let socket = wire.get_ref().socket();
-                rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO))?;
-                // The clone kept for the server's end would hold the connection open.
-                let own = socket.peer_addr()?;
-                lock(&shared.sockets).retain(|s| s.peer_addr().is_ok_and(|peer| peer != own));
-                return Ok(());
-            }
+            Some(end) => return finish(shared, wire, end),
         }
     }
 }
 
-fn record(shared: &Shared, mut request: Request) -> Request {
+/// Ends a connection.
+fn finish(shared: &Shared, wire: BufReader<Wire>, end: End) -> io::Result<()> {
+    match end {
+        End::Fin => wire.into_inner().close(),
+        End::Reset => {
+            let socket = wire.get_ref().socket();
+            rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO))?;
+            forget(shared, socket)?;
+        }
+    }
+    Ok(())
+}
+
+/// The clone kept for the server's end would hold the connection open.
+fn forget(shared: &Shared, socket: &TcpStream) -> io::Result<()> {
+    let own = socket.peer_addr()?;
+    lock(&shared.sockets).retain(|s| s.peer_addr().is_ok_and(|peer| peer != own));
+    Ok(())
+}
+
+/// Keeps a request whose head has come.
+fn record(shared: &Shared, request: &mut Request, connection: usize) {
     let mut requests = lock(&shared.requests);
+    request.serial = shared.serial.fetch_add(1, Ordering::SeqCst);
+    request.connection = connection;
     request.number = requests.len();
     let same = |r: &&Request| r.method == request.method && r.path == request.path;
     request.earlier = requests.iter().filter(same).count();
     requests.push(request.clone());
     shared.arrived.notify_all();
-    request
+}
+
+/// Notes what came of a request's body, unless the request is forgotten by now.
+fn note(shared: &Shared, request: &Request) {
+    let mut requests = lock(&shared.requests);
+    if let Some(kept) = requests.iter_mut().find(|kept| kept.serial == request.serial) {
+        kept.clone_from(request);
+    }
 }
 
 /// Up to the empty line; nothing at the end of the connection.
@@ -145,139 +192,55 @@ fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(head))
 }
 
-fn read_body(wire: &mut BufReader<Wire>, request: &Request) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    if let Some(length) = request.header("content-length") {
-        let length: u64 = length.parse().map_err(io::Error::other)?;
-        wire.take(length).read_to_end(&mut body)?;
-        if (body.len() as u64) < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    } else if request.header("transfer-encoding").is_some() {
-        loop {
-            let line = read_line(wire)?;
-            let size = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
-            wire.take(size).read_to_end(&mut body)?;
-            read_line(wire)?;
-            if size == 0 {
-                break;
-            }
-        }
-    }
-    Ok(body)
+/// What became of a request's body.
+enum Taken {
+    Whole,
+    Answer(Box<Reply>, End),
+    End(End),
 }
 
-fn read_line(wire: &mut BufReader<Wire>) -> io::Result<String> {
-    let mut line = String::new();
-    match io::BufRead::read_line(&mut wire.take(1024), &mut line)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(line),
-    }
-}
-
-/// Sends an answer. Says how the connection has to end, when it has to.
-fn send(
+/// Reads a body as the intake says, into whoever takes it or the request.
+fn take_body(
     shared: &Shared,
-    wire: &mut Wire,
-    request: &Request,
-    reply: &Reply,
-) -> io::Result<Option<End>> {
-    if let Some(raw) = &reply.raw {
-        wire.write_all(raw)?;
-        wire.flush()?;
-        return match reply.event {
-            Some((_, Event::End(end))) => Ok(Some(end)),
-            _ => Ok(Some(End::Fin)),
-        };
-    }
-    let mut head = reply.head();
-    if reply.endless_headers {
-        wire.write_all(&head)?;
-        loop {
-            wire.write_all(&b"X-More: and more\r\n".repeat(512))?;
-        }
-    }
-    head.extend_from_slice(b"\r\n");
-    wire.write_all(&head)?;
-    wire.flush()?;
-    let has_body = request.method != "HEAD" && !matches!(reply.status, 100..200 | 204 | 304);
-    if has_body {
-        let mut sent = 0;
-        if let Some(end) = send_body(shared, wire, reply, &mut sent)? {
-            return Ok(Some(end));
-        }
-    }
-    wire.flush()?;
-    let over = match (&reply.length, &reply.body) {
-        (Length::Told | Length::Chunked { .. }, _) => false,
-        (Length::Untold, _) => true,
-        // Bytes behind the length that was said are only a danger while the connection lives.
-        (Length::Said(said), Body::Bytes { part, .. }) => {
-            !said[0].parse().is_ok_and(|said: usize| said < part.len())
-        }
-        (Length::Said(_), Body::Endless(_)) => true,
-    };
-    Ok((reply.close || (has_body && over)).then_some(End::Fin))
-}
-
-fn send_body(
-    shared: &Shared,
-    wire: &mut Wire,
-    reply: &Reply,
-    sent: &mut u64,
-) -> io::Result<Option<End>> {
-    let (piece, pause) = reply.drip.unwrap_or((64 * 1024, Duration::ZERO));
-    let mut chunk_number = 0;
+    wire: &mut BufReader<Wire>,
+    request: &mut Request,
+    intake: Intake,
+) -> io::Result<Taken> {
+    let mut framing = Framing::of(request)?;
+    let delivers = intake.delivers();
+    let mut event = intake.event;
     loop {
-        // What is still to be sent, up to a piece, a chunk, or the place where something happens.
-        let rest: &[u8] = match &reply.body {
-            Body::Bytes { all, part } => &all[part.start + *sent as usize..part.end],
-            Body::Endless(pattern) => pattern,
-        };
-        let mut len = rest.len().min(piece);
-        if let Length::Chunked { size, .. } = reply.length {
-            len = len.min(size);
-        }
-        match reply.event {
-            Some((at, event)) if at == *sent => match event {
-                Event::End(end) => {
-                    wire.flush()?;
-                    return Ok(Some(end));
+        let before_event = match event.take() {
+            Some((at, then)) if at <= request.received => match then {
+                Then::Stall => {
+                    note(shared, request);
+                    stall(shared);
+                    u64::MAX
                 }
-                Event::Stall => stall(shared),
+                Then::End(end) => return Ok(Taken::End(end)),
+                Then::Answer(reply, end) => return Ok(Taken::Answer(reply, end)),
             },
-            Some((at, _)) if at > *sent => {
-                len = len.min(usize::try_from(at - *sent).unwrap_or(usize::MAX));
+            Some((at, then)) => {
+                let left = at - request.received;
+                event = Some((at, then));
+                left
             }
-            _ => {}
-        }
-        if let Length::Chunked { broken, .. } = reply.length {
-            let size = format!("{len:x}\r\n");
-            let line = if broken == Some(chunk_number) { "no size\r\n" } else { &size };
-            wire.write_all(line.as_bytes())?;
-            chunk_number += 1;
-        }
-        wire.write_all(&rest[..len])?;
-        if matches!(reply.length, Length::Chunked { .. }) {
-            wire.write_all(b"\r\n")?;
-        }
-        *sent += len as u64;
+            None => u64::MAX,
+        };
+        let bytes = framing.fill(wire, before_event)?;
+        let len = bytes.len();
         if len == 0 {
-            return Ok(None);
+            return Ok(Taken::Whole);
         }
-        let done = matches!(&reply.body, Body::Bytes { part, .. } if *sent as usize == part.len());
-        let event_at_end = reply.event.is_some_and(|(at, _)| at == *sent);
-        if done && !event_at_end && !matches!(reply.length, Length::Chunked { .. }) {
-            return Ok(None);
+        request.received += len as u64;
+        if delivers && !shared.serve.take(request, bytes) {
+            request.body.extend_from_slice(bytes);
         }
-        if !pause.is_zero() {
-            wire.flush()?;
-            std::thread::sleep(pause);
-        }
+        framing.consume(wire, len)?;
     }
 }
 
-fn stall(shared: &Shared) {
+pub(super) fn stall(shared: &Shared) {
     shared.stalled.fetch_add(1, Ordering::SeqCst);
     let released = lock(&shared.released);
     let wait = shared.release.wait_while(released, |released| !*released);

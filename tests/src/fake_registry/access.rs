@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tokens: what a request needs, who has it, and what is asked of who has not.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{TOKEN, lock};
+use crate::fake::{Reply, Request};
+use crate::images::sha256;
+
+/// `repository:NAME:ACTIONS`
+pub(super) type Scope = String;
+
+/// The tokens that were given, and for what.
+#[derive(Default)]
+pub(super) struct Access {
+    given: std::sync::Mutex<BTreeMap<String, Vec<Scope>>>,
+}
+
+impl Access {
+    /// A token for the scopes that a request asks for, as far as they are granted.
+    pub(super) fn give(&self, request: &Request, grants: impl Fn(&str) -> bool) -> Reply {
+        let asked = request.params("scope").join(" ");
+        let granted: Vec<Scope> =
+            asked.split(' ').filter(|scope| grants(scope)).map(str::to_owned).collect();
+        let token = format!("{TOKEN}{}", &sha256(asked.as_bytes())[7..23]);
+        lock(&self.given).insert(token.clone(), granted);
+        Reply::json(200, &json!({"token": token, "expires_in": 300}))
+    }
+
+    /// A challenge, unless the request has a token for all that it needs.
+    pub(super) fn refuse(&self, request: &Request, name: &str) -> Option<Reply> {
+        let needed = needed(request, name);
+        let token = request.header("authorization").and_then(|h| h.strip_prefix("Bearer "));
+        let given = token.and_then(|token| lock(&self.given).get(token).cloned());
+        if given.is_some_and(|given| needed.iter().all(|scope| allows(&given, scope))) {
+            return None;
+        }
+        let host = request.header("host").unwrap_or_default();
+        let mut challenge = format!("Bearer realm=\"http://{host}/token\",service=\"{host}\"");
+        if !needed.is_empty() {
+            challenge.push_str(&format!(",scope=\"{}\"", needed.join(" ")));
+        }
+        let refusal = Reply::error(401, "UNAUTHORIZED", "authentication required");
+        Some(refusal.header("WWW-Authenticate", challenge))
+    }
+}
+
+/// The scopes that a request needs, as the distribution has them. Only the end of an upload by
+/// DELETE needs no more than the upload did.
+fn needed(request: &Request, name: &str) -> Vec<Scope> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let actions = match request.method.as_str() {
+        _ if request.is_session() => "pull,push",
+        "GET" | "HEAD" => "pull",
+        "DELETE" => "delete",
+        _ => "pull,push",
+    };
+    let source = request.param("from").filter(|_| request.is_start());
+    let source = source.map(|source| format!("repository:{source}:pull"));
+    [format!("repository:{name}:{actions}")].into_iter().chain(source).collect()
+}
+
+/// Whether scopes that were granted contain one that is needed.
+fn allows(granted: &[Scope], needed: &str) -> bool {
+    let Some((name, actions)) = needed.rsplit_once(':') else { return false };
+    let same = granted.iter().filter_map(|scope| scope.rsplit_once(':'));
+    let granted: Vec<&str> =
+        same.filter(|(n, _)| *n == name).flat_map(|(_, actions)| actions.split(',')).collect();
+    actions.split(',').all(|action| granted.contains(&action))
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A registry on the scripted server. It answers rightly, and a test says where it does not:
+//!
+//! ```ignore
+//! let registry = FakeRegistry::start();
+//! registry.add_image("app", "1", &image);
+//! registry.fault(|request, right| match request.is_blob() && request.earlier == 0 {
+//!     true => right.cut(1000, End::Fin),
+//!     false => right,
+//! });
+//! registry.intake(|request| match request.is_close() {
+//!     true => Intake::cut(1000, End::Reset),
+//!     false => Intake::whole(),
+//! });
+//! ```
+//!
+//! A fault changes the answer, after what was asked is done; an intake decides before that, and can
+//! keep it from being done. Right means the distribution specification: ranges, HEAD, digests in
+//! headers, pages of tags with Link, uploads in one or many requests, mounts, manifests refused
+//! while something they name is absent, errors in JSON; on demand tokens for anybody who asks, and
+//! what only some registries do ([`Settings`]).
+
+mod access;
+mod repository;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ServerConfig;
+use serde_json::json;
+
+use crate::fake::{Intake, Reply, Request, Serve, Server};
+use crate::images::{Blob, Image, sha256};
+use access::Access;
+use repository::Repository;
+use uploads::{Closed, Uploads};
+
+type Fault = Box<dyn Fn(&Request, Reply) -> Reply + Send + Sync>;
+type Decision = Box<dyn Fn(&Request) -> Intake + Send + Sync>;
+type Grants = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The token that every token request is answered with is this and something of the scope asked
+/// for.
+pub const TOKEN: &str = "sesame-";
+
+/// What only some registries do. This one does none of it until told to.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Takes a blob with the POST that would begin an upload.
+    pub whole_posts: bool,
+    /// Has the referrers API, and says OCI-Subject.
+    pub referrers: bool,
+    /// Takes more tags in the query of a manifest's PUT, and says OCI-Tag.
+    pub tags_by_query: bool,
+    /// Gives the Location of an upload without scheme and host.
+    pub relative: bool,
+    /// Takes the state of an upload back in another spelling, as Go's clients give it.
+    pub any_spelling: bool,
+    /// Forgets an upload when the connection breaks.
+    pub forgets_broken: bool,
+}
+
+#[derive(Default)]
+struct Content {
+    repositories: Mutex<BTreeMap<String, Repository>>,
+    uploads: Mutex<Uploads>,
+    /// What a request is answered with, known before its body came.
+    refusals: Mutex<BTreeMap<usize, Reply>>,
+    fault: Mutex<Option<Arc<Fault>>>,
+    intake: Mutex<Option<Arc<Decision>>>,
+    settings: Mutex<Settings>,
+    access: Option<Access>,
+    grants: Mutex<Option<Grants>>,
+    page: Mutex<Option<usize>>,
+    secure: bool,
+}
+
+/// The part that the server has.
+struct Service(Arc<Content>);
+
+/// A registry that runs until it is dropped.
+pub struct FakeRegistry {
+    content: Arc<Content>,
+    /// The server, with all that was asked of it.
+    pub server: Server,
+}
+
+impl FakeRegistry {
+    /// One that speaks plain http and lets anybody in.
+    pub fn start() -> FakeRegistry {
+        FakeRegistry::listen(None, false)
+    }
+
+    /// One that lets in whoever got a token from it.
+    pub fn with_tokens() -> FakeRegistry {
+        FakeRegistry::listen(None, true)
+    }
+
+    /// One that speaks https.
+    pub fn start_tls(config: Arc<ServerConfig>) -> FakeRegistry {
+        FakeRegistry::listen(Some(config), false)
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>, wants_tokens: bool) -> FakeRegistry {
+        let access = wants_tokens.then(Access::default);
+        let content = Arc::new(Content { access, secure: tls.is_some(), ..Content::default() });
+        let server = Server::serve(tls, Service(Arc::clone(&content)));
+        FakeRegistry { content, server }
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> String {
+        self.server.host()
+    }
+
+    /// `127.0.0.1:PORT/REPOSITORY`, to which `:TAG` or `@DIGEST` may be added.
+    pub fn repo(&self, repository: &str) -> String {
+        format!("{}/{repository}", self.host())
+    }
+
+    /// From now on answers go through this, which gets the right one and returns what is sent.
+    pub fn fault(&self, fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) {
+        *lock(&self.content.fault) = Some(Arc::new(Box::new(fault)));
+    }
+
+    /// From now on this decides what is done with requests when their heads have come.
+    pub fn intake(&self, decide: impl Fn(&Request) -> Intake + Send + Sync + 'static) {
+        *lock(&self.content.intake) = Some(Arc::new(Box::new(decide)));
+    }
+
+    /// From now on answers are right again.
+    pub fn heal(&self) {
+        *lock(&self.content.fault) = None;
+        *lock(&self.content.intake) = None;
+    }
+
+    /// Changes what it does of that which only some registries do.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut lock(&self.content.settings));
+    }
+
+    /// Grants only such scopes from now on; the others are missing in the tokens.
+    pub fn grant(&self, grants: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        *lock(&self.content.grants) = Some(Box::new(grants));
+    }
+
+    /// Lists at most so many tags a page, whatever is asked for.
+    pub fn tags_a_page(&self, count: usize) {
+        *lock(&self.content.page) = Some(count);
+    }
+
+    /// Holds a blob from now on; returns its digest.
+    pub fn add_blob(&self, repository: &str, bytes: impl Into<Vec<u8>>) -> String {
+        let bytes = bytes.into();
+        let digest = sha256(&bytes);
+        self.add_blob_as(repository, &digest, bytes);
+        digest
+    }
+
+    /// Holds bytes under a digest that they need not have.
+    pub fn add_blob_as(&self, repository: &str, digest: &str, bytes: impl Into<Vec<u8>>) {
+        let bytes: Arc<[u8]> = bytes.into().into();
+        self.with(repository, |repo| repo.blobs.insert(digest.to_owned(), bytes));
+    }
+
+    /// Holds a manifest, under its digest and, when it is not empty, a tag.
+    pub fn add_manifest(&self, repository: &str, tag: &str, manifest: &Blob) {
+        self.with(repository, |repo| {
+            repo.manifests.insert(manifest.digest.clone(), manifest.clone());
+            if !tag.is_empty() {
+                repo.name(tag, &manifest.digest);
+            }
+        });
+    }
+
+    /// Holds an image, under its digest and, when it is not empty, a tag.
+    pub fn add_image(&self, repository: &str, tag: &str, image: &Image) {
+        for blob in image.blobs() {
+            self.add_blob_as(repository, &blob.digest, blob.bytes.clone());
+        }
+        self.add_manifest(repository, tag, &image.manifest);
+    }
+
+    /// Does not hold that blob any more.
+    pub fn remove_blob(&self, repository: &str, digest: &str) {
+        self.with(repository, |repo| repo.blobs.remove(digest));
+    }
+
+    /// The bytes of a blob; nothing when it is not there.
+    pub fn blob(&self, repository: &str, digest: &str) -> Option<Arc<[u8]>> {
+        self.with(repository, |repo| repo.blobs.get(digest).cloned())
+    }
+
+    /// What a tag or a digest names; nothing when it is not there.
+    pub fn manifest(&self, repository: &str, reference: &str) -> Option<Blob> {
+        self.with(repository, |repo| repo.manifests.get(repo.resolve(reference)).cloned())
+    }
+
+    /// Its tags and the digests that they name, in the order that they came.
+    pub fn tags(&self, repository: &str) -> Vec<(String, String)> {
+        self.with(repository, |repo| repo.tags.clone())
+    }
+
+    /// The uploads that have begun and not ended: their repositories and how many bytes each has.
+    pub fn sessions(&self) -> Vec<(String, usize)> {
+        lock(&self.content.uploads).open()
+    }
+
+    /// Forgets the uploads that have begun, as by a restart.
+    pub fn forget_sessions(&self) {
+        lock(&self.content.uploads).forget();
+    }
+
+    /// Forgets what uploads have behind so many bytes.
+    pub fn truncate_sessions(&self, len: usize) {
+        lock(&self.content.uploads).truncate(len);
+    }
+
+    /// What was asked so far, in short: [`Request::step`].
+    pub fn steps(&self) -> Vec<String> {
+        self.server.requests().iter().map(Request::step).collect()
+    }
+
+    fn with<T>(&self, repository: &str, change: impl FnOnce(&mut Repository) -> T) -> T {
+        change(lock(&self.content.repositories).entry(repository.to_owned()).or_default())
+    }
+
+    /// The requests for blobs so far.
+    pub fn blob_requests(&self) -> Vec<Request> {
+        self.server.requests().into_iter().filter(Request::is_blob).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Serve for Service {
+    fn arriving(&self, request: &Request) -> Intake {
+        let decide = lock(&self.0.intake).clone();
+        let intake = decide.map_or_else(Intake::whole, |decide| decide(request));
+        if !intake.delivers() {
+            return intake;
+        }
+        match self.0.refuse(request) {
+            // Who asks first is told before the body is sent.
+            Some(refusal) if request.header("expect").is_some() && !intake.is_silent() => {
+                let fault = lock(&self.0.fault).clone();
+                let reply = fault.map_or(refusal.clone(), |fault| fault(request, refusal));
+                Intake::early(0, reply, crate::fake::End::Fin)
+            }
+            Some(refusal) => {
+                lock(&self.0.refusals).insert(request.serial, refusal);
+                intake
+            }
+            None => intake,
+        }
+    }
+
+    fn take(&self, request: &Request, bytes: &[u8]) -> bool {
+        lock(&self.0.uploads).take(request, bytes)
+    }
+
+    fn broken(&self, request: &Request) {
+        let forgets = lock(&self.0.settings).forgets_broken;
+        lock(&self.0.uploads).broken(request, forgets);
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        let refusal = lock(&self.0.refusals).remove(&request.serial);
+        let right = refusal.unwrap_or_else(|| self.0.answer(request));
+        let fault = lock(&self.0.fault).clone();
+        match fault {
+            Some(fault) => fault(request, right),
+            None => right,
+        }
+    }
+}
+
+/// A path below /v2/ in its parts: the repository, what is asked of it, and of which.
+fn parts(path: &str) -> Option<(&str, &str, &str)> {
+    ["/manifests/", "/blobs/uploads/", "/blobs/", "/referrers/", "/tags/list"]
+        .into_iter()
+        .find_map(|part| path.rsplit_once(part).map(|(name, rest)| (name, part, rest)))
+}
+
+impl Content {
+    /// What keeps a request from being done, as far as that is known without its body.
+    fn refuse(&self, request: &Request) -> Option<Reply> {
+        let path = request.path.strip_prefix("/v2/")?;
+        let parts = parts(path);
+        let name = parts.map_or("", |(name, ..)| name);
+        if let Some(refusal) = self.access.as_ref().and_then(|a| a.refuse(request, name)) {
+            return Some(refusal);
+        }
+        match (parts, request.method.as_str()) {
+            (Some((_, "/blobs/uploads/", id)), "PATCH" | "PUT") => {
+                let origin = self.origin(request);
+                let any_spelling = lock(&self.settings).any_spelling;
+                lock(&self.uploads).admit(request, id, &origin, any_spelling)
+            }
+            _ => None,
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        if request.path == "/token" {
+            let grants = lock(&self.grants);
+            let grants = |scope: &str| grants.as_ref().is_none_or(|grants| grants(scope));
+            return self.access.as_ref().unwrap_or(&Access::default()).give(request, grants);
+        }
+        let Some(path) = request.path.strip_prefix("/v2/") else {
+            return Reply::new(404).header("Content-Type", "text/plain").body("no such page");
+        };
+        if path.is_empty() {
+            return Reply::json(200, &json!({}));
+        }
+        let Some((name, part, rest)) = parts(path) else {
+            return Reply::error(404, "NOT_FOUND", "no such page");
+        };
+        if part == "/blobs/uploads/" {
+            return self.upload(request, name, rest);
+        }
+        let settings = lock(&self.settings).clone();
+        let mut repositories = lock(&self.repositories);
+        let repository = match request.method.as_str() {
+            "PUT" => repositories.entry(name.to_owned()).or_default(),
+            _ => match repositories.get_mut(name) {
+                Some(repository) => repository,
+                None => {
+                    let why = "repository name not known to registry";
+                    return Reply::error(404, "NAME_UNKNOWN", why);
+                }
+            },
+        };
+        match (request.method.as_str(), part) {
+            ("GET" | "HEAD", "/manifests/") => repository.manifest(rest),
+            ("PUT", "/manifests/") => repository.put_manifest(name, rest, request, &settings),
+            ("DELETE", "/manifests/") => repository.delete_manifest(rest),
+            ("GET" | "HEAD", "/blobs/") => repository.blob(request, rest),
+            ("DELETE", "/blobs/") => repository.delete_blob(rest),
+            ("GET" | "HEAD", "/tags/list") => repository.list(name, request, *lock(&self.page)),
+            ("GET", "/referrers/") if settings.referrers => repository.referrers(rest),
+            (_, "/referrers/") => Reply::new(404).body("404 page not found"),
+            _ => Reply::error(405, "UNSUPPORTED", "the operation is unsupported"),
+        }
+    }
+
+    fn upload(&self, request: &Request, name: &str, id: &str) -> Reply {
+        let origin = self.origin(request);
+        let mut uploads = lock(&self.uploads);
+        match (request.method.as_str(), id) {
+            ("POST", "") => {
+                let (mount, from) = (request.param("mount"), request.param("from"));
+                if let (Some(digest), Some(from)) = (mount, from) {
+                    let mut repositories = lock(&self.repositories);
+                    let bytes = repositories.get(&from).and_then(|r| r.blobs.get(&digest)).cloned();
+                    if let Some(bytes) = bytes {
+                        let target = repositories.entry(name.to_owned()).or_default();
+                        target.blobs.insert(digest.clone(), bytes);
+                        return created(name, &digest);
+                    }
+                }
+                match request.param("digest") {
+                    Some(digest) if lock(&self.settings).whole_posts => {
+                        self.store(uploads::of_one_request(name, digest, &request.body))
+                    }
+                    _ => uploads.begin(name, &origin),
+                }
+            }
+            ("PATCH", _) => uploads.patched(request, id, &origin),
+            ("PUT", _) => self.store(uploads.close(request, id)),
+            ("GET", _) => uploads.status(id, &origin),
+            ("DELETE", _) => uploads.cancel(id),
+            _ => Reply::error(405, "UNSUPPORTED", "the operation is unsupported"),
+        }
+    }
+
+    fn store(&self, closed: Closed) -> Reply {
+        match closed {
+            Closed::Blob { repository, digest, bytes } => {
+                let mut repositories = lock(&self.repositories);
+                let target = repositories.entry(repository.clone()).or_default();
+                target.blobs.insert(digest.clone(), bytes.into());
+                created(&repository, &digest)
+            }
+            Closed::Not(reply) => reply,
+        }
+    }
+
+    /// Scheme and host as the client named them, for a Location.
+    fn origin(&self, request: &Request) -> String {
+        if lock(&self.settings).relative {
+            return String::new();
+        }
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", request.header("host").unwrap_or_default())
+    }
+}
+
+fn created(name: &str, digest: &str) -> Reply {
+    Reply::new(201)
+        .header("Location", format!("/v2/{name}/blobs/{digest}"))
+        .header("Docker-Content-Digest", digest)
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a repository holds, and how it shows and takes it: blobs, manifests, tags, referrers.
+//! How blobs come into it is in `uploads`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Settings;
+use crate::fake::{Reply, Request};
+use crate::images::{Blob, sha256, sha512, types};
+
+#[derive(Default)]
+pub(super) struct Repository {
+    /// By digest.
+    pub(super) manifests: BTreeMap<String, Blob>,
+    /// To digests, in the order that they are listed in.
+    pub(super) tags: Vec<(String, String)>,
+    /// By digest.
+    pub(super) blobs: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Repository {
+    /// The digest of what a tag or a digest names.
+    pub(super) fn resolve<'a>(&'a self, reference: &'a str) -> &'a str {
+        let by_tag = self.tags.iter().find(|(tag, _)| tag == reference);
+        by_tag.map_or(reference, |(_, digest)| digest)
+    }
+
+    pub(super) fn name(&mut self, tag: &str, digest: &str) {
+        match self.tags.iter_mut().find(|(name, _)| name == tag) {
+            Some((_, named)) => digest.clone_into(named),
+            None => self.tags.push((tag.to_owned(), digest.to_owned())),
+        }
+    }
+
+    pub(super) fn blob(&self, request: &Request, digest: &str) -> Reply {
+        match self.blobs.get(digest) {
+            Some(bytes) => Reply::ranged(request, Arc::clone(bytes))
+                .header("Content-Type", "application/octet-stream")
+                .header("Docker-Content-Digest", digest),
+            None => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+        }
+    }
+
+    pub(super) fn manifest(&self, reference: &str) -> Reply {
+        match self.manifests.get(self.resolve(reference)) {
+            Some(manifest) => Reply::ok(&manifest.bytes)
+                .header("Content-Type", &manifest.media_type)
+                .header("Docker-Content-Digest", &manifest.digest)
+                .header("ETag", format!("\"{}\"", manifest.digest)),
+            None => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        }
+    }
+
+    pub(super) fn list(&self, name: &str, request: &Request, page: Option<usize>) -> Reply {
+        let tags: Vec<_> = self.tags.iter().map(|(tag, _)| tag).collect();
+        let from = request.param("last").map_or(0, |last| {
+            tags.iter().position(|tag| **tag == last).map_or(tags.len(), |at| at + 1)
+        });
+        let asked = request.param("n").and_then(|n| n.parse().ok());
+        let count = [asked, page].into_iter().flatten().min().unwrap_or(usize::MAX);
+        let rest = &tags[from..];
+        let shown = &rest[..rest.len().min(count)];
+        let reply = Reply::json(200, &json!({"name": name, "tags": shown}));
+        match shown.last() {
+            Some(last) if shown.len() < rest.len() => {
+                let next = format!("</v2/{name}/tags/list?last={last}&n={count}>; rel=\"next\"");
+                reply.header("Link", next)
+            }
+            _ => reply,
+        }
+    }
+
+    /// The manifests whose subject has this digest.
+    pub(super) fn referrers(&self, digest: &str) -> Reply {
+        let manifests: Vec<Value> = self
+            .manifests
+            .values()
+            .filter_map(|manifest| {
+                let document: Value = serde_json::from_slice(&manifest.bytes).ok()?;
+                (document["subject"]["digest"] == digest).then(|| {
+                    let mut descriptor = manifest.descriptor();
+                    let own = document["artifactType"].as_str();
+                    let kind = own.or(document["config"]["mediaType"].as_str());
+                    descriptor["artifactType"] = json!(kind);
+                    if document["annotations"].is_object() {
+                        descriptor["annotations"] = document["annotations"].clone();
+                    }
+                    descriptor
+                })
+            })
+            .collect();
+        let index = json!({"schemaVersion": 2, "mediaType": types::INDEX, "manifests": manifests});
+        Reply::new(200).header("Content-Type", types::INDEX).body(index.to_string())
+    }
+
+    /// Takes a manifest: its type is what it says, its digest the one it is put under, and all
+    /// that it names is there.
+    pub(super) fn put_manifest(
+        &mut self,
+        name: &str,
+        reference: &str,
+        request: &Request,
+        settings: &Settings,
+    ) -> Reply {
+        let invalid = |why: &str| Reply::error(400, "MANIFEST_INVALID", why);
+        let bytes = &request.body;
+        let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
+            return invalid("no JSON");
+        };
+        let media_type = request.header("content-type").unwrap_or_default();
+        if document["mediaType"].as_str().is_some_and(|own| own != media_type) {
+            return invalid("its media type is not its Content-Type");
+        }
+        let digest = match reference.split_once(':') {
+            Some(("sha512", _)) => sha512(bytes),
+            _ => sha256(bytes),
+        };
+        if reference.contains(':') && reference != digest {
+            return Reply::error(400, "DIGEST_INVALID", "provided digest did not match");
+        }
+        let missing = self.missing(&document);
+        if !missing.is_empty() {
+            let errors: Vec<_> = missing
+                .iter()
+                .map(|digest| {
+                    json!({"code": "MANIFEST_BLOB_UNKNOWN",
+                        "message": "blob unknown to registry", "detail": {"digest": digest}})
+                })
+                .collect();
+            return Reply::json(400, &json!({"errors": errors}));
+        }
+        let media_type = media_type.to_owned();
+        let manifest = Blob { media_type, digest: digest.clone(), bytes: bytes.clone() };
+        self.manifests.insert(digest.clone(), manifest);
+        if !reference.contains(':') {
+            self.name(reference, &digest);
+        }
+        let mut reply = Reply::new(201)
+            .header("Location", format!("/v2/{name}/manifests/{digest}"))
+            .header("Docker-Content-Digest", &digest);
+        if let (true, Some(subject)) = (settings.referrers, document["subject"]["digest"].as_str())
+        {
+            reply = reply.header("OCI-Subject", subject);
+        }
+        if settings.tags_by_query {
+            for tag in request.params("tag") {
+                self.name(&tag, &digest);
+                reply = reply.header("OCI-Tag", tag);
+            }
+        }
+        reply
+    }
+
+    /// The digests that a document names and that are not here. A layer that may not be
+    /// distributed need not be.
+    fn missing(&self, document: &Value) -> Vec<String> {
+        let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();
+        let foreign = |layer: &Value| {
+            let media_type = layer["mediaType"].as_str().unwrap_or_default();
+            layer["urls"].is_array()
+                || media_type.contains("nondistributable")
+                || media_type.contains("foreign")
+        };
+        let config = document.get("config").cloned();
+        let layers = list("layers").into_iter().filter(|layer| !foreign(layer));
+        let blobs = config.into_iter().chain(layers).filter(|blob| {
+            !blob["digest"].as_str().is_some_and(|digest| self.blobs.contains_key(digest))
+        });
+        let manifests = list("manifests").into_iter().filter(|child| {
+            !child["digest"].as_str().is_some_and(|digest| self.manifests.contains_key(digest))
+        });
+        blobs
+            .chain(manifests)
+            .map(|missing| missing["digest"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    /// Deletes what a tag or a digest names: of a tag the tag alone.
+    pub(super) fn delete_manifest(&mut self, reference: &str) -> Reply {
+        let tags = self.tags.len();
+        self.tags.retain(|(tag, digest)| tag != reference && digest != reference);
+        match self.manifests.remove(reference).is_some() || self.tags.len() < tags {
+            true => Reply::new(202),
+            false => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        }
+    }
+
+    pub(super) fn delete_blob(&mut self, digest: &str) -> Reply {
+        match self.blobs.remove(digest) {
+            Some(_) => Reply::new(202),
+            None => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Uploads that have begun and not ended: their bytes, which are kept as they come, and the state
+//! that each answer gives and the next request has to give back.
+
+use std::collections::BTreeMap;
+
+use crate::fake::{Reply, Request};
+use crate::images::{sha256, sha512};
+
+/// An upload that has begun and not ended.
+struct Session {
+    repository: String,
+    bytes: Vec<u8>,
+    /// Changes with every byte and every answer.
+    state: usize,
+}
+
+impl Session {
+    /// What a Location has behind its question mark. Nobody but who keeps it as it is gives it
+    /// back as it is: reserved and unreserved letters, escaped and not, in both cases.
+    fn query(&self) -> String {
+        format!("_state=aZ-{}%2f%2B+~.%7e==&empty=&part=%20x", self.state)
+    }
+
+    /// The state in it.
+    fn decoded(&self) -> String {
+        format!("aZ-{}/+ ~.~==", self.state)
+    }
+
+    /// Whether a request gives it back.
+    fn is_given_back(&self, request: &Request, any_spelling: bool) -> bool {
+        let query = self.query();
+        match request.query.strip_prefix(&query) {
+            Some(rest) => rest.is_empty() || rest.starts_with("&digest="),
+            None => any_spelling && request.param("_state") == Some(self.decoded()),
+        }
+    }
+
+    fn range(&self) -> String {
+        format!("0-{}", self.bytes.len().saturating_sub(1))
+    }
+}
+
+/// The uploads of a registry.
+#[derive(Default)]
+pub(super) struct Uploads {
+    begun: usize,
+    open: BTreeMap<String, Session>,
+    /// The requests whose bodies are being taken, and the sessions that they are for.
+    taking: BTreeMap<usize, String>,
+}
+
+/// What became of an upload's last request.
+pub(super) enum Closed {
+    /// The blob is whole.
+    Blob { repository: String, digest: String, bytes: Vec<u8> },
+    /// It is not.
+    Not(Reply),
+}
+
+impl Uploads {
+    /// Begins one.
+    pub(super) fn begin(&mut self, repository: &str, origin: &str) -> Reply {
+        self.begun += 1;
+        let id = format!("{:08x}-0000-4000-8000-00000000beef", self.begun);
+        let session =
+            Session { repository: repository.to_owned(), bytes: Vec::new(), state: self.begun };
+        self.open.insert(id.clone(), session);
+        self.accepted(&id, origin, 202)
+    }
+
+    /// The answer to a request that went well: where to go on, and from which byte.
+    fn accepted(&mut self, id: &str, origin: &str, status: u16) -> Reply {
+        let Some(session) = self.open.get_mut(id) else { return unknown() };
+        session.state += 1;
+        let location =
+            format!("{origin}/v2/{}/blobs/uploads/{id}?{}", session.repository, session.query());
+        Reply::new(status)
+            .header("Location", location)
+            .header("Docker-Upload-UUID", id)
+            .header("Range", session.range())
+    }
+
+    /// Judges a request with bytes before they come. What is refused takes none of them.
+    pub(super) fn admit(
+        &mut self,
+        request: &Request,
+        id: &str,
+        origin: &str,
+        any_spelling: bool,
+    ) -> Option<Reply> {
+        let Some(session) = self.open.get(id) else { return Some(unknown()) };
+        if let Some(range) = request.header("content-range") {
+            let from = range.split_once('-').and_then(|(from, to)| {
+                let (from, to): (usize, u64) = (from.parse().ok()?, to.parse().ok()?);
+                let length: u64 = request.header("content-length")?.parse().ok()?;
+                (to + 1 == from as u64 + length).then_some(from)
+            });
+            let wrong = match from {
+                None => return Some(Reply::error(400, "SIZE_INVALID", "Content-Range")),
+                Some(from) => from != session.bytes.len(),
+            };
+            if wrong {
+                let reply = self.accepted(id, origin, 416);
+                return Some(reply);
+            }
+        }
+        if !session.is_given_back(request, any_spelling) {
+            return Some(Reply::error(400, "BLOB_UPLOAD_INVALID", "the state is not the last one"));
+        }
+        self.taking.insert(request.serial, id.to_owned());
+        None
+    }
+
+    /// Takes bytes of a body, if its request was admitted.
+    pub(super) fn take(&mut self, request: &Request, bytes: &[u8]) -> bool {
+        let id = self.taking.get(&request.serial);
+        let session = id.and_then(|id| self.open.get_mut(id));
+        session.is_some_and(|session| {
+            session.bytes.extend_from_slice(bytes);
+            session.state += 1;
+            true
+        })
+    }
+
+    /// A body did not come to its end.
+    pub(super) fn broken(&mut self, request: &Request, forgets: bool) {
+        if let Some(id) = self.taking.remove(&request.serial)
+            && forgets
+        {
+            self.open.remove(&id);
+        }
+    }
+
+    /// Answers a PATCH that was admitted.
+    pub(super) fn patched(&mut self, request: &Request, id: &str, origin: &str) -> Reply {
+        self.taking.remove(&request.serial);
+        self.accepted(id, origin, 202)
+    }
+
+    /// Answers a GET. An old state will do.
+    pub(super) fn status(&mut self, id: &str, origin: &str) -> Reply {
+        self.accepted(id, origin, 204)
+    }
+
+    /// Answers a DELETE. An old state will do.
+    pub(super) fn cancel(&mut self, id: &str) -> Reply {
+        self.open.remove(id).map_or_else(unknown, |_| Reply::new(204))
+    }
+
+    /// Ends an upload by a PUT that was admitted, whose digest has to be that of all bytes. A
+    /// wrong one ends it as well.
+    pub(super) fn close(&mut self, request: &Request, id: &str) -> Closed {
+        self.taking.remove(&request.serial);
+        let Some(digest) = request.param("digest") else {
+            return Closed::Not(Reply::error(400, "DIGEST_INVALID", "no digest"));
+        };
+        let Some(session) = self.open.remove(id) else { return Closed::Not(unknown()) };
+        match digest_as(&digest, &session.bytes) == digest {
+            true => Closed::Blob { repository: session.repository, digest, bytes: session.bytes },
+            false => Closed::Not(mismatch()),
+        }
+    }
+
+    /// The repositories and bytes of those that are open.
+    pub(super) fn open(&self) -> Vec<(String, usize)> {
+        self.open.values().map(|s| (s.repository.clone(), s.bytes.len())).collect()
+    }
+
+    /// Forgets them all.
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// Forgets what they have behind so many bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        for session in self.open.values_mut() {
+            session.bytes.truncate(len);
+            session.state += 1;
+        }
+    }
+}
+
+/// Bytes under a digest that came with them in one request.
+pub(super) fn of_one_request(repository: &str, digest: String, bytes: &[u8]) -> Closed {
+    match digest_as(&digest, bytes) == digest {
+        true => Closed::Blob { repository: repository.to_owned(), digest, bytes: bytes.to_vec() },
+        false => Closed::Not(mismatch()),
+    }
+}
+
+fn digest_as(digest: &str, bytes: &[u8]) -> String {
+    if digest.starts_with("sha512:") { sha512(bytes) } else { sha256(bytes) }
+}
+
+fn mismatch() -> Reply {
+    Reply::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+}
+
+fn unknown() -> Reply {
+    Reply::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+}
