@@ -102,6 +102,24 @@ fn referrers_and_tags_in_the_query_are_settings() {
 }
 
 #[test]
+fn a_tag_is_only_moved_from_where_it_is_said_to_be() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let scratch = Scratch::new();
+    let data = format!("@{}", scratch.write("m", &image.manifest.bytes).display());
+    let content = format!("Content-Type: {}", types::MANIFEST);
+    let put = |etag: &str| {
+        let etag = format!("If-Match: \"{etag}\"");
+        let target = url(&registry, "app/manifests/1");
+        let args = ["-X", "PUT", "-H", &content, "-H", &etag, "--data-binary", &data, &target];
+        curl(&args).status().to_owned()
+    };
+    assert_eq!(put(&image.manifest.digest), "201");
+    assert_eq!(put(&image.config.digest), "412");
+}
+
+#[test]
 fn what_is_deleted_is_gone() {
     let registry = FakeRegistry::start();
     let image = Image::small();

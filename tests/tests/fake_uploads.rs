@@ -14,6 +14,15 @@ fn url(registry: &FakeRegistry, rest: &str) -> String {
     format!("http://{}/v2/{rest}", registry.host())
 }
 
+/// Breaks the first PATCH after so many bytes.
+fn first_patch_cut(after: u64) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
+    let is_first = first(1, Request::is_patch);
+    move |request| match is_first(request) {
+        true => Intake::cut(after, End::Reset),
+        false => Intake::whole(),
+    }
+}
+
 fn begin(registry: &FakeRegistry) -> String {
     let begun = curl(&["-X", "POST", &url(registry, "app/blobs/uploads/")]);
     assert_eq!(begun.status(), "202", "{}", begun.head);
@@ -177,6 +186,30 @@ fn a_broken_body_leaves_what_came_of_it() {
     let location = begin(&registry);
     run(&["-X", "PATCH", "--data-binary", &data, &location]);
     assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn a_broken_body_can_be_forgotten_in_part_and_its_session_be_lost_to_who_has_an_old_state() {
+    let registry = FakeRegistry::start();
+    registry.set(|settings| settings.keeps_of_broken = Some(2));
+    registry.intake(first_patch_cut(4));
+    let location = begin(&registry);
+    assert_eq!(patch(&location, None, "some data").head, "");
+    assert_eq!(curl(&[&location]).header("range"), Some("0-1"));
+    registry.set(|settings| settings.strict = true);
+    assert!(curl(&[&location]).body.contains("BLOB_UPLOAD_INVALID"));
+    assert_eq!(curl(&["-X", "DELETE", &location]).status(), "404");
+    assert_eq!(registry.sessions(), [("app".to_owned(), 2)]);
+}
+
+#[test]
+fn a_state_can_be_steady() {
+    let registry = FakeRegistry::start();
+    registry.set(|settings| settings.steady = true);
+    let location = begin(&registry);
+    assert_eq!(patch(&location, Some("0-3"), "some").status(), "202");
+    assert_eq!(patch(&location, Some("4-5"), " d").status(), "202");
+    assert_eq!(close(&location, b"some data", "ata").status(), "201");
 }
 
 #[test]

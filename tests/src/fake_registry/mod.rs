@@ -59,6 +59,13 @@ pub struct Settings {
     pub any_spelling: bool,
     /// Forgets an upload when the connection breaks.
     pub forgets_broken: bool,
+    /// Keeps only so many bytes of an upload when the connection breaks.
+    pub keeps_of_broken: Option<usize>,
+    /// The state of an upload is the same all the time.
+    pub steady: bool,
+    /// Refuses an old state to GET and DELETE as well: docker-registry 2.8 does, and so nothing
+    /// that broke within a request can be gone on with.
+    pub strict: bool,
 }
 
 #[derive(Default)]
@@ -263,8 +270,8 @@ impl Serve for Service {
     }
 
     fn broken(&self, request: &Request) {
-        let forgets = lock(&self.0.settings).forgets_broken;
-        lock(&self.0.uploads).broken(request, forgets);
+        let settings = lock(&self.0.settings).clone();
+        lock(&self.0.uploads).broken(request, &settings);
     }
 
     fn answer(&self, request: &Request) -> Reply {
@@ -297,8 +304,8 @@ impl Content {
         match (parts, request.method.as_str()) {
             (Some((_, "/blobs/uploads/", id)), "PATCH" | "PUT") => {
                 let origin = self.origin(request);
-                let any_spelling = lock(&self.settings).any_spelling;
-                lock(&self.uploads).admit(request, id, &origin, any_spelling)
+                let settings = lock(&self.settings).clone();
+                lock(&self.uploads).admit(request, id, &origin, &settings)
             }
             _ => None,
         }
@@ -349,6 +356,7 @@ impl Content {
 
     fn upload(&self, request: &Request, name: &str, id: &str) -> Reply {
         let origin = self.origin(request);
+        let settings = lock(&self.settings).clone();
         let mut uploads = lock(&self.uploads);
         match (request.method.as_str(), id) {
             ("POST", "") => {
@@ -363,11 +371,14 @@ impl Content {
                     }
                 }
                 match request.param("digest") {
-                    Some(digest) if lock(&self.settings).whole_posts => {
+                    Some(digest) if settings.whole_posts => {
                         self.store(uploads::of_one_request(name, digest, &request.body))
                     }
                     _ => uploads.begin(name, &origin),
                 }
+            }
+            ("GET" | "DELETE", _) if settings.strict && uploads.is_stale(request, id) => {
+                Reply::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
             }
             ("PATCH", _) => uploads.patched(request, id, &origin),
             ("PUT", _) => self.store(uploads.close(request, id)),

@@ -121,6 +121,11 @@ impl Repository {
         if reference.contains(':') && reference != digest {
             return Reply::error(400, "DIGEST_INVALID", "provided digest did not match");
         }
+        // Quotes are part of an entity tag.
+        let now = format!("\"{}\"", self.resolve(reference));
+        if request.header("if-match").is_some_and(|wanted| wanted != now) {
+            return Reply::error(412, "UNKNOWN", "somebody was faster");
+        }
         let missing = self.missing(&document);
         if !missing.is_empty() {
             let errors: Vec<_> = missing

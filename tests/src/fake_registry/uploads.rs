@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Settings;
 use crate::fake::{Reply, Request};
 use crate::images::{sha256, sha512};
 
@@ -28,11 +29,14 @@ impl Session {
     }
 
     /// Whether a request gives it back.
-    fn is_given_back(&self, request: &Request, any_spelling: bool) -> bool {
+    fn is_given_back(&self, request: &Request, settings: &Settings) -> bool {
+        if settings.steady {
+            return request.query.starts_with("_state=");
+        }
         let query = self.query();
         match request.query.strip_prefix(&query) {
             Some(rest) => rest.is_empty() || rest.starts_with("&digest="),
-            None => any_spelling && request.param("_state") == Some(self.decoded()),
+            None => settings.any_spelling && request.param("_state") == Some(self.decoded()),
         }
     }
 
@@ -87,7 +91,7 @@ impl Uploads {
         request: &Request,
         id: &str,
         origin: &str,
-        any_spelling: bool,
+        settings: &Settings,
     ) -> Option<Reply> {
         let Some(session) = self.open.get(id) else { return Some(unknown()) };
         if let Some(range) = request.header("content-range") {
@@ -105,7 +109,7 @@ impl Uploads {
                 return Some(reply);
             }
         }
-        if !session.is_given_back(request, any_spelling) {
+        if !session.is_given_back(request, settings) {
             return Some(Reply::error(400, "BLOB_UPLOAD_INVALID", "the state is not the last one"));
         }
         self.taking.insert(request.serial, id.to_owned());
@@ -124,12 +128,21 @@ impl Uploads {
     }
 
     /// A body did not come to its end.
-    pub(super) fn broken(&mut self, request: &Request, forgets: bool) {
-        if let Some(id) = self.taking.remove(&request.serial)
-            && forgets
-        {
+    pub(super) fn broken(&mut self, request: &Request, settings: &Settings) {
+        let Some(id) = self.taking.remove(&request.serial) else { return };
+        if settings.forgets_broken {
             self.open.remove(&id);
+        } else if let (Some(session), Some(kept)) =
+            (self.open.get_mut(&id), settings.keeps_of_broken)
+        {
+            session.bytes.truncate(kept);
         }
+    }
+
+    /// Whether a request gives back another state than the last one.
+    pub(super) fn is_stale(&self, request: &Request, id: &str) -> bool {
+        let settings = Settings { any_spelling: true, ..Settings::default() };
+        self.open.get(id).is_some_and(|session| !session.is_given_back(request, &settings))
     }
 
     /// Answers a PATCH that was admitted.
