@@ -3,7 +3,7 @@
 //!
 //! | layer | modules | knows |
 //! |---|---|---|
-//! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, reference | text and bytes; no files, sockets, clock, environment |
+//! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, schema1, reference | text and bytes; no files, sockets, clock, environment |
 //! | [`streams`] | stdio, verify, output, parallel, lines, layout, ingest, compress (feature) | files; no network |
 //! | `registry` (feature) | url, http, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
 //! | `store` | store, source | one enum over registry and layout: what a tool holds, and where a blob's bytes are |
@@ -30,5 +30,6 @@ pub use store::source;
 pub use streams::compress;
 pub use streams::{ingest, layout, lines, output, parallel, stdio, verify};
 pub use words::{
-    descriptor, digest, error, json, manifest, mediatype, notice, platform, reference, secret,
+    descriptor, digest, error, json, manifest, mediatype, notice, platform, reference, schema1,
+    secret,
 };

@@ -14,8 +14,11 @@ const LAYERS: [&str; 5] = ["words", "streams", "registry", "store", "front"];
 
 /// The modules that `lib.rs` shows without their layer.
 const SHOWN: [(&str, &str); 5] = [
-    ("words", "descriptor digest error json manifest mediatype notice platform reference secret"),
-    ("streams", "ingest layout lines output parallel stdio verify"),
+    (
+        "words",
+        "descriptor digest error json manifest mediatype notice platform reference schema1 secret",
+    ),
+    ("streams", "compress ingest layout lines output parallel stdio verify"),
     ("registry", "registry"),
     ("store", "source store"),
     ("front", "cli exit interrupt progress"),

@@ -42,6 +42,29 @@ pub fn bytes(text: &str) -> std::result::Result<u64, String> {
     digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(wrong)
 }
 
+/// A name and a value, split at the first `=`.
+///
+/// # Errors
+/// A sentence, for clap.
+pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}
+
+/// Refuses a key that an option gives twice: flags do not outrank each other.
+///
+/// # Errors
+/// Usage.
+pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match pairs.iter().find(|(key, _)| !seen.insert(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::usage(format_args!("{option}: \"{key}\" comes twice"))),
+    }
+}
+
 /// A document of at most `limit` bytes from a file, or from stdin for `-` or no operand.
 ///
 /// # Errors

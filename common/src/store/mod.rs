@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One enum over registry and layout: what a tool holds, so that it need not know which it has.
 //!
-//! Manifests are read here whole and verified. A blob's bytes are [`source`]'s.
+//! Manifests are read here whole and verified, and small blobs such as image configs. A large blob's bytes are
+//! [`source`]'s.
 
 pub mod source;
+
+use std::io::Read;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
@@ -13,8 +16,10 @@ use crate::manifest::{self, Content, Manifest, Schema1};
 use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 use crate::reference::{Location, StoreName};
+use crate::registry::blob::BlobAnswer;
+use crate::registry::http::body_words;
 use crate::registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
-use crate::registry::{Registry, Settings};
+use crate::registry::{Failure, Registry, Settings, with_attempts};
 
 /// How deep an index may lie in indexes.
 pub const MAX_DEPTH: usize = 8;
@@ -193,6 +198,49 @@ impl Store {
         let manifest =
             Manifest::parse(&bytes, said, &shown, asking.schema1).map_err(|e| e.context(&shown))?;
         Ok(Document { bytes, descriptor, manifest })
+    }
+
+    /// The whole of a small blob: its size and digest must be the descriptor's.
+    ///
+    /// # Errors
+    /// Absent, refused, later; malformed when it is larger than `limit` bytes; content when its size or
+    /// digest differs.
+    pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let Descriptor { digest, size, .. } = descriptor;
+        let shown = format!("{self}@{digest}");
+        if *size > limit {
+            let what = format_args!("{shown}: {size} bytes, larger than {limit}");
+            return Err(Error::malformed(what));
+        }
+        let bytes = match self {
+            Store::Layout(layout) => layout.read_blob(digest, limit)?,
+            Store::Registry(registry) => with_attempts(registry.settings(), || {
+                let BlobAnswer::Bytes { body, .. } = registry.blob(digest, None)? else {
+                    return Err(Error::malformed(format_args!("{shown}: unexpected answer")).into());
+                };
+                let mut bytes = Vec::new();
+                // One byte more than there should be tells that there are more.
+                let read = body.take(size + 1).read_to_end(&mut bytes);
+                let broken = |cause| Failure::temporary(Error::later(body_words(&cause)));
+                read.map_err(|cause| broken(cause).context(&shown))?;
+                Ok(bytes)
+            })?,
+        };
+        // The digest is the stronger word, but of what was cut at the size it says nothing.
+        let got = digest.algorithm().digest(&bytes);
+        if bytes.len() as u64 <= *size && got != *digest {
+            let what = format_args!("{shown}: digest differs: got {got}, want {digest}");
+            return Err(Error::content(what));
+        }
+        match bytes.len() as u64 {
+            got if got == *size => Ok(bytes),
+            got if got > *size => Err(Error::content(format_args!(
+                "{shown}: more than the {size} bytes it should have"
+            ))),
+            got => {
+                Err(Error::content(format_args!("{shown}: size differs: got {got}, want {size}")))
+            }
+        }
     }
 
     /// Goes down from a document to the manifest for a platform, through indexes in indexes. A document that

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::json;
+use super::mediatype::{self, Kind};
 use super::platform::Platform;
 
 /// The annotation that carries a layer's diff ID, the digest of its uncompressed archive, as
@@ -170,6 +171,31 @@ impl Descriptor {
         self
     }
 
+    /// The same descriptor with another media type, in the same place.
+    #[must_use]
+    pub fn with_media_type(mut self, media_type: &str) -> Descriptor {
+        self.fields.insert("mediaType".to_owned(), media_type.into());
+        self.media_type = media_type.to_owned();
+        self
+    }
+
+    /// A layer's diff ID, the digest of its uncompressed archive, when the descriptor says it: in the annotation
+    /// [`UNCOMPRESSED`], or because its media type is that of a plain archive.
+    ///
+    /// # Errors
+    /// One sentence, when the annotation is no digest.
+    pub fn diff_id(&self) -> Result<Option<Digest>, String> {
+        let is_plain =
+            matches!(mediatype::kind(&self.media_type), Kind::Layer { compression: None, .. });
+        match self.fields.get("annotations").and_then(|annotations| annotations.get(UNCOMPRESSED)) {
+            None => Ok(is_plain.then(|| self.digest.clone())),
+            Some(value) => {
+                let text = value.as_str().unwrap_or_default();
+                text.parse().map(Some).map_err(|e| format!("annotation {UNCOMPRESSED}: {e}"))
+            }
+        }
+    }
+
     /// Whether an index entry is about another entry (an attestation, an artifact) and so never the
     /// answer to a question for a platform.
     pub fn is_about_another(&self) -> bool {
@@ -239,5 +265,32 @@ mod tests {
         let marked = plain.clone().with_annotation(UNCOMPRESSED, "x");
         assert_eq!(marked.annotation(UNCOMPRESSED), Some("x"));
         assert_eq!(marked.without_annotation(UNCOMPRESSED), plain);
+    }
+
+    #[test]
+    fn a_media_type_is_changed_in_its_place() {
+        let text = line(r#","size":0,"x":1"#);
+        let changed = Descriptor::from_line(text.as_bytes()).unwrap().with_media_type("c/d");
+        assert_eq!(
+            (changed.line(), changed.media_type.as_str()),
+            (text.replace("a/b", "c/d"), "c/d")
+        );
+    }
+
+    #[test]
+    fn a_diff_id_is_the_annotations_or_that_of_a_plain_archive() {
+        let digest: Digest = format!("sha256:{HEX}").parse().unwrap();
+        let other = Algorithm::Sha256.digest(b"x");
+        let gzip = Descriptor::new(mediatype::OCI_LAYER_GZIP, digest.clone(), 0);
+        let plain = Descriptor::new(mediatype::DOCKER_LAYER, digest.clone(), 0);
+        assert_eq!(gzip.diff_id(), Ok(None));
+        assert_eq!(plain.diff_id(), Ok(Some(digest)));
+        for descriptor in [gzip.clone(), plain] {
+            let marked = descriptor.with_annotation(UNCOMPRESSED, &other.to_string());
+            assert_eq!(marked.diff_id(), Ok(Some(other.clone())));
+        }
+        assert!(
+            gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("no digest")
+        );
     }
 }

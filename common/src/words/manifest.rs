@@ -20,6 +20,9 @@ use super::platform::Platform;
 /// The largest manifest that is read, in bytes: what registries and clients agree to support.
 pub const MAX_SIZE: u64 = 4 << 20;
 
+/// The largest image config that is read or written, in bytes.
+pub const MAX_CONFIG: u64 = MAX_SIZE;
+
 /// The environment variable that, when not empty, allows schema 1. Docker's own.
 pub const SCHEMA1_VARIABLE: &str = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
 
@@ -341,11 +344,12 @@ pub fn no_platform(manifests: &[Descriptor], wanted: &Platform) -> Error {
 /// Malformed: not JSON, no `rootfs.diff_ids`, or one of them is no digest.
 pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>> {
     let document = json::parse_object(config).map_err(Error::malformed)?;
-    let ids = document
-        .get("rootfs")
-        .and_then(|rootfs| rootfs.get("diff_ids"))
-        .and_then(Value::as_array)
-        .ok_or_else(|| Error::malformed("invalid rootfs in image configuration"))?;
+    let ids = match document.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids")) {
+        Some(Value::Array(ids)) => ids.as_slice(),
+        // Go writes an empty list as null.
+        Some(Value::Null) => &[],
+        _ => return Err(Error::malformed("invalid rootfs in image configuration")),
+    };
     ids.iter()
         .enumerate()
         .map(|(i, id)| {
@@ -508,6 +512,7 @@ mod tests {
     fn diff_ids_are_required_and_checked() {
         let text = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":["sha256:{HEX}"]}}}}"#);
         assert_eq!(diff_ids(text.as_bytes()).unwrap().len(), 1);
+        assert_eq!(diff_ids(br#"{"rootfs":{"diff_ids":null}}"#).unwrap(), []);
         assert!(diff_ids(br#"{"rootfs":{}}"#).is_err());
         assert!(diff_ids(br#"{"rootfs":{"diff_ids":[1]}}"#).is_err());
         assert!(diff_ids(b"{}").unwrap_err().to_string().contains("invalid rootfs"));

@@ -14,4 +14,5 @@ pub mod mediatype;
 pub mod notice;
 pub mod platform;
 pub mod reference;
+pub mod schema1;
 pub mod secret;
