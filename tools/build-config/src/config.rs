@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The config in the making: a base's document or an empty one, changed in place.
+//!
+//! What is not spoken of here leaves as it came, in its place; new fields come in the order of the OCI image
+//! specification's config page. Two numbers always agree: diff IDs, and entries of the history that are no empty
+//! layer's.
+
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::json;
+use common::lines::looks_like_descriptor;
+use common::manifest::{self, MAX_CONFIG};
+use common::platform::Platform;
+use serde_json::{Map, Value};
+
+const KNOWN: [&str; 10] = [
+    "created",
+    "author",
+    "architecture",
+    "os",
+    "os.version",
+    "os.features",
+    "variant",
+    "config",
+    "rootfs",
+    "history",
+];
+
+/// An image config.
+pub(crate) struct Config {
+    fields: Map<String, Value>,
+    diff_ids: Vec<Digest>,
+    history: Vec<Value>,
+    is_new: bool,
+}
+
+/// What the history says of one new layer.
+pub(crate) struct Record {
+    pub(crate) created: Option<String>,
+    pub(crate) author: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) comment: Option<String>,
+}
+
+impl Record {
+    /// Whether it says more than the image itself does.
+    fn tells(&self) -> bool {
+        self.created_by.is_some() || self.comment.is_some()
+    }
+
+    fn entry(&self) -> Map<String, Value> {
+        let fields = [
+            ("created", &self.created),
+            ("author", &self.author),
+            ("created_by", &self.created_by),
+            ("comment", &self.comment),
+        ];
+        let said = fields.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+        said.map(|(key, text)| (key.to_owned(), text.as_str().into())).collect()
+    }
+}
+
+impl Config {
+    /// With nothing in it.
+    pub(crate) fn empty() -> Config {
+        Config { fields: Map::new(), diff_ids: Vec::new(), history: Vec::new(), is_new: true }
+    }
+
+    /// From another image's config.
+    ///
+    /// # Errors
+    /// Malformed: no image config, or one whose parts contradict each other. Usage: a descriptor line in its place.
+    pub(crate) fn of_base(bytes: &[u8]) -> Result<Config> {
+        if looks_like_descriptor(bytes) {
+            let error = Error::usage("a descriptor, not the config that it names");
+            return Err(error.hint("fetch-blob prints the bytes of the blob that a line names"));
+        }
+        let fields = json::parse_object(bytes).map_err(Error::malformed)?;
+        if fields.contains_key("schemaVersion") || fields.contains_key("layers") {
+            let error = Error::malformed("a manifest, not an image config");
+            return Err(
+                error.hint("list-blobs --config lists a manifest's config, fetch-blob fetches it")
+            );
+        }
+        json::refuse_case_variants(&fields, &KNOWN).map_err(Error::malformed)?;
+        if let Some(Value::Object(rootfs)) = fields.get("rootfs") {
+            json::refuse_case_variants(rootfs, &["type", "diff_ids"])
+                .map_err(|e| Error::malformed(format_args!("rootfs: {e}")))?;
+        }
+        let diff_ids = manifest::diff_ids(bytes)?;
+        if let Some(kind) = fields.get("rootfs").and_then(|rootfs| rootfs.get("type"))
+            && kind != "layers"
+        {
+            let what = format_args!("rootfs.type is {kind}, not \"layers\"");
+            return Err(Error::malformed(what));
+        }
+        let history = history(fields.get("history"))?;
+        Ok(Config { fields, diff_ids, history, is_new: false })
+    }
+
+    /// The layers so far, base first.
+    pub(crate) fn diff_ids(&self) -> &[Digest] {
+        &self.diff_ids
+    }
+
+    /// Says when it was made, and by whom.
+    pub(crate) fn describe(&mut self, created: Option<&str>, author: Option<&str>) {
+        for (key, text) in [("created", created), ("author", author)] {
+            if let Some(text) = text {
+                self.fields.insert(key.to_owned(), text.into());
+            }
+        }
+    }
+
+    /// Sets the platform; without one the base's stays, and what has no base is for this machine.
+    ///
+    /// # Errors
+    /// Malformed: the base does not say one.
+    pub(crate) fn set_platform(&mut self, platform: Option<&Platform>) -> Result<()> {
+        set_platform(&mut self.fields, platform, self.is_new)
+    }
+
+    /// What a container of the image runs: the object `config`.
+    ///
+    /// # Errors
+    /// Malformed: it is no object.
+    pub(crate) fn runtime(&mut self) -> Result<&mut Map<String, Value>> {
+        let runtime = self.fields.entry("config").or_insert(Value::Null);
+        if runtime.is_null() {
+            *runtime = Value::Object(Map::new());
+        }
+        let kind = json::kind(runtime);
+        runtime
+            .as_object_mut()
+            .ok_or_else(|| Error::malformed(format_args!("base: config is {kind}, not an object")))
+    }
+
+    /// Puts layers on top, each with an entry in the history; `record` is nothing where there is to be no history.
+    /// Without layers a record that tells something is that of an empty layer.
+    ///
+    /// # Errors
+    /// Malformed: the base's history tells of another number of layers than the base has.
+    pub(crate) fn add_layers(
+        &mut self,
+        diff_ids: Vec<Digest>,
+        record: Option<&Record>,
+    ) -> Result<()> {
+        let base_layers = self.diff_ids.len();
+        let new_layers = diff_ids.len();
+        self.diff_ids.extend(diff_ids);
+        let Some(record) = record else {
+            self.history.clear();
+            self.fields.shift_remove("history");
+            return Ok(());
+        };
+        let told = self.history.iter().filter(|entry| entry["empty_layer"] != true).count();
+        if told != base_layers && !self.history.is_empty() {
+            let what = format_args!(
+                "base: history tells of {told} layers, rootfs.diff_ids has {base_layers}"
+            );
+            return Err(Error::malformed(what).hint("--no-history leaves the history out"));
+        }
+        if new_layers == 0 && !record.tells() {
+            return Ok(());
+        }
+        // A base that tells nothing of its layers: what is on top must not be taken for them.
+        let untold = base_layers - told;
+        self.history.extend((0..untold).map(|_| Value::Object(Map::new())));
+        self.history.extend((0..new_layers).map(|_| Value::Object(record.entry())));
+        if new_layers == 0 {
+            let mut entry = record.entry();
+            entry.insert("empty_layer".to_owned(), true.into());
+            self.history.push(Value::Object(entry));
+        }
+        Ok(())
+    }
+
+    /// The document, compact, without a newline at its end.
+    ///
+    /// # Errors
+    /// Malformed: larger than any reader takes.
+    pub(crate) fn into_bytes(mut self) -> Result<Vec<u8>> {
+        let ids = self.diff_ids.iter().map(|id| Value::from(id.to_string())).collect();
+        let rootfs = self.fields.entry("rootfs").or_insert_with(|| {
+            Value::Object([("type".to_owned(), "layers".into())].into_iter().collect())
+        });
+        if let Value::Object(rootfs) = rootfs {
+            rootfs.insert("diff_ids".to_owned(), Value::Array(ids));
+        }
+        if !self.history.is_empty() {
+            self.fields.insert("history".to_owned(), Value::Array(self.history));
+        }
+        let bytes = Value::Object(self.fields).to_string().into_bytes();
+        refuse_unreadable(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Sets a config's platform. Where there is none to set, the config's own must be said, unless it may be this
+/// machine's.
+///
+/// # Errors
+/// Malformed: `os` or `architecture` is absent.
+pub(crate) fn set_platform(
+    fields: &mut Map<String, Value>,
+    platform: Option<&Platform>,
+    may_be_local: bool,
+) -> Result<()> {
+    let local = may_be_local.then(Platform::local);
+    let Some(platform) = platform.or(local.as_ref()) else {
+        for key in ["architecture", "os"] {
+            let said = fields.get(key).and_then(Value::as_str);
+            if said.is_none_or(str::is_empty) {
+                let error = Error::malformed(format_args!("the config says no {key}"));
+                return Err(error.hint("--platform OS/ARCH says what the image runs on"));
+            }
+        }
+        return Ok(());
+    };
+    for (key, text) in [
+        ("architecture", &platform.architecture),
+        ("os", &platform.os),
+        ("os.version", &platform.os_version),
+        ("variant", &platform.variant),
+    ] {
+        match text.is_empty() {
+            true => drop(fields.shift_remove(key)),
+            false => drop(fields.insert(key.to_owned(), text.as_str().into())),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a document that our own readers would refuse.
+///
+/// # Errors
+/// Malformed.
+pub(crate) fn refuse_unreadable(bytes: &[u8]) -> Result<()> {
+    if bytes.len() as u64 > MAX_CONFIG {
+        let what = format_args!("the config: {} bytes, larger than {MAX_CONFIG}", bytes.len());
+        return Err(Error::malformed(what));
+    }
+    json::parse_object(bytes).map(drop).map_err(|e| Error::malformed(e).context("the config"))
+}
+
+/// A base's history.
+fn history(value: Option<&Value>) -> Result<Vec<Value>> {
+    let entries = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(entries)) => entries,
+        Some(other) => {
+            let kind = json::kind(other);
+            return Err(Error::malformed(format_args!("history is {kind}, not an array")));
+        }
+    };
+    for (i, entry) in entries.iter().enumerate() {
+        let wrong = |why: &str| Error::malformed(format_args!("history[{i}]{why}"));
+        let Value::Object(fields) = entry else {
+            return Err(wrong(&format!(" is {}, not an object", json::kind(entry))));
+        };
+        json::refuse_case_variants(fields, &["empty_layer"])
+            .map_err(|e| wrong(&format!(": {e}")))?;
+        match fields.get("empty_layer") {
+            None | Some(Value::Null | Value::Bool(_)) => {}
+            Some(other) => {
+                let kind = json::kind(other);
+                return Err(wrong(&format!(": empty_layer is {kind}, not a boolean")));
+            }
+        }
+    }
+    Ok(entries.clone())
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The layers' lines on stdin: only their diff IDs are taken.
+
+use common::descriptor::{Descriptor, UNCOMPRESSED};
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::lines::Lines;
+use common::mediatype::{Kind, kind};
+use common::{notice, stdio};
+
+/// The most layers that one run reads: far more than any system can mount.
+pub(crate) const MAX_LAYERS: usize = 10_000;
+
+/// The layers that the lines name, base first.
+pub(crate) struct Layers {
+    /// The digests of their uncompressed archives.
+    pub(crate) diff_ids: Vec<Digest>,
+    /// The digests of their blobs.
+    pub(crate) blobs: Vec<Digest>,
+}
+
+impl Layers {
+    /// Of no lines.
+    pub(crate) fn none() -> Layers {
+        Layers { diff_ids: Vec::new(), blobs: Vec::new() }
+    }
+
+    /// Reads stdin to its end.
+    ///
+    /// # Errors
+    /// Malformed: no line at all, one that is no layer's or has no diff ID, or too many.
+    pub(crate) fn read() -> Result<Layers> {
+        let mut layers = Layers::none();
+        for line in Lines::new(stdio::stdin()?) {
+            let descriptor = line?;
+            refuse_what_is_no_layer(&descriptor)?;
+            if layers.blobs.len() == MAX_LAYERS {
+                return Err(Error::malformed(format_args!("more than {MAX_LAYERS} layers")));
+            }
+            layers.diff_ids.push(diff_id(&descriptor)?);
+            layers.blobs.push(descriptor.digest);
+        }
+        Ok(layers)
+    }
+
+    /// Lines that begin with all of the base's own layers are most likely the whole image's.
+    pub(crate) fn warn_of_a_repeated_base(&self, base: &[Digest]) {
+        if !base.is_empty() && self.diff_ids.starts_with(base) {
+            notice::warn("repeated base", || {
+                "the lines begin with the base's own layers, which so come twice: only those on top are wanted"
+                    .to_owned()
+            });
+        }
+    }
+}
+
+fn refuse_what_is_no_layer(descriptor: &Descriptor) -> Result<()> {
+    let Descriptor { media_type, digest, .. } = descriptor;
+    let wrong = |what: &str| Error::malformed(format_args!("{digest}: {what}, not a layer"));
+    Err(match kind(media_type) {
+        Kind::Layer { .. } => return Ok(()),
+        Kind::Config | Kind::Plugin => wrong("a config")
+            .hint("list-blobs --layers leaves the config out; --base starts from one"),
+        Kind::Index | Kind::Manifest | Kind::Schema1 => wrong("a manifest").hint(
+            "list-blobs --layers lists a manifest's layers, unpack-layer adds their diff IDs",
+        ),
+        Kind::Other => {
+            let shown = printable(media_type);
+            Error::malformed(format_args!("{digest}: {shown} is no layer's media type"))
+        }
+    })
+}
+
+fn diff_id(descriptor: &Descriptor) -> Result<Digest> {
+    let digest = &descriptor.digest;
+    match descriptor.diff_id() {
+        Ok(Some(diff_id)) => Ok(diff_id),
+        Ok(None) => {
+            let what = format_args!("{digest}: no diff ID (annotation {UNCOMPRESSED})");
+            Err(Error::malformed(what).hint("pack-layer and unpack-layer print lines that have it"))
+        }
+        Err(why) => Err(Error::malformed(format_args!("{digest}: {why}"))),
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! build-config: an image config, from the diff IDs of its layers and what a container is to run.
+//!
+//! The same input gives the same bytes: no clock is read, and what is not said is the base's or absent. The
+//! layers' blobs are never looked at; their lines say their diff IDs.
+
+mod cli;
+mod config;
+mod created;
+mod layers;
+mod runtime;
+mod schema1;
+
+use std::process::ExitCode;
+
+use common::descriptor::Descriptor;
+use common::digest::Algorithm;
+use common::error::{Error, Result};
+use common::layout::Layout;
+use common::manifest::MAX_CONFIG;
+use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
+use common::output::Output;
+use common::reference::StoreName;
+use common::{cli as options, exit};
+
+use cli::Cli;
+use config::Config;
+use layers::Layers;
+
+fn main() -> ExitCode {
+    exit::run("build-config", story)
+}
+
+fn story(cli: Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    cli.check()?;
+    let created = cli.created()?;
+    let output = Output::open(&cli.output)?;
+    let bytes = match &cli.schema1 {
+        Some(file) => schema1::convert(file, cli.platform.as_ref())?,
+        None => build(&cli, created)?,
+    };
+    match &cli.into {
+        None => output.write(&bytes),
+        Some(store) => {
+            let media_type = if cli.docker { DOCKER_CONFIG } else { OCI_CONFIG };
+            let digest = Algorithm::Sha256.digest(&bytes);
+            let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+            put(store, &descriptor, &bytes)?;
+            output.write(format!("{}\n", descriptor.line()).as_bytes())
+        }
+    }
+}
+
+/// The config that the command line and the lines on stdin describe.
+fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
+    let mut config = match &cli.base {
+        Some(file) => {
+            let bytes = options::read_document(Some(file), MAX_CONFIG)?;
+            let name = file.display();
+            Config::of_base(&bytes).map_err(|e| e.context(format_args!("base {name}")))?
+        }
+        None => Config::empty(),
+    };
+    let layers = if cli.no_layers { Layers::none() } else { Layers::read()? };
+    layers.warn_of_a_repeated_base(config.diff_ids());
+    config.describe(created.as_deref(), cli.author.as_deref());
+    config.set_platform(cli.platform.as_ref())?;
+    cli.runtime.apply(config.runtime()?)?;
+    config.add_layers(layers.diff_ids, cli.history(created).as_ref())?;
+    config.into_bytes()
+}
+
+/// Puts the config where its manifest will look for it.
+fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+    match store {
+        StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(&descriptor.digest, bytes),
+        StoreName::Repository(repository) => {
+            let what = format_args!("--into {repository}: a layout is wanted");
+            Err(Error::usage(what).hint("a layout is named oci:DIR"))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The config that Docker makes of a schema 1 manifest, byte for byte, so that the image ID is the same.
+//!
+//! The top entry's v1Compatibility without what named it, the diff IDs of the layers that came, and a history of all
+//! entries; keys sorted, spelled as Go's encoder does. What Docker before 1.8.3 wrote, Docker also rids of fields
+//! that it does not know; that is not done here.
+
+use std::path::Path;
+
+use common::cli::{read_document, schema1};
+use common::error::{Error, Result, printable};
+use common::manifest::{MAX_SIZE, detect};
+use common::platform::Platform;
+use common::schema1::{Entry, Image};
+use common::{json, mediatype};
+use serde_json::{Map, Value, json};
+
+use crate::config::{refuse_unreadable, set_platform};
+use crate::created;
+use crate::layers::Layers;
+
+/// The fields that name a v1 image, and so are no part of a config.
+const NAMES: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
+
+/// What Go writes for a time that was not said.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Converts the manifest in a file; the lines of its layers come on stdin.
+///
+/// # Errors
+/// Malformed: no schema 1 manifest, one that is refused, or lines that are no layers'. Content: other layers, or
+/// another number, than the manifest has.
+pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8>> {
+    let name = printable(&file.display().to_string());
+    let bytes = read_document(Some(file), MAX_SIZE)?;
+    let image = read(&bytes, &name).map_err(|e| e.context(&name))?;
+    let layers = Layers::read()?;
+    compare(&image, &layers)?;
+    let mut fields = image.top;
+    for field in NAMES {
+        fields.shift_remove(field);
+    }
+    set_platform(&mut fields, platform, false)?;
+    let history =
+        image.entries.iter().map(record).collect::<Result<_>>().map_err(|e| e.context(&name))?;
+    let diff_ids: Vec<_> = layers.diff_ids.iter().map(ToString::to_string).collect();
+    fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
+    fields.insert("history".to_owned(), Value::Array(history));
+    fields.sort_keys();
+    let bytes = spelled(fields);
+    refuse_unreadable(&bytes)?;
+    Ok(bytes)
+}
+
+fn read(bytes: &[u8], name: &str) -> Result<Image> {
+    let document = json::parse_object(bytes).map_err(Error::malformed)?;
+    let media_type = detect(&document, name, schema1())?;
+    if mediatype::kind(&media_type) != mediatype::Kind::Schema1 {
+        let shown = printable(&media_type);
+        let error = Error::malformed(format_args!("\"{shown}\" is no Docker schema 1 manifest"));
+        return Err(error.hint("an image of today's formats has a config already"));
+    }
+    Image::parse(bytes, name)
+}
+
+/// The lines must be the manifest's layers.
+fn compare(image: &Image, layers: &Layers) -> Result<()> {
+    let mut count = 0;
+    for want in image.layers() {
+        let Some(got) = layers.blobs.get(count) else {
+            let (got, all) = (layers.blobs.len(), image.layers().count());
+            return Err(Error::content(format_args!(
+                "{got} of {all} layers came: did the command before it fail?"
+            )));
+        };
+        count += 1;
+        if got != want {
+            let what = format_args!("layer {count}: digest differs: got {got}, want {want}");
+            return Err(Error::content(what)
+                .hint("the lines come base first, without those of throwaway entries"));
+        }
+    }
+    match layers.blobs.len() {
+        got if got == count => Ok(()),
+        got => Err(Error::content(format_args!("{got} layers came, the manifest has {count}"))
+            .hint("the lines come base first, without those of throwaway entries")),
+    }
+}
+
+/// An entry of the history.
+fn record(entry: &Entry) -> Result<Value> {
+    let created = match &entry.created {
+        None => NO_TIME.to_owned(),
+        Some(text) => created::normal(text).ok_or_else(|| {
+            Error::malformed(format_args!("created: \"{}\" is no time", printable(text)))
+        })?,
+    };
+    let mut record = Map::new();
+    record.insert("created".to_owned(), created.into());
+    for (key, text) in
+        [("author", &entry.author), ("created_by", &entry.created_by), ("comment", &entry.comment)]
+    {
+        if !text.is_empty() {
+            record.insert(key.to_owned(), text.as_str().into());
+        }
+    }
+    if entry.throwaway {
+        record.insert("empty_layer".to_owned(), true.into());
+    }
+    Ok(Value::Object(record))
+}
+
+/// The document as Go's encoder spells it: in strings, and these characters are nowhere else, it escapes more.
+fn spelled(fields: Map<String, Value>) -> Vec<u8> {
+    let mut text = Value::Object(fields).to_string();
+    for (plain, escaped) in [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ] {
+        if text.contains(plain) {
+            text = text.replace(plain, escaped);
+        }
+    }
+    text.into_bytes()
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: names, help texts, and which of them contradict each other.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use common::cli::{Network, key_value, read_document, refuse_repeated};
+use common::descriptor::Descriptor;
+use common::error::{Error, Result, printable};
+use common::lines::MAX_LINE;
+use common::mediatype::is_manifest;
+use common::reference::StoreName;
+use serde_json::Value;
+
+use crate::family::Family;
+
+/// Build an image manifest from descriptor lines
+///
+/// Reads the line of a config, as build-config prints it, then those of the layers, base first, and writes the
+/// manifest. With --from the layers must be those that the config speaks of.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Read the config here (a repository, or oci:DIR), and check the layers against it
+    #[arg(long, value_name = "STORE")]
+    pub(crate) from: Option<StoreName>,
+
+    /// Make all media types Docker's
+    #[arg(long, conflicts_with_all = ["oci", "artifact_type", "subject", "annotation"])]
+    pub(crate) docker: bool,
+
+    /// Make all media types OCI's
+    #[arg(long)]
+    pub(crate) oci: bool,
+
+    /// Set an annotation of the manifest (may come again)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) annotation: Vec<(String, String)>,
+
+    /// Build an artifact of this type: every line is a layer, unless the first is an image config or empty
+    #[arg(long, value_name = "TYPE", value_parser = media_type)]
+    pub(crate) artifact_type: Option<String>,
+
+    /// The manifest that this one is about: its descriptor line, or the file that has it
+    #[arg(long, value_name = "LINE|FILE")]
+    pub(crate) subject: Option<String>,
+
+    /// Take the first line for the config and the others for layers, whatever their media types
+    #[arg(long)]
+    pub(crate) any_type: bool,
+
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) output: PathBuf,
+
+    /// Drop warnings
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+/// TYPE/SUBTYPE, by RFC 6838.
+fn media_type(text: &str) -> std::result::Result<String, String> {
+    let name = |name: &str| {
+        name.len() <= 127
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    match text.split_once('/') {
+        Some((kind, subtype)) if name(kind) && name(subtype) => Ok(text.to_owned()),
+        _ => Err("not a media type (TYPE/SUBTYPE)".to_owned()),
+    }
+}
+
+impl Cli {
+    /// What of the command line contradicts itself beyond what clap sees.
+    pub(crate) fn check(&self) -> Result<()> {
+        refuse_repeated("--annotation", &self.annotation)
+    }
+
+    /// The family of media types that is asked for.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match (self.docker, self.oci) {
+            (true, _) => Some(Family::Docker),
+            (_, true) => Some(Family::Oci),
+            _ => None,
+        }
+    }
+
+    /// A Docker manifest has not all that OCI's has.
+    pub(crate) fn refuse_what_docker_lacks(&self) -> Result<()> {
+        for (given, option) in [
+            (self.artifact_type.is_some(), "--artifact-type"),
+            (self.subject.is_some(), "--subject"),
+            (!self.annotation.is_empty(), "--annotation"),
+        ] {
+            if given {
+                let what = format_args!(
+                    "{option}: the lines have Docker's media types, whose manifest has no such field"
+                );
+                return Err(Error::usage(what).hint("--oci makes the media types OCI's"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The subject: its media type, digest and size, and nothing else of its line.
+    pub(crate) fn subject(&self) -> Result<Option<Value>> {
+        let Some(text) = &self.subject else { return Ok(None) };
+        let wrong = |why: &str| {
+            let error = Error::usage(format_args!("--subject: {}", printable(why)));
+            error.hint("fetch-manifest --descriptor prints the line")
+        };
+        let parsed = match text.as_str() {
+            "" => return Err(wrong("it is empty: did the command that prints it fail?")),
+            "-" => return Err(wrong("standard input has the config's and the layers' lines")),
+            line if line.starts_with('{') => {
+                Descriptor::from_line(line.as_bytes()).map_err(|e| wrong(&e))?
+            }
+            file => {
+                let bytes = read_document(Some(Path::new(file)), MAX_LINE)?;
+                Descriptor::from_line(&bytes).map_err(|why| {
+                    let error = Error::malformed(format_args!("{file}: {}", printable(&why)));
+                    error.hint(
+                        "one descriptor line is wanted, as fetch-manifest --descriptor prints it",
+                    )
+                })?
+            }
+        };
+        let Descriptor { media_type, digest, size, .. } = parsed;
+        if !is_manifest(&media_type) {
+            return Err(wrong(&format!("{media_type} is no manifest's media type")));
+        }
+        Ok(Some(Descriptor::new(&media_type, digest, size).into_value()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::media_type;
+
+    #[test]
+    fn a_media_type_has_two_names() {
+        for right in ["application/spdx+json", "text/x", "application/vnd.a.b-c_d.v1+json"] {
+            assert!(media_type(right).is_ok(), "{right}");
+        }
+        let long = format!("a/{}", "b".repeat(127));
+        assert!(media_type(&long).is_ok());
+        assert!(media_type(&format!("{long}b")).is_err());
+        for wrong in ["", "sbom", "a/", "/b", "a/b/c", "a/b;c=d", "a/b c", "a/+b", "a/\u{e9}"] {
+            assert!(media_type(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The two families of media types, OCI's and Docker's, and the way from one to the other.
+//!
+//! A manifest has types of one of them. Changing a type changes no byte of a blob, and its digest neither: both
+//! families name the same contents. Docker has no type for zstd, for the empty config, and for artifacts.
+
+use common::descriptor::Descriptor;
+use common::error::{Error, Result, printable};
+use common::mediatype::{
+    Compression, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Kind, OCI_CONFIG,
+    OCI_EMPTY, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, kind,
+};
+
+/// Whose media types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// The Open Container Initiative's.
+    Oci,
+    /// Docker's, schema 2.
+    Docker,
+}
+
+/// The start of Docker's types.
+const DOCKERS: &str = "application/vnd.docker.";
+
+impl Family {
+    /// The family that a media type is of; nothing for one of neither.
+    fn of(media_type: &str) -> Option<Family> {
+        match kind(media_type) {
+            Kind::Config | Kind::Layer { .. } if media_type.starts_with(DOCKERS) => {
+                Some(Family::Docker)
+            }
+            Kind::Config | Kind::Layer { .. } => Some(Family::Oci),
+            _ => (media_type == OCI_EMPTY).then_some(Family::Oci),
+        }
+    }
+
+    /// Its manifests' media type.
+    pub(crate) fn manifest(self) -> &'static str {
+        match self {
+            Family::Oci => OCI_MANIFEST,
+            Family::Docker => DOCKER_MANIFEST,
+        }
+    }
+
+    /// Its media type for what another's says; nothing when it has none.
+    fn equivalent(self, media_type: &str) -> Option<&'static str> {
+        let (foreign, compression) = match (kind(media_type), self) {
+            (Kind::Config, Family::Oci) => return Some(OCI_CONFIG),
+            (Kind::Config, Family::Docker) => return Some(DOCKER_CONFIG),
+            (Kind::Layer { compression, foreign }, _) => (foreign, compression),
+            _ => return None,
+        };
+        Some(match (self, foreign, compression) {
+            (Family::Oci, false, None) => OCI_LAYER,
+            (Family::Oci, false, Some(Compression::Gzip)) => OCI_LAYER_GZIP,
+            (Family::Oci, false, Some(Compression::Zstd)) => OCI_LAYER_ZSTD,
+            (Family::Oci, true, None) => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            (Family::Oci, true, Some(Compression::Gzip)) => {
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+            }
+            (Family::Oci, true, Some(Compression::Zstd)) => {
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
+            }
+            (Family::Docker, false, None) => DOCKER_LAYER,
+            (Family::Docker, false, Some(Compression::Gzip)) => DOCKER_LAYER_GZIP,
+            (Family::Docker, true, None) => "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            (Family::Docker, true, Some(Compression::Gzip)) => {
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+            }
+            // ".tar.zstd" is seen, but nobody registered it, and Docker does not read it everywhere.
+            (Family::Docker, _, Some(Compression::Zstd)) => return None,
+        })
+    }
+
+    /// The same descriptor with this family's media type.
+    ///
+    /// # Errors
+    /// Malformed: it has none for this content.
+    pub(crate) fn adopt(self, descriptor: Descriptor) -> Result<Descriptor> {
+        let media_type = descriptor.media_type.as_str();
+        let own = Family::of(media_type);
+        match (self, self.equivalent(media_type)) {
+            (Family::Oci, _) if own != Some(Family::Docker) => Ok(descriptor),
+            (_, Some(_)) if own == Some(self) => Ok(descriptor),
+            (_, Some(equivalent)) => Ok(descriptor.with_media_type(equivalent)),
+            (_, None) => Err(no_docker_type(&descriptor)),
+        }
+    }
+}
+
+fn no_docker_type(descriptor: &Descriptor) -> Error {
+    let Descriptor { digest, media_type, .. } = descriptor;
+    let what = match kind(media_type) {
+        Kind::Layer { compression: Some(Compression::Zstd), .. } => "a zstd layer".to_owned(),
+        _ if media_type == OCI_EMPTY => "the empty config".to_owned(),
+        _ => printable(media_type),
+    };
+    let error = Error::malformed(format_args!("{digest}: {what}: Docker has no media type for it"));
+    error.hint("--oci makes the media types OCI's")
+}
+
+/// The one family that all parts are of; types of neither may be in an OCI manifest.
+///
+/// # Errors
+/// Malformed: there are two.
+pub(crate) fn common<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
+    let mut first: Option<(&Descriptor, Family)> = None;
+    for part in parts {
+        match (first, Family::of(&part.media_type)) {
+            (None, Some(family)) => first = Some((part, family)),
+            (Some((one, family)), Some(other)) if other != family => {
+                let what = format_args!(
+                    "media types of two families: {} ({}) and {} ({})",
+                    one.digest,
+                    printable(&one.media_type),
+                    part.digest,
+                    printable(&part.media_type)
+                );
+                let error = Error::malformed(what);
+                return Err(error.hint("--oci or --docker makes them all one's; no blob changes"));
+            }
+            _ => {}
+        }
+    }
+    Ok(first.map_or(Family::Oci, |(_, family)| family))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::common::digest::Algorithm;
+
+    use super::*;
+
+    fn blob(media_type: &str) -> Descriptor {
+        Descriptor::new(media_type, Algorithm::Sha256.digest(media_type.as_bytes()), 1)
+    }
+
+    const PAIRS: [(&str, &str); 5] = [
+        (OCI_CONFIG, DOCKER_CONFIG),
+        (OCI_LAYER, DOCKER_LAYER),
+        (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP),
+        (
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        ),
+        (
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        ),
+    ];
+
+    #[test]
+    fn every_pair_goes_both_ways_and_stays_what_it_is() {
+        for (oci, docker) in PAIRS {
+            assert_eq!(Family::Docker.adopt(blob(oci)).unwrap().media_type, docker);
+            assert_eq!(Family::Oci.adopt(blob(docker)).unwrap().media_type, oci);
+            assert_eq!(Family::Docker.adopt(blob(docker)).unwrap(), blob(docker));
+            assert_eq!(Family::Oci.adopt(blob(oci)).unwrap(), blob(oci));
+            assert_eq!(kind(oci), kind(docker));
+        }
+    }
+
+    #[test]
+    fn types_of_neither_are_left_to_oci() {
+        for media_type in ["application/spdx+json", "application/vnd.docker.ai.gguf.v3"] {
+            assert_eq!(Family::Oci.adopt(blob(media_type)).unwrap(), blob(media_type));
+            assert_eq!(common([blob(media_type)].iter()).unwrap(), Family::Oci);
+        }
+    }
+
+    #[test]
+    fn what_docker_has_no_type_for_is_refused() {
+        for media_type in [
+            OCI_LAYER_ZSTD,
+            OCI_EMPTY,
+            "application/vnd.docker.image.rootfs.diff.tar.zstd",
+            "application/spdx+json",
+        ] {
+            let error = Family::Docker.adopt(blob(media_type)).unwrap_err().to_string();
+            assert!(error.contains("Docker has no media type"), "{error}");
+        }
+        let zstd = |stem: &str| blob(&format!("application/vnd.{stem}"));
+        let adopted = Family::Oci.adopt(zstd("docker.image.rootfs.diff.tar.zstd")).unwrap();
+        assert_eq!(adopted.media_type, OCI_LAYER_ZSTD);
+        let adopted = Family::Oci.adopt(zstd("docker.image.rootfs.foreign.diff.tar.zstd")).unwrap();
+        let foreign = zstd("oci.image.layer.nondistributable.v1.tar+zstd").media_type;
+        assert_eq!(adopted.media_type, foreign);
+    }
+
+    #[test]
+    fn the_family_is_the_one_that_all_are_of() {
+        let of = |types: &[&str]| {
+            let parts: Vec<_> = types.iter().map(|media_type| blob(media_type)).collect();
+            common(parts.iter())
+        };
+        assert_eq!(of(&[OCI_CONFIG, OCI_LAYER]).unwrap(), Family::Oci);
+        assert_eq!(of(&[DOCKER_CONFIG, DOCKER_LAYER]).unwrap(), Family::Docker);
+        assert_eq!(of(&["a/b"]).unwrap(), Family::Oci);
+        assert_eq!(of(&["a/b", DOCKER_LAYER]).unwrap(), Family::Docker);
+        assert!(of(&[OCI_CONFIG, "a/b", DOCKER_LAYER]).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! build-manifest: a manifest, from the descriptor lines of a config and its layers.
+//!
+//! What is written is what our own readers take: its media types are of one family, and with `--from` its layers are
+//! those that the config speaks of. Only `--from` touches a store, and only to read the config. Not here: whether
+//! the blobs are anywhere, and sending the manifest.
+
+mod agreement;
+mod cli;
+mod family;
+mod parts;
+
+use std::process::ExitCode;
+
+use common::descriptor::UNCOMPRESSED;
+use common::error::{Error, Result};
+use common::exit;
+use common::manifest::{MAX_SIZE, Manifest, Schema1};
+use common::output::Output;
+use common::store::Store;
+use serde_json::{Map, Value};
+
+use cli::Cli;
+use family::Family;
+use parts::Parts;
+
+fn main() -> ExitCode {
+    exit::run("build-manifest", story)
+}
+
+fn story(cli: Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    cli.check()?;
+    let subject = cli.subject()?;
+    let settings = cli.network.settings()?;
+    let output = Output::open(&cli.output)?;
+    let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
+    match &cli.from {
+        // Opened when the lines are there: what fills the store may have started in the same moment as this.
+        Some(from) if parts.has_image_config() => {
+            agreement::check(&parts, &Store::open(from, &settings)?)?;
+        }
+        _ => parts.refuse_no_layers()?,
+    }
+    let (parts, family) = parts.of_one_family(cli.family())?;
+    if family == Family::Docker {
+        cli.refuse_what_docker_lacks()?;
+    }
+    output.write(&document(parts, family, &cli, subject)?)
+}
+
+/// The manifest, compact, without a newline at its end.
+fn document(parts: Parts, family: Family, cli: &Cli, subject: Option<Value>) -> Result<Vec<u8>> {
+    let mut fields = Map::new();
+    fields.insert("schemaVersion".to_owned(), 2.into());
+    fields.insert("mediaType".to_owned(), family.manifest().into());
+    if let Some(artifact_type) = &cli.artifact_type {
+        fields.insert("artifactType".to_owned(), artifact_type.as_str().into());
+    }
+    let value = |part: common::descriptor::Descriptor| {
+        // Of use between the tools alone: the config has it.
+        part.without_annotation(UNCOMPRESSED).into_value()
+    };
+    fields.insert("config".to_owned(), value(parts.config));
+    fields.insert("layers".to_owned(), parts.layers.into_iter().map(value).collect());
+    if let Some(subject) = subject {
+        fields.insert("subject".to_owned(), subject);
+    }
+    if !cli.annotation.is_empty() {
+        let pairs = cli.annotation.iter().map(|(key, text)| (key.clone(), text.as_str().into()));
+        fields.insert("annotations".to_owned(), Value::Object(pairs.collect()));
+    }
+    let bytes = Value::Object(fields).to_string().into_bytes();
+    if bytes.len() as u64 > MAX_SIZE {
+        let what = format_args!("the manifest: {} bytes, larger than {MAX_SIZE}", bytes.len());
+        return Err(Error::malformed(what));
+    }
+    // What fetch-manifest would refuse is not written.
+    Manifest::parse(&bytes, Some(family.manifest()), "the manifest", Schema1::Refused)
+        .map_err(|e| e.context("the manifest"))?;
+    Ok(bytes)
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The lines on stdin as the parts of a manifest: which is the config, which are layers, and what is neither.
+
+use common::descriptor::Descriptor;
+use common::digest::Algorithm;
+use common::error::{Error, Result, printable};
+use common::lines::Lines;
+use common::manifest::MAX_SIZE;
+use common::mediatype::{Kind, OCI_EMPTY, kind};
+use common::stdio;
+use serde_json::Value;
+
+use crate::family::{self, Family};
+
+/// A config and its layers, base first.
+pub(crate) struct Parts {
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+}
+
+impl Parts {
+    /// Reads stdin to its end.
+    ///
+    /// # Errors
+    /// Malformed: no line at all, one of a media type that has no place, or more than a manifest may hold.
+    pub(crate) fn read(artifact: bool, any_type: bool) -> Result<Parts> {
+        let mut config = None;
+        let mut layers = Vec::new();
+        let mut size = 0;
+        for line in Lines::new(stdio::stdin()?) {
+            let descriptor = line?;
+            size += descriptor.line().len() as u64;
+            if size > MAX_SIZE {
+                let what =
+                    format_args!("the lines are longer than a manifest may be, {MAX_SIZE} bytes");
+                return Err(Error::malformed(what));
+            }
+            refuse_manifest(&descriptor)?;
+            let is_config = is_config(&descriptor);
+            if config.is_none() {
+                if is_config || any_type {
+                    config = Some(descriptor);
+                    continue;
+                }
+                if !artifact {
+                    return Err(no_config(&descriptor));
+                }
+                config = Some(empty());
+            }
+            if !any_type {
+                refuse_as_layer(&descriptor, artifact)?;
+            }
+            layers.push(descriptor);
+        }
+        let config = config.unwrap_or_else(empty);
+        if config.media_type == OCI_EMPTY {
+            if !artifact {
+                let error = Error::malformed("the config is empty, and nothing says what this is");
+                return Err(error.hint("--artifact-type says it"));
+            }
+            if layers.is_empty() {
+                // As the specification asks for: some registries take no manifest without layers.
+                layers.push(config.clone());
+            }
+        }
+        Ok(Parts { config, layers })
+    }
+
+    /// Whether the config is an image's, and so speaks of its layers.
+    pub(crate) fn has_image_config(&self) -> bool {
+        kind(&self.config.media_type) == Kind::Config
+    }
+
+    /// No layers are right only when the config says so.
+    ///
+    /// # Errors
+    /// Malformed.
+    pub(crate) fn refuse_no_layers(&self) -> Result<()> {
+        if self.layers.is_empty() {
+            let error = Error::malformed("no layer's line came: did the command before it fail?");
+            return Err(error.hint("with --from STORE the config says whether there are none"));
+        }
+        Ok(())
+    }
+
+    /// The same parts with media types of one family: that which is asked for, else the one that they have.
+    ///
+    /// # Errors
+    /// Malformed: they have two, or a media type that is not the family's.
+    pub(crate) fn of_one_family(self, asked: Option<Family>) -> Result<(Parts, Family)> {
+        let family = match asked {
+            Some(family) => family,
+            None => family::common(std::iter::once(&self.config).chain(&self.layers))?,
+        };
+        let layers = self.layers.into_iter().map(|layer| family.adopt(layer));
+        let parts =
+            Parts { layers: layers.collect::<Result<_>>()?, config: family.adopt(self.config)? };
+        Ok((parts, family))
+    }
+}
+
+/// Whether a line is that of a config by its media type alone.
+fn is_config(descriptor: &Descriptor) -> bool {
+    kind(&descriptor.media_type) == Kind::Config || descriptor.media_type == OCI_EMPTY
+}
+
+/// OCI's empty descriptor, its content with it.
+fn empty() -> Descriptor {
+    let descriptor = Descriptor::new(OCI_EMPTY, Algorithm::Sha256.digest(b"{}"), 2);
+    let mut value = descriptor.clone().into_value();
+    if let Value::Object(fields) = &mut value {
+        fields.insert("data".to_owned(), "e30=".into());
+    }
+    Descriptor::from_value(value).unwrap_or(descriptor)
+}
+
+fn refuse_manifest(descriptor: &Descriptor) -> Result<()> {
+    let digest = &descriptor.digest;
+    match kind(&descriptor.media_type) {
+        Kind::Manifest | Kind::Index | Kind::Schema1 => {
+            let error =
+                Error::malformed(format_args!("{digest}: a manifest, which is no blob of another"));
+            Err(error.hint(
+                "list-blobs lists a manifest's blobs; --subject is for what this one is about",
+            ))
+        }
+        Kind::Plugin => Err(Error::malformed(format_args!("{digest}: target is a plugin"))),
+        _ => Ok(()),
+    }
+}
+
+fn no_config(descriptor: &Descriptor) -> Error {
+    let Descriptor { digest, media_type, .. } = descriptor;
+    let shown = printable(media_type);
+    let error =
+        Error::malformed(format_args!("the first line is no config's: {digest} is {shown}"));
+    error.hint(match kind(media_type) {
+        Kind::Layer { .. } => {
+            "build-config --into prints a config's line; it comes before the layers'"
+        }
+        _ => "--artifact-type builds an artifact, --any-type takes the line for its config",
+    })
+}
+
+fn refuse_as_layer(descriptor: &Descriptor, artifact: bool) -> Result<()> {
+    let Descriptor { digest, media_type, .. } = descriptor;
+    match kind(media_type) {
+        Kind::Layer { .. } => Ok(()),
+        Kind::Config => {
+            let error = Error::malformed(format_args!("{digest}: a second config"));
+            Err(error.hint("list-blobs --layers leaves the config out"))
+        }
+        _ if artifact => Ok(()),
+        _ => {
+            let shown = printable(media_type);
+            let error =
+                Error::malformed(format_args!("{digest}: {shown} is no layer's media type"));
+            Err(error.hint("--any-type takes it for a layer, --artifact-type builds an artifact"))
+        }
+    }
+}
