@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The content of a regular file: read straight into the blocks that are compressed.
+//!
+//! Exactly as many bytes as the header says. A file that became shorter would have to be filled up, and
+//! one that changed may be half old and half new: neither is a file that ever was, so both are errors.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use common::compress::Compressor;
+use common::error::{Error, Result, Status, os_words};
+use rustix::io::Errno;
+
+use super::sparse::Part;
+use crate::destination;
+use crate::tree::{Entry, changed, changed_from};
+
+/// Appends all of a file, from where its descriptor stands at the beginning.
+pub(super) fn whole<W: Write + Send + 'static>(
+    output: &mut Compressor<W>,
+    entry: &Entry,
+    fd: &OwnedFd,
+) -> Result<()> {
+    let size = entry.size;
+    let mut left = size;
+    while left > 0 {
+        match read(output, left, |room| rustix::io::read(fd, room))? {
+            0 => return Err(changed_from(size, size - left)),
+            count => left -= count,
+        }
+    }
+    entry.check_unchanged(fd)
+}
+
+/// Appends the parts of a file.
+pub(super) fn parts<W: Write + Send + 'static>(
+    output: &mut Compressor<W>,
+    entry: &Entry,
+    fd: &OwnedFd,
+    parts: &[Part],
+) -> Result<()> {
+    for part in parts {
+        let mut at = part.offset;
+        let end = part.offset + part.length;
+        while at < end {
+            match read(output, end - at, |room| rustix::io::pread(fd, room, at))? {
+                0 => return Err(changed()),
+                count => at += count,
+            }
+        }
+    }
+    entry.check_unchanged(fd)
+}
+
+/// Reads at most so many bytes into the output's room.
+fn read<W: Write + Send + 'static>(
+    output: &mut Compressor<W>,
+    most: u64,
+    mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
+) -> Result<u64> {
+    let room = output.spare().map_err(|cause| destination::trouble(&cause))?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
+    loop {
+        match read(&mut room[..most]) {
+            Ok(count) => {
+                output.advance(count);
+                return Ok(count as u64);
+            }
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(trouble(cause)),
+        }
+    }
+}
+
+/// A failure to read.
+pub(super) fn trouble(cause: Errno) -> Error {
+    Error::new(Status::Local, os_words(&cause.into()))
+}

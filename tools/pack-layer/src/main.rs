@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//! pack-layer: from a directory or an archive to an image layer.
+//!
+//! This thread walks the tree and reads files into blocks; others hash the blocks, compress them, and hash and
+//! write what comes out. The layer has its name only when all of it is there. There is no network code here.
+
+mod archive;
+mod cli;
+mod destination;
+mod rules;
+mod source;
+mod tarball;
+mod time;
+mod tree;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use common::compress::{Compressor, Finished, Method};
+use common::descriptor::{Descriptor, UNCOMPRESSED};
+use common::error::{Error, Result};
+use common::reference::StoreName;
+use common::{exit, stdio};
+
+use archive::Archive;
+use cli::Cli;
+use destination::Destination;
+use rules::Rules;
+use source::{Source, Tarball};
+use tree::{Inode, Tree};
+
+fn main() -> ExitCode {
+    exit::run("pack-layer", story)
+}
+
+fn story(cli: Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    cli.check()?;
+    let (method, media_type) = cli.method()?;
+    let finished = match Source::open(&cli.path)? {
+        Source::Directory(root) => pack(&cli, &root, &cli.rules()?, method)?,
+        Source::Archive(tarball) => pass(&cli, tarball, method)?,
+    };
+    let Finished { output, diff_id, digest, size } = finished;
+    output.finish(&digest, size)?;
+    if cli.output.as_deref().is_some_and(|output| output.as_os_str() == "-") {
+        return Ok(());
+    }
+    let layer = Descriptor::new(media_type, digest, size);
+    let line = layer.with_annotation(UNCOMPRESSED, &diff_id.to_string()).line();
+    stdio::write_stdout(format!("{line}\n").as_bytes())
+}
+
+/// Packs a tree.
+fn pack(cli: &Cli, root: &Path, rules: &Rules, method: Method) -> Result<Finished<Destination>> {
+    refuse_inside(root, cli)?;
+    if let Some(base) = &cli.base {
+        source::directory(base)?;
+    }
+    let destination = destination(cli)?;
+    let outputs = outputs(&destination);
+    let tree = Tree { root, base: cli.base.as_deref(), rules, outputs: &outputs };
+    let mut archive = Archive::new(compressor(destination, method)?);
+    tree.pack(&mut archive)?;
+    archive.finish()
+}
+
+/// Takes an archive as it is.
+fn pass(cli: &Cli, mut tarball: Tarball, method: Method) -> Result<Finished<Destination>> {
+    if let Some(option) = cli.shaping_option() {
+        let what = format_args!("{option} and an archive: it is packed as it is");
+        return Err(Error::usage(what).hint("unpack-layer makes a directory of it first"));
+    }
+    let mut output = compressor(destination(cli)?, method)?;
+    tarball.pass(&mut output)?;
+    output.finish().map_err(|cause| destination::trouble(&cause))
+}
+
+fn destination(cli: &Cli) -> Result<Destination> {
+    match &cli.into {
+        Some(StoreName::Layout(dir)) => Destination::layout(dir),
+        _ => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
+    }
+}
+
+fn compressor(destination: Destination, method: Method) -> Result<Compressor<Destination>> {
+    Compressor::new(destination, method).map_err(|cause| Error::local("start a thread", &cause))
+}
+
+/// The files that are written meanwhile, also by who started this.
+fn outputs(destination: &Destination) -> Vec<Inode> {
+    let stdout = stdio::stdout().ok();
+    let files = destination.stream().into_iter().chain(&stdout);
+    let metadata = files.filter_map(|file| file.metadata().ok()).filter(|m| m.is_file());
+    metadata.map(|m| Inode { device: m.dev(), number: m.ino() }).collect()
+}
+
+/// The output may not grow in the tree that is read.
+fn refuse_inside(root: &Path, cli: &Cli) -> Result<()> {
+    let (shown, output) = match (&cli.into, &cli.output) {
+        (Some(StoreName::Layout(dir)), _) => (format!("oci:{}", dir.display()), dir.as_path()),
+        (_, Some(file)) if file.as_os_str() != "-" => (file.display().to_string(), file.as_path()),
+        _ => return Ok(()),
+    };
+    // What is not there yet lies where its nearest ancestor is. Trouble is told by who opens it.
+    let mut there = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
+    let resolved = loop {
+        match (there.canonicalize(), there.parent()) {
+            (Ok(path), _) => break path,
+            (Err(_), Some(parent)) => there = parent.to_owned(),
+            (Err(_), None) => return Ok(()),
+        }
+    };
+    let is_inside = root.canonicalize().is_ok_and(|root| resolved.starts_with(root));
+    match is_inside {
+        true => Err(Error::usage(format_args!(
+            "{shown}: the output is in the tree that is packed, {}",
+            root.display()
+        ))),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What PATH is: a directory to be packed, or an archive to be taken as it is.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use common::compress::Compressor;
+use common::error::{Error, Result};
+use common::lines::{NO_INPUT, looks_like_descriptor};
+use common::stdio;
+
+use crate::destination;
+use crate::tarball::Check;
+
+/// How messages name stdin.
+const STDIN: &str = "standard input";
+
+/// The bytes that are looked at before anything is written.
+const AHEAD: usize = 64 << 10;
+
+/// What is packed.
+pub(crate) enum Source {
+    /// A tree.
+    Directory(PathBuf),
+    /// An archive.
+    Archive(Tarball),
+}
+
+/// An archive that comes as it is.
+pub(crate) struct Tarball {
+    name: String,
+    input: Box<dyn BufRead>,
+}
+
+impl Source {
+    /// Opens PATH; `-` is stdin. Of an archive the first bytes are there then.
+    ///
+    /// # Errors
+    /// Absent; malformed when nothing comes, or something compressed; usage for a descriptor line or a terminal;
+    /// local trouble.
+    pub(crate) fn open(path: &Path) -> Result<Source> {
+        if path.as_os_str() == "-" {
+            if std::io::stdin().is_terminal() {
+                let error = Error::usage(format_args!("{STDIN}: a terminal, not an archive"));
+                return Err(error.hint("tar -c DIR | pack-layer -, or name a directory"));
+            }
+            let input = Box::new(BufReader::with_capacity(AHEAD, stdio::stdin()?));
+            return Tarball::open(STDIN.to_owned(), input).map(Source::Archive);
+        }
+        if is_directory(path)? {
+            return Ok(Source::Directory(path.to_owned()));
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|cause| unreadable(&name, &cause))?;
+        let input = Box::new(BufReader::with_capacity(AHEAD, file));
+        Tarball::open(name, input).map(Source::Archive)
+    }
+}
+
+impl Tarball {
+    fn open(name: String, mut input: Box<dyn BufRead>) -> Result<Tarball> {
+        let start = input.fill_buf().map_err(|cause| unreadable(&name, &cause))?;
+        let filter = match start {
+            [] => return Err(Error::malformed(format_args!("{name}: {NO_INPUT}"))),
+            _ if looks_like_descriptor(start) => {
+                let what = format_args!("{name}: a descriptor line, not an archive");
+                return Err(Error::usage(what).hint("fetch-blob fetches what a line names"));
+            }
+            [0x1f, 0x8b, ..] => Some(("gzip", "gzip -dc")),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("zstd", "zstd -dc")),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(("bzip2", "bzip2 -dc")),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Some(("xz", "xz -dc")),
+            _ => None,
+        };
+        match filter {
+            Some((format, command)) => {
+                let what =
+                    format_args!("{name}: compressed by {format}, a plain archive is wanted");
+                let hint = format_args!("{command} ARCHIVE | pack-layer - packs what is in it");
+                Err(Error::malformed(what).hint(hint))
+            }
+            None => Ok(Tarball { name, input }),
+        }
+    }
+
+    /// Passes the archive on, unchanged.
+    ///
+    /// # Errors
+    /// Malformed: no whole archive; local trouble.
+    pub(crate) fn pass<W: Write + Send + 'static>(
+        &mut self,
+        output: &mut Compressor<W>,
+    ) -> Result<()> {
+        let mut check = Check::new();
+        let place = |error: Error| error.context(&self.name);
+        loop {
+            let room = output.spare().map_err(|cause| destination::trouble(&cause))?;
+            match self.input.read(room) {
+                Ok(0) => return check.finish().map_err(place),
+                Ok(count) => {
+                    check.look(&room[..count]).map_err(place)?;
+                    output.advance(count);
+                }
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(unreadable(&self.name, &cause)),
+            }
+        }
+    }
+}
+
+/// An error when there is no such directory.
+pub(crate) fn directory(path: &Path) -> Result<()> {
+    match is_directory(path)? {
+        true => Ok(()),
+        false => Err(Error::usage(format_args!("{}: not a directory", path.display()))),
+    }
+}
+
+fn is_directory(path: &Path) -> Result<bool> {
+    let name = path.display();
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {
+            Err(Error::absent(format_args!("{name}: no such file or directory")))
+        }
+        Err(cause) => Err(Error::local(name, &cause)),
+    }
+}
+
+fn unreadable(name: &str, cause: &std::io::Error) -> Error {
+    Error::local(format_args!("read {name}"), cause)
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether something is what it was in the other tree: compared as both would be packed.
+//!
+//! Contents are compared byte by byte unless both names are of one file: a size and a time in whole
+//! seconds prove nothing.
+
+use std::os::fd::OwnedFd;
+
+use common::error::Result;
+use rustix::io::Errno;
+
+use super::entry::{Entry, Kind, changed, trouble};
+
+/// The bytes that are compared at a time.
+const PIECE: usize = 128 << 10;
+
+/// Whether two entries say the same and have the same content.
+pub(super) fn is_same(here: &Entry, base: &Entry) -> Result<bool> {
+    let says = |entry: &Entry| {
+        (entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime, entry.device)
+    };
+    if says(here) != says(base) || here.target != base.target || here.xattrs != base.xattrs {
+        return Ok(false);
+    }
+    match (here.kind, &here.fd, &base.fd) {
+        (Kind::Regular, ..) if here.inode == base.inode => Ok(true),
+        (Kind::Regular, Some(one), Some(other)) => has_same_content(here.size, one, other),
+        (Kind::Regular, ..) => Err(changed()),
+        _ => Ok(true),
+    }
+}
+
+fn has_same_content(size: u64, one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
+    let [mut a, mut b] = [vec![0; PIECE], vec![0; PIECE]];
+    let mut at = 0;
+    while at < size {
+        let count = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+        read(one, &mut a[..count], at)?;
+        read(other, &mut b[..count], at)?;
+        if a[..count] != b[..count] {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
+}
+
+/// Fills the buffer from a place in a file.
+fn read(fd: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::pread(fd, &mut buffer[filled..], at + filled as u64) {
+            Ok(0) => return Err(changed()),
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(trouble(cause)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Walks a tree in the archive's order, and beside it the tree that it is compared with.
+//!
+//! Every directory is opened relative to the one before without following links, so no path is too long and
+//! nothing outside is reached whoever changes the tree meanwhile. There is no recursion, and only the deepest
+//! directories of the way stay open: one that was closed is found again by `..` from the one below, and must be the
+//! one that it was. Memory holds the names of the directories on the way, nothing else.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use common::error::{Error, Result, Status};
+use common::notice;
+use rustix::fs::{Mode, OFlags};
+
+use super::entry::{self, Entry, Inode, Kind, changed, trouble};
+use super::listing::{Listing, Name};
+use super::shown;
+use crate::rules::Rules;
+
+/// How many directories of the way are open at a time, the deepest ones.
+const MAX_OPEN: usize = 32;
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// What a walk comes to.
+pub(super) enum Step {
+    /// Something in the tree, and what the other tree has under the same name.
+    Here(Box<Entry>, Option<Box<Entry>>),
+    /// Something that only the other tree has.
+    Gone,
+}
+
+/// A directory on the way, in one of the trees.
+struct Level {
+    inode: Inode,
+    names: Listing,
+    fd: Option<OwnedFd>,
+}
+
+/// A directory on the way, with its counterpart.
+struct Frame {
+    here: Level,
+    base: Option<Level>,
+    /// The names of the counterpart that were looked at, to find what is gone.
+    next_gone: usize,
+    next: usize,
+    /// How much of the path leads here.
+    path: usize,
+}
+
+/// A walk through a tree.
+pub(super) struct Walk<'a> {
+    rules: &'a Rules,
+    /// The tree's name, for messages.
+    root: &'a Path,
+    path: Vec<u8>,
+    frames: Vec<Frame>,
+    /// The roots, until they are walked to.
+    start: Option<(OwnedFd, Option<OwnedFd>)>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk from a directory.
+    ///
+    /// # Errors
+    /// Absent or local trouble: a root cannot be opened as a directory.
+    pub(super) fn new(root: &'a Path, base: Option<&Path>, rules: &'a Rules) -> Result<Walk<'a>> {
+        let base = base.map(open_root).transpose()?;
+        let start = Some((open_root(root)?, base));
+        Ok(Walk { rules, root, path: Vec::new(), frames: Vec::new(), start })
+    }
+
+    /// The path of what was come to, relative to the root; empty for the root.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// How many directories lead to what was come to; 0 for the root.
+    pub(super) fn depth(&self) -> usize {
+        let is_inside = self.frames.last().is_some_and(|frame| frame.path == self.path.len());
+        self.frames.len() - usize::from(is_inside)
+    }
+
+    /// Adds where an error was met.
+    pub(super) fn place(&self, error: Error) -> Error {
+        error.context(shown(self.root, &self.path))
+    }
+
+    /// Goes on; nothing at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Step>> {
+        self.step().map_err(|error| self.place(error))
+    }
+
+    fn step(&mut self) -> Result<Option<Step>> {
+        if let Some((here, base)) = self.start.take() {
+            let mut here = Entry::of_open(here, Kind::Directory, self.rules)?;
+            let mut base =
+                base.map(|fd| Entry::of_open(fd, Kind::Directory, self.rules)).transpose()?;
+            self.enter(&mut here, base.as_mut())?;
+            return Ok(Some(Step::Here(Box::new(here), base.map(Box::new))));
+        }
+        loop {
+            let Some(frame) = self.frames.last_mut() else { return Ok(None) };
+            self.path.truncate(frame.path);
+            if let Some(name) = frame.gone() {
+                push(&mut self.path, &name);
+                return Ok(Some(Step::Gone));
+            }
+            let Some(name) = frame.here.names.nth(frame.next) else {
+                self.leave()?;
+                continue;
+            };
+            frame.next += 1;
+            push(&mut self.path, name.bytes);
+            let (mut here, mut base) = frame.open(&name, self.rules)?;
+            if here.kind == Kind::Directory {
+                let device = frame.here.inode.device;
+                if here.inode.device == device || self.crosses(&here)? {
+                    let counterpart = base.as_mut().filter(|base| base.kind == Kind::Directory);
+                    self.enter(&mut here, counterpart)?;
+                }
+            }
+            return Ok(Some(Step::Here(Box::new(here), base.map(Box::new))));
+        }
+    }
+
+    /// Whether the walk goes into a directory of another file system.
+    fn crosses(&self, directory: &Entry) -> Result<bool> {
+        let Some(fd) = &directory.fd else { return Ok(false) };
+        let kind = rustix::fs::fstatfs(fd).map_err(trouble)?.f_type;
+        if PSEUDO.contains(&(kind as u32)) {
+            notice::warn("pseudo file system", || {
+                let name = shown(self.root, &self.path);
+                format!("{name}: a pseudo file system, its content left out")
+            });
+            return Ok(false);
+        }
+        Ok(!self.rules.one_file_system)
+    }
+
+    /// Goes into a directory: the next steps are what is in it.
+    fn enter(&mut self, here: &mut Entry, base: Option<&mut Entry>) -> Result<()> {
+        let here = Level::new(here)?;
+        let base = base.map(Level::new).transpose()?;
+        self.frames.push(Frame { here, base, next_gone: 0, next: 0, path: self.path.len() });
+        if let Some(far) = self.frames.len().checked_sub(MAX_OPEN + 1) {
+            // The counterpart that nothing leads back to stays open.
+            let goes_on = self.frames[far + 1].base.is_some();
+            let far = &mut self.frames[far];
+            far.here.fd = None;
+            if let Some(base) = far.base.as_mut().filter(|_| goes_on) {
+                base.fd = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back to the directory above.
+    fn leave(&mut self) -> Result<()> {
+        let Some(left) = self.frames.pop() else { return Ok(()) };
+        let Some(above) = self.frames.last_mut() else { return Ok(()) };
+        above.here.reopen(&left.here)?;
+        match (&mut above.base, &left.base) {
+            (Some(above), Some(left)) => above.reopen(left),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Frame {
+    /// The next name that only the counterpart has.
+    fn gone(&mut self) -> Option<Vec<u8>> {
+        let base = self.base.as_ref()?;
+        while let Some(name) = base.names.nth(self.next_gone) {
+            self.next_gone += 1;
+            if !self.here.names.has(name.bytes) {
+                return Some(name.bytes.to_owned());
+            }
+        }
+        None
+    }
+
+    /// Opens what has a name here, and its counterpart.
+    fn open(&self, name: &Name<'_>, rules: &Rules) -> Result<(Entry, Option<Entry>)> {
+        let here = self.here.fd.as_ref().ok_or_else(changed)?;
+        let here = Entry::open(here, name, rules)?;
+        let base = match &self.base {
+            Some(Level { names, fd: Some(fd), .. }) => match names.find(name.bytes) {
+                Some(found) => Some(Entry::open(fd, &found, rules)?),
+                None => None,
+            },
+            _ => None,
+        };
+        Ok((here, base))
+    }
+}
+
+impl Level {
+    fn new(entry: &mut Entry) -> Result<Level> {
+        let fd = entry.fd.take().ok_or_else(changed)?;
+        let names = Listing::read(&fd).map_err(trouble)?;
+        Ok(Level { inode: entry.inode, names, fd: Some(fd) })
+    }
+
+    /// Opens the directory again, if it was closed, from the one below.
+    fn reopen(&mut self, below: &Level) -> Result<()> {
+        if self.fd.is_some() {
+            return Ok(());
+        }
+        let below = below.fd.as_ref().ok_or_else(changed)?;
+        let fd = rustix::fs::openat(below, "..", OPEN_DIRECTORY, Mode::empty()).map_err(trouble)?;
+        let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
+        if entry::inode(&stat) != self.inode {
+            return Err(changed());
+        }
+        self.fd = Some(fd);
+        Ok(())
+    }
+}
+
+/// Opens a tree's root; a symbolic link to it is followed.
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(root, OPEN_DIRECTORY, Mode::empty()).map_err(|cause| {
+        let name = root.display();
+        match cause {
+            rustix::io::Errno::NOENT => Error::absent(format_args!("{name}: no such directory")),
+            rustix::io::Errno::NOTDIR => {
+                Error::new(Status::Usage, format_args!("{name}: not a directory"))
+            }
+            _ => Error::local(name, &cause.into()),
+        }
+    })
+}
+
+fn push(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// The file systems that show the kernel's state, from Linux's magic.h: proc, sysfs, devpts, cgroup, cgroup2,
+/// debugfs, tracefs, securityfs, bpf, pstore, configfs, efivarfs, selinuxfs, binfmt_misc, nsfs.
+const PSEUDO: [u32; 15] = [
+    0x9fa0,
+    0x6265_6572,
+    0x1cd1,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0xcafe_4a11,
+    0x6165_676c,
+    0x6265_6570,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+    0x4249_4e4d,
+    0x6e73_6673,
+];
