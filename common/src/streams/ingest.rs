@@ -4,22 +4,19 @@
 //! For bytes that come once and in order. What is fetched in pieces, and taken up again by another run, grows in files
 //! of its own that fetching knows about.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::growing::Growing;
 use crate::layout::Layout;
-use crate::output;
 
 /// A blob in the making. Dropped before it is finished, it leaves nothing.
 pub struct NewBlob {
     layout: Layout,
-    file: File,
-    path: PathBuf,
-    hasher: Option<Hasher>,
+    growing: Growing,
+    hasher: Hasher,
     size: u64,
 }
 
@@ -29,10 +26,9 @@ impl Layout {
     /// # Errors
     /// Local trouble.
     pub fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob> {
-        let (file, path) = output::create_hidden(&self.ingest_dir(), "blob".as_ref())
+        let growing = Growing::new(&self.ingest_dir(), "blob".as_ref())
             .map_err(|cause| Error::local(format_args!("write into {self}"), &cause))?;
-        let (layout, hasher) = (self.clone(), Some(algorithm.hasher()));
-        Ok(NewBlob { layout, file, path, hasher, size: 0 })
+        Ok(NewBlob { layout: self.clone(), growing, hasher: algorithm.hasher(), size: 0 })
     }
 }
 
@@ -41,10 +37,9 @@ impl NewBlob {
     ///
     /// # Errors
     /// Local trouble.
-    pub fn finish(mut self) -> Result<(Digest, u64)> {
-        let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::default().hasher());
-        let digest = hasher.finish();
-        self.publish(&digest)?;
+    pub fn finish(self) -> Result<(Digest, u64)> {
+        let digest = self.hasher.finish();
+        publish(self.growing, &self.layout, &digest)?;
         Ok((digest, self.size))
     }
 
@@ -52,48 +47,34 @@ impl NewBlob {
     ///
     /// # Errors
     /// Content when it is not; local trouble.
-    pub fn finish_as(mut self, want: &Descriptor) -> Result<()> {
-        let hasher = self.hasher.take().unwrap_or_else(|| want.digest.algorithm().hasher());
-        let got = hasher.finish();
-        if (&got, self.size) != (&want.digest, want.size) {
-            let size = self.size;
+    pub fn finish_as(self, want: &Descriptor) -> Result<()> {
+        let (got, size) = (self.hasher.finish(), self.size);
+        if (&got, size) != (&want.digest, want.size) {
             return Err(Error::content(format_args!(
                 "digest differs: got {got} ({size} bytes), want {} ({} bytes)",
                 want.digest, want.size
             )));
         }
-        self.publish(&got)
+        publish(self.growing, &self.layout, &got)
     }
+}
 
-    fn publish(&mut self, digest: &Digest) -> Result<()> {
-        let to = self.layout.prepare_blob(digest)?;
-        let published = self.file.sync_data().and_then(|()| std::fs::rename(&self.path, to));
-        let what = format_args!("write {digest} into {}", self.layout);
-        published.map_err(|cause| Error::local(what, &cause))?;
-        self.path = PathBuf::new();
-        Ok(())
-    }
+fn publish(growing: Growing, layout: &Layout, digest: &Digest) -> Result<()> {
+    let path = layout.prepare_blob(digest)?;
+    let what = format_args!("write {digest} into {layout}");
+    let published = growing.file.sync_data().and_then(|()| growing.publish(&path));
+    published.map_err(|cause| Error::local(what, &cause))
 }
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&bytes[..n]);
-        }
+        let n = self.growing.file.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
         self.size += n as u64;
         Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Drop for NewBlob {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "compress")]
 pub mod compress;
+pub mod growing;
 pub mod ingest;
 pub mod layout;
 pub mod lines;

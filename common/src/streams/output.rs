@@ -6,12 +6,13 @@
 //! the file it names is replaced and not the link. A device or a fifo has no "whole": it is written in
 //! place, as it comes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Status};
+use crate::growing::Growing;
 use crate::streams::stdio;
 
 /// An operand that names an output.
@@ -122,43 +123,15 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
 /// or the new, never a part. The new content is on the disk before it has the name.
 ///
 /// # Errors
-/// Local trouble; the new file is removed.
+/// Local trouble; nothing is left of the new file.
 pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
-    let trouble =
-        |cause: std::io::Error| Error::local(format_args!("write {}", path.display()), &cause);
-    let (mut file, temporary) =
-        create_hidden(dir, path.file_name().unwrap_or_default()).map_err(trouble)?;
     let written = (|| {
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        std::fs::rename(&temporary, path)
+        let mut growing = Growing::new(dir, path.file_name().unwrap_or_default())?;
+        growing.file.write_all(bytes)?;
+        growing.file.sync_data()?;
+        growing.publish(path)
     })();
-    written.map_err(|cause| {
-        let _ = std::fs::remove_file(&temporary);
-        trouble(cause)
-    })
-}
-
-/// Makes a new file `.NAME.RANDOM.part` in `dir`, to be renamed when it is whole.
-///
-/// The name is random and the file must not be there: process IDs tell nothing apart where several machines or
-/// containers share a directory.
-///
-/// # Errors
-/// The system's.
-pub fn create_hidden(dir: &Path, name: &OsStr) -> std::io::Result<(File, PathBuf)> {
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{:016x}.part", random()));
-    let path = dir.join(hidden);
-    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-    Ok((file, path))
-}
-
-/// A number that no other process has: the hasher's keys are random.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
+    written.map_err(|cause| Error::local(format_args!("write {}", path.display()), &cause))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use common::cli::Network;
 use common::error::{Error, Result};
 use common::platform::Platform;
 use common::reference::StoreName;
@@ -33,7 +34,7 @@ pub(crate) struct Cli {
         "created", "comment", "created_by", "no_history"])]
     pub(crate) schema1: Option<PathBuf>,
 
-    /// Store the config here (oci:DIR), and print its descriptor line instead
+    /// Store the config here, a repository or oci:DIR, and print its descriptor line instead
     #[arg(long, value_name = "STORE")]
     pub(crate) into: Option<StoreName>,
 
@@ -82,6 +83,9 @@ pub(crate) struct Cli {
     /// Drop warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) network: Network,
 }
 
 pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {

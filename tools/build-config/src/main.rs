@@ -15,12 +15,13 @@ use std::process::ExitCode;
 
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
-use common::error::{Error, Result};
+use common::error::Result;
 use common::layout::Layout;
 use common::manifest::MAX_CONFIG;
 use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
 use common::output::Output;
 use common::reference::StoreName;
+use common::registry::Registry;
 use common::{cli as options, exit};
 
 use cli::Cli;
@@ -46,7 +47,7 @@ fn story(cli: Cli) -> Result<()> {
             let media_type = if cli.docker { DOCKER_CONFIG } else { OCI_CONFIG };
             let digest = Algorithm::Sha256.digest(&bytes);
             let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-            put(store, &descriptor, &bytes)?;
+            put(store, &descriptor, &bytes, &cli)?;
             output.write(format!("{}\n", descriptor.line()).as_bytes())
         }
     }
@@ -72,12 +73,13 @@ fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
 }
 
 /// Puts the config where its manifest will look for it.
-fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8], cli: &Cli) -> Result<()> {
+    let digest = &descriptor.digest;
     match store {
-        StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(&descriptor.digest, bytes),
+        StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(digest, bytes),
         StoreName::Repository(repository) => {
-            let what = format_args!("--into {repository}: a layout is wanted");
-            Err(Error::usage(what).hint("a layout is named oci:DIR"))
+            let settings = cli.network.settings()?;
+            Registry::open_to_push(repository, &settings)?.push_bytes(digest, bytes)
         }
     }
 }

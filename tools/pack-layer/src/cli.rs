@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use common::cli::Network;
 use common::compress::Method;
 use common::error::{Error, Result};
 use common::mediatype::Compression;
@@ -15,7 +16,7 @@ use crate::time::{self, Time};
 
 /// Pack a directory or a tar archive into a container image layer.
 ///
-/// The layer goes to a file or into an OCI image layout, and its descriptor line to standard output, with its
+/// The layer goes to a file, a layout or a repository, and its descriptor line to standard output, with its
 /// diff ID as an annotation. The same tree gives the same bytes on any machine.
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
@@ -27,8 +28,8 @@ pub(crate) struct Cli {
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Put the layer into a layout
-    #[arg(long, value_name = "oci:DIR")]
+    /// Put the layer into a store: a repository, or oci:DIR
+    #[arg(long, value_name = "STORE")]
     pub(crate) into: Option<StoreName>,
 
     /// How to compress
@@ -74,10 +75,13 @@ pub(crate) struct Cli {
     /// Drop warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) network: Network,
 }
 
 const USAGE: &str = "pack-layer [OPTIONS] --output FILE PATH
-       pack-layer [OPTIONS] --into oci:DIR PATH";
+       pack-layer [OPTIONS] --into STORE PATH";
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -102,15 +106,8 @@ enum Whiteouts {
 impl Cli {
     /// What of the command line contradicts itself beyond what clap sees.
     pub(crate) fn check(&self) -> Result<()> {
-        match (&self.output, &self.into) {
-            (None, None) => return Err(Error::usage("no destination: -o FILE or --into oci:DIR")),
-            (_, Some(StoreName::Repository(name))) => {
-                let error = Error::usage(format_args!("--into {name}: a layout is wanted"));
-                return Err(
-                    error.hint("a layout is named oci:DIR; push-blob sends to a repository")
-                );
-            }
-            _ => {}
+        if self.output.is_none() && self.into.is_none() {
+            return Err(Error::usage("no destination: -o FILE or --into STORE"));
         }
         if self.base.is_some() && self.whiteouts == Whiteouts::Keep {
             return Err(Error::usage("--whiteouts keep and --base: both say what is hidden"));

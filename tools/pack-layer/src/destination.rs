@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a layer goes: a stream, a file, a layout. Each is written, then finished or dropped.
+//! Where a layer goes: a stream, a file, a layout, a repository. Each is written, then finished or dropped.
 //!
-//! A file and a layout's blob grow without a name, where the file system can do that, so that whatever
-//! stops a run leaves nothing behind; they get their name when all is written. Their digest is known only
-//! at the end, so nothing can be taken up by a later run.
+//! The digest is known only at the end, so nothing can be taken up by a later run; and dropped before that, nothing is
+//! left.
 
-use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::growing::Growing;
+use common::interrupt;
 use common::layout::Layout;
 use common::output::Output;
-use rustix::fs::{AtFlags, CWD, OFlags};
+use common::reference::Repository;
+use common::registry::stream::Stream;
+use common::registry::{Registry, Settings};
 
 /// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
 /// packing them; one that a power loss tears is found by its size or digest.
@@ -30,6 +31,8 @@ pub(crate) enum Destination {
     File(Growing, PathBuf),
     /// A blob of a layout.
     Layout(Growing, Layout),
+    /// A blob of a repository, sent as it comes.
+    Repository(Box<Stream>),
 }
 
 impl Destination {
@@ -41,7 +44,9 @@ impl Destination {
         match Output::open(operand)? {
             Output::Stream(file) => Ok(Destination::Stream(file)),
             Output::File(place) => {
-                let growing = Growing::beside(&place.path).map_err(|cause| {
+                let dir = place.path.parent().unwrap_or(Path::new("."));
+                let name = place.path.file_name().unwrap_or_default();
+                let growing = Growing::new(dir, name).map_err(|cause| {
                     Error::local(format_args!("write {}", operand.display()), &cause)
                 })?;
                 Ok(Destination::File(growing, place.path))
@@ -55,9 +60,20 @@ impl Destination {
     /// Local trouble.
     pub(crate) fn layout(dir: &Path) -> Result<Destination> {
         let layout = Layout::create(dir)?;
-        let growing = Growing::beside(&layout.ingest_dir().join("layer"))
+        let growing = Growing::new(&layout.ingest_dir(), "layer".as_ref())
             .map_err(|cause| Error::local(format_args!("write to {layout}"), &cause))?;
         Ok(Destination::Layout(growing, layout))
+    }
+
+    /// A repository. What is open there is closed before a signal ends the run.
+    ///
+    /// # Errors
+    /// Usage, when its host is none; local trouble.
+    pub(crate) fn repository(name: &Repository, settings: &Settings) -> Result<Destination> {
+        let registry = Arc::new(Registry::open_to_push(name, settings)?);
+        let open = Arc::clone(&registry);
+        interrupt::before_dying(move || open.cancel_uploads())?;
+        Ok(Destination::Repository(Box::new(registry.stream(None))))
     }
 
     /// The stream that is written to, when it has a file of its own.
@@ -71,7 +87,7 @@ impl Destination {
     /// Ends what was written whole, of this digest and size.
     ///
     /// # Errors
-    /// Local trouble; the name has then what it had before.
+    /// Local trouble; the name has then what it had before. The registry's.
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<()> {
         match self {
             Destination::Stream(_) => Ok(()),
@@ -79,6 +95,7 @@ impl Destination {
             Destination::Layout(growing, layout) => {
                 publish(growing, &layout.prepare_blob(digest)?, size)
             }
+            Destination::Repository(stream) => stream.finish().map(drop),
         }
     }
 }
@@ -90,6 +107,7 @@ impl Write for Destination {
             Destination::File(growing, _) | Destination::Layout(growing, _) => {
                 growing.file.write(bytes)
             }
+            Destination::Repository(stream) => stream.write(bytes),
         }
     }
 
@@ -107,67 +125,8 @@ pub(crate) fn trouble(cause: &io::Error) -> Error {
 }
 
 fn publish(growing: Growing, path: &Path, size: u64) -> Result<()> {
-    growing
-        .publish(path, size)
+    let synced = if size <= SYNC_UP_TO { growing.file.sync_data() } else { Ok(()) };
+    synced
+        .and_then(|()| growing.publish(path))
         .map_err(|cause| Error::local(format_args!("write {}", path.display()), &cause))
-}
-
-/// A file that grows, and is removed when it is dropped before it was published.
-pub(crate) struct Growing {
-    file: File,
-    /// The hidden name, free or in use.
-    hidden: PathBuf,
-    is_named: bool,
-}
-
-impl Growing {
-    /// In the directory of the final name.
-    fn beside(path: &Path) -> io::Result<Growing> {
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(path.file_name().unwrap_or_default());
-        // Process IDs tell nothing apart where several machines share a directory.
-        let random = std::hash::RandomState::new().build_hasher().finish();
-        hidden.push(format!(".{random:016x}.part"));
-        let hidden = path.with_file_name(hidden);
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        if let Some(file) = nameless(dir.unwrap_or(Path::new("."))) {
-            return Ok(Growing { file, hidden, is_named: false });
-        }
-        let file = OpenOptions::new().write(true).create_new(true).open(&hidden)?;
-        Ok(Growing { file, hidden, is_named: true })
-    }
-
-    fn publish(mut self, path: &Path, size: u64) -> io::Result<()> {
-        if size <= SYNC_UP_TO {
-            self.file.sync_data()?;
-        }
-        if !self.is_named {
-            let nameless = by_descriptor(&self.file);
-            rustix::fs::linkat(CWD, nameless, CWD, &self.hidden, AtFlags::SYMLINK_FOLLOW)?;
-            self.is_named = true;
-        }
-        std::fs::rename(&self.hidden, path)?;
-        self.is_named = false;
-        Ok(())
-    }
-}
-
-impl Drop for Growing {
-    fn drop(&mut self) {
-        if self.is_named {
-            let _ = std::fs::remove_file(&self.hidden);
-        }
-    }
-}
-
-/// A file without a name, that can be given one; nothing where that does not work.
-fn nameless(dir: &Path) -> Option<File> {
-    let flags = OFlags::TMPFILE.bits().cast_signed();
-    let file = OpenOptions::new().write(true).custom_flags(flags).mode(0o666).open(dir).ok()?;
-    // Its name is given through procfs.
-    std::fs::symlink_metadata(by_descriptor(&file)).is_ok().then_some(file)
-}
-
-fn by_descriptor(file: &File) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
 }

@@ -2,7 +2,7 @@
 //! pack-layer: from a directory or an archive to an image layer.
 //!
 //! This thread walks the tree and reads files into blocks; others hash the blocks, compress them, and hash and
-//! write what comes out. The layer has its name only when all of it is there. There is no network code here.
+//! write what comes out. The layer has its name only when all of it is there.
 
 mod archive;
 mod cli;
@@ -80,7 +80,10 @@ fn pass(cli: &Cli, mut tarball: Tarball, method: Method) -> Result<Finished<Dest
 fn destination(cli: &Cli) -> Result<Destination> {
     match &cli.into {
         Some(StoreName::Layout(dir)) => Destination::layout(dir),
-        _ => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
+        Some(StoreName::Repository(name)) => {
+            Destination::repository(name, &cli.network.settings()?)
+        }
+        None => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
     }
 }
 
