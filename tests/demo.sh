@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes an image of this machine's own files, takes it from one layout to another and unpacks it, all in a
+# Builds an image of this machine's own files, takes it from one layout to another and unpacks it, all in a
 # pipeline, and compares the outcome with the files it was made of. Then it breaks a byte and mends it.
 # Needs the tools on PATH and what every Debian has; no network, no root. `make demo` runs it.
 set -eu
@@ -25,54 +25,23 @@ mkdir source
 	tar --create --null --no-recursion --files-from=- --file=-) |
 	tar --extract --preserve-permissions --directory=source --file=-
 
-# --- The layers: two, and a third that removes a file, changes one and adds one.
-# Each has the directories above its files, whose times it sets.
-base='--format=posix --directory=source --sort=name'
-# shellcheck disable=SC2086 # words are wanted
-tar $base --create --file=layer1.tar --exclude=usr/share etc usr
-# shellcheck disable=SC2086
-tar $base --create --file=layer2.tar --no-recursion usr usr/share --recursion usr/share/doc
-
-mkdir -p changes/etc
-: >changes/etc/.wh.hostname
+# --- Three states of them: without documentation, with it, and with a file removed, one changed and one added.
+cp -a source before
+cp -a before base
+rm -rf base/usr/share
 rm -f source/etc/hostname
 echo 'made by the demo' >source/etc/demo
 echo 'changed by the demo' >source/etc/motd
-tar --format=posix --directory=changes --create --file=layer3.tar etc/.wh.hostname
-# shellcheck disable=SC2086
-tar $base --append --file=layer3.tar --no-recursion etc etc/demo etc/motd
 
-# --- The image: a layout, a config and a manifest, by hand.
-mkdir -p image/blobs/sha256
-# Puts a file into the layout and prints its descriptor.
-put() { # FILE MEDIATYPE
-	digest=$(verify-digest --print <"$1")
-	printf '{"mediaType":"%s","digest":"%s","size":%d}' "$2" "$digest" "$(size "$1")"
-	mv "$1" "image/blobs/sha256/${digest#sha256:}"
-}
-diff_ids= layers= comma=
-for layer in layer1 layer2 layer3; do
-	diff_ids=$diff_ids$comma\"$(verify-digest --print <$layer.tar)\"
-	gzip -1 $layer.tar
-	layers=$layers$comma$(put $layer.tar.gz "$(detect-mediatype $layer.tar.gz)")
-	comma=,
-done
-case $(uname -m) in
-x86_64) architecture=amd64 ;;
-aarch64) architecture=arm64 ;;
-*) architecture=$(uname -m) ;;
-esac
-printf '{"architecture":"%s","os":"linux","rootfs":{"type":"layers","diff_ids":[%s]}}' \
-	"$architecture" "$diff_ids" >config
-config=$(put config "$(detect-mediatype config)")
-printf '{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[%s]}' \
-	application/vnd.oci.image.manifest.v1+json "$config" "$layers" >manifest
-manifest=$(put manifest "$(detect-mediatype manifest)")
-printf '{"schemaVersion":2,"manifests":[%s]}' \
-	"${manifest%?},\"annotations\":{\"org.opencontainers.image.ref.name\":\"demo\"}}" >image/index.json
-printf '{"imageLayoutVersion":"1.0.0"}' >image/oci-layout
-
-say "An image of $(find source -type f | wc -l) of this machine's files," \
+say 'An image, built of what each state adds to the one before:'
+run 'pack-layer base --into oci:image >1.line'
+run 'pack-layer before --base base --into oci:image >2.line'
+run 'pack-layer source --base before --into oci:image >3.line'
+run 'cat ?.line | build-config --cmd /bin/sh --into oci:image >config.line'
+run 'cat config.line ?.line | build-manifest --from oci:image >manifest &&
+    put-manifest oci:image:demo manifest >line'
+say
+say "It has $(find source -type f | wc -l) of this machine's files," \
 	"$(du -sm source | cut -f1) MiB, $(du -sm image | cut -f1) MiB in three layers."
 say
 say 'Copied to another layout and unpacked on the way, every byte verified:'
@@ -88,8 +57,8 @@ say
 diff --recursive --no-dereference source rootfs >differences ||
 	fail "contents differ: $(head -n 1 differences)"
 for tree in source rootfs; do
-	find $tree -mindepth 1 \( -type d -printf '%P %y %m %U:%G %T@\n' \
-		-o -printf '%P %y %m %U:%G %T@ %s %n %l\n' \) | sort >$tree.list
+	find $tree -mindepth 1 \( -type d -printf '%P %y %m %U:%G %Ts\n' \
+		-o -printf '%P %y %m %U:%G %Ts %s %n %l\n' \) | sort >$tree.list
 done
 cmp source.list rootfs.list || fail 'modes, owners, times or links differ'
 test ! -e rootfs/etc/hostname || fail 'a removed file is there'

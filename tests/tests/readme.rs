@@ -40,11 +40,14 @@ fn registry() -> FakeRegistry {
     registry
 }
 
-/// Runs an example with the registry's repository for `alpine`.
+/// Runs an example: `alpine` is in the registry, and so is what the example has at `registry.example`.
 fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
-        match word.trim_end_matches([' ', '\n', ')']) {
-            "alpine" | "alpine:3.20" => registry.repo(word),
+        if let Some(rest) = word.strip_prefix("registry.example/") {
+            return registry.repo(rest);
+        }
+        match word.trim_end_matches([' ', '\n', ')']).split(':').next() {
+            Some("alpine") => registry.repo(word),
             _ => word.to_owned(),
         }
     });
@@ -71,7 +74,8 @@ fn examples(page: &str) -> Vec<String> {
         {
             last.push_str(&format!("{line}\n"));
         }
-        goes_on = line.ends_with(['|', '\\']) || line.ends_with("; do") || line.starts_with("    ");
+        let open = ["|", "\\", "; do", "&&"].iter().any(|end| line.ends_with(end));
+        goes_on = (open || line.starts_with("    ")) && (goes_on || line.starts_with("$ "));
     }
     examples
 }
@@ -80,13 +84,21 @@ fn examples(page: &str) -> Vec<String> {
 fn the_readmes_pipelines_work_as_they_stand() {
     let (registry, dir) = (registry(), Scratch::new());
     let readme = read("README.md");
-    let [unpack, check, look] = blocks(&readme)[..] else { panic!("three pipelines") };
+    let [unpack, build, copy] = blocks(&readme)[..] else { panic!("three pipelines") };
     let lines = run(unpack, &registry, &dir);
     assert_eq!(lines.status(0).lines().len(), 3);
     assert_eq!(fs::read_to_string(dir.join("rootfs/etc-release")).unwrap(), "3.20\n");
-    run(check, &registry, &dir).ok().stdout("whole\n");
-    run(look, &registry, &dir).ok().stdout("etc-release\n");
-    // And the same command again is done, but for the directory in the way.
+
+    fs::create_dir(dir.join("app")).unwrap();
+    fs::write(dir.join("app/hello"), "mine\n").unwrap();
+    assert_eq!(run(build, &registry, &dir).ok().lines().len(), 1);
+    let back = "fetch-manifest registry.example/app:1 | list-blobs --layers | tail -n 1 |
+        fetch-blob registry.example/app | tar -xzOf - hello\n";
+    run(back, &registry, &dir).ok().stdout("mine\n");
+
+    assert_eq!(run(copy, &registry, &dir).ok().lines().len(), 1);
+    run("fetch-manifest registry.example/alpine:3.20 | cmp - all.json\n", &registry, &dir).ok();
+    // The first again is done, but for the directory in the way.
     run(unpack, &registry, &dir).status(7);
 }
 
@@ -125,6 +137,7 @@ fn the_pages_examples_work_as_they_stand() {
     let mut there: BTreeMap<&str, &[&str]> = BTreeMap::new();
     there.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
     there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
+    there.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
     for page in pages().into_iter().chain([top().join("man/regutils.7")]) {
         let name = page.file_stem().unwrap().to_str().unwrap();
         let dir = Scratch::new();

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The makefile of the manual, as it stands there: an image built from a base and two directories, and pushed.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use tests::images::Image;
+use tests::peers::{must, peer};
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::tools::{Run, shell};
+
+/// The makefile, for this registry.
+fn makefile(registry: &Registry) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/regutils.7");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("\nBASE = ").unwrap();
+    let (text, _) = rest.split_once("\n.Ed\n").unwrap();
+    format!("BASE = {text}\n")
+        .replace("\\e\n", "\\\n")
+        .replace("\\&.", ".")
+        .replace("BASE = alpine\n", &format!("BASE = {}\n", registry.repo("alpine")))
+        .replace("registry.example/", &format!("{}/", registry.host()))
+}
+
+/// Runs make, which must succeed.
+fn make(dir: &Scratch) -> Run {
+    let run = shell("make").dir(dir.path()).run();
+    run.status(0);
+    run
+}
+
+/// The registry with a base image, and a directory with what the makefile takes for there.
+fn workshop() -> (Registry, Scratch) {
+    let (registry, dir) = (Registry::start(), Scratch::new());
+    registry.put_image("alpine", "3.20", &Image::small());
+    for layer in ["bin", "etc"] {
+        fs::create_dir_all(dir.join(layer)).unwrap();
+        fs::write(dir.join(layer).join("a"), layer).unwrap();
+    }
+    dir.write("Makefile", makefile(&registry));
+    (registry, dir)
+}
+
+#[test]
+fn the_first_make_pushes_an_image_that_others_read() {
+    let (registry, dir) = workshop();
+    make(&dir);
+    let image = format!("docker://{}:1", registry.repo("app"));
+    let inspect = ["inspect", "--tls-verify=false", &image];
+    let text = String::from_utf8(must(peer("skopeo").args(inspect))).unwrap();
+    let known: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let base = Image::small().layers.len();
+    assert_eq!(known["Layers"].as_array().unwrap().len(), base + 2, "{text}");
+    // Config, two layers, base layers: the last are mounted from the base's repository.
+    let script = "fetch-manifest $1:1 --into oci:back | list-blobs |
+        fetch-blob $1 --into oci:back | unpack-layer --from oci:back root";
+    shell(&script.replace("$1", &registry.repo("app"))).dir(dir.path()).run().status(0);
+    assert_eq!(fs::read_to_string(dir.join("root/a")).unwrap(), "etc");
+}
+
+#[test]
+fn a_second_make_does_nothing() {
+    let (registry, dir) = workshop();
+    make(&dir);
+    let mark = registry.mark();
+    make(&dir).stdout("make: 'pushed' is up to date.\n");
+    assert_eq!(registry.answered_since(mark), Vec::<String>::new());
+}
+
+#[test]
+fn one_changed_file_makes_one_layer_anew_and_sends_it_alone() {
+    let (registry, dir) = workshop();
+    make(&dir);
+    let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
+    let (bin, etc) = (line("bin"), line("etc"));
+    // Later than what was made of it, whatever the file system's clock is.
+    fs::write(dir.join("etc/a"), "changed").unwrap();
+    let later = fs::metadata(dir.join("pushed")).unwrap().modified().unwrap();
+    let later = later + std::time::Duration::from_secs(1);
+    fs::File::options().write(true).open(dir.join("etc/a")).unwrap().set_modified(later).unwrap();
+    let mark = registry.mark();
+
+    make(&dir);
+
+    assert_eq!(line("bin"), bin);
+    assert_ne!(line("etc"), etc);
+    let sent = registry.answered_since(mark);
+    let puts = |part: &str| {
+        sent.iter().filter(|step| step.starts_with("PUT") && step.contains(part)).count()
+    };
+    assert_eq!((puts("/blobs/uploads/"), puts("/manifests/")), (2, 1), "{sent:#?}");
+}
+
+#[test]
+fn what_fails_leaves_no_target_behind() {
+    let (registry, dir) = workshop();
+    fs::remove_dir_all(registry.storage()).unwrap();
+    shell("make").dir(dir.path()).run().status(2).says("fetch-manifest: ");
+    assert!(!dir.join("base.json").exists());
+}
