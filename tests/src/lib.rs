@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
 //! | [`scratch`] | directories that go away with the test; a disk that is too small |
+//! | [`trees`] | trees of files, made and compared |
 //! | [`peers`] | the programs of others that the suite needs |
 //! | [`images`] | small images, made here byte by byte |
 //! | [`curl`] | a plain client |
@@ -29,6 +30,7 @@ pub mod peers;
 pub mod registry;
 pub mod scratch;
 pub mod tools;
+pub mod trees;
 
 use std::time::{Duration, Instant};
 

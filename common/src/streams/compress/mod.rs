@@ -303,9 +303,6 @@ fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Resul
     };
     let mut sink = Sink { output, hasher, size: 0 };
     let mut coder = coder;
-    if let Coder::Gzip(_) = coder {
-        sink.put(&gzip::HEADER)?;
-    }
     loop {
         // The writer went away without finishing: what is written stays cut.
         let step = steps.recv().map_err(|_| stopped())?;
@@ -316,6 +313,10 @@ fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Resul
             (Step::Block(block), _) => sink.put(&block)?,
             (Step::Deflated(result, size), Coder::Gzip(joiner)) => {
                 let deflated = result.recv().map_err(|_| stopped())??;
+                // Not sooner: what fails before its first block writes nothing.
+                if sink.size == 0 {
+                    sink.put(&gzip::HEADER)?;
+                }
                 sink.put(&deflated.bytes)?;
                 joiner.join(deflated, size);
             }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Trees of files, told in lines that two trees share when they are the same.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use crate::images::sha256;
+
+/// All that is in a tree and the tree's root itself, sorted, a line each: name, type, mode, owner, time in whole
+/// seconds, device numbers, link target, content, the name that it is a hard link of, extended attributes.
+pub fn snapshot(root: &Path) -> Vec<String> {
+    let mut names = vec![root.to_owned()];
+    let mut next = 0;
+    while let Some(path) = names.get(next).cloned() {
+        next += 1;
+        if fs::symlink_metadata(&path).unwrap().is_dir() {
+            names.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    names.sort();
+    let mut firsts: HashMap<u64, String> = HashMap::new();
+    let lines = names.iter().map(|path| {
+        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii();
+        line(path, &name.to_string(), &mut firsts)
+    });
+    lines.collect()
+}
+
+fn line(path: &Path, name: &str, firsts: &mut HashMap<u64, String>) -> String {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let kind = metadata.file_type();
+    let mut line = format!(
+        "{name} {} {}:{} @{}",
+        match kind {
+            _ if kind.is_dir() => "directory",
+            _ if kind.is_symlink() => "link",
+            _ if kind.is_fifo() => "fifo",
+            _ if kind.is_char_device() => "character device",
+            _ if kind.is_block_device() => "block device",
+            _ => "file",
+        },
+        metadata.uid(),
+        metadata.gid(),
+        metadata.mtime()
+    );
+    if kind.is_symlink() {
+        let target = fs::read_link(path).unwrap();
+        write!(line, " -> {}", target.as_os_str().as_bytes().escape_ascii()).unwrap();
+    } else {
+        write!(line, " {:04o}", metadata.mode() & 0o7777).unwrap();
+        for (attribute, value) in xattrs(path) {
+            write!(line, " {attribute}={}", value.escape_ascii()).unwrap();
+        }
+    }
+    if kind.is_char_device() || kind.is_block_device() {
+        write!(line, " {}", metadata.rdev()).unwrap();
+    }
+    if kind.is_file() {
+        let digest = sha256(&fs::read(path).unwrap());
+        write!(line, " {} bytes {digest}", metadata.len()).unwrap();
+    }
+    if !kind.is_dir() {
+        let first = firsts.entry(metadata.ino()).or_insert_with(|| name.to_owned());
+        if first != name {
+            write!(line, " is {first}").unwrap();
+        }
+    }
+    line
+}
+
+/// The extended attributes of what is no link, sorted.
+pub fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut names = vec![0; 64 << 10];
+    let Ok(length) = rustix::fs::listxattr(path, &mut names[..]) else { return Vec::new() };
+    let mut xattrs: Vec<_> = names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let mut value = vec![0; 64 << 10];
+            let name = OsStr::from_bytes(name);
+            let length = rustix::fs::getxattr(path, name, &mut value[..]).unwrap();
+            value.truncate(length);
+            (name.to_string_lossy().into_owned(), value)
+        })
+        .collect();
+    xattrs.sort();
+    xattrs
+}
+
+/// Sets an extended attribute.
+pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+/// Gives everything in a tree, and its root, the same time.
+pub fn set_times(root: &Path, seconds: i64) {
+    for entry in fs::read_dir(root).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => set_times(&entry.path(), seconds),
+            false => set_time(&entry.path(), seconds),
+        }
+    }
+    set_time(root, seconds);
+}
+
+/// Gives one thing a time; a link is not followed.
+pub fn set_time(path: &Path, seconds: i64) {
+    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
+}
+
+/// Makes something that only system calls make: a fifo, a device.
+pub fn make_node(path: &Path, kind: rustix::fs::FileType, device: (u32, u32)) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    let device = rustix::fs::makedev(device.0, device.1);
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device).unwrap();
+}
