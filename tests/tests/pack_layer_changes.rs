@@ -126,7 +126,8 @@ fn what_is_gone_is_hidden_before_what_is_new() {
 
 #[test]
 fn each_attribute_counts() {
-    let changes: [(&str, fn(&Path)); 5] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 5] = [
         ("mode", |file| {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();

@@ -138,6 +138,7 @@ fn the_pages_examples_work_as_they_stand() {
     there.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
     there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
     there.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
+    there.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
     for page in pages().into_iter().chain([top().join("man/regutils.7")]) {
         let name = page.file_stem().unwrap().to_str().unwrap();
         let dir = Scratch::new();
