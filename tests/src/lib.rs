@@ -13,6 +13,7 @@
 //! | [`certs`] | a certificate authority that lives as long as a test |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
+//! | [`push`] | a push to it: the blob, the commands, the judgement |
 //! | [`registry`] | a real one: Debian's docker-registry |
 //!
 //! Deliberately absent: any code of `common` (a double that shares code with its subject shares
@@ -27,6 +28,7 @@ pub mod fake;
 pub mod fake_registry;
 pub mod images;
 pub mod peers;
+pub mod push;
 pub mod registry;
 pub mod scratch;
 pub mod tools;

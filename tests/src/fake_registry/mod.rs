@@ -93,6 +93,12 @@ pub struct FakeRegistry {
     pub server: Server,
 }
 
+impl std::fmt::Debug for FakeRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FakeRegistry({})", self.host())
+    }
+}
+
 impl FakeRegistry {
     /// One that speaks plain http and lets anybody in.
     pub fn start() -> FakeRegistry {

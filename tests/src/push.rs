@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A push under test: a scripted registry, a blob in a file and in a layout, and the commands that
+//! bring it there.
+
+use crate::fake_registry::FakeRegistry;
+use crate::images::{Blob, noise, types, write_layout};
+use crate::scratch::Scratch;
+use crate::tools::{Command, Run, tool};
+
+/// A registry, and a blob that it is to have in the repository `app`.
+#[derive(Debug)]
+pub struct Push {
+    /// The registry.
+    pub registry: FakeRegistry,
+    /// With the blob in the file `layer` and in the layout `l`, and with a home.
+    pub scratch: Scratch,
+    /// The blob.
+    pub blob: Blob,
+}
+
+impl Push {
+    /// Of a blob of so many bytes, to a registry that speaks plain http and lets anybody in.
+    pub fn of(len: usize) -> Push {
+        Push::to(FakeRegistry::start(), len)
+    }
+
+    /// Of a blob of so many bytes.
+    pub fn to(registry: FakeRegistry, len: usize) -> Push {
+        let scratch = Scratch::new();
+        let blob = Blob::new(types::TAR, noise(len, 1));
+        scratch.write("layer", &blob.bytes);
+        scratch.write("home/.keep", "");
+        write_layout(&scratch.join("l"), "1", &blob, []);
+        Push { registry, scratch, blob }
+    }
+
+    /// The command without its operands. What it remembers it has to remember in a home of its own.
+    pub fn bare(&self) -> Command {
+        let command = tool("push-blob").args(["--max-wait", "0"]);
+        command.env("HOME", self.scratch.join("home")).dir(self.scratch.path())
+    }
+
+    /// The command that pushes the file.
+    pub fn file(&self) -> Command {
+        self.bare().args(["--media-type", types::TAR, &self.registry.repo("app"), "layer"])
+    }
+
+    /// The command that pushes from the layout.
+    pub fn line(&self) -> Command {
+        let command = self.bare().args([&self.registry.repo("app"), "--from", "oci:l"]);
+        command.stdin(self.blob.line())
+    }
+
+    /// Whether the registry has the blob. What it has under the blob's digest is the blob.
+    #[track_caller]
+    pub fn holds(&self) -> bool {
+        let held = self.registry.blob("app", &self.blob.digest);
+        assert!(held.as_ref().is_none_or(|bytes| bytes[..] == self.blob.bytes), "a false blob");
+        held.is_some()
+    }
+
+    /// The run succeeded, the registry has the blob, and no session is open.
+    #[track_caller]
+    pub fn done(&self, run: &Run) {
+        let steps = self.registry.steps();
+        assert_eq!(run.code(), Some(0), "{run}\n{steps:#?}");
+        run.stdout(self.blob.line());
+        assert!(self.holds(), "{run}\n{steps:#?}");
+        assert_eq!(self.registry.sessions(), [], "{run}\n{steps:#?}");
+    }
+
+    /// Runs the push of the file with more arguments. However it ends, it ends as it should: with
+    /// the blob there, or with one line and nothing on stdout; and no session is open.
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.judge(self.file().args(args).run())
+    }
+
+    /// The same judgement of a run that has ended.
+    #[track_caller]
+    pub fn judge(&self, run: Run) -> Run {
+        match run.code() {
+            Some(0) => self.done(&run),
+            code => {
+                run.fails(code.unwrap_or(-1), "").stdout("");
+                self.holds();
+                let steps = self.registry.steps();
+                assert_eq!(self.registry.sessions(), [], "{run}\n{steps:#?}");
+            }
+        }
+        run
+    }
+
+    /// The bytes that all requests had together.
+    pub fn sent(&self) -> u64 {
+        self.registry.server.requests().iter().map(|request| request.received).sum()
+    }
+
+    /// How many uploads were begun.
+    pub fn starts(&self) -> usize {
+        self.registry.steps().iter().filter(|step| *step == "POST uploads").count()
+    }
+}

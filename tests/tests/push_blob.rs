@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+//! push-blob, with nothing wrong but its input: bytes and files into a registry or a layout.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use tests::fake::Intake;
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, gzip, noise, read_blob, sha256, tar, types};
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::tools::{Command, shell, tool};
+
+fn push_blob() -> Command {
+    tool("push-blob").args(["--plain-http", "--max-wait", "0"])
+}
+
+/// A blob that is written to a file of its name.
+fn layer(scratch: &Scratch, name: &str, len: usize, seed: u64) -> Blob {
+    let blob = Blob::new(types::TAR, noise(len, seed));
+    scratch.write(name, &blob.bytes);
+    blob
+}
+
+fn holds(registry: &FakeRegistry, blob: &Blob) -> bool {
+    registry.blob("app", &blob.digest).is_some_and(|bytes| bytes[..] == blob.bytes)
+}
+
+#[test]
+fn a_file_is_asked_for_then_sent_in_one_request() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "layer", 3_000_000, 1);
+    let run = push_blob().args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
+    run.dir(scratch.path()).run().ok().stdout(blob.line());
+    assert!(holds(&registry, &blob));
+    assert_eq!(registry.steps(), ["HEAD blob", "POST uploads", "PUT session 3000000"]);
+    let put = registry.server.requests().pop().unwrap();
+    assert_eq!(put.header("content-length"), Some("3000000"));
+    assert_eq!(put.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(scratch.list(), ["layer"]);
+}
+
+#[test]
+fn bytes_come_by_stdin() {
+    let registry = FakeRegistry::start();
+    for len in [1, 1000, 5_000_000, 40_000_000] {
+        let blob = Blob::new(types::TAR, noise(len, len as u64));
+        for operand in [&[][..], &["-"]] {
+            let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app")]);
+            let run = run.args(operand).stdin(blob.bytes.clone()).run();
+            run.ok().stdout(blob.line());
+            assert!(holds(&registry, &blob), "{len}");
+            assert_eq!(registry.sessions(), [], "{len}: {:?}", registry.steps());
+        }
+    }
+}
+
+#[test]
+fn files_are_printed_in_their_order() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let names: Vec<_> = (0..9).map(|n| format!("layer{n}")).collect();
+    let blobs: Vec<_> =
+        names.iter().zip(1..).map(|(name, n)| layer(&scratch, name, 10_000, n)).collect();
+    let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app")]);
+    let run = run.args(&names).dir(scratch.path()).run();
+    run.ok().stdout(blobs.iter().map(Blob::line).collect::<String>());
+    assert!(blobs.iter().all(|blob| holds(&registry, blob)));
+}
+
+#[test]
+fn a_slow_one_does_not_hold_up_the_others_and_is_printed_in_its_place() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let slow = layer(&scratch, "slow", 500_000, 1);
+    let quick = layer(&scratch, "quick", 1000, 2);
+    registry.intake(|request| match request.header("content-length") {
+        Some("500000") => Intake::stall(100_000),
+        _ => Intake::whole(),
+    });
+    let run = push_blob().args(["--media-type", types::TAR, "-j", "2", &registry.repo("app")]);
+    let run = run.args(["slow", "quick"]).dir(scratch.path()).start();
+    registry.server.wait_for_stalls(1);
+    tests::eventually("the quick one", || holds(&registry, &quick).then_some(()));
+    assert!(!holds(&registry, &slow));
+    registry.server.release();
+    run.wait().ok().stdout(slow.line() + &quick.line());
+}
+
+#[test]
+fn one_connection_is_enough_when_it_is_asked_for() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    for n in 0..5 {
+        layer(&scratch, &format!("layer{n}"), 1000, n);
+    }
+    let run = push_blob().args(["-j", "1", &registry.repo("app")]);
+    let run = run.args((0..5).map(|n| format!("layer{n}"))).dir(scratch.path()).run();
+    assert_eq!(run.ok().lines().len(), 5);
+    assert_eq!(registry.server.connections(), 1);
+}
+
+#[test]
+fn what_is_there_costs_one_head_and_nothing_else() {
+    let registry = Registry::start();
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "layer", 200_000, 1);
+    let push = || {
+        let run = push_blob().args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
+        run.dir(scratch.path()).run()
+    };
+    let mark = registry.mark();
+    push().ok().stdout(blob.line());
+    assert_eq!(
+        registry.steps_since(mark),
+        ["HEAD blob 404", "POST uploads 202", "PUT session 201"]
+    );
+    assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
+    let mark = registry.mark();
+    push().ok().stdout(blob.line());
+    assert_eq!(registry.steps_since(mark), ["HEAD blob 200"]);
+}
+
+#[test]
+fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "a", 100_000, 1);
+    layer(&scratch, "b", 100_000, 1);
+    let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app"), "a", "b"]);
+    run.dir(scratch.path()).run().ok().stdout(blob.line().repeat(2));
+    let sent = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
+    assert_eq!(sent, 1);
+    assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn without_a_media_type_the_line_has_one_that_fits() {
+    let registry = FakeRegistry::start();
+    let layer = gzip(&tar(&[tests::images::file("f", "x")]));
+    for (bytes, fits) in [
+        (layer, &[types::TAR_GZIP, "application/octet-stream"][..]),
+        (noise(1000, 1), &["application/octet-stream"]),
+    ] {
+        let run = push_blob().arg(registry.repo("app")).stdin(bytes.clone()).run();
+        let line: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
+        assert_eq!(line["digest"], sha256(&bytes));
+        assert_eq!(line["size"], bytes.len());
+        assert!(fits.contains(&line["mediaType"].as_str().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn no_bytes_are_no_success_and_nothing_is_asked() {
+    let registry = FakeRegistry::start();
+    let run = push_blob().arg(registry.repo("app")).run();
+    run.fails(6, "did the command before it fail?").stdout("");
+    assert_eq!(registry.steps(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_7_and_what_came_before_it_is_printed() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let before = layer(&scratch, "before", 1000, 1);
+    layer(&scratch, "after", 1000, 2);
+    scratch.write("dir/file", "");
+    for wrong in ["absent", "dir"] {
+        let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app")]);
+        let run = run.args(["before", wrong, "after"]).dir(scratch.path()).run();
+        run.fails(7, wrong).stdout(before.line());
+        assert_eq!(registry.sessions(), []);
+    }
+}
+
+#[test]
+fn a_descriptor_line_that_comes_as_bytes_is_2_and_says_from() {
+    let registry = FakeRegistry::start();
+    let line = Blob::new(types::TAR, "x").line();
+    let run = push_blob().arg(registry.repo("app")).stdin(line.clone()).run();
+    run.fails(2, "--from").stdout("");
+    assert_eq!(registry.sessions(), []);
+    assert!(registry.blob("app", &sha256(line.as_bytes())).is_none());
+    // Unless it is meant.
+    let run = push_blob().args(["--media-type", "application/json", &registry.repo("app")]);
+    run.stdin(line.clone()).run().status(0);
+    assert!(registry.blob("app", &sha256(line.as_bytes())).is_some());
+}
+
+#[test]
+fn wrong_calls_are_2() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    layer(&scratch, "layer", 1000, 1);
+    let app = registry.repo("app");
+    let tagged = format!("{app}:1");
+    let by_digest = format!("{app}@{}", sha256(b""));
+    for args in [
+        &[][..],
+        &[&tagged, "layer"],
+        &[&by_digest, "layer"],
+        &["oci:l:1", "layer"],
+        &["https://example.org/app", "layer"],
+        &["-j", "0", &app, "layer"],
+        &["--chunk", "0", &app, "layer"],
+        &["--chunk", "much", &app, "layer"],
+        &["--compress", "lzma", &app, "layer"],
+        &["--media-type", "no type", &app, "layer"],
+        &["--from", "oci:l", &app, "layer"],
+        &["--from", "oci:l", "--media-type", types::TAR, &app],
+        &["--from", &tagged, &app],
+        &["--mount-from", "other.example/base", &app, "layer"],
+        &["--mount-from", &tagged, &app, "layer"],
+    ] {
+        let run = tool("push-blob").args(args).dir(scratch.path()).run();
+        assert_eq!(run.code(), Some(2), "{run}");
+        run.fails(2, "").stdout("");
+        assert_eq!(registry.steps(), Vec::<String>::new(), "{run}");
+    }
+    assert_eq!(scratch.list(), ["layer"]);
+}
+
+#[test]
+fn into_a_layout() {
+    let scratch = Scratch::new();
+    let [a, b] = [("a", 1), ("b", 2)].map(|(name, seed)| layer(&scratch, name, 100_000, seed));
+    let run = tool("push-blob").args(["--media-type", types::TAR, "oci:l", "a", "b"]);
+    run.dir(scratch.path()).run().ok().stdout(a.line() + &b.line());
+    let by_stdin = Blob::new(types::TAR, noise(2_000_000, 3));
+    let run = tool("push-blob").args(["--media-type", types::TAR, "oci:l"]);
+    run.stdin(by_stdin.bytes.clone()).dir(scratch.path()).run().ok().stdout(by_stdin.line());
+    for blob in [a, b, by_stdin] {
+        assert_eq!(read_blob(&scratch.join("l"), &blob.digest), Some(blob.bytes));
+    }
+    assert!(tests::scratch::list(&scratch.join("l/ingest")).is_empty());
+}
+
+#[test]
+fn into_a_layout_no_bytes_are_no_success_either() {
+    let scratch = Scratch::new();
+    let run = tool("push-blob").arg("oci:l").dir(scratch.path()).run();
+    run.fails(6, "did the command before it fail?").stdout("");
+    assert!(read_blob(&scratch.join("l"), &sha256(b"")).is_none());
+}
+
+#[test]
+fn memory_does_not_grow_with_the_bytes() {
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "layer", 100 << 20, 1);
+    for script in [
+        "push-blob --plain-http \"$APP\" layer --media-type \"$TYPE\"",
+        "push-blob --plain-http \"$APP\" <layer --media-type \"$TYPE\"",
+        "cat layer | push-blob --plain-http \"$APP\" --media-type \"$TYPE\"",
+        "push-blob --plain-http --chunk 64M \"$APP\" layer --media-type \"$TYPE\"",
+        "push-blob oci:l <layer --media-type \"$TYPE\"",
+    ] {
+        let registry = FakeRegistry::start();
+        let limited = format!("ulimit -v 200000; {script}");
+        let run = shell(&limited).env("APP", registry.repo("app")).env("TYPE", types::TAR);
+        run.dir(scratch.path()).run().ok().stdout(blob.line());
+        assert_eq!(registry.sessions(), [], "{script}");
+    }
+}
+
+#[test]
+fn a_chunk_size_cuts_the_bytes() {
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "layer", 2_500_000, 1);
+    let run =
+        push_blob().args(["--media-type", types::TAR, "--chunk", "1M", &registry.repo("app")]);
+    run.arg("layer").dir(scratch.path()).run().ok().stdout(blob.line());
+    assert!(holds(&registry, &blob));
+    let sent = ["PATCH session 1048576", "PATCH session 1048576", "PATCH session 402848"];
+    assert_eq!(registry.steps()[2..5], sent);
+    assert_eq!(registry.steps()[5..], ["PUT session 0"]);
+    let requests = registry.server.requests();
+    let ranges: Vec<_> =
+        requests.iter().filter_map(|request| request.header("content-range")).collect();
+    assert_eq!(ranges, ["0-1048575", "1048576-2097151", "2097152-2499999"]);
+}
+
+#[test]
+fn a_real_registry_takes_chunks_and_streams() {
+    let registry = Registry::start();
+    let scratch = Scratch::new();
+    let blob = layer(&scratch, "layer", 3_500_000, 1);
+    for (repository, chunks, stdin) in
+        [("a", true, false), ("b", false, true), ("c", true, true), ("d/e/f", false, false)]
+    {
+        let run = push_blob().args(["--media-type", types::TAR, &registry.repo(repository)]);
+        let run = run.args(chunks.then_some(["--chunk", "1M"]).iter().flatten());
+        let run = match stdin {
+            true => run.stdin(blob.bytes.clone()),
+            false => run.arg("layer"),
+        };
+        run.dir(scratch.path()).run().ok().stdout(blob.line());
+        assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
+    }
+    let left = tests::scratch::list(&registry.storage());
+    let sessions = left.iter().filter(|name| name.contains("/_uploads/") && name.ends_with("data"));
+    assert_eq!(sessions.collect::<Vec<_>>(), Vec::<&String>::new());
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//! push-blob on descriptor lines: from a layout or a registry into another, streamed, verified, each
+//! line printed when it is confirmed.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use serde_json::json;
+use tests::fake::{End, Intake, Reply};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, index, noise, read_blob, types, write_image, write_layout};
+use tests::peers::{must, peer};
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::tools::{Command, shell, tool};
+
+fn push_blob(target: &str, from: &str) -> Command {
+    tool("push-blob").args(["--max-wait", "0", target, "--from", from])
+}
+
+fn holds(registry: &FakeRegistry, repository: &str, image: &Image) -> bool {
+    image.blobs().all(|blob| {
+        registry.blob(repository, &blob.digest).is_some_and(|bytes| bytes[..] == blob.bytes)
+    })
+}
+
+/// Changes a byte of a blob in a layout.
+fn spoil(layout: &Path, blob: &Blob) {
+    let mut bytes = blob.bytes.clone();
+    bytes[blob.bytes.len() / 2] ^= 1;
+    std::fs::write(layout.join("blobs").join(blob.digest.replace(':', "/")), bytes).unwrap();
+}
+
+#[test]
+fn from_a_layout_to_a_registry() {
+    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    write_image(&scratch.join("l"), "1", &image);
+    let before = scratch.list();
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(image.lines()).dir(scratch.path());
+    run.run().ok().stdout(image.lines());
+    assert!(holds(&registry, "app", &image));
+    assert_eq!(registry.sessions(), []);
+    // A layout may remember where its blobs went.
+    let after: Vec<_> =
+        scratch.list().into_iter().filter(|name| name != "l/distribution-sources").collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn from_a_registry_to_another_with_nothing_on_disk() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let (scratch, image) = (Scratch::new(), Image::big(3_000_000, 1));
+    source.add_image("a", "1", &image);
+    let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines());
+    let run = run.env("TMPDIR", scratch.path()).dir(scratch.path()).run();
+    run.ok().stdout(image.lines());
+    assert!(holds(&target, "b", &image));
+    assert_eq!(scratch.list(), Vec::<String>::new());
+    assert_eq!(source.steps().iter().filter(|step| *step == "GET blob").count(), 2);
+}
+
+#[test]
+fn what_the_target_has_is_not_asked_of_the_source() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let image = Image::small();
+    source.add_image("a", "1", &image);
+    target.add_image("b", "1", &image);
+    push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines()).run().ok();
+    assert!(target.steps().iter().all(|step| step == "HEAD blob"), "{:?}", target.steps());
+    assert_eq!(source.steps(), Vec::<String>::new());
+}
+
+#[test]
+fn from_a_layout_or_a_registry_to_a_layout() {
+    let (source, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    source.add_image("a", "1", &image);
+    write_image(&scratch.join("l"), "1", &image);
+    for (from, to) in [("oci:l".to_owned(), "b"), (source.repo("a"), "c")] {
+        let run = push_blob(&format!("oci:{to}"), &from).stdin(image.lines());
+        run.dir(scratch.path()).run().ok().stdout(image.lines());
+        for blob in image.blobs() {
+            assert_eq!(read_blob(&scratch.join(to), &blob.digest).as_ref(), Some(&blob.bytes));
+        }
+    }
+}
+
+#[test]
+fn in_one_registry_nothing_is_sent() {
+    let (registry, image) = (Registry::start(), Image::small());
+    registry.put_image("base", "1", &image);
+    let mark = registry.mark();
+    let run = push_blob(&registry.repo("app"), &registry.repo("base"));
+    run.args(["-j", "1"]).stdin(image.lines()).run().ok().stdout(image.lines());
+    let each = ["HEAD blob 404", "POST mount 201"];
+    assert_eq!(registry.steps_since(mark), each.repeat(3));
+    for blob in image.blobs() {
+        assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
+    }
+}
+
+#[test]
+fn a_line_that_comes_again_is_moved_once_and_printed_again() {
+    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    write_image(&scratch.join("l"), "1", &image);
+    let lines = image.lines().repeat(3);
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines.clone());
+    run.dir(scratch.path()).run().ok().stdout(lines);
+    let sent = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
+    assert_eq!(sent, 3);
+}
+
+#[test]
+fn a_line_leaves_as_it_came() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let blob = Blob::new(types::TAR, "some data");
+    write_layout(&scratch.join("l"), "1", &blob, []);
+    let line = format!(
+        "{{\"size\":9,\"digest\":\"{}\",\"annotations\":{{\"b\":\"ü\",\"a\":\"2\"}},\
+         \"mediaType\":\"{}\",\"own\":[1.0,null]}}\n",
+        blob.digest, blob.media_type
+    );
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(line.clone());
+    run.dir(scratch.path()).run().ok().stdout(line);
+}
+
+#[test]
+fn foreign_layers_are_left_out_with_a_warning_and_printed() {
+    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    let foreign = Blob::new(kind, "some data");
+    let mut by_urls = Blob::new(types::TAR_GZIP, "other data").descriptor();
+    by_urls["urls"] = json!(["https://example.org/layer"]);
+    write_image(&scratch.join("l"), "1", &image);
+    write_layout(&scratch.join("l"), "2", &foreign, []);
+    let lines = format!("{}{}{by_urls}\n", image.lines(), foreign.line());
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines.clone());
+    let run = run.dir(scratch.path()).run();
+    run.status(0).stdout(&lines).says("push-blob: warning: ");
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    assert!(registry.blob("app", &foreign.digest).is_none());
+
+    let run = push_blob(&registry.repo("app"), "oci:l").arg("--allow-nondistributable");
+    run.stdin(foreign.line()).dir(scratch.path()).run().ok().stdout(foreign.line());
+    assert!(registry.blob("app", &foreign.digest).is_some());
+}
+
+/// An image for two platforms under an index, all in one.
+fn index_of_two() -> (Blob, Vec<Image>) {
+    let images: Vec<_> =
+        ["amd64", "arm64"].iter().map(|arch| Image::for_platform("linux", arch)).collect();
+    let children = [(&images[0].manifest, "linux/amd64"), (&images[1].manifest, "linux/arm64")];
+    (index(types::INDEX, &children), images)
+}
+
+#[test]
+fn manifests_go_by_their_digests_when_all_before_them_is_there() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let (_, images) = index_of_two();
+    let mut lines = String::new();
+    for image in &images {
+        source.add_image("a", "", image);
+        lines += &(image.lines() + &image.manifest.line());
+    }
+    // The scripted registry refuses a manifest when something that it names is absent.
+    target.intake(|request| match request.is_close() && request.number < 9 {
+        true => Intake::whole().after("HTTP/1.1 102 Processing\r\n\r\n"),
+        false => Intake::whole(),
+    });
+    let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(lines.clone()).run();
+    run.ok().stdout(lines);
+    for image in &images {
+        let manifest = target.manifest("b", &image.manifest.digest).unwrap();
+        assert!(manifest.bytes == image.manifest.bytes && manifest.media_type == types::MANIFEST);
+    }
+    assert_eq!(target.tags("b"), []);
+}
+
+#[test]
+fn a_manifest_waits_for_a_slow_blob() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let image = Image::big(500_000, 1);
+    source.add_image("a", "", &image);
+    target.intake(|request| match request.is_session() {
+        true => Intake::stall(20),
+        false => Intake::whole(),
+    });
+    let lines = image.lines() + &image.manifest.line();
+    let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(lines.clone()).start();
+    target.server.wait_for_stalls(2);
+    assert!(!target.server.requests().iter().any(|r| r.is_manifest() && r.method == "PUT"));
+    target.server.release();
+    run.wait().ok().stdout(lines);
+}
+
+#[test]
+fn a_whole_image_for_many_platforms_goes_from_registry_to_registry_in_a_line() {
+    let [source, target] = [(); 2].map(|()| Registry::start());
+    let (index, images) = index_of_two();
+    for image in &images {
+        source.put_image("app", &image.manifest.digest, image);
+    }
+    source.put_manifest("app", "1", &index);
+    let scratch = Scratch::new();
+    let script = "fetch-manifest \"$A\":1 >m && list-blobs --recursive --from \"$A\" m |
+        push-blob \"$B\" --from \"$A\" >lines && put-manifest \"$B\":1 m";
+    let run = shell(script).env("A", source.repo("app")).env("B", target.repo("copies/app"));
+    run.dir(scratch.path()).run().ok().stdout(index.line());
+    assert_eq!(target.get("copies/app/manifests/1"), index.bytes);
+    for platform in ["amd64", "arm64"] {
+        let layout = scratch.join(platform);
+        must(
+            peer("skopeo")
+                .args(["--insecure-policy", "--override-arch", platform, "copy", "--quiet"])
+                .args(["--src-tls-verify=false", "--override-os", "linux"])
+                .arg(format!("docker://{}:1", target.repo("copies/app")))
+                .arg(format!("oci:{}:1", layout.display())),
+        );
+    }
+}
+
+#[test]
+fn the_first_line_that_fails_ends_the_printing() {
+    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    write_image(&scratch.join("l"), "1", &image);
+    let absent = Blob::new(types::TAR, "nobody has it");
+    let lines = format!("{}{}{}", image.config.line(), absent.line(), image.layers[0].line());
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines).dir(scratch.path()).run();
+    run.fails(3, &absent.digest).stdout(image.config.line());
+    assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn a_source_that_is_not_there_is_3() {
+    let [registry, other] = [(); 2].map(|()| FakeRegistry::start());
+    let (scratch, image) = (Scratch::new(), Image::small());
+    for from in ["oci:nothing".to_owned(), other.repo("nothing")] {
+        let run = push_blob(&registry.repo("app"), &from).stdin(image.lines());
+        run.dir(scratch.path()).run().fails(3, "").stdout("");
+        assert_eq!(registry.sessions(), [], "{from}");
+    }
+}
+
+#[test]
+fn bytes_that_do_not_fit_their_line_are_1_and_never_become_a_blob() {
+    let [registry, source] = [(); 2].map(|()| FakeRegistry::start());
+    let scratch = Scratch::new();
+    let image = Image::big(3_000_000, 1);
+    write_image(&scratch.join("l"), "1", &image);
+    spoil(&scratch.join("l"), &image.layers[0]);
+    source.add_image("a", "1", &image);
+    source.fault(|request, right| match request.is_blob() {
+        true => right.corrupted(),
+        false => right,
+    });
+    for from in ["oci:l".to_owned(), source.repo("a")] {
+        let run = push_blob(&registry.repo("app"), &from).stdin(image.layers[0].line());
+        run.dir(scratch.path()).run().fails(1, "digest").stdout("");
+        assert!(registry.blob("app", &image.layers[0].digest).is_none());
+        assert_eq!(registry.sessions(), [], "{from}: {:?}", registry.steps());
+    }
+}
+
+#[test]
+fn a_line_with_another_size_than_the_bytes_is_1() {
+    let [registry, source] = [(); 2].map(|()| FakeRegistry::start());
+    let scratch = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(100_000, 1));
+    write_layout(&scratch.join("l"), "1", &blob, []);
+    source.add_blob("a", blob.bytes.clone());
+    for size in [99_999, 100_001] {
+        for from in ["oci:l".to_owned(), source.repo("a")] {
+            let mut line = blob.descriptor();
+            line["size"] = json!(size);
+            let run = push_blob(&registry.repo("app"), &from).stdin(format!("{line}\n"));
+            let run = run.dir(scratch.path()).run();
+            assert!(matches!(run.code(), Some(1 | 3)), "{size} {from}: {run}");
+            run.stdout("");
+            assert_eq!(registry.sessions(), [], "{from}: {:?}", registry.steps());
+        }
+    }
+}
+
+#[test]
+fn a_source_that_breaks_is_gone_on_with() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let image = Image::big(3_000_000, 1);
+    source.add_image("a", "1", &image);
+    source.fault(|request, right| match request.is_blob() && request.earlier == 0 {
+        true => right.cut(200, End::Fin),
+        false => right,
+    });
+    push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines()).run().ok();
+    assert!(holds(&target, "b", &image));
+    assert_eq!(target.sessions(), []);
+}
+
+#[test]
+fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let image = Image::big(3_000_000, 1);
+    source.add_image("a", "1", &image);
+    source.fault(|request, right| match request.earlier {
+        0 => right.cut(1_000_000, End::Fin),
+        _ => Reply::hang_up(),
+    });
+    let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(image.layers[0].line()).run();
+    run.fails(5, "").stdout("");
+    assert_eq!(target.sessions(), [], "{:?}", target.steps());
+}
+
+#[test]
+fn lines_that_are_none_are_6() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    write_image(&scratch.join("l"), "1", &Image::small());
+    for line in [
+        "",
+        "\n",
+        "sha256:00\n",
+        "{}\n",
+        "{\"mediaType\":\"a/b\",\"digest\":\"sha256:../../etc/passwd\",\"size\":1}\n",
+        "{\"mediaType\":\"a/b\",\"digest\":\"md5:00000000000000000000000000000000\",\"size\":1}\n",
+    ] {
+        let run = push_blob(&registry.repo("app"), "oci:l").stdin(line).dir(scratch.path()).run();
+        run.fails(6, "").stdout("");
+        assert_eq!(registry.sessions(), [], "{line}");
+    }
+    let run = push_blob(&registry.repo("app"), "oci:l").dir(scratch.path()).run();
+    run.fails(6, "did the command before it fail?").stdout("");
+}
+
+#[test]
+fn the_sources_token_and_the_targets_are_two() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::with_tokens());
+    let image = Image::small();
+    source.add_image("a", "1", &image);
+    push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines()).run().ok();
+    assert!(holds(&target, "b", &image));
+    let scopes = |registry: &FakeRegistry| {
+        let requests = registry.server.requests();
+        let asked = requests.iter().filter(|request| request.path == "/token");
+        asked.flat_map(|request| request.params("scope")).collect::<Vec<_>>().join(" ")
+    };
+    assert!(!scopes(&source).contains("push"), "{}", scopes(&source));
+    assert!(scopes(&target).contains("repository:b:"), "{}", scopes(&target));
+}

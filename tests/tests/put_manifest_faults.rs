@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Registries that misbehave when a manifest is put: what passes is tried again, nothing is taken for
+//! done that is not, and no tag moves when something failed.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::fake::{End, Intake, Reply, Request, Server, first};
+use tests::fake_registry::{FakeRegistry, TOKEN};
+use tests::images::{Image, sha256};
+use tests::tools::{Run, tool};
+
+/// A registry that has all an image names, and another image under the tag.
+fn registry_with_blobs() -> (FakeRegistry, Image) {
+    let (registry, image) = (FakeRegistry::start(), Image::small());
+    registry.add_image("app", "1", &Image::big(1000, 1));
+    for blob in image.blobs() {
+        registry.add_blob("app", blob.bytes.clone());
+    }
+    (registry, image)
+}
+
+fn put(registry: &FakeRegistry, image: &Image) -> Run {
+    tool("put-manifest")
+        .args(["--max-wait", "0", &format!("{}:1", registry.repo("app"))])
+        .stdin(image.manifest.bytes.clone())
+        .run()
+}
+
+fn has_moved(registry: &FakeRegistry, image: &Image) -> bool {
+    registry.manifest("app", "1").unwrap().digest == image.manifest.digest
+}
+
+/// Puts a manifest through a fault of the answers.
+fn through(
+    fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+) -> (FakeRegistry, Run) {
+    let (registry, image) = registry_with_blobs();
+    registry.fault(fault);
+    let run = put(&registry, &image);
+    if run.code() == Some(0) {
+        assert!(has_moved(&registry, &image), "{run}");
+        run.stdout(image.manifest.line());
+    } else {
+        run.fails(run.code().unwrap_or(-1), "").stdout("");
+    }
+    (registry, run)
+}
+
+/// Puts a manifest, to which this is said and nothing is done.
+fn refused(refusal: impl Fn(&Request) -> Intake + Send + Sync + 'static) -> (FakeRegistry, Run) {
+    let (registry, image) = registry_with_blobs();
+    registry.intake(refusal);
+    let run = put(&registry, &image);
+    assert_eq!(has_moved(&registry, &image), run.code() == Some(0), "{run}");
+    if run.code() != Some(0) {
+        run.fails(run.code().unwrap_or(-1), "").stdout("");
+    }
+    (registry, run)
+}
+
+fn puts(registry: &FakeRegistry) -> usize {
+    registry.steps().iter().filter(|step| step.starts_with("PUT")).count()
+}
+
+#[test]
+fn a_refusal_decides_the_status() {
+    for (status, code, want) in [
+        (400, "MANIFEST_INVALID", 6),
+        (400, "TAG_INVALID", 6),
+        (400, "NAME_INVALID", 6),
+        (401, "UNAUTHORIZED", 4),
+        (403, "DENIED", 4),
+        (404, "NAME_UNKNOWN", 3),
+        (405, "UNSUPPORTED", 6),
+        (409, "TAG_IMMUTABLE", 6),
+        (413, "SIZE_INVALID", 6),
+        (415, "MANIFEST_INVALID", 6),
+        (429, "TOOMANYREQUESTS", 5),
+        (500, "UNKNOWN", 5),
+        (501, "UNSUPPORTED", 6),
+        (503, "UNAVAILABLE", 5),
+    ] {
+        let (registry, run) =
+            refused(move |_| Intake::instead(Reply::error(status, code, "why not")));
+        assert_eq!(run.code(), Some(want), "{status} {code}: {run}");
+        run.says("why not");
+        assert_eq!(puts(&registry) > 1, want == 5, "{status}: {:?}", registry.steps());
+    }
+}
+
+#[test]
+fn an_immutable_tag_is_called_so() {
+    for (status, code) in [(403, "DENIED"), (409, "TAG_IMMUTABLE"), (400, "TAG_IMMUTABLE")] {
+        let reply = Reply::error(status, code, "tag is immutable");
+        let (_, run) = refused(move |_| Intake::instead(reply.clone()));
+        assert!(matches!(run.code(), Some(4 | 6)), "{run}");
+        run.says("immutable");
+    }
+}
+
+#[test]
+fn missing_blobs_are_listed_and_the_tag_is_where_it_was() {
+    let (registry, image) = registry_with_blobs();
+    registry.remove_blob("app", &image.config.digest);
+    registry.remove_blob("app", &image.layers[1].digest);
+    let run = put(&registry, &image);
+    run.fails(6, &image.config.digest).says(&image.layers[1].digest).stdout("");
+    run.does_not_say(&image.layers[0].digest);
+    assert!(!has_moved(&registry, &image));
+    assert!(puts(&registry) <= 5, "{:?}", registry.steps());
+}
+
+#[test]
+fn a_detail_of_any_shape_is_borne() {
+    for detail in ["null", "\"text\"", "[]", "[{\"digest\":1}]", "{\"digest\":\"\\u001b[31m\"}"] {
+        let error = format!(
+            "{{\"errors\":[{{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"m\",\"detail\":{detail}}}]}}"
+        );
+        let (_, run) = refused(move |_| {
+            Intake::instead(Reply::new(404).header("Content-Type", "application/json").body(&error))
+        });
+        run.fails(6, "");
+    }
+}
+
+#[test]
+fn what_passes_is_tried_again() {
+    for fault in [
+        || Intake::instead(Reply::new(503).header("Retry-After", "0")),
+        || Intake::instead(Reply::new(502).body("<html>")),
+        || Intake::instead(Reply::new(429)),
+        || Intake::instead(Reply::hang_up()),
+        || Intake::instead(Reply::raw("")),
+        || Intake::instead(Reply::raw("HTTP/1.1 20").cut(0, End::Fin)),
+        || Intake::cut(100, End::Reset),
+        || Intake::cut(0, End::Fin),
+    ] {
+        let some = first(2, Request::is_manifest);
+        let (registry, run) =
+            refused(move |request| if some(request) { fault() } else { Intake::whole() });
+        run.status(0);
+        assert_eq!(puts(&registry), 3, "{:?}", registry.steps());
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_is_asked_for_again() {
+    let lost = first(1, Request::is_manifest);
+    let (registry, run) =
+        through(move |request, right| if lost(request) { Reply::hang_up() } else { right });
+    run.status(0);
+    assert!(registry.steps().len() <= 3, "{:?}", registry.steps());
+}
+
+#[test]
+fn an_answer_while_it_is_sent_is_heard() {
+    for end in [End::Fin, End::Reset] {
+        for (status, want) in [(401, 4), (413, 6), (403, 4)] {
+            let (_, run) = refused(move |_| Intake::early(200, Reply::new(status), end));
+            assert_eq!(run.code(), Some(want), "{status} {end:?}: {run}");
+        }
+    }
+}
+
+#[test]
+fn a_success_needs_a_proof() {
+    // Accepted by any 2xx with the right digest.
+    for status in [200, 202, 204] {
+        through(move |_, right| right.status(status)).1.status(0);
+    }
+    // Without one it is looked for.
+    for status in [200, 201, 202, 204] {
+        through(move |request, right| match request.method.as_str() {
+            "PUT" => right.status(status).without("Docker-Content-Digest"),
+            _ => right,
+        })
+        .1
+        .status(0);
+    }
+    // Nobody's word alone.
+    for status in [200, 202, 204] {
+        let (_, run) = refused(move |request| match request.method.as_str() {
+            "PUT" => Intake::instead(Reply::new(status)),
+            _ => Intake::whole(),
+        });
+        run.fails(6, "");
+    }
+}
+
+#[test]
+fn another_digest_in_the_answer_is_1() {
+    let (registry, image) = registry_with_blobs();
+    registry.fault(|_, right| right.change("Docker-Content-Digest", |_| sha256(b"other")));
+    put(&registry, &image).fails(1, "digest").stdout("");
+}
+
+#[test]
+fn a_web_server_that_likes_everything_is_no_registry() {
+    let pages: [fn() -> Reply; 3] = [
+        || Reply::ok("<html>").header("Content-Type", "text/html"),
+        || Reply::ok(""),
+        || Reply::new(204),
+    ];
+    for page in pages {
+        let server = Server::start(move |_| page());
+        let reference = format!("{}/app:1", server.host());
+        let run = tool("put-manifest").args(["--plain-http", "--max-wait", "0", &reference]);
+        run.stdin(Image::small().manifest.bytes).run().fails(6, "").stdout("");
+    }
+}
+
+#[test]
+fn a_put_that_is_sent_elsewhere_is_an_error() {
+    for status in [301, 302, 303] {
+        let other = Server::start(|_| Reply::new(204));
+        let place = other.url();
+        let (_, run) = refused(move |_| Intake::instead(Reply::redirect(status, &place)));
+        run.fails(6, "redirect");
+        assert_eq!(other.asked(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_tag_of_many_that_fails_fails() {
+    let (registry, image) = registry_with_blobs();
+    registry.intake(|request| match request.path.ends_with("/2") {
+        true => Intake::instead(Reply::error(403, "DENIED", "not that one")),
+        false => Intake::whole(),
+    });
+    let run = tool("put-manifest")
+        .args(["--max-wait", "0", &format!("{}:1", registry.repo("app")), "--tag", "2"])
+        .stdin(image.manifest.bytes.clone())
+        .run();
+    run.fails(4, "not that one").stdout("");
+}
+
+#[test]
+fn a_registry_that_takes_only_some_tags_in_the_query_gets_the_others_one_by_one() {
+    let (registry, image) = registry_with_blobs();
+    registry.set(|settings| settings.tags_by_query = true);
+    registry.fault(|request, right| match request.query.contains("tag=") {
+        true => right.without("OCI-Tag"),
+        false => right,
+    });
+    let run = tool("put-manifest")
+        .args(["--max-wait", "0", &format!("{}:1", registry.repo("app")), "--tag", "2"])
+        .args(["--tag", "3"])
+        .stdin(image.manifest.bytes.clone())
+        .run();
+    run.ok();
+    assert_eq!(registry.tags("app").len(), 3);
+}
+
+#[test]
+fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
+    let registry = FakeRegistry::with_tokens();
+    registry.intake(|request| match request.header("authorization") {
+        Some(header) => {
+            let text = format!("\u{1b}[31m{header}\r\n\u{9b}31m");
+            Intake::instead(Reply::error(403, "DENIED", &text))
+        }
+        None => Intake::whole(),
+    });
+    put(&registry, &Image::small()).fails(4, "DENIED").does_not_say(TOKEN);
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! put-manifest and a manifest that is about another: listed by the registry that knows referrers,
+//! and in the fallback tag's index where it does not.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tests::fake::{Intake, Reply, Request, first};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, index, sha512, types};
+use tests::tools::{Run, tool};
+
+/// The registry's own image, which the others are about.
+fn subject(registry: &FakeRegistry) -> Image {
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    image
+}
+
+/// A manifest about another. Its blobs are the subject's.
+fn about(subject: &Image, note: &str) -> Blob {
+    let mut manifest = subject.manifest_json();
+    manifest["subject"] = subject.manifest.descriptor();
+    manifest["artifactType"] = json!("application/vnd.example.note");
+    manifest["annotations"] = json!({"org.example.note": note});
+    Blob::json(types::MANIFEST, &manifest)
+}
+
+fn put(registry: &FakeRegistry, manifest: &Blob) -> Run {
+    tool("put-manifest")
+        .args(["--max-wait", "0", &format!("{}@{}", registry.repo("app"), manifest.digest)])
+        .stdin(manifest.bytes.clone())
+        .run()
+}
+
+fn fallback(subject: &Image) -> String {
+    subject.manifest.digest.replace(':', "-")
+}
+
+/// The fallback tag's index.
+#[track_caller]
+fn listed(registry: &FakeRegistry, subject: &Image) -> Vec<Value> {
+    let held = registry.manifest("app", &fallback(subject));
+    assert!(held.is_some(), "no fallback: {:?}", registry.steps());
+    let held = held.unwrap();
+    assert_eq!(held.media_type, types::INDEX);
+    let index: Value = serde_json::from_slice(&held.bytes).unwrap();
+    index["manifests"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_registry_that_knows_referrers_is_not_helped() {
+    let registry = FakeRegistry::start();
+    registry.set(|settings| settings.referrers = true);
+    let image = subject(&registry);
+    let manifest = about(&image, "a");
+    put(&registry, &manifest).ok().stdout(manifest.line());
+    assert_eq!(registry.steps().len(), 1, "{:?}", registry.steps());
+    assert_eq!(registry.tags("app").len(), 1);
+}
+
+#[test]
+fn one_that_does_not_gets_an_index_under_the_fallback_tag() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let manifest = about(&image, "a");
+    put(&registry, &manifest).ok().stdout(manifest.line());
+    let mut wanted = manifest.descriptor();
+    wanted["artifactType"] = json!("application/vnd.example.note");
+    wanted["annotations"] = json!({"org.example.note": "a"});
+    assert_eq!(listed(&registry, &image), [wanted]);
+}
+
+#[test]
+fn the_type_of_an_artifact_is_its_own_or_its_configs() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let mut manifest = image.manifest_json();
+    manifest["subject"] = image.manifest.descriptor();
+    put(&registry, &Blob::json(types::MANIFEST, &manifest)).ok();
+    assert_eq!(listed(&registry, &image)[0]["artifactType"], types::CONFIG);
+}
+
+#[test]
+fn others_stay_and_the_same_comes_once() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let [a, b] = ["a", "b"].map(|note| about(&image, note));
+    for manifest in [&a, &b, &a, &b] {
+        put(&registry, manifest).ok();
+    }
+    let digests: Vec<_> =
+        listed(&registry, &image).iter().map(|entry| entry["digest"].clone()).collect();
+    assert_eq!(digests, [json!(a.digest), json!(b.digest)]);
+    // What is listed already is not written again.
+    registry.server.forget();
+    put(&registry, &a).ok();
+    let puts = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
+    assert_eq!(puts, 1, "{:?}", registry.steps());
+}
+
+#[test]
+fn a_long_digest_is_cut_to_fit_a_tag() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let digest = sha512(&image.manifest.bytes);
+    let mut manifest = image.manifest_json();
+    manifest["subject"] = image.manifest.descriptor();
+    manifest["subject"]["digest"] = json!(digest);
+    put(&registry, &Blob::json(types::MANIFEST, &manifest)).ok();
+    let tag = format!("sha512-{}", &digest[7..71]);
+    assert!(registry.manifest("app", &tag).is_some(), "{:?}", registry.tags("app"));
+}
+
+#[test]
+fn what_is_no_index_under_the_fallback_tag_is_6_and_stays() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    registry.add_manifest("app", &fallback(&image), &image.manifest);
+    put(&registry, &about(&image, "a")).fails(6, &fallback(&image)).stdout("");
+    let held = registry.manifest("app", &fallback(&image)).unwrap();
+    assert_eq!(held.bytes, image.manifest.bytes);
+}
+
+#[test]
+fn what_cannot_be_read_under_the_fallback_tag_is_not_written_over() {
+    for (status, want) in [(403, 4), (500, 5)] {
+        let registry = FakeRegistry::start();
+        let image = subject(&registry);
+        let other = index(types::INDEX, &[(&image.manifest, "")]);
+        registry.add_manifest("app", &fallback(&image), &other);
+        registry.intake(move |request| match request.method.as_str() {
+            "GET" => Intake::instead(Reply::error(status, "UNKNOWN", "not now")),
+            _ => Intake::whole(),
+        });
+        put(&registry, &about(&image, "a")).fails(want, "not now").stdout("");
+        let held = registry.manifest("app", &fallback(&image)).unwrap();
+        assert_eq!(held.bytes, other.bytes);
+    }
+}
+
+#[test]
+fn the_index_of_another_survives_when_both_write_at_once() {
+    let registry = Arc::new(FakeRegistry::start());
+    let image = subject(&registry);
+    let [ours, theirs] = ["ours", "theirs"].map(|note| about(&image, note));
+    let tag = fallback(&image);
+    let was = index(types::INDEX, &[]);
+    registry.add_manifest("app", &tag, &was);
+    // Between our reading of the index and our writing of it somebody else writes his.
+    let between = first(1, |request: &Request| request.method == "GET");
+    let (own, other) = (Arc::downgrade(&registry), index(types::INDEX, &[(&theirs, "")]));
+    registry.fault(move |request, right| {
+        if between(request) && request.path.ends_with(&tag) {
+            own.upgrade().unwrap().add_manifest("app", &tag, &other);
+        }
+        right
+    });
+    put(&registry, &ours).ok();
+    let listed = listed(&registry, &image);
+    let has = |manifest: &Blob| listed.iter().any(|entry| entry["digest"] == manifest.digest);
+    assert!(has(&ours), "{listed:?}");
+    assert!(has(&theirs), "{listed:?} {:?}", registry.steps());
+}
+
+#[test]
+fn an_index_about_another_is_listed_too() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let mut document: Value =
+        serde_json::from_slice(&index(types::INDEX, &[(&image.manifest, "")]).bytes).unwrap();
+    document["subject"] = image.manifest.descriptor();
+    document["artifactType"] = json!("application/vnd.example.list");
+    let manifest = Blob::json(types::INDEX, &document);
+    put(&registry, &manifest).ok();
+    let listed = listed(&registry, &image);
+    assert_eq!(listed[0]["mediaType"], types::INDEX);
+    assert_eq!(listed[0]["artifactType"], "application/vnd.example.list");
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Registries and proxies that answer an upload wrongly: what passes is tried again, what does not
+//! ends with one line and the right status, no blob that is false, and no session left open.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::fake::{End, Intake, Reply, Request, Server, first};
+use tests::fake_registry::{FakeRegistry, TOKEN};
+use tests::images::{Blob, sha256, types};
+use tests::push::Push;
+use tests::tools::{Run, tool};
+
+const SIZE: usize = 3_000_000;
+
+/// Pushes through a fault of the answers.
+fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
+    let push = Push::of(SIZE);
+    push.registry.fault(fault);
+    let run = push.run(&[]);
+    (push, run)
+}
+
+/// Pushes through what is done with the requests.
+fn against(
+    args: &[&str],
+    intake: impl Fn(&Request) -> Intake + Send + Sync + 'static,
+) -> (Push, Run) {
+    let push = Push::of(SIZE);
+    push.registry.intake(intake);
+    let run = push.run(args);
+    (push, run)
+}
+
+#[test]
+fn a_body_that_is_too_large_for_a_proxy_goes_in_pieces() {
+    const LIMIT: u64 = 1 << 20;
+    for end in [End::Fin, End::Reset] {
+        let (push, run) = against(&[], move |request| {
+            let length = request.header("content-length").and_then(|l| l.parse().ok());
+            match length.unwrap_or(0) > LIMIT {
+                true => {
+                    let page = Reply::new(413).header("Content-Type", "text/html").body("<html>");
+                    Intake::early(60_000, page, end)
+                }
+                false => Intake::whole(),
+            }
+        });
+        run.status(0);
+        let requests = push.registry.server.requests();
+        let refused: Vec<u64> = requests
+            .iter()
+            .filter_map(|request| request.header("content-length")?.parse().ok())
+            .filter(|length| *length > LIMIT)
+            .collect();
+        // Nothing is tried again at the same size.
+        assert!(refused.is_sorted_by(|a, b| a > b), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_body_of_any_size_that_is_too_large_is_6_and_not_tried_for_ever() {
+    let (push, run) =
+        against(&[], |request| match request.is_session() && request.method != "DELETE" {
+            true => Intake::instead(Reply::new(413).body("<html>")),
+            false => Intake::whole(),
+        });
+    run.fails(6, "413");
+    assert!(push.registry.steps().len() < 40, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_chunk_that_is_too_large_for_a_registry_goes_otherwise() {
+    // 416, and not for its order: by PUT anything goes, by PATCH only little.
+    let (push, run) = against(&["--chunk", "2M"], |request| {
+        let length = request.header("content-length").and_then(|l| l.parse().ok());
+        match request.is_patch() && length.unwrap_or(0_u64) > 1 << 20 {
+            true => Intake::instead(Reply::error(
+                416,
+                "UNKNOWN",
+                "request body is too large, it exceeds the maximum permissible limit of 1.00MiB",
+            )),
+            false => Intake::whole(),
+        }
+    });
+    run.status(0);
+    assert!(push.registry.steps().len() < 30, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn the_least_chunk_that_a_registry_wants_is_kept_to_when_it_makes_sense() {
+    for (text, args) in [
+        ("1000000000000000000", &[][..]),
+        ("1000000000000000000", &["--chunk", "1M"]),
+        ("0", &["--chunk", "1M"]),
+        ("-5", &["--chunk", "1M"]),
+        ("much", &["--chunk", "1M"]),
+        ("", &[]),
+    ] {
+        let push = Push::of(SIZE);
+        push.registry.fault(move |_, right| right.header("OCI-Chunk-Min-Length", text));
+        push.run(args).status(0);
+    }
+    let push = Push::of(SIZE);
+    push.registry.fault(|_, right| right.header("OCI-Chunk-Min-Length", "1300000"));
+    push.run(&["--chunk", "1M"]).status(0);
+    let requests = push.registry.server.requests();
+    let sent: Vec<_> =
+        requests.iter().map(|request| request.received).filter(|sent| *sent > 0).collect();
+    assert!(sent[..sent.len() - 1].iter().all(|sent| *sent >= 1_300_000), "{sent:?}");
+}
+
+#[test]
+fn a_final_answer_while_the_body_is_sent_is_heard() {
+    for end in [End::Fin, End::Reset] {
+        for (status, want) in [(400, 6), (401, 4), (403, 4), (500, 5), (503, 5)] {
+            let (_, run) = against(&[], move |request| match request.is_close() {
+                true => Intake::early(50_000, Reply::error(status, "UNKNOWN", "no more"), end),
+                false => Intake::whole(),
+            });
+            assert_eq!(run.code(), Some(want), "{status} {end:?}: {run}");
+            run.says(&status.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_token_that_expires_while_the_body_is_sent_is_replaced() {
+    for end in [End::Fin, End::Reset] {
+        let push = Push::to(FakeRegistry::with_tokens(), SIZE);
+        let host = push.registry.host();
+        let expired = first(1, Request::is_close);
+        push.registry.intake(move |request| match expired(request) {
+            true => {
+                let challenge = format!(
+                    "Bearer realm=\"http://{host}/token\",service=\"s\",\
+                     scope=\"repository:app:pull,push\",error=\"invalid_token\""
+                );
+                let refusal = Reply::error(401, "UNAUTHORIZED", "expired");
+                Intake::early(50_000, refusal.header("WWW-Authenticate", challenge), end)
+            }
+            false => Intake::whole(),
+        });
+        push.run(&[]).status(0);
+        let tokens = push.registry.steps().iter().filter(|s| *s == "GET /token").count();
+        assert!((2..=3).contains(&tokens), "{:#?}", push.registry.steps());
+    }
+}
+
+#[test]
+fn a_registry_that_says_nothing_before_the_body_is_not_waited_for() {
+    against(&[], |_| Intake::whole().silent()).1.status(0);
+}
+
+#[test]
+fn interim_answers_are_not_the_answer() {
+    for interim in
+        ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]
+    {
+        against(&[], move |_| Intake::whole().after(interim)).1.status(0);
+        against(&["--chunk", "1M"], move |_| Intake::whole().after(interim)).1.status(0);
+        through(move |_, right| right.after(interim)).1.status(0);
+    }
+}
+
+#[test]
+fn a_head_that_is_refused_is_no_reason_not_to_push() {
+    for status in [400, 401, 403, 405, 429, 500, 501, 503] {
+        let (_, run) = against(&[], move |request| match request.method == "HEAD" {
+            true => Intake::instead(Reply::new(status)),
+            false => Intake::whole(),
+        });
+        assert_eq!(run.code(), Some(0), "{status}: {run}");
+    }
+}
+
+#[test]
+fn a_head_with_another_size_is_not_believed() {
+    let push = Push::of(SIZE);
+    push.registry.fault(|request, right| match request.method == "HEAD" && request.earlier == 0 {
+        true => Reply::new(200).content_length(1234),
+        false => right,
+    });
+    push.run(&[]).status(0).says("push-blob: warning: ");
+    assert!(push.registry.steps().contains(&"POST uploads".to_owned()));
+}
+
+#[test]
+fn an_empty_blob_that_is_refused_is_6_and_named() {
+    let push = Push::of(SIZE);
+    let empty = Blob::new(types::TAR, "");
+    tests::images::write_layout(&push.scratch.join("l"), "1", &empty, []);
+    let command = || {
+        tool("push-blob")
+            .args(["--max-wait", "0", &push.registry.repo("app"), "--from", "oci:l"])
+            .stdin(empty.line())
+            .dir(push.scratch.path())
+    };
+    push.registry.intake(|request| match request.is_close() {
+        true => Intake::instead(Reply::error(400, "BLOB_UPLOAD_INVALID", "no bytes")),
+        false => Intake::whole(),
+    });
+    command().run().fails(6, "empty").stdout("");
+    assert_eq!(push.registry.sessions(), []);
+    assert!(push.registry.steps().len() < 12, "{:#?}", push.registry.steps());
+    push.registry.heal();
+    command().run().ok().stdout(empty.line());
+    assert!(push.registry.blob("app", &empty.digest).is_some());
+}
+
+#[test]
+fn created_with_another_digest_is_1() {
+    let (_, run) = through(|request, right| match request.is_close() {
+        true => right.change("Docker-Content-Digest", |_| sha256(b"other")),
+        false => right,
+    });
+    run.fails(1, "digest");
+}
+
+#[test]
+fn a_digest_that_the_registry_computes_otherwise_is_sent_once_more_and_no_more() {
+    let wrong = || Intake::instead(Reply::error(400, "DIGEST_INVALID", "did not match"));
+    let once = first(1, Request::is_close);
+    let (_, run) =
+        against(&[], move |request| if once(request) { wrong() } else { Intake::whole() });
+    run.status(0);
+    let (push, run) =
+        against(&[], move |request| if request.is_close() { wrong() } else { Intake::whole() });
+    assert!(matches!(run.code(), Some(1 | 6)), "{run}");
+    run.says("DIGEST_INVALID");
+    assert_eq!(push.starts(), 2, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_web_server_that_likes_everything_is_no_registry() {
+    let pages: [fn() -> Reply; 3] = [
+        || Reply::ok("<html>").header("Content-Type", "text/html"),
+        || Reply::ok(""),
+        || Reply::new(204),
+    ];
+    for page in pages {
+        let server = Server::start(move |_| page());
+        let push = Push::of(SIZE);
+        let run = tool("push-blob")
+            .args(["--plain-http", "--max-wait", "0", &format!("{}/app", server.host()), "layer"])
+            .dir(push.scratch.path())
+            .run();
+        run.fails(6, "").stdout("");
+    }
+    // One that even begins an upload, and forgets it.
+    let (_, run) = against(&[], |request| match request.is_close() {
+        true => Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html")),
+        false => Intake::whole(),
+    });
+    run.fails(6, "");
+}
+
+#[test]
+fn sessions_that_cannot_be_closed_do_not_hide_the_error() {
+    for status in [401, 403, 404, 405, 500, 503] {
+        let push = Push::of(SIZE);
+        push.registry.intake(move |request| match request.method.as_str() {
+            "PUT" => Intake::instead(Reply::error(403, "DENIED", "read only now")),
+            "DELETE" => Intake::instead(Reply::error(status, "UNSUPPORTED", "not that")),
+            _ => Intake::whole(),
+        });
+        push.file().run().fails(4, "read only now").does_not_say("not that").stdout("");
+    }
+}
+
+#[test]
+fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
+    let push = Push::to(FakeRegistry::with_tokens(), SIZE);
+    push.registry.intake(|request| match request.header("authorization") {
+        Some(header) if request.is_close() => {
+            let text = format!("\u{1b}[31m{header}\r\n{}", request.query);
+            Intake::instead(Reply::error(403, "DENIED", &text))
+        }
+        _ => Intake::whole(),
+    });
+    push.run(&[]).fails(4, "DENIED").does_not_say(TOKEN).does_not_say("aZ-");
+}
+
+#[test]
+fn two_that_push_the_same_both_succeed() {
+    let push = Push::of(SIZE);
+    push.registry.intake(|request| match request.is_close() {
+        true => Intake::stall(1_000_000),
+        false => Intake::whole(),
+    });
+    let both = [push.file().start(), push.file().start()];
+    push.registry.server.wait_for_stalls(2);
+    push.registry.server.release();
+    for running in both {
+        push.judge(running.wait()).ok();
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//! push-blob goes on where it stopped within a run: against connections that break, and sessions that
+//! are lost, shortened or lied about.
+
+use tests::fake::{End, Intake, Reply, Request, first};
+use tests::images::types;
+use tests::push::Push;
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 6 * MIB;
+
+fn sends(request: &Request) -> bool {
+    request.is_patch() || request.is_close()
+}
+
+#[test]
+fn a_broken_request_is_gone_on_with_at_the_byte() {
+    for args in [&[][..], &["--chunk", "4M"]] {
+        for end in [End::Reset, End::Fin] {
+            let push = Push::of(SIZE as usize);
+            let broken = first(1, sends);
+            push.registry.intake(move |request| match broken(request) {
+                true => Intake::cut(2 * MIB + 17, end),
+                false => Intake::whole(),
+            });
+            push.done(&push.file().args(args).run());
+            let steps = push.registry.steps();
+            assert!(steps.contains(&"GET session".to_owned()), "{steps:#?}");
+            assert_eq!(push.sent(), SIZE, "{args:?} {end:?}: {steps:#?}");
+        }
+    }
+}
+
+#[test]
+fn breaks_do_not_count_while_there_is_progress() {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::cut(MIB - 1, End::Fin),
+        false => Intake::whole(),
+    });
+    push.done(&push.file().args(["--retry-times", "2"]).run());
+    assert_eq!(push.sent(), SIZE);
+}
+
+#[test]
+fn breaks_without_progress_are_5() {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::cut(0, End::Reset),
+        false => Intake::whole(),
+    });
+    push.file().args(["--retry-times", "3"]).run().fails(5, "").stdout("");
+    assert!(push.registry.steps().len() < 30, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn an_answer_that_is_lost_after_the_end_is_looked_for_before_anything_is_sent_again() {
+    let lost = first(1, Request::is_close);
+    let push = Push::of(SIZE as usize);
+    push.registry.fault(move |request, right| match lost(request) {
+        true => Reply::hang_up(),
+        false => right,
+    });
+    push.done(&push.file().run());
+    assert_eq!(push.sent(), SIZE);
+    assert_eq!(push.registry.steps().last().unwrap(), "HEAD blob");
+}
+
+#[test]
+fn an_end_that_never_happened_happens_again() {
+    for reply in [Reply::hang_up, || Reply::new(504).body("<html>")] {
+        let lost = first(1, Request::is_close);
+        let push = Push::of(SIZE as usize);
+        push.registry.intake(move |request| match lost(request) {
+            true => Intake::instead(reply()),
+            false => Intake::whole(),
+        });
+        push.done(&push.file().run());
+    }
+}
+
+#[test]
+fn a_proxy_gives_up_and_the_registry_commits_later() {
+    let push = Push::of(SIZE as usize);
+    let late = first(1, Request::is_close);
+    // The one before the upload, and one after it.
+    let unseen = first(2, |request| request.method == "HEAD");
+    push.registry.fault(move |request, right| match request {
+        request if late(request) => Reply::new(504).body("<html>"),
+        request if unseen(request) => Reply::new(404),
+        _ => right,
+    });
+    push.done(&push.file().run());
+    assert!(push.sent() <= 2 * SIZE, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_session_that_vanished_is_begun_again_and_not_for_ever() {
+    let push = Push::of(SIZE as usize);
+    push.registry.set(|settings| settings.forgets_broken = true);
+    let broken = first(1, sends);
+    push.registry.intake(move |request| match broken(request) {
+        true => Intake::cut(2 * MIB, End::Reset),
+        false => Intake::whole(),
+    });
+    push.done(&push.file().run());
+
+    let push = Push::of(SIZE as usize);
+    push.registry.set(|settings| settings.forgets_broken = true);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::cut(2 * MIB, End::Reset),
+        false => Intake::whole(),
+    });
+    push.file().run().fails(5, "").stdout("");
+    assert!((2..=6).contains(&push.starts()), "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_state_that_is_too_old_for_the_registry_is_begun_again() {
+    for args in [&[][..], &["--chunk", "4M"]] {
+        let push = Push::of(SIZE as usize);
+        push.registry.set(|settings| settings.strict = true);
+        let broken = first(1, sends);
+        push.registry.intake(move |request| match broken(request) {
+            true => Intake::cut(2 * MIB, End::Reset),
+            false => Intake::whole(),
+        });
+        let run = push.file().args(args).run();
+        run.status(0).stdout(push.blob.line());
+        assert!(push.holds());
+        // One that nobody can name any more may be left.
+        assert!(push.registry.sessions().len() <= 1, "{:#?}", push.registry.steps());
+    }
+}
+
+#[test]
+fn a_registry_that_lost_some_is_sent_it_again() {
+    for kept in [0, 1, 1_000_000] {
+        let push = Push::of(SIZE as usize);
+        push.registry.set(|settings| settings.keeps_of_broken = Some(kept));
+        let broken = first(1, sends);
+        push.registry.intake(move |request| match broken(request) {
+            true => Intake::cut(2 * MIB, End::Reset),
+            false => Intake::whole(),
+        });
+        push.done(&push.file().run());
+    }
+}
+
+#[test]
+fn a_registry_that_says_it_has_more_than_it_was_sent_is_not_believed() {
+    for lie in ["0-4000000", "0-99999999", "0-18446744073709551615", "5-2", "no range"] {
+        let push = Push::of(SIZE as usize);
+        let broken = first(1, sends);
+        push.registry.intake(move |request| match broken(request) {
+            true => Intake::cut(2 * MIB, End::Reset),
+            false => Intake::whole(),
+        });
+        push.registry.fault(move |request, right| match request.method == "GET" {
+            true => right.change("Range", |_| lie.to_owned()),
+            false => right,
+        });
+        let run = push.file().run();
+        assert!(matches!(run.code(), Some(0 | 6)), "{lie}: {run}");
+        assert_eq!(push.holds(), run.code() == Some(0), "{lie}");
+        assert_eq!(push.registry.sessions(), [], "{lie}: {:#?}", push.registry.steps());
+    }
+}
+
+#[test]
+fn a_range_that_stands_still_or_is_odd_does_not_stop_chunks_that_were_taken() {
+    let changes: [(&str, fn(Reply) -> Reply); 7] = [
+        ("stuck", |right| right.change("Range", |_| "0-1048575".to_owned())),
+        ("backwards", |right| right.change("Range", |_| "0-0".to_owned())),
+        ("with a unit", |right| right.change("Range", |range| format!("bytes={range}"))),
+        ("none", |right| right.without("Range")),
+        ("garbage", |right| right.change("Range", |_| "all of it".to_owned())),
+        ("201", |right| right.status(201)),
+        ("204", |right| right.status(204)),
+    ];
+    for (what, change) in changes {
+        let push = Push::of(SIZE as usize);
+        push.registry
+            .fault(move |request, right| if request.is_patch() { change(right) } else { right });
+        let run = push.file().args(["--chunk", "1M"]).run();
+        assert_eq!(run.code(), Some(0), "{what}: {run}\n{:#?}", push.registry.steps());
+        push.done(&run);
+    }
+}
+
+#[test]
+fn without_a_new_place_the_old_one_is_used() {
+    let push = Push::of(SIZE as usize);
+    push.registry.set(|settings| settings.steady = true);
+    push.registry.fault(|request, right| match request.is_patch() {
+        true => right.without("Location"),
+        false => right,
+    });
+    push.done(&push.file().args(["--chunk", "1M"]).run());
+}
+
+#[test]
+fn chunks_that_are_out_of_order_to_the_registry_are_put_in_order() {
+    let push = Push::of(SIZE as usize);
+    let wrong = first(1, |request| {
+        request.is_patch() && request.header("content-range") != Some("0-1048575")
+    });
+    push.registry.intake(move |request| match wrong(request) {
+        true => Intake::instead(Reply::new(416).header("Range", "0-1048575")),
+        false => Intake::whole(),
+    });
+    push.done(&push.file().args(["--chunk", "1M"]).run());
+}
+
+#[test]
+fn a_pipe_is_gone_on_with_as_far_as_it_is_held_or_ends_with_5() {
+    for cut in [10, 2 * MIB + 17, SIZE - 1] {
+        let push = Push::of(SIZE as usize);
+        let broken = first(1, move |request: &Request| {
+            let length = request.header("content-length").and_then(|l| l.parse::<u64>().ok());
+            sends(request) && length.is_none_or(|length| length > cut)
+        });
+        push.registry.intake(move |request| match broken(request) {
+            true => Intake::cut(cut, End::Reset),
+            false => Intake::whole(),
+        });
+        let run = push.bare().args(["--media-type", types::TAR, &push.registry.repo("app")]);
+        let run = run.stdin(push.blob.bytes.clone()).run();
+        match run.code() {
+            Some(0) => push.done(&run),
+            _ => drop(run.fails(5, "pipe").stdout("")),
+        }
+        assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
+    }
+}

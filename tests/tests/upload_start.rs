@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Registries that answer the beginning of an upload wrongly, and the places that they send bytes to.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::certs::Authority;
+use tests::fake::{End, Intake, Reply, Request, Server, first};
+use tests::fake_registry::FakeRegistry;
+use tests::push::Push;
+use tests::tools::Run;
+
+const SIZE: usize = 1_500_000;
+
+/// Pushes through a fault of the answers.
+fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
+    let push = Push::of(SIZE);
+    push.registry.fault(fault);
+    let run = push.run(&[]);
+    (push, run)
+}
+
+/// Pushes through what is done with the requests.
+fn against(
+    args: &[&str],
+    intake: impl Fn(&Request) -> Intake + Send + Sync + 'static,
+) -> (Push, Run) {
+    let push = Push::of(SIZE);
+    push.registry.intake(intake);
+    let run = push.run(args);
+    (push, run)
+}
+
+/// What a registry says to the POST that begins an upload.
+fn started(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
+    through(move |request, right| if request.is_start() { change(right) } else { right })
+}
+
+#[test]
+fn a_start_without_a_place_to_go_on_is_6() {
+    let push = Push::of(SIZE);
+    push.registry.fault(|request, right| match request.is_start() {
+        true => right.without("Location"),
+        false => right,
+    });
+    // The session that nobody can name is nobody's to close.
+    push.file().run().fails(6, "Location").stdout("");
+    assert_eq!(push.registry.steps()[..2], ["HEAD blob", "POST uploads"]);
+}
+
+#[test]
+fn a_place_is_resolved_and_its_query_given_back_as_it_came() {
+    let cut = |location: &str, at: &str| location[location.find(at).unwrap()..].to_owned();
+    started(move |right| right.change("Location", |l| cut(l, "//"))).1.status(0);
+    started(move |right| right.change("Location", |l| cut(l, "/v2/"))).1.status(0);
+    started(|right| right.change("Location", |l| l.rsplit_once('/').unwrap().1.to_owned()))
+        .1
+        .status(0);
+    started(|right| right.change("Location", |l| format!("{l}#fragment"))).1.status(0);
+    let push = Push::of(SIZE);
+    push.registry.set(|settings| settings.relative = true);
+    push.run(&["--chunk", "1M"]).ok();
+}
+
+#[test]
+fn a_place_that_nobody_may_be_sent_to_is_6() {
+    for location in [
+        "",
+        "file:///etc/passwd",
+        "http://169.254.169.254/upload?x=y",
+        "http://10.0.0.1/upload?x=y",
+        "http://me:secret@HOST/upload",
+        "http://[::1",
+    ] {
+        let push = Push::of(SIZE);
+        push.registry.fault(move |request, right| match request.is_start() {
+            true => {
+                let host = request.header("host").unwrap_or_default();
+                right.change("Location", |_| location.replace("HOST", host))
+            }
+            false => right,
+        });
+        push.file().run().fails(6, "").stdout("").does_not_say("secret");
+        assert!(push.registry.blob("app", &push.blob.digest).is_none(), "{location}");
+    }
+}
+
+#[test]
+fn another_host_gets_no_credentials() {
+    let other = Server::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::new(404),
+        _ => Reply::new(201),
+    });
+    for host in ["127.0.0.1", "localhost"] {
+        let push = Push::to(FakeRegistry::with_tokens(), SIZE);
+        let place = format!("http://{host}:{}/upload?a=b", other.port());
+        push.registry.fault(move |request, right| match request.is_start() {
+            true => right.change("Location", |_| place.clone()),
+            false => right,
+        });
+        let run = push.file().args(["-H", "X-Own: secret"]).run();
+        // The other one says that it has it, and the registry says that it has not.
+        assert!(matches!(run.code(), Some(5 | 6)), "{run}");
+        run.stdout("");
+        for request in other.requests() {
+            assert_eq!(request.header("authorization"), None);
+            assert_eq!(request.header("x-own"), None);
+        }
+    }
+}
+
+#[test]
+fn a_place_without_tls_at_a_registry_with_it_is_meant_with_it() {
+    let authority = Authority::new();
+    let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
+    push.registry.fault(|_, right| right.change("Location", |l| l.replace("https://", "http://")));
+    let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
+    push.judge(run).ok();
+}
+
+#[test]
+fn another_host_without_tls_is_not_sent_to_from_one_with_it() {
+    let authority = Authority::new();
+    let other = Server::start(|_| Reply::new(201));
+    let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
+    let place = format!("http://localhost:{}/upload?a=b", other.port());
+    push.registry.fault(move |request, right| match request.is_start() {
+        true => right.change("Location", |_| place.clone()),
+        false => right,
+    });
+    let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
+    run.fails(6, "").stdout("");
+    assert_eq!(other.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
+    let (push, run) = started(|right| right.status(201).without("Location"));
+    drop((push, run));
+    let push = Push::of(SIZE);
+    push.registry.intake(|request| match request.is_start() {
+        true => Intake::instead(Reply::new(201)),
+        false => Intake::whole(),
+    });
+    push.run(&[]).fails(6, "201");
+    // There after all: somebody else was faster.
+    push.registry.fault(|request, right| match request.earlier == 1 {
+        true => Reply::error(404, "BLOB_UNKNOWN", "blob unknown"),
+        false => right,
+    });
+    push.registry.add_blob("app", push.blob.bytes.clone());
+    push.run(&[]).status(0);
+}
+
+#[test]
+fn what_a_registry_says_to_the_start_decides_the_status() {
+    for (status, code, want) in [
+        (401, "UNAUTHORIZED", 4),
+        (403, "DENIED", 4),
+        (404, "NAME_UNKNOWN", 3),
+        (400, "NAME_INVALID", 6),
+        (405, "UNSUPPORTED", 6),
+        (429, "TOOMANYREQUESTS", 5),
+        (500, "UNKNOWN", 5),
+        (503, "UNAVAILABLE", 5),
+    ] {
+        let (push, run) = against(&[], move |request| match request.is_start() {
+            true => Intake::instead(Reply::error(status, code, "why not")),
+            false => Intake::whole(),
+        });
+        assert_eq!(run.code(), Some(want), "{status}: {run}");
+        assert_eq!(push.starts() > 1, want == 5, "{status}: {} starts", push.starts());
+    }
+}
+
+#[test]
+fn a_start_that_fails_at_first_is_tried_again() {
+    for fault in [
+        || Intake::instead(Reply::new(503).header("Retry-After", "0")),
+        || Intake::instead(Reply::new(502).body("<html>")),
+        || Intake::instead(Reply::hang_up()),
+        || Intake::cut(0, End::Fin),
+    ] {
+        let starts = first(2, Request::is_start);
+        let (_, run) = against(&[], move |request| match starts(request) {
+            true => fault(),
+            false => Intake::whole(),
+        });
+        run.status(0);
+    }
+}
+
+#[test]
+fn a_write_that_is_sent_elsewhere_is_an_error() {
+    for status in [301, 302, 303] {
+        let other = Server::start(|_| Reply::new(204));
+        let place = other.url();
+        let push = Push::of(SIZE);
+        push.registry.intake(move |request| match request.method.as_str() {
+            "POST" => Intake::instead(Reply::redirect(status, &place)),
+            _ => Intake::whole(),
+        });
+        push.run(&[]).fails(6, "redirect");
+        assert_eq!(other.asked(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! push-blob that is stopped: by kill -9, after which the next run goes on; by a signal, before which it
+//! closes its session; by a source that changes.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use tests::eventually;
+use tests::fake::{Intake, Request};
+use tests::images::{Blob, noise, types};
+use tests::push::Push;
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::tools::{Run, Signal, tool};
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 6 * MIB;
+
+fn sends(request: &Request) -> bool {
+    request.is_patch() || request.is_close()
+}
+
+#[test]
+fn after_kill_9_the_next_run_goes_on() {
+    for (args, stop) in
+        [(&[][..], 100_000), (&[], 3 * MIB + 12_345), (&["--chunk", "2M"], MIB), (&[], SIZE - 1)]
+    {
+        for line in [false, true] {
+            let push = Push::of(SIZE as usize);
+            let command = || if line { push.line() } else { push.file() };
+            let kept = push.scratch.list();
+            push.registry.intake(move |request| match sends(request) {
+                true => Intake::stall(stop),
+                false => Intake::whole(),
+            });
+            let running = command().args(args).start();
+            push.registry.server.wait_for_stalls(1);
+            running.kill().ended_by(Signal::KILL);
+            assert_eq!(push.registry.sessions(), [("app".to_owned(), stop as usize)]);
+            assert!(!push.holds());
+
+            push.registry.heal();
+            push.registry.server.forget();
+            push.done(&command().args(args).run());
+            assert_eq!(push.sent(), SIZE - stop, "{:#?}", push.registry.steps());
+            let mut left = push.scratch.list();
+            left.retain(|name| !kept.contains(name) && !name.ends_with('/'));
+            left.retain(|name| name != "l/distribution-sources");
+            assert_eq!(left, Vec::<String>::new());
+        }
+    }
+}
+
+/// Stops a run in the middle by kill -9.
+fn killed(push: &Push) {
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::stall(2 * MIB),
+        false => Intake::whole(),
+    });
+    let running = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    running.kill().ended_by(Signal::KILL);
+    push.registry.heal();
+    push.registry.server.forget();
+}
+
+#[test]
+fn a_session_that_is_gone_by_the_next_run_is_no_hindrance() {
+    let push = Push::of(SIZE as usize);
+    killed(&push);
+    push.registry.forget_sessions();
+    push.done(&push.file().run());
+}
+
+#[test]
+fn a_session_whose_state_is_too_old_by_the_next_run_is_no_hindrance() {
+    let push = Push::of(SIZE as usize);
+    push.registry.set(|settings| settings.strict = true);
+    killed(&push);
+    push.file().run().status(0).stdout(push.blob.line());
+    assert!(push.holds());
+}
+
+#[test]
+fn a_source_that_changed_between_the_runs_is_not_mixed() {
+    let mut push = Push::of(SIZE as usize);
+    killed(&push);
+    push.blob = Blob::new(types::TAR, noise(SIZE as usize, 2));
+    push.scratch.write("layer", &push.blob.bytes);
+    push.file().run().status(0).stdout(push.blob.line());
+    assert!(push.holds());
+}
+
+#[test]
+fn another_repository_gets_a_session_of_its_own() {
+    let push = Push::of(SIZE as usize);
+    killed(&push);
+    let run = push.bare().args(["--media-type", types::TAR, &push.registry.repo("other"), "layer"]);
+    run.run().ok().stdout(push.blob.line());
+    let held = push.registry.blob("other", &push.blob.digest).unwrap();
+    assert!(held[..] == push.blob.bytes);
+    push.done(&push.file().run());
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_no_hindrance() {
+    for home in ["/nonexistent", "/dev/null", ""] {
+        let push = Push::of(SIZE as usize);
+        push.done(&push.file().env("HOME", home).env("XDG_STATE_HOME", home).run());
+    }
+}
+
+#[test]
+fn a_memory_of_sessions_that_is_spoilt_is_no_hindrance() {
+    let push = Push::of(SIZE as usize);
+    let before = push.scratch.list();
+    killed(&push);
+    let kept: Vec<_> =
+        push.scratch.list().into_iter().filter(|name| !before.contains(name)).collect();
+    let files = kept.iter().filter(|name| !name.ends_with('/'));
+    assert!(files.clone().count() > 0, "nothing was kept");
+    for name in files {
+        fs::write(push.scratch.join(name), "{\"location\": \"http://169.254.169.254/\"").unwrap();
+    }
+    push.file().run().status(0).stdout(push.blob.line());
+    assert!(push.holds());
+}
+
+#[test]
+fn a_signal_closes_the_session_and_ends_the_run_as_itself() {
+    for signal in [Signal::INT, Signal::TERM] {
+        for line in [false, true] {
+            let push = Push::of(SIZE as usize);
+            push.registry.intake(|request| match sends(request) {
+                true => Intake::stall(2 * MIB),
+                false => Intake::whole(),
+            });
+            let running = if line { push.line().start() } else { push.file().start() };
+            push.registry.server.wait_for_stalls(1);
+            running.signal(signal);
+            running.wait().ended_by(signal).stdout("");
+            let steps = push.registry.steps();
+            assert_eq!(push.registry.sessions(), [], "{steps:#?}");
+            assert!(steps.contains(&"DELETE session".to_owned()), "{steps:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_is_not_held_up_by_a_registry_that_does_not_answer() {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match request.method.as_str() {
+        "PUT" => Intake::stall(2 * MIB),
+        _ => Intake::whole(),
+    });
+    push.registry.fault(|request, right| match request.method.as_str() {
+        "DELETE" => right.held(),
+        _ => right,
+    });
+    let running = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    running.signal(Signal::INT);
+    running.wait().ended_by(Signal::INT);
+}
+
+/// Changes the file when two MiB of it are sent, and lets the rest go on.
+fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::stall(MIB),
+        false => Intake::whole(),
+    });
+    let running = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    change(&push);
+    push.registry.server.release();
+    let run = running.wait();
+    (push, run)
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_1_and_the_session_is_closed() {
+    // Written over in its place, so that it is the same file.
+    let (push, run) = changed_in_mid_upload(|push| {
+        let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &noise(SIZE as usize, 9), 0).unwrap();
+    });
+    run.fails(1, "change").stdout("");
+    assert!(!push.holds());
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_sent_is_not_filled_up() {
+    let (push, run) = changed_in_mid_upload(|push| {
+        let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
+        file.set_len(2 * MIB).unwrap();
+    });
+    assert!(matches!(run.code(), Some(1 | 7)), "{run}");
+    run.fails(run.code().unwrap(), "").stdout("");
+    assert!(push.sent() < SIZE);
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_real_registry_that_is_stopped_at_any_place_has_the_blob_in_the_end() {
+    let registry = Registry::start();
+    let scratch = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(30 << 20, 1));
+    scratch.write("layer", &blob.bytes);
+    let push = |repository: &str| {
+        tool("push-blob")
+            .args(["--media-type", types::TAR, "--chunk", "2M", &registry.repo(repository)])
+            .arg("layer")
+            .env("HOME", scratch.path())
+            .dir(scratch.path())
+    };
+    for parts in [1, 3, 7] {
+        let repository = format!("app{parts}");
+        let patches = |registry: &Registry| {
+            let answered = registry.answered();
+            answered
+                .iter()
+                .filter(|line| line.starts_with("PATCH") && line.contains(&repository))
+                .count()
+        };
+        let mut running = push(&repository).start();
+        eventually("some parts", || {
+            (patches(&registry) >= parts || !running.is_running()).then_some(())
+        });
+        running.kill();
+        push(&repository).run().status(0).stdout(blob.line());
+        assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
+    }
+}
