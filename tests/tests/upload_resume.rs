@@ -9,6 +9,9 @@ use tests::push::Push;
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
 
+/// What is done to a right answer.
+type Change = fn(Reply) -> Reply;
+
 fn sends(request: &Request) -> bool {
     request.is_patch() || request.is_close()
 }
@@ -169,7 +172,7 @@ fn a_registry_that_says_it_has_more_than_it_was_sent_is_not_believed() {
 
 #[test]
 fn a_range_that_stands_still_or_is_odd_does_not_stop_chunks_that_were_taken() {
-    let changes: [(&str, fn(Reply) -> Reply); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("stuck", |right| right.change("Range", |_| "0-1048575".to_owned())),
         ("backwards", |right| right.change("Range", |_| "0-0".to_owned())),
         ("with a unit", |right| right.change("Range", |range| format!("bytes={range}"))),
