@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running a built tool, or a pipeline of them, and judging how it ended.
 //!
-//! The environment is empty but for PATH and a HOME that does not exist, so that nobody's
-//! credentials or proxies take part. stdin is empty unless given. Whatever hangs is killed after
+//! The environment is empty but for PATH and a HOME that does not exist and cannot be made, not
+//! even by root, so that nobody's credentials or proxies take part and nothing is left behind. stdin is empty unless given. Whatever hangs is killed after
 //! [`PATIENCE`](crate::PATIENCE) and fails the test.
 //!
 //! Deliberately absent: any judgement of a tool's words beyond the contract that all tools share.
@@ -21,6 +21,9 @@ pub use rustix::process::Signal;
 use crate::eventually;
 use crate::peers::find;
 use crate::scratch::Scratch;
+
+/// A home that is not there, where nobody can make one.
+const HOME: &str = "/proc/none";
 
 /// The user and group "nobody": the ordinary user that a root test becomes.
 const NOBODY: u32 = 65534;
@@ -99,7 +102,7 @@ impl Command {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         // A group of its own, so that a whole pipeline can be killed at once.
-        inner.arg0(name).env_clear().env("PATH", path).env("HOME", "/nonexistent").process_group(0);
+        inner.arg0(name).env_clear().env("PATH", path).env("HOME", HOME).process_group(0);
         Command {
             inner,
             line: name.to_owned(),

@@ -161,16 +161,16 @@ fn no_bytes_are_no_success_and_nothing_is_asked() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_7_and_what_came_before_it_is_printed() {
+fn a_file_that_cannot_be_read_fails_and_what_came_before_it_is_printed() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let before = layer(&scratch, "before", 1000, 1);
     layer(&scratch, "after", 1000, 2);
     scratch.write("dir/file", "");
-    for wrong in ["absent", "dir"] {
+    for (wrong, status) in [("absent", 3), ("dir", 7)] {
         let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app")]);
         let run = run.args(["before", wrong, "after"]).dir(scratch.path()).run();
-        run.fails(7, wrong).stdout(before.line());
+        run.fails(status, wrong).stdout(before.line());
         assert_eq!(registry.sessions(), []);
     }
 }

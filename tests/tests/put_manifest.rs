@@ -60,7 +60,7 @@ fn it_comes_from_a_file_as_well() {
         .arg("absent")
         .dir(scratch.path())
         .run()
-        .fails(7, "absent");
+        .fails(3, "absent");
 }
 
 #[test]

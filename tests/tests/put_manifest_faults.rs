@@ -84,7 +84,9 @@ fn a_refusal_decides_the_status() {
         let (registry, run) =
             refused(move |_| Intake::instead(Reply::error(status, code, "why not")));
         assert_eq!(run.code(), Some(want), "{status} {code}: {run}");
-        run.says("why not");
+        if status != 401 {
+            run.says("why not");
+        }
         assert_eq!(puts(&registry) > 1, want == 5, "{status}: {:?}", registry.steps());
     }
 }
@@ -192,7 +194,7 @@ fn a_success_needs_a_proof() {
 fn another_digest_in_the_answer_is_1() {
     let (registry, image) = registry_with_blobs();
     registry.fault(|_, right| right.change("Docker-Content-Digest", |_| sha256(b"other")));
-    put(&registry, &image).fails(1, "digest").stdout("");
+    put(&registry, &image).fails(1, "the registry stored").stdout("");
 }
 
 #[test]

@@ -149,6 +149,7 @@ fn the_index_of_another_survives_when_both_write_at_once() {
     let [ours, theirs] = ["ours", "theirs"].map(|note| about(&image, note));
     let tag = fallback(&image);
     let was = index(types::INDEX, &[]);
+    registry.add_manifest("app", "", &theirs);
     registry.add_manifest("app", &tag, &was);
     // Between our reading of the index and our writing of it somebody else writes his.
     let between = first(1, |request: &Request| request.method == "GET");

@@ -80,7 +80,9 @@ fn a_place_that_nobody_may_be_sent_to_is_6() {
             }
             false => right,
         });
-        push.file().run().fails(6, "").stdout("").does_not_say("secret");
+        let run = push.file().run();
+        assert_eq!(run.code(), Some(6), "{location}: {run}\n{:#?}", push.registry.steps());
+        run.fails(6, "").stdout("").does_not_say("secret");
         assert!(push.registry.blob("app", &push.blob.digest).is_none(), "{location}");
     }
 }
@@ -135,8 +137,6 @@ fn another_host_without_tls_is_not_sent_to_from_one_with_it() {
 
 #[test]
 fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
-    let (push, run) = started(|right| right.status(201).without("Location"));
-    drop((push, run));
     let push = Push::of(SIZE);
     push.registry.intake(|request| match request.is_start() {
         true => Intake::instead(Reply::new(201)),

@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tests::eventually;
-use tests::fake::{Intake, Request};
+use tests::fake::{End, Intake, Request};
 use tests::images::{Blob, noise, types};
 use tests::push::Push;
 use tests::registry::Registry;
@@ -106,10 +107,69 @@ fn another_repository_gets_a_session_of_its_own() {
 
 #[test]
 fn a_home_that_cannot_be_written_is_no_hindrance() {
-    for home in ["/nonexistent", "/dev/null", ""] {
+    for home in ["/proc/none", "/dev/null", ""] {
         let push = Push::of(SIZE as usize);
         push.done(&push.file().env("HOME", home).env("XDG_STATE_HOME", home).run());
     }
+}
+
+#[test]
+fn a_home_that_is_not_there_is_not_made() {
+    let push = Push::of(SIZE as usize);
+    push.done(&push.file().env("HOME", push.scratch.join("none")).run());
+    assert!(!push.scratch.join("none").exists());
+}
+
+#[test]
+fn what_failed_is_gone_on_with_by_the_next_run_or_closed() {
+    // A broken connection each time: tried again later it may work.
+    for (what, len, home) in [
+        ("remembered", SIZE as usize, true),
+        ("too small to be remembered", 100_000, true),
+        ("nowhere to remember it", SIZE as usize, false),
+    ] {
+        let push = Push::of(len);
+        let command = || match home {
+            true => push.file(),
+            false => push.file().env("HOME", "/proc/none"),
+        };
+        let tried = AtomicUsize::new(0);
+        push.registry.intake(move |request| match sends(request) {
+            true if tried.fetch_add(1, Ordering::SeqCst) == 0 => Intake::cut(50_000, End::Fin),
+            true => Intake::cut(0, End::Fin),
+            false => Intake::whole(),
+        });
+        command().args(["--retry-times", "2"]).run().fails(5, "").stdout("");
+        push.registry.heal();
+        push.registry.server.forget();
+        let open = push.registry.sessions().len();
+        push.done(&command().run());
+        assert_eq!(push.starts(), 1 - open, "{what}: {:#?}", push.registry.steps());
+    }
+}
+
+#[test]
+fn two_that_push_the_same_both_succeed() {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::stall(MIB),
+        false => Intake::whole(),
+    });
+    let one = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    let other = push.file().start();
+    // Its own upload, not the one that is under way.
+    eventually("the other's", || {
+        push.registry.server.requests().iter().filter(|r| sends(r)).nth(1).map(|_| ())
+    });
+    let asked = push.registry.steps();
+    push.registry.server.release();
+    for run in [one.wait(), other.wait()] {
+        run.ok().stdout(push.blob.line());
+    }
+    assert!(push.holds());
+    assert!(!asked.contains(&"GET session".to_owned()), "{asked:#?}");
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
 #[test]
