@@ -144,7 +144,7 @@ fn the_output_may_not_be_in_the_tree() {
 #[test]
 fn wrong_calls_are_2_and_missing_trees_3() {
     let scratch = place();
-    pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into oci:DIR");
+    pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into STORE");
     pack(&scratch).args(["tree", "-o", "x", "--into", "oci:y"]).run().fails(2, "--into");
     let run = pack(&scratch).args(["tree", "--into", "localhost/app"]).run();
     run.fails(2, "a layout is wanted").says("hint: ");

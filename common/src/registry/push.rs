@@ -58,6 +58,11 @@ impl Source for &[u8] {
 
 /// Where an open session is remembered for another run, and who watches.
 pub trait Watcher {
+    /// Whether another run will come back to the session.
+    fn remembers(&self) -> bool {
+        false
+    }
+
     /// The upload goes on in this session.
     fn session(&self, _: &Session) {}
 
@@ -99,14 +104,23 @@ impl Registry {
         }
         let mut upload = Upload::new(self, &push);
         let outcome = upload.run(source);
-        match (&outcome, upload.session.take()) {
-            (Ok(()), Some(session)) => self.leave_upload(&session),
-            (Err(error), Some(session)) if error.status() == Status::Later => {
+        let Some(mut session) = upload.session.take() else {
+            push.watcher.forget();
+            return outcome;
+        };
+        match &outcome {
+            Ok(()) => self.leave_upload(&session),
+            // What the registry has of it is worth coming back for.
+            Err(error)
+                if error.status() == Status::Later
+                    && push.watcher.remembers()
+                    && !matches!(self.ask_upload(&mut session), Ok(Some(0) | None)) =>
+            {
+                push.watcher.session(&session);
                 self.leave_upload(&session);
                 return outcome;
             }
-            (Err(_), Some(session)) => self.cancel_upload(&session),
-            (_, None) => {}
+            Err(_) => self.cancel_upload(&session),
         }
         push.watcher.forget();
         outcome
@@ -232,7 +246,10 @@ impl<'a> Upload<'a> {
                 None => return Ok(()),
             },
         };
-        self.push.watcher.session(&session);
+        if self.push.watcher.remembers() {
+            self.registry.keep_upload(&mut session);
+            self.push.watcher.session(&session);
+        }
         let outcome = self.send(&mut session, source);
         self.session = Some(session);
         outcome
@@ -247,29 +264,28 @@ impl<'a> Upload<'a> {
         {
             return Ok(true);
         }
-        match self.session.take() {
-            Some(mut session) => match self.registry.ask_upload(&mut session) {
+        if let Some(mut session) = self.session.take() {
+            match self.registry.ask_upload(&mut session) {
                 Ok(Some(offset)) if offset <= self.reach => {
                     session.offset = offset;
                     self.session = Some(session);
                 }
                 Ok(Some(_)) => self.registry.cancel_upload(&session),
-                Ok(None) => {
-                    self.registry.leave_upload(&session);
-                    if closing {
-                        return Err(self.gone().into());
-                    }
-                }
+                Ok(None) => self.registry.leave_upload(&session),
                 Err(failure) => {
                     self.session = Some(session);
                     return Err(failure.into());
                 }
-            },
-            None if closing && self.looks < MAX_LOOKS => {
-                self.looks += 1;
-                return Err(self.gone().into());
             }
-            None => {}
+        }
+        // A session that ended may have ended well, and be slow to show it.
+        let mut backoff = Backoff::new(self.registry.settings());
+        while closing && self.session.is_none() && self.looks < MAX_LOOKS {
+            self.looks += 1;
+            backoff.wait(self.gone())?;
+            if matches!(self.registry.has_blob(digest, size), Ok(true)) {
+                return Ok(true);
+            }
         }
         self.doubt = Doubt::No;
         Ok(false)
@@ -336,7 +352,10 @@ impl<'a> Upload<'a> {
 
     /// What to do about a refusal: what is returned is waited for, and then it is tried again.
     fn adapt(&mut self, refused: Refused, source: &mut dyn Source) -> Result<Option<Failure>> {
-        let Refused { why, failure } = refused;
+        let Refused { why, mut failure } = refused;
+        if self.push.size == 0 {
+            failure = failure.context("the empty blob, which some registries do not take");
+        }
         match why {
             Why::Gone => {
                 if let Some(session) = self.session.take() {
@@ -355,12 +374,17 @@ impl<'a> Upload<'a> {
             }
             Why::TooLarge => {
                 self.doubt = Doubt::Offset;
-                self.plan = match self.plan {
-                    Plan::Parts(..=SMALL_CHUNK) => {
-                        return Err(failure.error.hint("a proxy may limit it: --chunk SIZE"));
+                let sent = match self.plan {
+                    Plan::Whole => self.push.size,
+                    Plan::Parts(part) => part.min(self.push.size),
+                };
+                self.plan = match sent {
+                    _ if sent > CHUNK => Plan::Parts(CHUNK),
+                    _ if sent > SMALL_CHUNK => Plan::Parts(SMALL_CHUNK),
+                    _ => {
+                        let hint = "a proxy may limit it: --chunk SIZE sends smaller parts";
+                        return Err(failure.error.hint(hint));
                     }
-                    Plan::Parts(..=CHUNK) => Plan::Parts(SMALL_CHUNK),
-                    _ => Plan::Parts(CHUNK),
                 };
             }
             Why::Invalid => {

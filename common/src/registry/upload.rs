@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ureq::http::StatusCode;
@@ -41,6 +41,8 @@ pub struct Session {
     pub min_chunk: Option<u64>,
     /// Whether it is an earlier run's, and must be asked how far it is.
     pub reopened: bool,
+    /// Whether a later run may come back to it.
+    pub kept: bool,
 }
 
 impl Session {
@@ -53,28 +55,82 @@ impl Session {
 /// The sessions that are open, to be closed at the end.
 #[derive(Default)]
 pub(super) struct Uploads {
-    open: Mutex<(u64, BTreeMap<u64, Session>)>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many sessions there were.
+    count: u64,
+    open: BTreeMap<u64, Session>,
+    /// How many requests are under way that may open one.
+    opening: usize,
+    /// Whether the run ends: nothing is opened any more.
+    closing: bool,
 }
 
 impl Uploads {
-    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Session>)> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
-        let mut open = self.lock();
-        open.0 += 1;
-        let session = Session { id: open.0, url, own, offset: 0, min_chunk, reopened: false };
-        open.1.insert(session.id, session.clone());
+    /// A request that may open a session is under way until this is dropped.
+    fn opening(&self) -> Result<Opening<'_>, Error> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(Error::later("the run is ending"));
+        }
+        state.opening += 1;
+        Ok(Opening { uploads: self })
+    }
+
+    fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
+        let mut state = self.lock();
+        state.count += 1;
+        let id = state.count;
+        let session = Session { id, url, own, offset: 0, min_chunk, reopened: false, kept: false };
+        state.open.insert(id, session.clone());
         session
     }
 
     fn moved(&self, session: &Session) {
-        self.lock().1.insert(session.id, session.clone());
+        if let Some(open) = self.lock().open.get_mut(&session.id) {
+            *open = session.clone();
+        }
     }
 
     fn closed(&self, session: &Session) {
-        self.lock().1.remove(&session.id);
+        self.lock().open.remove(&session.id);
+    }
+
+    /// Nothing is opened from here on; what is open, when no request is under way any more that may open one.
+    fn close(&self) -> Vec<Session> {
+        let mut state = self.lock();
+        state.closing = true;
+        while state.opening > 0 {
+            let (next, time) = self
+                .changed
+                .wait_timeout(state, CANCEL_TIMEOUT)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if time.timed_out() {
+                break;
+            }
+        }
+        state.open.values().cloned().collect()
+    }
+}
+
+/// A request that may open a session.
+struct Opening<'a> {
+    uploads: &'a Uploads,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.uploads.lock().opening -= 1;
+        self.uploads.changed.notify_all();
     }
 }
 
@@ -163,11 +219,17 @@ impl Registry {
         else {
             return Mount::Refused;
         };
+        let Ok(_opening) = self.uploads.opening() else { return Mount::Refused };
         // Pulling there must be allowed too. Where that is refused, so is the mount.
         let scope = self.scope.and_pull(source);
         let post = Request::new(Method::Post, &url, &[]);
         match self.authorized(&scope, post, &mut Payload::Bytes(&[])) {
-            Ok(response) if response.status == StatusCode::CREATED => Mount::Mounted,
+            Ok(response) if response.status == StatusCode::CREATED => {
+                match stored(&response).is_some_and(|stored| differs(&stored, digest)) {
+                    true => Mount::Refused,
+                    false => Mount::Mounted,
+                }
+            }
             Ok(response) if response.status == StatusCode::ACCEPTED => {
                 self.opened(response).map_or(Mount::Refused, Mount::Session)
             }
@@ -185,6 +247,7 @@ impl Registry {
     /// Sorted; malformed when the answer is none that a registry gives.
     pub fn begin_upload(&self) -> Result<Session, Failure> {
         let url = self.url("blobs/uploads/")?;
+        let _opening = self.uploads.opening()?;
         let post = Request::new(Method::Post, &url, &[]);
         let response = self.authorized(&self.scope, post, &mut Payload::Bytes(&[]))?;
         match response.status.as_u16() {
@@ -214,7 +277,7 @@ impl Registry {
         let least = response.header("oci-chunk-min-length").and_then(|l| l.trim().parse().ok());
         let least = least.filter(|least| (1..=MAX_MIN_CHUNK).contains(least));
         response.error_text();
-        Ok(self.uploads.open(url, own, least))
+        Ok(self.uploads.opened(url, own, least))
     }
 
     /// A session of an earlier run.
@@ -223,13 +286,14 @@ impl Registry {
     /// A sentence, when its address is none that this registry may have given.
     pub fn reopen_upload(&self, address: &str) -> Result<Session, String> {
         let target = url::decide(Purpose::Upload, &self.base, &self.base, address)?;
-        let session = self.uploads.open(target.url, target.same_origin, None);
+        let session = self.uploads.opened(target.url, target.same_origin, None);
         Ok(Session { reopened: true, ..session })
     }
 
     /// Where the Location of an answer leads, and whether that is the registry itself.
     fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
-        let Some(text) = response.header("location") else { return Ok(None) };
+        let text = response.header("location").filter(|text| !text.trim().is_empty());
+        let Some(text) = text else { return Ok(None) };
         let target = url::decide(Purpose::Upload, &self.base, &response.url, text);
         let target = target.map_err(|why| {
             Error::malformed(format_args!("{}: upload Location: {why}", self.repository()))
@@ -270,11 +334,11 @@ impl Registry {
         let put = Request::new(Method::Put, &url, &[OCTETS]);
         let response = self.in_session(session, put, payload)?;
         let status = response.status.as_u16();
-        let named = response.header("docker-content-digest").map(str::to_owned);
+        let stored = stored(&response);
         match status {
-            201 | 204 => {}
-            // Any web server says 200.
-            200 | 202 => match self.has_blob(digest, session.offset.max(payload.length())) {
+            201 | 204 if session.own => {}
+            // Any web server says 200, and another host cannot say what the registry has.
+            200..=202 | 204 => match self.has_blob(digest, session.offset.max(payload.length())) {
                 Ok(true) => {}
                 _ => {
                     let what = self.blob_name(digest);
@@ -285,8 +349,8 @@ impl Registry {
             _ => return Err(self.refused(response, &self.blob_name(digest))),
         }
         self.uploads.closed(session);
-        match named.and_then(|text| text.trim().parse::<Digest>().ok()) {
-            Some(stored) if stored.algorithm() == digest.algorithm() && stored != *digest => {
+        match stored {
+            Some(stored) if differs(&stored, digest) => {
                 let what = self.blob_name(digest);
                 Err(Error::content(format_args!("{what}: the registry stored {stored}")).into())
             }
@@ -341,7 +405,8 @@ impl Registry {
                 self.uploads.moved(session);
                 Ok(Some(said_offset(&response).unwrap_or(0)))
             }
-            404 | 405 | 410 | 501 => Ok(None),
+            // Some say 400 or 416 of a session whose state is not the one that its URL carries.
+            400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
             _ => Err(answer::failure(response, &format!("{}: upload", self.repository()))),
         }
     }
@@ -356,15 +421,25 @@ impl Registry {
         }
     }
 
+    /// Marks a session as one that a later run may come back to.
+    pub fn keep_upload(&self, session: &mut Session) {
+        session.kept = true;
+        self.uploads.moved(session);
+    }
+
     /// The session is left open, for another run to come back to.
     pub fn leave_upload(&self, session: &Session) {
         self.uploads.closed(session);
     }
 
-    /// Cancels every session that is open.
-    pub fn cancel_uploads(&self) {
-        let open: Vec<Session> = self.uploads.lock().1.values().cloned().collect();
-        open.iter().for_each(|session| self.cancel_upload(session));
+    /// The run ends: cancels every session that is open, but for those that a later run may come back to if `keep` says
+    /// so. No more are opened.
+    pub fn cancel_uploads(&self, keep: bool) {
+        for session in self.uploads.close() {
+            if !(keep && session.kept) {
+                self.cancel_upload(&session);
+            }
+        }
     }
 
     /// Sends a request of a session: with authentication at the registry, with nothing of ours elsewhere.
@@ -423,6 +498,16 @@ impl Registry {
     pub(super) fn blob_name(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.repository())
     }
+}
+
+/// The digest that an answer says the registry stored.
+fn stored(response: &Response) -> Option<Digest> {
+    response.header("docker-content-digest")?.trim().parse().ok()
+}
+
+/// Whether what was stored is another blob; of a digest of another algorithm that is unknown.
+fn differs(stored: &Digest, digest: &Digest) -> bool {
+    stored.algorithm() == digest.algorithm() && stored != digest
 }
 
 /// How many bytes an answer says the registry has: `Range: 0-LAST`, with or without `bytes=`. `0-0` is both none and one;

@@ -366,9 +366,11 @@ impl Layout {
         }
     }
 
-    /// Whether this user may change it.
-    pub fn is_writable(&self) -> bool {
-        rustix::fs::access(&self.dir, rustix::fs::Access::WRITE_OK).is_ok()
+    /// Whether it is one that these tools write, and this user may: where something may be noted about blobs that are only
+    /// read.
+    pub fn takes_notes(&self) -> bool {
+        let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+        writable(&self.dir) && writable(&self.ingest_dir())
     }
 
     /// The repositories of `host` that a blob was seen in, by their paths, as far as is remembered.

@@ -108,6 +108,16 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
 }
 
+/// Whether text is a media type without parameters: two names of RFC 6838, section 4.2, and a slash.
+pub fn is_media_type(text: &str) -> bool {
+    let name = |name: &str| {
+        (1..=127).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    text.split_once('/').is_some_and(|(kind, subtype)| name(kind) && name(subtype))
+}
+
 /// Whether a media type is of Docker's family.
 pub fn is_docker(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.")
@@ -144,6 +154,16 @@ mod tests {
             (Some(Compression::Zstd), true)
         );
         assert_eq!(kind("application/vnd.oci.image.layer.v1.tar+xz"), Kind::Other);
+    }
+
+    #[test]
+    fn a_media_type_is_two_names() {
+        assert!([OCI_LAYER_GZIP, OCTETS, "a/b"].into_iter().all(is_media_type));
+        let long = format!("a/{}", "b".repeat(128));
+        for wrong in ["", "a", "a/", "/b", "a/b/c", "a/b; c=d", "no type", "a/ü", long.as_str()] {
+            assert!(!is_media_type(wrong), "{wrong}");
+        }
+        assert!(is_media_type(&long[..long.len() - 1]));
     }
 
     #[test]

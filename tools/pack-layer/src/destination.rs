@@ -72,7 +72,7 @@ impl Destination {
     pub(crate) fn repository(name: &Repository, settings: &Settings) -> Result<Destination> {
         let registry = Arc::new(Registry::open_to_push(name, settings)?);
         let open = Arc::clone(&registry);
-        interrupt::before_dying(move || open.cancel_uploads())?;
+        interrupt::before_dying(move || open.cancel_uploads(false))?;
         Ok(Destination::Repository(Box::new(registry.stream(None))))
     }
 

@@ -67,7 +67,7 @@ impl Run {
     pub(crate) fn remember(&self) {
         if let (Target::Registry(registry), Some(Ok(source))) = (&self.target, self.source.get())
             && let Store::Layout(layout) = &source.store
-            && layout.is_writable()
+            && layout.takes_notes()
         {
             layout.remember_source(registry.repository(), &self.done());
         }

@@ -4,6 +4,8 @@
 //! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more attempts than a small one,
 //! and among remembered repositories those come first whose names begin like the target's.
 
+use common::reference::StoreName;
+
 /// Above this, in bytes, a blob is large, and the most attempts for it.
 const LARGE: (u64, usize) = (10 << 20, 4);
 
@@ -20,7 +22,9 @@ pub(crate) fn candidates(
     remembered: &[String],
     size: u64,
 ) -> Vec<String> {
-    let mut remembered: Vec<&String> = remembered.iter().collect();
+    // What a layout has from elsewhere is not believed to be a path.
+    let mut remembered: Vec<&String> =
+        remembered.iter().filter(|path| is_repository_path(path)).collect();
     remembered.sort_by_key(|path| std::cmp::Reverse(leading_components(target, path)));
     let mut paths: Vec<String> = Vec::new();
     for path in named.iter().chain(remembered) {
@@ -34,6 +38,11 @@ pub(crate) fn candidates(
         _ => SMALL,
     });
     paths
+}
+
+/// Whether text is a repository's path, by the grammar of references.
+fn is_repository_path(path: &str) -> bool {
+    matches!(format!("host.example/{path}").parse(), Ok(StoreName::Repository(parsed)) if parsed.path() == path)
 }
 
 /// How many components two paths begin with in common.
@@ -60,6 +69,11 @@ mod tests {
     #[test]
     fn the_target_itself_and_what_comes_twice_are_left_out() {
         assert_eq!(of("a", &["a", "b", "b"], &["a", "b", "c"], LARGE.0 + 1), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_is_no_path_is_left_out() {
+        assert_eq!(of("a", &[], &["../../x", "b c", "B", "", "d:1", "e"], LARGE.0 + 1), ["e"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use clap::Parser;
 use common::cli::{self, Network};
 use common::compress::Method;
 use common::error::{Error, Result};
-use common::mediatype::Compression;
+use common::mediatype::{self, Compression};
 use common::parallel::{in_order, processors};
 use common::progress::{Mode, Progress};
 use common::reference::{Repository, StoreName};
@@ -50,7 +50,7 @@ struct Cli {
     #[arg(long, value_name = "REPO")]
     mount_from: Vec<StoreName>,
     /// The media type of the bytes
-    #[arg(long, value_name = "TYPE", conflicts_with = "from")]
+    #[arg(long, value_name = "TYPE", conflicts_with = "from", value_parser = media_type)]
     media_type: Option<String>,
     /// Compress plain layers on the way
     #[arg(long, value_name = "HOW", value_enum)]
@@ -92,6 +92,13 @@ fn chunk(text: &str) -> std::result::Result<u64, String> {
     match cli::bytes(text)? {
         size if size < MIN_CHUNK => Err(format!("less than {} KiB", MIN_CHUNK >> 10)),
         size => Ok(size),
+    }
+}
+
+fn media_type(text: &str) -> std::result::Result<String, String> {
+    match mediatype::is_media_type(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not a media type".to_owned()),
     }
 }
 
@@ -140,6 +147,10 @@ fn push(cli: Cli) -> Result<()> {
         move |job: Result<Job>| run.bring(job?)
     };
     let outcome = in_order(usize::from(cli.jobs), jobs, work, print);
+    if outcome.is_err() {
+        // What is under way behind the line that failed ends with the run.
+        run.target.close();
+    }
     run.remember();
     run.progress.end();
     outcome
@@ -153,7 +164,7 @@ fn target(store: &StoreName, settings: &Settings) -> Result<Target> {
     };
     let registry = Arc::new(Registry::open_to_push(repository, settings)?);
     let open = Arc::clone(&registry);
-    interrupt::before_dying(move || open.cancel_uploads())?;
+    interrupt::before_dying(move || open.cancel_uploads(false))?;
     Ok(Target::Registry(registry))
 }
 

@@ -109,6 +109,13 @@ impl Target {
         })
     }
 
+    /// The run failed: what is open at a registry and no other run will come back to is closed.
+    pub(crate) fn close(&self) {
+        if let Target::Registry(registry) = self {
+            registry.cancel_uploads(true);
+        }
+    }
+
     fn layout(&self) -> Result<&Layout> {
         match self {
             Target::Layout(dir, layout) => {
@@ -230,6 +237,10 @@ struct Watch<'a> {
 }
 
 impl Watcher for Watch<'_> {
+    fn remembers(&self) -> bool {
+        self.place.is_some()
+    }
+
     fn session(&self, session: &Session) {
         if let Some(place) = &self.place {
             place.keep(&session.address());

@@ -94,7 +94,10 @@ fn the_bytes_stay_as_they_are() {
         digest(Some(Compression::Gzip)),
         "sha256:71a6a7cdf83e3135bd3fef63848ea73bf06f8c8a3b89a6f97ba047be58848f1b"
     );
-    assert_eq!(digest(Some(Compression::Zstd)), "sha256:a13a394b2b953ebf31c9c900999fb013cfd53c60ba5243dd98e229f7a4f7a8a4");
+    assert_eq!(
+        digest(Some(Compression::Zstd)),
+        "sha256:a13a394b2b953ebf31c9c900999fb013cfd53c60ba5243dd98e229f7a4f7a8a4"
+    );
 }
 
 #[test]
