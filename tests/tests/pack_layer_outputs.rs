@@ -70,6 +70,9 @@ fn a_full_disk_is_7_and_leaves_nothing() {
     let scratch = place();
     let run = shell("pack-layer tree -o - >/dev/full").dir(scratch.path()).run();
     run.status(7).says("pack-layer: write the layer: no space left on device");
+    let run = shell("pack-layer tree -o layer >&-").dir(scratch.path()).run();
+    run.status(7).says("pack-layer: standard output: closed");
+    assert!(!scratch.join("layer").exists());
     let Some(disk) = Scratch::small_disk(200) else { return };
     let out = disk.join("layer");
     pack(&scratch).arg("tree").arg("-o").arg(&out).run().fails(7, "no space left").stdout("");

@@ -139,6 +139,9 @@ fn the_pages_examples_work_as_they_stand() {
     there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
     there.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
     there.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
+    for name in ["build-config", "build-manifest"] {
+        there.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
+    }
     for page in pages().into_iter().chain([top().join("man/regutils.7")]) {
         let name = page.file_stem().unwrap().to_str().unwrap();
         let dir = Scratch::new();

@@ -78,3 +78,26 @@ fn nameless(dir: &Path) -> Option<File> {
 fn by_descriptor(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where files without names do not work, they have a hidden one until the end.
+    #[test]
+    fn a_hidden_name_is_renamed_or_removed() {
+        let dir = std::env::temp_dir().join(format!("regutils-growing-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let named = || {
+            let hidden = dir.join(".layer.0.part");
+            let file = OpenOptions::new().write(true).create_new(true).open(&hidden).unwrap();
+            Growing { file, hidden, is_named: true }
+        };
+        drop(named());
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+        named().publish(&dir.join("layer")).unwrap();
+        assert!(dir.join("layer").is_file());
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

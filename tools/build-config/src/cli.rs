@@ -57,14 +57,11 @@ pub(crate) struct Cli {
     #[arg(short, long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
 
-    #[command(flatten)]
-    pub(crate) runtime: Runtime,
-
     /// Who made it
     #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     pub(crate) author: Option<String>,
 
-    /// When it was made, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, or the base's, or not said]
+    /// When it was made, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, or the base's, or 1970]
     #[arg(long, value_name = "TIME", value_parser = created::parse)]
     pub(crate) created: Option<String>,
 
@@ -83,6 +80,9 @@ pub(crate) struct Cli {
     /// Drop warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) runtime: Runtime,
 
     #[command(flatten)]
     pub(crate) network: Network,
@@ -117,10 +117,9 @@ impl Cli {
     }
 
     /// What the history says of new layers; nothing when there is to be no history.
-    pub(crate) fn history(&self, created: Option<String>) -> Option<Record> {
+    pub(crate) fn history(&self) -> Option<Record> {
         let Cli { author, created_by, comment, .. } = self;
         (!self.no_history).then(|| Record {
-            created,
             author: author.clone(),
             created_by: created_by.clone(),
             comment: comment.clone(),

@@ -6,12 +6,14 @@
 //! layer's.
 
 use common::digest::Digest;
-use common::error::{Error, Result};
+use common::error::{Error, Result, printable};
 use common::json;
 use common::lines::looks_like_descriptor;
 use common::manifest::{self, MAX_CONFIG};
 use common::platform::Platform;
 use serde_json::{Map, Value};
+
+use crate::created::{self, EPOCH};
 
 const KNOWN: [&str; 10] = [
     "created",
@@ -32,11 +34,13 @@ pub(crate) struct Config {
     diff_ids: Vec<Digest>,
     history: Vec<Value>,
     is_new: bool,
+    /// When it was made, and its new layers.
+    created: String,
 }
 
 /// What the history says of one new layer.
+#[derive(Default)]
 pub(crate) struct Record {
-    pub(crate) created: Option<String>,
     pub(crate) author: Option<String>,
     pub(crate) created_by: Option<String>,
     pub(crate) comment: Option<String>,
@@ -48,22 +52,30 @@ impl Record {
         self.created_by.is_some() || self.comment.is_some()
     }
 
-    fn entry(&self) -> Map<String, Value> {
+    fn entry(&self, created: &str) -> Map<String, Value> {
+        let mut entry = Map::new();
+        entry.insert("created".to_owned(), created.into());
         let fields = [
-            ("created", &self.created),
             ("author", &self.author),
             ("created_by", &self.created_by),
             ("comment", &self.comment),
         ];
         let said = fields.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
-        said.map(|(key, text)| (key.to_owned(), text.as_str().into())).collect()
+        entry.extend(said.map(|(key, text)| (key.to_owned(), text.as_str().into())));
+        entry
     }
 }
 
 impl Config {
     /// With nothing in it.
     pub(crate) fn empty() -> Config {
-        Config { fields: Map::new(), diff_ids: Vec::new(), history: Vec::new(), is_new: true }
+        Config {
+            fields: Map::new(),
+            diff_ids: Vec::new(),
+            history: Vec::new(),
+            is_new: true,
+            created: EPOCH.to_owned(),
+        }
     }
 
     /// From another image's config.
@@ -95,7 +107,7 @@ impl Config {
             return Err(Error::malformed(what));
         }
         let history = history(fields.get("history"))?;
-        Ok(Config { fields, diff_ids, history, is_new: false })
+        Ok(Config { fields, diff_ids, history, is_new: false, created: EPOCH.to_owned() })
     }
 
     /// The layers so far, base first.
@@ -103,13 +115,30 @@ impl Config {
         &self.diff_ids
     }
 
-    /// Says when it was made, and by whom.
-    pub(crate) fn describe(&mut self, created: Option<&str>, author: Option<&str>) {
-        for (key, text) in [("created", created), ("author", author)] {
-            if let Some(text) = text {
-                self.fields.insert(key.to_owned(), text.into());
+    /// Says when it was made, and by whom. A time that nobody says is the base's, or else the epoch: never absent, since
+    /// there are readers that fail without one.
+    ///
+    /// # Errors
+    /// Malformed: the base's time is none.
+    pub(crate) fn describe(&mut self, created: Option<String>, author: Option<&str>) -> Result<()> {
+        let created = match (created, self.fields.get("created")) {
+            (Some(created), _) => created,
+            (None, None | Some(Value::Null)) => EPOCH.to_owned(),
+            (None, Some(Value::String(created))) if created::normal(created).is_some() => {
+                created.clone()
             }
+            (None, Some(other)) => {
+                let shown = printable(&other.to_string());
+                return Err(Error::malformed(format_args!("base: created {shown} is no time"))
+                    .hint("--created says another"));
+            }
+        };
+        self.fields.insert("created".to_owned(), created.as_str().into());
+        self.created = created;
+        if let Some(author) = author {
+            self.fields.insert("author".to_owned(), author.into());
         }
+        Ok(())
     }
 
     /// Sets the platform; without one the base's stays, and what has no base is for this machine.
@@ -164,11 +193,13 @@ impl Config {
             return Ok(());
         }
         // A base that tells nothing of its layers: what is on top must not be taken for them.
-        let untold = base_layers - told;
-        self.history.extend((0..untold).map(|_| Value::Object(Map::new())));
-        self.history.extend((0..new_layers).map(|_| Value::Object(record.entry())));
+        let untold = Record::default();
+        let entries = std::iter::repeat_n(&untold, base_layers - told)
+            .chain(std::iter::repeat_n(record, new_layers))
+            .map(|record| Value::Object(record.entry(&self.created)));
+        self.history.extend(entries);
         if new_layers == 0 {
-            let mut entry = record.entry();
+            let mut entry = record.entry(&self.created);
             entry.insert("empty_layer".to_owned(), true.into());
             self.history.push(Value::Object(entry));
         }

@@ -8,6 +8,9 @@ use common::error::{Error, Result, printable};
 /// The variable that reproducible builds agree on: seconds since the epoch.
 const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
+/// The time of what nobody says a time of.
+pub(crate) const EPOCH: &str = "1970-01-01T00:00:00Z";
+
 /// The last second of the year 9999.
 const LAST: i64 = 253_402_300_799;
 

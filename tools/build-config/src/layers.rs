@@ -4,7 +4,7 @@
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
-use common::lines::Lines;
+use common::lines::{Lines, NO_INPUT};
 use common::mediatype::{Kind, kind};
 use common::{notice, stdio};
 
@@ -32,7 +32,7 @@ impl Layers {
     pub(crate) fn read() -> Result<Layers> {
         let mut layers = Layers::none();
         for line in Lines::new(stdio::stdin()?) {
-            let descriptor = line?;
+            let descriptor = line.map_err(hint_at_none)?;
             refuse_what_is_no_layer(&descriptor)?;
             if layers.blobs.len() == MAX_LAYERS {
                 return Err(Error::malformed(format_args!("more than {MAX_LAYERS} layers")));
@@ -52,6 +52,14 @@ impl Layers {
             });
         }
     }
+}
+
+/// Who wants no layers has a way to say so.
+fn hint_at_none(error: Error) -> Error {
+    if error.to_string() != NO_INPUT {
+        return error;
+    }
+    error.hint("--no-layers reads no lines")
 }
 
 fn refuse_what_is_no_layer(descriptor: &Descriptor) -> Result<()> {

@@ -65,10 +65,10 @@ fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
     };
     let layers = if cli.no_layers { Layers::none() } else { Layers::read()? };
     layers.warn_of_a_repeated_base(config.diff_ids());
-    config.describe(created.as_deref(), cli.author.as_deref());
+    config.describe(created, cli.author.as_deref())?;
     config.set_platform(cli.platform.as_ref())?;
     cli.runtime.apply(config.runtime()?)?;
-    config.add_layers(layers.diff_ids, cli.history(created).as_ref())?;
+    config.add_layers(layers.diff_ids, cli.history().as_ref())?;
     config.into_bytes()
 }
 

@@ -29,7 +29,8 @@ const KNOWN: [&str; 9] = [
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What is run")]
 pub(crate) struct Runtime {
-    /// The program, an argument each time, or all as a JSON array; an inherited --cmd goes
+    /// The program, an argument each time (as --entrypoint=-v where it begins with a dash), or all as a JSON
+    /// array; an inherited --cmd goes
     #[arg(long, value_name = "ARG")]
     entrypoint: Vec<String>,
 

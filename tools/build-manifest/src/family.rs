@@ -104,7 +104,7 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
 ///
 /// # Errors
 /// Malformed: there are two.
-pub(crate) fn common<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
+pub(crate) fn of_all<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
     let mut first: Option<(&Descriptor, Family)> = None;
     for part in parts {
         match (first, Family::of(&part.media_type)) {
@@ -128,7 +128,7 @@ pub(crate) fn common<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use ::common::digest::Algorithm;
+    use common::digest::Algorithm;
 
     use super::*;
 
@@ -165,7 +165,7 @@ mod tests {
     fn types_of_neither_are_left_to_oci() {
         for media_type in ["application/spdx+json", "application/vnd.docker.ai.gguf.v3"] {
             assert_eq!(Family::Oci.adopt(blob(media_type)).unwrap(), blob(media_type));
-            assert_eq!(common([blob(media_type)].iter()).unwrap(), Family::Oci);
+            assert_eq!(of_all([blob(media_type)].iter()).unwrap(), Family::Oci);
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
     fn the_family_is_the_one_that_all_are_of() {
         let of = |types: &[&str]| {
             let parts: Vec<_> = types.iter().map(|media_type| blob(media_type)).collect();
-            common(parts.iter())
+            of_all(parts.iter())
         };
         assert_eq!(of(&[OCI_CONFIG, OCI_LAYER]).unwrap(), Family::Oci);
         assert_eq!(of(&[DOCKER_CONFIG, DOCKER_LAYER]).unwrap(), Family::Docker);

@@ -90,7 +90,7 @@ impl Parts {
     pub(crate) fn of_one_family(self, asked: Option<Family>) -> Result<(Parts, Family)> {
         let family = match asked {
             Some(family) => family,
-            None => family::common(std::iter::once(&self.config).chain(&self.layers))?,
+            None => family::of_all(std::iter::once(&self.config).chain(&self.layers))?,
         };
         let layers = self.layers.into_iter().map(|layer| family.adopt(layer));
         let parts =

@@ -13,6 +13,7 @@ mod tarball;
 mod time;
 mod tree;
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ fn story(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let (method, media_type) = cli.method()?;
+    // Before anything is written: a layer without its line is lost to a pipe.
+    let mut stdout = stdio::stdout()?;
     let finished = match Source::open(&cli.path)? {
         Source::Directory(root) => pack(&cli, &root, &cli.rules()?, method)?,
         Source::Archive(tarball) => pass(&cli, tarball, method)?,
@@ -49,7 +52,9 @@ fn story(cli: Cli) -> Result<()> {
     }
     let layer = Descriptor::new(media_type, digest, size);
     let line = layer.with_annotation(UNCOMPRESSED, &diff_id.to_string()).line();
-    stdio::write_stdout(format!("{line}\n").as_bytes())
+    stdout
+        .write_all(format!("{line}\n").as_bytes())
+        .map_err(|cause| Error::local("standard output", &cause))
 }
 
 /// Packs a tree.

@@ -18,7 +18,7 @@ use super::block::{BLOCK, Block};
 const DICTIONARY: usize = 32 << 10;
 
 /// Room for a block that does not get smaller: stored, with what surrounds it.
-const ROOM: usize = BLOCK + BLOCK / 64;
+pub(super) const ROOM: usize = BLOCK + BLOCK / 64;
 
 /// The member's header: deflate, no flags, no time, nothing about the level, an unknown system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

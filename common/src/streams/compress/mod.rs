@@ -27,8 +27,9 @@ use block::{BLOCK, Block, Pool};
 /// The most threads that compress.
 pub const MAX_THREADS: usize = 64;
 
-/// How many blocks may be under way beyond two for each thread.
-const MORE_BLOCKS: usize = 8;
+/// How many blocks may be under way beyond two for each thread: enough that no thread waits for another's turn
+/// on a busy machine.
+const MORE_BLOCKS: usize = 32;
 
 /// How to compress: a format, a level it has, a number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +232,8 @@ impl<W: Write + Send + 'static> Compressor<W> {
             Some((jobs, buffers)) => {
                 let (done, result) = sync_channel(1);
                 let before = self.before.replace(Arc::clone(&block));
-                let buffer = buffers.try_recv().unwrap_or_default();
+                // Made here: what workers make stays in memory of their own, many times over.
+                let buffer = buffers.try_recv().unwrap_or_else(|_| Vec::with_capacity(gzip::ROOM));
                 // First its place in the order: that is where too much waits.
                 lines.results.send(Step::Deflated(result, filled)).is_ok()
                     && jobs.send(gzip::Job { block, before, last, done, buffer }).is_ok()

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_length_counts_itself() {
-        assert_eq!(record("a"), "10 path=a\n");
+        assert_eq!(record("a"), "9 path=a\n");
         assert_eq!(record(""), "8 path=\n");
         assert_eq!(record("\0\n="), "12 path=\0\n=\n");
         for size in 80..1010 {

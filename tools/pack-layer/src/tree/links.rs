@@ -71,7 +71,7 @@ impl LinkChanges {
         }
     }
 
-    /// Meets a name that only the other tree has.
+    /// Whether a name has to be packed for what was met.
     pub(super) fn is_changed(&self, path: &[u8], here: &Entry) -> bool {
         self.changed.contains(&here.inode) || self.parted.contains(path)
     }

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! build-config --schema1: the config of a Docker schema 1 manifest, judged by the one that skopeo makes.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use tests::images::{Blob, Image, file, gzip, tar, types};
+use tests::peers::{must, peer};
+use tests::scratch::Scratch;
+use tests::tools::{Run, tool};
+
+const GATE: &str = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
+
+fn id(digit: char) -> String {
+    digit.to_string().repeat(64)
+}
+
+/// A schema 1 manifest as Docker wrote it, of an image of two layers: an entry that changes no file on top, and
+/// one that is repeated.
+struct Old {
+    image: Image,
+    empty: Blob,
+    records: Vec<Value>,
+}
+
+impl Old {
+    fn new() -> Old {
+        let records = vec![
+            json!({
+                "architecture": "amd64",
+                "config": {"Hostname": "x", "Env": ["A=<1>&2"], "Cmd": ["sh"]},
+                "container": "c",
+                "container_config": {"Cmd": ["/bin/sh", "-c", "#(nop) CMD [\"sh\"] <&>\u{2028}é"]},
+                "created": "2016-01-02T03:04:05.120000000Z",
+                "docker_version": "1.9.1",
+                "id": id('c'),
+                "os": "linux",
+                "parent": id('b'),
+                "throwaway": true,
+                "Size": 3,
+                "zeta": 1,
+                "alpha": [{"z": 1, "a": 2}],
+            }),
+            json!({
+                "id": id('b'),
+                "parent": id('a'),
+                "created": "2016-01-02T03:04:04+01:00",
+                "author": "me <me@example.com>",
+                "comment": "c",
+                "container_config": {"Cmd": ["a", "b"]},
+            }),
+            json!({"id": id('a'), "container_config": {"Cmd": null}}),
+        ];
+        let empty = Blob::new("", gzip(&[0; 1024]));
+        let image = Image::new(&[&[file("one", "1")], &[file("two", "2")]]);
+        Old { image, empty, records }
+    }
+
+    fn document(&self) -> Value {
+        let [base, top] = [&self.image.layers[0].digest, &self.image.layers[1].digest];
+        let layers = [&self.empty.digest, top, top, base].map(|digest| json!({"blobSum": digest}));
+        let [third, second, first] = &self.records[..] else { unreachable!() };
+        let record = |record: &Value| json!({"v1Compatibility": record.to_string()});
+        let history = [third, second, second, first].map(record);
+        json!({
+            "schemaVersion": 1,
+            "name": "app",
+            "tag": "1",
+            "architecture": "amd64",
+            "fsLayers": layers,
+            "history": history,
+        })
+    }
+
+    /// The document with a signature in it, as registries serve it.
+    fn signed(&self) -> String {
+        let text = serde_json::to_string_pretty(&self.document()).unwrap();
+        let head = text.strip_suffix("\n}").unwrap();
+        let protected = json!({"formatLength": head.len(), "formatTail": base64url(b"\n}")});
+        let signature = json!({
+            "header": {"alg": "ES256", "jwk": {"crv": "P-256", "kid": "k", "kty": "EC", "x": "x", "y": "y"}},
+            "signature": "AAAA",
+            "protected": base64url(protected.to_string().as_bytes()),
+        });
+        format!("{head},\n   \"signatures\": [{signature}]\n}}")
+    }
+
+    /// The lines of its layers with their diff IDs.
+    fn lines(&self) -> Vec<String> {
+        let layers = self.image.layers.iter().zip(&self.image.diff_ids);
+        let line = |(layer, diff_id): (&Blob, &String)| {
+            let mut line = layer.descriptor();
+            line["annotations"] = json!({"containerd.io/uncompressed": diff_id});
+            format!("{line}\n")
+        };
+        layers.map(line).collect()
+    }
+}
+
+/// By hand: the suite uses no code that the tools use.
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let number =
+            group.iter().chain(&[0, 0]).take(3).fold(0, |n, byte| n << 8 | u32::from(*byte));
+        for digit in 0..=group.len() {
+            text.push(char::from(DIGITS[(number >> (18 - 6 * digit)) as usize & 63]));
+        }
+    }
+    text
+}
+
+fn convert(manifest: &str, lines: &str, args: &[&str]) -> Run {
+    let dir = Scratch::new();
+    dir.write("old.json", manifest);
+    let command = tool("build-config").args(["--schema1", "old.json"]).args(args).env(GATE, "1");
+    command.dir(dir.path()).stdin(lines).run()
+}
+
+#[test]
+fn the_config_is_the_one_that_skopeo_makes_byte_for_byte() {
+    let old = Old::new();
+    for manifest in [old.signed(), old.document().to_string()] {
+        let ours = convert(&manifest, &old.lines().concat(), &[]);
+        let dir = Scratch::new();
+        dir.write("in/manifest.json", old.signed());
+        dir.write("in/version", "Directory Transport Version: 1.1\n");
+        for blob in old.image.layers.iter().chain([&old.empty]) {
+            dir.write(format!("in/{}", &blob.digest["sha256:".len()..]), &blob.bytes);
+        }
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "--quiet", "--format", "v2s2"]);
+        let place = |name: &str| format!("dir:{}", dir.join(name).display());
+        must(skopeo.args([place("in"), place("out")]));
+        let theirs: Value =
+            serde_json::from_slice(&std::fs::read(dir.join("out/manifest.json")).unwrap()).unwrap();
+        let digest = theirs["config"]["digest"].as_str().unwrap();
+        let config = std::fs::read(dir.join("out").join(&digest["sha256:".len()..])).unwrap();
+        ours.ok().stdout(config);
+    }
+}
+
+#[test]
+fn a_config_and_its_layers_make_a_manifest() {
+    let old = Old::new();
+    let dir = Scratch::new();
+    dir.write("old.json", old.signed());
+    dir.write("lines", old.lines().concat());
+    let script = "{ build-config --schema1 old.json --into oci:layout <lines && cat lines; } |
+        build-manifest --from oci:layout";
+    let run = tests::tools::shell(script).env(GATE, "1").dir(dir.path()).run();
+    let manifest: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_gate_is_closed_by_default() {
+    let old = Old::new();
+    let dir = Scratch::new();
+    dir.write("old.json", old.signed());
+    for gate in [None, Some("")] {
+        let mut command = tool("build-config").args(["--schema1", "old.json"]).dir(dir.path());
+        if let Some(gate) = gate {
+            command = command.env(GATE, gate);
+        }
+        let run = command.stdin(old.lines().concat()).run();
+        run.fails(6, "[DEPRECATION NOTICE]").says("Suggest the author of old.json").stdout("");
+    }
+}
+
+#[test]
+fn other_layers_than_the_manifests_are_refused() {
+    let old = Old::new();
+    let lines = old.lines();
+    let refused = |stdin: String, words: &str| {
+        convert(&old.signed(), &stdin, &[]).fails(1, words).stdout("");
+    };
+    refused(lines[0].clone(), "1 of 2 layers came: did the command before it fail?");
+    refused(lines[1].clone() + &lines[0], "layer 1: digest differs: got ");
+    refused(lines.concat() + &lines[0], "3 layers came, the manifest has 2");
+    convert(&old.signed(), "", &[]).fails(6, "no input").stdout("");
+}
+
+#[test]
+fn a_manifest_that_says_no_platform_needs_one_said() {
+    let mut old = Old::new();
+    old.records[0].as_object_mut().unwrap().remove("os");
+    let lines = old.lines().concat();
+    convert(&old.signed(), &lines, &[]).fails(6, "says no os").says("hint: --platform");
+    let run = convert(&old.signed(), &lines, &["--platform", "linux/arm64"]);
+    let config: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
+    assert_eq!((&config["os"], &config["architecture"]), (&json!("linux"), &json!("arm64")));
+}
+
+#[test]
+fn a_wrong_document_is_refused_in_dockers_words() {
+    let old = Old::new();
+    let lines = old.lines().concat();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut document = old.document();
+        change(&mut document);
+        document.to_string()
+    };
+    let record = |index: usize, key: &str, value: Value| {
+        let mut old = Old::new();
+        old.records[index][key] = value;
+        old.signed()
+    };
+    let signed = old.signed();
+    let no_chain = format!("Invalid parent ID. Expected {}, got {}.", id('a'), id('9'));
+    for (manifest, words) in [
+        (with(&|d| d["schemaVersion"] = json!(2)), "unsupported schema version 2 for \"old.json\""),
+        (with(&|d| d["history"] = json!([])), "length of history not equal to number of layers"),
+        (
+            with(&|d| {
+                d["fsLayers"] = json!([]);
+                d["history"] = json!([]);
+            }),
+            "no FSLayers in manifest for \"old.json\"",
+        ),
+        (record(0, "id", json!("x")), "image ID \"x\" is invalid"),
+        (record(2, "parent", json!(id('0'))), "Invalid parent ID in the base layer of the image."),
+        (record(1, "parent", json!(id('9'))), &no_chain),
+        (record(0, "id", json!(id('a'))), "appears multiple times in manifest"),
+        (record(1, "created", json!("yesterday")), "created: \"yesterday\" is no time"),
+        (
+            with(&|d| d["history"][1]["v1Compatibility"] = json!("{")),
+            "history[1]: v1Compatibility: ",
+        ),
+        (with(&|d| d["fsLayers"][0]["blobSum"] = json!("sha256:../x")), "fsLayers[0]: blobSum: "),
+        (with(&|d| d["signatures"] = json!([])), "signatures: there are none"),
+        (
+            signed.replace("\"name\": \"app\"", "\"name\": \"app-and-more\""),
+            "signatures: the payload",
+        ),
+        (signed.replace("\"protected\":\"", "\"protected\":\"!"), "protected is not base64url"),
+        (old.image.manifest_json().to_string(), "is no Docker schema 1 manifest"),
+        ("{".to_owned(), "not valid JSON"),
+        (" ".repeat((4 << 20) + 1), "larger than 4194304 bytes"),
+    ] {
+        convert(&manifest, &lines, &[]).fails(6, words).says("old.json: ").stdout("");
+    }
+}
+
+#[test]
+fn what_the_manifest_says_is_not_said_again() {
+    for args in [
+        ["--env", "A=1"],
+        ["--base", "x"],
+        ["--created", "@0"],
+        ["--author", "x"],
+        ["--comment", "x"],
+    ] {
+        convert("{}", "", &args).fails(2, "cannot be used with").stdout("");
+    }
+    let run = tool("build-config").args(["--schema1", "-"]).run();
+    run.fails(2, "standard input has the layers' lines");
+}
+
+#[test]
+fn an_empty_archive_in_an_entry_that_is_no_throwaway_is_a_layer() {
+    // As Docker has it: only what the manifest itself calls throwaway is none.
+    let archive = tar(&[]);
+    let layer = Blob::new(types::TAR, archive);
+    let record = json!({"id": id('a'), "os": "linux", "architecture": "amd64"});
+    let document = json!({
+        "schemaVersion": 1,
+        "fsLayers": [{"blobSum": layer.digest}],
+        "history": [{"v1Compatibility": record.to_string()}],
+    });
+    let run = convert(&document.to_string(), &layer.line(), &[]);
+    run.ok().stdout(format!(
+        r#"{{"architecture":"amd64","history":[{{"created":"0001-01-01T00:00:00Z"}}],"os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        layer.digest
+    ));
+}

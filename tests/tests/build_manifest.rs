@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+//! build-manifest: images and artifacts from lines, media types of one family, and what is refused.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, read_blob, sha256, types, write_image};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Run, shell, tool};
+
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+fn build(args: &[&str]) -> Command {
+    tool("build-manifest").args(args)
+}
+
+fn document(run: &Run) -> Value {
+    serde_json::from_slice(&run.ok().stdout).unwrap()
+}
+
+/// The lines of an image with the diff IDs of its layers, as the tools before print them.
+fn marked_lines(image: &Image) -> Vec<String> {
+    let layers = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
+        let mut line = layer.descriptor();
+        line["annotations"] = json!({"containerd.io/uncompressed": diff_id});
+        format!("{line}\n")
+    });
+    std::iter::once(image.config.line()).chain(layers).collect()
+}
+
+/// An image in a layout.
+struct Stored {
+    image: Image,
+    dir: Scratch,
+}
+
+impl Stored {
+    fn new() -> Stored {
+        let stored = Stored { image: Image::small(), dir: Scratch::new() };
+        write_image(&stored.dir.join("layout"), "1", &stored.image);
+        stored
+    }
+
+    fn build(&self, stdin: impl Into<Vec<u8>>) -> Run {
+        build(&["--from", "oci:layout"]).dir(self.dir.path()).stdin(stdin).run()
+    }
+}
+
+// Images.
+
+#[test]
+fn lines_are_a_manifest_in_both_families() {
+    let image = Image::small();
+    for image in [image.docker(), image] {
+        build(&[]).stdin(image.lines()).run().ok().stdout(&image.manifest.bytes);
+    }
+}
+
+#[test]
+fn diff_ids_are_dropped_and_other_fields_stay_in_their_order() {
+    let stored = Stored::new();
+    let lines = marked_lines(&stored.image).concat();
+    stored.build(lines).ok().stdout(&stored.image.manifest.bytes);
+
+    let image = Image::new(&[&[]]);
+    let mut layer = image.layers[0].descriptor();
+    layer["x"] = json!({"b": 1, "a": 2});
+    layer["annotations"] = json!({"k": "v", "containerd.io/uncompressed": image.diff_ids[0]});
+    layer["urls"] = json!(["https://example.com/layer"]);
+    let run = build(&[]).stdin(format!("{}{layer}\n", image.config.line())).run();
+    layer["annotations"] = json!({"k": "v"});
+    let manifest = String::from_utf8(run.ok().stdout.clone()).unwrap();
+    assert!(manifest.contains(&layer.to_string()), "{manifest}");
+}
+
+#[test]
+fn a_layer_that_comes_again_is_kept_again() {
+    let image = Image::small();
+    let layers = vec![image.layers[0].clone(); 3];
+    let image = Image::of_parts(json!({}), layers, vec![image.diff_ids[0].clone(); 3]);
+    build(&[]).stdin(image.lines()).run().ok().stdout(&image.manifest.bytes);
+}
+
+#[test]
+fn annotations_and_a_subject_have_their_places() {
+    let image = Image::small();
+    let subject = Image::big(10, 1).manifest;
+    let dir = Scratch::new();
+    let mut line = subject.descriptor();
+    line["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
+    dir.write("subject", format!("{line}\n"));
+    let mut want = image.manifest_json();
+    want["subject"] = subject.descriptor();
+    want["annotations"] = json!({"b": "x=y", "a": ""});
+    for text in ["subject", &line.to_string()] {
+        let args = ["--annotation", "b=x=y", "--annotation", "a=", "--subject", text];
+        let run = build(&args).dir(dir.path()).stdin(image.lines()).run();
+        run.ok().stdout(want.to_string());
+    }
+}
+
+#[test]
+fn a_file_appears_whole_or_not_at_all() {
+    let stored = Stored::new();
+    let dir = stored.dir.path();
+    build(&["-o", "m"]).dir(dir).stdin(stored.image.lines()).run().ok().stdout("");
+    assert_eq!(std::fs::read(stored.dir.join("m")).unwrap(), stored.image.manifest.bytes);
+    build(&["-o", "n"])
+        .dir(dir)
+        .stdin(stored.image.config.line())
+        .run()
+        .fails(6, "no layer's line");
+    assert!(!stored.dir.join("n").exists());
+}
+
+// The config decides.
+
+#[test]
+fn the_layers_must_be_as_many_as_the_config_speaks_of() {
+    let stored = Stored::new();
+    let lines = marked_lines(&stored.image);
+    let words = "1 of 2 layers came: did the command before it fail?";
+    stored.build(lines[..2].concat()).fails(1, words).stdout("");
+    stored.build(lines[0].clone()).fails(1, "0 of 2 layers came").stdout("");
+    let more = lines.concat() + &lines[1];
+    stored.build(more).fails(1, "3 layers came, the config ").says("speaks of 2").stdout("");
+}
+
+#[test]
+fn a_layers_diff_id_must_be_the_configs_at_its_place() {
+    let stored = Stored::new();
+    let [config, base, top] = &marked_lines(&stored.image)[..] else { unreachable!() };
+    let run = stored.build([config.as_str(), top, base].concat());
+    run.fails(1, "layer 1 (").says("diff ID differs: got ").says("the config has ").stdout("");
+    // One that does not say it is taken.
+    let silent = stored.image.layers[1].line();
+    stored.build([config.as_str(), base, &silent].concat()).ok();
+    // A plain archive's digest says it.
+    let plain = Blob::new(types::TAR, "another archive").line();
+    stored.build([config.as_str(), &plain, top].concat()).fails(1, "layer 1 (").stdout("");
+    let wrong = top.replace(&stored.image.diff_ids[1], "sha256:x");
+    stored.build([config.as_str(), base, &wrong].concat()).fails(6, "annotation ").stdout("");
+}
+
+#[test]
+fn a_config_without_layers_makes_a_manifest_without() {
+    let image = Image::new(&[]);
+    let dir = Scratch::new();
+    write_image(&dir.join("layout"), "1", &image);
+    let from = ["--from", "oci:layout"];
+    let run = build(&from).dir(dir.path()).stdin(image.config.line()).run();
+    run.ok().stdout(&image.manifest.bytes);
+    let run = build(&[]).stdin(image.config.line()).run();
+    run.fails(6, "no layer's line came").says("hint: with --from").stdout("");
+}
+
+#[test]
+fn a_config_that_is_not_the_one_described_is_refused() {
+    let stored = Stored::new();
+    let digest = stored.image.config.digest.clone();
+    let path = stored.dir.join("layout/blobs").join(digest.replace(':', "/"));
+    let bytes = read_blob(&stored.dir.join("layout"), &digest).unwrap();
+    let lines = stored.image.lines();
+
+    let mut line = stored.image.config.descriptor();
+    line["size"] = json!(bytes.len() + 1);
+    let wrong_size = lines.replace(stored.image.config.line().trim_end(), &line.to_string());
+    stored.build(wrong_size).fails(1, "size differs: got ").stdout("");
+    line["size"] = json!((4 << 20) + 1);
+    let too_large = lines.replace(stored.image.config.line().trim_end(), &line.to_string());
+    stored.build(too_large).fails(6, "4194305 bytes, larger than 4194304").stdout("");
+
+    let mut changed = bytes.clone();
+    changed[0] = b' ';
+    std::fs::write(&path, changed).unwrap();
+    stored.build(lines.clone()).fails(1, "digest differs: got ").stdout("");
+    std::fs::remove_file(&path).unwrap();
+    stored.build(lines.clone()).fails(3, &digest).stdout("");
+    build(&["--from", "oci:none"]).dir(stored.dir.path()).stdin(lines).run().fails(3, "oci:none");
+}
+
+#[test]
+fn a_config_that_is_none_is_refused() {
+    let dir = Scratch::new();
+    for (text, words) in [
+        ("{}", "invalid rootfs in image configuration"),
+        (r#"{"rootfs":{"diff_ids":["x"]}}"#, "rootfs.diff_ids[0]"),
+        ("<html>", "not valid JSON"),
+    ] {
+        let config = Blob::new(types::CONFIG, text);
+        let image = Image { config, ..Image::small() };
+        write_image(&dir.join("layout"), "1", &image);
+        let run = build(&["--from", "oci:layout"]).dir(dir.path()).stdin(image.lines()).run();
+        run.fails(6, words).says(&image.config.digest).stdout("");
+    }
+}
+
+#[test]
+fn a_config_in_a_registry_is_read_and_verified() {
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let from = ["--plain-http", "--max-wait", "0", "--from", &registry.repo("app")];
+    let run = build(&from).stdin(marked_lines(&image).concat()).run();
+    run.ok().stdout(&image.manifest.bytes);
+    assert_eq!(registry.blob_requests().len(), 1);
+
+    let missing = Image::big(10, 1);
+    build(&from).stdin(missing.lines()).run().fails(3, &missing.config.digest).stdout("");
+    let longer = |by: usize| {
+        let mut config = image.config.descriptor();
+        config["size"] = json!(image.config.bytes.len() + by - 1);
+        image.lines().replace(image.config.line().trim_end(), &config.to_string())
+    };
+    build(&from).stdin(longer(2)).run().fails(1, "size differs: got ").stdout("");
+    build(&from).stdin(longer(0)).run().fails(1, "more than the ").stdout("");
+    registry.fault(|request, right| if request.is_blob() { right.corrupted() } else { right });
+    build(&from).stdin(image.lines()).run().fails(1, "digest differs: got ").stdout("");
+}
+
+// Two families.
+
+#[test]
+fn two_families_are_refused_until_one_is_asked_for() {
+    let image = Image::small();
+    let docker = image.docker();
+    let lines = image.config.line() + &docker.layers[0].line() + &image.layers[1].line();
+    let run = build(&[]).stdin(lines.clone()).run();
+    run.fails(6, "media types of two families: ").says("hint: --oci or --docker").stdout("");
+    build(&["--oci"]).stdin(lines.clone()).run().ok().stdout(&image.manifest.bytes);
+    build(&["--docker"]).stdin(lines).run().ok().stdout(&docker.manifest.bytes);
+    build(&["--docker"]).stdin(image.lines()).run().ok().stdout(&docker.manifest.bytes);
+    build(&["--oci"]).stdin(docker.lines()).run().ok().stdout(&image.manifest.bytes);
+}
+
+#[test]
+fn foreign_layers_change_their_family_and_keep_their_urls() {
+    let image = Image::small();
+    let mut layer = image.layers[0].descriptor();
+    layer["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    layer["urls"] = json!(["https://example.com/layer"]);
+    let lines = format!("{}{layer}\n", image.config.line());
+    let built = document(&build(&["--oci"]).stdin(lines).run());
+    layer["mediaType"] = json!("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    assert_eq!(built["layers"], json!([layer]));
+}
+
+#[test]
+fn what_docker_has_no_type_for_is_refused() {
+    let image = Image::small();
+    let zstd = image.config.line() + &Blob::new(ZSTD, "x").line();
+    build(&["--docker"])
+        .stdin(zstd.clone())
+        .run()
+        .fails(6, "a zstd layer: Docker has no media type");
+    build(&[]).stdin(zstd).run().ok();
+    let docker = image.docker().lines() + &Blob::new("a/b", "x").line();
+    let run = build(&["--any-type"]).stdin(docker.clone()).run();
+    run.fails(6, "a/b: Docker has no media type").says("hint: --oci").stdout("");
+    build(&["--any-type", "--oci"]).stdin(docker).run().ok();
+    let run = build(&["--annotation", "a=b"]).stdin(image.docker().lines()).run();
+    run.fails(2, "--annotation: the lines have Docker's media types")
+        .says("hint: --oci")
+        .stdout("");
+}
+
+// Artifacts.
+
+#[test]
+fn an_artifact_needs_no_config() {
+    let sbom = Blob::new("application/spdx+json", "{}");
+    let args = ["--artifact-type", "application/spdx+json", "--subject"];
+    let subject = Image::small().manifest;
+    let run = build(&args).arg(subject.line()).stdin(sbom.line()).run();
+    run.ok().stdout(
+        json!({
+            "schemaVersion": 2,
+            "mediaType": types::MANIFEST,
+            "artifactType": "application/spdx+json",
+            "config": {"mediaType": EMPTY, "digest": sha256(b"{}"), "size": 2, "data": "e30="},
+            "layers": [sbom.descriptor()],
+            "subject": subject.descriptor(),
+        })
+        .to_string(),
+    );
+}
+
+#[test]
+fn an_artifact_may_have_a_config_of_an_image_or_of_its_own() {
+    let image = Image::small();
+    let own = Blob::new("application/vnd.example.config+json", "{}");
+    let artifact = ["--artifact-type", "application/vnd.example"];
+    let built = document(&build(&artifact).stdin(image.lines()).run());
+    assert_eq!(built["config"], image.config.descriptor());
+    let lines = own.line() + &own.line();
+    let built = document(&build(&artifact).stdin(lines.clone()).run());
+    assert_eq!(built["layers"], json!([own.descriptor(), own.descriptor()]));
+    let args = [&artifact[..], &["--any-type"]].concat();
+    let built = document(&build(&args).stdin(lines.clone()).run());
+    assert_eq!(built["config"], own.descriptor());
+    assert_eq!(built["layers"], json!([own.descriptor()]));
+    let built = document(&build(&["--any-type"]).stdin(lines).run());
+    assert_eq!(built["config"], own.descriptor());
+}
+
+#[test]
+fn an_artifact_without_a_layer_has_the_empty_one() {
+    let empty = Blob::new(EMPTY, "{}");
+    let built = document(&build(&["--artifact-type", "a/b"]).stdin(empty.line()).run());
+    assert_eq!(built["config"], empty.descriptor());
+    assert_eq!(built["layers"], json!([empty.descriptor()]));
+    build(&[])
+        .stdin(empty.line())
+        .run()
+        .fails(6, "the config is empty")
+        .says("hint: --artifact-type");
+}
+
+// What is refused.
+
+#[test]
+fn no_lines_at_all_are_an_error() {
+    for args in [&[][..], &["--artifact-type", "a/b"], &["--any-type"]] {
+        build(args).run().fails(6, "no input: did the command before it fail?").stdout("");
+    }
+}
+
+#[test]
+fn lines_that_have_no_place_are_refused() {
+    let image = Image::small();
+    let config = image.config.line();
+    let layer = image.layers[0].line();
+    let other = Blob::new("application/spdx+json", "{}").line();
+    let plugin = Blob::new("application/vnd.docker.plugin.v1+json", "{}").line();
+    for (stdin, words) in [
+        (layer.clone(), "the first line is no config's"),
+        (layer.clone() + &config, "the first line is no config's"),
+        (other.clone(), "the first line is no config's"),
+        (config.clone() + &layer + &config, "a second config"),
+        (config.clone() + &other, "application/spdx+json is no layer's media type"),
+        (config.clone() + &image.manifest.line(), "a manifest, which is no blob of another"),
+        (image.manifest.line(), "a manifest, which is no blob of another"),
+        (plugin + &layer, "target is a plugin"),
+        (config.clone() + "{}\n", "line 2: no mediaType"),
+        ("x".to_owned(), "line 1: not valid JSON"),
+    ] {
+        build(&[]).stdin(stdin).run().fails(6, words).stdout("");
+    }
+}
+
+#[test]
+fn a_manifest_is_bounded_at_the_limit() {
+    let image = Image::small();
+    let lines = |padding: usize| {
+        let mut layer = image.layers[0].descriptor();
+        layer["annotations"] = json!({"x": "x".repeat(padding)});
+        format!("{}{layer}\n", image.config.line())
+    };
+    let smallest = build(&[]).stdin(lines(0)).run().ok().stdout.len();
+    let most = (4 << 20) - smallest;
+    assert_eq!(build(&[]).stdin(lines(most)).run().ok().stdout.len(), 4 << 20);
+    let run = build(&[]).stdin(lines(most + 1)).run();
+    run.fails(6, "the manifest: 4194305 bytes, larger than 4194304").stdout("");
+    let one = lines(5 << 19);
+    let layer = one.split_once('\n').unwrap().1;
+    let run = build(&[]).stdin(format!("{one}{layer}")).run();
+    run.fails(6, "the lines are longer than a manifest may be").stdout("");
+}
+
+#[test]
+fn a_closed_or_full_stdout_is_never_success() {
+    let dir = Scratch::new();
+    dir.write("lines", Image::small().lines());
+    for (script, words) in [
+        ("build-manifest <lines >&-", "standard output: closed"),
+        ("build-manifest <lines >/dev/full", "no space left on device"),
+        ("build-manifest <&-", "standard input: closed"),
+    ] {
+        let run = shell(script).dir(dir.path()).run();
+        run.says(words);
+        assert_ne!(run.code(), Some(0), "{run}");
+    }
+}
+
+#[test]
+fn a_subject_that_is_none_is_refused() {
+    let dir = Scratch::new();
+    let image = Image::small();
+    dir.write("layer", image.layers[0].line());
+    dir.write("manifest", &image.manifest.bytes);
+    dir.write("empty", "");
+    for (status, subject, words) in [
+        (2, "", "--subject: it is empty"),
+        (2, "-", "standard input has the config's and the layers' lines"),
+        (2, "{", "--subject: not valid JSON"),
+        (2, "layer", "is no manifest's media type"),
+        (3, "none", "none: no such file"),
+        (6, "manifest", "manifest: no digest"),
+        (6, "empty", "empty: no input"),
+    ] {
+        let run = build(&["--subject", subject]).dir(dir.path()).stdin(image.lines()).run();
+        run.fails(status, words).stdout("");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    let cases: [(&[&str], &str); 9] = [
+        (&["--docker", "--oci"], "cannot be used with"),
+        (&["--docker", "--annotation", "a=b"], "cannot be used with"),
+        (&["--docker", "--artifact-type", "a/b"], "cannot be used with"),
+        (&["--docker", "--subject", "x"], "cannot be used with"),
+        (&["--annotation", "a"], "KEY=VALUE is wanted"),
+        (&["--annotation", "a=1", "--annotation", "a=1"], "--annotation: \"a\" comes twice"),
+        (&["--artifact-type", "sbom"], "not a media type"),
+        (&["--from", "oci:x:1"], "without tag or digest"),
+        (&["x"], "unexpected argument"),
+    ];
+    for (args, words) in cases {
+        build(args).stdin(Image::small().lines()).run().fails(2, words).stdout("");
+    }
+}
