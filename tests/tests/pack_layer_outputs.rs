@@ -11,6 +11,7 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 use serde_json::{Value, json};
+use tests::fake_registry::FakeRegistry;
 use tests::images::{
     Blob, Image, dir, file, gzip, noise, read_blob, sha256, tar, types, write_image,
 };
@@ -149,8 +150,6 @@ fn wrong_calls_are_2_and_missing_trees_3() {
     let scratch = place();
     pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into STORE");
     pack(&scratch).args(["tree", "-o", "x", "--into", "oci:y"]).run().fails(2, "--into");
-    let run = pack(&scratch).args(["tree", "--into", "localhost/app"]).run();
-    run.fails(2, "a layout is wanted").says("hint: ");
     pack(&scratch).args(["-o", "x"]).run().fails(2, "<PATH>");
     pack(&scratch).args(["missing", "-o", "x"]).run().fails(3, "missing: no such file");
     pack(&scratch).args(["tree", "-o", "missing/x"]).run().fails(7, "missing/x");
@@ -319,4 +318,32 @@ fn tar_programs_read_what_is_packed() {
         assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 12, "{program}");
     }
     must(peer("gzip").arg("-t").stdin(fs::File::open(scratch.join("layer")).unwrap()));
+}
+
+#[test]
+fn a_repository_gets_the_layer_as_it_is_packed() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    scratch.write("tree/small", "x");
+    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
+    let line = run.ok().lines().join("");
+    let digest = line.split('"').find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+    assert_eq!(sha256(&registry.blob("app", &digest).unwrap()), digest);
+
+    // More than is sent at once: in parts, from memory.
+    scratch.write("tree/large", noise(20_000_000, 1));
+    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
+    let line = run.ok().lines().join("");
+    let digest = line.split('"').find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+    assert_eq!(sha256(&registry.blob("app", &digest).unwrap()), digest);
+    assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn a_tree_that_fails_leaves_no_upload_open() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    scratch.write("tree/a", noise(20_000_000, 1));
+    scratch.write("tree/b/.wh.x", "");
+    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
+    run.fails(6, ".wh.x").stdout("");
+    assert_eq!(registry.sessions(), []);
 }
