@@ -305,7 +305,48 @@ fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
     });
     let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(image.layers[0].line()).run();
     run.fails(5, "").stdout("");
+    // It is remembered nowhere: there is no home.
     assert_eq!(target.sessions(), [], "{:?}", target.steps());
+}
+
+#[test]
+fn a_cache_is_a_source_like_any_other() {
+    let [upstream, target] = [(); 2].map(|()| Registry::start());
+    let image = Image::big(3_000_000, 1);
+    upstream.put_image("a", "1", &image);
+    let cache = Registry::cache_of(&upstream);
+    let run = push_blob(&target.repo("b"), &cache.repo("a")).stdin(image.lines()).run();
+    run.ok().stdout(image.lines());
+    for blob in image.blobs() {
+        assert_eq!(target.get(&format!("b/blobs/{}", blob.digest)), blob.bytes);
+    }
+}
+
+#[test]
+fn plain_layers_are_compressed_on_the_way_and_nothing_else() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let archive = tests::images::tar(&[tests::images::file("f", "text ".repeat(100_000))]);
+    let plain = Blob::new(types::TAR, archive);
+    let gzipped = Blob::new(types::TAR_GZIP, tests::images::gzip(&plain.bytes));
+    write_layout(&scratch.join("l"), "1", &plain, [&gzipped]);
+    for (how, suffix) in [("gzip", "+gzip"), ("zstd", "+zstd")] {
+        let run = push_blob(&registry.repo("app"), "oci:l").args(["--compress", how]);
+        let run = run.stdin(plain.line() + &gzipped.line()).dir(scratch.path()).run();
+        let lines = run.ok().lines();
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["mediaType"], format!("{}{suffix}", types::TAR));
+        assert_eq!(line["annotations"]["containerd.io/uncompressed"], plain.digest.as_str());
+        let held = registry.blob("app", line["digest"].as_str().unwrap()).unwrap();
+        assert_eq!(line["size"], held.len());
+        assert!(held.len() < plain.bytes.len() / 10);
+        if how == "gzip" {
+            scratch.write("held.gz", &held);
+            let bytes = must(peer("pigz").arg("-dc").arg(scratch.join("held.gz")));
+            assert!(bytes == plain.bytes);
+        }
+        assert_eq!(format!("{}\n", lines[1]), gzipped.line());
+        assert_eq!(registry.sessions(), []);
+    }
 }
 
 #[test]

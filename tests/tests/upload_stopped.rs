@@ -225,9 +225,12 @@ fn a_signal_is_not_held_up_by_a_registry_that_does_not_answer() {
     running.wait().ended_by(Signal::INT);
 }
 
-/// Changes the file when two MiB of it are sent, and lets the rest go on.
+/// More than the buffers between the two hold.
+const LARGE: u64 = 64 * MIB;
+
+/// Changes a large file when some of it is sent, and lets the rest go on.
 fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
-    let push = Push::of(SIZE as usize);
+    let push = Push::of(LARGE as usize);
     push.registry.intake(|request| match sends(request) {
         true => Intake::stall(MIB),
         false => Intake::whole(),
@@ -245,7 +248,7 @@ fn a_file_that_changes_while_it_is_sent_is_1_and_the_session_is_closed() {
     // Written over in its place, so that it is the same file.
     let (push, run) = changed_in_mid_upload(|push| {
         let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &noise(SIZE as usize, 9), 0).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &noise(LARGE as usize, 9), 0).unwrap();
     });
     run.fails(1, "change").stdout("");
     assert!(!push.holds());
@@ -260,7 +263,7 @@ fn a_file_that_is_cut_while_it_is_sent_is_not_filled_up() {
     });
     assert!(matches!(run.code(), Some(1 | 7)), "{run}");
     run.fails(run.code().unwrap(), "").stdout("");
-    assert!(push.sent() < SIZE);
+    assert!(push.sent() < LARGE);
     assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
