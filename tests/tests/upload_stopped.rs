@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tests::eventually;
-use tests::fake::{End, Intake, Request};
+use tests::fake::{End, Intake, Reply, Request};
 use tests::images::{Blob, noise, types};
 use tests::push::Push;
 use tests::registry::Registry;
@@ -206,6 +206,51 @@ fn a_signal_closes_the_session_and_ends_the_run_as_itself() {
             assert!(steps.contains(&"DELETE session".to_owned()), "{steps:#?}");
         }
     }
+}
+
+#[test]
+fn a_signal_closes_the_session_of_a_pipe_as_well() {
+    let push = Push::of(SIZE as usize);
+    push.registry.intake(|request| match sends(request) {
+        true => Intake::stall(MIB),
+        false => Intake::whole(),
+    });
+    let running = push.bare().arg(push.registry.repo("app")).stdin(noise(20 << 20, 3)).start();
+    push.registry.server.wait_for_stalls(1);
+    running.signal(Signal::TERM);
+    running.wait().ended_by(Signal::TERM).stdout("");
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn one_that_fails_closes_what_its_neighbours_have_open() {
+    let push = Push::of(SIZE as usize);
+    push.scratch.write("refused", noise(1000, 7));
+    let after = AtomicUsize::new(0);
+    push.registry.intake(move |request| match request.header("content-length") {
+        // The small one is refused when the large one is under way.
+        Some("1000") => Intake::instead(Reply::error(403, "DENIED", "not that one")),
+        Some("6291456") if after.fetch_add(1, Ordering::SeqCst) == 0 => Intake::stall(MIB),
+        _ => Intake::whole(),
+    });
+    let run = push.bare().args(["-j", "2", "--media-type", types::TAR]);
+    let run = run.args([&push.registry.repo("app"), "refused", "layer"]).start();
+    run.wait().fails(4, "not that one").stdout("");
+    push.holds();
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_reader_that_closes_stdout_ends_it_quietly_and_nothing_stays_open() {
+    let push = Push::of(100_000);
+    let script = "push-blob --max-wait 0 \"$APP\" layer layer layer; echo $? >status";
+    let run = tests::tools::shell(&format!("{{ {script}; }} | true"));
+    let run = run.env("APP", push.registry.repo("app")).dir(push.scratch.path()).run();
+    run.ok().stdout("");
+    // 128 and the number of SIGPIPE, or done before anybody could notice.
+    let status = fs::read_to_string(push.scratch.join("status")).unwrap();
+    assert!(matches!(status.trim(), "141" | "0"), "{status}");
+    assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
 #[test]
