@@ -127,8 +127,9 @@ fn what_is_there_costs_one_head_and_nothing_else() {
 fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
-    let blob = layer(&scratch, "a", 100_000, 1);
-    layer(&scratch, "b", 100_000, 1);
+    // So large that both are at it at once.
+    let blob = layer(&scratch, "a", 20_000_000, 1);
+    layer(&scratch, "b", 20_000_000, 1);
     let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app"), "a", "b"]);
     run.dir(scratch.path()).run().ok().stdout(blob.line().repeat(2));
     let sent = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
