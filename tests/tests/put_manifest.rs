@@ -292,6 +292,27 @@ fn into_a_layout_that_lacks_something_is_6_with_a_list() {
 }
 
 #[test]
+fn a_layout_that_is_not_there_is_not_made_for_nothing() {
+    let (scratch, image) = (Scratch::new(), Image::small());
+    let run = put_manifest("oci:l:1").stdin(image.manifest.bytes.clone()).dir(scratch.path()).run();
+    run.fails(6, &image.config.digest).stdout("");
+    assert_eq!(scratch.list(), Vec::<String>::new());
+}
+
+#[test]
+fn a_digest_that_cannot_be_written_is_7_before_anything_is_asked() {
+    let (registry, image) = registry_with_blobs();
+    let scratch = Scratch::new();
+    scratch.write("dir/file", "");
+    for name in ["dir", "none/digest"] {
+        let run = put_manifest(&tagged(&registry, "1")).args(["--digestfile", name]);
+        let run = run.stdin(image.manifest.bytes.clone()).dir(scratch.path()).run();
+        run.fails(7, "").stdout("");
+        assert_eq!(registry.steps(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
 fn a_real_registry_gives_it_back_as_it_was() {
     let (registry, image) = (Registry::start(), Image::small());
     for blob in image.blobs() {
