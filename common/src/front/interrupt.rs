@@ -3,14 +3,15 @@
 //!
 //! Without it a tool dies as any program does: what it leaves is resumable by its nature. It is for what another
 //! machine holds open on our behalf. The process still dies of its signal, within [`PATIENCE`]; a second one ends it at
-//! once. A signal that was ignored when the tool started (`nohup`) stays ignored.
+//! once. A signal that was ignored when the tool started (`nohup`) stays ignored. SIGPIPE, which comes in the middle of
+//! a write, is turned into that write's failure: whoever prints calls [`die_of_sigpipe`] then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
@@ -33,6 +34,7 @@ pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     let trouble = |cause: std::io::Error| Error::local("catch signals", &cause);
     let caught = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !stdio::is_ignored(*signal));
     let caught: Vec<i32> = caught.collect();
+    stdio::ignore_sigpipe();
     let dying = Arc::new(AtomicBool::new(false));
     for signal in &caught {
         flag::register_conditional_default(*signal, Arc::clone(&dying)).map_err(trouble)?;
@@ -46,6 +48,13 @@ pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The reader of what is printed left: the run ends as it does for any program, but in order.
+pub fn die_of_sigpipe() -> ! {
+    run();
+    let _ = low_level::emulate_default_handler(SIGPIPE);
+    std::process::exit(128 + SIGPIPE)
 }
 
 /// Puts things in order, if there is anything, for as long as the patience lasts.

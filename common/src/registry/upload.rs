@@ -413,12 +413,13 @@ impl Registry {
 
     /// Closes a session without a blob. What comes of it does not matter: the registry forgets it in time.
     pub fn cancel_upload(&self, session: &Session) {
-        self.uploads.closed(session);
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
             response.error_text();
         }
+        // Not before: whoever ends the run meanwhile must see to it then.
+        self.uploads.closed(session);
     }
 
     /// Marks a session as one that a later run may come back to.

@@ -48,6 +48,14 @@ pub fn restore_sigpipe() {
     }
 }
 
+/// From here on a reader that goes away makes a write fail, and does not end the process.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition, and no handler of ours is replaced.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// Whether a signal is ignored, as `nohup` sees to before it starts a program.
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: all zeros is a valid sigaction, and without a new one the call only writes the old one into it.

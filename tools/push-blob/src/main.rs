@@ -11,7 +11,7 @@ mod input;
 mod sessions;
 mod target;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -136,9 +136,10 @@ fn push(cli: Cli) -> Result<()> {
         move || input::jobs(files, has_source, confirmed)
     };
     let print = |line: Result<String>| {
-        output
-            .write_all(line?.as_bytes())
-            .map_err(|cause| Error::local("standard output", &cause))?;
+        output.write_all(line?.as_bytes()).map_err(|cause| match cause.kind() {
+            ErrorKind::BrokenPipe => interrupt::die_of_sigpipe(),
+            _ => Error::local("standard output", &cause),
+        })?;
         confirmed.one_more();
         Ok(())
     };

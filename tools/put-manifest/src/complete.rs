@@ -10,6 +10,7 @@ use common::layout::Layout;
 use common::manifest::Manifest;
 use common::mediatype::{self, Kind};
 use common::parallel;
+use common::reference::LayoutReference;
 use common::registry::Registry;
 
 /// How many are asked for at once.
@@ -59,6 +60,14 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
         }
     }
     verdict(&printable(&layout.to_string()), &missing)
+}
+
+/// In a layout that is not there, everything is missing.
+///
+/// # Errors
+/// As [`in_layout`], unless the manifest names nothing.
+pub(crate) fn in_none(place: &LayoutReference, manifest: &Manifest) -> Result<()> {
+    verdict(&printable(&format!("oci:{}", place.dir.display())), &wanted(manifest))
 }
 
 /// What must be there, each once: all but non-distributable layers.

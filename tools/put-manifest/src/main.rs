@@ -7,7 +7,7 @@
 mod complete;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use clap::Parser;
 use common::cli::{self, Network};
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status};
 use common::layout::Layout;
 use common::lines::looks_like_descriptor;
 use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
@@ -141,8 +141,12 @@ fn into_layout(place: &LayoutReference, tags: &[String], document: &Document) ->
         return Err(Error::usage(format_args!("--tag \"{wrong}\": not a tag")));
     }
     let Document { bytes, digest, manifest } = document;
-    let layout = Layout::create(Path::new(&place.dir))?;
-    complete::in_layout(&layout, manifest)?;
+    // What cannot be stored makes no layout either.
+    match Layout::open(&place.dir) {
+        Err(error) if error.status() == Status::Absent => complete::in_none(place, manifest)?,
+        layout => complete::in_layout(&layout?, manifest)?,
+    }
+    let layout = Layout::create(&place.dir)?;
     layout.put_bytes(digest, bytes)?;
     let entry = Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64);
     let entry = match manifest.subject {
