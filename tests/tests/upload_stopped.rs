@@ -233,7 +233,8 @@ fn one_that_fails_closes_what_its_neighbours_have_open() {
         Some("6291456") if after.fetch_add(1, Ordering::SeqCst) == 0 => Intake::stall(MIB),
         _ => Intake::whole(),
     });
-    let run = push.bare().args(["-j", "2", "--media-type", types::TAR]);
+    // Where it could be remembered it may stay.
+    let run = push.bare().env("HOME", "/proc/none").args(["-j", "2", "--media-type", types::TAR]);
     let run = run.args([&push.registry.repo("app"), "refused", "layer"]).start();
     run.wait().fails(4, "not that one").stdout("");
     push.holds();
