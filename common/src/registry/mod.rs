@@ -13,6 +13,8 @@
 //! | `answer` | statuses and error bodies in words |
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
 //! | [`upload`], [`put`], [`referrers`] | the operations that write |
+//! | `sessions` | the uploads that are open |
+//! | `checked` | bytes on their way there |
 //! | [`push`], [`stream`] | a whole blob brought into a repository, whatever happens on the way |
 //!
 //! Redirects are followed here, in [`follow`], so that every hop passes the same decision. Nothing of a
@@ -24,6 +26,7 @@ use std::time::Duration;
 mod answer;
 mod auth;
 pub mod blob;
+mod checked;
 mod connection;
 mod endpoint;
 pub mod http;
@@ -32,6 +35,7 @@ pub mod push;
 pub mod put;
 pub mod referrers;
 pub mod retry;
+mod sessions;
 pub mod stream;
 pub mod tags;
 mod tls;
@@ -43,7 +47,7 @@ pub use retry::{Backoff, Failure, Retry, with_attempts};
 
 use auth::{Auth, Scope};
 use http::{Http, Method, Payload, Request, Response};
-use upload::Uploads;
+use sessions::Uploads;
 use url::{Purpose, Url};
 
 use crate::error::{Error, Result};

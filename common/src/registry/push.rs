@@ -12,11 +12,11 @@
 use std::io::{self, Read};
 
 use super::Registry;
+use super::checked::Checked;
 use super::retry::{Backoff, Failure, Retry};
 use super::upload::{Refused, Session, Why};
 use crate::digest::Digest;
 use crate::error::{Error, Result, Status};
-use crate::verify::{BUFFER, Verifier};
 
 /// How large parts are when a registry refuses large bodies, in bytes.
 pub const CHUNK: u64 = 16 << 20;
@@ -202,12 +202,7 @@ impl<'a> Upload<'a> {
             disorders: 0,
             switched: false,
             invalid: false,
-            checked: Checked {
-                verifier: Some(Verifier::new(push.digest, Some(push.size))),
-                seen: 0,
-                size: push.size,
-                watcher: push.watcher,
-            },
+            checked: Checked::new(push.digest, push.size, push.watcher),
         }
     }
 
@@ -432,79 +427,6 @@ impl<'a> Upload<'a> {
 }
 
 type Outcome = std::result::Result<(), Refused>;
-
-/// The source's bytes on their way, each hashed once, in order, whatever part of them is sent again.
-struct Checked<'a> {
-    /// What was read so far; nothing once the whole was judged and right.
-    verifier: Option<Verifier>,
-    /// How far it was read.
-    seen: u64,
-    size: u64,
-    watcher: &'a dyn Watcher,
-}
-
-impl Checked<'_> {
-    /// Reads what an earlier run sent.
-    fn catch_up(&mut self, offset: u64, source: &mut dyn Source) -> Result<()> {
-        if self.seen >= offset {
-            return Ok(());
-        }
-        let mut reader = self.reader(self.seen, source)?;
-        let mut buffer = vec![0; BUFFER];
-        let mut left = offset - reader.at;
-        while left > 0 {
-            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            match reader.read(&mut buffer[..want]) {
-                Ok(0) => return Err(Error::content("the source ended early")),
-                Ok(n) => left -= n as u64,
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(source_error(&cause)),
-            }
-        }
-        Ok(())
-    }
-
-    fn reader<'r>(&'r mut self, offset: u64, source: &'r mut dyn Source) -> Result<Reader<'r>> {
-        let inner = source.open(offset)?;
-        Ok(Reader {
-            inner,
-            at: offset,
-            verifier: &mut self.verifier,
-            seen: &mut self.seen,
-            size: self.size,
-            watcher: self.watcher,
-        })
-    }
-}
-
-/// The source from an offset on. Its last bytes come only when all were right.
-struct Reader<'r> {
-    inner: Box<dyn Read + 'r>,
-    at: u64,
-    verifier: &'r mut Option<Verifier>,
-    seen: &'r mut u64,
-    size: u64,
-    watcher: &'r dyn Watcher,
-}
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        let known = self.seen.saturating_sub(self.at).min(n as u64);
-        self.at += n as u64;
-        if let Some(verifier) = &mut self.verifier {
-            verifier.update(&buffer[known as usize..n]).map_err(io::Error::other)?;
-            *self.seen = self.at.max(*self.seen);
-        }
-        if *self.seen == self.size
-            && let Some(verifier) = self.verifier.take()
-        {
-            verifier.finish().map_err(io::Error::other)?;
-        }
-        self.watcher.sent(n as u64);
-        Ok(n)
-    }
-}
 
 /// The error inside an I/O error, or the system's.
 pub fn source_error(cause: &io::Error) -> Error {

@@ -3,136 +3,27 @@
 //!
 //! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is
 //! [`push`](super::push)'s to decide. A session's URL is opaque: it is used as the registry last gave it, its
-//! query byte for byte. Open sessions are known here, so that they can be closed when the run ends.
+//! query byte for byte.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ureq::http::StatusCode;
 
 use super::http::{Method, Payload, Request, Response};
 use super::retry::Failure;
+use super::sessions::CANCEL_TIMEOUT;
 use super::url::{self, Purpose, Url};
 use super::{Registry, answer};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::notice;
 
-/// How long cancelling a session may take: nobody waits for it but a person at the keyboard.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+pub use super::sessions::Session;
 
 /// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
 pub const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
-
-/// An open upload: where its bytes go, and how many the registry is known to have.
-#[derive(Clone, Debug)]
-pub struct Session {
-    id: u64,
-    url: Url,
-    /// Whether it is at the registry itself, so that credentials go along.
-    own: bool,
-    /// How many bytes the registry has of it, as far as is known.
-    pub offset: u64,
-    /// The least that each part but the last must have, when the registry says so.
-    pub min_chunk: Option<u64>,
-    /// Whether it is an earlier run's, and must be asked how far it is.
-    pub reopened: bool,
-    /// Whether a later run may come back to it.
-    pub kept: bool,
-}
-
-impl Session {
-    /// Its URL, to come back to it in another run. With it, whoever may write to the repository may go on.
-    pub fn address(&self) -> String {
-        self.url.uri().to_string()
-    }
-}
-
-/// The sessions that are open, to be closed at the end.
-#[derive(Default)]
-pub(super) struct Uploads {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// How many sessions there were.
-    count: u64,
-    open: BTreeMap<u64, Session>,
-    /// How many requests are under way that may open one.
-    opening: usize,
-    /// Whether the run ends: nothing is opened any more.
-    closing: bool,
-}
-
-impl Uploads {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A request that may open a session is under way until this is dropped.
-    fn opening(&self) -> Result<Opening<'_>, Error> {
-        let mut state = self.lock();
-        if state.closing {
-            return Err(Error::later("the run is ending"));
-        }
-        state.opening += 1;
-        Ok(Opening { uploads: self })
-    }
-
-    fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
-        let mut state = self.lock();
-        state.count += 1;
-        let id = state.count;
-        let session = Session { id, url, own, offset: 0, min_chunk, reopened: false, kept: false };
-        state.open.insert(id, session.clone());
-        session
-    }
-
-    fn moved(&self, session: &Session) {
-        if let Some(open) = self.lock().open.get_mut(&session.id) {
-            *open = session.clone();
-        }
-    }
-
-    fn closed(&self, session: &Session) {
-        self.lock().open.remove(&session.id);
-    }
-
-    /// Nothing is opened from here on; what is open, when no request is under way any more that may open one.
-    fn close(&self) -> Vec<Session> {
-        let mut state = self.lock();
-        state.closing = true;
-        while state.opening > 0 {
-            let (next, time) = self
-                .changed
-                .wait_timeout(state, CANCEL_TIMEOUT)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = next;
-            if time.timed_out() {
-                break;
-            }
-        }
-        state.open.values().cloned().collect()
-    }
-}
-
-/// A request that may open a session.
-struct Opening<'a> {
-    uploads: &'a Uploads,
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        self.uploads.lock().opening -= 1;
-        self.uploads.changed.notify_all();
-    }
-}
 
 /// What a request for a mount came to.
 pub enum Mount {
@@ -286,8 +177,9 @@ impl Registry {
     /// A sentence, when its address is none that this registry may have given.
     pub fn reopen_upload(&self, address: &str) -> Result<Session, String> {
         let target = url::decide(Purpose::Upload, &self.base, &self.base, address)?;
-        let session = self.uploads.opened(target.url, target.same_origin, None);
-        Ok(Session { reopened: true, ..session })
+        let mut session = self.uploads.opened(target.url, target.same_origin, None);
+        session.reopened = true;
+        Ok(session)
     }
 
     /// Where the Location of an answer leads, and whether that is the registry itself.

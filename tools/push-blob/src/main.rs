@@ -10,6 +10,7 @@ mod candidates;
 mod input;
 mod sessions;
 mod target;
+mod turns;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;

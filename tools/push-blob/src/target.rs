@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
@@ -20,6 +20,7 @@ use common::store::Document;
 use crate::bytes::copy;
 use crate::candidates::candidates;
 use crate::sessions::{self, Place};
+use crate::turns;
 
 /// Where blobs go.
 pub(crate) enum Target {
@@ -55,7 +56,7 @@ impl Target {
         progress: &Progress,
     ) -> Result<()> {
         let Descriptor { digest, size, .. } = descriptor;
-        let _turn = UNDER_WAY.turn(digest);
+        let _turn = turns::turn(digest);
         progress.announce(*size);
         let outcome = match self {
             Target::Registry(registry) => push(registry, descriptor, source, manner, progress),
@@ -124,39 +125,6 @@ impl Target {
             }
             Target::Registry(_) => Err(Error::usage("a registry is no layout")),
         }
-    }
-}
-
-/// The blobs that are being brought.
-static UNDER_WAY: UnderWay = UnderWay { digests: Mutex::new(Vec::new()), changed: Condvar::new() };
-
-/// Digests, each of which one connection alone is busy with: who brings the same finds it there then.
-struct UnderWay {
-    digests: Mutex<Vec<Digest>>,
-    changed: Condvar,
-}
-
-impl UnderWay {
-    /// Waits until nobody is busy with this digest. Whoever has the turn is, until it is dropped.
-    fn turn(&'static self, digest: &Digest) -> Turn {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        while digests.contains(digest) {
-            digests = self.changed.wait(digests).unwrap_or_else(PoisonError::into_inner);
-        }
-        digests.push(digest.clone());
-        Turn { digest: digest.clone() }
-    }
-}
-
-struct Turn {
-    digest: Digest,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut digests = UNDER_WAY.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        digests.retain(|digest| *digest != self.digest);
-        UNDER_WAY.changed.notify_all();
     }
 }
 
