@@ -58,6 +58,18 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) skip_devices: bool,
 
+    /// Refuse what is else accepted with a warning
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Keep a symbolic link to a directory where a layer has an entry for a directory
+    #[arg(long)]
+    pub(crate) keep_dirlinks: bool,
+
+    /// Refuse to enter what is mounted below DIR
+    #[arg(long, requires = "onto")]
+    pub(crate) one_file_system: bool,
+
     /// Refuse more than this many bytes, uncompressed (suffixes k, M, G, T)
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
@@ -147,6 +159,9 @@ impl Cli {
                 caller: (uid.as_raw(), gid.as_raw()),
             },
             skip_devices: self.skip_devices,
+            strict: self.strict,
+            keep_dirlinks: self.keep_dirlinks,
+            one_file_system: self.one_file_system,
             max_size: self.max_size,
             max_entries: self.max_entries,
         }

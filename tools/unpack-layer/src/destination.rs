@@ -158,6 +158,9 @@ impl Destination {
         let local = |cause: Errno| Error::local(&self.shown, &cause.into());
         let Some(present) = &self.present else { return Err(local(Errno::NOENT)) };
         self.lock(present)?;
+        if ignores_case(present) {
+            return Err(self.caseless());
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
         let marker = rustix::fs::openat(&self.parent, self.dirty_name(), flags, mode)
@@ -193,10 +196,30 @@ impl Destination {
                 continue;
             }
             if made.is_ok() {
+                self.tell_cases_apart(&name, locked)?;
                 return Ok(fd);
             }
             remove(&self.parent, name.as_bytes())?;
         }
+    }
+
+    /// Where "a" and "A" are one name, two entries of a layer would silently become one.
+    fn tell_cases_apart(
+        &self,
+        name: &OsStr,
+        identity: rustix::io::Result<(u64, u64)>,
+    ) -> Result<()> {
+        let other = name.to_ascii_uppercase();
+        let found = rustix::fs::statat(&self.parent, &other, AtFlags::SYMLINK_NOFOLLOW);
+        if found.map(|stat| (stat.st_dev, stat.st_ino)) == identity {
+            let _ = remove(&self.parent, name.as_bytes());
+            return Err(self.caseless());
+        }
+        Ok(())
+    }
+
+    fn caseless(&self) -> Error {
+        in_the_way(format!("{}: upper and lower case are not told apart there", self.shown))
     }
 
     fn lock(&self, fd: &OwnedFd) -> Result<()> {
@@ -279,6 +302,13 @@ impl Destination {
     fn dirty_name(&self) -> OsString {
         wrap(&self.name, ".dirty")
     }
+}
+
+/// Whether a directory is marked as one in which "a" and "A" are one name.
+fn ignores_case(directory: &OwnedFd) -> bool {
+    // FS_CASEFOLD_FL of <linux/fs.h>.
+    const CASEFOLD: u32 = 0x4000_0000;
+    rustix::fs::ioctl_getflags(directory).is_ok_and(|flags| flags.bits() & CASEFOLD != 0)
 }
 
 /// `.NAME.SUFFIX`.

@@ -128,7 +128,7 @@ impl Judge {
         };
         self.layers += 1;
         let layout = self.layout()?;
-        let Some(blob) = layout.blob(&descriptor)? else {
+        let Some((blob, size)) = layout.open_blob(&descriptor.digest)? else {
             let absent = Error::absent(format_args!(
                 "oci:{}: no blob {}",
                 layout.dir().display(),
@@ -141,6 +141,13 @@ impl Judge {
                 false => absent.hint("fetch-blob REPO --into brings it there"),
             });
         };
+        if size != descriptor.size {
+            let torn = Error::content(format_args!(
+                "{}: size differs: got {size}, want {}",
+                descriptor.digest, descriptor.size
+            ));
+            return Err(torn.hint("fetch-blob REPO --into fetches it again"));
+        }
         Ok(Item::Layer(Job {
             name: descriptor.digest.to_string(),
             input: sequential(blob),

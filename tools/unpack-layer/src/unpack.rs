@@ -13,7 +13,7 @@ use crate::destination::Destination;
 use crate::reader::{Ending, Reader};
 use crate::source::mismatch;
 use crate::stream::{self, Layer, Step, Stream, Verdict};
-use crate::tree::{Rules, Tree};
+use crate::tree::{DEVICE, Rules, Tree};
 
 /// A run, from its first layer to its end.
 pub(crate) struct Unpacking {
@@ -48,6 +48,8 @@ impl Unpacking {
     pub(crate) fn run(mut self, stream: Stream) -> Result<()> {
         let outcome = self.all(stream);
         if outcome.is_err() {
+            // Its descriptors may be wanted for the removal.
+            self.tree = None;
             self.destination.discard();
         }
         outcome
@@ -65,6 +67,9 @@ impl Unpacking {
                 Step::Layer(layer) => {
                     let context = |e: Error| e.context(format_args!("layer {}", layer.name));
                     let verdict = self.layer(&layer, &mut stream).map_err(context)?;
+                    if self.rules.strict {
+                        no_warnings().map_err(context)?;
+                    }
                     let line = line(&layer, &verdict).line();
                     self.got.push(verdict.diff_id);
                     self.compare_diff_ids()?;
@@ -174,6 +179,19 @@ impl Unpacking {
             None => Ok(()),
         }
     }
+}
+
+/// With `--strict` the first warning is the failure; but not that of devices, whose absence was asked for.
+fn no_warnings() -> Result<()> {
+    let (expected, others): (Vec<_>, Vec<_>) =
+        notice::take().into_iter().partition(|notice| notice.kind == DEVICE);
+    if let Some(first) = others.into_iter().next() {
+        return Err(Error::malformed(format_args!("{} (--strict)", first.text)));
+    }
+    for device in expected {
+        (0..device.count).for_each(|_| notice::warn(DEVICE, || device.text.clone()));
+    }
+    Ok(())
 }
 
 fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {

@@ -4,7 +4,7 @@
 //! As Go's archive/tar reads it, which is what container engines read layers with. Not here: what
 //! follows from a type, and headers that speak about the next one.
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, printable};
 
 use super::number;
 
@@ -22,6 +22,18 @@ pub(super) enum Dialect {
     Star,
     /// GNU's, from before POSIX.
     Gnu,
+}
+
+/// The numbers of a header.
+pub(super) struct Numbers {
+    pub(super) size: u64,
+    /// The permission bits.
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    pub(super) mtime: i64,
+    /// A device's major and minor numbers; nothing in the dialect that has no such fields.
+    pub(super) device: Option<(u64, u64)>,
 }
 
 /// A header block whose checksum is right.
@@ -44,77 +56,98 @@ impl<'a> Header<'a> {
             return None;
         }
         let dialect = match &block[257..265] {
-            b"ustar\x0000" if &block[508..512] == b"tar\0" => Dialect::Star,
-            b"ustar\x0000" => Dialect::Ustar,
+            // The version behind the magic is not looked at, by anybody.
+            [b'u', b's', b't', b'a', b'r', 0, ..] if &block[508..512] == b"tar\0" => Dialect::Star,
+            [b'u', b's', b't', b'a', b'r', 0, ..] => Dialect::Ustar,
             b"ustar  \0" => Dialect::Gnu,
             _ => Dialect::V7,
         };
         Some(Header { block, dialect })
     }
 
+    /// Whether the magic is one that readers take for different dialects.
+    fn has_odd_magic(&self) -> bool {
+        self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
+    }
+
     pub(super) fn typeflag(&self) -> u8 {
         self.block[156]
     }
 
+    /// All numbers of the header. Every one is checked, of a header too that is not used for them: a reader
+    /// that looks at more fields than another would stop where the other goes on.
+    pub(super) fn numbers(&self) -> Result<Numbers> {
+        let numbers = Numbers {
+            size: self.count("size", 124..136)?,
+            // Type bits, which some writers add, are left out: the type flag holds.
+            mode: (self.number("mode", 100..108)? & 0o7777) as u32,
+            uid: self.count("user ID", 108..116)?,
+            gid: self.count("group ID", 116..124)?,
+            mtime: self.number("modification time", 136..148)?,
+            device: match self.dialect {
+                Dialect::V7 => None,
+                _ => Some((self.device("major", 329..337)?, self.device("minor", 337..345)?)),
+            },
+        };
+        if self.dialect == Dialect::Star {
+            self.number("access time", 476..488)?;
+            self.number("change time", 488..500)?;
+        }
+        Ok(numbers)
+    }
+
     fn number(&self, what: &str, at: std::ops::Range<usize>) -> Result<i64> {
-        number::numeric(&self.block[at])
-            .ok_or_else(|| Error::malformed(format_args!("header: the {what} is no number")))
+        let field = &self.block[at];
+        number::numeric(field).ok_or_else(|| {
+            let text = printable(&String::from_utf8_lossy(until_nul(field)));
+            malformed(format_args!(
+                "the {what} is no number that all readers agree on (\"{text}\")"
+            ))
+        })
     }
 
     /// A number that may not be negative.
     fn count(&self, what: &str, at: std::ops::Range<usize>) -> Result<u64> {
         let value = self.number(what, at)?;
         u64::try_from(value)
-            .map_err(|_| Error::malformed(format_args!("header: the {what} is negative ({value})")))
+            .map_err(|_| malformed(format_args!("the {what} is negative ({value})")))
     }
 
-    pub(super) fn size(&self) -> Result<u64> {
-        self.count("size", 124..136)
-    }
-
-    /// The permission bits. Type bits, which some writers add, are left out: the type flag holds.
-    pub(super) fn mode(&self) -> Result<u32> {
-        Ok((self.number("mode", 100..108)? & 0o7777) as u32)
-    }
-
-    pub(super) fn uid(&self) -> Result<u64> {
-        self.count("user ID", 108..116)
-    }
-
-    pub(super) fn gid(&self) -> Result<u64> {
-        self.count("group ID", 116..124)
-    }
-
-    pub(super) fn mtime(&self) -> Result<i64> {
-        self.number("modification time", 136..148)
-    }
-
-    /// A device's major and minor numbers; zero in the dialect that has no such fields.
-    pub(super) fn device(&self) -> Result<(u64, u64)> {
-        if self.dialect == Dialect::V7 {
-            return Ok((0, 0));
+    /// Half of a device's number: nothing but spaces is how some writers say that there is none.
+    fn device(&self, half: &str, at: std::ops::Range<usize>) -> Result<u64> {
+        if self.block[at.clone()].iter().all(|byte| matches!(byte, b' ' | 0)) {
+            return Ok(0);
         }
-        Ok((self.count("major number", 329..337)?, self.count("minor number", 337..345)?))
+        self.count(&format!("{half} device number"), at)
     }
 
     /// The name, with its prefix where the dialect has one.
-    pub(super) fn name(&self) -> Vec<u8> {
+    pub(super) fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.block[..100]);
+        if self.has_odd_magic() {
+            return Err(malformed("the magic is not one that all readers know"));
+        }
         let prefix = match self.dialect {
             Dialect::V7 => &b""[..],
             Dialect::Ustar => until_nul(&self.block[345..500]),
-            Dialect::Star => until_nul(&self.block[345..476]),
+            // Who does not know star's dialect reads on to 500.
+            Dialect::Star => match until_nul(&self.block[345..500]) {
+                prefix if prefix.len() > 131 => {
+                    return Err(malformed("the prefix goes on into the access time"));
+                }
+                prefix => prefix,
+            },
             Dialect::Gnu => self.mistaken_prefix(),
         };
-        if prefix.is_empty() { name.to_owned() } else { [prefix, b"/", name].concat() }
+        Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, b"/", name].concat() })
     }
 
     /// Old versions of Go wrote a prefix into GNU's headers, where times belong. Layers with such headers
     /// exist: like Go, a time that is no number is taken as the prefix.
-    fn mistaken_prefix(&self) -> &'a [u8] {
+    pub(super) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
-            field[0] != 0 && number::numeric(field).is_none()
+            field[0] != 0 && !number::is_number_to_go(field)
         };
         let prefix = until_nul(&self.block[345..500]);
         if (wrong(345..357) || wrong(357..369)) && prefix.is_ascii() { prefix } else { b"" }
@@ -124,11 +157,25 @@ impl<'a> Header<'a> {
         until_nul(&self.block[157..257]).to_owned()
     }
 
+    /// Whether GNU's sparse fields are in use in a header that is not of a sparse file: libarchive looks at
+    /// them all the same.
+    pub(super) fn has_stray_sparse_fields(&self) -> bool {
+        let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
+        self.dialect == Dialect::Gnu
+            && self.typeflag() != b'S'
+            && set
+            && self.mistaken_prefix().is_empty()
+    }
+
     /// The four sparse parts of GNU's old form, whether more follow in a block of their own, and the
     /// file's size.
     pub(super) fn old_sparse(&self) -> Result<(&'a [u8], bool, u64)> {
         Ok((&self.block[386..482], self.block[482] != 0, self.count("real size", 483..495)?))
     }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::malformed(format_args!("header: {what}"))
 }
 
 /// A field's text, which ends at the first NUL.

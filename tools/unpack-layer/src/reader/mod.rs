@@ -18,7 +18,7 @@ use std::io::BufRead;
 
 use common::error::{Error, Result, printable};
 
-use header::{BLOCK, Dialect, Header, until_nul};
+use header::{BLOCK, Dialect, Header, Numbers, until_nul};
 pub(crate) use number::Time;
 use pax::{Extended, SparseForm};
 pub(crate) use sparse::Segment;
@@ -139,9 +139,13 @@ impl<R: BufRead> Reader<R> {
                 })
             })?;
             self.started = true;
+            let numbers = header.numbers()?;
+            if header.has_stray_sparse_fields() {
+                return Err(Error::malformed("header: sparse fields of what is no sparse file"));
+            }
             match header.typeflag() {
                 b'x' | b'g' | b'L' | b'K' => {
-                    self.extension(&header, &mut pending)?;
+                    self.extension(&header, numbers.size, &mut pending)?;
                     pending.count += 1;
                     if pending.count > MAX_STACKED {
                         return Err(Error::malformed(format_args!(
@@ -152,7 +156,7 @@ impl<R: BufRead> Reader<R> {
                         pending.count = 0;
                     }
                 }
-                _ => return self.entry(&header, pending).map(Some),
+                _ => return self.entry(&header, numbers, pending).map(Some),
             }
         }
     }
@@ -264,11 +268,10 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Reads a header that speaks about the next one.
-    fn extension(&mut self, header: &Header<'_>, pending: &mut Pending) -> Result<()> {
+    fn extension(&mut self, header: &Header<'_>, size: u64, pending: &mut Pending) -> Result<()> {
         if header.dialect == Dialect::V7 {
             return Err(Error::malformed("header: an extension in an archive without a magic"));
         }
-        let size = header.size()?;
         if size > MAX_METADATA {
             return Err(Error::malformed(format_args!(
                 "extended header of {size} bytes, more than {MAX_METADATA}"
@@ -310,7 +313,10 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Puts an entry together and opens its data.
-    fn entry(&mut self, header: &Header<'_>, pending: Pending) -> Result<Entry> {
+    fn entry(&mut self, header: &Header<'_>, numbers: Numbers, pending: Pending) -> Result<Entry> {
+        if header.dialect == Dialect::V7 && pending.extended.is_some() {
+            return Err(Error::malformed("header: an extended header about one without a magic"));
+        }
         let extended = pending.extended.unwrap_or_default();
         let mixed = (pending.name.is_some() || pending.link.is_some())
             && (extended.path.is_some()
@@ -322,29 +328,37 @@ impl<R: BufRead> Reader<R> {
                 "both a GNU long name and an extended header's name or size",
             ));
         }
-        let said_size = header.size()?;
         let sparse = extended.sparse;
-        let stored = extended.size.unwrap_or(said_size);
+        let stored = extended.size.unwrap_or(numbers.size);
+        let own_name = header.name()?;
+        if header.dialect == Dialect::Gnu && !header.mistaken_prefix().is_empty() {
+            common::notice::warn("GNU prefix", || {
+                "a prefix where GNU's header has times: read as container engines do".to_owned()
+            });
+        }
         let name = sparse
             .as_ref()
             .and_then(|sparse| sparse.name.clone())
             .or(extended.path)
             .or(pending.name)
-            .unwrap_or_else(|| header.name());
+            .unwrap_or(own_name);
         let context = |error: Error| error.context(format_args!("entry {}", shown(&name)));
         let kind = kind(header, &name, stored).map_err(context)?;
         let mut entry = Entry {
             kind,
             link: extended.link.or(pending.link).unwrap_or_else(|| header.link()),
-            mode: header.mode().map_err(context)?,
-            uid: extended.uid.map_or_else(|| header.uid(), Ok).map_err(context)?,
-            gid: extended.gid.map_or_else(|| header.gid(), Ok).map_err(context)?,
-            mtime: match extended.mtime {
-                Some(time) => time,
-                None => Time { seconds: header.mtime().map_err(context)?, nanoseconds: 0 },
-            },
+            mode: numbers.mode,
+            uid: extended.uid.unwrap_or(numbers.uid),
+            gid: extended.gid.unwrap_or(numbers.gid),
+            mtime: extended.mtime.unwrap_or(Time { seconds: numbers.mtime, nanoseconds: 0 }),
             atime: extended.atime,
-            device: header.device().map_err(context)?,
+            device: match (kind, numbers.device) {
+                (_, Some(device)) => device,
+                (Kind::CharacterDevice | Kind::BlockDevice, None) => {
+                    return Err(context(Error::malformed("a device without a number")));
+                }
+                _ => (0, 0),
+            },
             size: stored,
             sparse: None,
             xattrs: extended.xattrs,
@@ -386,17 +400,16 @@ impl<R: BufRead> Reader<R> {
         let mut map = sparse::Map::default();
         let mut open = push_parts(&mut map, parts)?;
         while more {
+            // Some readers would go on behind the end of the map, some would not.
+            if !open {
+                return Err(Error::malformed("sparse map: goes on after its end"));
+            }
             if !self.read_block()? {
                 return Err(Error::malformed("archive is cut short: in a sparse map"));
             }
             let block = self.block;
-            if open {
-                open = push_parts(&mut map, &block[..504])?;
-            }
+            open = push_parts(&mut map, &block[..504])?;
             more = block[504] != 0;
-            if more && !open {
-                return Err(Error::malformed("sparse map: goes on after its end"));
-            }
         }
         Ok((map, size))
     }

@@ -4,25 +4,43 @@
 //!
 //! Not here: what a number means. Ranges are checked where a field is used.
 
-/// A number of a header's field, as Go's archive/tar reads it: base-256 when the first bit is set, else octal
-/// digits among spaces and NULs. An empty field is zero.
+/// A number of a header's field: base-256 when the first bit is set, else octal. A field of NULs is zero.
+///
+/// What Go, GNU tar and libarchive read differently is no number: a field of spaces, anything but NULs and
+/// spaces behind the digits, base-256 behind other marks than 0x80 and 0xff.
 pub(super) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
-        Some(first) if first & 0x80 != 0 => base256(field),
+        Some(0x80 | 0xff) => base256(field),
         _ => octal(field),
     }
 }
 
-/// Octal digits among spaces and NULs.
+/// Octal digits, spaces before them, spaces and NULs behind them; or nothing but NULs.
 pub(super) fn octal(field: &[u8]) -> Option<i64> {
-    let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
-    let Some(start) = field.iter().position(|byte| !is_filler(byte)) else { return Some(0) };
-    // Tools disagree about what stands behind a NUL: one at the very start is an old tar's, more are refused.
-    if field[..start].iter().skip(1).any(|byte| *byte == 0) {
+    if field.iter().all(|byte| *byte == 0) {
+        return Some(0);
+    }
+    let start = field.iter().position(|byte| *byte != b' ')?;
+    let end = field[start..].iter().position(|byte| matches!(byte, b' ' | 0));
+    let (digits, rest) = field[start..].split_at(end.unwrap_or(field.len() - start));
+    if digits.is_empty() || !rest.iter().all(|byte| matches!(byte, b' ' | 0)) {
         return None;
     }
+    value(digits)
+}
+
+/// Whether Go's archive/tar takes a field for a number: it is content with less.
+pub(super) fn is_number_to_go(field: &[u8]) -> bool {
+    if field.first().is_some_and(|first| first & 0x80 != 0) {
+        return base256(field).is_some();
+    }
+    let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
+    let Some(start) = field.iter().position(|byte| !is_filler(byte)) else { return true };
     let end = field.iter().rposition(|byte| !is_filler(byte)).map_or(start, |last| last + 1);
-    let digits = field[start..end].split(|byte| *byte == 0).next().unwrap_or_default();
+    value(field[start..end].split(|byte| *byte == 0).next().unwrap_or_default()).is_some()
+}
+
+fn value(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0i64, |value, byte| match byte {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(byte - b'0')),
         _ => None,
@@ -102,10 +120,23 @@ mod tests {
         assert_eq!(numeric(b"0000644\0"), Some(0o644));
         assert_eq!(numeric(b"   644 \0"), Some(0o644));
         assert_eq!(numeric(b"777777777777"), Some(0o777_777_777_777));
-        assert_eq!(numeric(b"644\0junk"), Some(0o644));
+        assert_eq!(numeric(b"644 \0 \0"), Some(0o644));
         assert_eq!(numeric(b"\0\0\0\0"), Some(0));
         assert_eq!(numeric(b""), Some(0));
-        for wrong in [&b"0000648\0"[..], b"12 34\0", b"-1\0", b"0x10\0", b"\0\0 12"] {
+        for wrong in [
+            &b"0000648\0"[..],
+            b"12 34\0",
+            b"-1\0",
+            b"0x10\0",
+            b"\0\0 12",
+            // What one reader of three takes for something else.
+            b"\x000000644",
+            b"644\0junk",
+            b"644\0007",
+            b"        ",
+            b"\t0000644",
+            b"\x81\0\0\0\0\0\0\x05",
+        ] {
             assert_eq!(numeric(wrong), None, "{wrong:?}");
         }
     }

@@ -83,7 +83,7 @@ impl Extended {
         let wrong = || {
             malformed(format_args!(
                 "{}: wrong value \"{}\"",
-                String::from_utf8_lossy(keyword),
+                printable(&String::from_utf8_lossy(keyword)),
                 printable(&String::from_utf8_lossy(value))
             ))
         };
@@ -110,6 +110,13 @@ impl Extended {
             b"mtime" => self.mtime = Some(number::time(value).ok_or_else(wrong)?),
             b"atime" => self.atime = Some(number::time(value).ok_or_else(wrong)?),
             b"ctime" => drop(number::time(value).ok_or_else(wrong)?),
+            // Sparse forms that some readers know and others do not, archives of several volumes, and a
+            // device's number in another place than the header's.
+            b"SCHILY.realsize" | b"SUN.holesdata" | b"GNU.dumpdir" | b"SCHILY.devmajor"
+            | b"SCHILY.devminor" | b"SUN.devmajor" | b"SUN.devminor" => {
+                return Err(unsupported(keyword));
+            }
+            _ if keyword.starts_with(b"GNU.volume.") => return Err(unsupported(keyword)),
             _ => {
                 if let Some(sparse) = keyword.strip_prefix(b"GNU.sparse.") {
                     keys.take(sparse, value)?;
@@ -201,6 +208,11 @@ impl SparseKeys {
 
 fn malformed(what: impl std::fmt::Display) -> Error {
     Error::malformed(format_args!("extended header: {what}"))
+}
+
+fn unsupported(keyword: &[u8]) -> Error {
+    let keyword = printable(&String::from_utf8_lossy(keyword));
+    malformed(format_args!("{keyword}: readers disagree about what it means"))
 }
 
 /// The first record's keyword and value, and what comes after it.

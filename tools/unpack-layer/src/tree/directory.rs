@@ -5,11 +5,11 @@
 //! entered (those of its entry, or those it had), and put back when it is left if anything was changed:
 //! no list of directories is kept for the end, and each has the right times whenever it is not being worked in.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use common::error::{Error, Result};
 use common::notice;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::upper::Inode;
@@ -64,6 +64,11 @@ impl Directory {
         Directory::new(rustix::fs::openat(&parent.fd, name, OPEN, Mode::empty())?)
     }
 
+    /// The same, but not what is mounted there: `EXDEV`.
+    pub(super) fn open_unmounted(parent: &Directory, name: &[u8]) -> rustix::io::Result<Directory> {
+        Directory::new(open_unmounted(&parent.fd, name)?)
+    }
+
     /// Leaves it: puts its times back if they changed.
     pub(super) fn leave(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.dirty) {
@@ -79,6 +84,22 @@ impl Directory {
             Err(cause) => Err(Error::local("set a directory's times", &cause.into())),
         }
     }
+}
+
+/// Opens a directory of the same file system and mount as the one it is in; `EXDEV` for another.
+///
+/// A kernel (or a filter of system calls) without openat2 does not see a part of the same file system that is
+/// mounted there.
+pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
+        Err(Errno::NOSYS | Errno::PERM) => {}
+        outcome => return outcome,
+    }
+    let fd = rustix::fs::openat(&parent, name, OPEN, Mode::empty())?;
+    if rustix::fs::fstat(&fd)?.st_dev != rustix::fs::fstat(&parent)?.st_dev {
+        return Err(Errno::XDEV);
+    }
+    Ok(fd)
 }
 
 /// What a file is known by.
@@ -115,6 +136,7 @@ pub(super) fn trouble(what: &str, cause: Errno) -> Error {
         Errno::NAMETOOLONG | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT => {
             Error::malformed(format_args!("{what}: {}", common::error::os_words(&words)))
         }
+        Errno::XDEV => Error::local(what, &words).hint("a mount point, and --one-file-system"),
         _ => Error::local(what, &words),
     }
 }

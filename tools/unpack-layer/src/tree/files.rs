@@ -6,7 +6,7 @@
 //! four system calls: open, write, times, close.
 
 use std::fs::File;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -19,7 +19,7 @@ use super::attributes::{self, Target, owner_trouble};
 use super::directory::{self, trouble};
 use super::names;
 use super::walk::Missing;
-use super::{Tree, names as name_rules};
+use super::{DEVICE, Tree, names as name_rules};
 use crate::reader::{Entry, Kind, Reader, shown};
 
 /// The set-user-ID and set-group-ID bits: cleared by a change of owner, and by writing.
@@ -27,6 +27,14 @@ const SET_ID: u32 = 0o6000;
 
 /// The longest target that Linux takes for a symbolic link.
 const MAX_TARGET: usize = 4095;
+
+/// From which size on the zeros of a file become holes.
+const HOLES_FROM: u64 = 1 << 20;
+
+/// The size of a run of zeros that does: small enough to find them, large enough not to tear a file to pieces.
+const HOLE: usize = 64 << 10;
+
+static ZEROS: [u8; HOLE] = [0; HOLE];
 
 /// The largest device numbers of Linux.
 const MAX_MAJOR: u64 = (1 << 12) - 1;
@@ -142,7 +150,7 @@ impl Tree {
             return Err(Error::malformed("character device 0:0, an overlay's whiteout"));
         }
         if kind != FileType::Fifo && self.shared.rules.skip_devices {
-            notice::warn("device", || format!("{}: device left out", shown(&entry.name)));
+            notice::warn(DEVICE, || format!("{}: device left out", shown(&entry.name)));
             return Ok(false);
         }
         // In range, as was just checked.
@@ -199,6 +207,10 @@ impl Tree {
                     if stat.as_ref().is_ok_and(is_directory) {
                         return Err(to("a directory"));
                     }
+                    if cause == Errno::XDEV {
+                        let what = format_args!("hard link to {}", shown(&entry.link));
+                        return Err(Error::local(what, &cause.into()));
+                    }
                     let error = trouble(&format!("hard link to {}", shown(&entry.link)), cause);
                     return Err(match cause {
                         Errno::PERM => error.hint("fs.protected_hardlinks, or an immutable file"),
@@ -244,6 +256,29 @@ impl Tree {
     }
 }
 
+/// Writes bytes at the end of a file of that size at the last; blocks of zeros in a large one become holes, so that
+/// a file of nothing but zeros does not take the disk that it says.
+fn write_or_skip(file: &mut File, bytes: &[u8], size: u64) -> std::io::Result<()> {
+    if size < HOLES_FROM {
+        return file.write_all(bytes);
+    }
+    let is_hole = |block: &&[u8]| **block == ZEROS[..block.len()];
+    let length = |blocks: &mut dyn Iterator<Item = &[u8]>| blocks.map(<[u8]>::len).sum::<usize>();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let zeros = length(&mut rest.chunks(HOLE).take_while(is_hole));
+        if zeros > 0 {
+            file.seek_relative(zeros as i64)?;
+        }
+        rest = &rest[zeros..];
+        let (data, after) =
+            rest.split_at(length(&mut rest.chunks(HOLE).take_while(|block| !is_hole(block))));
+        file.write_all(data)?;
+        rest = after;
+    }
+    Ok(())
+}
+
 /// Writes a file's content straight from the archive's buffers.
 fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
     let trouble = |cause: std::io::Error| Error::local("write the file", &cause);
@@ -252,9 +287,13 @@ fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRea
             let bytes = reader.data()?;
             let count = bytes.len();
             if count == 0 {
+                if entry.size >= HOLES_FROM {
+                    // What ended in a hole is as long as it is to be.
+                    file.set_len(entry.size).map_err(trouble)?;
+                }
                 return Ok(());
             }
-            file.write_all(bytes).map_err(trouble)?;
+            write_or_skip(file, bytes, entry.size).map_err(trouble)?;
             reader.consume(count);
         }
     };

@@ -36,6 +36,9 @@ use shared::Shared;
 pub(crate) use shared::{Rules, Whiteouts};
 use walk::{Missing, Walk};
 
+/// The kind of the warning that a device was left out.
+pub(crate) const DEVICE: &str = "device";
+
 /// A tree, by its root directory.
 pub(crate) struct Tree {
     shared: Shared,
@@ -202,6 +205,12 @@ impl Tree {
             let stat = directory::stat(self.walk.here(), name).map_err(|e| trouble("stat", e))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 opaque = self.is_overlay_whiteout(&stat);
+                if self.shared.rules.keep_dirlinks
+                    && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+                    && self.behind_link(entry, name)?
+                {
+                    return Ok(());
+                }
                 self.clear_way(name, &entry.name)?;
                 made = make(&self.shared, self.walk.here());
             }
@@ -225,6 +234,37 @@ impl Tree {
             (same.times, same.dirty) = (directory.times.clone(), true);
         }
         walk.push(name, directory)
+    }
+
+    /// Gives the directory that a link leads to the entry's attributes; whether it leads to one. Else the way
+    /// is back where it was.
+    fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<bool> {
+        let parent = self.walk.real_path();
+        let path = shared::join(parent.clone(), name);
+        match self.walk.enter(&mut self.shared, &path, Missing::Stop) {
+            Ok(true) => {}
+            Err(error) if error.status() != common::error::Status::Malformed => return Err(error),
+            _ => {
+                self.walk.enter(&mut self.shared, &parent, Missing::Stop)?;
+                return Ok(false);
+            }
+        }
+        if self.walk.depth() == 0 {
+            self.root_entry(entry)?;
+            return Ok(true);
+        }
+        self.walk.mark(&mut self.shared);
+        let path = self.walk.real_path();
+        let Tree { shared, walk, .. } = self;
+        let here = walk.here();
+        set_attributes(shared, here, entry, entry.mode, true, || path)?;
+        let (inode, like) = (here.inode, (here.uid, here.gid, here.mode));
+        let times = here.times.clone();
+        for same in walk.alike(inode) {
+            (same.uid, same.gid, same.mode) = like;
+            (same.times, same.dirty) = (times.clone(), true);
+        }
+        Ok(true)
     }
 
     /// Removes what stands in an entry's way.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Removes trees of any depth, with a bounded number of descriptors and a bounded stack.
 //!
-//! No link is followed. Directories deeper than a limit are first lifted up to the top of what is being removed,
+//! No link is followed, and nothing of what is mounted there is touched. Directories deeper than a limit are first lifted up to the top of what is being removed,
 //! and removed from there.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use common::error::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::directory::{OPEN, WORKABLE};
+use super::directory::{WORKABLE, open_unmounted};
 
 /// How many directories below the top are open at a time.
 const MAX_LEVEL: usize = 12;
@@ -65,7 +65,14 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
             lift(top, directory, name, lifted)?;
             continue;
         }
-        let child = open(directory, name).map_err(|cause| trouble(name, cause))?;
+        let child = match open(directory, name) {
+            // Short of descriptors: what is lifted up needs fewer.
+            Err(Errno::MFILE | Errno::NFILE) if level > 0 => {
+                lift(top, directory, name, lifted)?;
+                continue;
+            }
+            other => other.map_err(|cause| trouble(name, cause))?,
+        };
         empty(top, &child, level + 1, lifted)?;
         rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
             .map_err(|cause| trouble(name, cause))?;
@@ -95,14 +102,15 @@ fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Re
 
 /// Opens a directory to empty it; the caller's own is made workable first if it is not.
 fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let fd = match rustix::fs::openat(&parent, name, OPEN, Mode::empty()) {
+    let fd = match open_unmounted(&parent, name) {
+        Err(Errno::XDEV) => return Err(Errno::BUSY),
         Err(Errno::ACCESS) => {
             use rustix::fs::OFlags;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
             let path = super::attributes::by_descriptor(&fd);
             rustix::fs::chmod(path, Mode::from_raw_mode(WORKABLE)).map_err(|_| Errno::ACCESS)?;
-            rustix::fs::openat(&parent, name, OPEN, Mode::empty())?
+            open_unmounted(&parent, name)?
         }
         other => other?,
     };

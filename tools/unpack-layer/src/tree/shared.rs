@@ -38,6 +38,12 @@ pub(crate) struct Rules {
     pub(crate) owner: Owner,
     /// Whether devices are left out.
     pub(crate) skip_devices: bool,
+    /// Whether what is worth a warning is refused.
+    pub(crate) strict: bool,
+    /// Whether a link to a directory stays where a layer has a directory.
+    pub(crate) keep_dirlinks: bool,
+    /// Whether mount points are not entered.
+    pub(crate) one_file_system: bool,
     /// The most bytes of files, all layers together, holes included.
     pub(crate) max_size: Option<u64>,
     /// The most entries of one layer, and the most directories that it may need without an entry.
@@ -138,7 +144,11 @@ impl Shared {
         name: &[u8],
         path: impl Fn() -> Vec<u8>,
     ) -> rustix::io::Result<Directory> {
-        let mut directory = match Directory::open(parent, name) {
+        let open_directory = match self.rules.one_file_system {
+            true => Directory::open_unmounted,
+            false => Directory::open,
+        };
+        let mut directory = match open_directory(parent, name) {
             Err(Errno::ACCESS) if !self.privileged => {
                 let stat = directory::stat(parent, name)?;
                 if stat.st_uid != self.rules.owner.caller.0 {
@@ -146,7 +156,7 @@ impl Shared {
                 }
                 self.lock(directory::inode(&stat), join(path(), name), stat.st_mode & 0o7777)?;
                 make_workable(parent, name, stat.st_mode)?;
-                Directory::open(parent, name)?
+                open_directory(parent, name)?
             }
             other => other?,
         };
