@@ -10,6 +10,8 @@
 //! | [`peers`] | the programs of others that the suite needs |
 //! | [`images`] | small images, made here byte by byte |
 //! | [`curl`] | a plain client |
+//! | [`layers`] | archives made block by block, hostile ones too |
+//! | [`cage`] | a place to unpack layers in, with canaries around it |
 //! | [`certs`] | a certificate authority that lives as long as a test |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
@@ -22,11 +24,13 @@
 // A harness reports by panicking: that is what makes a test fail, with the reason in words.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cage;
 pub mod certs;
 pub mod curl;
 pub mod fake;
 pub mod fake_registry;
 pub mod images;
+pub mod layers;
 pub mod peers;
 pub mod push;
 pub mod registry;

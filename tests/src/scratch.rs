@@ -21,11 +21,16 @@ impl Scratch {
     /// Makes one under the system's temporary directory.
     #[expect(clippy::new_without_default, reason = "it touches the disk")]
     pub fn new() -> Scratch {
+        Scratch::new_in(&std::env::temp_dir())
+    }
+
+    /// Makes one under that directory: for what depends on the file system.
+    pub fn new_in(above: &Path) -> Scratch {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("regutils-test-{}-{count}", std::process::id());
-            let path = std::env::temp_dir().join(name);
+            let path = above.join(name);
             match fs::create_dir(&path) {
                 Ok(()) => {
                     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();

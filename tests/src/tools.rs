@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 pub use rustix::process::Signal;
 
 use crate::eventually;
-use crate::peers::find;
+use crate::peers::{find, must, peer};
 use crate::scratch::Scratch;
 
 /// A home that is not there, where nobody can make one.
@@ -148,6 +148,24 @@ impl Command {
         self
     }
 
+    /// Runs it by another program (and its first arguments) that starts what follows: prlimit, strace, unshare.
+    ///
+    /// # Panics
+    /// When that program is not there.
+    #[must_use]
+    #[track_caller]
+    pub fn under(mut self, wrapper: &[&str]) -> Command {
+        let mut inner = std::process::Command::new(find(wrapper[0]));
+        inner.args(&wrapper[1..]).arg(self.inner.get_program()).args(self.inner.get_args());
+        inner.env_clear().process_group(0);
+        inner.envs(self.inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(dir) = self.inner.get_current_dir() {
+            inner.current_dir(dir);
+        }
+        self.inner = inner;
+        self
+    }
+
     /// Runs as an ordinary user, for whom permissions count. A user who is not root is that already.
     /// Not for [`shell`]: the tools on its PATH may lie where that user cannot go.
     #[must_use]
@@ -157,9 +175,14 @@ impl Command {
         }
         let copy = Scratch::new();
         let program = copy.join(self.program.file_name().unwrap());
-        std::fs::copy(&self.program, &program).unwrap();
-        let mut inner = std::process::Command::new(&program);
-        inner.args(self.inner.get_args()).env_clear().process_group(0).uid(NOBODY).gid(NOBODY);
+        // By another process: what a thread of this one has open for writing, others' children inherit, and
+        // then it cannot be run.
+        must(peer("cp").arg(&self.program).arg(&program));
+        let swap =
+            |word: &OsStr| if word == self.program { program.as_os_str() } else { word }.to_owned();
+        let mut inner = std::process::Command::new(swap(self.inner.get_program()));
+        inner.args(self.inner.get_args().map(swap));
+        inner.env_clear().process_group(0).uid(NOBODY).gid(NOBODY);
         inner.envs(self.inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         inner.current_dir(self.inner.get_current_dir().unwrap_or(copy.path()));
         self.inner = inner;

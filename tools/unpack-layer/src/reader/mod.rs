@@ -532,9 +532,17 @@ fn clamp(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
-/// A name of an entry, fit to print.
+/// The most bytes of a name that are printed; of a longer one its beginning and its end.
+const MAX_SHOWN: usize = 200;
+
+/// A name of an entry, fit to print. Never so long that it would hide what is wrong with it.
 pub(crate) fn shown(name: &[u8]) -> String {
-    format!("\"{}\"", printable(&String::from_utf8_lossy(name)))
+    let text = |part| printable(&String::from_utf8_lossy(part));
+    if name.len() <= MAX_SHOWN {
+        return format!("\"{}\"", text(name));
+    }
+    let (head, tail) = (&name[..MAX_SHOWN / 2], &name[name.len() - MAX_SHOWN / 2..]);
+    format!("\"{}…{}\" ({} bytes)", text(head), text(tail), name.len())
 }
 
 #[cfg(test)]

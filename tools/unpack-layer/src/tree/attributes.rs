@@ -108,8 +108,8 @@ fn is_applied(name: &[u8]) -> bool {
     !refused
 }
 
-/// Takes all extended attributes away that a layer could have set.
-pub(super) fn clear(fd: impl AsFd) -> Result<()> {
+/// Takes all extended attributes away that a layer could have set, but for the mark that `keep` names.
+pub(super) fn clear(fd: impl AsFd, keep: Option<&str>) -> Result<()> {
     let mut names = vec![0u8; 1024];
     let length = loop {
         match rustix::fs::flistxattr(&fd, &mut names[..]) {
@@ -120,7 +120,9 @@ pub(super) fn clear(fd: impl AsFd) -> Result<()> {
         }
     };
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if matches!(name, b"security.selinux" | b"system.nfs4_acl" | b"security.ima") {
+        if matches!(name, b"security.selinux" | b"system.nfs4_acl" | b"security.ima")
+            || keep.is_some_and(|keep| keep.as_bytes() == name)
+        {
             continue;
         }
         match rustix::fs::fremovexattr(&fd, name) {

@@ -225,6 +225,12 @@ impl Shared {
     pub(super) fn make_implied(&mut self, parent: &Directory, name: &[u8]) -> Result<Directory> {
         self.count_implied()?;
         let opaque = std::mem::take(&mut self.next_is_opaque);
+        if self.rules.whiteouts == Whiteouts::Overlay && !opaque && !parent.opaque {
+            notice::warn("overlay parent", || {
+                let name = crate::reader::shown(name);
+                format!("{name}: a directory without an entry: its attributes hide a lower layer's")
+            });
+        }
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(IMPLIED_MODE))
             .map_err(|e| trouble("make a parent directory", e))?;
         let mut directory = Directory::open(parent, name).map_err(|e| trouble("open", e))?;
@@ -264,7 +270,8 @@ impl Shared {
             (directory.uid, directory.gid) = (uid, gid);
         }
         if had_attributes || self.acls {
-            super::attributes::clear(&directory.fd)?;
+            // A directory that hides what is below it in an overlay does so whatever entry it gets.
+            super::attributes::clear(&directory.fd, self.opaque_name())?;
         }
         let mut now = mode;
         if !self.privileged {

@@ -89,6 +89,11 @@ impl Tree {
         self.walk.enter(&mut self.shared, path, Missing::Make)?;
         self.walk.mark(&mut self.shared);
         let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        if overlay && self.walk.depth() == 0 {
+            // The kernel merges the roots of all layers, whatever marks they have.
+            return Err(Error::malformed("hides all lower layers, which no overlay can say")
+                .hint("nothing may be mounted below it then: --whiteouts apply"));
+        }
         if overlay {
             let Tree { shared, walk, .. } = self;
             shared.make_opaque(walk.here())?;
