@@ -7,6 +7,7 @@
 
 use common::error::{Error, Result};
 
+use super::header::BLOCK;
 use super::number;
 
 /// The most parts that a map may have.
@@ -39,7 +40,7 @@ impl Map {
         Ok(())
     }
 
-    /// The map, checked: in order, without overlap, inside the file, and as long as the data.
+    /// The map, checked: in order, without overlap, inside the file, in whole blocks, to the file's end, and as long as the data.
     pub(super) fn finish(self, size: u64, stored: u64) -> Result<Vec<Segment>> {
         let mut end = 0;
         let mut held = 0u64;
@@ -51,8 +52,20 @@ impl Map {
                     segment.length, segment.offset
                 )));
             };
+            // GNU tar begins each part at a block, others go on where the part before ended.
+            if segment.length > 0 && !held.is_multiple_of(BLOCK as u64) {
+                return Err(Error::malformed(
+                    "sparse map: a part that is no whole blocks, before another one",
+                ));
+            }
             end = after;
             held = held.saturating_add(segment.length);
+        }
+        // GNU tar makes a file as long as its map, others as long as it says.
+        if end != size {
+            return Err(Error::malformed(format_args!(
+                "sparse map: ends at {end}, the file at {size}"
+            )));
         }
         if held != stored {
             return Err(Error::malformed(format_args!(
@@ -97,8 +110,9 @@ mod tests {
 
     #[test]
     fn maps_in_order_are_taken() {
-        assert_eq!(map(&[(0, 5), (5, 5), (20, 0)]).finish(20, 10).unwrap().len(), 3);
-        assert!(map(&[]).finish(1 << 40, 0).unwrap().is_empty());
+        assert_eq!(map(&[(0, 512), (512, 5), (600, 0)]).finish(600, 517).unwrap().len(), 3);
+        assert_eq!(map(&[(1 << 40, 0)]).finish(1 << 40, 0).unwrap().len(), 1);
+        assert!(map(&[]).finish(0, 0).unwrap().is_empty());
     }
 
     #[test]
@@ -107,7 +121,9 @@ mod tests {
         assert!(map(&[(10, 5), (0, 5)]).finish(20, 10).is_err(), "unsorted");
         assert!(map(&[(16, 5)]).finish(20, 5).is_err(), "beyond the end");
         assert!(map(&[(u64::MAX, 5)]).finish(20, 5).is_err(), "overflow");
-        assert!(map(&[(0, 5)]).finish(20, 6).is_err(), "more data than the map");
+        assert!(map(&[(0, 5), (10, 5)]).finish(20, 10).is_err(), "parts of blocks");
+        assert!(map(&[(0, 5)]).finish(20, 5).is_err(), "shorter than the file");
+        assert!(map(&[(0, 5)]).finish(5, 6).is_err(), "more data than the map");
     }
 
     #[test]

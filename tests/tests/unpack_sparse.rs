@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! unpack-layer: sparse files in their four writings, and maps that are none.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::MetadataExt;
+
+use tests::cage::{Cage, PLACES, everywhere};
+use tests::judges::{agree, agree_with};
+use tests::layers::{GNU, Part, archive, entry, file, padded, raw, symlink};
+
+/// The parts of a file that an archive holds: where each begins, and how long it is.
+type Map<'a> = &'a [(u64, u64)];
+
+/// GNU's old form: four parts in the header, then blocks of 21.
+fn old(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
+    let number = |value: u64| match value {
+        0..0o100_000_000_000 => format!("{value:011o}\0").into_bytes(),
+        _ => [&[0x80, 0, 0, 0], &value.to_be_bytes()[..]].concat(),
+    };
+    let written: Vec<Vec<u8>> =
+        map.iter().map(|(offset, length)| [number(*offset), number(*length)].concat()).collect();
+    let (first, rest) = written.split_at(written.len().min(4));
+    let mut header = entry(b'S', name, "").magic(GNU).size(data.len() as u64);
+    header = header.at(386, &first.concat()).at(483, &number(size)[..12]);
+    let blocks: Vec<&[Vec<u8>]> = rest.chunks(21).collect();
+    let mut after = Vec::new();
+    for (i, parts) in blocks.iter().enumerate() {
+        let mut block = parts.concat();
+        block.resize(512, 0);
+        block[504] = u8::from(i + 1 < blocks.len());
+        after.extend(block);
+    }
+    if !blocks.is_empty() {
+        header = header.at(482, b"\x01");
+    }
+    after.extend(padded(data));
+    [header, raw(after)]
+}
+
+/// PAX 0.0: numbers as records of their own.
+fn pax00(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
+    let mut part = file(name, data).pax(&[
+        ("GNU.sparse.size", size.to_string()),
+        ("GNU.sparse.numblocks", map.len().to_string()),
+    ]);
+    for (offset, length) in map {
+        part = part.pax(&[("GNU.sparse.offset", offset.to_string())]);
+        part = part.pax(&[("GNU.sparse.numbytes", length.to_string())]);
+    }
+    [part, raw("")]
+}
+
+/// PAX 0.1: numbers between commas.
+fn pax01(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
+    let numbers: Vec<String> =
+        map.iter().map(|(offset, length)| format!("{offset},{length}")).collect();
+    let part = file("GNUSparseFile.0/x", data).pax(&[
+        ("GNU.sparse.size", size.to_string()),
+        ("GNU.sparse.numblocks", map.len().to_string()),
+        ("GNU.sparse.map", numbers.join(",")),
+        ("GNU.sparse.name", name.to_owned()),
+    ]);
+    [part, raw("")]
+}
+
+/// PAX 1.0: numbers before the data.
+fn pax10(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
+    let mut head = format!("{}\n", map.len());
+    for (offset, length) in map {
+        head.push_str(&format!("{offset}\n{length}\n"));
+    }
+    pax10_raw(name, &[padded(head.as_bytes()), data.to_vec()].concat(), size)
+}
+
+fn pax10_raw(name: &str, body: &[u8], size: u64) -> [Part; 2] {
+    let part = file("GNUSparseFile.0/x", body).pax(&[
+        ("GNU.sparse.major", "1".to_owned()),
+        ("GNU.sparse.minor", "0".to_owned()),
+        ("GNU.sparse.realsize", size.to_string()),
+        ("GNU.sparse.name", name.to_owned()),
+    ]);
+    [part, raw("")]
+}
+
+/// What the writings have in common is judged by all; the old one umoci refuses.
+fn agreed(cage: &Cage, writing: &str, archive: &[u8]) {
+    match writing {
+        "old" => agree_with(cage, archive, &["tar", "bsdtar"]),
+        _ => agree(cage, archive),
+    }
+}
+
+type Writing = fn(&str, Map, u64, &[u8]) -> [Part; 2];
+const WRITINGS: [(&str, Writing); 4] =
+    [("old", old), ("0.0", pax00), ("0.1", pax01), ("1.0", pax10)];
+
+/// Refused in all four writings.
+fn refused(map: Map, size: u64, data: &[u8], words: &str) {
+    for (writing, write) in WRITINGS {
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.stream(archive(&write("f", map, size, data)));
+        assert!(run.stderr.contains(words), "{writing}: {run}");
+        run.status(6);
+        cage.nothing();
+    }
+}
+
+#[test]
+fn four_writings_are_one_file_to_everybody() {
+    for (writing, write) in WRITINGS {
+        let cage = Cage::new(PLACES[1]);
+        let content = [vec![b'a'; 1024], b"hello".to_vec()].concat();
+        let [header, data] = write("f", &[(512, 1024), (4096, 5), (8192, 0)], 8192, &content);
+        agreed(&cage, writing, &archive(&[header, data, file("z", "1")]));
+        cage.has(&["f", "z"]);
+        let content = cage.read("f");
+        assert_eq!((&content[1534..1537], &content[4096..4102]), ("aa\0", "hello\0"));
+    }
+}
+
+#[test]
+fn maps_of_many_parts_go_on_in_more_blocks() {
+    let map: Vec<(u64, u64)> = (0..100).map(|i| (i * 1024 + 512, 512)).collect();
+    for (writing, write) in WRITINGS {
+        let cage = Cage::new(PLACES[0]);
+        agreed(&cage, writing, &archive(&write("f", &map, 102_400, &[b'x'; 51_200])));
+    }
+}
+
+#[test]
+fn a_file_of_nothing_but_a_hole_takes_no_disk() {
+    for (writing, write) in WRITINGS {
+        everywhere(|cage| {
+            let run = cage.stream(archive(&write("f", &[(1 << 40, 0)], 1 << 40, b"")));
+            assert_eq!(run.code(), Some(0), "{writing}: {run}");
+            assert_eq!((cage.stat("f").len(), cage.stat("f").blocks()), (1 << 40, 0));
+        });
+    }
+}
+
+#[test]
+fn parts_that_overlap_or_lie_outside_are_refused() {
+    let words = "overlap, or lie outside of the file's 20";
+    refused(&[(0, 5), (4, 5)], 20, &[b'x'; 10], words);
+    refused(&[(512, 512), (0, 5)], 1024, &[b'x'; 517], "lie outside of the file's 1024");
+    refused(&[(16, 5)], 20, b"xxxxx", words);
+}
+
+#[test]
+fn a_map_of_more_or_less_than_the_data_is_refused() {
+    refused(&[(0, 4)], 4, b"xxxxx", "speaks of 4 bytes, the archive holds 5");
+    refused(&[(0, 6)], 6, b"xxxxx", "speaks of 6 bytes, the archive holds 5");
+}
+
+#[test]
+fn a_map_that_does_not_reach_the_files_end_is_refused() {
+    // GNU tar makes the file as long as the map.
+    refused(&[(0, 5)], 20, b"xxxxx", "sparse map: ends at 5, the file at 20");
+}
+
+#[test]
+fn a_part_that_is_no_whole_blocks_is_the_last_or_refused() {
+    // GNU tar takes each part from the beginning of a block, Go and libarchive do not.
+    refused(&[(0, 5), (10, 5)], 20, &[b'x'; 10], "a part that is no whole blocks");
+}
+
+#[test]
+fn the_number_of_parts_is_limited() {
+    const MAX: u64 = 10_000;
+    let map = |count| -> Vec<(u64, u64)> { (1..=count).map(|i| (2 * i, 0)).collect() };
+    for (writing, write) in WRITINGS {
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.stream(archive(&write("f", &map(MAX), 2 * MAX, b"")));
+        assert_eq!(run.code(), Some(0), "{writing}: {run}");
+    }
+    refused(&map(MAX + 1), 2 * MAX + 2, b"", "parts");
+}
+
+#[test]
+fn numbers_of_a_map_that_are_none_are_refused() {
+    for body in ["1\n0\n5", "x\n", "-1\n", "+1\n0\n0\n", "1\n0\n5 \n", "111111111111111111111\n"] {
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.stream(archive(&pax10_raw("f", &padded(body.as_bytes()), 4096)));
+        run.fails(6, "sparse map: ");
+    }
+    let lists = [("0,-5", "1"), ("0", "1"), ("0,5,", "1"), (" 0,5", "1"), ("0,5", "2"), ("", "1")];
+    for (list, count) in lists {
+        let part = file("f", "hello").pax(&[
+            ("GNU.sparse.size", "5"),
+            ("GNU.sparse.numblocks", count),
+            ("GNU.sparse.map", list),
+        ]);
+        let cage = Cage::new(PLACES[0]);
+        cage.stream(archive(&[part])).fails(6, "sparse map: ");
+    }
+}
+
+#[test]
+fn a_map_that_goes_on_after_its_end_is_refused() {
+    // The header says that a block follows, but its own parts have ended.
+    let [header, data] = old("f", &[(0, 5)], 5, b"hello");
+    let cage = Cage::new(PLACES[0]);
+    cage.stream(archive(&[header.at(482, b"\x01"), data])).fails(6, "goes on after its end");
+}
+
+#[test]
+fn incomplete_sets_of_sparse_keywords_are_refused() {
+    let all = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.realsize", "5"),
+        ("GNU.sparse.name", "f"),
+    ];
+    for missing in 0..all.len() {
+        let part = all.iter().enumerate().filter(|(i, _)| *i != missing);
+        let part = part.fold(file("f", padded(b"0\n")), |part, (_, pair)| part.pax(&[*pair]));
+        let cage = Cage::new(PLACES[0]);
+        cage.stream(archive(&[part])).fails(6, "incomplete set of sparse keywords");
+    }
+    for key in ["GNU.sparse.offset", "GNU.sparse.map", "GNU.sparse.size", "GNU.sparse.name"] {
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.stream(archive(&[file("f", "hello").pax(&[(key, "5")])]));
+        run.fails(6, "sparse keywords");
+    }
+}
+
+#[test]
+fn a_sparse_map_of_what_is_no_regular_file_is_refused() {
+    let map = [("GNU.sparse.size", "0"), ("GNU.sparse.numblocks", "0"), ("GNU.sparse.map", "")];
+    let cage = Cage::new(PLACES[0]);
+    let run = cage.stream(archive(&[symlink("s", "x").pax(&map)]));
+    run.fails(6, "a sparse map for what is no regular file");
+}
+
+#[test]
+fn sparse_fields_of_what_is_not_sparse_are_refused() {
+    // libarchive looks at them in any header of GNU's, the others do not.
+    for (offset, bytes) in [(386, &b"00000000001"[..]), (482, b"\x01"), (483, b"00000000001")] {
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.stream(archive(&[file("f", "").magic(GNU).at(offset, bytes)]));
+        run.fails(6, "header: sparse fields of what is no sparse file");
+    }
+}
+
+#[test]
+fn the_limit_of_sizes_counts_holes() {
+    for (writing, write) in WRITINGS {
+        let parts = write("f", &[(1 << 40, 0)], 1 << 40, b"");
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--max-size", "1T"]);
+        let run = cage.stream(archive(&parts));
+        assert_eq!(run.code(), Some(0), "{writing}: {run}");
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--max-size", "1023G"]);
+        cage.stream(archive(&parts)).fails(6, "bytes of files (--max-size)");
+    }
+}
+
+#[test]
+fn the_largest_size_there_is_is_refused_by_the_file_system() {
+    for (_, write) in WRITINGS {
+        let cage = Cage::new(PLACES[1]);
+        let size = (1 << 62) - 1;
+        let run = cage.stream(archive(&write("f", &[(size, 0)], size, b"")));
+        assert!(matches!(run.code(), Some(6 | 7)), "{run}");
+        cage.nothing();
+    }
+}
