@@ -7,6 +7,8 @@ set -eu
 # The command, and the package that has it.
 peers='
 bsdtar          libarchive-tools
+bzip2           bzip2
+chattr          e2fsprogs
 curl            curl
 dash            dash
 debootstrap     debootstrap
@@ -17,8 +19,11 @@ openssl         openssl
 pigz            pigz
 setcap          libcap2-bin
 skopeo          skopeo
+strace          strace
 time            time
 umoci           umoci
+xz              xz-utils
+zstd            zstd
 '
 
 missing=$(

@@ -44,6 +44,7 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
     story: impl FnOnce(Cli) -> Result<(), E>,
 ) -> ExitCode {
     stdio::restore_sigpipe();
+    stdio::ignore_sigxfsz();
     let _ = TOOL.set(tool);
     let outcome = parse(std::env::args_os()).and_then(|cli| match cli {
         Some(cli) => story(cli).map_err(Into::into),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The standard streams, and what a process owes to the pipe it stands in.
 //!
-//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it quietly opens
-//! /dev/null in the place of a closed standard stream, so that a tool whose stdout was closed would write its result
-//! nowhere and report success, and it cannot tell whether a signal is ignored.
+//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it lets SIGXFSZ end the
+//! process, it quietly opens /dev/null in the place of a closed standard stream, so that a tool whose stdout was closed
+//! would write its result nowhere and report success, and it cannot tell whether a signal is ignored.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -45,6 +45,15 @@ pub fn restore_sigpipe() {
     // SAFETY: no thread exists yet, and SIG_DFL is a valid disposition.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Makes a file that grows beyond `ulimit -f` an error of the write, to be told like a full disk, and not the
+/// end of the process. To be called first thing in main.
+pub fn ignore_sigxfsz() {
+    // SAFETY: no thread exists yet, and SIG_IGN is a valid disposition.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 

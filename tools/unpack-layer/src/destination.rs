@@ -148,9 +148,9 @@ impl Destination {
             return self.mark();
         }
         let fd = self.stage()?;
-        let root = fd.try_clone().map_err(|cause| Error::local(&self.shown, &cause));
+        let root = fd.try_clone();
         self.working = Some(Working::Staging(fd));
-        root
+        root.map_err(|cause| Error::local(&self.shown, &cause))
     }
 
     /// Locks DIR and marks it.
@@ -183,11 +183,18 @@ impl Destination {
             if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
                 made.map_err(local)?;
             }
-            let fd = match rustix::fs::openat(&self.parent, &name, OPEN, Mode::empty()) {
+            let locked = match rustix::fs::openat(&self.parent, &name, OPEN, Mode::empty()) {
                 Err(Errno::NOENT) => continue,
-                other => other.map_err(local)?,
+                Err(cause) => Err(local(cause)),
+                Ok(fd) => self.lock(&fd).map(|()| fd),
             };
-            self.lock(&fd)?;
+            let fd = locked.inspect_err(|_| {
+                if made.is_ok() {
+                    // Only while it is empty: whoever has it may use it.
+                    let flags = AtFlags::REMOVEDIR;
+                    let _ = rustix::fs::unlinkat(&self.parent, &name, flags);
+                }
+            })?;
             // Another run may have removed or renamed it before it was locked.
             let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
             let locked = rustix::fs::fstat(&fd).map(identity);
@@ -289,9 +296,16 @@ impl Destination {
 
     /// Ends badly: removes what was built. What `--onto` has begun stays marked.
     pub(crate) fn discard(&mut self) {
-        if let Some(Working::Staging(_)) = self.working.take() {
-            // What cannot be removed now is removed by the next run.
-            let _ = remove(&self.parent, self.staging_name().as_bytes());
+        if let Some(Working::Staging(fd)) = self.working.take() {
+            let name = self.staging_name();
+            if remove(&self.parent, name.as_bytes()).is_ok() {
+                return;
+            }
+            // Perhaps a descriptor was all that it wanted. What cannot be removed now is removed by the next run.
+            drop(fd);
+            let _ = rustix::fs::unlinkat(&self.parent, &name, AtFlags::REMOVEDIR).or_else(|_| {
+                remove(&self.parent, name.as_bytes()).map(drop).map_err(|_| Errno::IO)
+            });
         }
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use common::error::{Error, Result, printable};
 use common::notice;
-use rustix::fs::{Gid, Uid, XattrFlags};
+use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::directory::trouble;
@@ -23,6 +23,16 @@ pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 /// A descriptor as a path: for system calls that take no descriptor of something that cannot be opened.
 pub(super) fn by_descriptor(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
+
+/// Sets the mode of what a descriptor is of that is only a place. `ENOSYS` where /proc is not there to do it.
+pub(super) fn chmod(fd: impl AsFd, mode: u32) -> rustix::io::Result<()> {
+    rustix::fs::chmod(by_descriptor(fd), Mode::from_raw_mode(mode)).map_err(without_proc)
+}
+
+/// A descriptor is always there: what is not is /proc.
+fn without_proc(cause: Errno) -> Errno {
+    if cause == Errno::NOENT { Errno::NOSYS } else { cause }
 }
 
 /// Sets the owner of what a descriptor is of.
@@ -60,7 +70,9 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
         let (name, flags) = (name.as_slice(), XattrFlags::empty());
         let outcome = match target {
             Target::Open(fd) => rustix::fs::fsetxattr(fd, name, value, flags),
-            Target::Path(path) => rustix::fs::setxattr(*path, name, value, flags),
+            Target::Path(path) => {
+                rustix::fs::setxattr(*path, name, value, flags).map_err(without_proc)
+            }
         };
         let shown = || printable(&String::from_utf8_lossy(name));
         match outcome {
@@ -82,10 +94,7 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
                 )));
             }
             Err(cause) => {
-                return Err(Error::local(
-                    format_args!("extended attribute {}", shown()),
-                    &cause.into(),
-                ));
+                return Err(trouble(&format!("extended attribute {}", shown()), cause));
             }
         }
     }

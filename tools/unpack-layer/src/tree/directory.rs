@@ -136,6 +136,7 @@ pub(super) fn trouble(what: &str, cause: Errno) -> Error {
         Errno::NAMETOOLONG | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT => {
             Error::malformed(format_args!("{what}: {}", common::error::os_words(&words)))
         }
+        Errno::NOSYS => Error::local(what, &words).hint("/proc must be mounted"),
         Errno::XDEV => Error::local(what, &words).hint("a mount point, and --one-file-system"),
         _ => Error::local(what, &words),
     }

@@ -74,8 +74,7 @@ impl Tree {
             let path = attributes::by_descriptor(&fd);
             attributes::set(&Target::Path(&path), &entry.xattrs)?;
             if again {
-                rustix::fs::chmod(&path, Mode::from_raw_mode(entry.mode))
-                    .map_err(|e| trouble("set the mode", e))?;
+                attributes::chmod(&fd, entry.mode).map_err(|e| trouble("set the mode", e))?;
             }
         }
         let here = self.walk.here();

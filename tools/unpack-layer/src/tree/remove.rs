@@ -108,8 +108,10 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
             use rustix::fs::OFlags;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-            let path = super::attributes::by_descriptor(&fd);
-            rustix::fs::chmod(path, Mode::from_raw_mode(WORKABLE)).map_err(|_| Errno::ACCESS)?;
+            super::attributes::chmod(&fd, WORKABLE).map_err(|cause| match cause {
+                Errno::NOSYS => cause,
+                _ => Errno::ACCESS,
+            })?;
             open_unmounted(&parent, name)?
         }
         other => other?,
@@ -127,6 +129,7 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 fn trouble(name: &[u8], cause: Errno) -> Error {
     let error = Error::local(format_args!("remove {}", crate::reader::shown(name)), &cause.into());
     match cause {
+        Errno::NOSYS => error.hint("/proc must be mounted"),
         Errno::BUSY => error.hint("something is mounted there"),
         Errno::PERM => error.hint("it may be immutable (lsattr)"),
         _ => error,

@@ -313,8 +313,7 @@ pub(super) fn make_workable(parent: &Directory, name: &[u8], mode: u32) -> rusti
     use rustix::fs::OFlags;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())?;
-    let mode = Mode::from_raw_mode(mode & 0o7777 | WORKABLE);
-    rustix::fs::chmod(super::attributes::by_descriptor(&fd), mode)
+    super::attributes::chmod(&fd, mode & 0o7777 | WORKABLE)
 }
 
 /// The clean name of what is called `name` in the directory of the clean name `path`.

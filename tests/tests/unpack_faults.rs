@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+//! unpack-layer: system calls that fail, machines that lack something, and runs that are stopped at any moment. What
+//! is there afterwards is whole or nothing, and the same command again makes it.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Write;
+
+use tests::cage::{Cage, PLACES, everywhere, portrait};
+use tests::images::noise;
+use tests::layers::{
+    Part, archive, character, dir, fifo, file, hardlink, opaque, symlink, whiteout,
+};
+use tests::peers::{must, peer};
+use tests::tools::{Command, Run, Signal, shell, tool};
+
+/// Two layers in which there is something of everything.
+fn layers() -> [Vec<Part>; 2] {
+    let lower = vec![
+        dir("./").mtime(3),
+        dir("d").mtime(5),
+        file("d/f", noise(5000, 1)).mode(0o4755).owner(5, 6).xattr("user.x", "1"),
+        file("large", noise(2 << 20, 2)),
+        symlink("s", "d").owner(5, 6),
+        hardlink("d/h", "d/f"),
+        fifo("p"),
+        character("c", 1, 3),
+        file("hidden/by/opaque", ""),
+        file("gone/f", ""),
+    ];
+    let upper = vec![
+        whiteout("gone"),
+        opaque("hidden/by"),
+        file("s/new", "1"),
+        file("d/f", "2"),
+        hardlink("d/again", "large"),
+        dir("gone2"),
+    ];
+    [lower, upper]
+}
+
+/// The tool with these layers, traced by strace with these options.
+fn traced(cage: &Cage, options: &[&str]) -> Command {
+    let [lower, upper] = layers();
+    let names = cage.write(&[&lower, &upper]);
+    let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names);
+    unpack.under(&[&["strace", "-f", "-qq", "-o", "/dev/null"], options].concat())
+}
+
+/// Runs with one system call made to fail or to be the last, the nth of those calls.
+fn injected(cage: &Cage, calls: &str, what: &str, nth: u32, more: &[&str]) -> Run {
+    let inject = format!("inject={calls}:{what}:when={nth}");
+    traced(cage, &["-e", &inject]).args(more).run()
+}
+
+/// The tree that the layers make.
+fn whole(place: &str) -> Vec<String> {
+    let cage = Cage::new(place);
+    let [lower, upper] = layers();
+    cage.unpack(&[&lower, &upper]).ok();
+    portrait(&cage.root(""))
+}
+
+/// The calls that change something, each with what may become of it.
+const FAILURES: [(&str, &str); 24] = [
+    ("mkdirat", "ENOSPC"),
+    ("mkdirat", "EDQUOT"),
+    ("openat", "EMFILE"),
+    ("openat", "ENFILE"),
+    ("openat", "ENOSPC"),
+    ("write", "ENOSPC"),
+    ("write", "EDQUOT"),
+    ("write", "EIO"),
+    ("read", "EIO"),
+    ("fchmod", "EROFS"),
+    ("fchown", "EPERM"),
+    ("fchownat", "EIO"),
+    ("fsetxattr", "EIO"),
+    ("utimensat", "EIO"),
+    ("symlinkat", "ENOSPC"),
+    ("linkat", "EMLINK"),
+    ("mknodat", "ENOSPC"),
+    ("unlinkat", "EIO"),
+    ("getdents64", "EIO"),
+    ("fstat", "EIO"),
+    ("flock", "ENOLCK"),
+    ("syncfs", "EIO"),
+    ("renameat2", "EIO"),
+    ("fsync", "EIO"),
+];
+
+#[test]
+fn whatever_call_fails_nothing_half_made_is_there() {
+    for (call, error) in FAILURES {
+        let want = whole(PLACES[0]);
+        for nth in [1, 2, 4, 8, 16, 32] {
+            let cage = Cage::new(PLACES[0]);
+            let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
+            let told = run.stderr.contains("unpack-layer: ");
+            match run.code() {
+                // It was the loader's call, or none that mattered; or the directory's own sync, when DIR is there.
+                Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
+                Some(127) => cage.nothing(),
+                code => {
+                    assert_eq!(code, Some(7), "{call} {error} {nth}: {run}");
+                    assert!(told && run.stderr.lines().count() <= 2, "{call} {nth}: {run}");
+                    if call != "fsync" && call != "write" {
+                        cage.nothing();
+                    }
+                }
+            }
+            let [lower, upper] = layers();
+            let again = tool("unpack-layer").dir(cage.dir()).args(["--replace", "root"]);
+            cage.judged(again.args(cage.write(&[&lower, &upper]))).ok();
+            assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}");
+        }
+    }
+}
+
+/// What changes something that can be seen from outside, or seems to have.
+const CHANGES: &str = "mkdirat,openat,write,fchmod,fchown,fchownat,fsetxattr,utimensat,symlinkat,\
+    linkat,mknodat,unlinkat,syncfs,renameat2,fsync,flock,close";
+
+/// Kills a run at its nth change, for ever larger n, until one ends by itself.
+fn killed_everywhere(place: &str, more: &[&str], judge: impl Fn(&Cage, &Run)) {
+    let mut step = 1;
+    let mut nth = 1;
+    loop {
+        let cage = Cage::new(place);
+        if more.contains(&"--onto") || more.contains(&"--replace") {
+            fs::create_dir(cage.root("")).unwrap();
+            fs::write(cage.root("old"), "old").unwrap();
+        }
+        let run = injected(&cage, CHANGES, "signal=KILL", nth, more);
+        if run.code() == Some(0) {
+            return;
+        }
+        judge(&cage, &run);
+        nth += step;
+        step = 1 + nth / 24;
+    }
+}
+
+/// The same command again, to its end.
+fn again(cage: &Cage, more: &[&str]) -> Run {
+    let [lower, upper] = layers();
+    let names = cage.write(&[&lower, &upper]);
+    tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(more).run()
+}
+
+#[test]
+fn a_run_killed_anywhere_leaves_nothing_and_the_same_again_makes_it() {
+    for place in PLACES {
+        let want = whole(place);
+        killed_everywhere(place, &[], |cage, _| {
+            if cage.root("").exists() {
+                // Killed after the last step.
+                assert!(portrait(&cage.root("")) == want);
+                return;
+            }
+            again(cage, &[]).ok();
+            assert!(portrait(&cage.root("")) == want);
+            assert!(!cage.dir().join(".root.unpacking").exists());
+        });
+    }
+}
+
+#[test]
+fn a_replacement_killed_anywhere_leaves_the_old_tree_or_the_new_one() {
+    let want = whole(PLACES[0]);
+    killed_everywhere(PLACES[0], &["--replace"], |cage, run| {
+        let is_old = cage.tree() == ["old"];
+        assert!(is_old || portrait(&cage.root("")) == want, "{:?} {run}", cage.tree());
+        again(cage, &["--replace"]).ok();
+        assert!(portrait(&cage.root("")) == want);
+        assert!(!cage.dir().join(".root.unpacking").exists());
+    });
+}
+
+#[test]
+fn an_application_killed_anywhere_leaves_the_old_tree_a_mark_or_the_new_one() {
+    killed_everywhere(PLACES[0], &["--onto"], |cage, run| {
+        let marked = cage.dir().join(".root.dirty").exists();
+        let is_new = cage.root("gone2").exists() && cage.stat("gone2").mtime_is_entrys();
+        assert!(marked || is_new || cage.tree() == ["old"], "{:?} {run}", cage.tree());
+        if marked {
+            again(cage, &["--onto"]).fails(7, "dirty");
+        }
+    });
+}
+
+/// Whether a directory is what its entry says: the last of the last layer.
+trait Entrys {
+    fn mtime_is_entrys(&self) -> bool;
+}
+
+impl Entrys for fs::Metadata {
+    fn mtime_is_entrys(&self) -> bool {
+        std::os::unix::fs::MetadataExt::mtime(self) == 1_000_000_000
+    }
+}
+
+#[test]
+fn a_second_run_at_the_same_place_fails_and_the_first_goes_on() {
+    everywhere(|cage| {
+        let layer = archive(&[file("f", ""), file("g", noise(5000, 1))]);
+        let pipe = cage.scratch().join("pipe");
+        must(peer("mkfifo").arg(&pipe));
+        let first = tool("unpack-layer").dir(cage.dir()).arg("root").arg(&pipe).start();
+        let mut writer = fs::File::options().write(true).open(&pipe).unwrap();
+        writer.write_all(&layer[..1024]).unwrap();
+        let staging = cage.dir().join(".root.unpacking");
+        // The first layer's bytes are taken a buffer at a time: fill one.
+        drop(writer.write_all(&layer[1024..]));
+        drop(writer);
+        let second = tool("unpack-layer").dir(cage.dir()).arg("root").stdin(layer.clone()).run();
+        assert!(matches!(second.code(), Some(0 | 7)), "{second}");
+        let first = first.wait();
+        assert!(matches!(first.code(), Some(0 | 7)), "{first}");
+        assert!(first.code() == Some(0) || second.code() == Some(0), "{first}{second}");
+        cage.has(&["f", "g"]);
+        assert!(!staging.exists());
+    });
+}
+
+#[test]
+fn signals_end_a_run_as_they_end_any_and_the_next_one_clears_up() {
+    for signal in [Signal::INT, Signal::TERM] {
+        everywhere(|cage| {
+            let layer = [file("f", noise(1 << 20, 1)), file("g", noise(1 << 20, 2))];
+            let pipe = cage.scratch().join("pipe");
+            must(peer("mkfifo").arg(&pipe));
+            let unpack = tool("unpack-layer").dir(cage.dir()).arg("root");
+            let running = unpack.arg(&pipe).start();
+            let mut writer = fs::File::options().write(true).open(&pipe).unwrap();
+            writer.write_all(&archive(&layer)[..3 << 19]).unwrap();
+            tests::eventually("a staging directory", || {
+                cage.dir().join(".root.unpacking").exists().then_some(())
+            });
+            running.signal(signal);
+            running.wait().ended_by(signal);
+            cage.nothing();
+            cage.unpack(&[&layer]).ok();
+        });
+    }
+}
+
+#[test]
+fn a_closed_stdin_is_no_layer_and_a_closed_stdout_no_success() {
+    let cage = Cage::new(PLACES[0]);
+    let run = shell("unpack-layer root <&-").dir(cage.dir()).run();
+    run.status(6).says("unpack-layer: standard input: closed");
+    cage.nothing();
+    let layer = cage.write(&[&[file("f", "")]]).remove(0);
+    let run = |redirection: &str| {
+        let script = format!("unpack-layer root <\"$layer\" {redirection}");
+        shell(&script).dir(cage.dir()).env("layer", &layer).run()
+    };
+    run(">/dev/full").status(7).says("unpack-layer: standard output: ");
+    fs::remove_dir_all(cage.root("")).unwrap();
+    run(">&-").status(7).says("unpack-layer: standard output: closed");
+}
+
+#[test]
+fn everything_is_on_the_disk_before_it_has_its_name() {
+    let [lower, upper] = layers();
+    for (options, want) in [(&["--replace"][..], true), (&["--replace", "--no-sync"], false)] {
+        let cage = Cage::new(PLACES[1]);
+        let names = cage.write(&[&lower, &upper]);
+        let log = cage.scratch().join("log");
+        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(options);
+        let strace = ["strace", "-f", "-qq", "-e", "trace=syncfs,fsync,renameat2,utimensat"];
+        let strace = [&strace[..], &["-o", log.to_str().unwrap()]].concat();
+        unpack.under(&strace).run().ok();
+        let log = fs::read_to_string(log).unwrap();
+        let calls = ["utimensat", "syncfs", "renameat2", "fsync"];
+        let order: Vec<&str> = log
+            .lines()
+            .filter_map(|line| calls.into_iter().find(|call| line.contains(&format!(" {call}("))))
+            .collect();
+        let mut order = order;
+        order.dedup();
+        assert_eq!(order == calls, want, "{order:?}");
+        if !want {
+            assert_eq!(order, ["utimensat", "renameat2"]);
+        }
+    }
+}
+
+#[test]
+fn after_the_start_no_call_names_a_path_from_the_outside() {
+    let cage = Cage::new(PLACES[0]);
+    let log = cage.scratch().join("log");
+    let [lower, upper] = layers();
+    let names = cage.write(&[&lower, &upper]);
+    let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(&names);
+    let strace = ["strace", "-f", "-qq", "-e", "trace=file", "-o", log.to_str().unwrap()];
+    unpack.under(&strace).run().ok();
+    let log = fs::read_to_string(log).unwrap();
+    let (_, after) = log.split_once("mkdirat(").unwrap();
+    let outside: Vec<&str> = after
+        .lines()
+        .filter(|line| line.contains("\"/") || line.contains("AT_FDCWD"))
+        .filter(|line| !names.iter().any(|name| line.contains(name.to_str().unwrap())))
+        .filter(|line| !line.contains("\"/proc/self/fd/"))
+        .collect();
+    assert_eq!(outside, Vec::<&str>::new());
+}
+
+#[test]
+fn a_kernel_without_openat2_changes_nothing() {
+    for error in ["ENOSYS", "EPERM"] {
+        let want = whole(PLACES[0]);
+        let cage = Cage::new(PLACES[0]);
+        traced(&cage, &["-e", &format!("inject=openat2:error={error}")]).run().ok();
+        assert!(portrait(&cage.root("")) == want);
+    }
+}
+
+#[test]
+fn calls_that_are_interrupted_or_do_less_are_made_again() {
+    for inject in
+        ["read:error=EINTR:when=20+3", "write:error=EINTR:when=1+3", "write:retval=1:when=3"]
+    {
+        let want = whole(PLACES[0]);
+        let cage = Cage::new(PLACES[0]);
+        let run = traced(&cage, &["-e", &format!("inject={inject}")]).run();
+        if inject.contains("retval") {
+            // A byte that was not written though it is said so: only that the rest follows is seen.
+            run.status(0);
+            continue;
+        }
+        run.ok();
+        assert!(portrait(&cage.root("")) == want, "{inject}");
+    }
+}
+
+/// A layer for which an ordinary user needs /proc: a directory without permissions is entered.
+const LOCKED: &str = "locked/f";
+
+#[test]
+fn without_proc_it_works_or_says_so() {
+    let [lower, upper] = layers();
+    for place in PLACES {
+        let cage = Cage::new(place);
+        let script = "umount -l /proc && exec \"$0\" \"$@\"";
+        let names = cage.write(&[&lower, &upper]);
+        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names);
+        cage.judged(unpack.under(&["unshare", "-m", "dash", "-c", script])).ok();
+        assert!(portrait(&cage.root("")) == whole(place));
+        let mut cage = Cage::new(place);
+        cage.nobody();
+        cage.unpack(&[&[dir("locked").mode(0), file("other", "")]]).ok();
+        cage.options(&["--onto"]);
+        let layer = cage.write(&[&[file(LOCKED, "")]]);
+        let script = "umount -l /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \
+            \"$0\" \"$@\"";
+        let unpack = tool("unpack-layer").dir(cage.dir()).args(["--onto", "root"]).args(layer);
+        let run = unpack.under(&["unshare", "-m", "dash", "-c", script]).run();
+        run.status(7).says("hint: /proc must be mounted");
+    }
+}
+
+#[test]
+fn few_descriptors_a_small_stack_and_small_files_are_told() {
+    let deep = format!("{}f", "d/".repeat(100));
+    let parts = [file(&deep, ""), file("large", noise(1 << 20, 1)), file("e/f/g/h/i/j", "")];
+    let limited = |limit: &str| {
+        let cage = Cage::new(PLACES[0]);
+        let layer = cage.write(&[&parts, &[whiteout("d")]]);
+        let script = format!("{limit} && exec \"$0\" \"$@\"");
+        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(layer);
+        (cage.judged(unpack.under(&["dash", "-c", &script])), cage)
+    };
+    for limit in ["ulimit -n 64", "ulimit -s 256"] {
+        limited(limit).0.ok();
+    }
+    for descriptors in 5..64 {
+        let (run, cage) = limited(&format!("ulimit -n {descriptors}"));
+        match run.code() {
+            Some(0) => assert!(cage.root("large").exists()),
+            // Below seven not even the loader or the threads have what they need.
+            Some(code) => assert!(code == 7 || descriptors < 8, "{descriptors}: {run}"),
+            None => panic!("{run}"),
+        }
+    }
+    let (run, cage) = limited("ulimit -f 64");
+    run.fails(7, "entry \"large\": write the file: file too large");
+    cage.nothing();
+}
+
+#[test]
+fn the_same_layers_are_the_same_tree_everywhere() {
+    let trees: Vec<_> = PLACES.iter().chain(&PLACES).map(|place| whole(place)).collect();
+    assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:#?}");
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! unpack-layer: bombs of every kind: what they may take of the disk is said by whoever unpacks, what they may take of
+//! memory by the tool.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::process::Stdio;
+
+use tests::cage::{Cage, PLACES};
+use tests::images::{gzip, noise};
+use tests::layers::{archive, blocks, entry, file};
+use tests::peers::peer;
+use tests::tools::{Run, shell};
+
+/// Unpacks bytes with options into a cage of its own.
+fn unpack(options: &[&str], bytes: impl Into<Vec<u8>>) -> (Cage, Run) {
+    let mut cage = Cage::new(PLACES[0]);
+    cage.options(options);
+    let run = cage.stream(bytes);
+    (cage, run)
+}
+
+/// One zstd frame.
+fn zstd(args: &[&str], data: &[u8]) -> Vec<u8> {
+    let mut child = peer("zstd")
+        .args(["-q", "-c"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, data) = (child.stdin.take().unwrap(), data.to_vec());
+    let writer = std::thread::spawn(move || stdin.write_all(&data).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn bombs_stop_at_the_size_that_is_allowed() {
+    const ZEROS: usize = 64 << 20;
+    let bomb = archive(&[file("zeros", vec![0; ZEROS])]);
+    for stored in [gzip(&bomb), zstd(&[], &bomb)] {
+        assert!(stored.len() < ZEROS / 100);
+        let (cage, run) = unpack(&["--max-size", "16M"], stored.clone());
+        run.fails(6, "(--max-size)");
+        cage.nothing();
+        let (_, run) = unpack(&["--max-size", "65M"], stored);
+        run.ok();
+    }
+}
+
+#[test]
+fn the_allowed_size_is_allowed_to_the_byte() {
+    let bytes = archive(&[file("f", noise(3000, 1))]);
+    let size = bytes.len().to_string();
+    let less = (bytes.len() - 1).to_string();
+    for stored in [bytes.clone(), gzip(&bytes), zstd(&[], &bytes)] {
+        unpack(&["--max-size", &size], stored.clone()).1.ok();
+        unpack(&["--max-size", &less], stored).1.fails(6, &format!("more than {less} bytes"));
+    }
+}
+
+#[test]
+fn the_allowed_number_of_entries_is_allowed_to_the_entry() {
+    let parts: Vec<_> = (0..10).map(|i| file(format!("f{i}"), "")).collect();
+    let (_, run) = unpack(&["--max-entries", "10"], archive(&parts));
+    run.ok();
+    let (cage, run) = unpack(&["--max-entries", "9"], archive(&parts));
+    run.fails(6, "more than 9 entries (--max-entries)");
+    cage.nothing();
+    // Each entry may need directories without one: those are counted too.
+    let deep = file("a/b/c/d/f", "");
+    let (_, run) = unpack(&["--max-entries", "4"], archive(std::slice::from_ref(&deep)));
+    run.ok();
+    let (_, run) = unpack(&["--max-entries", "3"], archive(&[deep]));
+    run.fails(6, "more than 3 directories without an entry (--max-entries)");
+}
+
+/// The most memory of a run, in KiB, as the kernel counted it.
+fn memory(cage: &Cage, stored: &[u8], times: usize) -> (Run, u64) {
+    let layer = cage.scratch().write("layer", stored);
+    let layers = "\"$layer\" ".repeat(times);
+    let script = format!("exec time -f %M -o \"$out\" unpack-layer root --no-sync {layers}");
+    let out = cage.scratch().join("memory");
+    let command = shell(&script).dir(cage.dir()).env("out", &out).env("layer", layer);
+    let run = command.run();
+    let text = std::fs::read_to_string(out).unwrap();
+    (run, text.lines().last().unwrap().parse().unwrap())
+}
+
+/// What no layer makes of it, whatever it says: buffers, threads and the program itself.
+const MEMORY_KIB: u64 = 40 << 10;
+
+#[test]
+fn memory_does_not_grow_with_what_a_layer_says() {
+    let many: Vec<u8> = (0..100_000).flat_map(|i| file(format!("f{i}"), "").bytes()).collect();
+    let named: Vec<u8> =
+        (0..60).flat_map(|i| file(format!("{}{i}", "a/../".repeat(100_000)), "").bytes()).collect();
+    let huge = blocks(&[entry(b'0', "big", "").size((1 << 33) - 1)]);
+    let cases = [
+        ("a large file", gzip(&archive(&[file("zeros", vec![0; 64 << 20])]))),
+        ("many entries", gzip(&many)),
+        ("long names", gzip(&named)),
+        ("many files over lower ones", gzip(&many)),
+        ("a size that is not there", huge),
+        ("a window as large as it may be", zstd(&["--ultra", "--long=27"], &many)),
+    ];
+    for (what, stored) in cases {
+        let cage = Cage::new(PLACES[0]);
+        let (run, used) = memory(&cage, &stored, 1 + usize::from(what.contains("lower")));
+        // A window is memory by its nature: only what is in use of it counts, the archive's 51 MiB.
+        let most = if what.contains("window") { MEMORY_KIB + (128 << 10) } else { MEMORY_KIB };
+        assert!(used < most, "{what}: {used} KiB of {run}");
+    }
+}
+
+#[test]
+fn a_list_of_attributes_as_long_as_a_header_takes_is_no_bomb() {
+    let pairs: Vec<(String, &str)> =
+        (0..30_000).map(|i| (format!("SCHILY.xattr.trusted.{i}"), "x")).collect();
+    let pairs: Vec<(&str, &str)> =
+        pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let cage = Cage::new(PLACES[0]);
+    let (run, used) = memory(&cage, &archive(&[file("f", "").pax(&pairs[..25_000])]), 1);
+    run.status(0).says("25000 times");
+    assert!(used < MEMORY_KIB, "{used} KiB");
+}
