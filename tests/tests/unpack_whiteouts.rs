@@ -181,6 +181,14 @@ fn an_opaque_root_hides_all_lower_layers() {
 }
 
 #[test]
+fn what_came_through_a_link_is_spared_where_it_is() {
+    let lower = [file("usr/lib/old", ""), symlink("lib", "usr/lib")];
+    let names = ["lib", "usr/", "usr/lib/", "usr/lib/new"];
+    in_any_order(&lower, &[file("lib/new", ""), opaque("usr/lib")], &names);
+    in_any_order(&lower, &[file("usr/lib/new", ""), opaque("lib")], &names);
+}
+
+#[test]
 fn opaque_directories_in_each_other_are_all_effective() {
     let lower = [file("a/b/c/old", ""), file("a/b/old", ""), file("a/old", "")];
     let upper = [opaque("a/b/c"), opaque("a"), file("a/b/c/new", "")];

@@ -67,7 +67,7 @@ pub(crate) struct Cli {
     pub(crate) keep_dirlinks: bool,
 
     /// Refuse to enter what is mounted below DIR
-    #[arg(long, requires = "onto")]
+    #[arg(long)]
     pub(crate) one_file_system: bool,
 
     /// Refuse more than this many bytes, uncompressed (suffixes k, M, G, T)
@@ -125,6 +125,9 @@ impl Cli {
         }
         if self.from.is_none() && (self.no_config || self.any_type) {
             return Err(Error::usage("--no-config and --any-type go with --from"));
+        }
+        if self.one_file_system && !self.onto {
+            return Err(Error::usage("--one-file-system goes with --onto"));
         }
         if let Some(StoreName::Repository(_)) = &self.from {
             return Err(Error::usage("--from takes a layout (oci:DIR), not a repository")
