@@ -7,8 +7,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::cage::{Cage, letter};
+use crate::cage::{Cage, letter, portrait};
 use crate::images::{Image, sha256, write_image};
+use crate::layers::{Part, archive};
 use crate::peers::{must, peer};
 use crate::scratch::{Scratch, list};
 
@@ -54,6 +55,23 @@ pub fn agree_with(cage: &Cage, archive: &[u8], names: &[&'static str]) {
     for (name, theirs) in readers(archive, names) {
         assert!(ours == theirs, "ours {ours:#?}\n{name} {theirs:#?}");
     }
+}
+
+/// umoci makes of these layers what we make of them, to the last attribute.
+///
+/// # Panics
+/// When it does not, with both trees.
+#[track_caller]
+pub fn agree_on_layers(cage: &Cage, layers: &[&[Part]]) {
+    cage.unpack(layers).status(0);
+    let scratch = Scratch::new();
+    let archives: Vec<Vec<u8>> = layers.iter().map(|parts| archive(parts)).collect();
+    let image = Image::of_archives(&archives, "linux", "amd64");
+    write_image(&scratch.join("layout"), "t", &image);
+    let image = format!("{}:t", scratch.join("layout").display());
+    must(peer("umoci").args(["raw", "unpack", "--image", &image]).arg(scratch.join("umoci")));
+    let (ours, theirs) = (portrait(&cage.root("")), portrait(&scratch.join("umoci")));
+    assert!(ours == theirs, "ours {ours:#?}\numoci {theirs:#?}");
 }
 
 /// What each of them makes of an archive.

@@ -119,6 +119,24 @@ fn memory_does_not_grow_with_what_a_layer_says() {
 }
 
 #[test]
+fn a_file_beyond_8_gib_goes_through_in_pieces() {
+    // A frame of zeros, again and again: not even the test has it in memory.
+    const PIECE: usize = 64 << 20;
+    const PIECES: usize = (8 << 30) / PIECE;
+    let size = (PIECE * PIECES + 512) as u64;
+    let header =
+        entry(b'0', "big", "").at(124, &[&[0x80, 0, 0, 0], &size.to_be_bytes()[..]].concat());
+    let end = zstd(&[], &[vec![b'x'; 512], vec![0; 1024]].concat());
+    let zeros = zstd(&[], &vec![0; PIECE]);
+    let stored = [zstd(&[], &header.bytes()), zeros.repeat(PIECES), end].concat();
+    let cage = Cage::new(PLACES[0]);
+    let (run, used) = memory(&cage, &stored, 1);
+    assert_eq!(run.code(), Some(0), "{run}");
+    assert_eq!(cage.stat("big").len(), size);
+    assert!(used < MEMORY_KIB, "{used} KiB");
+}
+
+#[test]
 fn a_list_of_attributes_as_long_as_a_header_takes_is_no_bomb() {
     let pairs: Vec<(String, &str)> =
         (0..30_000).map(|i| (format!("SCHILY.xattr.trusted.{i}"), "x")).collect();

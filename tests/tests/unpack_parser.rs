@@ -75,7 +75,7 @@ fn sizes_that_readers_spell_out_differently_are_refused() {
     for spelling in [
         &b"00000000008"[..],
         b"4x",
-        b"4\0004",
+        b"4\x00004",
         b"\x004",
         b"            ",
         b"-4",

@@ -132,7 +132,7 @@ mod tests {
             // What one reader of three takes for something else.
             b"\x000000644",
             b"644\0junk",
-            b"644\0007",
+            b"644\x00007",
             b"        ",
             b"\t0000644",
             b"\x81\0\0\0\0\0\0\x05",
