@@ -96,7 +96,7 @@ const FAILURES: [(&str, &str); 24] = [
 fn whatever_call_fails_nothing_half_made_is_there() {
     for (call, error) in FAILURES {
         let want = whole(PLACES[0]);
-        for nth in [1, 2, 4, 8, 16, 32] {
+        for nth in [1, 3, 9, 27] {
             let cage = Cage::new(PLACES[0]);
             let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
             let told = run.stderr.contains("unpack-layer: ");

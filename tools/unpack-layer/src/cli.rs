@@ -66,7 +66,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) keep_dirlinks: bool,
 
-    /// Refuse to enter what is mounted below DIR
+    /// With --onto: refuse to enter what is mounted below DIR
     #[arg(long)]
     pub(crate) one_file_system: bool,
 

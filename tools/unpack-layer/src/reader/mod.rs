@@ -9,6 +9,7 @@
 //! Not here: names and their meaning, whiteouts, files. The reader takes bytes and gives entries; memory is
 //! bounded by the constants below, whatever an archive says.
 
+mod entry;
 mod header;
 mod number;
 mod pax;
@@ -16,12 +17,12 @@ mod sparse;
 
 use std::io::BufRead;
 
-use common::error::{Error, Result, printable};
+use common::error::{Error, Result};
 
+pub(crate) use entry::{Ending, Entry, Kind, shown};
 use header::{BLOCK, Dialect, Header, Numbers, until_nul};
 pub(crate) use number::Time;
 use pax::{Extended, SparseForm};
-pub(crate) use sparse::Segment;
 
 /// The largest extended header or long name, in bytes.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
@@ -31,71 +32,6 @@ pub(crate) const MAX_STACKED: usize = 16;
 
 /// The longest number in front of a sparse file's data, in digits.
 const MAX_DIGITS: usize = 20;
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A regular file.
-    Regular,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A hard link to an entry that came before, or to a file of a lower layer.
-    Hardlink,
-    /// A character device.
-    CharacterDevice,
-    /// A block device.
-    BlockDevice,
-    /// A named pipe.
-    Fifo,
-}
-
-/// An entry of an archive. Names are as they were written.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// Its name.
-    pub(crate) name: Vec<u8>,
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// What a link points to.
-    pub(crate) link: Vec<u8>,
-    /// The permission bits, set-user-ID and the like included.
-    pub(crate) mode: u32,
-    /// The owner.
-    pub(crate) uid: u64,
-    /// The group.
-    pub(crate) gid: u64,
-    /// When it was modified.
-    pub(crate) mtime: Time,
-    /// When it was read, where the archive says.
-    pub(crate) atime: Option<Time>,
-    /// A device's major and minor numbers.
-    pub(crate) device: (u64, u64),
-    /// The file's size, holes included.
-    pub(crate) size: u64,
-    /// The parts that the archive holds, of a sparse file.
-    pub(crate) sparse: Option<Vec<Segment>>,
-    /// Extended attributes.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether attributes came in a form that is not applied.
-    pub(crate) foreign_attributes: bool,
-}
-
-/// How an archive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// With its two zero blocks, and no more than zeros after them.
-    Marked,
-    /// With its two zero blocks, and then something else.
-    Trailing,
-    /// With one zero block, or none: all readers take that.
-    Unmarked,
-    /// In the zeros that fill up the last entry's last block.
-    CutPadding,
-    /// Before the first block.
-    Empty,
-}
 
 /// A reader at some place in an archive.
 pub(crate) struct Reader<R> {
@@ -343,7 +279,7 @@ impl<R: BufRead> Reader<R> {
             .or(pending.name)
             .unwrap_or(own_name);
         let context = |error: Error| error.context(format_args!("entry {}", shown(&name)));
-        let kind = kind(header, &name, stored).map_err(context)?;
+        let kind = entry::kind(header.typeflag(), &name, stored).map_err(context)?;
         let mut entry = Entry {
             kind,
             link: extended.link.or(pending.link).unwrap_or_else(|| header.link()),
@@ -459,34 +395,6 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// What a type flag means; refused is what readers take for different things.
-fn kind(header: &Header<'_>, name: &[u8], size: u64) -> Result<Kind> {
-    let slash = name.ends_with(b"/");
-    let kind = match header.typeflag() {
-        0 if slash && size == 0 => return Ok(Kind::Directory),
-        b'0' | b'7' | 0 | b'S' if slash => {
-            return Err(Error::malformed("a regular file whose name ends in a slash"));
-        }
-        b'0' | b'7' | 0 | b'S' => return Ok(Kind::Regular),
-        b'5' => return Ok(Kind::Directory),
-        b'1' => Kind::Hardlink,
-        b'2' => Kind::Symlink,
-        b'3' => Kind::CharacterDevice,
-        b'4' => Kind::BlockDevice,
-        b'6' => Kind::Fifo,
-        other => {
-            return Err(Error::malformed(format_args!(
-                "unsupported type '{}'",
-                char::from(other).escape_default()
-            )));
-        }
-    };
-    if size != 0 {
-        return Err(Error::malformed(format_args!("{size} bytes of data for what can have none")));
-    }
-    Ok(kind)
-}
-
 /// Takes the parts of a block of GNU's old form; whether more may follow.
 fn push_parts(map: &mut sparse::Map, parts: &[u8]) -> Result<bool> {
     for part in parts.chunks_exact(24) {
@@ -530,19 +438,6 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 fn clamp(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-/// The most bytes of a name that are printed; of a longer one its beginning and its end.
-const MAX_SHOWN: usize = 200;
-
-/// A name of an entry, fit to print. Never so long that it would hide what is wrong with it.
-pub(crate) fn shown(name: &[u8]) -> String {
-    let text = |part| printable(&String::from_utf8_lossy(part));
-    if name.len() <= MAX_SHOWN {
-        return format!("\"{}\"", text(name));
-    }
-    let (head, tail) = (&name[..MAX_SHOWN / 2], &name[name.len() - MAX_SHOWN / 2..]);
-    format!("\"{}…{}\" ({} bytes)", text(head), text(tail), name.len())
 }
 
 #[cfg(test)]

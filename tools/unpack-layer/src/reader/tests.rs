@@ -3,6 +3,7 @@
 //!
 //! Built for tests alone (`mod tests` in the reader says so): a panic here is how a test fails.
 
+use super::sparse::Segment;
 use super::*;
 
 /// A header block with the given fields and a right checksum.
