@@ -297,33 +297,37 @@ fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
             cage.unpack(&so_far).status(0);
         }
         let there = cage.tree();
-        // A name has one entry in a layer; what is used as a directory is one.
+        // A name has one entry in a layer, by which it is kept here, directories' with a slash; what is used
+        // as a directory is one, and comes before what is in it. Whiteouts come along with anything.
         let mut parts: Vec<(String, Part)> = Vec::new();
         for _ in 0..2 + roll(7) {
             let parent = dirs[roll(dirs.len())];
             let mut above = String::new();
             for component in parent.split_terminator('/') {
                 above.push_str(component);
-                let time = 10 + layer as u64;
                 parts.retain(|(name, _)| *name != above);
-                parts.push((above.clone(), dir(&above).mtime(time)));
+                let entry = dir(&above).mtime(10 + layer as u64);
                 above.push('/');
+                if parts.iter().all(|(name, _)| *name != above) {
+                    parts.push((above.clone(), entry));
+                }
             }
             let name = format!("{parent}{}", ["a", "b", "x", "y"][roll(4)]);
             let below = format!("{name}/");
             let is_there = there.contains(&name) || there.contains(&below);
-            if parts.iter().any(|(other, _)| *other == name || other.starts_with(&below)) {
+            let what = roll(8);
+            let taken = |(other, _): &(String, Part)| *other == name || other.starts_with(&below);
+            if what < 5 && parts.iter().any(taken) {
                 continue;
             }
-            let part = match roll(8) {
-                0 | 1 => file(&name, format!("{layer}")).mtime(roll(99) as u64),
-                2 => dir(&name).mode(0o700 + roll(8) as u32).mtime(layer as u64),
-                3 => symlink(&name, ["a", "/b", "../x", "gone"][roll(4)]),
-                4 => fifo(&name),
-                5 | 6 if is_there => whiteout(&name),
-                5 | 6 => continue,
-                _ if parent.is_empty() => continue,
-                _ => opaque(parent.trim_end_matches('/')),
+            let (name, part) = match what {
+                0 | 1 => (name.clone(), file(&name, format!("{layer}")).mtime(roll(99) as u64)),
+                2 => (below, dir(&name).mode(0o700 + roll(8) as u32).mtime(layer as u64)),
+                3 => (name.clone(), symlink(&name, ["a", "/b", "../x", "gone"][roll(4)])),
+                4 => (name.clone(), fifo(&name)),
+                5 | 6 if is_there => (String::new(), whiteout(&name)),
+                7 if !parent.is_empty() => (String::new(), opaque(parent.trim_end_matches('/'))),
+                _ => continue,
             };
             parts.push((name, part));
         }

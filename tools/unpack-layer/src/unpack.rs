@@ -82,6 +82,9 @@ impl Unpacking {
         if let Some(tree) = self.tree.take() {
             tree.finish()?;
         }
+        if self.rules.strict {
+            no_warnings()?;
+        }
         self.destination.publish()?;
         self.release_line()
     }
