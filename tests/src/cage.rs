@@ -99,9 +99,11 @@ impl Cage {
         self.dir().join("root").join(name.trim_start_matches('/'))
     }
 
-    /// The tool with its options, to be given layers.
+    /// The tool with its options, to be given layers. It does not wait for the disk: what that is good for is
+    /// a case of its own.
     pub fn command(&self) -> Command {
-        let command = tool("unpack-layer").dir(self.dir()).arg("root").args(&self.options);
+        let command = tool("unpack-layer").dir(self.dir()).args(["root", "--no-sync"]);
+        let command = command.args(&self.options);
         let command = command.under(&["prlimit", &format!("--nofile={DESCRIPTORS}"), "--"]);
         if self.nobody { command.as_nobody() } else { command }
     }

@@ -202,7 +202,7 @@ fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
 fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
     let names =
         layers.iter().enumerate().map(|(i, bytes)| cage.scratch().write(format!("in/{i}"), bytes));
-    let unpack = cage.command().args(["--max-size", "16M", "--max-entries", "1000", "--no-sync"]);
+    let unpack = cage.command().args(["--max-size", "16M", "--max-entries", "1000"]);
     let unpack = unpack.args(names.collect::<Vec<_>>());
     let run = cage.judged(unpack.under(&["prlimit", &format!("--as={MEMORY}"), "--"]));
     assert!(matches!(run.code(), Some(0 | 6 | 7)), "run {number}: {run}");
