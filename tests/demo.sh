@@ -69,7 +69,9 @@ say
 # --- A byte that is wrong does not go unseen.
 blob=$(fetch-manifest oci:copy:demo | list-blobs --layers |
 	sed -n '2s/.*"sha256:\([0-9a-f]*\)".*/\1/p')
-printf x | dd of="copy/blobs/sha256/$blob" bs=1 seek=1000 conv=notrunc status=none
+byte=x
+test "$(dd if="copy/blobs/sha256/$blob" bs=1 skip=1000 count=1 status=none | od -An -c | tr -d ' ')" != x || byte=y
+printf $byte | dd of="copy/blobs/sha256/$blob" bs=1 seek=1000 conv=notrunc status=none
 say 'One byte of the copy is now wrong:'
 status=0
 run 'fetch-manifest oci:copy:demo | list-blobs |
