@@ -25,7 +25,7 @@ pub const CHUNK: u64 = 16 << 20;
 pub const SMALL_CHUNK: u64 = 4 << 20;
 
 /// The most sessions that are opened for one blob.
-pub const MAX_SESSIONS: u32 = 8;
+pub const MAX_SESSIONS: u32 = 6;
 
 /// How often a session that ended with its answer lost is looked for as a blob, before it is sent again: some
 /// registries are slow to show what they took.
