@@ -304,3 +304,15 @@ fn a_real_registry_takes_chunks_and_streams() {
     let sessions = left.iter().filter(|name| name.contains("/_uploads/") && name.ends_with("data"));
     assert_eq!(sessions.collect::<Vec<_>>(), Vec::<&String>::new());
 }
+
+#[test]
+fn what_is_compressed_already_is_not_compressed_again() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    scratch.write("layer", gzip(b"x"));
+    for (args, stdin) in [(&["layer"][..], vec![]), (&[][..], gzip(b"x"))] {
+        let run = tool("push-blob").args(["--max-wait", "0", "--compress", "gzip"]);
+        let run = run.arg(registry.repo("app")).args(args).stdin(stdin).dir(scratch.path()).run();
+        run.fails(6, "compressed already").says("hint: ").stdout("");
+    }
+    assert_eq!(registry.steps(), [""; 0]);
+}

@@ -386,3 +386,12 @@ fn the_sources_token_and_the_targets_are_two() {
     assert!(!scopes(&source).contains("push"), "{}", scopes(&source));
     assert!(scopes(&target).contains("repository:b:"), "{}", scopes(&target));
 }
+
+#[test]
+fn what_the_target_has_need_not_be_in_the_layout() {
+    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    write_layout(&scratch.join("l"), "1", &image.manifest, []);
+    registry.add_image("app", "1", &image);
+    let run = push_blob(&registry.repo("app"), "oci:l").stdin(image.lines()).dir(scratch.path());
+    run.run().ok().stdout(image.lines());
+}

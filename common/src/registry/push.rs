@@ -103,7 +103,9 @@ impl Registry {
             return Err(Error::content(what));
         }
         let mut upload = Upload::new(self, &push);
-        let outcome = upload.run(source);
+        // What cannot be read need not be begun.
+        let readable = source.open(0).map(drop);
+        let outcome = readable.and_then(|()| upload.run(source));
         let Some(mut session) = upload.session.take() else {
             push.watcher.forget();
             return outcome;

@@ -30,6 +30,9 @@ use crate::target::{Manner, Sink, Target};
 /// How much of the bytes is looked at, to tell lines that were meant for `--from`.
 const START: usize = 64 << 10;
 
+/// How gzip and zstd begin.
+const MAGICS: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
+
 /// What the whole run has in common.
 pub(crate) struct Run {
     pub(crate) target: Target,
@@ -90,7 +93,7 @@ impl Run {
         if start.is_empty() {
             return Err(Error::malformed(NO_INPUT));
         }
-        self.refuse_lines(start)?;
+        self.look_at(start)?;
         self.stream(&mut stdin, NAME)
     }
 
@@ -115,7 +118,7 @@ impl Run {
 
     /// A regular file's bytes.
     fn bytes(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
-        self.refuse_lines(&bytes.start(START))?;
+        self.look_at(&bytes.start(START))?;
         if self.compress.is_some() {
             let name = bytes.name.clone();
             let done = self.stream(&mut bytes.open(0)?, &name)?;
@@ -130,13 +133,17 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// Lines where bytes are wanted were meant for `--from`.
-    fn refuse_lines(&self, start: &[u8]) -> Result<()> {
+    /// Lines where bytes are wanted were meant for `--from`, and what is compressed is not compressed again.
+    fn look_at(&self, start: &[u8]) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
             let error = Error::usage("descriptor lines came, and bytes are wanted");
             return Err(
                 error.hint("--from STORE brings what they name; --media-type takes them as bytes")
             );
+        }
+        if self.compress.is_some() && MAGICS.iter().any(|magic| start.starts_with(magic)) {
+            let error = Error::malformed("--compress: the bytes are compressed already");
+            return Err(error.hint("without it they are pushed as they are"));
         }
         Ok(())
     }
@@ -184,7 +191,7 @@ impl Run {
             return Ok(descriptor);
         }
         let source = self.source()?;
-        let mut blob = Blob::of(source, &descriptor)?;
+        let mut blob = Blob::of(source, &descriptor);
         if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {
             let media_type = method.media_type(mediatype::is_docker(&descriptor.media_type))?;
             let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));

@@ -8,45 +8,47 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
+use common::layout::Layout;
 use common::progress::Progress;
 use common::registry::push::{self, source_error};
 use common::source::Source;
 use common::store::Store;
 use common::verify::{BUFFER, Verifier};
 
-/// A blob of a store that lines name.
+/// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
 pub(crate) enum Blob<'a> {
     /// Carried by its descriptor.
     Carried(Vec<u8>),
-    /// A layout's file.
-    File(FileBytes),
+    /// In a layout; its file, once it is open.
+    Stored(&'a Layout, &'a Descriptor, Option<FileBytes>),
     /// In a registry, from which it passes without touching the disk.
     Remote(&'a Source, &'a Descriptor),
 }
 
 impl<'a> Blob<'a> {
     /// The blob that a descriptor describes.
-    ///
-    /// # Errors
-    /// Absent; content when it has another size; local trouble. Of a registry nothing yet.
-    pub(crate) fn of(source: &'a Source, descriptor: &'a Descriptor) -> Result<Blob<'a>> {
+    pub(crate) fn of(source: &'a Source, descriptor: &'a Descriptor) -> Blob<'a> {
         if let Some(Ok(bytes)) = descriptor.data() {
-            return Ok(Blob::Carried(bytes));
+            return Blob::Carried(bytes);
         }
-        let layout = match &source.store {
-            Store::Registry(_) => return Ok(Blob::Remote(source, descriptor)),
-            Store::Layout(layout) => layout,
-        };
-        let Descriptor { digest, size: want, .. } = descriptor;
-        let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
-        let (file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;
-        if size != *want {
-            let what = format_args!("{layout}: {digest}: size differs: got {size}, want {want}");
-            let hint = format_args!("fetch-blob STORE --into {layout} --recheck mends it");
-            return Err(Error::content(what).hint(hint));
+        match &source.store {
+            Store::Registry(_) => Blob::Remote(source, descriptor),
+            Store::Layout(layout) => Blob::Stored(layout, descriptor, None),
         }
-        Ok(Blob::File(FileBytes::new(file, format!("{layout}: {digest}"))?))
     }
+}
+
+/// A layout's blob, of the size that it must have.
+fn stored(layout: &Layout, descriptor: &Descriptor) -> Result<FileBytes> {
+    let Descriptor { digest, size: want, .. } = descriptor;
+    let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
+    let (file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;
+    if size != *want {
+        let what = format_args!("{layout}: {digest}: size differs: got {size}, want {want}");
+        let hint = format_args!("fetch-blob STORE --into {layout} --recheck mends it");
+        return Err(Error::content(what).hint(hint));
+    }
+    FileBytes::new(file, format!("{layout}: {digest}"))
 }
 
 impl push::Source for Blob<'_> {
@@ -56,14 +58,20 @@ impl push::Source for Blob<'_> {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(Box::new(&bytes[start..]))
             }
-            Blob::File(file) => file.open(offset),
+            Blob::Stored(layout, descriptor, file) => {
+                let open = match file.take() {
+                    Some(open) => open,
+                    None => stored(layout, descriptor)?,
+                };
+                file.insert(open).open(offset)
+            }
             Blob::Remote(source, descriptor) => Ok(Box::new(source.reader(descriptor, offset))),
         }
     }
 
     fn check_unchanged(&mut self) -> Result<()> {
         match self {
-            Blob::File(file) => file.check_unchanged(),
+            Blob::Stored(_, _, Some(file)) => file.check_unchanged(),
             _ => Ok(()),
         }
     }
