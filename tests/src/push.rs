@@ -2,6 +2,7 @@
 //! A push under test: a scripted registry, a blob in a file and in a layout, and the commands that
 //! bring it there.
 
+use crate::fake::{Intake, Reply, Request};
 use crate::fake_registry::FakeRegistry;
 use crate::images::{Blob, noise, types, write_layout};
 use crate::scratch::Scratch;
@@ -108,4 +109,29 @@ impl Push {
     pub fn starts(&self) -> usize {
         self.registry.steps().iter().filter(|step| *step == "POST uploads").count()
     }
+}
+
+/// Pushes a blob of so many bytes through a fault of the answers.
+#[track_caller]
+pub fn through(
+    size: usize,
+    fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+) -> (Push, Run) {
+    let push = Push::of(size);
+    push.registry.fault(fault);
+    let run = push.run(&[]);
+    (push, run)
+}
+
+/// Pushes a blob of so many bytes through what is done with the requests.
+#[track_caller]
+pub fn against(
+    size: usize,
+    args: &[&str],
+    intake: impl Fn(&Request) -> Intake + Send + Sync + 'static,
+) -> (Push, Run) {
+    let push = Push::of(size);
+    push.registry.intake(intake);
+    let run = push.run(args);
+    (push, run)
 }

@@ -8,29 +8,10 @@
 use tests::fake::{End, Intake, Reply, Request, Server, first};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::{Blob, sha256, types};
-use tests::push::Push;
-use tests::tools::{Run, tool};
+use tests::push::{Push, against, through};
+use tests::tools::tool;
 
 const SIZE: usize = 3_000_000;
-
-/// Pushes through a fault of the answers.
-fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
-    let push = Push::of(SIZE);
-    push.registry.fault(fault);
-    let run = push.run(&[]);
-    (push, run)
-}
-
-/// Pushes through what is done with the requests.
-fn against(
-    args: &[&str],
-    intake: impl Fn(&Request) -> Intake + Send + Sync + 'static,
-) -> (Push, Run) {
-    let push = Push::of(SIZE);
-    push.registry.intake(intake);
-    let run = push.run(args);
-    (push, run)
-}
 
 /// The length that a request announces.
 fn length(request: &Request) -> u64 {
@@ -81,7 +62,7 @@ fn a_small_body_that_is_too_large_is_not_sent_again_at_its_size() {
 #[test]
 fn a_body_of_any_size_that_is_too_large_is_6_and_not_tried_for_ever() {
     let (push, run) =
-        against(&[], |request| match request.is_session() && request.method != "DELETE" {
+        against(SIZE, &[], |request| match request.is_session() && request.method != "DELETE" {
             true => Intake::instead(Reply::new(413).body("<html>")),
             false => Intake::whole(),
         });
@@ -132,7 +113,7 @@ fn the_least_chunk_that_a_registry_wants_is_kept_to_when_it_makes_sense() {
 fn a_final_answer_while_the_body_is_sent_is_heard() {
     for end in [End::Fin, End::Reset] {
         for (status, want) in [(400, 6), (401, 4), (403, 4), (500, 5), (503, 5)] {
-            let (_, run) = against(&[], move |request| {
+            let (_, run) = against(SIZE, &[], move |request| {
                 let refusal = Reply::error(status, "UNKNOWN", "no more");
                 match request.is_patch() || request.is_close() {
                     true => Intake::early(length(request).min(50_000), refusal, end),
@@ -170,7 +151,7 @@ fn a_token_that_expires_while_the_body_is_sent_is_replaced() {
 
 #[test]
 fn a_registry_that_says_nothing_before_the_body_is_not_waited_for() {
-    against(&[], |_| Intake::whole().silent()).1.status(0);
+    against(SIZE, &[], |_| Intake::whole().silent()).1.status(0);
 }
 
 #[test]
@@ -178,16 +159,16 @@ fn interim_answers_are_not_the_answer() {
     for interim in
         ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]
     {
-        against(&[], move |_| Intake::whole().after(interim)).1.status(0);
-        against(&["--chunk", "1M"], move |_| Intake::whole().after(interim)).1.status(0);
-        through(move |_, right| right.after(interim)).1.status(0);
+        against(SIZE, &[], move |_| Intake::whole().after(interim)).1.status(0);
+        against(SIZE, &["--chunk", "1M"], move |_| Intake::whole().after(interim)).1.status(0);
+        through(SIZE, move |_, right| right.after(interim)).1.status(0);
     }
 }
 
 #[test]
 fn a_head_that_is_refused_is_no_reason_not_to_push() {
     for status in [400, 401, 403, 405, 429, 500, 501, 503] {
-        let (_, run) = against(&[], move |request| match request.method == "HEAD" {
+        let (_, run) = against(SIZE, &[], move |request| match request.method == "HEAD" {
             true => Intake::instead(Reply::new(status)),
             false => Intake::whole(),
         });
@@ -231,7 +212,7 @@ fn an_empty_blob_that_is_refused_is_6_and_named() {
 
 #[test]
 fn created_with_another_digest_is_1() {
-    let (_, run) = through(|request, right| match request.is_close() {
+    let (_, run) = through(SIZE, |request, right| match request.is_close() {
         true => right.change("Docker-Content-Digest", |_| sha256(b"other")),
         false => right,
     });
@@ -243,10 +224,14 @@ fn a_digest_that_the_registry_computes_otherwise_is_sent_once_more_and_no_more()
     let wrong = || Intake::instead(Reply::error(400, "DIGEST_INVALID", "did not match"));
     let once = first(1, Request::is_close);
     let (_, run) =
-        against(&[], move |request| if once(request) { wrong() } else { Intake::whole() });
+        against(SIZE, &[], move |request| if once(request) { wrong() } else { Intake::whole() });
     run.status(0);
     let (push, run) =
-        against(&[], move |request| if request.is_close() { wrong() } else { Intake::whole() });
+        against(
+            SIZE,
+            &[],
+            move |request| if request.is_close() { wrong() } else { Intake::whole() },
+        );
     assert!(matches!(run.code(), Some(1 | 6)), "{run}");
     run.says("DIGEST_INVALID");
     assert_eq!(push.starts(), 2, "{:#?}", push.registry.steps());
@@ -269,7 +254,7 @@ fn a_web_server_that_likes_everything_is_no_registry() {
         run.fails(6, "").stdout("");
     }
     // One that even begins an upload, and forgets it.
-    let (_, run) = against(&[], |request| match request.is_close() {
+    let (_, run) = against(SIZE, &[], |request| match request.is_close() {
         true => Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html")),
         false => Intake::whole(),
     });

@@ -7,33 +7,14 @@
 use tests::certs::Authority;
 use tests::fake::{End, Intake, Reply, Request, Server, first};
 use tests::fake_registry::FakeRegistry;
-use tests::push::Push;
+use tests::push::{Push, against, through};
 use tests::tools::Run;
 
 const SIZE: usize = 1_500_000;
 
-/// Pushes through a fault of the answers.
-fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
-    let push = Push::of(SIZE);
-    push.registry.fault(fault);
-    let run = push.run(&[]);
-    (push, run)
-}
-
-/// Pushes through what is done with the requests.
-fn against(
-    args: &[&str],
-    intake: impl Fn(&Request) -> Intake + Send + Sync + 'static,
-) -> (Push, Run) {
-    let push = Push::of(SIZE);
-    push.registry.intake(intake);
-    let run = push.run(args);
-    (push, run)
-}
-
 /// What a registry says to the POST that begins an upload.
 fn started(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
-    through(move |request, right| if request.is_start() { change(right) } else { right })
+    through(SIZE, move |request, right| if request.is_start() { change(right) } else { right })
 }
 
 #[test]
@@ -164,7 +145,7 @@ fn what_a_registry_says_to_the_start_decides_the_status() {
         (500, "UNKNOWN", 5),
         (503, "UNAVAILABLE", 5),
     ] {
-        let (push, run) = against(&[], move |request| match request.is_start() {
+        let (push, run) = against(SIZE, &[], move |request| match request.is_start() {
             true => Intake::instead(Reply::error(status, code, "why not")),
             false => Intake::whole(),
         });
@@ -182,7 +163,7 @@ fn a_start_that_fails_at_first_is_tried_again() {
         || Intake::cut(0, End::Fin),
     ] {
         let starts = first(2, Request::is_start);
-        let (_, run) = against(&[], move |request| match starts(request) {
+        let (_, run) = against(SIZE, &[], move |request| match starts(request) {
             true => fault(),
             false => Intake::whole(),
         });
