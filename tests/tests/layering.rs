@@ -18,7 +18,7 @@ const SHOWN: [(&str, &str); 5] = [
         "words",
         "descriptor digest error json manifest mediatype notice platform reference schema1 secret",
     ),
-    ("streams", "compress growing ingest layout lines output parallel stdio verify"),
+    ("streams", "compress growing ingest layout lines output parallel stdio tarball verify"),
     ("registry", "registry"),
     ("store", "source store"),
     ("front", "cli exit interrupt progress"),

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use tests::fake::Intake;
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, gzip, noise, read_blob, sha256, tar, types};
+use tests::images::{Blob, file, gzip, noise, read_blob, sha256, tar, types};
 use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell, tool};
@@ -140,7 +140,7 @@ fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
 #[test]
 fn without_a_media_type_the_line_has_one_that_fits() {
     let registry = FakeRegistry::start();
-    let layer = gzip(&tar(&[tests::images::file("f", "x")]));
+    let layer = gzip(&tar(&[file("f", "x")]));
     for (bytes, fits) in [
         (layer, &[types::TAR_GZIP, "application/octet-stream"][..]),
         (noise(1000, 1), &["application/octet-stream"]),
@@ -315,4 +315,27 @@ fn what_is_compressed_already_is_not_compressed_again() {
         run.fails(6, "compressed already").says("hint: ").stdout("");
     }
     assert_eq!(registry.steps(), [""; 0]);
+}
+
+#[test]
+fn what_is_compressed_must_be_a_whole_archive() {
+    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let whole = tar(&[file("a", noise(100_000, 1))]);
+    for bytes in
+        [b"hello\n".to_vec(), whole[..50_000].to_vec(), whole[..whole.len() - 1024].to_vec()]
+    {
+        let run = tool("push-blob").args(["--max-wait", "0", "--compress", "zstd"]);
+        let run = run.arg(registry.repo("app")).stdin(bytes).dir(scratch.path()).run();
+        run.fails(6, "--compress: ").stdout("");
+    }
+    assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn options_of_lines_are_2_without_them() {
+    for option in ["--from-plain-http", "--from-insecure", "--allow-nondistributable"] {
+        for operands in [&["oci:l"][..], &["oci:l", "file"]] {
+            tool("push-blob").arg(option).args(operands).run().fails(2, "--from").stdout("");
+        }
+    }
 }

@@ -170,6 +170,15 @@ mod network {
     }
 
     impl From {
+        /// The first of its options that was given.
+        pub fn given(self) -> Option<&'static str> {
+            match self {
+                From { from_plain_http: true, .. } => Some("--from-plain-http"),
+                From { from_insecure: true, .. } => Some("--from-insecure"),
+                From { .. } => None,
+            }
+        }
+
         /// The settings for the registry of `--from`. What flags give for the operand's registry holds for it too
         /// if it is the same one, and for no other.
         pub fn settings(self, operand: &Settings, is_same: bool) -> Settings {

@@ -86,7 +86,7 @@ fn without_secret(text: &str) -> String {
     let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
     let Some((value, after)) = rest.split_once("' for ") else { return text.to_owned() };
     match value.split_once('@') {
-        Some((_, host)) if !host.starts_with("sha") => {
+        Some((user, host)) if user.contains(':') && !host.starts_with("sha") => {
             let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
             let shown = if explained.contains('@') { "not a reference" } else { explained };
             format!("{start}{BEFORE}[secret]@{host}': {shown}")

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::http::Settings;
+use super::retry::{Failure, with_attempts};
 use super::url::{Url, is_loopback};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, os_words};
 use crate::reference::Repository;
 
 /// How long a loopback host may think about the offer before it counts as speaking TLS.
@@ -23,7 +24,7 @@ const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 /// The base URL of a repository's registry.
 ///
 /// # Errors
-/// Usage, when the host cannot be part of a URL.
+/// Usage, when the host cannot be part of a URL; later, when a loopback host does not let anybody connect.
 pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> {
     let host = repository.api_host();
     let of = |scheme: &str| {
@@ -33,27 +34,43 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
     let https = of("https")?;
     // Who says how to check a certificate says that there is one.
     let in_doubt = !settings.insecure && settings.ca_file.is_none() && is_loopback(&https.host());
-    if settings.plain_http || (in_doubt && !speaks_tls(&https, settings)) {
+    if settings.plain_http {
         return of("http");
     }
-    Ok(https)
+    // One that is not up yet is asked again, as any other request would be.
+    match !in_doubt || with_attempts(settings, || speaks_tls(&https, settings))? {
+        true => Ok(https),
+        false => of("http"),
+    }
 }
 
 /// Whether a loopback host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
-fn speaks_tls(url: &Url, settings: &Settings) -> bool {
-    let Some(offer) = client_hello() else { return true };
+fn speaks_tls(url: &Url, settings: &Settings) -> std::result::Result<bool, Failure> {
+    let Some(offer) = client_hello() else { return Ok(true) };
     let timeout = settings.connect_timeout.min(PROBE_TIMEOUT);
-    let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else { return true };
-    let connect = |address| TcpStream::connect_timeout(&address, timeout).ok();
-    let Some(mut stream) = addresses.into_iter().find_map(connect) else { return true };
+    let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else {
+        return Ok(true);
+    };
+    let mut refused = None;
+    let connect = |address| match TcpStream::connect_timeout(&address, timeout) {
+        Ok(stream) => Some(stream),
+        Err(cause) => {
+            refused = Some(cause);
+            None
+        }
+    };
+    let Some(mut stream) = addresses.into_iter().find_map(connect) else {
+        let why = refused.map_or_else(|| "no address".to_owned(), |cause| os_words(&cause));
+        return Err(Failure::temporary(Error::later(format_args!("{}: {why}", url.authority()))));
+    };
     let mut first = [0];
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
-    match asked.and_then(|()| stream.read(&mut first)) {
+    Ok(match asked.and_then(|()| stream.read(&mut first)) {
         Ok(1) => TLS_RECORDS.contains(&first[0]),
         // Closed or reset without a word: what a plain http server may do with such bytes.
         Ok(_) => false,
         Err(cause) => cause.kind() != std::io::ErrorKind::ConnectionReset,
-    }
+    })
 }
 
 /// The first message of a TLS handshake. No certificate is ever looked at with it, so it needs no roots.

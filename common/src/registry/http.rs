@@ -34,9 +34,9 @@ const CONNECTION_BUFFER: usize = 128 << 10;
 /// How long a response's head may take; the idle time-out is for bytes that follow.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the answer to a request with a body may take after the last byte: closing an upload, a registry puts the
-/// blob together and hashes it.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
+/// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
+/// together and hashes it.
+const COMMIT_PATIENCE: u32 = 10;
 
 /// How to speak to a registry.
 #[derive(Clone, Debug)]
@@ -107,12 +107,14 @@ pub struct Request<'a> {
     pub redirects: usize,
     /// How long it may take in all, when that is less than usual.
     pub within: Option<Duration>,
+    /// Whether the server has long work to do before it answers.
+    pub commits: bool,
 }
 
 impl<'a> Request<'a> {
     /// A request that follows redirects and takes its time.
     pub fn new(method: Method, url: &'a Url, headers: &'a [(&'a str, &'a str)]) -> Request<'a> {
-        Request { method, url, headers, redirects: MAX_REDIRECTS, within: None }
+        Request { method, url, headers, redirects: MAX_REDIRECTS, within: None, commits: false }
     }
 }
 
@@ -343,7 +345,7 @@ impl Http {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> std::result::Result<Response, Broken> {
-        let Request { method, url, headers, within, .. } = request;
+        let Request { method, url, headers, within, commits, .. } = request;
         let mut request =
             ureq::http::Request::builder().method(method.name()).uri(url.uri().clone());
         for (name, value) in headers {
@@ -364,13 +366,20 @@ impl Http {
             Payload::Bytes(bytes) => {
                 let request = request.header("Content-Length", bytes.len());
                 let request = request.body(*bytes).map_err(connection)?;
-                agent.run(self.patiently(agent, request))
+                match commits {
+                    true => agent.run(self.patiently(agent, request)),
+                    false => agent.run(request),
+                }
             }
             Payload::Stream { reader, length } => {
                 let mut exactly = Exactly { reader: *reader, left: *length, failed: None };
                 let request = request.header("Content-Length", *length);
                 let request = request.body(SendBody::from_reader(&mut exactly));
-                let outcome = agent.run(self.patiently(agent, request.map_err(connection)?));
+                let request = request.map_err(connection)?;
+                let outcome = match commits {
+                    true => agent.run(self.patiently(agent, request)),
+                    false => agent.run(request),
+                };
                 if let Some(error) = exactly.failed {
                     return Err(Broken::Payload(error));
                 }
@@ -386,13 +395,13 @@ impl Http {
         })
     }
 
-    /// The same request with the time that an answer to a body may take.
+    /// The same request with the time that long work may take.
     fn patiently<S: ureq::AsSendBody>(
         &self,
         agent: &Agent,
         request: ureq::http::Request<S>,
     ) -> ureq::http::Request<S> {
-        let patience = COMMIT_TIMEOUT.max(self.settings.idle_timeout);
+        let patience = self.settings.idle_timeout.saturating_mul(COMMIT_PATIENCE);
         let config = agent.configure_request(request);
         config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience)).build()
     }

@@ -2,13 +2,16 @@
 //! Referrers in a registry that does not know of them: an index under a tag made of the subject's digest.
 //!
 //! From the distribution specification's "unavailable referrers API". Two who change that index at once may lose one
-//! another's entry where the registry has no entity tags: it is read again after it was written, which makes
+//! another's entry where the registry has no entity tags: it is read again some time after it was written, which makes
 //! that rare and not impossible.
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::Registry;
 use super::put;
+use super::retry::jitter;
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Result, Status};
@@ -17,7 +20,10 @@ use crate::manifest::MAX_SIZE;
 use crate::mediatype::OCI_INDEX;
 
 /// How often the index is written when another writer is at it too.
-const MAX_ROUNDS: u32 = 5;
+const MAX_ROUNDS: u32 = 8;
+
+/// How long the others have, at least, to write theirs before it is read again.
+const SETTLING: Duration = Duration::from_millis(150);
 
 /// The longest part of a tag that a digest's algorithm makes, and its digits, in characters.
 const MAX_ALGORITHM: usize = 32;
@@ -44,7 +50,7 @@ impl Registry {
             let digest = &Algorithm::Sha256.digest(&bytes);
             let manifest = put::Manifest { bytes: &bytes, digest, media_type: OCI_INDEX };
             match self.put_manifest_if(&tag, manifest, current.as_deref()) {
-                Ok(_) => {}
+                Ok(_) => std::thread::sleep(jitter(SETTLING)),
                 // Another writer was there between.
                 Err(error) if current.is_some() && error.status() == Status::Later => {}
                 Err(error) => return Err(error),

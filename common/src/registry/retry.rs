@@ -107,7 +107,7 @@ impl Backoff {
 
 /// Adds 10 to 25 per cent, so that clients that failed together do not come back together. Any
 /// source of disorder will do: the hasher's random keys are one.
-fn jitter(wait: Duration) -> Duration {
+pub(super) fn jitter(wait: Duration) -> Duration {
     use std::hash::{BuildHasher, Hasher};
     let disorder = std::hash::RandomState::new().build_hasher().finish();
     wait + wait.mul_f64(0.10 + 0.15 * ((disorder % 1000) as f64 / 1000.0))

@@ -8,7 +8,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::url::Url;
-use crate::error::Error;
 
 /// How long cancelling a session may take: nobody waits for it but a person at the keyboard.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,14 +59,15 @@ impl Uploads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request that may open a session is under way until this is dropped.
-    pub(super) fn opening(&self) -> Result<Opening<'_>, Error> {
+    /// A request that may open a session is under way until this is dropped. When the run ends, nothing is opened any
+    /// more: who would then waits for that end.
+    pub(super) fn opening(&self) -> Opening<'_> {
         let mut state = self.lock();
-        if state.closing {
-            return Err(Error::later("the run is ending"));
+        while state.closing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.opening += 1;
-        Ok(Opening { uploads: self })
+        Opening { uploads: self }
     }
 
     pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {

@@ -68,7 +68,9 @@ fn publish(growing: Growing, layout: &Layout, digest: &Digest) -> Result<()> {
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.growing.file.write(bytes)?;
+        let n = self.growing.file.write(bytes).map_err(|cause| {
+            io::Error::other(Error::local(format_args!("write into {}", self.layout), &cause))
+        })?;
         self.hasher.update(&bytes[..n]);
         self.size += n as u64;
         Ok(n)

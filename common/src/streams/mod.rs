@@ -12,4 +12,5 @@ pub mod lines;
 pub mod output;
 pub mod parallel;
 pub mod stdio;
+pub mod tarball;
 pub mod verify;

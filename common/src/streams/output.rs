@@ -60,6 +60,11 @@ impl Output {
             return stdio::stdout().map(Output::Stream);
         }
         let trouble = |cause: std::io::Error| Error::local(operand.display(), &cause);
+        // What is there and no file, whatever its name looks like: /dev/stdout may lead to a pipe that has none.
+        if std::fs::metadata(operand).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+            let file = OpenOptions::new().write(true).open(operand).map_err(trouble)?;
+            return Ok(Output::Stream(file));
+        }
         let path = follow(operand).map_err(trouble)?;
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Err(Error::new(

@@ -183,7 +183,7 @@ impl Descriptor {
     /// [`UNCOMPRESSED`], or because its media type is that of a plain archive.
     ///
     /// # Errors
-    /// One sentence, when the annotation is no digest.
+    /// One sentence, when the annotation is no digest, or another than that of a plain archive.
     pub fn diff_id(&self) -> Result<Option<Digest>, String> {
         let is_plain =
             matches!(mediatype::kind(&self.media_type), Kind::Layer { compression: None, .. });
@@ -191,7 +191,15 @@ impl Descriptor {
             None => Ok(is_plain.then(|| self.digest.clone())),
             Some(value) => {
                 let text = value.as_str().unwrap_or_default();
-                text.parse().map(Some).map_err(|e| format!("annotation {UNCOMPRESSED}: {e}"))
+                let stated: Digest =
+                    text.parse().map_err(|e| format!("annotation {UNCOMPRESSED}: {e}"))?;
+                // Of another algorithm it may well be the same bytes'.
+                let same = stated.algorithm() != self.digest.algorithm() || stated == self.digest;
+                if is_plain && !same {
+                    let own = &self.digest;
+                    return Err(format!("annotation {UNCOMPRESSED}: {stated}, of a plain {own}"));
+                }
+                Ok(Some(stated))
             }
         }
     }
@@ -285,10 +293,11 @@ mod tests {
         let plain = Descriptor::new(mediatype::DOCKER_LAYER, digest.clone(), 0);
         assert_eq!(gzip.diff_id(), Ok(None));
         assert_eq!(plain.diff_id(), Ok(Some(digest)));
-        for descriptor in [gzip.clone(), plain] {
-            let marked = descriptor.with_annotation(UNCOMPRESSED, &other.to_string());
-            assert_eq!(marked.diff_id(), Ok(Some(other.clone())));
-        }
+        let marked = |descriptor: &Descriptor| {
+            descriptor.clone().with_annotation(UNCOMPRESSED, &other.to_string()).diff_id()
+        };
+        assert_eq!(marked(&gzip), Ok(Some(other.clone())));
+        assert!(marked(&plain).unwrap_err().contains("of a plain sha256:"));
         assert!(
             gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("no digest")
         );

@@ -17,15 +17,13 @@ const LAST: i64 = 253_402_300_799;
 /// The time of the environment, if it has one.
 ///
 /// # Errors
-/// Usage: it is no number of seconds.
+/// Usage: it is no number of seconds, also when it is empty, since the command that was to give it has failed then.
 pub(crate) fn of_environment() -> Result<Option<String>> {
-    let Some(value) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
+    let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();
     let wrong = || {
         let shown = printable(&text);
-        Error::usage(format_args!("${VARIABLE}: \"{shown}\" is no number of seconds"))
+        Error::usage(format_args!("{VARIABLE}: \"{shown}\" is no number of seconds"))
     };
     seconds(&text).map(Some).ok_or_else(wrong)
 }

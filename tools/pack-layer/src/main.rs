@@ -9,7 +9,6 @@ mod cli;
 mod destination;
 mod rules;
 mod source;
-mod tarball;
 mod time;
 mod tree;
 

@@ -9,9 +9,9 @@ use common::compress::Compressor;
 use common::error::{Error, Result};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use common::stdio;
+use common::tarball::Check;
 
 use crate::destination;
-use crate::tarball::Check;
 
 /// How messages name stdin.
 const STDIN: &str = "standard input";

@@ -23,7 +23,7 @@ use common::store::{Asking, Store};
 use common::verify::{BUFFER, Verifier};
 use common::{notice, stdio};
 
-use crate::bytes::{Blob, FileBytes, Verified, copy};
+use crate::bytes::{Archive, Blob, FileBytes, Verified, copy};
 use crate::input::Job;
 use crate::target::{Manner, Sink, Target};
 
@@ -172,8 +172,10 @@ impl Run {
         media_type: &str,
     ) -> Result<Descriptor> {
         let trouble = |cause: std::io::Error| source_error(&cause);
-        let mut compressor = Compressor::new(sink, method).map_err(trouble)?;
-        copy(input, &mut compressor, name, &self.progress)?;
+        let start = |cause: std::io::Error| Error::local("start to compress", &cause);
+        let mut compressor = Compressor::new(sink, method).map_err(start)?;
+        let mut archive = Archive::new(input);
+        copy(&mut archive, &mut compressor, name, &self.progress)?;
         let finished = compressor.finish().map_err(trouble)?;
         let (digest, size) = finished.output.finish()?;
         self.progress.done(&digest, size, How::Pushed);

@@ -13,6 +13,7 @@ use common::progress::Progress;
 use common::registry::push::{self, source_error};
 use common::source::Source;
 use common::store::Store;
+use common::tarball::Check;
 use common::verify::{BUFFER, Verifier};
 
 /// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
@@ -202,6 +203,31 @@ impl Read for Verified<'_> {
             (_, Some(verifier)) => verifier.update(&buffer[..n]).map_err(io::Error::other)?,
             (_, None) => {}
         }
+        Ok(n)
+    }
+}
+
+/// Bytes that end only if they were a whole tar archive.
+pub(crate) struct Archive<'a> {
+    inner: &'a mut dyn Read,
+    check: Check,
+}
+
+impl<'a> Archive<'a> {
+    /// Looks at `inner` while it passes.
+    pub(crate) fn new(inner: &'a mut dyn Read) -> Archive<'a> {
+        Archive { inner, check: Check::new() }
+    }
+}
+
+impl Read for Archive<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let looked = match n {
+            0 if !buffer.is_empty() => self.check.finish(),
+            n => self.check.look(&buffer[..n]),
+        };
+        looked.map_err(|error| io::Error::other(error.context("--compress")))?;
         Ok(n)
     }
 }

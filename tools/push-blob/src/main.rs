@@ -109,6 +109,10 @@ fn main() -> ExitCode {
 
 fn push(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
+    let of_lines = cli.allow_nondistributable.then_some("--allow-nondistributable");
+    if let (None, Some(option)) = (&cli.from, of_lines.or(cli.from_network.given())) {
+        return Err(Error::usage(format_args!("{option} goes with --from")));
+    }
     let settings = cli.network.settings()?;
     let mut output = stdio::stdout()?;
     let mount_from = siblings(&cli)?;

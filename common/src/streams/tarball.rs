@@ -5,7 +5,7 @@
 //! marked by two blocks of zeros, and only zeros after it. What its entries say is not judged here: that is for
 //! who unpacks.
 
-use common::error::{Error, Result};
+use crate::error::{Error, Result};
 
 const BLOCK: usize = 512;
 
@@ -29,7 +29,7 @@ enum State {
 
 /// A look at an archive that passes.
 #[derive(Debug)]
-pub(crate) struct Check {
+pub struct Check {
     state: State,
     /// Whether a header was right: then it is an archive.
     has_begun: bool,
@@ -39,8 +39,15 @@ pub(crate) struct Check {
     size: Option<u64>,
 }
 
+impl Default for Check {
+    fn default() -> Check {
+        Check::new()
+    }
+}
+
 impl Check {
-    pub(crate) fn new() -> Check {
+    /// Before the first byte.
+    pub fn new() -> Check {
         let state = State::Header(Vec::with_capacity(BLOCK));
         Check { state, has_begun: false, after_zeros: false, size: None }
     }
@@ -49,7 +56,7 @@ impl Check {
     ///
     /// # Errors
     /// Malformed: no tar archive, or one that is damaged.
-    pub(crate) fn look(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub fn look(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let used = match &mut self.state {
                 State::Header(block) => {
@@ -106,7 +113,7 @@ impl Check {
     ///
     /// # Errors
     /// Malformed: the archive has not ended.
-    pub(crate) fn finish(&self) -> Result<()> {
+    pub fn finish(&self) -> Result<()> {
         let cut = |what: &str| Err(Error::malformed(format_args!("archive is cut short: {what}")));
         match &self.state {
             State::End => Ok(()),
