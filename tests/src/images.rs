@@ -210,6 +210,13 @@ impl Image {
         Image::of_parts(config, layers, diff_ids)
     }
 
+    /// Of layers given as archives that stay without compression, for linux/amd64.
+    pub fn of_plain(archives: &[&[u8]]) -> Image {
+        let layers: Vec<_> = archives.iter().map(|tar| Blob::new(types::TAR, *tar)).collect();
+        let diff_ids = layers.iter().map(|layer| layer.digest.clone()).collect();
+        Image::of_parts(json!({"architecture": "amd64", "os": "linux"}), layers, diff_ids)
+    }
+
     /// A small one of two layers, of which the second changes something of the first.
     pub fn small() -> Image {
         Image::new(&[

@@ -12,7 +12,8 @@
 //! | [`curl`] | a plain client |
 //! | [`layers`] | archives made block by block, hostile ones too |
 //! | [`cage`] | a place to unpack layers in, with canaries around it |
-//! | [`judges`] | whether others read an archive as we do
+//! | [`judges`] | whether others read an archive as we do |
+//! | [`packages`] | real archives: Debian's, crates, sources |
 //! | [`certs`] | a certificate authority that lives as long as a test |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
@@ -33,6 +34,7 @@ pub mod fake_registry;
 pub mod images;
 pub mod judges;
 pub mod layers;
+pub mod packages;
 pub mod peers;
 pub mod push;
 pub mod registry;

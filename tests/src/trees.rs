@@ -14,6 +14,15 @@ use crate::images::sha256;
 /// All that is in a tree and the tree's root itself, sorted, a line each: name, type, mode, owner, time in whole
 /// seconds, device numbers, link target, content, the name that it is a hard link of, extended attributes.
 pub fn snapshot(root: &Path) -> Vec<String> {
+    told(root, false)
+}
+
+/// The same with the nanoseconds of the times.
+pub fn exactly(root: &Path) -> Vec<String> {
+    told(root, true)
+}
+
+fn told(root: &Path, nanoseconds: bool) -> Vec<String> {
     let mut names = vec![root.to_owned()];
     let mut next = 0;
     while let Some(path) = names.get(next).cloned() {
@@ -26,12 +35,12 @@ pub fn snapshot(root: &Path) -> Vec<String> {
     let mut firsts: HashMap<u64, String> = HashMap::new();
     let lines = names.iter().map(|path| {
         let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii();
-        line(path, &name.to_string(), &mut firsts)
+        line(path, &name.to_string(), nanoseconds, &mut firsts)
     });
     lines.collect()
 }
 
-fn line(path: &Path, name: &str, firsts: &mut HashMap<u64, String>) -> String {
+fn line(path: &Path, name: &str, nanoseconds: bool, firsts: &mut HashMap<u64, String>) -> String {
     let metadata = fs::symlink_metadata(path).unwrap();
     let kind = metadata.file_type();
     let mut line = format!(
@@ -42,20 +51,24 @@ fn line(path: &Path, name: &str, firsts: &mut HashMap<u64, String>) -> String {
             _ if kind.is_fifo() => "fifo",
             _ if kind.is_char_device() => "character device",
             _ if kind.is_block_device() => "block device",
+            _ if kind.is_socket() => "socket",
             _ => "file",
         },
         metadata.uid(),
         metadata.gid(),
         metadata.mtime()
     );
+    if nanoseconds {
+        write!(line, ".{:09}", metadata.mtime_nsec()).unwrap();
+    }
+    for (attribute, value) in xattrs(path) {
+        write!(line, " {attribute}={}", value.escape_ascii()).unwrap();
+    }
     if kind.is_symlink() {
         let target = fs::read_link(path).unwrap();
         write!(line, " -> {}", target.as_os_str().as_bytes().escape_ascii()).unwrap();
     } else {
         write!(line, " {:04o}", metadata.mode() & 0o7777).unwrap();
-        for (attribute, value) in xattrs(path) {
-            write!(line, " {attribute}={}", value.escape_ascii()).unwrap();
-        }
     }
     if kind.is_char_device() || kind.is_block_device() {
         write!(line, " {}", metadata.rdev()).unwrap();
@@ -73,17 +86,17 @@ fn line(path: &Path, name: &str, firsts: &mut HashMap<u64, String>) -> String {
     line
 }
 
-/// The extended attributes of what is no link, sorted.
+/// The extended attributes, sorted; those of a link are its own.
 pub fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = vec![0; 64 << 10];
-    let Ok(length) = rustix::fs::listxattr(path, &mut names[..]) else { return Vec::new() };
+    let Ok(length) = rustix::fs::llistxattr(path, &mut names[..]) else { return Vec::new() };
     let mut xattrs: Vec<_> = names[..length]
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
         .map(|name| {
             let mut value = vec![0; 64 << 10];
             let name = OsStr::from_bytes(name);
-            let length = rustix::fs::getxattr(path, name, &mut value[..]).unwrap();
+            let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
             value.truncate(length);
             (name.to_string_lossy().into_owned(), value)
         })

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Real archives as layers, one by one: what we make of each is what umoci, GNU tar and bsdtar make of it, in
+//! names, types, content, modes, owners, times, links and extended attributes. As root, as whom alone
+//! they can give files to others.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use tests::images::gzip;
+use tests::judges::agree_on_package;
+use tests::packages::{Package, crates, debian, sources};
+use tests::peers::{must, peer};
+use tests::scratch::Scratch;
+
+/// A package as a layer: as it was published, or plain, by gzip and by zstd in turn.
+fn layer(scratch: &Scratch, package: &Package, turn: usize) -> PathBuf {
+    match (&package.layer, turn % 3) {
+        (Some(layer), _) => layer.clone(),
+        (None, 0) => scratch.write("layer.tar", &package.archive),
+        (None, 1) => scratch.write("layer.tar.gz", gzip(&package.archive)),
+        (None, _) => {
+            let file = scratch.write("layer.tar", &package.archive);
+            must(peer("zstd").args(["--quiet", "--force"]).arg(&file));
+            scratch.join("layer.tar.zst")
+        }
+    }
+}
+
+/// Compares them all; gives what was compared.
+fn compared(packages: &[Package]) -> usize {
+    let scratch = Scratch::new();
+    let compared = packages.iter().enumerate().map(|(turn, package)| {
+        let layer = layer(&scratch, package, turn);
+        agree_on_package(package, &layer)
+    });
+    let compared = compared.sum();
+    println!("{} packages, {compared} files", packages.len());
+    compared
+}
+
+#[test]
+fn debian_packages_come_out_as_others_unpack_them() {
+    assert!(compared(&debian(60)) > 6000);
+}
+
+#[test]
+fn crates_come_out_as_others_unpack_them() {
+    assert!(compared(&crates(30)) > 600);
+}
+
+#[test]
+fn sources_of_npm_and_python_projects_come_out_as_others_unpack_them() {
+    let scratch = Scratch::new();
+    let sources = sources(&scratch, 10);
+    for language in ["node-", "python-"] {
+        assert!(sources.iter().any(|package| package.name.starts_with(language)), "{language}");
+    }
+    assert!(compared(&sources) > 200);
+}
