@@ -372,3 +372,22 @@ fn an_input_that_comes_a_byte_at_a_time_is_the_same() {
     shell(script).dir(cage.dir()).env("layer", file).run().ok();
     assert_eq!(cage.stat("f").len(), 3000);
 }
+
+/// What one layer has used of the memory must be there for the next.
+#[test]
+fn more_layers_than_there_are_buffers() {
+    for compressed in [None, Some("gzip"), Some("zstd")] {
+        let cage = Cage::new(PLACES[0]);
+        let layers = (0..40).map(|i| {
+            // Empty, small, just as much as a buffer, and more than one.
+            let size = [0, 100, (512 << 10) - 2048, 600_000][i % 4];
+            let archive = archive(&[file(format!("f{i}"), noise(size, i as u64))]);
+            let layer = compressed.map_or(archive.clone(), |by| through(by, &["-c"], &archive));
+            cage.scratch().write(format!("in/layer{i}"), layer)
+        });
+        let layers: Vec<_> = layers.collect();
+        let run = cage.judged(cage.command().args(layers));
+        assert_eq!(run.ok().lines().len(), 40);
+        assert_eq!(cage.tree().len(), 40);
+    }
+}

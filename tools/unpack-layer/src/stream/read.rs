@@ -213,6 +213,7 @@ impl Reading {
 
     fn send_archive(&mut self, buffer: Arc<Buffer>) -> Outcome<()> {
         if buffer.filled().is_empty() {
+            self.pool.give(buffer);
             return Ok(());
         }
         self.count(buffer.filled().len())?;
@@ -230,8 +231,8 @@ impl Reading {
         }
     }
 
-    /// The next stored bytes, a buffer full of them but for the last; nothing at the end. Not a byte more
-    /// than one is read beyond the stated size.
+    /// The next stored bytes, a buffer full of them but for the last; nothing at the end, when the buffer
+    /// stays in the pool for the layers that follow. Not a byte more than one is read beyond the stated size.
     fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
         let mut shared = self.buffer()?;
         let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };
@@ -258,7 +259,10 @@ impl Reading {
             Some(size) if buffer.len < room && input.read < size => Err(fail(Error::content(
                 format_args!("size differs: got {} bytes, want {size}", input.read),
             ))),
-            _ if buffer.len == 0 => Ok(None),
+            _ if buffer.len == 0 => {
+                self.pool.give(shared);
+                Ok(None)
+            }
             _ => Ok(Some(shared)),
         }
     }
