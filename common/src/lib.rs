@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, schema1, reference | text and bytes; no files, sockets, clock, environment |
 //! | [`streams`] | stdio, verify, growing, output, parallel, lines, layout, ingest, tarball, compress (feature) | files; no network |
-//! | `registry` (feature) | url, http, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
+//! | `registry` (feature) | url, http, credentials, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
 //! | `store` | store, source | one enum over registry and layout: what a tool holds, and where a blob's bytes are |
-//! | [`front`] | exit, interrupt, progress, cli | the command line, the error line, the exit status |
+//! | [`front`] | exit, interrupt, progress, login, cli | the command line, the error line, the exit status |
 //!
 //! Deliberately absent: anything that one tool alone needs (it lives in that
 //! tool's crate), printing from a library (errors are returned, warnings are

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running a built tool, or a pipeline of them, and judging how it ended.
 //!
-//! The environment is empty but for PATH and a HOME that does not exist and cannot be made, not
+//! The environment is empty but for PATH, and a HOME and XDG_RUNTIME_DIR that do not exist and cannot be made, not
 //! even by root, so that nobody's credentials or proxies take part and nothing is left behind. stdin is empty unless given. Whatever hangs is killed after
 //! [`PATIENCE`](crate::PATIENCE) and fails the test.
 //!
@@ -102,7 +102,13 @@ impl Command {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         // A group of its own, so that a whole pipeline can be killed at once.
-        inner.arg0(name).env_clear().env("PATH", path).env("HOME", HOME).process_group(0);
+        inner
+            .arg0(name)
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", HOME)
+            .env("XDG_RUNTIME_DIR", HOME)
+            .process_group(0);
         Command {
             inner,
             line: name.to_owned(),

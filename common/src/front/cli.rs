@@ -13,6 +13,8 @@ use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
 use crate::streams::stdio;
 
 #[cfg(feature = "registry")]
+pub use super::login::Stdin;
+#[cfg(feature = "registry")]
 pub use network::{From, Network};
 
 /// Whether the environment lets Docker schema 1 through.
@@ -100,7 +102,10 @@ mod network {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use super::super::login::{Login, Stdin};
+    use crate::error::Error;
     use crate::registry::Settings;
+    use crate::secret;
 
     /// How to speak to registries: the options that every tool with a network has.
     #[derive(clap::Args, Clone, Debug)]
@@ -133,22 +138,38 @@ mod network {
         /// End the whole run after so long
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         timeout: Option<Duration>,
+        #[command(flatten)]
+        login: Login,
     }
 
     impl Network {
-        /// The settings that the options ask for. The time that the whole run may take begins here.
+        /// The settings that the options ask for. The time that the whole run may take begins here. A password that
+        /// is to come by stdin is read, unless the run itself has its input there.
         ///
         /// # Errors
-        /// Usage: a header that is none.
-        pub fn settings(&self) -> crate::error::Result<Settings> {
+        /// Usage: a header that is none, credentials that contradict each other or are incomplete; trouble with the
+        /// file of a password.
+        pub fn settings(&self, stdin: Stdin) -> crate::error::Result<Settings> {
             if let Some(limit) = self.timeout {
                 crate::exit::end_after(limit);
             }
+            let headers: Vec<_> =
+                self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?;
+            let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+            if let Some((_, value)) = own {
+                secret::keep(value);
+                value.split(' ').for_each(secret::keep);
+                if self.login.is_given() {
+                    return Err(Error::usage("-H Authorization and --username: one or the other"));
+                }
+            }
             Ok(Settings {
+                given: if own.is_some() { None } else { self.login.given(stdin)? },
+                authfile: self.login.authfile.clone(),
                 plain_http: self.plain_http,
                 insecure: self.insecure,
                 ca_file: self.ca_file.clone(),
-                headers: self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?,
+                headers,
                 attempts: self.retry_times,
                 max_wait: self.max_wait,
                 idle_timeout: self.idle_timeout,
@@ -192,12 +213,12 @@ mod network {
                 };
             }
             let (plain_http, insecure) = (self.from_plain_http, self.from_insecure);
-            Settings { plain_http, insecure, headers: Vec::new(), ..own }
+            Settings { plain_http, insecure, headers: Vec::new(), given: None, ..own }
         }
     }
 
     fn header(text: &str) -> crate::error::Result<(String, String)> {
-        let wrong = || crate::error::Error::usage("--header: \"NAME: VALUE\" is wanted");
+        let wrong = || Error::usage("--header: \"NAME: VALUE\" is wanted");
         let (name, value) = text.split_once(':').ok_or_else(wrong)?;
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let visible = |c: char| c == '\t' || (' '..='~').contains(&c);

@@ -6,4 +6,6 @@ pub mod exit;
 #[cfg(feature = "registry")]
 pub mod interrupt;
 #[cfg(feature = "registry")]
+mod login;
+#[cfg(feature = "registry")]
 pub mod progress;

@@ -7,9 +7,65 @@
 use serde_json::Value;
 use ureq::http::StatusCode;
 
+use super::credentials::Found;
 use super::http::Response;
 use super::retry::{Failure, Retry};
 use crate::error::{Error, printable};
+
+/// As whom something was asked for that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    /// What a 401 may mean.
+    words: String,
+    hint: Option<String>,
+}
+
+impl Default for Access {
+    /// As nobody, before it was looked who that could be.
+    fn default() -> Access {
+        Access { words: "or there is no such repository".to_owned(), hint: None }
+    }
+}
+
+impl Access {
+    /// With what was found, at a registry.
+    pub(super) fn needed(found: &Found, host: &str) -> Access {
+        Access::after(found, host, ", or no such repository")
+    }
+
+    /// With what was found for a registry, at its token server.
+    pub(super) fn at_token_server(found: &Found, host: &str) -> Access {
+        Access::after(found, host, "")
+    }
+
+    fn after(found: &Found, host: &str, or: &str) -> Access {
+        let (what, hint) = match (&found.credential, found.unread.first()) {
+            (Some(_), _) => ("credentials refused", format!("they are those of {}", found.origin)),
+            (None, Some(unread)) => {
+                ("login needed", format!("there may be credentials that were not read: {unread}"))
+            }
+            (None, None) => (
+                "login needed",
+                format!(
+                    "-u gives a user name; podman login {host} keeps credentials, and so does docker login"
+                ),
+            ),
+        };
+        Access { words: format!("{what}{or}"), hint: Some(hint) }
+    }
+
+    /// The error of something that was refused so.
+    pub(super) fn of(&self, kind: impl Fn(String) -> Error, what: &str) -> Error {
+        self.hinted(kind(format!("{what}: {}", self.words)))
+    }
+
+    fn hinted(&self, error: Error) -> Error {
+        match &self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
 
 /// An error body's code and words.
 pub(super) struct Said {
@@ -54,8 +110,13 @@ fn sorted(response: &Response, said: &Said, what: &str) -> Failure {
         408 | 425 | 499 | 500 | 502 | 503 | 504 | 520..=524 => {
             passing(response, Error::later(text))
         }
-        401 => Error::refused(format_args!("{text} (or there is no such repository)")).into(),
-        403 | 407 | 451 => Error::refused(text).into(),
+        401 => {
+            let access = response.access.clone().unwrap_or_default();
+            let text = format_args!("{text} ({})", access.words);
+            access.hinted(Error::refused(text)).into()
+        }
+        403 => response.access.clone().unwrap_or_default().hinted(Error::refused(text)).into(),
+        407 | 451 => Error::refused(text).into(),
         404 | 410 => Error::absent(text).into(),
         _ => Error::malformed(text).into(),
     }

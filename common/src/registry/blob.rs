@@ -65,7 +65,8 @@ impl Registry {
             .map_err(Error::malformed)?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
-        let response = follow_foreign(&self.http, &self.base, &target.url, header.as_slice())?;
+        let response =
+            follow_foreign(&self.http, &self.base, &target.url, header.as_slice(), None)?;
         self.understand(response, range, &target.url.to_string())
     }
 

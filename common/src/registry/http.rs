@@ -17,7 +17,9 @@ use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, BodyReader, SendBody};
 
 use super::MAX_REDIRECTS;
+use super::answer::Access;
 use super::connection::{MAX_HEAD, Watch};
+use super::credentials::Given;
 use super::push::source_error;
 use super::retry::{Failure, Retry};
 use super::tls::{tls_error, trusted};
@@ -47,6 +49,10 @@ pub struct Settings {
     pub insecure: bool,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The credential that the command line gives for this registry.
+    pub given: Option<Given>,
+    /// The file with credentials that is to be read instead of those that are there by custom.
+    pub authfile: Option<PathBuf>,
     /// Headers for the registry's own scheme, host and port.
     pub headers: Vec<(String, String)>,
     /// Attempts without progress before giving up, at least 1.
@@ -57,6 +63,13 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
+}
+
+impl Settings {
+    /// Whether the headers have an Authorization of their own.
+    pub(super) fn authorizes(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    }
 }
 
 /// A request's method.
@@ -190,12 +203,19 @@ pub struct Response {
     pub body: Body,
     /// Where it came from.
     pub url: Url,
+    /// As whom it was asked for; of a refusal.
+    pub(super) access: Option<Access>,
 }
 
 impl Response {
     /// A header's text; nothing when it is absent or no text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The same answer with the words of who was refused.
+    pub(super) fn about(self, access: Access) -> Response {
+        Response { access: Some(access), ..self }
     }
 
     /// Refuses a body that is encoded: its bytes would not be those that the digest is of.
@@ -392,6 +412,7 @@ impl Http {
             headers: head.headers,
             body: Body { reader: body.into_with_config().limit(u64::MAX).reader() },
             url: url.clone(),
+            access: None,
         })
     }
 

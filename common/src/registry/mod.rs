@@ -9,7 +9,8 @@
 //! | `tls` | whom to trust |
 //! | `connection` | what a connection must not do |
 //! | `endpoint` | where a registry's API is |
-//! | `auth` | challenges and tokens |
+//! | [`auth`] | challenges and tokens |
+//! | [`credentials`] | who the user is: given, or kept in his files |
 //! | `answer` | statuses and error bodies in words |
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
 //! | [`upload`], [`put`], [`referrers`] | the operations that write |
@@ -21,13 +22,13 @@
 //! program's secrets or own headers goes to another scheme, host or port than the registry's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 mod answer;
-mod auth;
+pub mod auth;
 pub mod blob;
 mod checked;
 mod connection;
+pub mod credentials;
 mod endpoint;
 pub mod http;
 pub mod manifest;
@@ -135,42 +136,6 @@ impl Registry {
     fn refused_elsewhere(&self, response: &Response) -> bool {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !response.url.same_origin(&self.base)
     }
-
-    /// Sends a request to the registry and authenticates when it is challenged. A payload that cannot be sent again
-    /// leaves the new token for the caller's next attempt.
-    fn authorized(
-        &self,
-        scope: &Scope,
-        request: Request<'_>,
-        payload: &mut Payload<'_>,
-    ) -> std::result::Result<Response, Failure> {
-        let is_challenge = |r: &Response| r.status.as_u16() == 401 && r.url.same_origin(&self.base);
-        let mut auth = self.auth();
-        let header = if auth.settled {
-            let header = auth.header(&self.http, &self.base, scope)?;
-            drop(auth);
-            let response = follow(&self.http, &self.base, request, header.as_deref(), payload)?;
-            if !is_challenge(&response) {
-                return Ok(response);
-            }
-            self.auth().answer(&self.http, &self.base, scope, &response, header.as_deref())?
-        } else {
-            // The first request of all: others wait for what it learns.
-            let response = follow(&self.http, &self.base, request, None, payload)?;
-            if !is_challenge(&response) {
-                auth.settled = true;
-                return Ok(response);
-            }
-            let header = auth.answer(&self.http, &self.base, scope, &response, None)?;
-            auth.settled = true;
-            header
-        };
-        if !payload.can_repeat() {
-            let what = format_args!("{}: the token died while a blob was sent", self.repository);
-            return Err(Failure { error: Error::later(what), retry: Retry::After(Duration::ZERO) });
-        }
-        follow(&self.http, &self.base, request, Some(&header), payload)
-    }
 }
 
 /// Sends a request and follows redirects. `authorization` and the headers of the settings go to the origin of
@@ -223,16 +188,22 @@ fn follow(
     }
 }
 
-/// Fetches from a place that is not the registry: nothing of ours goes along, wherever it leads.
+/// Fetches from a place that is not the registry: nothing of the settings goes along, and `authorization` to this
+/// scheme, host and port alone, until a redirect first leaves them.
 fn follow_foreign(
     http: &Http,
     base: &Url,
     url: &Url,
     headers: &[(&str, &str)],
+    mut authorization: Option<&str>,
 ) -> std::result::Result<Response, Failure> {
+    let start = url;
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let request = Request::new(Method::Get, &url, headers);
+        let mut headers = headers.to_vec();
+        authorization = authorization.filter(|_| url.same_origin(start));
+        headers.extend(authorization.map(|value| ("Authorization", value)));
+        let request = Request::new(Method::Get, &url, &headers);
         let mut response = http.send(request, &mut Payload::None)?;
         if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(response);

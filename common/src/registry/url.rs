@@ -21,6 +21,24 @@ pub struct Url {
     uri: Uri,
 }
 
+/// Names and values as a query or a form has them, what is special encoded in the values.
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in fields {
+        text.push_str(if text.is_empty() { "" } else { "&" });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(char::from(byte)),
+                b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => text.push(char::from(byte)),
+                other => text.push_str(&format!("%{other:02X}")),
+            }
+        }
+    }
+    text
+}
+
 /// What a server supplied a URL for: each has its own rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -115,15 +133,7 @@ impl Url {
         let mut text = self.uri.to_string();
         for (name, value) in parameters {
             text.push(if text.contains('?') { '&' } else { '?' });
-            text.push_str(name);
-            text.push('=');
-            for byte in value.bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(char::from(byte)),
-                    b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => text.push(char::from(byte)),
-                    other => text.push_str(&format!("%{other:02X}")),
-                }
-            }
+            text.push_str(&form(&[(name, value)]));
         }
         Url::parse(&text)
     }

@@ -13,6 +13,7 @@ mod schema1;
 
 use std::process::ExitCode;
 
+use common::cli::Stdin;
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::Result;
@@ -21,7 +22,7 @@ use common::manifest::MAX_CONFIG;
 use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
 use common::output::Output;
 use common::reference::StoreName;
-use common::registry::Registry;
+use common::registry::{Registry, Settings};
 use common::{cli as options, exit};
 
 use cli::Cli;
@@ -37,6 +38,10 @@ fn story(cli: Cli) -> Result<()> {
     cli.check()?;
     let created = cli.created()?;
     let output = Output::open(&cli.output)?;
+    // The layers' lines come by stdin, unless there are none.
+    let base_is_file = cli.base.as_ref().is_none_or(|base| base.as_os_str() != "-");
+    let stdin = if cli.no_layers && base_is_file { Stdin::Free } else { Stdin::Data };
+    let settings = cli.network.settings(stdin)?;
     let bytes = match &cli.schema1 {
         Some(file) => schema1::convert(file, cli.platform.as_ref())?,
         None => build(&cli, created)?,
@@ -47,7 +52,7 @@ fn story(cli: Cli) -> Result<()> {
             let media_type = if cli.docker { DOCKER_CONFIG } else { OCI_CONFIG };
             let digest = Algorithm::Sha256.digest(&bytes);
             let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-            put(store, &descriptor, &bytes, &cli)?;
+            put(store, &descriptor, &bytes, &settings)?;
             output.write(format!("{}\n", descriptor.line()).as_bytes())
         }
     }
@@ -73,13 +78,17 @@ fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
 }
 
 /// Puts the config where its manifest will look for it.
-fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8], cli: &Cli) -> Result<()> {
+fn put(
+    store: &StoreName,
+    descriptor: &Descriptor,
+    bytes: &[u8],
+    settings: &Settings,
+) -> Result<()> {
     let digest = &descriptor.digest;
     match store {
         StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(digest, bytes),
         StoreName::Repository(repository) => {
-            let settings = cli.network.settings()?;
-            Registry::open_to_push(repository, &settings)?.push_bytes(digest, bytes)
+            Registry::open_to_push(repository, settings)?.push_bytes(digest, bytes)
         }
     }
 }

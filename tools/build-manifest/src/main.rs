@@ -12,6 +12,7 @@ mod parts;
 
 use std::process::ExitCode;
 
+use common::cli::Stdin;
 use common::descriptor::UNCOMPRESSED;
 use common::error::{Error, Result};
 use common::exit;
@@ -32,7 +33,7 @@ fn story(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let subject = cli.subject()?;
-    let settings = cli.network.settings()?;
+    let settings = cli.network.settings(Stdin::Data)?;
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
     match &cli.from {

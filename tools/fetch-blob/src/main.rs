@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::Parser;
-use common::cli::{self, Network};
+use common::cli::{self, Network, Stdin};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
@@ -89,7 +89,8 @@ fn fetch(cli: &Cli) -> Result<()> {
     if cli.recheck && cli.into.is_none() {
         return Err(Error::usage("--recheck goes with --into"));
     }
-    let settings = cli.network.settings()?;
+    let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
+    let settings = cli.network.settings(stdin)?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
         Some(StoreName::Layout(dir)) => fetch_many(cli, settings, dir, progress),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{self, Network};
+use common::cli::{self, Network, Stdin};
 use common::error::{Error, Result};
 use common::exit;
 use common::layout::{Layout, REF_NAME};
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 fn fetch(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let into = cli.into.as_ref().map(layout_of).transpose()?;
-    let settings = cli.network.settings()?;
+    let settings = cli.network.settings(Stdin::Free)?;
     let output = Output::open(&cli.output)?;
     let store = Store::of(&cli.reference, &settings)?;
     let asking = Asking {

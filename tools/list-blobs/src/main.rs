@@ -74,7 +74,7 @@ fn story(cli: Cli) -> anyhow::Result<()> {
         return Err(Error::usage("--from goes with --recursive or -p: nothing else is read").into());
     }
     // The time for the whole run begins here.
-    let settings = cli.network.settings()?;
+    let settings = cli.network.settings(cli::Stdin::unless(cli.file.as_deref()))?;
     let mut output = Lines(BufWriter::new(stdio::stdout()?));
     let document = given(cli.file.as_deref())?;
     // Opened when the input is there: what fills the store may have started in the same moment as this.

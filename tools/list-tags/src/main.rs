@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::Network;
+use common::cli::{Network, Stdin};
 use common::error::{Error, Result, printable};
 use common::reference::{StoreName, is_tag};
 use common::store::Store;
@@ -54,7 +54,7 @@ fn list(cli: &Cli) -> Result<()> {
         left -= 1;
         Ok(left > 0)
     };
-    match Store::open(&cli.store, &cli.network.settings()?)? {
+    match Store::open(&cli.store, &cli.network.settings(Stdin::Free)?)? {
         // A page need not hold more than is wanted.
         Store::Registry(registry) => registry.tags(cli.last.as_deref(), cli.limit, print),
         Store::Layout(layout) => {

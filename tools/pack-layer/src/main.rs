@@ -17,6 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use common::cli::Stdin;
 use common::compress::{Compressor, Finished, Method};
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::error::{Error, Result};
@@ -85,7 +86,7 @@ fn destination(cli: &Cli) -> Result<Destination> {
     match &cli.into {
         Some(StoreName::Layout(dir)) => Destination::layout(dir),
         Some(StoreName::Repository(name)) => {
-            Destination::repository(name, &cli.network.settings()?)
+            Destination::repository(name, &cli.network.settings(Stdin::unless(Some(&cli.path)))?)
         }
         None => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
     }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use clap::Parser;
-use common::cli::{self, Network};
+use common::cli::{self, Network, Stdin};
 use common::compress::Method;
 use common::error::{Error, Result};
 use common::mediatype::{self, Compression};
@@ -113,7 +113,7 @@ fn push(cli: Cli) -> Result<()> {
     if let (None, Some(option)) = (&cli.from, of_lines.or(cli.from_network.given())) {
         return Err(Error::usage(format_args!("{option} goes with --from")));
     }
-    let settings = cli.network.settings()?;
+    let settings = cli.network.settings(stdin(&cli))?;
     let mut output = stdio::stdout()?;
     let mount_from = siblings(&cli)?;
     let target = target(&cli.store, &settings)?;
@@ -160,6 +160,12 @@ fn push(cli: Cli) -> Result<()> {
     run.remember();
     run.progress.end();
     outcome
+}
+
+/// Descriptor lines or a blob come by stdin, unless all blobs are in files.
+fn stdin(cli: &Cli) -> Stdin {
+    let all_files = !cli.files.is_empty() && cli.files.iter().all(|file| file.as_os_str() != "-");
+    if all_files { Stdin::Free } else { Stdin::Data }
 }
 
 /// Where the blobs go. Of a registry, what is open there is closed before a signal ends the run.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use common::cli::{self, Network};
+use common::cli::{self, Network, Stdin};
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 
 fn put(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
-    let settings = cli.network.settings()?;
+    let settings = cli.network.settings(Stdin::unless(cli.file.as_deref()))?;
     let mut output = stdio::stdout()?;
     let digestfile = cli.digestfile.as_deref().map(Output::open).transpose()?;
     let document = read(cli)?;
