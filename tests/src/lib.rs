@@ -18,6 +18,8 @@
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
 //! | [`push`] | a push to it: the blob, the commands, the judgement |
+//! | [`logins`] | credentials as users keep them, and registries that want them |
+//! | [`token_server`] | a token server for a real registry |
 //! | [`registry`] | a real one: Debian's docker-registry |
 //!
 //! Deliberately absent: any code of `common` (a double that shares code with its subject shares
@@ -34,11 +36,13 @@ pub mod fake_registry;
 pub mod images;
 pub mod judges;
 pub mod layers;
+pub mod logins;
 pub mod packages;
 pub mod peers;
 pub mod push;
 pub mod registry;
 pub mod scratch;
+pub mod token_server;
 pub mod tools;
 pub mod trees;
 

@@ -10,8 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::certs::{Authority, Identity};
 use crate::eventually;
 use crate::images::{Blob, Image, write_image};
+use crate::logins::USER;
 use crate::peers::{must, peer};
 use crate::scratch::Scratch;
+use crate::token_server::{ISSUER, TokenServer};
+
+/// bcrypt of [`PASSWORD`](crate::logins::PASSWORD), as htpasswd writes it.
+const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
 
 /// How the registry is to be.
 #[derive(Default)]
@@ -20,6 +25,10 @@ struct Setting {
     identity: Option<Identity>,
     /// The registry whose contents it gives out.
     upstream: Option<String>,
+    /// Only with name and password.
+    login: bool,
+    /// How it wants to know who is there: a section of its configuration.
+    auth: String,
 }
 
 /// A running registry.
@@ -55,8 +64,25 @@ impl Registry {
         Registry::launch(&Setting { upstream, ..Setting::default() }, None)
     }
 
+    /// One that lets in only [`USER`] with [`PASSWORD`](crate::logins::PASSWORD), by Basic authentication.
+    pub fn with_login() -> Registry {
+        Registry::launch(&Setting { login: true, ..Setting::default() }, None)
+    }
+
+    /// One that lets in whoever has a token of this server's.
+    pub fn with_tokens_of(server: &TokenServer) -> Registry {
+        let auth = format!(
+            "auth:\n  token:\n    realm: {}/token\n    service: a test\n    issuer: {ISSUER}\n    \
+             rootcertbundle: {}\n",
+            server.server.url(),
+            server.certificate().display()
+        );
+        Registry::launch(&Setting { auth, ..Setting::default() }, None)
+    }
+
     fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
         let dir = Scratch::new();
+        dir.write("htpasswd", format!("{USER}:{BCRYPT}\n"));
         // Between the choice of a free port and its use another program may take it.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -255,13 +281,20 @@ fn config(setting: &Setting, storage: &Path, port: u16) -> String {
         let [certificate, key] = [&identity.certificate, &identity.key].map(|file| file.display());
         format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
     });
+    let auth = match setting.login {
+        true => {
+            let file = storage.with_file_name("htpasswd");
+            format!("auth:\n  htpasswd:\n    realm: a test\n    path: {}\n", file.display())
+        }
+        false => setting.auth.clone(),
+    };
     let upstream = setting.upstream.as_ref();
     let proxy = upstream.map_or(String::new(), |url| format!("proxy:\n  remoteurl: {url}\n"));
     format!(
         "version: 0.1\n\
          log:\n  level: error\n  accesslog:\n    disabled: false\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {}\n\
-         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}",
+         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}{auth}",
         storage.display(),
         setting.deletes
     )

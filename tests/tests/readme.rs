@@ -40,7 +40,8 @@ fn registry() -> FakeRegistry {
     registry
 }
 
-/// Runs an example: `alpine` is in the registry, and so is what the example has at `registry.example`.
+/// Runs an example: `alpine` is in the registry, and so is what the example has at `registry.example`; at
+/// `secure.example` is one that wants tokens.
 fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
@@ -51,7 +52,14 @@ fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
             _ => word.to_owned(),
         }
     });
-    shell(&words.collect::<String>()).dir(dir.path()).run()
+    let script = words.collect::<String>();
+    if !script.contains("secure.example") {
+        return shell(&script).dir(dir.path()).run();
+    }
+    let secure = FakeRegistry::with_tokens();
+    secure.add_image("alpine", "3.20", &Image::small());
+    let script = script.replace("https://secure", "http://secure");
+    shell(&script.replace("secure.example", &secure.host())).dir(dir.path()).run()
 }
 
 /// The `sh` blocks of a Markdown text.

@@ -47,7 +47,7 @@ impl Access {
             (None, None) => (
                 "login needed",
                 format!(
-                    "-u gives a user name; podman login {host} keeps credentials, and so does docker login"
+                    "-u NAME logs in; podman login {host} or docker login {host} keeps credentials"
                 ),
             ),
         };

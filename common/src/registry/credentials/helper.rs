@@ -37,7 +37,10 @@ pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Result<Option<Cr
     }
     let deadline = Instant::now() + limit;
     let (bytes, status) = run(helper, name, deadline)
-        .map_err(|cause| os_words(&cause))?
+        .map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => "there is no such program".to_owned(),
+            _ => os_words(&cause),
+        })?
         .ok_or_else(|| format!("no answer after {} seconds", limit.as_secs_f64()))?;
     if bytes.len() as u64 > MAX_ANSWER {
         return Err(format!("an answer of more than {MAX_ANSWER} bytes"));

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Credentials as users keep them, and scripted registries that want them.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::fake::{Reply, Request};
+use crate::fake_registry::FakeRegistry;
+use crate::images::Image;
+use crate::scratch::Scratch;
+use crate::tools::{Command, Run, bin, tool};
+
+/// Who may enter.
+pub const USER: &str = "me";
+
+/// By which password.
+pub const PASSWORD: &str = "open sesame";
+
+/// base64 with its padding.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The Authorization header of a login.
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{user}:{password}")))
+}
+
+/// What docker keeps for a login.
+pub fn login(user: &str, password: &str) -> Value {
+    json!({"auth": base64(format!("{user}:{password}"))})
+}
+
+/// A file with this entry under this key.
+pub fn auths(key: &str, entry: &Value) -> Value {
+    json!({"auths": {key: entry}})
+}
+
+/// Writes a file that only its owner may read.
+pub fn keep(scratch: &Scratch, name: &str, document: &Value) {
+    scratch.write(name, document.to_string());
+    scratch.chmod(name, 0o600);
+}
+
+/// Makes a helper `docker-credential-NAME` of a script for sh, in the directory `bin`.
+pub fn helper(scratch: &Scratch, name: &str, script: &str) {
+    let file = format!("bin/docker-credential-{name}");
+    scratch.write(&file, format!("#!/bin/sh\n{script}\n"));
+    scratch.chmod(&file, 0o755);
+}
+
+/// Whether a request has the login.
+pub fn has_login(request: &Request) -> bool {
+    request.header("authorization") == Some(&basic(USER, PASSWORD))
+}
+
+/// A registry with an image as `app:1` that lets in only who has the login, by Basic authentication.
+pub fn registry_with_login() -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    registry.fault(|request, right| match has_login(request) {
+        true => right,
+        false => Reply::error(401, "UNAUTHORIZED", "authentication required")
+            .header("WWW-Authenticate", "Basic realm=\"a test\""),
+    });
+    registry
+}
+
+/// A registry with an image as `app:1` whose token server gives tokens only to the login.
+pub fn registry_with_tokens() -> FakeRegistry {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_image("app", "1", &Image::small());
+    registry.fault(|request, right| match request.path == "/token" && !has_login(request) {
+        true => Reply::error(401, "UNAUTHORIZED", "incorrect username or password"),
+        false => right,
+    });
+    registry
+}
+
+/// fetch-manifest of `app:1`, at home in the scratch directory, with its `bin` on the PATH.
+pub fn fetch(registry: &FakeRegistry, scratch: &Scratch) -> Command {
+    let reference = format!("{}:1", registry.repo("app"));
+    at_home(tool("fetch-manifest").args(["--max-wait", "0", &reference]), scratch.path())
+}
+
+/// The same command at home there.
+#[must_use]
+pub fn at_home(command: Command, home: &Path) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", home.join("bin").display(), bin().display());
+    command.env("HOME", home).env("PATH", path)
+}
+
+/// It was let in and got the image, and had nothing to say.
+#[track_caller]
+pub fn let_in(run: &Run) {
+    run.ok().stdout(&Image::small().manifest.bytes);
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A token server for a real registry: RSA-signed web tokens, made by the `openssl` command.
+//!
+//! Who has the login gets what is asked for, and who has none may pull. No clock: a token is good for many years, or has
+//! been dead for many.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::fake::{Reply, Request, Server};
+use crate::logins::has_login;
+use crate::peers::{must, peer};
+use crate::scratch::Scratch;
+
+/// The name under which it gives tokens.
+pub const ISSUER: &str = "a-test";
+
+/// A server that runs until it is dropped.
+pub struct TokenServer {
+    /// With all that was asked of it.
+    pub server: Server,
+    keys: Arc<Scratch>,
+    dead: Arc<AtomicUsize>,
+}
+
+impl TokenServer {
+    /// Starts one, with a key of its own.
+    #[expect(clippy::new_without_default, reason = "it runs a program")]
+    pub fn new() -> TokenServer {
+        let keys = Arc::new(Scratch::new());
+        let mut openssl = peer("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]);
+        openssl.args(["-subj", "/CN=a test", "-keyout", "key.pem", "-out", "cert.pem"]);
+        must(openssl.current_dir(keys.path()));
+        let dead = Arc::new(AtomicUsize::new(0));
+        let (own, next) = (Arc::clone(&keys), Arc::clone(&dead));
+        let server = Server::start(move |request| {
+            let one_less = |left: usize| left.checked_sub(1);
+            let dies = next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+            answer(request, &own, dies)
+        });
+        TokenServer { server, keys, dead }
+    }
+
+    /// Gives so many tokens next that are dead from the start.
+    pub fn next_are_dead(&self, count: usize) {
+        self.dead.store(count, Ordering::SeqCst);
+    }
+
+    /// The certificate that its tokens are to be judged by.
+    pub fn certificate(&self) -> PathBuf {
+        self.keys.join("cert.pem")
+    }
+}
+
+impl std::fmt::Debug for TokenServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TokenServer({})", self.server.url())
+    }
+}
+
+fn answer(request: &Request, keys: &Scratch, is_dead: bool) -> Reply {
+    if request.header("authorization").is_some() && !has_login(request) {
+        return Reply::error(401, "UNAUTHORIZED", "incorrect username or password");
+    }
+    let access: Vec<Value> = request
+        .params("scope")
+        .iter()
+        .flat_map(|scopes| scopes.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|scope| {
+            let (kind, rest) = scope.split_once(':')?;
+            let (name, actions) = rest.rsplit_once(':')?;
+            let allowed = |action: &&str| has_login(request) || *action == "pull";
+            let actions: Vec<&str> = actions.split(',').filter(allowed).collect();
+            Some(json!({"type": kind, "name": name, "actions": actions}))
+        })
+        .collect();
+    let dies = if is_dead { 1_000_000_000_u64 } else { 4_102_444_800 };
+    let claims = json!({
+        "iss": ISSUER, "sub": "me", "aud": "a test", "exp": dies, "nbf": 0, "iat": 0,
+        "jti": "1", "access": access,
+    });
+    Reply::json(200, &json!({"token": signed(&claims, keys), "expires_in": 300}))
+}
+
+/// A JSON web token (RFC 7519) by RS256.
+fn signed(claims: &Value, keys: &Scratch) -> String {
+    let pem = std::fs::read_to_string(keys.join("cert.pem")).unwrap();
+    let chain: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let head = json!({"alg": "RS256", "typ": "JWT", "x5c": [chain]});
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(&head), part(claims));
+    let mut openssl = peer("openssl");
+    openssl.args(["dgst", "-sha256", "-sign"]).arg(keys.join("key.pem"));
+    let mut signing = openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    signing.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let signature = signing.wait_with_output().unwrap().stdout;
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+}

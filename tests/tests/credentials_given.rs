@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Credentials that the command line and the environment give: by which ways, for whom, and which are refused.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::fake::Reply;
+use tests::fake_registry::FakeRegistry;
+use tests::images::Image;
+use tests::logins::{
+    PASSWORD, USER, auths, basic, fetch, keep, let_in, login, registry_with_login,
+};
+use tests::scratch::Scratch;
+use tests::tools::tool;
+
+#[test]
+fn a_password_comes_by_stdin_file_or_variable() {
+    let registry = registry_with_login();
+    let home = Scratch::new();
+    let fetch = || fetch(&registry, &home).args(["-u", USER]);
+    let_in(&fetch().arg("--password-stdin").stdin(PASSWORD).run());
+    let_in(&fetch().arg("--password-stdin").stdin(format!("{PASSWORD}\n")).run());
+    let_in(&fetch().args(["--password-file", "-"]).stdin(PASSWORD).run());
+    let_in(&fetch().env("REGISTRY_PASSWORD", PASSWORD).run());
+    let file = home.write("password", format!("{PASSWORD}\r\n"));
+    home.chmod("password", 0o600);
+    let_in(&fetch().arg("--password-file").arg(&file).run());
+    // The flag before the variable.
+    let_in(&fetch().env("REGISTRY_PASSWORD", "x").arg("--password-file").arg(&file).run());
+    home.chmod("password", 0o644);
+    let run = fetch().arg("--password-file").arg(&file).run();
+    run.status(0).says("others can read it");
+}
+
+#[test]
+fn what_is_given_comes_before_what_is_kept() {
+    let registry = registry_with_login();
+    let home = Scratch::new();
+    keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
+    let run = fetch(&registry, &home).args(["-u", USER]).env("REGISTRY_PASSWORD", "wrong one");
+    run.run().fails(4, "credentials refused").says("$REGISTRY_PASSWORD").does_not_say("wrong one");
+}
+
+#[test]
+fn wrong_calls_are_2_and_ask_nothing() {
+    let registry = registry_with_login();
+    let home = Scratch::new();
+    for (args, words) in [
+        (&["-u", "me"][..], "without a password"),
+        (&["-u", "a:b", "--password-stdin"], "colon"),
+        (&["-u", "", "--password-stdin"], "empty user name"),
+        (&["--password-stdin"], "--username"),
+        (&["--password-file", "x"], "--username"),
+        (&["-u", "me", "--password-stdin", "--password-file", "x"], "cannot be used with"),
+        (&["-u", "me", "--password", "x"], "--password"),
+        (&["-u", "me", "--password-stdin", "-H", "authorization: x"], "one or the other"),
+    ] {
+        let run = fetch(&registry, &home).args(args).stdin(PASSWORD).run();
+        assert_eq!(run.code(), Some(2), "{args:?}: {run}");
+        run.fails(2, words);
+    }
+    fetch(&registry, &home).env("REGISTRY_TOKEN", "a b").run().fails(2, "$REGISTRY_TOKEN");
+    fetch(&registry, &home).args(["-u", "me", "--password-stdin"]).run().fails(6, "no input");
+    let nowhere = ["-u", "me", "--password-file", "/nowhere"];
+    fetch(&registry, &home).args(nowhere).run().fails(3, "/nowhere");
+    assert_eq!(registry.server.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_password_by_stdin_is_refused_where_stdin_is_data() {
+    let home = Scratch::new();
+    for (name, args) in [
+        ("fetch-blob", &["h.example/a", "--into", "oci:l"][..]),
+        ("list-blobs", &[]),
+        ("list-blobs", &["-"]),
+        ("push-blob", &["h.example/a"]),
+        ("push-blob", &["h.example/a", "file", "-"]),
+        ("push-blob", &["h.example/a", "--from", "oci:l"]),
+        ("put-manifest", &["h.example/a:1"]),
+        ("put-manifest", &["h.example/a:1", "-"]),
+        ("pack-layer", &["-", "--into", "h.example/a"]),
+        ("build-config", &["--into", "h.example/a"]),
+        ("build-manifest", &["--from", "h.example/a"]),
+    ] {
+        let run = tool(name).args(args).args(["-u", USER, "--password-stdin"]).dir(home.path());
+        let run = run.stdin(PASSWORD).run();
+        assert_eq!(run.code(), Some(2), "{run}");
+        run.fails(2, "standard input").says("hint: ").stdout("");
+    }
+}
+
+#[test]
+fn a_password_by_stdin_is_taken_where_stdin_is_free() {
+    let registry = registry_with_login();
+    let image = Image::small();
+    let home = Scratch::new();
+    home.write("m", &image.manifest.bytes);
+    home.write("f", "x");
+    home.write("tree/f", "x");
+    let repo = registry.repo("app");
+    let tagged = format!("{repo}:2");
+    for (name, args) in [
+        ("fetch-blob", &[repo.as_str(), image.config.digest.as_str()][..]),
+        ("list-tags", &[&repo]),
+        ("push-blob", &["--media-type", "a/b", &repo, "f"]),
+        ("put-manifest", &[&tagged, "m"]),
+        ("pack-layer", &["tree", "--into", &repo]),
+        ("build-config", &["--no-layers", "--into", &repo]),
+    ] {
+        let run = tool(name).args(args).args(["-u", USER, "--password-stdin"]).dir(home.path());
+        let run = run.stdin(PASSWORD).run();
+        assert_eq!(run.code(), Some(0), "{run}");
+    }
+}
+
+#[test]
+fn a_given_token_is_sent_at_once() {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    registry.fault(|request, right| match request.header("authorization") {
+        Some("Bearer given") => right,
+        _ => Reply::new(401).header("WWW-Authenticate", "Bearer realm=\"http://127.0.0.1:1/\""),
+    });
+    let home = Scratch::new();
+    let_in(&fetch(&registry, &home).env("REGISTRY_TOKEN", "given").run());
+    assert_eq!(registry.server.requests().len(), 1);
+
+    registry.server.forget();
+    let run = fetch(&registry, &home).env("REGISTRY_TOKEN", "another").run();
+    run.fails(4, "credentials refused").says("$REGISTRY_TOKEN").does_not_say("another");
+    assert_eq!(registry.server.requests().len(), 1);
+}
+
+#[test]
+fn a_header_of_ones_own_is_sent_alone() {
+    let registry = registry_with_login();
+    let home = Scratch::new();
+    let header = format!("Authorization: {}", basic(USER, PASSWORD));
+    let run = fetch(&registry, &home).args(["-H", &header]).env("REGISTRY_TOKEN", "x");
+    let_in(&run.run());
+    assert_eq!(registry.server.requests().len(), 1);
+    let wrong = format!("Authorization: {}", basic(USER, "wrong"));
+    let run = fetch(&registry, &home).args(["-H", &wrong]).run();
+    run.fails(4, "401").does_not_say(&basic(USER, "wrong"));
+    assert_eq!(registry.server.requests().len(), 2);
+}
+
+#[test]
+fn what_is_given_for_one_registry_is_never_shown_to_another() {
+    let image = Image::small();
+    let from = FakeRegistry::start();
+    from.add_image("app", "1", &image);
+    from.fault(|_, _| {
+        Reply::error(401, "UNAUTHORIZED", "who?").header("WWW-Authenticate", "Basic realm=x")
+    });
+    for (name, value, args) in
+        [("REGISTRY_TOKEN", "given-token", &[][..]), ("REGISTRY_PASSWORD", PASSWORD, &["-u", USER])]
+    {
+        let target = FakeRegistry::start();
+        from.server.forget();
+        let run = tool("push-blob")
+            .args([&target.repo("b"), "--from", &from.repo("app"), "--max-wait", "0"])
+            .args(args)
+            .env(name, value)
+            .stdin(image.lines())
+            .run();
+        run.fails(4, "login needed").stdout("");
+        let asked = from.server.requests();
+        assert!(!asked.is_empty());
+        assert!(asked.iter().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[test]
+fn files_serve_the_registry_of_from_too() {
+    let image = Image::small();
+    let from = registry_with_login();
+    let target = FakeRegistry::start();
+    let home = Scratch::new();
+    keep(&home, ".docker/config.json", &auths(&from.host(), &login(USER, PASSWORD)));
+    let run = tool("push-blob").args([&target.repo("b"), "--from", &from.repo("app")]);
+    let run = run.env("HOME", home.path()).stdin(image.lines()).run();
+    run.ok().stdout(image.lines());
+}

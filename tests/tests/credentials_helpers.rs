@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Credential helpers: programs that keep credentials, right and wrong ones.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use tests::fake_registry::FakeRegistry;
+use tests::images::Image;
+use tests::logins::{
+    PASSWORD, USER, fetch, helper, keep, let_in, login, registry_with_login, registry_with_tokens,
+};
+use tests::scratch::Scratch;
+
+const DOCKER: &str = ".docker/config.json";
+
+/// Answers with the login, whatever it is asked for, and keeps what that was.
+fn right() -> String {
+    let answer = json!({"ServerURL": "x", "Username": USER, "Secret": PASSWORD});
+    format!("printf '%s ' \"$@\" >>\"$HOME/asked\"; cat >>\"$HOME/asked\"\necho '{answer}'")
+}
+
+/// A home with this file, and helpers by their names and scripts.
+fn home(config: &Value, helpers: &[(&str, &str)]) -> Scratch {
+    let home = Scratch::new();
+    keep(&home, DOCKER, config);
+    for (name, script) in helpers {
+        helper(&home, name, script);
+    }
+    home
+}
+
+fn asked(home: &Scratch) -> String {
+    std::fs::read_to_string(home.join("asked")).unwrap_or_default()
+}
+
+#[test]
+fn a_helper_is_asked_for_the_host_after_a_challenge() {
+    for registry in [registry_with_login(), registry_with_tokens()] {
+        let host = registry.host();
+        for config in [json!({"credsStore": "right"}), json!({"credHelpers": {(&host): "right"}})] {
+            let home = home(&config, &[("right", &right())]);
+            let_in(&fetch(&registry, &home).run());
+            assert_eq!(asked(&home), format!("get {host}\n"));
+        }
+    }
+}
+
+#[test]
+fn a_helper_is_not_asked_without_a_challenge() {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    let home = home(&json!({"credsStore": "right"}), &[("right", &right())]);
+    let_in(&fetch(&registry, &home).run());
+    assert_eq!(asked(&home), "");
+}
+
+#[test]
+fn the_registrys_own_helper_comes_before_that_for_all() {
+    let registry = registry_with_login();
+    let config = json!({"credsStore": "wrong", "credHelpers": {registry.host(): "right"}});
+    let home = home(&config, &[("right", &right()), ("wrong", "exit 1")]);
+    let_in(&fetch(&registry, &home).run());
+}
+
+#[test]
+fn a_helper_that_has_none_says_so_and_the_file_is_read() {
+    let registry = registry_with_login();
+    let config = json!({"credsStore": "empty", "auths": {registry.host(): login(USER, PASSWORD)}});
+    let script = "echo 'credentials not found in native keychain'; exit 1";
+    let_in(&fetch(&registry, &home(&config, &[("empty", script)])).run());
+}
+
+#[test]
+fn an_identity_token_of_a_helper_is_posted() {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_image("app", "1", &Image::small());
+    let answer = json!({"Username": "<token>", "Secret": "id-1"});
+    let script = format!("echo '{answer}'");
+    let home = home(&json!({"credsStore": "id"}), &[("id", &script)]);
+    fetch(&registry, &home).run();
+    let request = registry.server.requests().into_iter().find(|r| r.path == "/token").unwrap();
+    assert_eq!(request.method, "POST");
+    assert!(String::from_utf8_lossy(&request.body).contains("refresh_token=id-1"));
+}
+
+#[test]
+fn a_broken_helper_never_breaks_what_is_public() {
+    let public = FakeRegistry::with_tokens();
+    public.add_image("app", "1", &Image::small());
+    let private = registry_with_login();
+    for (script, words) in [
+        ("echo 'not logged in'; echo noise >&2; exit 1", "it failed: not logged in"),
+        ("exit 3", "it failed: exit status: 3"),
+        ("kill -9 $$", "it failed: signal: 9"),
+        ("echo junk", "its answer is not JSON"),
+        ("exec </dev/null; exit 0", "its answer is not JSON"),
+        ("echo '{\"Username\":\"a:b\",\"Secret\":\"hush hush\"}'", "a colon in the user name"),
+        ("yes '{}'", "more than 65536 bytes"),
+        ("exec sleep 600", "no answer after 0.2 seconds"),
+        ("sleep 5 & exec >&- <&-; wait", "its answer is not JSON"),
+    ] {
+        let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
+        let run = fetch(&public, &home).args(["--idle-timeout", "0.2"]).run();
+        assert_eq!(run.code(), Some(0), "{script}: {run}");
+        run.stdout(&Image::small().manifest.bytes);
+        assert_eq!(run.stderr.lines().count(), 1, "{script}: {run}");
+        run.says("warning: credentials not read: docker-credential-it: ");
+        run.does_not_say("hush").does_not_say("noise");
+        if !script.contains("sleep 5") {
+            run.says(words);
+        }
+        let run = fetch(&private, &home).args(["--idle-timeout", "0.2", "-q"]).run();
+        run.fails(4, "login needed").says("docker-credential-it");
+    }
+}
+
+#[test]
+fn a_helper_that_is_not_there_is_named() {
+    let registry = registry_with_login();
+    for name in ["none-such", "../bin/sh"] {
+        let run = fetch(&registry, &home(&json!({"credsStore": name}), &[])).run();
+        run.fails(4, "login needed").says(&format!("docker-credential-{name}: "));
+    }
+}
+
+#[test]
+fn a_helper_does_not_get_what_is_not_its_own() {
+    let registry = registry_with_login();
+    let script = "echo \"${REGISTRY_PASSWORD-none}\" >\"$HOME/asked\"; exit 1";
+    let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
+    fetch(&registry, &home).env("REGISTRY_PASSWORD", "another's").run().fails(4, "");
+    assert_eq!(asked(&home), "none\n");
+}

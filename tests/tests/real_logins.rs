@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Real registries that want to know who is there: by name and password, and by the tokens of a server.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::images::{Image, write_image};
+use tests::logins::{PASSWORD, USER, at_home, auths, keep, login};
+use tests::peers::{must, peer};
+use tests::registry::Registry;
+use tests::scratch::Scratch;
+use tests::token_server::TokenServer;
+use tests::tools::{Command, shell};
+
+const DOCKER: &str = ".docker/config.json";
+
+/// A home with the image in the layout `l`, and the login.
+fn home(registry: &Registry) -> Scratch {
+    let home = Scratch::new();
+    write_image(&home.join("l"), "1", &Image::small());
+    keep(&home, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
+    home
+}
+
+fn script(text: &str, registry: &Registry, home: &Scratch) -> Command {
+    let command = shell(text).env("REPO", registry.repo("app")).env("HOST", registry.host());
+    at_home(command, home.path()).dir(home.path())
+}
+
+const PUSH: &str = "fetch-manifest oci:l:1 >m && list-blobs m | push-blob $REPO --from oci:l >lines && \
+     put-manifest $REPO:1 m";
+const PULL: &str =
+    "fetch-manifest $REPO:1 --into oci:back | list-blobs | fetch-blob $REPO --into oci:back";
+
+/// The statuses that the registry answered with, without what is not its API.
+fn refusals(registry: &Registry) -> usize {
+    // The status is the third word.
+    registry.answered().iter().filter(|line| line.split(' ').nth(2) == Some("401")).count()
+}
+
+#[test]
+fn a_registry_with_passwords_is_pushed_to_and_pulled_from() {
+    let registry = Registry::with_login();
+    let home = home(&registry);
+    script(PUSH, &registry, &home).run().ok();
+    let run = script(PULL, &registry, &home).run();
+    run.ok().stdout(Image::small().lines());
+    // One challenge a program that spoke to it: push-blob, put-manifest, fetch-manifest, fetch-blob.
+    tests::eventually("the access log", || (refusals(&registry) >= 4).then_some(()));
+    assert_eq!(refusals(&registry), 4, "{:#?}", registry.answered());
+
+    // skopeo reads the same file.
+    let mut skopeo = peer("skopeo");
+    skopeo
+        .args(["inspect", "--raw", "--tls-verify=false"])
+        .arg("--authfile")
+        .arg(home.join(DOCKER));
+    let raw = must(skopeo.arg(format!("docker://{}:1", registry.repo("app"))));
+    assert_eq!(raw, Image::small().manifest.bytes);
+}
+
+#[test]
+fn a_file_that_skopeo_wrote_is_read() {
+    let registry = Registry::with_login();
+    let home = home(&registry);
+    script(PUSH, &registry, &home).run().ok();
+    std::fs::remove_dir_all(home.join(".docker")).unwrap();
+    let mut skopeo = peer("skopeo");
+    skopeo.args(["login", "--tls-verify=false", "-u", USER, "-p", PASSWORD, "--authfile"]);
+    must(skopeo.arg(home.join("auth.json")).arg(registry.host()));
+    let run = script("fetch-manifest --authfile auth.json $REPO:1", &registry, &home).run();
+    run.ok().stdout(&Image::small().manifest.bytes);
+}
+
+#[test]
+fn a_wrong_password_is_refused_at_once() {
+    let registry = Registry::with_login();
+    let home = home(&registry);
+    let run = script("exec fetch-manifest -u me $REPO:1", &registry, &home);
+    let run = run.env("REGISTRY_PASSWORD", "a guess").run();
+    run.status(4).says("credentials refused").does_not_say("a guess");
+}
+
+#[test]
+fn a_registry_with_tokens_is_pushed_to_and_pulled_from() {
+    let server = TokenServer::new();
+    let registry = Registry::with_tokens_of(&server);
+    let home = home(&registry);
+    let pushed = script(PUSH, &registry, &home).run();
+    assert_eq!(pushed.code(), Some(0), "{pushed}\n{:#?}", registry.answered());
+    // push-blob and put-manifest.
+    assert_eq!(server.server.requests().len(), 2, "{:?}", server.server.asked());
+    server.server.forget();
+    script(PULL, &registry, &home).run().ok().stdout(Image::small().lines());
+    assert_eq!(server.server.requests().len(), 2, "{:?}", server.server.asked());
+
+    // Without the login everybody may pull, and nobody push.
+    std::fs::remove_dir_all(home.join(".docker")).unwrap();
+    script("rm -r back", &registry, &home).run().ok();
+    script(PULL, &registry, &home).run().ok();
+    script("exec put-manifest $REPO:2 m", &registry, &home).run().status(4).says("login needed");
+}
+
+#[test]
+fn a_mount_takes_a_token_for_both() {
+    let server = TokenServer::new();
+    let registry = Registry::with_tokens_of(&server);
+    let home = home(&registry);
+    script(PUSH, &registry, &home).run().ok();
+    server.server.forget();
+    let mount = "list-blobs m | push-blob $HOST/other --from $REPO";
+    script(mount, &registry, &home).run().ok().stdout(Image::small().lines());
+    let asked: Vec<_> =
+        server.server.requests().iter().map(|request| request.params("scope")).collect();
+    let target = "repository:other:pull,push".to_owned();
+    assert!(asked.contains(&vec![target, "repository:app:pull".to_owned()]), "{asked:?}");
+}
+
+#[test]
+fn a_token_that_is_dead_is_replaced_and_only_once() {
+    let server = TokenServer::new();
+    let registry = Registry::with_tokens_of(&server);
+    let home = home(&registry);
+    script(PUSH, &registry, &home).run().ok();
+    server.server.forget();
+    server.next_are_dead(1);
+    script("fetch-manifest $REPO:1", &registry, &home).run().ok();
+    assert_eq!(server.server.requests().len(), 2);
+    server.server.forget();
+    server.next_are_dead(100);
+    script("exec fetch-manifest $REPO:1", &registry, &home).run().status(4).says("refused");
+    assert_eq!(server.server.requests().len(), 2);
+}
+
+#[test]
+fn a_token_of_fetch_token_serves_curl() {
+    let server = TokenServer::new();
+    let registry = Registry::with_tokens_of(&server);
+    let home = home(&registry);
+    script(PUSH, &registry, &home).run().ok();
+    let curl = "curl -fsS --noproxy '*' -H \"$(fetch-token --header $REPO)\" \
+         http://$HOST/v2/app/tags/list";
+    let run = script(curl, &registry, &home).run();
+    assert!(String::from_utf8_lossy(&run.ok().stdout).contains("\"1\""), "{run}");
+}

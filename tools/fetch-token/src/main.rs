@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fetch-token: what a registry wants to be sent, for other programs to send.
+//!
+//! The token is that of the credentials which all tools find, or the anonymous one. It is printed and kept nowhere.
+//! Whether the registry takes it, only its use can tell.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli::{Network, Stdin};
+use common::error::{Error, Result};
+use common::reference::{Repository, StoreName};
+use common::registry::Registry;
+use common::registry::auth::grant::{Access, Authorization};
+use common::{exit, stdio};
+
+/// Fetch a bearer token for a repository
+///
+/// The token is for pulling from REPO, with the credentials that all tools find, or with none. It is a secret: print it
+/// into a variable, not to a terminal.
+// The network's own --header is here -H alone: the long name is this tool's.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, mut_arg("headers", |option| option.long(None)))]
+struct Cli {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    store: StoreName,
+    /// For pushing too
+    #[arg(long)]
+    push: bool,
+    /// For mounting from REPO, in the same registry, too (may come again)
+    #[arg(long, value_name = "REPO", requires = "push")]
+    mount_from: Vec<StoreName>,
+    /// Print the whole Authorization header, as curl -H takes it
+    #[arg(long = "header", id = "whole")]
+    header: bool,
+    /// No warnings
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+fn main() -> ExitCode {
+    exit::run("fetch-token", |cli: Cli| fetch(&cli))
+}
+
+fn fetch(cli: &Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    let settings = cli.network.settings(Stdin::Free)?;
+    let mut output = stdio::stdout()?;
+    let repository = repository(&cli.store)?;
+    let sources = sources(repository, &cli.mount_from)?;
+    let access = if cli.push { Access::Push(&sources) } else { Access::Pull };
+    let authorization = Registry::open_for(repository, &settings, access)?.authorization()?;
+    let host = repository.host();
+    let text = match authorization {
+        Authorization::Bearer(token) if cli.header => format!("Authorization: Bearer {token}"),
+        Authorization::Bearer(token) => token,
+        Authorization::Basic(basic) if cli.header => format!("Authorization: {basic}"),
+        Authorization::Basic(_) => {
+            let what = format_args!("{host}: it wants name and password, and has no tokens");
+            return Err(Error::refused(what).hint("--header prints the header that carries them"));
+        }
+        Authorization::Nothing => {
+            let what = format_args!("{host}: no token: it asks nobody who he is");
+            return Err(Error::absent(what).hint("requests to it need none"));
+        }
+    };
+    output
+        .write_all(format!("{text}\n").as_bytes())
+        .map_err(|cause| Error::local("standard output", &cause))
+}
+
+fn repository(store: &StoreName) -> Result<&Repository> {
+    match store {
+        StoreName::Repository(repository) => Ok(repository),
+        StoreName::Layout(_) => Err(Error::usage(format_args!(
+            "{store}: a layout has no tokens: a repository is wanted"
+        ))),
+    }
+}
+
+/// The repositories to mount from: of the same registry, all of them.
+fn sources(target: &Repository, named: &[StoreName]) -> Result<Vec<Repository>> {
+    let same = |name: &StoreName| match name {
+        StoreName::Repository(source) if source.api_host() == target.api_host() => {
+            Ok(source.clone())
+        }
+        other => Err(Error::usage(format_args!(
+            "--mount-from {other}: only a repository of the same registry can be mounted from"
+        ))),
+    };
+    named.iter().map(same).collect()
+}
