@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Stacks of real archives with layers between them that hide and replace what is below: umoci makes the same
+//! of them. What no package brings (devices, attributes, fifos) is in the layers between. As root.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use tests::images::{Image, write_image};
+use tests::judges::{differences, timeless};
+use tests::layers::{
+    Part, archive, block, character, dir, fifo, file, hardlink, opaque, symlink, whiteout,
+};
+use tests::packages::{Package, debian};
+use tests::peers::{must, peer};
+use tests::scratch::Scratch;
+use tests::tools::shell;
+use tests::trees::exactly;
+
+/// How many packages a stack has, and how many come before something is hidden.
+const STACK: usize = 12;
+const BEFORE: usize = 3;
+
+/// The links of a merged system.
+const KEPT: [&str; 3] = ["bin", "lib", "sbin"];
+
+/// A layer that changes what is below, and what has to be gone by it.
+struct Changes {
+    parts: Vec<Part>,
+    gone: Vec<String>,
+}
+
+/// What is done to the names below, by turns; nothing twice, and nothing below what is done already, which a
+/// layer may not have. Links become directories, and directories links, only where links are not kept:
+/// umoci sets the time and the attributes of what comes later on the link itself.
+fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
+    let mut parts = vec![
+        dir("dev").mode(0o1755),
+        character("dev/null", 1, 3).mode(0o666),
+        character("dev/high", 4095, 1_048_575),
+        block(format!("dev/disk{turn}"), 259, 7).owner(0, 6),
+        fifo(format!("dev/fifo{turn}")).mode(0o620).owner(7, 5),
+    ];
+    let mut gone: Vec<String> = Vec::new();
+    let mut done: HashSet<&str> = HashSet::new();
+    let mut above: HashSet<&str> = HashSet::new();
+    for (i, (name, is_dir)) in below.iter().enumerate() {
+        let itself_and_above =
+            name.match_indices('/').map(|(at, _)| &name[..at]).chain([&name[..]]);
+        let touched =
+            above.contains(&name[..]) || itself_and_above.clone().any(|n| done.contains(n));
+        // The top has few directories, and all is in them.
+        if name.matches('/').count() < 2 || touched {
+            continue;
+        }
+        match ((i + turn) % 31, is_dir) {
+            (0..=4, false) => {
+                parts.push(whiteout(name));
+                gone.push(name.clone());
+            }
+            (5, false) if links => {
+                parts.extend([dir(name), file(format!("{name}/below"), "in its place")])
+            }
+            (6, false) => parts.push(file(name, "changed").mode(0o4711).owner(turn as u32, 1)),
+            (7, false) => {
+                let twin = format!("{name}.twin");
+                parts.extend([
+                    file(name, "linked").xattr("user.kind", "twin"),
+                    hardlink(twin, name),
+                ]);
+            }
+            (8, true) => {
+                parts.push(whiteout(name));
+                gone.push(name.clone());
+            }
+            (11, true) => {
+                parts.extend([file(format!("{name}/after"), "stays"), opaque(name)]);
+            }
+            (14, true) if links => parts.push(symlink(name, "/usr/share")),
+            (16, true) => parts.push(dir(name).mode(0o1700).xattr("user.dir", "yes")),
+            _ => continue,
+        }
+        done.insert(name);
+        above.extend(itself_and_above);
+    }
+    Changes { parts, gone }
+}
+
+/// Both trees without what is known to differ. A directory has its last entry's time with us, and with umoci the
+/// present time once it has no entry or something in it was hidden: then only, as the fraction of its second
+/// shows, its time is left out. And of an entry that goes through a link that is kept, umoci gives the time to
+/// the link, not to the directory.
+///
+/// That a directory without an entry takes over a set-group-ID bit with umoci, and is 0755 with us, does not
+/// show here: no layer sets that bit on a directory.
+fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
+    let name = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let present = |line: &&String| {
+        let is_dir = line.split_once(' ').unwrap().1.starts_with("directory ");
+        let whole =
+            line.split(' ').any(|word| word.starts_with('@') && word.ends_with(".000000000"));
+        is_dir && !whole || {
+            let name = name(line);
+            KEPT.contains(&name.strip_prefix("usr/").unwrap_or(&name))
+        }
+    };
+    let timeless_ones: HashSet<_> = theirs.iter().filter(present).map(|l| name(l)).collect();
+    let told = |line: &String| match timeless_ones.contains(&name(line)) {
+        true => timeless(line),
+        false => line.clone(),
+    };
+    [ours, theirs].map(|tree| tree.iter().map(told).collect())
+}
+
+/// The stack as both make it, compared; what the last layer hides is gone. Returns how many files there are.
+fn compared(packages: &[Package], base: &[Part], options: &str) -> usize {
+    let mut layers = vec![archive(base)];
+    let mut below: Vec<(String, bool)> = Vec::new();
+    let mut gone = Vec::new();
+    for (turn, some) in packages.chunks(BEFORE).enumerate() {
+        for package in some {
+            layers.push(package.archive.clone());
+            below.extend(package.entries());
+        }
+        below.sort();
+        below.dedup();
+        let changes = changes(&below, turn * 7, options.is_empty());
+        gone = changes.gone;
+        layers.push(archive(&changes.parts));
+    }
+    let scratch = Scratch::new();
+    let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+    write_image(&scratch.join("layout"), "t", &Image::of_plain(&layers));
+    let pipeline = "fetch-manifest oci:layout:t | list-blobs |
+        unpack-layer --from oci:layout ours --no-sync -q $OPTIONS";
+    shell(pipeline).env("OPTIONS", options).dir(scratch.path()).run().ok();
+    let image = format!("{}:t", scratch.join("layout").display());
+    let mut umoci = peer("umoci");
+    umoci.args(["raw", "unpack", "--image", &image]).args(options.split_whitespace());
+    must(umoci.arg(scratch.join("umoci")));
+    let [ours, theirs] = ["ours", "umoci"].map(|tree| exactly(&scratch.join(tree)));
+    let [ours, theirs] = without_known(&ours, &theirs);
+    let differing = differences(&ours, &theirs);
+    let names: Vec<_> = packages.iter().map(|package| &package.name).collect();
+    assert!(differing.is_empty(), "{names:?}, + ours, - umoci: {differing:#?}");
+    assert!(!gone.is_empty(), "{names:?}");
+    for name in gone {
+        assert!(Path::new(&scratch.join("ours").join(&name)).symlink_metadata().is_err(), "{name}");
+    }
+    ours.len()
+}
+
+#[test]
+fn stacks_of_debian_packages_come_out_as_umoci_unpacks_them() {
+    let packages = debian(60);
+    let stacks = packages.chunks(STACK);
+    let count = stacks.len();
+    let files: usize = stacks.map(|stack| compared(stack, &[dir("./")], "")).sum();
+    println!("{count} stacks of {} packages, {files} files", packages.len());
+    assert!(files > 3000);
+}
+
+/// Debian's own layout: what packages have in `bin` goes where the link leads.
+#[test]
+fn stacks_on_merged_directories_come_out_as_umoci_unpacks_them() {
+    let packages = debian(60);
+    let base = KEPT.map(|name| [dir(format!("usr/{name}")), symlink(name, format!("usr/{name}"))]);
+    let base = [&[dir("./"), dir("usr")][..], &base.concat()].concat();
+    // Every other stack: the rest of it is as without the links.
+    let stacks = packages.chunks(STACK).step_by(2);
+    let files: usize = stacks.map(|stack| compared(stack, &base, "--keep-dirlinks")).sum();
+    println!("{files} files");
+    assert!(files > 1500);
+}
