@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`url`] | URLs, and the decision on every one that a server supplies |
+//! | `form` | names and values in a query or a body |
 //! | [`http`] | one exchange, failures sorted |
 //! | [`retry`] | attempts counted and waited between |
 //! | `tls` | whom to trust |
@@ -30,6 +31,7 @@ mod checked;
 mod connection;
 pub mod credentials;
 mod endpoint;
+mod form;
 pub mod http;
 pub mod manifest;
 pub mod push;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ureq::http::Uri;
 
+use super::form::form;
 use crate::error::printable;
 
 /// The longest URL that is taken from a server, in bytes.
@@ -19,24 +20,6 @@ pub const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     uri: Uri,
-}
-
-/// Names and values as a query or a form has them, what is special encoded in the values.
-pub(super) fn form(fields: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (name, value) in fields {
-        text.push_str(if text.is_empty() { "" } else { "&" });
-        text.push_str(name);
-        text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(char::from(byte)),
-                b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => text.push(char::from(byte)),
-                other => text.push_str(&format!("%{other:02X}")),
-            }
-        }
-    }
-    text
 }
 
 /// What a server supplied a URL for: each has its own rule.

@@ -13,10 +13,11 @@ use super::scope::Scope;
 use crate::error::Error;
 use crate::registry::answer::{self, Access};
 use crate::registry::credentials::{Credential, Found, basic};
+use crate::registry::follow_foreign;
+use crate::registry::form::form;
 use crate::registry::http::{Method, Payload, Request, Response};
 use crate::registry::retry::Failure;
 use crate::registry::url::{self, Purpose, Url};
-use crate::registry::{follow_foreign, url::form};
 use crate::{json, notice, secret};
 
 /// The largest answer of a token server, in bytes.
