@@ -202,24 +202,26 @@ fn a_registry_token_is_the_bearer_itself() {
 
 #[test]
 fn an_identity_token_is_posted() {
-    let registry = FakeRegistry::with_tokens();
+    let registry = FakeRegistry::start();
     registry.add_image("app", "1", &Image::small());
     let home = Scratch::new();
     let entry = json!({"auth": tests::logins::base64("<token>:"), "identitytoken": "id+1"});
     keep(&home, DOCKER, &auths(&registry.host(), &entry));
-    // The scope is in the body: the right answer is that to a GET of the same scope.
-    registry.fault(|request, right| match request.path == "/token" {
-        true => {
-            let digest = tests::images::sha256(b"");
-            assert!(request.header("authorization").is_none());
-            Reply::json(200, &json!({"access_token": format!("{TOKEN}{}", &digest[7..23])}))
+    registry.fault(|request, right| {
+        let host = request.header("host").unwrap();
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\"");
+        match (request.path.as_str(), request.header("authorization")) {
+            ("/token", _) => Reply::json(200, &json!({"access_token": "posted"})),
+            (_, Some("Bearer posted")) => right,
+            _ => Reply::new(401).header("WWW-Authenticate", challenge),
         }
-        false => right,
     });
-    fetch(&registry, &home).run();
+    let_in(&fetch(&registry, &home).run());
+    assert_eq!(registry.server.requests().len(), 3);
     let request = registry.server.requests().into_iter().find(|r| r.path == "/token").unwrap();
     let fields = String::from_utf8(request.body.clone()).unwrap();
     assert_eq!(request.method, "POST");
+    assert_eq!(request.header("authorization"), None);
     assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
     for field in [
         "grant_type=refresh_token",
