@@ -8,7 +8,7 @@ use serde_json::Value;
 use ureq::http::StatusCode;
 
 use super::credentials::Found;
-use super::http::Response;
+use super::response::Response;
 use super::retry::{Failure, Retry};
 use crate::error::{Error, printable};
 

@@ -4,7 +4,8 @@
 //! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
 //! what is there already. Bytes are not checked here against anything but the answer's own words.
 
-use super::http::{Body, Method, Request, Response};
+use super::request::{Method, Request};
+use super::response::{Body, Response};
 use super::retry::Failure;
 use super::url::{self, Purpose};
 use super::{Registry, answer, follow_foreign};

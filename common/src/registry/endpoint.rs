@@ -9,8 +9,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http::Settings;
 use super::retry::{Failure, with_attempts};
+use super::settings::Settings;
 use super::url::{Url, is_loopback};
 use crate::error::{Error, Result, os_words};
 use crate::reference::Repository;

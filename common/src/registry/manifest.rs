@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests in a registry: their exact bytes, verified, and what came with them.
 
-use super::http::{Method, Request, Response};
+use super::request::{Method, Request};
+use super::response::Response;
 use super::retry::{Failure, with_attempts};
 use super::{Registry, answer};
 use crate::descriptor::Descriptor;

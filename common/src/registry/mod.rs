@@ -5,9 +5,13 @@
 //! |---|---|
 //! | [`url`] | URLs, and the decision on every one that a server supplies |
 //! | `form` | names and values in a query or a body |
-//! | [`http`] | one exchange, failures sorted |
+//! | `settings` | how whoever runs a tool wants it spoken to |
+//! | `http` | one exchange |
+//! | `request`, [`response`] | what is sent, and what comes |
+//! | `broken` | why nothing came |
 //! | [`retry`] | attempts counted and waited between |
 //! | `tls` | whom to trust |
+//! | `agents` | the connections that serve a URL |
 //! | `connection` | what a connection must not do |
 //! | `endpoint` | where a registry's API is |
 //! | [`auth`] | challenges and tokens |
@@ -24,32 +28,39 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod agents;
 mod answer;
 pub mod auth;
 pub mod blob;
+mod broken;
 mod checked;
 mod connection;
 pub mod credentials;
 mod endpoint;
 mod form;
-pub mod http;
+mod http;
 pub mod manifest;
 pub mod push;
 pub mod put;
 pub mod referrers;
+mod request;
+pub mod response;
 pub mod retry;
 mod sessions;
+mod settings;
 pub mod stream;
 pub mod tags;
 mod tls;
 pub mod upload;
 pub mod url;
 
-pub use http::Settings;
 pub use retry::{Backoff, Failure, Retry, with_attempts};
+pub use settings::Settings;
 
 use auth::{Auth, Scope};
-use http::{Http, Method, Payload, Request, Response};
+use http::Http;
+use request::{Method, Payload, Request};
+use response::Response;
 use sessions::Uploads;
 use url::{Purpose, Url};
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::http::Settings;
+use super::settings::Settings;
 use crate::error::{Error, Result};
 
 /// The first wait between attempts; each next one is twice as long.

@@ -9,7 +9,8 @@ use std::io::Read;
 
 use ureq::http::StatusCode;
 
-use super::http::{Method, Payload, Request, Response};
+use super::request::{Method, Payload, Request};
+use super::response::Response;
 use super::retry::Failure;
 use super::sessions::CANCEL_TIMEOUT;
 use super::url::{self, Purpose, Url};

@@ -17,8 +17,8 @@ use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 use crate::reference::{Location, StoreName};
 use crate::registry::blob::BlobAnswer;
-use crate::registry::http::body_words;
 use crate::registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
+use crate::registry::response::body_words;
 use crate::registry::{Failure, Registry, Settings, with_attempts};
 
 /// How deep an index may lie in indexes.

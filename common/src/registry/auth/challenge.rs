@@ -3,7 +3,7 @@
 //!
 //! Only text: nothing is answered here.
 
-use super::super::http::Response;
+use super::super::response::Response;
 use crate::error::printable;
 
 /// One challenge of a WWW-Authenticate header.

@@ -8,8 +8,9 @@ use super::{Peer, Scope, challenges_of, given_token};
 use crate::error::{Error, Result};
 use crate::reference::Repository;
 use crate::registry::answer;
-use crate::registry::http::{Method, Payload, Request, Settings};
+use crate::registry::request::{Method, Payload, Request};
 use crate::registry::retry::{Failure, with_attempts};
+use crate::registry::settings::Settings;
 use crate::registry::{Registry, follow};
 
 /// What a registry wants to be sent.

@@ -22,7 +22,9 @@ mod token;
 
 use super::answer::Access;
 use super::credentials::{Credential, Found, basic, find};
-use super::http::{Http, Method, Payload, Request, Response};
+use super::http::Http;
+use super::request::{Method, Payload, Request};
+use super::response::Response;
 use super::retry::{Failure, Retry};
 use super::url::Url;
 use super::{Registry, follow};

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::http::Settings;
+use super::settings::Settings;
 use crate::notice;
 use crate::reference::Repository;
 use crate::secret;

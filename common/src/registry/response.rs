@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An answer: its head, and its body as it comes.
+
+use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
+
+use ureq::BodyReader;
+use ureq::http::{HeaderMap, StatusCode};
+
+use super::answer::Access;
+use super::retry::Failure;
+use super::url::Url;
+use crate::error::{Error, Result, printable};
+use crate::notice;
+
+/// The most bytes of an error's body that are read.
+pub const MAX_ERROR_BODY: u64 = 64 << 10;
+
+/// An answer: its head, and its body still to be read.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The header.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+    /// Where it came from.
+    pub url: Url,
+    /// As whom it was asked for; of a refusal.
+    pub(super) access: Option<Access>,
+}
+
+impl Response {
+    /// A header's text; nothing when it is absent or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The same answer with the words of who was refused.
+    pub(super) fn about(self, access: Access) -> Response {
+        Response { access: Some(access), ..self }
+    }
+
+    /// Refuses a body that is encoded: its bytes would not be those that the digest is of.
+    ///
+    /// # Errors
+    /// Malformed.
+    pub fn refuse_encoding(&self) -> Result<()> {
+        match self.header("content-encoding").map(str::trim) {
+            None | Some("" | "identity") => Ok(()),
+            Some(encoding) => Err(Error::malformed(format_args!(
+                "it came with Content-Encoding \"{}\", which was not asked for",
+                printable(encoding)
+            ))),
+        }
+    }
+
+    /// Retry-After in its forms; a date that has passed is no time at all.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after")?.trim();
+        if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+            // What does not fit is as good as never.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX >> 1)));
+        }
+        let date = httpdate::parse_http_date(text).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// The whole body, if it has at most `limit` bytes; nothing if it has more.
+    ///
+    /// # Errors
+    /// A broken connection, worth another attempt.
+    pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|cause| Failure::temporary(Error::later(body_words(&cause))))?;
+        Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    }
+
+    /// What can be read of an error's body; trouble with it never hides the status.
+    pub fn error_text(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = (&mut self.body).take(MAX_ERROR_BODY).read_to_end(&mut bytes);
+        bytes
+    }
+}
+
+/// The bytes of an answer as they come.
+pub struct Body {
+    reader: BodyReader<'static>,
+}
+
+impl From<BodyReader<'static>> for Body {
+    fn from(reader: BodyReader<'static>) -> Body {
+        Body { reader }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+/// Why reading a body failed, in words.
+pub fn body_words(cause: &io::Error) -> String {
+    if let Some(ureq::Error::Timeout(_)) = cause.get_ref().and_then(|e| e.downcast_ref()) {
+        return "the answer stood still for too long".to_owned();
+    }
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the connection ended in the middle of the answer".to_owned()
+        }
+        io::ErrorKind::TimedOut => "the answer stood still for too long".to_owned(),
+        _ => printable(&crate::error::os_words(cause)),
+    }
+}
+
+/// Shows what a registry wants people to know: `Warning: 299 - "text"` (RFC 7234, section 5.5).
+pub(super) fn pass_on_warnings(response: &Response) {
+    for value in response.headers.get_all("warning") {
+        let text = value.to_str().unwrap_or_default();
+        if let Some((_, quoted)) = text.strip_prefix("299 ").and_then(|rest| rest.split_once('"')) {
+            let text = quoted.rsplit_once('"').map_or(quoted, |(text, _)| text);
+            notice::say("registry", &format!("{} says: {text}", response.url.authority()));
+        }
+    }
+}
