@@ -15,7 +15,7 @@ use crate::streams::stdio;
 #[cfg(feature = "registry")]
 pub use super::login::Stdin;
 #[cfg(feature = "registry")]
-pub use network::{From, Network};
+pub use network::{From, Mirrored, Network};
 
 /// Whether the environment lets Docker schema 1 through.
 pub fn schema1() -> Schema1 {
@@ -104,7 +104,7 @@ mod network {
 
     use super::super::login::{Login, Stdin};
     use crate::error::Error;
-    use crate::registry::Settings;
+    use crate::registry::{Mirrors, Settings, mirrors};
     use crate::secret;
 
     /// How to speak to registries: the options that every tool with a network has.
@@ -166,6 +166,9 @@ mod network {
             Ok(Settings {
                 given: if own.is_some() { None } else { self.login.given(stdin)? },
                 authfile: self.login.authfile.clone(),
+                mirrors: Mirrors::Configured,
+                lax: false,
+                https_only: false,
                 plain_http: self.plain_http,
                 insecure: self.insecure,
                 ca_file: self.ca_file.clone(),
@@ -175,6 +178,39 @@ mod network {
                 idle_timeout: self.idle_timeout,
                 connect_timeout: self.connect_timeout,
             })
+        }
+    }
+
+    /// Where else than in its registry a repository may be read: an option of the tools that read.
+    #[derive(clap::Args, Clone, Debug)]
+    #[command(next_help_heading = "Network options")]
+    pub struct Mirrored {
+        /// Ask MIRROR, a HOST[:PORT] or URL, before the registry (may come again); "none": no mirror
+        #[arg(long = "mirror", value_name = "MIRROR", value_parser = mirrors::check)]
+        mirrors: Vec<String>,
+    }
+
+    impl Mirrored {
+        /// The option, if it was given.
+        pub fn given(&self) -> Option<&'static str> {
+            (!self.mirrors.is_empty()).then_some("--mirror")
+        }
+
+        /// The settings for what is read.
+        ///
+        /// # Errors
+        /// Usage: none and some.
+        pub fn settings(&self, settings: Settings) -> crate::error::Result<Settings> {
+            let is_none = |name: &String| name == "none";
+            let mirrors = match self.mirrors.as_slice() {
+                [] => Mirrors::Configured,
+                [name] if is_none(name) => Mirrors::None,
+                names if names.iter().any(is_none) => {
+                    return Err(Error::usage("--mirror: none and others contradict each other"));
+                }
+                names => Mirrors::Named(names.to_vec()),
+            };
+            Ok(Settings { mirrors, ..settings })
         }
     }
 
@@ -213,7 +249,7 @@ mod network {
                 };
             }
             let (plain_http, insecure) = (self.from_plain_http, self.from_insecure);
-            Settings { plain_http, insecure, headers: Vec::new(), given: None, ..own }
+            Settings { plain_http, insecure, ..own.of_another_host() }
         }
     }
 

@@ -76,7 +76,9 @@ impl Agents {
     fn way(&self, url: &Url) -> Way {
         let encryption = match url.is_https() {
             false => Encryption::Plain,
-            true if self.settings.insecure && url.same_origin(&self.own) => Encryption::Unchecked,
+            true if (self.settings.insecure || self.settings.lax) && url.same_origin(&self.own) => {
+                Encryption::Unchecked
+            }
             true => Encryption::Checked,
         };
         Way { encryption }

@@ -33,7 +33,8 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
     };
     let https = of("https")?;
     // Who says how to check a certificate says that there is one.
-    let in_doubt = !settings.insecure && settings.ca_file.is_none() && is_loopback(&https.host());
+    let is_certain = settings.https_only || settings.insecure || settings.ca_file.is_some();
+    let in_doubt = settings.lax || !is_certain && is_loopback(&https.host());
     if settings.plain_http {
         return of("http");
     }

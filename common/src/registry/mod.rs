@@ -18,6 +18,8 @@
 //! | [`credentials`] | who the user is: given, or kept in his files |
 //! | `answer` | statuses and error bodies in words |
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
+//! | `mirrors` | where else the machine's configuration says that a repository is |
+//! | [`places`] | reading wherever a repository is had |
 //! | [`upload`], [`put`], [`referrers`] | the operations that write |
 //! | `sessions` | the uploads that are open |
 //! | `checked` | bytes on their way there |
@@ -40,6 +42,8 @@ mod endpoint;
 mod form;
 mod http;
 pub mod manifest;
+pub mod mirrors;
+pub mod places;
 pub mod push;
 pub mod put;
 pub mod referrers;
@@ -55,10 +59,11 @@ pub mod upload;
 pub mod url;
 
 pub use retry::{Backoff, Failure, Retry, with_attempts};
-pub use settings::Settings;
+pub use settings::{Mirrors, Settings};
 
 use auth::{Auth, Scope};
 use http::Http;
+use mirrors::Configured;
 use request::{Method, Payload, Request};
 use response::Response;
 use sessions::Uploads;
@@ -70,10 +75,17 @@ use crate::reference::Repository;
 /// The most redirects that are followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
 
+/// The path of the API's root (distribution specification, "Endpoints").
+const ROOT: &str = "/v2/";
+
 /// A repository in a registry. Shared between threads: connections and tokens are the same to all.
 pub struct Registry {
     repository: Repository,
     base: Url,
+    /// The path of the API's root.
+    root: String,
+    /// The name of the registry that this is a mirror of, where a mirror of many wants to be told.
+    namespace: Option<String>,
     http: Http,
     scope: Scope,
     auth: Mutex<Auth>,
@@ -86,7 +98,7 @@ impl Registry {
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
     pub fn open(repository: &Repository, settings: &Settings) -> Result<Registry> {
-        Registry::with_scope(repository, settings, Scope::pull(repository.path()))
+        Registry::named(repository, settings, Scope::pull(repository.path()))
     }
 
     /// Opens a repository to write to; as [`open`](Registry::open).
@@ -94,14 +106,24 @@ impl Registry {
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
     pub fn open_to_push(repository: &Repository, settings: &Settings) -> Result<Registry> {
-        Registry::with_scope(repository, settings, Scope::push(repository.path()))
+        Registry::named(repository, settings, Scope::push(repository.path()))
+    }
+
+    /// The repository where its name says, if the machine's configuration lets it be spoken to.
+    fn named(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
+        let Configured { own, blocked, .. } = mirrors::configured(repository)?;
+        refuse_blocked(repository, blocked.as_deref())?;
+        let own = own.filter(|place| place.host.eq_ignore_ascii_case(repository.host()));
+        let lax = settings.lax || own.is_some_and(|place| place.insecure);
+        Registry::with_scope(repository, &Settings { lax, ..settings.clone() }, scope)
     }
 
     fn with_scope(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
         let base = endpoint::base(repository, settings)?;
         let http = Http::new(settings.clone(), base.clone());
         let (repository, auth) = (repository.clone(), Mutex::default());
-        Ok(Registry { repository, base, http, scope, auth, uploads: Uploads::default() })
+        let (root, namespace, uploads) = (ROOT.to_owned(), None, Uploads::default());
+        Ok(Registry { repository, base, root, namespace, http, scope, auth, uploads })
     }
 
     /// The repository.
@@ -116,8 +138,12 @@ impl Registry {
 
     /// A URL of the API in this repository.
     fn url(&self, rest: &str) -> Result<Url> {
-        let path = format!("/v2/{}/{rest}", self.repository.path());
-        self.base.join(&path).map_err(Error::usage)
+        let url = format!("{}{}/{rest}", self.root, self.repository.path());
+        let url = self.base.join(&url).map_err(Error::usage)?;
+        match &self.namespace {
+            Some(name) => url.with_query(&[("ns", name)]).map_err(Error::usage),
+            None => Ok(url),
+        }
     }
 
     fn auth(&self) -> MutexGuard<'_, Auth> {
@@ -148,6 +174,14 @@ impl Registry {
     /// Whether a redirect's target refused. Its challenge, if it has one, is not ours to answer.
     fn refused_elsewhere(&self, response: &Response) -> bool {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !response.url.same_origin(&self.base)
+    }
+}
+
+/// Refuses a repository that the machine's configuration blocks.
+fn refuse_blocked(repository: &Repository, by: Option<&str>) -> Result<()> {
+    match by {
+        Some(file) => Err(Error::refused(format_args!("{repository}: blocked by {file}"))),
+        None => Ok(()),
     }
 }
 

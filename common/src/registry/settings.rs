@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::credentials::Given;
+use super::mirrors::{Place, Scheme};
 
 /// How to speak to a registry.
 #[derive(Clone, Debug)]
@@ -19,6 +20,12 @@ pub struct Settings {
     pub given: Option<Given>,
     /// The file with credentials that is to be read instead of those that are there by custom.
     pub authfile: Option<PathBuf>,
+    /// Where else it may be read.
+    pub mirrors: Mirrors,
+    /// Whether a machine's configuration lets plain http be spoken where there is no TLS, and TLS without a check.
+    pub lax: bool,
+    /// Https alone, also where a loopback host may speak plain http.
+    pub https_only: bool,
     /// Headers for the registry's own scheme, host and port.
     pub headers: Vec<(String, String)>,
     /// Attempts without progress before giving up, at least 1.
@@ -31,7 +38,36 @@ pub struct Settings {
     pub connect_timeout: Duration,
 }
 
+/// Where a repository may be read beside its registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mirrors {
+    /// Where the machine's configuration says.
+    Configured,
+    /// Nowhere: the registry is read where its name says.
+    None,
+    /// At these, in order.
+    Named(Vec<String>),
+}
+
 impl Settings {
+    /// The same for another host: what is given for the registry is not for it.
+    #[must_use]
+    pub fn of_another_host(&self) -> Settings {
+        let (plain_http, insecure, lax, https_only) = (false, false, false, false);
+        let (headers, given) = (Vec::new(), None);
+        Settings { plain_http, insecure, lax, https_only, headers, given, ..self.clone() }
+    }
+
+    /// The same with what is said of a place.
+    #[must_use]
+    pub(super) fn at(mut self, place: &Place) -> Settings {
+        self.plain_http |= place.scheme == Some(Scheme::Http);
+        self.https_only |= place.scheme == Some(Scheme::Https);
+        self.lax |= place.insecure;
+        self.headers.extend(place.headers.iter().cloned());
+        self
+    }
+
     /// Whether the headers have an Authorization of their own.
     pub(super) fn authorizes(&self) -> bool {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))

@@ -18,8 +18,9 @@ use crate::platform::Platform;
 use crate::reference::{Location, StoreName};
 use crate::registry::blob::BlobAnswer;
 use crate::registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
+use crate::registry::places::Places;
 use crate::registry::response::body_words;
-use crate::registry::{Failure, Registry, Settings, with_attempts};
+use crate::registry::{Failure, Settings, with_attempts};
 
 /// How deep an index may lie in indexes.
 pub const MAX_DEPTH: usize = 8;
@@ -27,7 +28,7 @@ pub const MAX_DEPTH: usize = 8;
 /// A repository in a registry, or a layout.
 pub enum Store {
     /// A repository in a registry.
-    Registry(Box<Registry>),
+    Registry(Box<Places>),
     /// An OCI image layout that is there.
     Layout(Layout),
 }
@@ -88,7 +89,7 @@ impl Store {
     pub fn open(name: &StoreName, settings: &Settings) -> Result<Store> {
         Ok(match name {
             StoreName::Repository(repository) => {
-                Store::Registry(Box::new(Registry::open(repository, settings)?))
+                Store::Registry(Box::new(Places::open(repository, settings)?))
             }
             StoreName::Layout(dir) => Store::Layout(Layout::open(dir)?),
         })
@@ -212,34 +213,31 @@ impl Store {
             let what = format_args!("{shown}: {size} bytes, larger than {limit}");
             return Err(Error::malformed(what));
         }
-        let bytes = match self {
-            Store::Layout(layout) => layout.read_blob(digest, limit)?,
-            Store::Registry(registry) => with_attempts(registry.settings(), || {
-                let BlobAnswer::Bytes { body, .. } = registry.blob(digest, None)? else {
-                    return Err(Error::malformed(format_args!("{shown}: unexpected answer")).into());
-                };
-                let mut bytes = Vec::new();
-                // One byte more than there should be tells that there are more.
-                let read = body.take(size + 1).read_to_end(&mut bytes);
-                let broken = |cause| Failure::temporary(Error::later(body_words(&cause)));
-                read.map_err(|cause| broken(cause).context(&shown))?;
-                Ok(bytes)
-            })?,
-        };
-        // The digest is the stronger word, but of what was cut at the size it says nothing.
-        let got = digest.algorithm().digest(&bytes);
-        if bytes.len() as u64 <= *size && got != *digest {
-            let what = format_args!("{shown}: digest differs: got {got}, want {digest}");
-            return Err(Error::content(what));
-        }
-        match bytes.len() as u64 {
-            got if got == *size => Ok(bytes),
-            got if got > *size => Err(Error::content(format_args!(
-                "{shown}: more than the {size} bytes it should have"
-            ))),
-            got => {
-                Err(Error::content(format_args!("{shown}: size differs: got {got}, want {size}")))
+        match self {
+            Store::Layout(layout) => {
+                let bytes = layout.read_blob(digest, limit)?;
+                judge(&bytes, descriptor, &shown).map(|()| bytes)
             }
+            Store::Registry(places) => with_attempts(places.settings(), || {
+                loop {
+                    let BlobAnswer::Bytes { body, mirrored, .. } = places.blob(digest, None)?
+                    else {
+                        let what = format_args!("{shown}: unexpected answer");
+                        return Err(Error::malformed(what).into());
+                    };
+                    let mut bytes = Vec::new();
+                    // One byte more than there should be tells that there are more.
+                    let read = body.take(size + 1).read_to_end(&mut bytes);
+                    let broken = |cause| Failure::temporary(Error::later(body_words(&cause)));
+                    let judged = read
+                        .map_err(|cause| broken(cause).context(&shown))
+                        .and_then(|_| Ok(judge(&bytes, descriptor, &shown)?));
+                    match judged {
+                        Err(failure) if mirrored => places.leave_mirrors(&failure.error),
+                        judged => return judged.map(|()| bytes),
+                    };
+                }
+            }),
         }
     }
 
@@ -290,6 +288,24 @@ impl Store {
             }
         }
         Err(missing())
+    }
+}
+
+/// Compares a small blob's bytes, read up to one more than it should have, with its descriptor.
+fn judge(bytes: &[u8], descriptor: &Descriptor, shown: &str) -> Result<()> {
+    let Descriptor { digest, size, .. } = descriptor;
+    // The digest is the stronger word, but of what was cut at the size it says nothing.
+    let got = digest.algorithm().digest(bytes);
+    if bytes.len() as u64 <= *size && got != *digest {
+        let what = format_args!("{shown}: digest differs: got {got}, want {digest}");
+        return Err(Error::content(what));
+    }
+    match bytes.len() as u64 {
+        got if got == *size => Ok(()),
+        got if got > *size => {
+            Err(Error::content(format_args!("{shown}: more than the {size} bytes it should have")))
+        }
+        got => Err(Error::content(format_args!("{shown}: size differs: got {got}, want {size}"))),
     }
 }
 

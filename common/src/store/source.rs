@@ -28,6 +28,8 @@ pub enum Answer {
         length: Option<u64>,
         /// The size of the whole blob, when it is said.
         total: Option<u64>,
+        /// Whether a mirror gives them.
+        mirrored: bool,
     },
     /// Nothing at this offset; the size of the whole blob, when it is said.
     Unsatisfiable(Option<u64>),
@@ -49,6 +51,15 @@ impl Source {
     /// A store as a source.
     pub fn new(store: Store, settings: Settings) -> Source {
         Source { store, settings }
+    }
+
+    /// Leaves the mirrors that gave something for the rest of the run: it was wrong, or broke off. Whether there
+    /// are such, by now or before.
+    pub fn leave_mirrors(&self, why: &Error) -> bool {
+        match &self.store {
+            Store::Registry(places) => places.leave_mirrors(why),
+            Store::Layout(_) => false,
+        }
     }
 
     /// Attempts to count, at their start.
@@ -112,7 +123,8 @@ impl Source {
                     Error::local(format_args!("read {layout}: {digest}"), &cause)
                 })?;
                 let (length, total) = (Some(size - start), Some(size));
-                return Ok(Answer::Bytes { body: Box::new(file), start, length, total });
+                let body = Box::new(file);
+                return Ok(Answer::Bytes { body, start, length, total, mirrored: false });
             }
         };
         match registry.blob(digest, range) {
@@ -133,7 +145,8 @@ impl Source {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let urls = descriptor.urls().map(str::to_owned).collect();
         let backoff = self.backoff();
-        Reader { source: self, digest, size, urls, at: offset, body: None, backoff, restarts: 0 }
+        let (body, mirrored, restarts) = (None, false, 0);
+        Reader { source: self, digest, size, urls, at: offset, body, mirrored, backoff, restarts }
     }
 }
 
@@ -145,6 +158,8 @@ struct Reader<'a> {
     urls: Vec<String>,
     at: u64,
     body: Option<Box<dyn Read + Send>>,
+    /// Whether a mirror gave the last answer.
+    mirrored: bool,
     backoff: Backoff,
     restarts: u32,
 }
@@ -155,7 +170,10 @@ impl Reader<'_> {
         let (at, digest) = (self.at, &self.digest);
         let range = (at > 0).then_some(Range { start: at, end: Some(self.size) });
         let (mut body, start, total) = match self.source.ask(digest, &self.urls, range)? {
-            Answer::Bytes { body, start, total, .. } => (body, start, total),
+            Answer::Bytes { body, start, total, mirrored, .. } => {
+                self.mirrored = mirrored;
+                (body, start, total)
+            }
             Answer::Unsatisfiable(_) => {
                 return Err(
                     Error::malformed(format_args!("{digest}: no bytes from {at} on")).into()
@@ -185,6 +203,15 @@ impl Reader<'_> {
         Ok(body)
     }
 
+    /// Before the next attempt: a mirror that failed is left at once.
+    fn wait(&mut self, failure: Failure) -> io::Result<()> {
+        if std::mem::take(&mut self.mirrored) {
+            self.source.leave_mirrors(&failure.error);
+            return Ok(());
+        }
+        self.backoff.wait(failure).map_err(io::Error::other)
+    }
+
     fn broken(&self, why: &str) -> Failure {
         let what = format_args!("{}: {why}, at byte {}", self.digest, self.at);
         Failure::temporary(Error::later(what))
@@ -199,7 +226,7 @@ impl Read for Reader<'_> {
                 None => match self.ask() {
                     Ok(body) => body,
                     Err(failure) => {
-                        self.backoff.wait(failure).map_err(io::Error::other)?;
+                        self.wait(failure)?;
                         continue;
                     }
                 },
@@ -220,7 +247,7 @@ impl Read for Reader<'_> {
                 }
                 Err(cause) => self.broken(&body_words(&cause)),
             };
-            self.backoff.wait(failure).map_err(io::Error::other)?;
+            self.wait(failure)?;
         }
         Ok(0)
     }
@@ -233,8 +260,8 @@ fn elsewhere_may_have_it(error: &Error) -> bool {
 impl From<BlobAnswer> for Answer {
     fn from(answer: BlobAnswer) -> Answer {
         match answer {
-            BlobAnswer::Bytes { body, start, length, total } => {
-                Answer::Bytes { body: Box::new(body), start, length, total }
+            BlobAnswer::Bytes { body, start, length, total, mirrored } => {
+                Answer::Bytes { body: Box::new(body), start, length, total, mirrored }
             }
             BlobAnswer::Unsatisfiable { total } => Answer::Unsatisfiable(total),
             BlobAnswer::WrongRange(why) => Answer::WrongRange(why),

@@ -77,12 +77,13 @@ impl Verifier {
 pub struct HeldBack<W> {
     output: W,
     held: Vec<u8>,
+    passed: bool,
 }
 
 impl<W: Write> HeldBack<W> {
     /// Writes to `output`, all but the end.
     pub fn new(output: W) -> HeldBack<W> {
-        HeldBack { output, held: Vec::with_capacity(HOLD) }
+        HeldBack { output, held: Vec::with_capacity(HOLD), passed: false }
     }
 
     /// Takes the next bytes and passes on what is no longer the end.
@@ -93,11 +94,18 @@ impl<W: Write> HeldBack<W> {
         let kept = bytes.len().min(HOLD);
         let (pass, keep) = bytes.split_at(bytes.len() - kept);
         let overflow = (self.held.len() + kept).saturating_sub(HOLD);
+        self.passed |= overflow > 0 || !pass.is_empty();
         self.output.write_all(&self.held[..overflow])?;
         self.held.drain(..overflow);
         self.output.write_all(pass)?;
         self.held.extend_from_slice(keep);
         Ok(())
+    }
+
+    /// Forgets what came, to begin anew; whether it could, since nothing of it was passed on.
+    pub fn forget(&mut self) -> bool {
+        self.held.clear();
+        !self.passed
     }
 
     /// The bytes were right: passes on the end.

@@ -29,6 +29,16 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// A repository by its host and path, neither completed.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn at(host: &str, path: &str) -> Result<Repository, String> {
+        check_host(host)?;
+        check_path(path)?;
+        Ok(Repository { host: host.to_owned(), path: path.to_owned() })
+    }
+
     /// The host as written, with its port: `docker.io` when none was.
     pub fn host(&self) -> &str {
         &self.host

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::cli::{Network, key_value, read_document, refuse_repeated};
+use common::cli::{Mirrored, Network, key_value, read_document, refuse_repeated};
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
 use common::lines::MAX_LINE;
@@ -59,6 +59,8 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) mirrored: Mirrored,
 }
 
 /// TYPE/SUBTYPE, by RFC 6838.
@@ -77,6 +79,9 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 impl Cli {
     /// What of the command line contradicts itself beyond what clap sees.
     pub(crate) fn check(&self) -> Result<()> {
+        if let (None, Some(option)) = (&self.from, self.mirrored.given()) {
+            return Err(Error::usage(format_args!("{option} goes with --from")));
+        }
         refuse_repeated("--annotation", &self.annotation)
     }
 

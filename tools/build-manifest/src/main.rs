@@ -33,7 +33,7 @@ fn story(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let subject = cli.subject()?;
-    let settings = cli.network.settings(Stdin::Data)?;
+    let settings = cli.mirrored.settings(cli.network.settings(Stdin::Data)?)?;
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
     match &cli.from {

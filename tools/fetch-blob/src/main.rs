@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::Parser;
-use common::cli::{self, Network, Stdin};
+use common::cli::{self, Mirrored, Network, Stdin};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
@@ -78,6 +78,8 @@ struct Cli {
     quiet: bool,
     #[command(flatten)]
     network: Network,
+    #[command(flatten)]
+    mirrored: Mirrored,
 }
 
 fn main() -> ExitCode {
@@ -90,7 +92,7 @@ fn fetch(cli: &Cli) -> Result<()> {
         return Err(Error::usage("--recheck goes with --into"));
     }
     let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
-    let settings = cli.network.settings(stdin)?;
+    let settings = cli.mirrored.settings(cli.network.settings(stdin)?)?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
         Some(StoreName::Layout(dir)) => fetch_many(cli, settings, dir, progress),

@@ -243,13 +243,29 @@ impl Pool {
         self.verify(blob, fill_all)
     }
 
-    /// Follows a blob to its end and gives it its final name. Wrong bytes that did not come in one straight
-    /// answer are thrown away and asked for once more: `refill` sees to it.
+    /// Whether wrong bytes may be right the next time: without the mirror that gave some of them, or, once, when they
+    /// did not come in one straight answer.
+    fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
+        let state = blob.lock();
+        match error.status() {
+            Status::Content | Status::Malformed if state.mirrored => {
+                self.run.source.leave_mirrors(error);
+                true
+            }
+            Status::Content => !state.straight && again == 0,
+            _ => false,
+        }
+    }
+
+    /// Follows a blob to its end and gives it its final name. Wrong bytes are thrown away and asked for again where
+    /// that may help: `refill` sees to it.
     fn verify(&self, blob: &Blob, refill: impl Fn(&Pool)) -> Result<u64> {
         let mut followed = follow(blob);
-        if followed.as_ref().is_err_and(|error| error.status() == Status::Content)
-            && !blob.lock().straight
+        let mut again = 0;
+        while let Err(error) = &followed
+            && self.is_worth_another(blob, error, again)
         {
+            again += 1;
             blob.begin_again()?;
             refill(self);
             followed = follow(blob);

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 
 use common::digest::Digest;
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status};
 use common::registry::Failure;
 use common::registry::blob::Range;
 use common::registry::response::body_words;
@@ -41,32 +41,28 @@ pub(crate) fn stream(
         return refuse_size_of_nothing(digest, stated).map(|()| 0);
     }
     progress.announce(stated.unwrap_or(0));
-    let mut passing = Passing {
-        digest,
-        limit: max_size.unwrap_or(MAX_UNSAID_SIZE),
-        size: stated,
-        verifier: Verifier::new(digest, stated),
-        output: HeldBack::new(output),
-        seen: 0,
-        restarts: 0,
-        buffer: vec![0; BUFFER],
-    };
-    let mut backoff = source.backoff();
-    while passing.size != Some(passing.seen) {
-        let before = passing.seen;
-        match passing.turn(source, urls, progress) {
-            Ok(true) => break,
-            Ok(false) => {}
-            Err(failure) => {
-                if passing.seen > before {
-                    backoff.progressed();
+    let limit = max_size.unwrap_or(MAX_UNSAID_SIZE);
+    let mut output = HeldBack::new(output);
+    let seen = loop {
+        let mut passing = Passing::new(digest, limit, stated, &mut output);
+        let passed = passing.all(source, urls, progress);
+        match passed.and_then(|()| passing.verifier.finish().map_err(|e| e.context(digest))) {
+            Ok(seen) => break seen,
+            Err(error)
+                if passing.by_mirror
+                    && error.status() == Status::Content
+                    && source.leave_mirrors(&error) =>
+            {
+                // What nobody has seen yet can be asked for elsewhere.
+                if !output.forget() {
+                    let hint = "a mirror gave some of it: --mirror none asks the registry itself";
+                    return Err(error.hint(hint));
                 }
-                backoff.wait(failure)?;
             }
+            Err(error) => return Err(error),
         }
-    }
-    let seen = passing.verifier.finish().map_err(|e| e.context(digest))?;
-    passing.output.release().map_err(|cause| Error::local("write the output", &cause))?;
+    };
+    output.release().map_err(|cause| Error::local("write the output", &cause))?;
     Ok(seen)
 }
 
@@ -75,13 +71,61 @@ struct Passing<'a> {
     limit: u64,
     size: Option<u64>,
     verifier: Verifier,
-    output: HeldBack<File>,
+    output: &'a mut HeldBack<File>,
     seen: u64,
+    /// Whether a mirror gave the last answer, or any.
+    mirrored: bool,
+    by_mirror: bool,
     restarts: u32,
     buffer: Vec<u8>,
 }
 
-impl Passing<'_> {
+impl<'a> Passing<'a> {
+    fn new(
+        digest: &'a Digest,
+        limit: u64,
+        stated: Option<u64>,
+        output: &'a mut HeldBack<File>,
+    ) -> Passing<'a> {
+        Passing {
+            digest,
+            limit,
+            size: stated,
+            verifier: Verifier::new(digest, stated),
+            output,
+            seen: 0,
+            mirrored: false,
+            by_mirror: false,
+            restarts: 0,
+            buffer: vec![0; BUFFER],
+        }
+    }
+
+    /// All of it, in as many answers as it takes.
+    fn all(&mut self, source: &Source, urls: &[String], progress: &Progress) -> Result<()> {
+        let mut backoff = source.backoff();
+        while self.size != Some(self.seen) {
+            let before = self.seen;
+            match self.turn(source, urls, progress) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(failure)
+                    if std::mem::take(&mut self.mirrored)
+                        && failure.error.status() != Status::Local =>
+                {
+                    source.leave_mirrors(&failure.error);
+                }
+                Err(failure) => {
+                    if self.seen > before {
+                        backoff.progressed();
+                    }
+                    backoff.wait(failure)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One answer; whether it ended a blob of unknown size.
     fn turn(
         &mut self,
@@ -92,7 +136,11 @@ impl Passing<'_> {
         let digest = self.digest;
         let range = (self.seen > 0).then_some(Range { start: self.seen, end: self.size });
         let (body, start, length, total) = match source.ask(digest, urls, range)? {
-            Answer::Bytes { body, start, length, total } => (body, start, length, total),
+            Answer::Bytes { body, start, length, total, mirrored } => {
+                self.mirrored = mirrored;
+                self.by_mirror |= mirrored;
+                (body, start, length, total)
+            }
             Answer::Unsatisfiable(total) if total == Some(self.seen) => return Ok(true),
             Answer::Unsatisfiable(_) => {
                 let what = format_args!("{digest}: 416: no bytes from {} on", self.seen);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{self, Network, Stdin};
+use common::cli::{self, Mirrored, Network, Stdin};
 use common::error::{Error, Result};
 use common::exit;
 use common::layout::{Layout, REF_NAME};
@@ -50,6 +50,8 @@ struct Cli {
     quiet: bool,
     #[command(flatten)]
     network: Network,
+    #[command(flatten)]
+    mirrored: Mirrored,
 }
 
 fn media_type(text: &str) -> std::result::Result<String, String> {
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
 fn fetch(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let into = cli.into.as_ref().map(layout_of).transpose()?;
-    let settings = cli.network.settings(Stdin::Free)?;
+    let settings = cli.mirrored.settings(cli.network.settings(Stdin::Free)?)?;
     let output = Output::open(&cli.output)?;
     let store = Store::of(&cli.reference, &settings)?;
     let asking = Asking {

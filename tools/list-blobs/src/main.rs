@@ -59,6 +59,8 @@ struct Cli {
 
     #[command(flatten)]
     network: cli::Network,
+    #[command(flatten)]
+    mirrored: cli::Mirrored,
 }
 
 /// The most digests that --recursive remembers, so that memory has a bound whatever an index unfolds to.
@@ -73,8 +75,12 @@ fn story(cli: Cli) -> anyhow::Result<()> {
     if cli.from.is_some() && cli.platform.is_none() && !cli.recursive {
         return Err(Error::usage("--from goes with --recursive or -p: nothing else is read").into());
     }
+    if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
+        return Err(Error::usage(format_args!("{option} goes with --from")).into());
+    }
     // The time for the whole run begins here.
     let settings = cli.network.settings(cli::Stdin::unless(cli.file.as_deref()))?;
+    let settings = cli.mirrored.settings(settings)?;
     let mut output = Lines(BufWriter::new(stdio::stdout()?));
     let document = given(cli.file.as_deref())?;
     // Opened when the input is there: what fills the store may have started in the same moment as this.

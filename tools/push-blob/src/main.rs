@@ -75,6 +75,8 @@ struct Cli {
     network: Network,
     #[command(flatten)]
     from_network: cli::From,
+    #[command(flatten)]
+    mirrored: cli::Mirrored,
 }
 
 /// A format that --compress takes.
@@ -110,17 +112,22 @@ fn main() -> ExitCode {
 fn push(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let of_lines = cli.allow_nondistributable.then_some("--allow-nondistributable");
-    if let (None, Some(option)) = (&cli.from, of_lines.or(cli.from_network.given())) {
+    let of_from = cli.from_network.given().or(cli.mirrored.given());
+    if let (None, Some(option)) = (&cli.from, of_lines.or(of_from)) {
         return Err(Error::usage(format_args!("{option} goes with --from")));
     }
     let settings = cli.network.settings(stdin(&cli))?;
     let mut output = stdio::stdout()?;
     let mount_from = siblings(&cli)?;
     let target = target(&cli.store, &settings)?;
-    let from = cli.from.as_ref().map(|from| {
-        let is_same = is_same_registry(&cli.store, from);
-        (from.clone(), cli.from_network.settings(&settings, is_same))
-    });
+    let from = match &cli.from {
+        None => None,
+        Some(from) => {
+            let is_same = is_same_registry(&cli.store, from);
+            let settings = cli.from_network.settings(&settings, is_same);
+            Some((from.clone(), cli.mirrored.settings(settings)?))
+        }
+    };
     let run = Arc::new(Run {
         target,
         from,

@@ -50,7 +50,7 @@ impl Registry {
                 sources.iter().fold(Scope::push(path), |all, source| all.and_pull(source.path()))
             }
         };
-        Registry::with_scope(repository, settings, scope)
+        Registry::named(repository, settings, scope)
     }
 
     /// What the registry wants to be sent for what the repository was opened for.
@@ -75,7 +75,7 @@ impl Registry {
     /// The answer to the first challenge that comes: at the root of the API, or, where everybody may enter, at the
     /// repository.
     fn learn(&self, peer: Peer<'_>) -> std::result::Result<Option<String>, Failure> {
-        let root = peer.base.join("/v2/").map_err(Error::malformed)?;
+        let root = peer.base.join(peer.root).map_err(Error::malformed)?;
         for url in [root, self.url("tags/list?n=1")?] {
             let request = Request::new(Method::Get, &url, &[]);
             let mut response = follow(peer.http, peer.base, request, None, &mut Payload::None)?;

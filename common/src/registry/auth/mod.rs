@@ -40,12 +40,13 @@ use token::Token;
 pub(super) struct Peer<'a> {
     pub(super) http: &'a Http,
     pub(super) base: &'a Url,
+    pub(super) root: &'a str,
     pub(super) repository: &'a Repository,
 }
 
 impl Registry {
     fn peer(&self) -> Peer<'_> {
-        Peer { http: &self.http, base: &self.base, repository: &self.repository }
+        Peer { http: &self.http, base: &self.base, root: &self.root, repository: &self.repository }
     }
 
     /// Sends a request to the registry and authenticates when it is challenged. A payload that cannot be sent again
@@ -263,7 +264,7 @@ fn given_token(peer: Peer<'_>) -> Option<String> {
 
 /// The challenges of the API's root: some fronts challenge there alone.
 fn ping(peer: Peer<'_>) -> Result<Vec<Challenge>, Failure> {
-    let root = peer.base.join("/v2/").map_err(Error::malformed)?;
+    let root = peer.base.join(peer.root).map_err(Error::malformed)?;
     let request = Request::new(Method::Get, &root, &[]);
     Ok(challenges_of(&follow(peer.http, peer.base, request, None, &mut Payload::None)?))
 }

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a repository is read: its mirrors in their order, then the registry itself.
+//!
+//! A mirror that does not have what is asked for is passed over. One that fails otherwise (it is not there, refuses,
+//! or gives something else than was asked for) is left for the rest of the run, with a warning. What is reported in the
+//! end is the registry's own word. Mirrors are for manifests and blobs: a list of tags is the registry's own to
+//! give, since a mirror's may be old. Writing goes to the registry and is not done here.
+//!
+//! A mirror is another host: what the command line gives for the registry is not for it. What it gives is checked like
+//! all else; what cannot be checked before it was passed on (a blob) says that it is a mirror's, and whoever finds
+//! it wrong leaves the mirrors and asks again.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::blob::{BlobAnswer, Range};
+use super::manifest::RemoteManifest;
+use super::mirrors::{self, Configured, Place, Serves};
+use super::retry::Failure;
+use super::settings::{Mirrors, Settings};
+use super::{Registry, Scope};
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::{Error, Result, Status};
+use crate::manifest::{Manifest, Schema1};
+use crate::notice;
+use crate::reference::Repository;
+
+/// A repository that is read, wherever it is had.
+pub struct Places {
+    repository: Repository,
+    settings: Settings,
+    mirrors: Vec<Mirror>,
+    /// Where the registry itself is, when the machine says that it is elsewhere.
+    moved: Option<Place>,
+    /// Spoken to when the mirrors have nothing: it may be out of reach.
+    own: OnceLock<Result<Registry>>,
+}
+
+/// A place beside the registry.
+struct Mirror {
+    place: Place,
+    opened: OnceLock<Result<Registry>>,
+    /// Whether it gave something.
+    used: AtomicBool,
+    /// Whether it failed, and is not asked again.
+    left: AtomicBool,
+}
+
+impl Places {
+    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to a loopback host to speak TLS.
+    ///
+    /// # Errors
+    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry;
+    /// malformed and local trouble with that configuration.
+    pub fn open(repository: &Repository, settings: &Settings) -> Result<Places> {
+        let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
+        super::refuse_blocked(repository, blocked.as_deref())?;
+        let (found, moved) = match &settings.mirrors {
+            Mirrors::Configured => (mirrors, own),
+            Mirrors::None => (Vec::new(), None),
+            Mirrors::Named(names) => {
+                let named = names.iter().map(|name| mirrors::named(name, repository));
+                (named.collect::<Result<_>>()?, own)
+            }
+        };
+        let mirrors = found.into_iter().map(Mirror::new).collect();
+        let (repository, settings) = (repository.clone(), settings.clone());
+        let places = Places { repository, settings, mirrors, moved, own: OnceLock::new() };
+        if places.mirrors.is_empty() {
+            places.own()?;
+        }
+        Ok(places)
+    }
+
+    /// The repository, by the name that it is asked for.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// How the registry itself is spoken to.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Leaves the mirrors that gave something for the rest of the run: it was wrong, or broke off. Whether there
+    /// are such, by now or before.
+    pub fn leave_mirrors(&self, why: &Error) -> bool {
+        let used = self.mirrors.iter().filter(|mirror| mirror.used.load(Ordering::Relaxed));
+        used.inspect(|mirror| mirror.leave(why)).count() > 0
+    }
+
+    /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is asked.
+    ///
+    /// # Errors
+    /// The registry's own.
+    pub fn manifest(
+        &self,
+        name: &str,
+        want: Option<&Digest>,
+        accept: &[&str],
+    ) -> Result<RemoteManifest> {
+        let ask = |mirror: &Registry| {
+            let remote = mirror.manifest(name, want, accept)?;
+            let shown = mirror.manifest_name(name);
+            Manifest::parse(&remote.bytes, remote.said.as_deref(), &shown, Schema1::Allowed)?;
+            Ok(Some(remote))
+        };
+        match self.mirrored(want.is_some(), ask) {
+            Some(remote) => Ok(remote),
+            None => self.own()?.manifest(name, want, accept),
+        }
+    }
+
+    /// As [`Registry::manifest_head`].
+    ///
+    /// # Errors
+    /// The registry's own.
+    pub fn manifest_head(&self, name: &str, accept: &[&str]) -> Result<Option<Descriptor>> {
+        let by_digest = name.parse::<Digest>().is_ok();
+        let ask = |mirror: &Registry| Ok(mirror.manifest_head(name, accept)?);
+        match self.mirrored(by_digest, ask) {
+            Some(descriptor) => Ok(Some(descriptor)),
+            None => self.own()?.manifest_head(name, accept),
+        }
+    }
+
+    /// As [`Registry::blob`]. Of a mirror only bytes are an answer.
+    ///
+    /// # Errors
+    /// The registry's own.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        range: Option<Range>,
+    ) -> std::result::Result<BlobAnswer, Failure> {
+        let ask = |mirror: &Registry| match mirror.blob(digest, range)? {
+            BlobAnswer::Bytes { body, start, length, total, .. } => {
+                Ok(Some(BlobAnswer::Bytes { body, start, length, total, mirrored: true }))
+            }
+            BlobAnswer::Unsatisfiable { .. } | BlobAnswer::WrongRange(_) => Ok(None),
+        };
+        match self.mirrored(true, ask) {
+            Some(answer) => Ok(answer),
+            None => self.own()?.blob(digest, range),
+        }
+    }
+
+    /// As [`Registry::blob_elsewhere`].
+    ///
+    /// # Errors
+    /// As it.
+    pub fn blob_elsewhere(
+        &self,
+        text: &str,
+        range: Option<Range>,
+    ) -> std::result::Result<BlobAnswer, Failure> {
+        self.own()?.blob_elsewhere(text, range)
+    }
+
+    /// As [`Registry::tags`], of the registry itself.
+    ///
+    /// # Errors
+    /// As it.
+    pub fn tags(
+        &self,
+        last: Option<&str>,
+        page: Option<u64>,
+        each: impl FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        self.own()?.tags(last, page, each)
+    }
+
+    /// What the first mirror that can answer says.
+    fn mirrored<T>(
+        &self,
+        by_digest: bool,
+        ask: impl Fn(&Registry) -> std::result::Result<Option<T>, Failure>,
+    ) -> Option<T> {
+        for mirror in self.mirrors.iter().filter(|mirror| mirror.serves(by_digest)) {
+            let asked = match mirror.opened(&self.settings) {
+                Ok(registry) => ask(registry).map_err(|failure| failure.error),
+                Err(error) => Err(error.clone()),
+            };
+            match asked {
+                Ok(Some(answer)) => {
+                    mirror.used.store(true, Ordering::Relaxed);
+                    return Some(answer);
+                }
+                Ok(None) => {}
+                Err(error) if error.status() == Status::Absent => {}
+                Err(error) => mirror.leave(&error),
+            }
+        }
+        None
+    }
+
+    /// The registry itself.
+    fn own(&self) -> Result<&Registry> {
+        let open = || match &self.moved {
+            Some(place) => Registry::at(place, &self.settings, self.repository.host()),
+            None => Registry::open(&self.repository, &self.settings),
+        };
+        self.own.get_or_init(open).as_ref().map_err(Error::clone)
+    }
+}
+
+impl Mirror {
+    fn new(place: Place) -> Mirror {
+        let (used, left) = (AtomicBool::new(false), AtomicBool::new(false));
+        Mirror { place, opened: OnceLock::new(), used, left }
+    }
+
+    /// Whether it is to be asked for what is named by a digest, or else by a tag.
+    fn serves(&self, by_digest: bool) -> bool {
+        let serves = match self.place.serves {
+            Serves::All => true,
+            Serves::Digests => by_digest,
+            Serves::Tags => !by_digest,
+        };
+        serves && !self.left.load(Ordering::Relaxed)
+    }
+
+    fn leave(&self, why: &Error) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            let Place { host, origin, .. } = &self.place;
+            notice::say("mirror", &format!("mirror {host} ({origin}) is left: {why}"));
+        }
+    }
+
+    /// A mirror gets one attempt: there is another place.
+    fn opened(&self, settings: &Settings) -> &Result<Registry> {
+        self.opened.get_or_init(|| {
+            let settings = Settings { attempts: 1, ..settings.of_another_host() };
+            Registry::at(&self.place, &settings, "")
+        })
+    }
+}
+
+impl Registry {
+    /// A place where a repository of the registry `named` may be read. If that is another host, what is given for
+    /// the registry is not for it.
+    fn at(place: &Place, settings: &Settings, named: &str) -> Result<Registry> {
+        let repository = Repository::at(&place.host, &place.path)
+            .map_err(|why| Error::malformed(format_args!("{}: {why}", place.origin)))?;
+        let is_same = repository.host().eq_ignore_ascii_case(named);
+        let settings = if is_same { settings.clone() } else { settings.of_another_host() };
+        let settings = settings.at(place);
+        let scope = Scope::pull(repository.path());
+        let registry = Registry::with_scope(&repository, &settings, scope)?;
+        Ok(Registry { root: place.root.clone(), namespace: place.namespace.clone(), ..registry })
+    }
+}

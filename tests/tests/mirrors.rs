@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mirrors that the command line names: asked first, in order, passed over when they have nothing, left when they
+//! fail, and told no secret that is the registry's.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+
+use tests::fake::{End, Reply};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, noise, types};
+use tests::logins::{auths, keep, login};
+use tests::scratch::Scratch;
+use tests::tools::{Command, tool};
+
+fn fetch_manifest() -> Command {
+    tool("fetch-manifest").args(["--max-wait", "0"])
+}
+
+fn fetch_blob() -> Command {
+    tool("fetch-blob").args(["--max-wait", "0"])
+}
+
+/// A registry and a mirror of it with the same image as `app:1`.
+fn both() -> (FakeRegistry, FakeRegistry, Image) {
+    let image = Image::small();
+    let (registry, mirror) = (FakeRegistry::start(), FakeRegistry::start());
+    registry.add_image("app", "1", &image);
+    mirror.add_image("app", "1", &image);
+    (registry, mirror, image)
+}
+
+/// A registry and a mirror of it with the same blob.
+fn both_with_blob(len: usize) -> (FakeRegistry, FakeRegistry, Vec<u8>, String) {
+    let (registry, mirror) = (FakeRegistry::start(), FakeRegistry::start());
+    let bytes = noise(len, 1);
+    let digest = registry.add_blob("app", bytes.clone());
+    mirror.add_blob("app", bytes.clone());
+    (registry, mirror, bytes, digest)
+}
+
+/// A host where nobody listens.
+fn nowhere() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("127.0.0.1:{port}")
+}
+
+#[test]
+fn a_mirror_that_has_it_is_the_only_one_that_is_asked() {
+    let (registry, mirror, image) = both();
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
+    run.ok().stdout(&image.manifest.bytes);
+    let layer = &image.layers[0];
+    let run =
+        fetch_blob().args(["--mirror", &mirror.host(), &registry.repo("app"), &layer.digest]).run();
+    run.ok().stdout(&layer.bytes);
+    assert!(registry.server.asked().is_empty(), "{:?}", registry.server.asked());
+}
+
+#[test]
+fn a_registry_out_of_reach_is_read_from_its_mirror() {
+    let (_, mirror, image) = both();
+    let reference = format!("{}/app:1", nowhere());
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &reference]).run();
+    run.ok().stdout(&image.manifest.bytes);
+}
+
+#[test]
+fn what_a_mirror_does_not_have_comes_from_the_registry_without_a_word() {
+    let (registry, _, image) = both();
+    let mirror = FakeRegistry::start();
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
+    run.ok().stdout(&image.manifest.bytes);
+    assert_eq!(mirror.server.asked(), ["GET /v2/app/manifests/1"]);
+}
+
+#[test]
+fn a_mirror_that_fails_is_left_with_a_warning() {
+    let (registry, mirror, image) = both();
+    let faults: [fn(Reply) -> Reply; 7] = [
+        |_| Reply::error(401, "UNAUTHORIZED", "who"),
+        |_| Reply::error(403, "DENIED", "no"),
+        |_| Reply::error(429, "TOOMANYREQUESTS", "later"),
+        |_| Reply::error(503, "UNAVAILABLE", "later"),
+        |_| Reply::hang_up(),
+        |right| right.header("Content-Type", "text/html").body("<html>log in</html>"),
+        |_| Reply::redirect(302, "http://169.254.169.254/"),
+    ];
+    for fault in faults {
+        mirror.fault(move |_, right| fault(right));
+        let run =
+            fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
+        run.status(0).stdout(&image.manifest.bytes);
+        run.says(&format!("warning: mirror {} (--mirror) is left: ", mirror.host()));
+    }
+}
+
+#[test]
+fn a_mirror_that_is_not_there_is_asked_once() {
+    let (registry, _, image) = both();
+    let mirror = nowhere();
+    let scratch = Scratch::new();
+    let into = format!("oci:{}", scratch.join("layout").display());
+    let run = fetch_blob()
+        .args(["--mirror", &mirror, &registry.repo("app"), "--into", &into])
+        .stdin(image.lines())
+        .run();
+    run.status(0).stdout(image.lines()).says("is left").does_not_say("times");
+}
+
+#[test]
+fn mirrors_are_asked_in_their_order() {
+    let (registry, second, image) = both();
+    let (first, third) = (FakeRegistry::start(), FakeRegistry::start());
+    third.add_image("app", "1", &image);
+    let run = fetch_manifest()
+        .args(["--mirror", &first.host(), "--mirror", &second.host(), "--mirror", &third.host()])
+        .arg(registry.repo("app:1"))
+        .run();
+    run.ok().stdout(&image.manifest.bytes);
+    assert_eq!((first.server.asked().len(), second.server.asked().len()), (1, 1));
+    assert!(third.server.asked().is_empty() && registry.server.asked().is_empty());
+}
+
+#[test]
+fn when_all_fail_the_registrys_own_word_is_reported() {
+    let (registry, mirror, _) = both();
+    mirror.fault(|_, _| Reply::error(403, "DENIED", "not you"));
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:2")]).run();
+    run.fails(3, &registry.repo("app:2")).stdout("");
+    mirror.heal();
+    registry.fault(|_, _| Reply::error(403, "DENIED", "not you either"));
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:2")]).run();
+    run.fails(4, "not you either").stdout("");
+}
+
+#[test]
+fn a_path_stands_in_the_place_of_the_registrys_host() {
+    let (registry, _, image) = both();
+    let mirror = FakeRegistry::start();
+    mirror.add_image("hub/eu/app", "1", &image);
+    for name in [mirror.repo("hub/eu"), format!("http://{}", mirror.repo("hub/eu"))] {
+        let run = fetch_manifest().args(["--mirror", &name, &registry.repo("app:1")]).run();
+        run.ok().stdout(&image.manifest.bytes);
+    }
+    assert!(registry.server.asked().is_empty());
+}
+
+#[test]
+fn a_mirror_of_https_is_never_spoken_to_in_plain_http() {
+    let (registry, mirror, image) = both();
+    let name = format!("https://{}", mirror.host());
+    let run = fetch_manifest().args(["--mirror", &name, &registry.repo("app:1")]).run();
+    run.status(0).says("is left").stdout(&image.manifest.bytes);
+    assert!(mirror.server.requests().is_empty());
+}
+
+#[test]
+fn none_asks_the_registry_alone() {
+    let (registry, _, image) = both();
+    let run = fetch_manifest().args(["--mirror", "none", &registry.repo("app:1")]).run();
+    run.ok().stdout(&image.manifest.bytes);
+    let run = fetch_manifest().args(["--mirror", "none", "--mirror", "a.invalid", "app:1"]).run();
+    run.fails(2, "contradict");
+}
+
+#[test]
+fn what_is_no_place_is_refused() {
+    for wrong in
+        ["", "/", "ftp://a.invalid", "a b", "me:pw@a.invalid", "a.invalid:0", "a.invalid/B"]
+    {
+        let run = fetch_manifest().args(["--mirror", wrong, "127.0.0.1:1/app:1"]).run();
+        run.status(2).stdout("");
+        assert!(!run.stderr.contains("pw@"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_manifest_that_is_another_is_not_taken_from_a_mirror() {
+    let (registry, mirror, image) = both();
+    let other = Image::for_platform("linux", "arm64").manifest.bytes;
+    mirror.fault(move |_, right| right.without("Docker-Content-Digest").body(&other));
+    let name = registry.repo(&format!("app@{}", image.manifest.digest));
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &name]).run();
+    run.status(0).says("digest differs").stdout(&image.manifest.bytes);
+    mirror.fault(|_, right| right.without("Docker-Content-Digest").body("{\"no\": \"manifest\"}"));
+    let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
+    run.status(0).says("is left").stdout(&image.manifest.bytes);
+}
+
+#[test]
+fn wrong_bytes_of_a_mirror_are_thrown_away_and_asked_for_at_the_registry() {
+    let scratch = Scratch::new();
+    for len in [1000, 3_000_000] {
+        let (registry, mirror, bytes, digest) = both_with_blob(len);
+        mirror.fault(|_, right| right.corrupted());
+        let file = scratch.join(format!("file{len}"));
+        let run = fetch_blob()
+            .args(["--mirror", &mirror.host(), &registry.repo("app"), &digest, "-o"])
+            .arg(&file)
+            .run();
+        run.status(0).says("digest differs");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+        let into = format!("oci:{}", scratch.join(format!("layout{len}")).display());
+        let blob = Blob::new(types::TAR, bytes);
+        let run = fetch_blob()
+            .args(["--mirror", &mirror.host(), &registry.repo("app"), "--into", &into])
+            .stdin(blob.line())
+            .run();
+        run.status(0).says("digest differs").stdout(blob.line());
+    }
+}
+
+#[test]
+fn two_mirrors_that_lie_are_both_left() {
+    let (registry, mirror, bytes, digest) = both_with_blob(3_000_000);
+    let other = FakeRegistry::start();
+    other.add_blob("app", bytes.clone());
+    mirror.fault(|_, right| right.corrupted());
+    other.fault(|_, right| right.corrupted());
+    let scratch = Scratch::new();
+    let run = fetch_blob()
+        .args(["--mirror", &mirror.host(), "--mirror", &other.host(), &registry.repo("app")])
+        .args([&digest, "-o"])
+        .arg(scratch.join("file"))
+        .run();
+    run.status(0).says(&mirror.host()).says(&other.host());
+    assert_eq!(std::fs::read(scratch.join("file")).unwrap(), bytes);
+}
+
+#[test]
+fn on_stdout_a_mirrors_wrong_bytes_are_replaced_only_while_nobody_saw_them() {
+    let (registry, mirror, bytes, digest) = both_with_blob(60_000);
+    mirror.fault(|_, right| right.corrupted());
+    let run = fetch_blob().args(["--mirror", &mirror.host(), &registry.repo("app"), &digest]).run();
+    run.status(0).says("digest differs").stdout(&bytes);
+    let (registry, mirror, bytes, digest) = both_with_blob(600_000);
+    mirror.fault(|_, right| right.corrupted());
+    let run = fetch_blob().args(["--mirror", &mirror.host(), &registry.repo("app"), &digest]).run();
+    run.fails(1, "digest differs").says("--mirror none");
+    assert!(run.stdout.len() < bytes.len());
+}
+
+#[test]
+fn what_breaks_at_a_mirror_goes_on_at_the_registry() {
+    let (registry, mirror, bytes, digest) = both_with_blob(500_000);
+    mirror.fault(|_, right| right.cut(200_000, End::Reset));
+    let scratch = Scratch::new();
+    let file = scratch.join("file");
+    let all = [registry.repo("app"), digest];
+    for output in [&["-o", file.to_str().unwrap()][..], &["--retry-times", "1"]] {
+        registry.server.forget();
+        let run = fetch_blob().args(["--mirror", &mirror.host()]).args(&all).args(output).run();
+        run.status(0).says("is left");
+        let asked = registry.blob_requests();
+        assert_eq!(asked.len(), 1);
+        let range = asked[0].range().unwrap();
+        assert!(range.start > 0 && range.start <= 200_000, "{range:?}");
+        if output.len() == 2 && output[0] == "-o" {
+            assert_eq!(std::fs::read(&file).unwrap(), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_mirror_with_another_size_is_left() {
+    let (registry, mirror, bytes, digest) = both_with_blob(500_000);
+    let blob = Blob::new(types::TAR, bytes.clone());
+    let longer = noise(500_001, 2);
+    mirror.fault(move |request, right| match request.is_blob() {
+        true => right.body(&longer),
+        false => right,
+    });
+    let run = fetch_blob()
+        .args(["--mirror", &mirror.host(), &registry.repo("app")])
+        .stdin(blob.line())
+        .run();
+    assert_eq!(blob.digest, digest);
+    run.status(0).says("size differs").stdout(&bytes);
+}
+
+#[test]
+fn what_is_given_for_the_registry_is_not_for_its_mirror() {
+    let (registry, mirror, image) = both();
+    let run = fetch_manifest()
+        .args(["-H", "X-Key: secret", "--mirror", &mirror.host(), &registry.repo("app:1")])
+        .env("REGISTRY_TOKEN", "secret-token")
+        .run();
+    run.ok().stdout(&image.manifest.bytes);
+    mirror.fault(|_, _| {
+        Reply::error(401, "UNAUTHORIZED", "who").header("WWW-Authenticate", "Basic realm=\"x\"")
+    });
+    let run = fetch_manifest()
+        .args(["-u", "me", "--mirror", &mirror.host(), &registry.repo("app:1")])
+        .env("REGISTRY_PASSWORD", "secret")
+        .run();
+    run.status(0).stdout(&image.manifest.bytes).says("login needed");
+    for request in mirror.server.requests() {
+        assert_eq!((request.header("authorization"), request.header("x-key")), (None, None));
+    }
+}
+
+#[test]
+fn a_mirror_has_credentials_of_its_own_in_the_users_files() {
+    let (registry, mirror, image) = both();
+    let right = tests::logins::basic("mirrored", "pw");
+    mirror.fault(move |request, answer| match request.header("authorization") {
+        Some(header) if header == right => answer,
+        _ => {
+            Reply::error(401, "UNAUTHORIZED", "who").header("WWW-Authenticate", "Basic realm=\"x\"")
+        }
+    });
+    let scratch = Scratch::new();
+    keep(&scratch, "auth.json", &auths(&mirror.host(), &login("mirrored", "pw")));
+    let run = fetch_manifest()
+        .args(["--mirror", &mirror.host(), &registry.repo("app:1"), "--authfile"])
+        .arg(scratch.join("auth.json"))
+        .run();
+    run.ok().stdout(&image.manifest.bytes);
+    assert!(registry.server.asked().is_empty());
+}
+
+#[test]
+fn an_index_is_walked_through_a_mirror() {
+    let (registry, mirror, image) = both();
+    let run = tool("list-blobs")
+        .args(["--from", &registry.repo("app"), "--recursive", "--mirror", &mirror.host()])
+        .stdin(tests::images::index(types::INDEX, &[(&image.manifest, "linux/amd64")]).bytes)
+        .run();
+    run.ok();
+    assert_eq!(run.lines().len(), image.layers.len() + 2);
+    assert!(registry.server.asked().is_empty());
+}
+
+#[test]
+fn a_config_is_read_from_a_mirror_unless_it_is_another() {
+    let (registry, mirror, image) = both();
+    let build = || {
+        tool("build-manifest")
+            .args(["--from", &registry.repo("app"), "--mirror", &mirror.host()])
+            .stdin(image.lines())
+            .run()
+    };
+    build().ok();
+    assert!(registry.server.asked().is_empty());
+    mirror.fault(|_, right| right.corrupted());
+    build().status(0).says("is left");
+}
+
+#[test]
+fn a_blob_is_copied_from_a_mirror_unless_it_is_another() {
+    let (registry, mirror, image) = both();
+    let push = |to: &FakeRegistry| {
+        tool("push-blob")
+            .args(["--max-wait", "0", &to.repo("copy"), "--from", &registry.repo("app")])
+            .args(["--mirror", &mirror.host()])
+            .stdin(image.lines())
+            .run()
+    };
+    push(&FakeRegistry::start()).ok().stdout(image.lines());
+    assert!(registry.server.asked().is_empty());
+    mirror.fault(|_, right| right.corrupted());
+    let target = FakeRegistry::start();
+    push(&target).status(0).stdout(image.lines()).says("digest differs");
+    assert!(image.blobs().all(|blob| target.blob("copy", &blob.digest).is_some()));
+    assert!(target.sessions().is_empty());
+}
+
+#[test]
+fn a_mirror_is_for_what_is_read() {
+    for args in [
+        &["push-blob", "127.0.0.1:1/a", "--mirror", "m.invalid"][..],
+        &["list-blobs", "--mirror", "m.invalid"],
+        &["build-manifest", "--mirror", "m.invalid"],
+    ] {
+        tool(args[0]).args(&args[1..]).stdin("x").run().fails(2, "--mirror goes with --from");
+    }
+    for name in ["put-manifest", "fetch-token", "list-tags"] {
+        tool(name).args(["--mirror", "m.invalid", "127.0.0.1:1/a"]).run().status(2);
+    }
+}
