@@ -2,7 +2,7 @@
 //! Networks and servers that misbehave: what passes is tried again, what does not ends at once,
 //! and nothing false is kept either way. Redirects, TLS and tokens have files of their own.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use tests::fake::{End, Reply, Request, Server};
@@ -414,4 +414,29 @@ fn cookies_are_not_kept() {
     tool("list-tags").args(["--plain-http", &format!("{}/app", server.host())]).run();
     assert!(server.requests().len() > 1);
     assert!(server.requests().iter().all(|request| request.header("cookie").is_none()));
+}
+
+#[test]
+fn a_loopback_registry_that_comes_up_late_is_waited_for() {
+    let image = Image::small();
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &image);
+    // Nobody has the port yet, and then a front of the registry has it.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reference = format!("127.0.0.1:{port}/app:1");
+    let running = tool("fetch-manifest")
+        .args(["--retry-times", "100", "--max-wait", "0.05", &reference])
+        .start();
+    let front = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let host = registry.host();
+    std::thread::spawn(move || {
+        for client in front.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&host).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (mut from, mut to) = (server, client);
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        }
+    });
+    running.wait().ok().stdout(&image.manifest.bytes);
 }

@@ -286,3 +286,23 @@ fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
     });
     push.run(&[]).fails(4, "DENIED").does_not_say(TOKEN);
 }
+
+#[test]
+fn a_step_that_is_never_answered_ends_with_the_idle_time() {
+    let never: [fn(&Request) -> bool; 3] =
+        // The registry has work to do at the last, and is waited for ten times as long.
+        [Request::is_start, Request::is_patch, Request::is_close];
+    for which in never {
+        let push = Push::of(SIZE);
+        push.registry.fault(move |request, right| match which(request) {
+            true => right.held(),
+            false => right,
+        });
+        let run = push
+            .file()
+            .args(["--chunk", "1M", "--idle-timeout", "0.1", "--retry-times", "1"])
+            .run();
+        run.fails(5, "no answer in time").stdout("");
+        push.registry.server.release();
+    }
+}
