@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A certificate authority that lives as long as a test, kept by the `openssl` command.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 
 use crate::peers::{must, peer};
 use crate::scratch::Scratch;
@@ -33,6 +36,11 @@ impl Authority {
     /// Founds one.
     #[expect(clippy::new_without_default, reason = "it runs a program")]
     pub fn new() -> Authority {
+        Authority::called("a test's authority")
+    }
+
+    /// Founds one of this name.
+    pub fn called(name: &str) -> Authority {
         let dir = Scratch::new();
         // `openssl ca` is the one way to choose the dates of a certificate.
         dir.write(
@@ -47,7 +55,7 @@ impl Authority {
         );
         dir.write("index", "");
         let mut openssl = peer("openssl");
-        openssl.args(["req", "-x509"]).args(KEY).args(["-subj", "/CN=a test's authority"]);
+        openssl.args(["req", "-x509"]).args(KEY).args(["-subj", &format!("/CN={name}")]);
         must(openssl.args(["-keyout", "ca.key", "-out", "ca.pem"]).current_dir(dir.path()));
         Authority { dir }
     }
@@ -55,6 +63,12 @@ impl Authority {
     /// Its own certificate, to be trusted by `--ca-file`.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("ca.pem")
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
+        Arc::new(roots)
     }
 
     /// The directory that its files are in.
@@ -65,6 +79,22 @@ impl Authority {
     /// For servers on 127.0.0.1 and localhost.
     pub fn server(&self) -> Identity {
         self.issue("IP:127.0.0.1,DNS:localhost", "20200101000000Z", "20991231000000Z")
+    }
+
+    /// For somebody who is no server.
+    pub fn client(&self) -> Identity {
+        self.issue("DNS:client.example", "20200101000000Z", "20991231000000Z")
+    }
+
+    /// The same of version 1, as `openssl x509 -req` makes it.
+    pub fn old_client(&self) -> Identity {
+        let client = self.client();
+        let certificate = client.certificate.with_extension("v1.pem");
+        let mut openssl = peer("openssl");
+        openssl.args(["x509", "-req", "-days", "36500", "-CA", "ca.pem", "-CAkey", "ca.key"]);
+        openssl.arg("-in").arg(client.certificate.with_extension("csr"));
+        must(openssl.arg("-out").arg(&certificate).current_dir(self.dir.path()));
+        Identity { certificate, ..client }
     }
 
     /// For these names (`DNS:a.example`), valid between these dates (`20200101000000Z`).
@@ -87,9 +117,51 @@ impl Authority {
 impl Identity {
     /// For a server that shows this identity to whoever asks.
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder().with_no_client_auth();
+        Arc::new(self.shown_by(config))
+    }
+
+    /// For a server that shows this identity, and wants one of `clients` to be shown, or else ends the handshake.
+    pub fn server_config_for(&self, clients: &Authority) -> Arc<ServerConfig> {
+        let verifier = WebPkiClientVerifier::builder(clients.roots()).build().unwrap();
+        let config = ServerConfig::builder().with_client_cert_verifier(verifier);
+        Arc::new(self.shown_by(config))
+    }
+
+    /// The same over TLS 1.2.
+    pub fn server_config_of_old_for(&self, clients: &Authority) -> Arc<ServerConfig> {
+        let verifier = WebPkiClientVerifier::builder(clients.roots()).build().unwrap();
+        let versions = [&rustls::version::TLS12];
+        let config = ServerConfig::builder_with_protocol_versions(&versions);
+        Arc::new(self.shown_by(config.with_client_cert_verifier(verifier)))
+    }
+
+    /// For a server that shows this identity, asks for one of `clients`, and takes nothing for an answer too.
+    pub fn server_config_asking(&self, clients: &Authority) -> Arc<ServerConfig> {
+        let verifier = WebPkiClientVerifier::builder(clients.roots()).allow_unauthenticated();
+        let verifier = verifier.build().unwrap();
+        let config = ServerConfig::builder().with_client_cert_verifier(verifier);
+        Arc::new(self.shown_by(config))
+    }
+
+    fn shown_by(&self, config: ConfigBuilder<ServerConfig, WantsServerCert>) -> ServerConfig {
         let chain = vec![CertificateDer::from_pem_file(&self.certificate).unwrap()];
         let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
-        Arc::new(config.unwrap())
+        config.with_single_cert(chain, key).unwrap()
+    }
+
+    /// Its certificate as it is sent.
+    pub fn der(&self) -> Vec<u8> {
+        CertificateDer::from_pem_file(&self.certificate).unwrap().to_vec()
+    }
+
+    /// Certificate and key in one file.
+    pub fn joined(&self) -> PathBuf {
+        let both = self.certificate.with_extension("both.pem");
+        let [certificate, key] =
+            [&self.certificate, &self.key].map(|file| std::fs::read(file).unwrap());
+        std::fs::write(&both, [certificate, key].concat()).unwrap();
+        std::fs::set_permissions(&both, Permissions::from_mode(0o600)).unwrap();
+        both
     }
 }

@@ -15,6 +15,8 @@
 //! | [`judges`] | whether others read an archive as we do |
 //! | [`packages`] | real archives: Debian's, crates, sources |
 //! | [`certs`] | a certificate authority that lives as long as a test |
+//! | [`nginx`] | a front before a registry: TLS, client certificates, limits, redirects |
+//! | [`servers`] | servers of others, started on free ports and killed by their pids |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
 //! | [`push`] | a push to it: the blob, the commands, the judgement |
@@ -37,11 +39,13 @@ pub mod images;
 pub mod judges;
 pub mod layers;
 pub mod logins;
+pub mod nginx;
 pub mod packages;
 pub mod peers;
 pub mod push;
 pub mod registry;
 pub mod scratch;
+pub mod servers;
 pub mod token_server;
 pub mod tools;
 pub mod trees;

@@ -3,7 +3,11 @@
 //! that the suite's ground is broken, not a tool.
 
 use tests::certs::Authority;
+use tests::curl::curl;
+use tests::eventually;
+use tests::fake::{Reply, Server};
 use tests::images::{Image, read_index, write_image};
+use tests::nginx::Front;
 use tests::peers::{must, peer};
 use tests::registry::Registry;
 use tests::scratch::Scratch;
@@ -72,4 +76,23 @@ fn umoci_unpacks_an_image_made_here() {
     must(umoci.arg(format!("{}:1", layout.display())).arg(scratch.join("root")));
     assert_eq!(std::fs::read(scratch.join("root/etc/motd")).unwrap(), b"changed\n");
     assert!(!scratch.join("root/etc/gone").exists());
+}
+
+#[test]
+fn a_front_passes_on_and_does_what_it_is_told() {
+    let behind =
+        Server::start(|request| Reply::ok(format!("{} {}", request.target, request.body.len())));
+    let front = Front::of(&behind.host())
+        .with("client_max_body_size 1k;")
+        .with("location = /moved { return 307 /elsewhere; }")
+        .start();
+    let url = |path: &str| format!("http://{}{path}", front.host());
+    assert_eq!(curl(&[&url("/a?b=%2F")]).body, "/a?b=%2F 0");
+    let body = "x".repeat(1025);
+    assert_eq!(curl(&["--data-binary", &body[1..], &url("/a")]).body, "/a 1024");
+    assert_eq!(curl(&["--data-binary", &body, &url("/a")]).status(), "413");
+    assert_eq!(curl(&[&url("/moved")]).status(), "307");
+    assert_eq!(behind.requests().len(), 2);
+    let answered = ["GET /a?b=%2F 200", "POST /a 200", "POST /a 413", "GET /moved 307"];
+    eventually("the front's log", || (front.answered() == answered).then_some(()));
 }

@@ -120,6 +120,12 @@ mod network {
         /// Trust the certificates in FILE too
         #[arg(long, value_name = "FILE")]
         ca_file: Option<PathBuf>,
+        /// Show the registry the client certificate in FILE
+        #[arg(long, value_name = "FILE", conflicts_with = "plain_http")]
+        cert_file: Option<PathBuf>,
+        /// The key of --cert-file, if FILE has it and not that
+        #[arg(long, value_name = "FILE", requires = "cert_file")]
+        key_file: Option<PathBuf>,
         /// Send a header of your own to the registry (may come again)
         #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
         headers: Vec<String>,
@@ -172,6 +178,10 @@ mod network {
                 plain_http: self.plain_http,
                 insecure: self.insecure,
                 ca_file: self.ca_file.clone(),
+                cert_file: self.cert_file.clone(),
+                key_file: self.key_file.clone(),
+                own_authorities: Vec::new(),
+                own_pairs: Vec::new(),
                 headers,
                 attempts: self.retry_times,
                 max_wait: self.max_wait,

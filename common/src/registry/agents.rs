@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The connections that may serve a URL: how it is encrypted, and what they leave to nobody else.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 
+use super::certificates::{Pair, Pem, client_certificate, named_pair};
+use super::certs_d::{self, HostCertificates};
 use super::connection::Watch;
+use super::secure::Secure;
 use super::settings::Settings;
-use super::tls::trusted;
+use super::trust::authorities;
 use super::url::Url;
-use crate::error::Result;
+use super::{seen, tls};
+use crate::error::{Error, Result};
 
 /// What the buffers of a connection hold.
 const CONNECTION_BUFFER: usize = 128 << 10;
@@ -22,26 +25,31 @@ const CONNECTION_BUFFER: usize = 128 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a connection to an origin is made: those that are made alike are kept together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 struct Way {
     encryption: Encryption,
 }
 
-/// Whether, and for whom, a connection is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether, for whom, and as whom a connection is encrypted.
+#[derive(Clone, PartialEq)]
 enum Encryption {
     /// Not at all.
     Plain,
-    /// For whoever answers.
-    Unchecked,
-    /// For who has a certificate that is trusted.
-    Checked,
+    /// By TLS.
+    Tls {
+        /// Only for who has a certificate that is trusted.
+        checked: bool,
+        /// With the certificates that are for the registry's own origin.
+        own: bool,
+        /// With what the machine's owner keeps for the host.
+        kept: Option<Arc<HostCertificates>>,
+    },
 }
 
 /// Connections, kept and reused; the same to every thread.
 pub(super) struct Agents {
     settings: Settings,
-    /// The origin that `insecure` is for.
+    /// The origin that `insecure` and the client certificate are for.
     own: Url,
     /// As they are needed: reading the trust store is half of a short run's time. Few: there are few ways.
     made: Mutex<Vec<(Way, Agent)>>,
@@ -61,9 +69,10 @@ impl Agents {
     /// Those that serve a URL.
     ///
     /// # Errors
-    /// Trouble with what is to be trusted.
+    /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain http to who has
+    /// spoken TLS.
     pub(super) fn serving(&self, url: &Url) -> Result<Agent> {
-        let way = self.way(url);
+        let way = self.way(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, agent)) = made.iter().find(|(known, _)| *known == way) {
             return Ok(agent.clone());
@@ -73,32 +82,63 @@ impl Agents {
         Ok(agent)
     }
 
-    fn way(&self, url: &Url) -> Way {
-        let encryption = match url.is_https() {
-            false => Encryption::Plain,
-            true if (self.settings.insecure || self.settings.lax) && url.same_origin(&self.own) => {
-                Encryption::Unchecked
-            }
-            true => Encryption::Checked,
-        };
-        Way { encryption }
+    fn way(&self, url: &Url) -> Result<Way> {
+        if !url.is_https() {
+            return match seen::of(&url.host(), url.port()).tls {
+                true => Err(Error::malformed(format_args!(
+                    "{}: it has spoken TLS before, and is not spoken to in plain http",
+                    url.authority()
+                ))),
+                false => Ok(Way { encryption: Encryption::Plain }),
+            };
+        }
+        let is_own = url.same_origin(&self.own);
+        let unchecked = self.settings.insecure || self.settings.lax;
+        Ok(Way {
+            encryption: Encryption::Tls {
+                checked: !(is_own && unchecked),
+                own: is_own,
+                kept: certs_d::of(url)?,
+            },
+        })
     }
 
     fn make(&self, way: &Way) -> Result<Agent> {
-        let tls = match way.encryption {
-            Encryption::Plain => None,
-            Encryption::Unchecked => Some(TlsConfig::builder().disable_verification(true).build()),
-            Encryption::Checked => {
-                let roots = trusted(self.settings.ca_file.as_deref())?;
-                let roots = RootCerts::new_with_certs(&roots);
-                Some(TlsConfig::builder().root_certs(roots).build())
-            }
+        let Encryption::Tls { checked, own, kept } = &way.encryption else {
+            return Ok(agent(&self.settings, None));
         };
-        Ok(agent(&self.settings, tls))
+        let kept = kept.as_deref();
+        let pairs = match own.then(|| self.own_pairs()).transpose()?.unwrap_or_default() {
+            none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
+            pairs => pairs,
+        };
+        let authorities = match checked {
+            true => {
+                let mut more = kept.map_or_else(Vec::new, |kept| kept.authorities.clone());
+                for path in self.settings.own_authorities.iter().filter(|_| *own) {
+                    more.extend(Pem::file(path)?.certificates()?);
+                }
+                Some(authorities(self.settings.ca_file.as_deref(), more)?)
+            }
+            false => None,
+        };
+        let secure = Secure::new(authorities, pairs);
+        let secure = secure.map_err(|error| tls::unusable(&error))?;
+        Ok(agent(&self.settings, Some(secure)))
+    }
+
+    /// The client certificates that are for the registry's own origin: the flags', or else those that a configuration
+    /// names. Either comes instead of what is kept for the host.
+    fn own_pairs(&self) -> Result<Vec<Pair>> {
+        let Settings { cert_file, key_file, own_pairs, .. } = &self.settings;
+        match cert_file {
+            Some(cert_file) => client_certificate(cert_file, key_file.as_deref()).map(|p| vec![p]),
+            None => own_pairs.iter().map(|(cert, key)| named_pair(cert, key.as_deref())).collect(),
+        }
     }
 }
 
-fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
+fn agent(settings: &Settings, secure: Option<Secure>) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -116,10 +156,11 @@ fn agent(settings: &Settings, tls: Option<TlsConfig>) -> Agent {
         .timeout_recv_response(Some(HEAD_TIMEOUT.max(settings.idle_timeout)))
         .timeout_per_read(Some(settings.idle_timeout))
         .timeout_per_write(Some(settings.idle_timeout));
-    let config = match tls {
-        Some(tls) => config.tls_config(tls),
-        None => config,
-    };
-    let connector = DefaultConnector::default().chain(Watch);
-    Agent::with_parts(config.build(), connector, DefaultResolver::default())
+    let config = config.build();
+    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    let resolver = DefaultResolver::default();
+    match secure {
+        Some(secure) => Agent::with_parts(config, connector.chain(secure).chain(Watch), resolver),
+        None => Agent::with_parts(config, connector.chain(Watch), resolver),
+    }
 }

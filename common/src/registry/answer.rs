@@ -10,6 +10,7 @@ use ureq::http::StatusCode;
 use super::credentials::Found;
 use super::response::Response;
 use super::retry::{Failure, Retry};
+use super::{seen, tls};
 use crate::error::{Error, printable};
 
 /// As whom something was asked for that was refused.
@@ -118,8 +119,19 @@ fn sorted(response: &Response, said: &Said, what: &str) -> Failure {
         403 => response.access.clone().unwrap_or_default().hinted(Error::refused(text)).into(),
         407 | 451 => Error::refused(text).into(),
         404 | 410 => Error::absent(text).into(),
+        // A server that wants a client certificate may say so in http, and not in a registry's words.
+        400 if said.code.is_empty() && lacks_certificate(response) => {
+            let text = format_args!("{text} (it asked for a client certificate)");
+            tls::lacking(Error::refused(text)).into()
+        }
         _ => Error::malformed(text).into(),
     }
+}
+
+/// Whether the answer is from a host that asked for a client certificate and got none.
+fn lacks_certificate(response: &Response) -> bool {
+    let url = &response.url;
+    url.is_https() && seen::of(&url.host(), url.port()).wants_certificate
 }
 
 /// A failure that may pass, at the time that the answer names.

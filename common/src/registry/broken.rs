@@ -5,7 +5,7 @@ use std::io;
 
 use super::connection::MAX_HEAD;
 use super::retry::{Failure, Retry};
-use super::tls::tls_error;
+use super::tls::{Cause, Identity, Stage, Trouble};
 use super::url::Url;
 use crate::error::{Error, os_words, printable};
 
@@ -22,21 +22,24 @@ pub(super) fn sort(url: &Url, error: ureq::Error) -> Failure {
             ureq::Timeout::Connect => "timed out connecting".to_owned(),
             _ => "no answer in time".to_owned(),
         }),
-        ureq::Error::Rustls(error) => never(tls_error(&error)),
-        ureq::Error::Io(cause) => {
-            let tls = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(error) => never(tls_error(error)),
-                None if lookup_failure(&cause).is_some() => Failure {
-                    error: Error::later(format_args!("{place}: cannot resolve the host's name")),
-                    retry: lookup_failure(&cause).unwrap_or(Retry::Never),
-                },
-                None if cause.kind() == io::ErrorKind::UnexpectedEof => {
-                    later("the connection ended before the answer".to_owned())
-                }
-                None => later(printable(&os_words(&cause))),
-            }
+        ureq::Error::Rustls(error) => {
+            let (stage, identity) = (Stage::Handshake, Identity::Unasked);
+            Trouble { cause: Cause::Tls(error), stage, identity }.failure().context(place)
         }
+        ureq::Error::Other(other) => match other.downcast::<Trouble>() {
+            Ok(trouble) => trouble.failure().context(place),
+            Err(other) => never(Error::malformed(printable(&other.to_string()))),
+        },
+        ureq::Error::Io(cause) => match cause.kind() {
+            _ if lookup_failure(&cause).is_some() => Failure {
+                error: Error::later(format_args!("{place}: cannot resolve the host's name")),
+                retry: lookup_failure(&cause).unwrap_or(Retry::Never),
+            },
+            io::ErrorKind::UnexpectedEof => {
+                later("the connection ended before the answer".to_owned())
+            }
+            _ => later(printable(&os_words(&cause))),
+        },
         ureq::Error::LargeResponseHeader(..) => never(Error::malformed(format_args!(
             "an answer's header of more than {MAX_HEAD} bytes"
         ))),

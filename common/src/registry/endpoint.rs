@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a registry's API is: its scheme, host and port.
 //!
-//! https, unless plain http is asked for, or the host is loopback and does not speak TLS there: that is asked by
-//! offering a TLS handshake and looking at the first byte of the answer. Nothing is sent but the offer.
+//! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or one that the machine's
+//! configuration marks as insecure: that is asked by offering a TLS handshake and looking at the first byte of the answer.
+//! Nothing is sent but the offer. Who has spoken TLS in this process is not asked again.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::{Failure, with_attempts};
+use super::seen;
 use super::settings::Settings;
 use super::url::{Url, is_loopback};
 use crate::error::{Error, Result, os_words};
 use crate::reference::Repository;
 
-/// How long a loopback host may think about the offer before it counts as speaking TLS.
+/// How long a host may think about the offer before it counts as speaking TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first bytes of a TLS record: a handshake message, or an alert.
@@ -24,7 +26,7 @@ const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 /// The base URL of a repository's registry.
 ///
 /// # Errors
-/// Usage, when the host cannot be part of a URL; later, when a loopback host does not let anybody connect.
+/// Usage, when the host cannot be part of a URL; later, when a host that is asked does not let anybody connect.
 pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> {
     let host = repository.api_host();
     let of = |scheme: &str| {
@@ -32,12 +34,13 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
             .map_err(|e| Error::usage(e).context(repository.host()))
     };
     let https = of("https")?;
-    // Who says how to check a certificate says that there is one.
-    let is_certain = settings.https_only || settings.insecure || settings.ca_file.is_some();
-    let in_doubt = settings.lax || !is_certain && is_loopback(&https.host());
     if settings.plain_http {
         return of("http");
     }
+    // Who says how to check a certificate, or which to show, says that there is one.
+    let is_said = settings.insecure || settings.ca_file.is_some() || settings.cert_file.is_some();
+    let is_certain = settings.https_only || is_said;
+    let in_doubt = settings.lax || !is_certain && is_loopback(&https.host());
     // One that is not up yet is asked again, as any other request would be.
     match !in_doubt || with_attempts(settings, || speaks_tls(&https, settings))? {
         true => Ok(https),
@@ -45,8 +48,11 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
     }
 }
 
-/// Whether a loopback host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
+/// Whether a host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
 fn speaks_tls(url: &Url, settings: &Settings) -> std::result::Result<bool, Failure> {
+    if seen::of(&url.host(), url.port()).tls {
+        return Ok(true);
+    }
     let Some(offer) = client_hello() else { return Ok(true) };
     let timeout = settings.connect_timeout.min(PROBE_TIMEOUT);
     let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else {
@@ -67,7 +73,11 @@ fn speaks_tls(url: &Url, settings: &Settings) -> std::result::Result<bool, Failu
     let mut first = [0];
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
     Ok(match asked.and_then(|()| stream.read(&mut first)) {
-        Ok(1) => TLS_RECORDS.contains(&first[0]),
+        Ok(1) if TLS_RECORDS.contains(&first[0]) => {
+            seen::note_tls(&url.host(), url.port(), false);
+            true
+        }
+        Ok(1) => false,
         // Closed or reset without a word: what a plain http server may do with such bytes.
         Ok(_) => false,
         Err(cause) => cause.kind() != std::io::ErrorKind::ConnectionReset,

@@ -10,7 +10,10 @@
 //! | `request`, [`response`] | what is sent, and what comes |
 //! | `broken` | why nothing came |
 //! | [`retry`] | attempts counted and waited between |
-//! | `tls` | whom to trust |
+//! | `trust`, `certificates`, `certs_d` | whom to trust, and who the user is, in files |
+//! | `secure`, `der` | TLS: the host made sure of, a client certificate chosen |
+//! | `tls` | why it failed |
+//! | `seen` | what must not be forgotten of a host |
 //! | `agents` | the connections that serve a URL |
 //! | `connection` | what a connection must not do |
 //! | `endpoint` | where a registry's API is |
@@ -35,9 +38,12 @@ mod answer;
 pub mod auth;
 pub mod blob;
 mod broken;
+mod certificates;
+mod certs_d;
 mod checked;
 mod connection;
 pub mod credentials;
+mod der;
 mod endpoint;
 mod form;
 mod http;
@@ -50,11 +56,14 @@ pub mod referrers;
 mod request;
 pub mod response;
 pub mod retry;
+mod secure;
+mod seen;
 mod sessions;
 mod settings;
 pub mod stream;
 pub mod tags;
 mod tls;
+mod trust;
 pub mod upload;
 pub mod url;
 

@@ -16,6 +16,14 @@ pub struct Settings {
     pub insecure: bool,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The client certificate for the registry's own scheme, host and port.
+    pub cert_file: Option<PathBuf>,
+    /// Its key, unless that is in the same file.
+    pub key_file: Option<PathBuf>,
+    /// Certificates to trust too, at the registry's own scheme, host and port.
+    pub own_authorities: Vec<PathBuf>,
+    /// Client certificates that a machine's configuration names for it, each with its key if that is in another file.
+    pub own_pairs: Vec<(PathBuf, Option<PathBuf>)>,
     /// The credential that the command line gives for this registry.
     pub given: Option<Given>,
     /// The file with credentials that is to be read instead of those that are there by custom.
@@ -55,7 +63,9 @@ impl Settings {
     pub fn of_another_host(&self) -> Settings {
         let (plain_http, insecure, lax, https_only) = (false, false, false, false);
         let (headers, given) = (Vec::new(), None);
-        Settings { plain_http, insecure, lax, https_only, headers, given, ..self.clone() }
+        let own = Settings { cert_file: None, key_file: None, ..self.clone() };
+        let own = Settings { own_authorities: Vec::new(), own_pairs: Vec::new(), ..own };
+        Settings { plain_http, insecure, lax, https_only, headers, given, ..own }
     }
 
     /// The same with what is said of a place.
@@ -64,6 +74,8 @@ impl Settings {
         self.plain_http |= place.scheme == Some(Scheme::Http);
         self.https_only |= place.scheme == Some(Scheme::Https);
         self.lax |= place.insecure;
+        self.own_authorities.extend(place.ca.iter().cloned());
+        self.own_pairs.extend(place.client.iter().cloned());
         self.headers.extend(place.headers.iter().cloned());
         self
     }

@@ -14,6 +14,8 @@ pub enum End {
     Fin,
     /// Torn down (RST). What the other side has not read yet may be lost to it.
     Reset,
+    /// By a TLS record that nobody can decrypt.
+    Garbled,
 }
 
 /// What happens at a place in the body.

@@ -28,6 +28,8 @@ pub struct Request {
     pub received: u64,
     /// All of the body came.
     pub whole: bool,
+    /// The client certificate that was shown on its connection, as it was sent.
+    pub shown: Option<Vec<u8>>,
     /// Its number among all that ever came.
     pub(crate) serial: usize,
 }
@@ -59,6 +61,7 @@ impl Request {
             body: Vec::new(),
             received: 0,
             whole: false,
+            shown: None,
             serial: 0,
         })
     }

@@ -31,6 +31,14 @@ impl Wire {
         }
     }
 
+    /// The client certificate that was shown.
+    fn shown(&self) -> Option<Vec<u8>> {
+        match self {
+            Wire::Plain(_) => None,
+            Wire::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
     /// Ends politely: with a close_notify under TLS, and without a reset should the client still
     /// be sending.
     fn close(mut self) {
@@ -38,6 +46,11 @@ impl Wire {
             stream.conn.send_close_notify();
             let _ = stream.flush();
         }
+        self.hang_up();
+    }
+
+    /// Ends without a word, but without a reset too.
+    fn hang_up(&self) {
         let _ = self.socket().shutdown(Shutdown::Write);
         let _ = io::copy(&mut self.socket(), &mut io::sink());
     }
@@ -94,6 +107,7 @@ pub(super) fn converse(
         };
         let number =
             *connection.get_or_insert_with(|| shared.connections.fetch_add(1, Ordering::SeqCst));
+        request.shown = wire.get_ref().shown();
         record(shared, &mut request, number);
         let intake = shared.serve.arriving(&request);
         wire.get_mut().write_all(&intake.before)?;
@@ -138,11 +152,18 @@ pub(super) fn converse(
 /// Ends a connection.
 fn finish(shared: &Shared, wire: BufReader<Wire>, end: End) -> io::Result<()> {
     match end {
-        End::Fin => wire.into_inner().close(),
+        End::Fin => wire.get_ref().hang_up(),
         End::Reset => {
             let socket = wire.get_ref().socket();
             rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO))?;
             forget(shared, socket)?;
+        }
+        End::Garbled => {
+            // A record of 32 bytes that nobody encrypted.
+            let mut record = vec![0x17, 3, 3, 0, 32];
+            record.resize(5 + 32, 0xff);
+            wire.get_ref().socket().write_all(&record)?;
+            wire.get_ref().hang_up();
         }
     }
     Ok(())

@@ -190,7 +190,7 @@ pub(crate) fn warn_if_open(path: &std::path::Path) {
 }
 
 /// A directory that a variable names; nothing when it is empty.
-fn directory(variable: &str) -> Option<PathBuf> {
+pub(super) fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Servers of others, in the foreground on a free port of 127.0.0.1, killed by their pids when dropped.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::eventually;
+use crate::peers::peer;
+use crate::scratch::Scratch;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Process {
+    process: Child,
+    port: u16,
+    dir: Scratch,
+}
+
+impl Process {
+    /// Starts a server that `command` builds for a port and an empty directory, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not start, with what it said.
+    #[track_caller]
+    pub fn start(command: impl Fn(u16, &Path) -> Command) -> Process {
+        let dir = Scratch::new();
+        // Between the choice of a free port and its use another program may take it.
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let log = File::create(dir.join("output")).unwrap();
+            let mut process = command(port, dir.path())
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+            let came_up = eventually("a server", || {
+                if process.try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+            });
+            if came_up {
+                return Process { process, port, dir };
+            }
+        }
+        panic!("it does not start:\n{}", std::fs::read_to_string(dir.join("output")).unwrap());
+    }
+
+    /// openssl's server, which answers whatever is asked with a page about itself.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn openssl(args: &[&str]) -> Process {
+        Process::start(|port, _| {
+            let mut openssl = peer("openssl");
+            openssl.args(["s_server", "-www", "-accept", &format!("127.0.0.1:{port}")]).args(args);
+            openssl
+        })
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The directory that it has for itself.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is kept for a host in docker's and the containers tools' `certs.d`: found by its name, used there alone, and
+//! told of where it is wrong.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use tests::certs::{Authority, Identity};
+use tests::fake::{Reply, Server};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Image, noise};
+use tests::scratch::Scratch;
+use tests::tools::{Command, tool};
+
+/// The entries that a directory may have, and the bytes of a file.
+const MAX_ENTRIES: usize = 256;
+const MAX_FILE: usize = 4 << 20;
+
+/// Where the user's are, in order.
+const PLACES: [&str; 2] = [".config/containers/certs.d", ".config/docker/certs.d"];
+
+/// A registry of an authority that only a directory can vouch for, and a home to have it in.
+struct Ground {
+    authority: Authority,
+    registry: FakeRegistry,
+    home: Scratch,
+}
+
+impl Ground {
+    fn new() -> Ground {
+        let authority = Authority::new();
+        let registry = FakeRegistry::start_tls(authority.server().server_config());
+        Ground::with(authority, registry)
+    }
+
+    /// It asks for a client certificate of its own authority.
+    fn asking() -> Ground {
+        let authority = Authority::new();
+        let config = authority.server().server_config_asking(&authority);
+        Ground::with(authority, FakeRegistry::start_tls(config))
+    }
+
+    fn with(authority: Authority, registry: FakeRegistry) -> Ground {
+        registry.add_image("app", "1", &Image::small());
+        let home = Scratch::new();
+        home.chmod("", 0o755);
+        Ground { authority, registry, home }
+    }
+
+    /// The directory for a host in a place, made.
+    fn directory(&self, place: &str, host: &str) -> PathBuf {
+        let directory = self.home.join(place).join(host);
+        std::fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    /// The directory for the registry in the first place, its authority in it.
+    fn trusting(&self) -> PathBuf {
+        let directory = self.directory(PLACES[0], &self.registry.host());
+        copy(&self.authority.certificate(), &directory.join("ca.crt"));
+        directory
+    }
+
+    fn fetch(&self) -> Command {
+        let reference = format!("{}:1", self.registry.repo("app"));
+        tool("fetch-manifest").args(["--max-wait", "0", &reference]).env("HOME", self.home.path())
+    }
+
+    fn is_fetched(&self) {
+        self.fetch().run().ok().stdout(&Image::small().manifest.bytes);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+}
+
+/// Puts a pair there, as `NAME.cert` and `NAME.key`.
+fn put(pair: &Identity, directory: &Path, name: &str) {
+    copy(&pair.certificate, &directory.join(format!("{name}.cert")));
+    copy(&pair.key, &directory.join(format!("{name}.key")));
+}
+
+#[test]
+fn the_users_directories_vouch_for_a_host() {
+    for place in PLACES {
+        let ground = Ground::new();
+        ground.fetch().run().fails(6, "unknown issuer");
+        let directory = ground.directory(place, &ground.registry.host());
+        copy(&ground.authority.certificate(), &directory.join("any-name.crt"));
+        ground.is_fetched();
+        // XDG_CONFIG_HOME is there instead of ~/.config.
+        ground.fetch().env("XDG_CONFIG_HOME", "/none").run().fails(6, "unknown issuer");
+        let config = ground.home.join(".config");
+        ground.fetch().env("HOME", "/none").env("XDG_CONFIG_HOME", config).run().ok();
+    }
+}
+
+/// In a mount namespace, where /etc is an empty one with this directory alone.
+#[test]
+fn the_machines_directories_vouch_for_a_host() {
+    for place in ["containers", "docker"] {
+        let ground = Ground::new();
+        let run = |script: &str| {
+            let unshare: &[&str] = match rustix::process::geteuid().is_root() {
+                true => &["unshare", "-m"],
+                false => &["unshare", "-rm"],
+            };
+            let script = format!("mount -t tmpfs tmpfs /etc && {script} exec \"$@\"");
+            let command = ground.fetch().env("CA", ground.authority.certificate());
+            let command =
+                command.env("DIR", format!("/etc/{place}/certs.d/{}", ground.registry.host()));
+            command.under(&[unshare, &["sh", "-c", &script, "sh"]].concat()).run()
+        };
+        run("").fails(6, "unknown issuer");
+        run("mkdir -p $DIR && cp $CA $DIR/ca.crt &&").ok();
+    }
+}
+
+#[test]
+fn the_first_directory_that_is_there_counts_alone() {
+    let ground = Ground::new();
+    let second = ground.directory(PLACES[1], &ground.registry.host());
+    copy(&ground.authority.certificate(), &second.join("ca.crt"));
+    ground.is_fetched();
+    ground.directory(PLACES[0], &ground.registry.host());
+    ground.fetch().run().fails(6, "unknown issuer");
+}
+
+#[test]
+fn another_host_or_port_is_another_directory() {
+    let ground = Ground::new();
+    for host in ["127.0.0.1", "127.0.0.1:443", "localhost:5000"] {
+        let directory = ground.directory(PLACES[0], host);
+        copy(&ground.authority.certificate(), &directory.join("ca.crt"));
+    }
+    ground.fetch().run().fails(6, "unknown issuer");
+    // The name decides, not the address.
+    ground.trusting();
+    let by_name = format!("localhost:{}/app:1", ground.registry.server.port());
+    let fetch = tool("fetch-manifest").args(["--max-wait", "0", &by_name]);
+    fetch.env("HOME", ground.home.path()).run().fails(6, "unknown issuer");
+}
+
+#[test]
+fn it_adds_to_the_ca_file() {
+    let ground = Ground::new();
+    ground.trusting();
+    let other = Authority::called("another");
+    ground.fetch().arg("--ca-file").arg(other.certificate()).run().ok();
+}
+
+/// A redirect's target and a token server have their own directories.
+#[test]
+fn whoever_is_spoken_to_has_a_directory() {
+    let ground = Ground::new();
+    ground.trusting();
+    let digest = ground.registry.add_blob("app", noise(1000, 1));
+    let (elsewhere, clients) = (Authority::called("another"), Authority::called("clients"));
+    let config = elsewhere.server().server_config_asking(&clients);
+    let storage = Server::start_tls(config, |_| Reply::ok(noise(1000, 1)));
+    let url = storage.url();
+    ground.registry.fault(move |request, right| match request.is_blob() {
+        true => Reply::redirect(307, &format!("{url}/bucket")),
+        false => right,
+    });
+    let fetch = || {
+        let fetch = tool("fetch-blob").env("HOME", ground.home.path());
+        fetch.args(["--max-wait", "0", &ground.registry.repo("app"), &digest])
+    };
+    fetch().run().fails(6, "unknown issuer").says(&storage.host());
+    let directory = ground.directory(PLACES[0], &storage.host());
+    copy(&elsewhere.certificate(), &directory.join("ca.crt"));
+    let client = clients.client();
+    put(&client, &directory, "client");
+    fetch().run().ok().stdout(noise(1000, 1));
+    assert_eq!(storage.requests()[0].shown, Some(client.der()));
+    assert_eq!(ground.registry.server.requests()[0].shown, None);
+}
+
+#[test]
+fn a_client_certificate_is_kept_there_too() {
+    let ground = Ground::asking();
+    let directory = ground.trusting();
+    let client = ground.authority.client();
+    put(&client, &directory, "client");
+    ground.is_fetched();
+    // A flag's comes instead.
+    let given = ground.authority.client();
+    let run = ground.fetch().arg("--cert-file").arg(&given.certificate);
+    run.arg("--key-file").arg(&given.key).run().ok();
+    let shown: Vec<_> =
+        ground.registry.server.requests().into_iter().map(|request| request.shown).collect();
+    assert_eq!(shown, [Some(client.der()), Some(given.der())]);
+}
+
+#[test]
+fn of_several_the_one_is_shown_whose_issuer_is_asked_for() {
+    let ground = Ground::asking();
+    let directory = ground.trusting();
+    let strangers = Authority::called("strangers");
+    put(&strangers.client(), &directory, "a");
+    let client = ground.authority.client();
+    put(&client, &directory, "b");
+    ground.is_fetched();
+    assert_eq!(ground.registry.server.requests()[0].shown, Some(client.der()));
+}
+
+#[test]
+fn a_pair_that_is_none_is_an_error() {
+    let ground = Ground::asking();
+    let client = ground.authority.client();
+    let other = ground.authority.client();
+    let directory = ground.trusting();
+    let run = |words: &str| {
+        let run = ground.fetch().run();
+        run.fails(6, words).says(&directory.display().to_string()).stdout("");
+        for name in ["a.cert", "a.key"] {
+            let _ = std::fs::remove_file(directory.join(name));
+        }
+    };
+    copy(&client.certificate, &directory.join("a.cert"));
+    run("a client certificate without a.key");
+    copy(&client.key, &directory.join("a.key"));
+    run("a key without a.cert");
+    put(&Identity { key: other.key, ..client }, &directory, "a");
+    run("not the key of");
+    std::fs::write(directory.join("a.cert"), "hello").unwrap();
+    std::fs::write(directory.join("a.key"), "hello").unwrap();
+    run("no certificate in it");
+    assert_eq!(ground.registry.server.connections(), 0);
+    ground.is_fetched();
+}
+
+#[test]
+fn an_authority_that_is_none_is_warned_of() {
+    let ground = Ground::new();
+    let directory = ground.trusting();
+    std::fs::write(directory.join("junk.crt"), "hello").unwrap();
+    let run = ground.fetch().run();
+    run.status(0).says("junk.crt: no certificate in it: passed over");
+    std::fs::remove_file(directory.join("junk.crt")).unwrap();
+    std::os::unix::fs::symlink("nowhere", directory.join("gone.crt")).unwrap();
+    ground.fetch().run().status(0).says("gone.crt: no such file: passed over");
+    // Other names are no business of ours.
+    std::fs::remove_file(directory.join("gone.crt")).unwrap();
+    std::fs::write(directory.join("README"), "hello").unwrap();
+    ground.is_fetched();
+}
+
+#[test]
+fn what_may_not_be_read_is_warned_of_or_an_error() {
+    let ground = Ground::new();
+    let directory = ground.trusting();
+    let relative = Path::new(PLACES[0]).join(ground.registry.host());
+    ground.home.chmod(relative.join("ca.crt"), 0);
+    ground.fetch().as_nobody().run().fails(7, "ca.crt: permission denied");
+    ground.home.chmod(&relative, 0);
+    let run = ground.fetch().as_nobody().run();
+    run.status(6).says("unknown issuer").says("permission denied: passed over");
+    ground.home.chmod(PLACES[0], 0);
+    let second = ground.directory(PLACES[1], &ground.registry.host());
+    copy(&ground.authority.certificate(), &second.join("ca.crt"));
+    let run = ground.fetch().as_nobody().run();
+    run.status(0).says("permission denied: passed over");
+    ground.home.chmod(PLACES[0], 0o755);
+    ground.home.chmod(&relative, 0o755);
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::write(&directory, "hello").unwrap();
+    ground.fetch().run().fails(7, "not a directory");
+}
+
+#[test]
+fn a_directory_is_bounded_at_the_limit() {
+    let ground = Ground::new();
+    let directory = ground.trusting();
+    for i in 1..MAX_ENTRIES {
+        std::fs::write(directory.join(format!("{i}")), "").unwrap();
+    }
+    ground.is_fetched();
+    std::fs::write(directory.join("last"), "").unwrap();
+    ground.fetch().run().fails(6, "more than 256 files");
+}
+
+#[test]
+fn a_file_is_bounded_at_the_limit() {
+    let ground = Ground::new();
+    let authority = std::fs::read(ground.authority.certificate()).unwrap();
+    let file = ground.trusting().join("ca.crt");
+    for (size, fits) in [(MAX_FILE, true), (MAX_FILE + 1, false)] {
+        let mut bytes = vec![b'\n'; size - authority.len()];
+        bytes.extend(&authority);
+        std::fs::write(&file, &bytes).unwrap();
+        let run = ground.fetch().run();
+        if fits {
+            run.ok()
+        } else {
+            run.fails(6, "larger than 4194304 bytes")
+        };
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Client certificates: shown to the operand's own host alone, wrong ones refused before anything is sent, and told of
+//! where one is wanted.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tests::certs::{Authority, Identity};
+use tests::fake::{Reply, Server};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, noise, types};
+use tests::nginx::Front;
+use tests::peers::{must, peer};
+use tests::registry::Registry;
+use tests::tools::{Command, tool};
+
+/// Who vouches for servers and clients, and a registry that asks for a client certificate.
+struct Ground {
+    servers: Authority,
+    clients: Authority,
+    client: Identity,
+    registry: FakeRegistry,
+}
+
+impl Ground {
+    /// It takes nothing for an answer, and keeps what it was shown.
+    fn asking() -> Ground {
+        let (servers, clients) = (Authority::new(), Authority::called("clients"));
+        let config = servers.server().server_config_asking(&clients);
+        Ground::with(servers, clients, FakeRegistry::start_tls(config))
+    }
+
+    fn with(servers: Authority, clients: Authority, registry: FakeRegistry) -> Ground {
+        registry.add_image("app", "1", &Image::small());
+        let client = clients.client();
+        Ground { servers, clients, client, registry }
+    }
+
+    fn fetch(&self, host: &str) -> Command {
+        let trusted = tool("fetch-manifest").args(["--max-wait", "0", "--ca-file"]);
+        trusted.arg(self.servers.certificate()).arg(format!("{host}/app:1"))
+    }
+
+    fn fetch_as(&self, client: &Identity) -> Command {
+        shown(self.fetch(&self.registry.host()), client)
+    }
+
+    /// The certificates that were shown, request by request.
+    fn shown(&self) -> Vec<Option<Vec<u8>>> {
+        self.registry.server.requests().into_iter().map(|request| request.shown).collect()
+    }
+}
+
+fn shown(command: Command, client: &Identity) -> Command {
+    command.arg("--cert-file").arg(&client.certificate).arg("--key-file").arg(&client.key)
+}
+
+fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) -> std::path::PathBuf {
+    let file = dir.join(name);
+    std::fs::write(&file, bytes).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    file
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    let ground = Ground::asking();
+    ground.fetch_as(&ground.client).run().ok().stdout(&Image::small().manifest.bytes);
+    let both = ground.client.joined();
+    let run = ground.fetch(&ground.registry.host()).arg("--cert-file").arg(both).run();
+    run.ok().stdout(&Image::small().manifest.bytes);
+    assert_eq!(ground.shown(), [Some(ground.client.der()), Some(ground.client.der())]);
+}
+
+#[test]
+fn a_certificate_of_version_1_serves_too() {
+    let registry = Registry::start();
+    registry.put_image("app", "1", &Image::small());
+    let ground = Ground::asking();
+    let front = Front::of(&registry.host());
+    let front = front.tls(&ground.servers.server()).for_clients_of(&ground.clients).start();
+    let old = ground.clients.old_client();
+    let run = shown(ground.fetch(&front.host()), &old).run();
+    run.ok().stdout(&Image::small().manifest.bytes);
+}
+
+#[test]
+fn rsa_and_other_keys_serve_in_all_their_forms() {
+    let ground = Ground::asking();
+    let dir = ground.clients.dir();
+    for (name, kind) in [
+        ("rsa", &["-newkey", "rsa:2048"][..]),
+        ("p384", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"]),
+        ("ed25519", &["-newkey", "ed25519"]),
+    ] {
+        let [key, request, certificate] =
+            ["key", "csr", "pem"].map(|ending| dir.join(format!("{name}.{ending}")));
+        let mut openssl = peer("openssl");
+        openssl.args(["req", "-nodes", "-subj", "/CN=x", "-addext", "subjectAltName=DNS:x"]);
+        must(openssl.args(kind).arg("-keyout").arg(&key).arg("-out").arg(&request));
+        let mut openssl = peer("openssl");
+        openssl.args(["ca", "-batch", "-notext", "-config", "ca.cnf", "-days", "36500"]);
+        openssl.arg("-in").arg(&request).arg("-out").arg(&certificate).current_dir(dir);
+        must(&mut openssl);
+        let client = Identity { certificate, key };
+        ground.fetch_as(&client).run().ok();
+        // The form of old, which names the kind of key: RSA PRIVATE KEY, EC PRIVATE KEY.
+        if name != "ed25519" {
+            let old = dir.join(format!("{name}.old"));
+            let mut openssl = peer("openssl");
+            openssl.args(["pkey", "-traditional", "-in"]).arg(&client.key).arg("-out").arg(&old);
+            must(&mut openssl);
+            ground.fetch_as(&Identity { key: old, ..client }).run().ok();
+        }
+    }
+}
+
+/// Wrong pairs are told of before anything is sent, whatever is wrong with them.
+#[test]
+fn a_pair_that_is_none_is_refused_before_anything_is_sent() {
+    let ground = Ground::asking();
+    let (dir, client) = (ground.clients.dir(), &ground.client);
+    let other = ground.clients.client();
+    let junk = write(dir, "junk", "hello");
+    let empty = write(dir, "empty", "");
+    let broken =
+        write(dir, "broken", "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n");
+    let no_certificate =
+        write(dir, "none", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
+    let absent = dir.join("absent");
+    let encrypted = dir.join("encrypted");
+    let mut openssl = peer("openssl");
+    openssl.args(["pkey", "-aes128", "-passout", "pass:x", "-in"]).arg(&client.key).arg("-out");
+    must(openssl.arg(&encrypted));
+    let old = dir.join("encrypted-old");
+    let mut openssl = peer("openssl");
+    openssl.args(["pkey", "-traditional", "-aes128", "-passout", "pass:x", "-in"]).arg(&client.key);
+    must(openssl.arg("-out").arg(&old));
+    for (certificate, key, status, words) in [
+        (&client.certificate, &other.key, 6, "not the key of"),
+        (&client.certificate, &client.certificate, 6, "no key in it"),
+        (&client.certificate, &junk, 6, "no key in it"),
+        (&client.certificate, &empty, 6, "no key in it"),
+        (&client.certificate, &absent, 3, "absent: no such file"),
+        (&client.certificate, &encrypted, 6, "the key in it is encrypted"),
+        (&client.certificate, &old, 6, "the key in it is encrypted"),
+        (&client.key, &client.key, 6, "no certificate in it"),
+        (&junk, &client.key, 6, "no certificate in it"),
+        (&broken, &client.key, 6, "not PEM"),
+        (&no_certificate, &client.key, 6, "no certificate"),
+        (&absent, &client.key, 3, "absent: no such file"),
+        (&dir.to_owned(), &client.key, 7, "is a directory"),
+    ] {
+        let pair = Identity { certificate: certificate.clone(), key: key.clone() };
+        let run = ground.fetch_as(&pair).run();
+        run.fails(status, words).says("-file ").stdout("");
+    }
+    assert_eq!(ground.registry.server.connections(), 0);
+}
+
+#[test]
+fn flags_that_make_no_sense_together_are_2() {
+    let ground = Ground::asking();
+    let fetch = || ground.fetch(&ground.registry.host());
+    fetch().arg("--cert-file").arg(&ground.client.certificate).run().fails(2, "--key-file");
+    fetch().arg("--key-file").arg(&ground.client.key).run().fails(2, "--cert-file");
+    let run = shown(fetch(), &ground.client).arg("--plain-http").run();
+    run.fails(2, "--plain-http");
+    assert_eq!(ground.registry.server.connections(), 0);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_of() {
+    let ground = Ground::asking();
+    std::fs::set_permissions(&ground.client.key, Permissions::from_mode(0o644)).unwrap();
+    let run = ground.fetch_as(&ground.client).run();
+    run.status(0).says("others can read it (mode 0644)");
+}
+
+/// A redirect's target, a token server elsewhere, the host of --from and a mirror all ask, and are shown nothing.
+#[test]
+fn others_are_shown_nothing() {
+    let ground = Ground::asking();
+    let server = ground.servers.server();
+    let blob = Blob::new(types::TAR, noise(1000, 1));
+    let bytes = blob.bytes.clone();
+    let storage =
+        Server::start_tls(server.server_config_asking(&ground.clients), move |_| Reply::ok(&bytes));
+    ground.registry.add_blob("app", blob.bytes.clone());
+    let url = storage.url();
+    ground.registry.fault(move |request, right| match request.is_blob() {
+        true => Reply::redirect(307, &format!("{url}/bucket")),
+        false => right,
+    });
+    let run =
+        tool("fetch-blob").args(["--max-wait", "0", &ground.registry.repo("app"), &blob.digest]);
+    let run = shown(run.arg("--ca-file").arg(ground.servers.certificate()), &ground.client).run();
+    run.ok().stdout(&blob.bytes);
+    assert_eq!(ground.shown(), [Some(ground.client.der())]);
+    assert_eq!(storage.requests()[0].shown, None);
+}
+
+#[test]
+fn a_token_server_elsewhere_is_shown_nothing() {
+    let ground = Ground::asking();
+    let config = ground.servers.server().server_config_asking(&ground.clients);
+    let tokens = Server::start_tls(config, |_| Reply::ok("{\"token\": \"t\"}"));
+    let realm = tokens.url();
+    ground.registry.fault(move |request, right| match request.header("authorization") {
+        Some(_) => right,
+        None => Reply::error(401, "UNAUTHORIZED", "who?")
+            .header("WWW-Authenticate", format!("Bearer realm=\"{realm}/token\",service=\"a\"")),
+    });
+    ground.fetch_as(&ground.client).run().ok();
+    assert_eq!(tokens.requests()[0].shown, None);
+    assert_eq!(ground.shown().len(), 2);
+    assert!(ground.shown().iter().all(|shown| *shown == Some(ground.client.der())));
+}
+
+#[test]
+fn the_host_of_from_is_shown_nothing_unless_it_is_the_same() {
+    let ground = Ground::asking();
+    let config = ground.servers.server().server_config_asking(&ground.clients);
+    let from = FakeRegistry::start_tls(config);
+    let blob = Blob::new(types::TAR, noise(1000, 1));
+    from.add_blob("base", blob.bytes.clone());
+    ground.registry.add_blob("base", blob.bytes.clone());
+    for (host, to, shows) in [(&from, "app", false), (&ground.registry, "other", true)] {
+        host.server.forget();
+        let run = tool("push-blob").args(["--max-wait", "0", &ground.registry.repo(to), "--from"]);
+        let run = run.arg(host.repo("base")).arg("--ca-file").arg(ground.servers.certificate());
+        shown(run.stdin(blob.line()), &ground.client).run().ok();
+        let requests = host.server.requests();
+        assert!(!requests.is_empty());
+        assert!(requests.iter().all(|request| request.shown.is_some() == shows), "{to}");
+    }
+}
+
+#[test]
+fn a_mirror_is_shown_nothing() {
+    let ground = Ground::asking();
+    let config = ground.servers.server().server_config_asking(&ground.clients);
+    let mirror = FakeRegistry::start_tls(config);
+    mirror.add_image("app", "1", &Image::small());
+    ground.fetch_as(&ground.client).args(["--mirror", &mirror.host()]).run().ok();
+    assert_eq!(mirror.server.requests().len(), 1);
+    assert_eq!(mirror.server.requests()[0].shown, None);
+}
+
+/// TLS 1.2 refuses in the handshake, TLS 1.3 after it; some servers say it in http.
+#[test]
+fn a_wanted_certificate_is_told_of() {
+    let (servers, clients) = (Authority::new(), Authority::called("clients"));
+    let server = servers.server();
+    let new = FakeRegistry::start_tls(server.server_config_for(&clients));
+    let old = FakeRegistry::start_tls(server.server_config_of_old_for(&clients));
+    let ground = Ground::with(servers, clients, old);
+    new.add_image("app", "1", &Image::small());
+    let behind = FakeRegistry::start();
+    behind.add_image("app", "1", &Image::small());
+    let front = Front::of(&behind.host()).tls(&server).for_clients_of(&ground.clients).start();
+    for host in [new.host(), ground.registry.host(), front.host()] {
+        let run = ground.fetch(&host).run();
+        run.fails(4, "client certificate").says("--cert-file").stdout("");
+        shown(ground.fetch(&host), &ground.client).run().ok();
+    }
+    assert_eq!(behind.server.requests().len(), 1);
+}
+
+#[test]
+fn a_certificate_that_is_not_wanted_is_refused_in_words() {
+    let (servers, clients) = (Authority::new(), Authority::called("clients"));
+    let server = servers.server();
+    let new = FakeRegistry::start_tls(server.server_config_for(&clients));
+    let old = FakeRegistry::start_tls(server.server_config_of_old_for(&clients));
+    let ground = Ground::with(servers, clients, old);
+    let strangers = Authority::called("strangers");
+    let stranger = strangers.client();
+    for host in [new.host(), ground.registry.host()] {
+        let run = shown(ground.fetch(&host), &stranger).run();
+        run.fails(4, "refused the client certificate").stdout("");
+    }
+}
+
+/// It may ask for one, and serve who has none.
+#[test]
+fn a_registrys_own_no_is_not_taken_for_a_wish() {
+    let ground = Ground::asking();
+    ground.registry.fault(|_, _| Reply::error(400, "NAME_INVALID", "what a name"));
+    let run = ground.fetch(&ground.registry.host()).run();
+    run.fails(6, "what a name").does_not_say("client certificate");
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//! TLS that fails: in the handshake, in the middle, by a server that speaks none; and that none of it ends in plain http.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+
+use tests::certs::{Authority, Identity};
+use tests::fake::{End, Intake, Reply};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Blob, Image, noise, types};
+use tests::nginx::Front;
+use tests::scratch::Scratch;
+use tests::servers::Process;
+use tests::tools::{Command, tool};
+
+fn fetch(host: &str, authority: &Authority) -> Command {
+    let fetch = tool("fetch-manifest").args(["--max-wait", "0", "--retry-times", "2"]);
+    fetch.arg(format!("{host}/app:1")).arg("--ca-file").arg(authority.certificate())
+}
+
+/// A registry with an image as `app:1` behind this certificate.
+fn registry_as(identity: &Identity) -> FakeRegistry {
+    let registry = FakeRegistry::start_tls(identity.server_config());
+    registry.add_image("app", "1", &Image::small());
+    registry
+}
+
+/// What private registries often have: made by one `openssl req -x509`, which marks it as an authority's.
+fn self_signed(scratch: &Scratch, names: &str, days: &str) -> Identity {
+    let (certificate, key) = (scratch.join("self.pem"), scratch.join("self.key"));
+    let mut openssl = tests::peers::peer("openssl");
+    openssl
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=me", "-days", days]);
+    openssl.args(["-addext", &format!("subjectAltName={names}")]);
+    tests::peers::must(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate));
+    Identity { certificate, key }
+}
+
+#[test]
+fn a_certificate_that_vouches_for_itself_is_trusted_when_it_is_named() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let registry = registry_as(&self_signed(&scratch, "IP:127.0.0.1", "36500"));
+    let run = fetch(&registry.host(), &authority).run();
+    run.fails(6, "unknown issuer").says("--ca-file").stdout("");
+    let named = tool("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+    let named = named.arg("--ca-file").arg(scratch.join("self.pem"));
+    named.run().ok().stdout(&Image::small().manifest.bytes);
+}
+
+#[test]
+fn a_certificate_that_vouches_for_itself_does_so_for_its_names_alone() {
+    let scratch = Scratch::new();
+    let registry = registry_as(&self_signed(&scratch, "DNS:other.example", "36500"));
+    let named = tool("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+    let run = named.arg("--ca-file").arg(scratch.join("self.pem")).run();
+    run.fails(6, "it is not for 127.0.0.1, but for other.example").stdout("");
+    assert_eq!(registry.server.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn dates_and_names_that_are_wrong_are_told() {
+    let authority = Authority::new();
+    for (names, from, to, words) in [
+        (
+            "IP:127.0.0.1",
+            "20200101000000Z",
+            "20200201000000Z",
+            "it expired on Sat, 01 Feb 2020 00:00:00 GMT, and now it is ",
+        ),
+        (
+            "IP:127.0.0.1",
+            "20980101000000Z",
+            "20991231000000Z",
+            "it is not valid yet, only from Wed, 01 Jan 2098 00:00:00 GMT, and now it is ",
+        ),
+        (
+            "DNS:other.example,DNS:*.another.example",
+            "20200101000000Z",
+            "20991231000000Z",
+            "it is not for 127.0.0.1, but for other.example, *.another.example",
+        ),
+    ] {
+        let registry = registry_as(&authority.issue(names, from, to));
+        let run = fetch(&registry.host(), &authority).run();
+        run.fails(6, words).stdout("");
+        assert_eq!(registry.server.asked(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_not_spoken_to_plainly_unasked() {
+    let (registry, authority) = (FakeRegistry::start(), Authority::new());
+    registry.add_image("app", "1", &Image::small());
+    let run = fetch(&registry.host(), &authority).run();
+    run.fails(6, "it does not speak TLS").says("--plain-http").stdout("");
+    assert_eq!(registry.server.asked(), Vec::<String>::new());
+    let plain = tool("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+    plain.arg("--plain-http").run().ok();
+}
+
+/// A listener whose connections are done to as is told, one after the other, as long as the test lives.
+fn listener(each: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(each));
+    host
+}
+
+#[test]
+fn a_server_that_hangs_up_at_the_handshake_is_5() {
+    let host = listener(|socket| {
+        let _ = (&socket).read(&mut [0; 5]);
+        let _ = socket.shutdown(Shutdown::Write);
+        let _ = std::io::copy(&mut &socket, &mut std::io::sink());
+    });
+    let run = fetch(&host, &Authority::new()).run();
+    run.fails(5, "the connection ended in the TLS handshake").stdout("");
+}
+
+/// Its connections are taken, and nothing is ever said on them.
+#[test]
+fn a_handshake_that_stands_still_ends_with_the_time_to_connect() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    let run = fetch(&host, &Authority::new()).args(["--connect-timeout", "0.2"]).run();
+    run.fails(5, "timed out connecting").says("gave up after 2 attempts").stdout("");
+}
+
+#[test]
+fn old_versions_of_tls_are_not_spoken() {
+    let authority = Authority::new();
+    let server = authority.server();
+    let [certificate, key] = [&server.certificate, &server.key].map(|file| file.to_str().unwrap());
+    for version in ["-tls1", "-tls1_1"] {
+        let identity = ["-cert", certificate, "-key", key, "-cipher", "ALL:@SECLEVEL=0"];
+        let old = Process::openssl(&[&identity[..], &[version]].concat());
+        let run = fetch(&old.host(), &authority).run();
+        run.fails(6, "no common TLS version").stdout("");
+    }
+}
+
+#[test]
+fn nothing_in_common_but_the_version_is_6() {
+    let authority = Authority::new();
+    let server = authority.server();
+    let [certificate, key] = [&server.certificate, &server.key].map(|file| file.to_str().unwrap());
+    let identity = ["-cert", certificate, "-key", key];
+    let old = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"];
+    let old = Process::openssl(&[&identity[..], &old].concat());
+    fetch(&old.host(), &authority).run().fails(6, "no common way of TLS").stdout("");
+}
+
+/// A record that nobody can decrypt is as good as a broken connection: the rest is fetched anew.
+#[test]
+fn a_download_that_breaks_by_tls_goes_on() {
+    let authority = Authority::new();
+    let registry = registry_as(&authority.server());
+    let blob = Blob::new(types::TAR, noise(300_000, 1));
+    registry.add_blob("app", blob.bytes.clone());
+    for end in [End::Garbled, End::Reset, End::Fin] {
+        registry.server.forget();
+        registry.fault(move |request, right| match request.earlier {
+            0 => right.cut(100_000, end),
+            _ => right,
+        });
+        let run = tool("fetch-blob")
+            .args(["--max-wait", "0", &registry.repo("app"), "--ca-file"])
+            .arg(authority.certificate())
+            .stdin(blob.line())
+            .run();
+        run.status(0).stdout(&blob.bytes);
+        let requests = registry.server.requests();
+        assert_eq!(requests.len(), 2, "{end:?}");
+        let range = requests[1].range().map(|range| range.start);
+        // What was on its way may be lost by a reset.
+        assert!(range.is_none_or(|start| start <= 100_000), "{end:?}: {range:?}");
+        assert!(end == End::Reset || range.is_some(), "{end:?}");
+    }
+}
+
+#[test]
+fn an_upload_that_breaks_by_tls_is_made_anew() {
+    let authority = Authority::new();
+    let registry = registry_as(&authority.server());
+    let scratch = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(300_000, 1));
+    scratch.write("layer", &blob.bytes);
+    registry.intake(move |request| match request.is_close() && request.earlier == 0 {
+        true => Intake::cut(100_000, End::Garbled),
+        false => Intake::whole(),
+    });
+    let run = tool("push-blob")
+        .args(["--max-wait", "0", &registry.repo("app"), "layer", "--ca-file"])
+        .arg(authority.certificate())
+        .args(["--media-type", types::TAR])
+        .dir(scratch.path());
+    run.run().status(0).stdout(blob.line());
+    assert!(registry.blob("app", &blob.digest).is_some());
+}
+
+/// With a proxy that ends TLS in front of a registry that knows nothing of it.
+#[test]
+fn a_registry_behind_a_front_is_pushed_to_and_pulled_from() {
+    let authority = Authority::new();
+    let registry = tests::registry::Registry::start();
+    let front = Front::of(&registry.host()).tls(&authority.server()).start();
+    let scratch = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(300_000, 1));
+    scratch.write("layer", &blob.bytes);
+    let ca = authority.certificate();
+    let push = tool("push-blob").args([&front.repo("app"), "layer", "--media-type", types::TAR]);
+    push.arg("--ca-file").arg(&ca).dir(scratch.path()).run().ok().stdout(blob.line());
+    let fetch = tool("fetch-blob").args([&front.repo("app"), &blob.digest]);
+    fetch.arg("--ca-file").arg(&ca).run().ok().stdout(&blob.bytes);
+}
+
+/// None of the places where a server names another may lead out of TLS.
+#[test]
+fn https_is_never_followed_by_plain_http() {
+    let authority = Authority::new();
+    let registry = registry_as(&authority.server());
+    let plain = tests::fake::Server::start(|_| Reply::ok("{\"token\": \"t\", \"tags\": [\"x\"]}"));
+    let (url, ca) = (plain.url(), authority.certificate());
+    let run = |name: &str, args: &[&str]| {
+        let run = tool(name).args(["--max-wait", "0"]).args(args).arg("--ca-file").arg(&ca).run();
+        run.fails(6, "https");
+        assert_eq!(plain.asked(), Vec::<String>::new(), "{run}");
+    };
+    let app = registry.repo("app");
+    let to = url.clone();
+    registry.fault(move |_, _| Reply::redirect(307, &format!("{to}/v2/app/manifests/1")));
+    run("fetch-manifest", &[&format!("{app}:1")]);
+    let to = url.clone();
+    registry.fault(move |_, right| {
+        right.header("Link", format!("<{to}/v2/app/tags/list>; rel=\"next\""))
+    });
+    run("list-tags", &[&app]);
+    let to = url;
+    registry.fault(move |_, _| {
+        Reply::error(401, "UNAUTHORIZED", "who?")
+            .header("WWW-Authenticate", format!("Bearer realm=\"{to}/token\",service=\"a\""))
+    });
+    run("fetch-manifest", &[&format!("{app}:1")]);
+}
+
+/// A server that speaks TLS on its first connections (all bytes are passed on to the registry), and on all later ones
+/// answers whatever comes in plain http. Gives its host, and the first byte of each later connection.
+fn turncoat(registry: &FakeRegistry, honest: usize) -> (String, Receiver<u8>) {
+    let (sender, receiver) = channel();
+    let behind = registry.host();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let host = listener(move |mut socket| {
+        if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < honest {
+            let other = TcpStream::connect(&behind).unwrap();
+            for (mut from, mut to) in [(&socket, &other), (&other, &socket)]
+                .map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+            {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+            return;
+        }
+        let mut first = [0; 1024];
+        if socket.read(&mut first).is_ok_and(|n| n > 0) {
+            let _ = sender.send(first[0]);
+            let _ = socket.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+        let _ = socket.shutdown(Shutdown::Write);
+    });
+    (host, receiver)
+}
+
+/// The first byte of a TLS connection: of a handshake's record.
+const TLS: u8 = 0x16;
+
+/// The offer to speak TLS, and the connection to the target, are honest; that to the source is not.
+#[test]
+fn who_has_spoken_tls_is_not_spoken_to_plainly_for_another_repository_either() {
+    let authority = Authority::new();
+    let registry = registry_as(&authority.server());
+    let home = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(1000, 1));
+    let (host, later) = turncoat(&registry, 2);
+    let kept = home.join(".config/containers/certs.d").join(&host);
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::copy(authority.certificate(), kept.join("ca.crt")).unwrap();
+    let run = tool("push-blob")
+        .args(["--max-wait", "0", &format!("{host}/app"), "--from", &format!("{host}/base")])
+        .env("HOME", home.path())
+        .stdin(blob.line())
+        .run();
+    run.fails(6, "it does not speak TLS").stdout("");
+    let firsts: Vec<u8> = later.try_iter().collect();
+    assert!(!firsts.is_empty() && firsts.iter().all(|first| *first == TLS), "{firsts:x?}");
+}
