@@ -13,7 +13,7 @@ use super::certs_d::{self, HostCertificates};
 use super::connection::Watch;
 use super::secure::Secure;
 use super::settings::Settings;
-use super::trust::authorities;
+use super::trust::trusted;
 use super::url::Url;
 use super::{seen, tls};
 use crate::error::{Error, Result};
@@ -112,17 +112,17 @@ impl Agents {
             none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
             pairs => pairs,
         };
-        let authorities = match checked {
+        let trusted = match checked {
             true => {
                 let mut more = kept.map_or_else(Vec::new, |kept| kept.authorities.clone());
                 for path in self.settings.own_authorities.iter().filter(|_| *own) {
                     more.extend(Pem::file(path)?.certificates()?);
                 }
-                Some(authorities(self.settings.ca_file.as_deref(), more)?)
+                Some(trusted(self.settings.ca_file.as_deref(), more)?)
             }
             false => None,
         };
-        let secure = Secure::new(authorities, pairs);
+        let secure = Secure::new(trusted, pairs);
         let secure = secure.map_err(|error| tls::unusable(&error))?;
         Ok(agent(&self.settings, Some(secure)))
     }

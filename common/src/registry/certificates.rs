@@ -108,16 +108,17 @@ impl Pem {
 /// Usage, when there is no key; else as [`pair`].
 pub(super) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> Result<Pair> {
     let certificate = Pem::of("--cert-file", cert_file)?;
-    warn_if_open(key_file.unwrap_or(cert_file));
-    match key_file {
-        Some(key_file) => pair(&certificate, &Pem::of("--key-file", key_file)?),
+    let pair = match key_file {
+        Some(key_file) => pair(&certificate, &Pem::of("--key-file", key_file)?)?,
         None if certificate.key()?.is_none() => {
             certificate.certificates()?;
             let what = format_args!("{}: no key in it", certificate.name);
-            Err(Error::usage(what).hint("--key-file FILE names the file that has it"))
+            return Err(Error::usage(what).hint("--key-file FILE names the file that has it"));
         }
-        None => pair(&certificate, &certificate),
-    }
+        None => pair(&certificate, &certificate)?,
+    };
+    warn_if_open(key_file.unwrap_or(cert_file));
+    Ok(pair)
 }
 
 /// A client certificate that a configuration names, with its key if that is in another file. A key that others can read
@@ -126,12 +127,13 @@ pub(super) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> R
 /// # Errors
 /// As [`pair`].
 pub(super) fn named_pair(certificate: &Path, key: Option<&Path>) -> Result<Pair> {
+    let file = Pem::file(certificate)?;
+    let pair = match key {
+        Some(key) => pair(&file, &Pem::file(key)?)?,
+        None => pair(&file, &file)?,
+    };
     warn_if_open(key.unwrap_or(certificate));
-    let certificate = Pem::file(certificate)?;
-    match key {
-        Some(key) => pair(&certificate, &Pem::file(key)?),
-        None => pair(&certificate, &certificate),
-    }
+    Ok(pair)
 }
 
 /// The pair that a certificate (and those that it is signed by) and a key make.

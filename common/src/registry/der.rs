@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The two fields of a certificate that choosing one needs: its issuer and its public key.
+//! The few fields of a certificate that are needed here: who it is of, by whom, its public key, its time.
 //!
 //! The TLS library reads them too, but of certificates of version 3 alone, and `openssl x509 -req` makes those of
-//! version 1 where nothing asks for more. Nothing is judged here: whether a certificate is any good, the server says
-//! to whom it is shown.
+//! version 1 where nothing asks for more. Nothing is judged here.
 
 /// A sequence, an integer, and the version where there is one, as DER tags them.
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const VERSION: u8 = 0xa0;
 
-/// What identifies a certificate's issuer and its key, each as it is in the certificate, its tag included.
+/// The two forms of a time: with a year of two digits, and of four.
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+/// What a certificate says, names and key as they are in it, their tags included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fields<'a> {
     /// The distinguished name of who signed it.
     pub(super) issuer: &'a [u8],
+    /// The distinguished name of whose it is.
+    pub(super) subject: &'a [u8],
+    /// When its time begins, in seconds of the epoch; nothing when that cannot be read.
+    pub(super) not_before: Option<u64>,
+    /// When it ends.
+    pub(super) not_after: Option<u64>,
     /// SubjectPublicKeyInfo.
     pub(super) key: &'a [u8],
 }
@@ -37,10 +46,55 @@ pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let (_serial, rest) = element(rest, INTEGER)?;
     let (_algorithm, rest) = element(rest, SEQUENCE)?;
     let (issuer, rest) = element(rest, SEQUENCE)?;
-    let (_validity, rest) = element(rest, SEQUENCE)?;
-    let (_subject, rest) = element(rest, SEQUENCE)?;
+    let (validity, rest) = element(rest, SEQUENCE)?;
+    let (subject, rest) = element(rest, SEQUENCE)?;
     let (key, _) = element(rest, SEQUENCE)?;
-    Some(Fields { issuer: issuer.whole, key: key.whole })
+    let (not_before, not_after) = times(validity.content);
+    let (issuer, subject) = (issuer.whole, subject.whole);
+    Some(Fields { issuer, subject, not_before, not_after, key: key.whole })
+}
+
+/// The two times of a validity.
+fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
+    let either = |bytes| element(bytes, UTC_TIME).or_else(|| element(bytes, GENERALIZED_TIME));
+    let first = either(validity);
+    let second = first.as_ref().and_then(|(_, rest)| either(rest));
+    let seconds = |found: Option<(Element<'_>, &[u8])>| seconds(&found?.0);
+    (seconds(first), seconds(second))
+}
+
+/// A time in seconds of the epoch: `YYMMDDHHMMSSZ`, of which the years from 50 are of the last century, or
+/// `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). One before the epoch is the epoch.
+fn seconds(time: &Element<'_>) -> Option<u64> {
+    let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
+    let years = if time.tag == UTC_TIME { 2 } else { 4 };
+    if text.len() != years + 10 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text[from..to].parse::<i64>().ok();
+    let year = match (number(0, years)?, years) {
+        (year @ 50.., 2) => 1900 + year,
+        (year, 2) => 2000 + year,
+        (year, _) => year,
+    };
+    let at = |i: usize| number(years + 2 * i, years + 2 * i + 2);
+    let [month, day, hour, minute, second] = [at(0)?, at(1)?, at(2)?, at(3)?, at(4)?];
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    // Days since the epoch, in years that begin in March, so that a leap day is the last.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+            - 1
+            - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// The element of this tag that the bytes begin with, and what is behind it.
@@ -80,7 +134,8 @@ mod tests {
     fn certificate(version: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let (issuer, key) = (sequence(&[b"the issuer"]), sequence(&[&[7; 200]]));
         let other = sequence(&[]);
-        let signed = sequence(&[version, &[2, 1, 5], &other, &issuer, &other, &other, &key]);
+        let times = sequence(&[b"\x17\x0d700101000001Z", b"\x18\x0f20500228235959Z"]);
+        let signed = sequence(&[version, &[2, 1, 5], &other, &issuer, &times, &issuer, &key]);
         (sequence(&[&signed, &other, b"\x03\x01\x00"]), issuer, key)
     }
 
@@ -88,8 +143,34 @@ mod tests {
     fn both_versions_are_read() {
         for version in [&b""[..], b"\xa0\x03\x02\x01\x02"] {
             let (certificate, issuer, key) = certificate(version);
-            let expected = Fields { issuer: &issuer, key: &key };
+            let (not_before, not_after) = (Some(1), Some(2_529_705_599));
+            let (issuer, subject, key) = (&issuer[..], &issuer[..], &key[..]);
+            let expected = Fields { issuer, subject, not_before, not_after, key };
             assert_eq!(fields(&certificate), Some(expected));
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        let at = |tag, text: &str| {
+            seconds(&Element { tag, content: text.as_bytes(), whole: text.as_bytes() })
+        };
+        for (tag, text, expected) in [
+            (UTC_TIME, "700101000000Z", Some(0)),
+            (UTC_TIME, "500101000000Z", Some(0)),
+            (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (UTC_TIME, "000229120000Z", Some(951_825_600)),
+            (GENERALIZED_TIME, "21000301000000Z", Some(4_107_542_400)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+            (GENERALIZED_TIME, "00000101000000Z", Some(0)),
+            (UTC_TIME, "701301000000Z", None),
+            (UTC_TIME, "700132000000Z", None),
+            (UTC_TIME, "700101240000Z", None),
+            (UTC_TIME, "700101000000", None),
+            (UTC_TIME, "+00101000000Z", None),
+            (GENERALIZED_TIME, "700101000000Z", None),
+        ] {
+            assert_eq!(at(tag, text), expected, "{text}");
         }
     }
 

@@ -98,3 +98,68 @@ fn client_hello() -> Option<Vec<u8>> {
     connection.write_tls(&mut hello).ok()?;
     Some(hello)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use super::super::settings::Mirrors;
+    use super::*;
+
+    fn settings(lax: bool) -> Settings {
+        let second = Duration::from_secs(1);
+        Settings {
+            plain_http: false,
+            insecure: false,
+            // With it a loopback host is not in doubt of its own.
+            ca_file: Some(PathBuf::from("/none")),
+            cert_file: None,
+            key_file: None,
+            own_authorities: Vec::new(),
+            own_pairs: Vec::new(),
+            given: None,
+            authfile: None,
+            mirrors: Mirrors::None,
+            lax,
+            https_only: false,
+            headers: Vec::new(),
+            attempts: 1,
+            max_wait: second,
+            idle_timeout: second,
+            connect_timeout: second,
+        }
+    }
+
+    /// A registry that answers each offer with these bytes, one after the other.
+    fn answering(answers: &'static [&'static [u8]]) -> Repository {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut socket, _) = listener.accept().unwrap();
+                let _ = socket.read(&mut [0; 1024]);
+                let _ = socket.write_all(answer);
+            }
+        });
+        Repository::at(&format!("127.0.0.1:{port}"), "app").unwrap()
+    }
+
+    #[test]
+    fn one_that_is_marked_insecure_is_asked_whether_it_speaks_tls() {
+        let plain = answering(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
+        assert_eq!(base(&plain, &settings(false)).unwrap().scheme(), "https");
+        assert_eq!(base(&plain, &settings(true)).unwrap().scheme(), "http");
+        let alert = answering(&[b"\x15\x03\x01\x00\x02\x02\x28"]);
+        assert_eq!(base(&alert, &settings(true)).unwrap().scheme(), "https");
+    }
+
+    #[test]
+    fn who_has_spoken_tls_is_not_asked_again() {
+        let turncoat =
+            answering(&[b"\x15\x03\x01\x00\x02\x02\x28", b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
+        for _ in 0..2 {
+            assert_eq!(base(&turncoat, &settings(true)).unwrap().scheme(), "https");
+        }
+    }
+}

@@ -11,7 +11,7 @@
 //! | `broken` | why nothing came |
 //! | [`retry`] | attempts counted and waited between |
 //! | `trust`, `certificates`, `certs_d` | whom to trust, and who the user is, in files |
-//! | `secure`, `der` | TLS: the host made sure of, a client certificate chosen |
+//! | `secure`, `verifier`, `der` | TLS: the host made sure of, a client certificate chosen |
 //! | `tls` | why it failed |
 //! | `seen` | what must not be forgotten of a host |
 //! | `agents` | the connections that serve a URL |
@@ -66,6 +66,7 @@ mod tls;
 mod trust;
 pub mod upload;
 pub mod url;
+mod verifier;
 
 pub use retry::{Backoff, Failure, Retry, with_attempts};
 pub use settings::{Mirrors, Settings};

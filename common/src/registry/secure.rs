@@ -7,14 +7,11 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    StreamOwned,
-};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{
@@ -24,6 +21,8 @@ use ureq::unversioned::transport::{
 
 use super::certificates::Pair;
 use super::tls::{Cause, Identity, Stage, Trouble};
+use super::trust::Trusted;
+use super::verifier::Verifier;
 use super::{der, seen};
 
 /// How a host is made sure of, and who the user is to it.
@@ -33,20 +32,26 @@ pub(super) struct Secure {
 }
 
 impl Secure {
-    /// With a certificate that one of these authorities vouches for, or, without any, whoever answers. The first of
-    /// `pairs` that suits the server is shown where a client certificate is asked for.
+    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits the server is shown where a client certificate is asked for.
     ///
     /// # Errors
     /// The library's, which are mistakes of this program.
-    pub(super) fn new(
-        authorities: Option<Arc<RootCertStore>>,
-        pairs: Vec<Pair>,
-    ) -> Result<Secure, rustls::Error> {
+    pub(super) fn new(trusted: Option<Trusted>, pairs: Vec<Pair>) -> Result<Secure, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let builder = match authorities {
-            Some(authorities) => builder.with_root_certificates(authorities),
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match trusted {
+            // Of nobody the verifier below cannot be made.
+            Some(Trusted { authorities, .. }) if authorities.is_empty() => {
+                builder.with_root_certificates(authorities)
+            }
+            Some(Trusted { authorities, added }) => {
+                let provider = Arc::clone(&provider);
+                let inner = WebPkiServerVerifier::builder_with_provider(authorities, provider);
+                let inner = inner.build().map_err(|why| rustls::Error::General(why.to_string()))?;
+                let verifier = Arc::new(Verifier { inner, added });
+                builder.dangerous().with_custom_certificate_verifier(verifier)
+            }
             None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
         };
         let config = builder.with_client_cert_resolver(Arc::new(Pairs(pairs)));

@@ -19,22 +19,27 @@ pub(super) struct Seen {
     pub(super) wants_certificate: bool,
 }
 
-static SEEN: Mutex<Option<HashMap<(String, u16), Seen>>> = Mutex::new(None);
+/// Hosts and ports, and what is known of each.
+type Places = HashMap<(String, u16), Seen>;
+
+static SEEN: Mutex<Option<Places>> = Mutex::new(None);
 
 /// What is known of a host (as [`Url::host`](super::url::Url::host) has it) and port.
 pub(super) fn of(host: &str, port: u16) -> Seen {
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = seen.as_ref().and_then(|seen| seen.get(&(host.to_owned(), port)));
+    let known = seen.as_ref().and_then(|places| places.get(&(host.to_owned(), port)));
     known.copied().unwrap_or_default()
 }
 
 /// It has spoken TLS, and perhaps wanted a certificate.
 pub(super) fn note_tls(host: &str, port: u16, wants_certificate: bool) {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = seen.get_or_insert_default();
-    let place = (host.to_owned(), port);
-    if seen.len() < MAX_PLACES || seen.contains_key(&place) {
-        let known = seen.entry(place).or_default();
+    note(seen.get_or_insert_default(), (host.to_owned(), port), wants_certificate);
+}
+
+fn note(places: &mut Places, place: (String, u16), wants_certificate: bool) {
+    if places.len() < MAX_PLACES || places.contains_key(&place) {
+        let known = places.entry(place).or_default();
         known.tls = true;
         known.wants_certificate |= wants_certificate;
     }
@@ -46,18 +51,24 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_kept_up_to_the_limit() {
+        let place = |port: usize| ("a.example".to_owned(), u16::try_from(port).unwrap());
+        let mut places = Places::default();
+        for port in 0..=MAX_PLACES {
+            note(&mut places, place(port), false);
+        }
+        assert_eq!(places.len(), MAX_PLACES);
+        assert!(places.contains_key(&place(MAX_PLACES - 1)));
+        // What is known already is still kept up to date, and nothing of it is taken back.
+        note(&mut places, place(0), true);
+        note(&mut places, place(0), false);
+        assert_eq!(places[&place(0)], Seen { tls: true, wants_certificate: true });
+    }
+
+    #[test]
+    fn a_host_is_known_by_its_port() {
         assert_eq!(of("first.example", 443), Seen::default());
         note_tls("first.example", 443, false);
-        for port in 0..MAX_PLACES {
-            note_tls("many.example", u16::try_from(port).unwrap(), false);
-        }
-        note_tls("first.example", 443, true);
-        assert_eq!(of("first.example", 443), Seen { tls: true, wants_certificate: true });
+        assert_eq!(of("first.example", 443), Seen { tls: true, wants_certificate: false });
         assert_eq!(of("first.example", 444), Seen::default());
-        note_tls("late.example", 443, true);
-        assert_eq!(of("late.example", 443), Seen::default());
-        // The last but one of the many still found room.
-        assert!(of("many.example", u16::try_from(MAX_PLACES - 2).unwrap()).tls);
-        assert!(!of("many.example", u16::try_from(MAX_PLACES - 1).unwrap()).tls);
     }
 }

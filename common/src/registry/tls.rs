@@ -205,6 +205,7 @@ fn distrusted(reason: &CertificateError) -> Error {
             let expected = printable(&expected.to_str());
             distrusted(&format!("it is not for {expected}, but for {}", printable(&own)))
         }
+        Certificate::Other(other) => distrusted(&printable(&other.to_string())),
         other => distrusted(&printable(&other.to_string())),
     }
 }

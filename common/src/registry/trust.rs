@@ -49,28 +49,36 @@ fn system() -> Arc<RootCertStore> {
     Arc::clone(SYSTEM.get_or_init(read))
 }
 
+/// Whom to trust.
+pub(super) struct Trusted {
+    /// All authorities.
+    pub(super) authorities: Arc<RootCertStore>,
+    /// The certificates that were added to the system's, which a server may show as its own.
+    pub(super) added: Vec<CertificateDer<'static>>,
+}
+
 /// The system's authorities, those of `ca_file`, and `more`.
 ///
 /// # Errors
 /// Absent, malformed and local trouble with the file.
-pub(super) fn authorities(
+pub(super) fn trusted(
     ca_file: Option<&Path>,
     more: Vec<CertificateDer<'static>>,
-) -> Result<Arc<RootCertStore>> {
-    let own = match ca_file {
-        Some(path) => Pem::of("--ca-file", path)?.certificates()?,
-        None => Vec::new(),
-    };
+) -> Result<Trusted> {
+    let mut added = more;
+    if let Some(path) = ca_file {
+        added.extend(Pem::of("--ca-file", path)?.certificates()?);
+    }
     let system = system();
-    if own.is_empty() && more.is_empty() {
+    if added.is_empty() {
         if system.is_empty() {
             notice::warn("trust store", || {
                 "the system has no trusted certificates (is ca-certificates installed?)".to_owned()
             });
         }
-        return Ok(system);
+        return Ok(Trusted { authorities: system, added });
     }
     let mut store = RootCertStore::clone(&system);
-    store.add_parsable_certificates(own.into_iter().chain(more));
-    Ok(Arc::new(store))
+    store.add_parsable_certificates(added.iter().cloned());
+    Ok(Trusted { authorities: Arc::new(store), added })
 }
