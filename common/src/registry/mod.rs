@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`url`] | URLs, and the decision on every one that a server supplies |
+//! | `host` | what a host is, and which are nobody's on the internet |
 //! | `form` | names and values in a query or a body |
 //! | `settings` | how whoever runs a tool wants it spoken to |
 //! | `http` | one exchange |
@@ -46,6 +47,7 @@ pub mod credentials;
 mod der;
 mod endpoint;
 mod form;
+mod host;
 mod http;
 pub mod manifest;
 pub mod mirrors;

@@ -6,11 +6,12 @@
 //! are refused. Names are not looked up here, so a name that resolves to a private address is not caught.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ureq::http::Uri;
 
 use super::form::form;
+pub use super::host::is_loopback;
+use super::host::{bare_host, check_host, not_public};
 use crate::error::printable;
 
 /// The longest URL that is taken from a server, in bytes.
@@ -52,7 +53,7 @@ impl Url {
     /// # Errors
     /// A sentence.
     pub fn parse(text: &str) -> Result<Url, String> {
-        let shown = || printable(&text.chars().take(200).collect::<String>());
+        let shown = || shown(text);
         if text.len() > MAX_URL {
             return Err(format!("a URL of {} bytes, more than {MAX_URL}", text.len()));
         }
@@ -72,7 +73,10 @@ impl Url {
         }
         check_host(uri.host().unwrap_or_default())?;
         let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
-        if after_host.contains(':') && uri.port_u16().is_none_or(|port| port == 0) {
+        let port = after_host.split_once(':').map(|(_, port)| port);
+        // By its digits alone: the parser takes a sign too.
+        let valid = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+        if port.is_some_and(|port| !valid(port) || uri.port_u16().is_none_or(|port| port == 0)) {
             return Err(format!("\"{}\" has no valid port", printable(authority)));
         }
         Ok(Url { uri })
@@ -172,6 +176,14 @@ impl fmt::Debug for Url {
     }
 }
 
+/// What may be shown of a text that is no URL: neither its query, which may be a signature, nor what may be user
+/// information.
+fn shown(text: &str) -> String {
+    let stem = text.split(['?', '#']).next().unwrap_or_default();
+    let (hidden, rest) = stem.rsplit_once('@').map_or(("", stem), |(_, rest)| ("…@", rest));
+    printable(&format!("{hidden}{}", rest.chars().take(200).collect::<String>()))
+}
+
 /// Decides on a URL that a server supplied: where to go, and whether credentials may go along.
 ///
 /// `registry` is the registry's own base, `from` the URL of the request that was answered. Never to
@@ -228,86 +240,6 @@ fn is_own_host(registry: &Url, url: &Url) -> bool {
         || (own == "localhost" || other == "localhost") && is_loopback(&own) && is_loopback(&other)
 }
 
-/// Whether a host is loopback by its name or address.
-pub fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || address(host).is_some_and(|ip| ip.is_loopback())
-}
-
-/// An address literal, IPv4 in IPv6 clothes undressed.
-fn address(host: &str) -> Option<IpAddr> {
-    let ip: IpAddr = bare_host(host).parse().ok()?;
-    Some(match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    })
-}
-
-/// What kind of address a host is, when it is not one of the public internet's.
-fn not_public(host: &str) -> Option<&'static str> {
-    if is_loopback(host) {
-        return Some("a loopback");
-    }
-    match address(host)? {
-        IpAddr::V4(ip) => v4_not_public(ip),
-        IpAddr::V6(ip) => v6_not_public(ip),
-    }
-}
-
-fn v4_not_public(ip: Ipv4Addr) -> Option<&'static str> {
-    let [a, b, ..] = ip.octets();
-    match () {
-        () if ip.is_unspecified() || a == 0 => Some("an unspecified"),
-        () if ip.is_link_local() => Some("a link-local"),
-        () if ip.is_private() || (a == 100 && b & 0xc0 == 64) => Some("a private"),
-        () if ip.is_multicast() || ip.is_broadcast() || a >= 240 => Some("a multicast or reserved"),
-        () => None,
-    }
-}
-
-fn v6_not_public(ip: Ipv6Addr) -> Option<&'static str> {
-    match () {
-        () if ip.is_unspecified() => Some("an unspecified"),
-        () if ip.is_unicast_link_local() => Some("a link-local"),
-        () if ip.is_unique_local() => Some("a private"),
-        () if ip.is_multicast() => Some("a multicast or reserved"),
-        // NAT64 and 6to4 carry an IPv4 address.
-        () => match ip.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, a, b] | [0x2002, a, b, ..] => {
-                let v4 = Ipv4Addr::from((u32::from(a) << 16) | u32::from(b));
-                if v4.is_loopback() { Some("a loopback") } else { v4_not_public(v4) }
-            }
-            _ => None,
-        },
-    }
-}
-
-fn bare_host(host: &str) -> String {
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-}
-
-/// A host is an IPv6 address in brackets, an IPv4 address in its usual form, or a name whose last label
-/// is no number (what a resolver would take for an address otherwise written).
-fn check_host(host: &str) -> Result<(), String> {
-    let wrong = || Err(format!("\"{}\" is no host", printable(host)));
-    if let Some(inner) = host.strip_prefix('[') {
-        let inner = inner.strip_suffix(']').unwrap_or_default();
-        return if inner.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { wrong() };
-    }
-    let bare = bare_host(host);
-    let label = |l: &str| {
-        !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if bare.is_empty() || !bare.split('.').all(label) {
-        return wrong();
-    }
-    let last = bare.rsplit('.').next().unwrap_or_default();
-    let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
-    if numeric && bare.parse::<Ipv4Addr>().is_err() { wrong() } else { Ok(()) }
-}
-
 /// RFC 3986, section 5.2.4.
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
@@ -358,6 +290,7 @@ mod tests {
             "http:///x",
             "http://a:0/",
             "http://a:99999/",
+            "http://a:+80/",
             "http://a b/",
             "http://[::1/",
             "http://..../",
@@ -367,6 +300,23 @@ mod tests {
         }
         assert!(Url::parse(&format!("http://a/{}", "x".repeat(MAX_URL - 9))).is_ok());
         assert!(Url::parse(&format!("http://a/{}", "x".repeat(MAX_URL - 8))).is_err());
+    }
+
+    #[test]
+    fn what_is_secret_in_a_url_is_not_said_back() {
+        for text in [
+            "https://a b/x?signature=hush",
+            "https://me:hush@a b/",
+            "https://a:b:c/x?signature=hush",
+            "relative?signature=hush",
+            "me:hush@a.example/x",
+            "https://a.example/\u{e4}?hush",
+            "https:\\\\me:hush@a.example/x",
+            "https://me:hush\u{e4}@a.example/x",
+        ] {
+            let said = Url::parse(text).unwrap_err();
+            assert!(!said.contains("hush"), "{said}");
+        }
     }
 
     #[test]
@@ -415,6 +365,12 @@ mod tests {
             "https://[::ffff:127.0.0.1]/",
             "https://[64:ff9b::7f00:1]/",
             "https://[2002:7f00:1::]/",
+            "https://[::127.0.0.1]/",
+            "https://[::ffff:0:127.0.0.1]/",
+            "https://[64:ff9b:1::10.0.0.1]/",
+            "https://[fec0::1]/",
+            "https://192.0.0.192/",
+            "https://198.18.0.1/",
             "http://r.example/",
         ] {
             for purpose in [Purpose::Redirect, Purpose::Realm, Purpose::Link] {
