@@ -19,6 +19,8 @@
 //! | [`servers`] | servers of others, started on free ports and killed by their pids |
 //! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
 //! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
+//! | [`attack`] | one that sends its clients to somebody who wants their secrets |
+//! | [`urls`] | URLs of every shape, and which of them may be followed |
 //! | [`push`] | a push to it: the blob, the commands, the judgement |
 //! | [`logins`] | credentials as users keep them, and registries that want them |
 //! | [`token_server`] | a token server for a real registry |
@@ -30,6 +32,7 @@
 // A harness reports by panicking: that is what makes a test fail, with the reason in words.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod attack;
 pub mod cage;
 pub mod certs;
 pub mod curl;
@@ -49,6 +52,7 @@ pub mod servers;
 pub mod token_server;
 pub mod tools;
 pub mod trees;
+pub mod urls;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+//! URLs that a server may supply, in every shape that hides where they lead, and what may become of them.
+//!
+//! They lead to two servers on 127.0.0.1, the registry and an attacker, to addresses that nobody may be sent to, or to
+//! names that do not exist: whatever a client does with them, nothing leaves this machine but the question for a name
+//! that cannot be.
+
+use crate::attack::Attack;
+
+/// What may become of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the registry's own: followed with all that the registry may know.
+    Own,
+    /// It is somebody else's: followed with nothing of ours.
+    Away,
+    /// It is the registry's too, by another name: followed with nothing of ours.
+    Apart,
+    /// It is not followed.
+    Never,
+    /// It may be followed or not, since nobody is there: with nothing of ours.
+    Nowhere,
+}
+use Verdict::{Apart, Away, Never, Nowhere, Own};
+
+/// A URL and its verdict.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The URL.
+    pub text: String,
+    /// What may become of it.
+    pub verdict: Verdict,
+    /// Whether it has a scheme and a host of its own.
+    pub is_absolute: bool,
+}
+
+/// URLs for a registry at 127.0.0.1, all with this path and query.
+pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
+    let own = attack.registry.server.port();
+    let (plain, secure) = (attack.plain.port(), attack.secure.port());
+    let by_tls = attack.registry.server.url().starts_with("https");
+    let thief = if by_tls { secure } else { plain };
+    let mut all = Vec::new();
+    let mut add = |verdict: Verdict, is_absolute: bool, text: &str| {
+        let text = text
+            .replace("OWN", &own.to_string())
+            .replace("PLAIN", &plain.to_string())
+            .replace("SECURE", &secure.to_string())
+            .replace("THIEF", &thief.to_string())
+            .replace("SCHEME", if by_tls { "https" } else { "http" })
+            .replace("PATH", path);
+        all.push(Shape { text, verdict, is_absolute });
+    };
+    // Another scheme.
+    let downgraded = if by_tls { Never } else { Away };
+    add(downgraded, true, "http://127.0.0.1:PLAINPATH");
+    add(Away, true, "https://127.0.0.1:SECUREPATH");
+    if by_tls {
+        add(Never, true, "http://127.0.0.1:THIEFPATH");
+        add(Never, true, "HTTP://127.0.0.1:PLAINPATH");
+    }
+    for text in ["ftp", "file", "gopher", "ws", "wss", "ldap", "unix", "httpx", "http+unix", "h"] {
+        add(Never, true, &format!("{text}://127.0.0.1:THIEFPATH"));
+    }
+    add(Never, true, "file:///etc/passwd");
+    add(Never, true, "data:text/plain,hello");
+    add(Never, true, "javascript:alert(1)");
+    // The same place in another spelling, and its neighbours.
+    add(Own, true, "SCHEME://127.0.0.1:OWNPATH");
+    add(Away, true, "SCHEME://127.0.0.1:THIEFPATH#127.0.0.1:OWN");
+    add(Away, true, "SCHEME://localhost:THIEFPATH");
+    add(Away, true, "SCHEME://LocalHost:THIEFPATH");
+    add(Apart, true, "SCHEME://localhost:OWNPATH");
+    add(Away, false, "//127.0.0.1:THIEFPATH");
+    add(Away, false, "//localhost:THIEFPATH");
+    // User information.
+    for user in ["somebody:else", "somebody", ":", "", "127.0.0.1:OWN", "127.0.0.1%3AOWN", "a%40b"]
+    {
+        add(Never, true, &format!("SCHEME://{user}@127.0.0.1:THIEFPATH"));
+        add(Never, true, &format!("SCHEME://{user}@127.0.0.1:OWNPATH"));
+        add(Never, false, &format!("//{user}@127.0.0.1:THIEFPATH"));
+    }
+    // 127.0.0.1 for a resolver, and not for who compares texts; other addresses of this machine.
+    for host in [
+        "2130706433",
+        "017700000001",
+        "0x7f000001",
+        "0X7F000001",
+        "127.1",
+        "127.0.1",
+        "0177.0.0.1",
+        "0x7f.0.0.1",
+        "127.0.0.0x1",
+        "127.0.0.01",
+        "127.00.0.1",
+        "127.0.0.1..",
+        "127.0.0.1.1",
+        "127.0.0.256",
+        "127.0.0.2",
+        "127.255.255.254",
+        "0.0.0.0",
+        "0",
+        "0x0",
+        "[::]",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::FFFF:7f00:1]",
+        "[::ffff:0:127.0.0.1]",
+        "[::127.0.0.1]",
+        "[::1%25lo]",
+        "[::1%lo]",
+        "[127.0.0.1]",
+        "[localhost]",
+        "[::1",
+        "::1",
+        "thief.localhost",
+        "THIEF.LOCALHOST",
+        "localhost.localhost",
+    ] {
+        add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
+        add(Never, false, &format!("//{host}:THIEFPATH"));
+    }
+    // Addresses that are nobody's on the internet.
+    for host in [
+        "169.254.169.254",
+        "169.254.0.1",
+        "[::ffff:169.254.169.254]",
+        "[fe80::1]",
+        "[fe80::1%25eth0]",
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.254",
+        "192.168.0.1",
+        "[::ffff:192.168.0.1]",
+        "[fd00::1]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[fec0::1]",
+        "100.64.0.1",
+        "100.127.255.254",
+        "100.100.100.200",
+        "224.0.0.1",
+        "239.255.255.255",
+        "[ff02::1]",
+        "240.0.0.1",
+        "255.255.255.255",
+        "0.1.2.3",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b::169.254.169.254]",
+        "[64:ff9b::10.0.0.1]",
+        "[64:ff9b:1::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "[2002:a9fe:a9fe::1]",
+        "[2002:a00:1::1]",
+        "10.0.0.1.",
+        "169.254.169.254.",
+        "198.18.0.1",
+        "192.0.0.192",
+    ] {
+        add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
+    }
+    // Hosts that one reader ends elsewhere than another.
+    for rest in [
+        "127.0.0.1:THIEF\\@127.0.0.1:OWNPATH",
+        "127.0.0.1:OWN\\@127.0.0.1:THIEFPATH",
+        "127.0.0.1%3aTHIEFPATH",
+        "%31%32%37.0.0.1:THIEFPATH",
+        "127.0.0.1%00:THIEFPATH",
+        "127.0.0.1%2f:THIEFPATH",
+        "127.0.0.1%09:THIEFPATH",
+        "127.0.0.1:THIEF:OWNPATH",
+        "127.0.0.1:PATH",
+        "127.0.0.1:0PATH",
+        "127.0.0.1:65536PATH",
+        "127.0.0.1:+THIEFPATH",
+        "127.0.0.1:-1PATH",
+        "127.0.0.1:0xTHIEFPATH",
+        "127.0.0.1:99999999999999999999PATH",
+        "127.0.0.1:THIEF;PATH",
+        "127.0.0.1;:THIEFPATH",
+        "127.0.0.1,localhost:THIEFPATH",
+        "*:THIEFPATH",
+        "local\thost:THIEFPATH",
+        "local host:THIEFPATH",
+        "\"127.0.0.1\":THIEFPATH",
+        "<127.0.0.1>:THIEFPATH",
+        "{127.0.0.1}:THIEFPATH",
+        "local|host:THIEFPATH",
+        "local^host:THIEFPATH",
+        "$localhost:THIEFPATH",
+        "a:THIEF!PATH",
+        ".:THIEFPATH",
+        "..:THIEFPATH",
+        ".localhost:THIEFPATH",
+        "",
+        ":THIEFPATH",
+        "[]:THIEFPATH",
+    ] {
+        add(Never, true, &format!("SCHEME://{rest}"));
+        add(Never, false, &format!("//{rest}"));
+    }
+    // Texts that browsers mend.
+    for text in [
+        "SCHEME:\\\\127.0.0.1:THIEFPATH",
+        "SCHEME:/127.0.0.1:THIEFPATH",
+        "SCHEME:127.0.0.1:THIEFPATH",
+        "SCHEME:///127.0.0.1:THIEFPATH",
+        "SCHEME:\\/127.0.0.1:THIEFPATH",
+        "SCHEME:/\\127.0.0.1:THIEFPATH",
+        "SCHEME::127.0.0.1:THIEFPATH",
+        "sch\teme://127.0.0.1:THIEFPATH",
+        "SCHEME:",
+    ] {
+        add(Never, true, text);
+    }
+    add(Never, false, "///127.0.0.1:THIEFPATH");
+    add(Never, false, "////127.0.0.1:THIEFPATH");
+    add(Never, false, "//");
+    add(Never, true, &format!("SCHEME://127.0.0.1:THIEF/{}", "x".repeat(20_000)));
+    add(Never, true, "SCHEME://127.0.0.1:THIEF/a b");
+    add(Never, true, "SCHEME://127.0.0.1:THIEF/\u{e4}");
+    // Names that do not exist.
+    for host in [
+        "thief.invalid",
+        "THIEF.INVALID.",
+        "127.0.0.1.thief.invalid",
+        "xn--thief-.invalid",
+        "-",
+        "127.0.0.1.",
+    ] {
+        add(Nowhere, true, &format!("SCHEME://{host}:THIEFPATH"));
+        add(Nowhere, false, &format!("//{host}:THIEFPATH"));
+    }
+    all
+}
+
+/// Paths at the registry that look like another host.
+pub fn paths(attack: &Attack) -> Vec<Shape> {
+    let thief = format!("127.0.0.1:{}", attack.plain.port());
+    [
+        "/\\THIEF/x",
+        "/%2f%2fTHIEF/x",
+        "/%5cTHIEF/x",
+        "?x=http://THIEF/",
+        "#http://THIEF/",
+        ".//THIEF/x",
+        "..//THIEF/x",
+        "../../../../../..//THIEF/x",
+        ";//THIEF/x",
+        "@THIEF/x",
+        "%2f%2fTHIEF/x",
+        "/@THIEF/x",
+        "/x/..//THIEF/x",
+        "/http://THIEF/x",
+        "http%3a//THIEF/x",
+    ]
+    .map(|text| Shape { text: text.replace("THIEF", &thief), verdict: Own, is_absolute: false })
+    .to_vec()
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//! URLs that a registry supplies when it is read: redirects of all that can be asked for, pages of tags, and the
+//! addresses of layers. Which are followed, and that whoever is there learns nothing.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tests::attack::{Attack, Who};
+use tests::fake::{End, Reply, Request};
+use tests::images::{Blob, Image, noise, types};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Run};
+use tests::urls::{Shape, Verdict, paths, shapes};
+
+/// A registry with an image as `app:1` and a blob, which the attacker has too: what he gives is right, so that
+/// nothing but the rules keeps a client from him.
+fn attack(by_tls: bool) -> (Attack, Blob) {
+    let attack = Attack::start(by_tls);
+    let image = Image::small();
+    attack.registry.add_image("app", "1", &image);
+    let blob = Blob::new(types::TAR, noise(100_000, 1));
+    attack.registry.add_blob("app", blob.bytes.clone());
+    let bytes: Arc<[u8]> = blob.bytes.clone().into();
+    attack.answer(move |request| match request.path.as_str() {
+        path if path.ends_with("/manifest") => Reply::ok(&image.manifest.bytes),
+        path if path.ends_with("/tags") => Reply::json(200, &json!({"name": "app", "tags": ["1"]})),
+        _ => Reply::ranged(request, Arc::clone(&bytes)),
+    });
+    (attack, blob)
+}
+
+/// What asks for something that a registry may redirect, and where the attacker has it.
+struct Place {
+    name: &'static str,
+    path: &'static str,
+    is_it: fn(&Request) -> bool,
+    command: fn(&Attack, &Blob, Who) -> Command,
+}
+
+fn repo(attack: &Attack) -> String {
+    attack.registry.repo("app")
+}
+
+const PLACES: [Place; 5] = [
+    Place {
+        name: "a manifest",
+        path: "/x/manifest",
+        is_it: |request| request.is_manifest() && request.method == "GET",
+        command: |attack, _, who| {
+            attack.tool("fetch-manifest", who).arg(format!("{}:1", repo(attack)))
+        },
+    },
+    Place {
+        name: "a manifest's HEAD",
+        path: "/x/manifest",
+        // Where HEAD does not serve, it is asked by GET.
+        is_it: Request::is_manifest,
+        command: |attack, _, who| {
+            attack.tool("fetch-manifest", who).args(["--digest", &format!("{}:1", repo(attack))])
+        },
+    },
+    Place {
+        name: "a blob",
+        path: "/x/blob",
+        is_it: Request::is_blob,
+        command: |attack, blob, who| {
+            attack.tool("fetch-blob", who).args([&repo(attack), &blob.digest])
+        },
+    },
+    Place {
+        name: "tags",
+        path: "/x/tags",
+        is_it: Request::is_tags,
+        command: |attack, _, who| attack.tool("list-tags", who).arg(repo(attack)),
+    },
+    Place {
+        name: "a blob to be copied",
+        path: "/x/blob",
+        is_it: Request::is_blob,
+        command: |attack, blob, who| {
+            let command = attack.tool("push-blob", who).args(["oci:l", "--from", &repo(attack)]);
+            command.args(["--from-plain-http"]).stdin(blob.line())
+        },
+    },
+];
+
+/// Who asks, of many: each in turn.
+fn turn(number: usize) -> Who {
+    Who::ALL[number % Who::ALL.len()]
+}
+
+/// Judges what became of a URL: who was asked, and what he was told.
+#[track_caller]
+fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
+    attack.learned_nothing(run, what);
+    let heard = attack.overheard().len();
+    let status = run.code();
+    match shape.verdict {
+        Verdict::Own => assert_eq!(heard, 0, "{what}: {run}"),
+        Verdict::Apart => {
+            assert_eq!(heard, 0, "{what}: {run}");
+            run.fails(4, "401").stdout("");
+        }
+        Verdict::Away => assert!(heard > 0 || status == Some(5), "{what}: {run}"),
+        Verdict::Never => {
+            assert_eq!(heard, 0, "{what}: {run}");
+            run.fails(6, "").stdout("");
+        }
+        Verdict::Nowhere => {
+            assert_eq!(heard, 0, "{what}: {run}");
+            assert!(matches!(status, Some(5 | 6)), "{what}: {run}");
+        }
+    }
+}
+
+#[test]
+fn redirects_of_every_shape_give_nothing_away() {
+    for by_tls in [false, true] {
+        let (attack, blob) = attack(by_tls);
+        for place in &PLACES {
+            // The flags of push-blob are for its operand; what is known of --from is in files.
+            let is_copy = place.name.ends_with("copied");
+            if is_copy && by_tls {
+                continue;
+            }
+            let all = shapes(&attack, place.path).into_iter().chain(paths(&attack));
+            for (number, shape) in all.enumerate() {
+                let who = if is_copy { Who::Identity } else { turn(number) };
+                let (is_it, target) = (place.is_it, shape.text.clone());
+                attack.fault(move |request, right| match is_it(request) {
+                    true => Reply::redirect(307, &target),
+                    false => right,
+                });
+                attack.forget();
+                let scratch = Scratch::new();
+                let run = (place.command)(&attack, &blob, who).dir(scratch.path()).run();
+                let what = format!("{} by {who:?} to {:.200}", place.name, shape.text);
+                judge(&attack, &shape, &run, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_download_goes_on_by_way_of_the_registry_and_gives_nothing_away() {
+    for by_tls in [false, true] {
+        let (attack, blob) = attack(by_tls);
+        let bytes: Arc<[u8]> = blob.bytes.clone().into();
+        attack.answer(move |request| {
+            let right = Reply::ranged(request, Arc::clone(&bytes));
+            if request.range().is_none() { right.cut(30_000, End::Fin) } else { right }
+        });
+        for who in Who::ALL {
+            let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
+            attack.fault(move |request, right| match request.is_blob() {
+                true => {
+                    Reply::redirect(302, &format!("{thief}/blob?signature={}", request.earlier))
+                }
+                false => right,
+            });
+            attack.forget();
+            let run = attack.tool("fetch-blob", who).args([&repo(&attack), &blob.digest]).run();
+            run.status(0).stdout(&blob.bytes);
+            attack.learned_nothing(&run, &format!("{who:?}"));
+            let heard = attack.overheard();
+            assert_eq!(heard.len(), 2, "{run}");
+            assert_eq!(heard[1].range().map(|range| range.start), Some(30_000));
+        }
+    }
+}
+
+#[test]
+fn an_attacker_who_asks_for_credentials_gets_none() {
+    for by_tls in [false, true] {
+        let (attack, blob) = attack(by_tls);
+        let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        let lures = [
+            "Basic realm=\"it\"".to_owned(),
+            format!("Bearer realm=\"{thief}/token\",service=\"it\""),
+            format!("Bearer realm=\"{}/token\",service=\"it\"", attack.registry.server.url()),
+            "Negotiate, NTLM, Digest realm=\"it\",nonce=\"1\"".to_owned(),
+        ];
+        for status in [401, 403, 407, 400] {
+            for (place, lure) in PLACES[..4].iter().flat_map(|p| lures.iter().map(move |l| (p, l)))
+            {
+                let (lure, target) = (lure.clone(), format!("{thief}{}", place.path));
+                let is_it = place.is_it;
+                attack.answer(move |_| {
+                    let reply = Reply::new(status).header("WWW-Authenticate", &lure);
+                    reply.header("Proxy-Authenticate", &lure)
+                });
+                attack.fault(move |request, right| match is_it(request) {
+                    true => Reply::redirect(307, &target),
+                    false => right,
+                });
+                for who in [Who::Password, Who::Login, Who::Identity] {
+                    attack.forget();
+                    let run = (place.command)(&attack, &blob, who).run();
+                    let what = format!("{} by {who:?}, {status}", place.name);
+                    attack.learned_nothing(&run, &what);
+                    run.fails(run.code().unwrap_or(-1), "").stdout("");
+                    assert!(matches!(run.code(), Some(4 | 6)), "{what}: {run}");
+                    let heard = attack.overheard();
+                    assert!(heard.iter().all(|request| request.path != "/token"), "{what}");
+                    assert!(heard.len() <= 4, "{what}: {run}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_sent_back_to_the_registry_is_not_sent_round_for_ever() {
+    let (attack, blob) = attack(false);
+    let back = format!("{}/v2/app/blobs/{}?again=", attack.registry.server.url(), blob.digest);
+    attack.answer(move |request| Reply::redirect(307, &format!("{back}{}", request.number)));
+    let thief = attack.plain.url();
+    attack.fault(move |request, right| match request.is_blob() {
+        true => Reply::redirect(307, &format!("{thief}/blob?round={}", request.number)),
+        false => right,
+    });
+    for who in Who::ALL {
+        attack.forget();
+        let run = attack.tool("fetch-blob", who).args([&repo(&attack), &blob.digest]).run();
+        attack.learned_nothing(&run, &format!("{who:?}"));
+        run.fails(6, "redirects").stdout("");
+        assert!(attack.overheard().len() <= 10, "{run}");
+    }
+}
+
+#[test]
+fn a_next_page_is_the_registrys_own_or_none() {
+    for by_tls in [false, true] {
+        let (attack, _) = attack(by_tls);
+        let all = shapes(&attack, "/x/tags").into_iter().chain(paths(&attack));
+        for (number, shape) in all.enumerate() {
+            let who = turn(number);
+            let link = format!("<{}>; rel=\"next\"", shape.text);
+            attack.fault(move |request, right| match request.is_tags() {
+                true => right.header("Link", &link),
+                false => right,
+            });
+            attack.forget();
+            let run = attack.tool("list-tags", who).arg(repo(&attack)).run();
+            let what = format!("{who:?}: {:.200}", shape.text);
+            attack.learned_nothing(&run, &what);
+            assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+            if shape.verdict != Verdict::Own {
+                // A header that is no text is none.
+                let is_text = shape.text.is_ascii();
+                assert_eq!(run.code(), Some(if is_text { 6 } else { 0 }), "{what}: {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layers_addresses_give_nothing_away() {
+    for by_tls in [false, true] {
+        let (attack, blob) = attack(by_tls);
+        attack.registry.remove_blob("app", &blob.digest);
+        let all = shapes(&attack, "/x/blob").into_iter().chain(paths(&attack));
+        for (number, shape) in all.enumerate() {
+            let who = turn(number);
+            for text in
+                [shape.text.clone(), format!("{}\n", shape.text), format!("\n{}", shape.text)]
+            {
+                let mut line = blob.descriptor();
+                line["urls"] = json!([text]);
+                attack.forget();
+                let run =
+                    attack.tool("fetch-blob", who).arg(repo(&attack)).stdin(format!("{line}\n"));
+                let run = run.run();
+                let what = format!("{who:?}: {text:.200?}");
+                attack.learned_nothing(&run, &what);
+                let heard = attack.overheard().len();
+                // Their bytes are checked, so plain http will do for a registry that speaks https.
+                let is_http = shape.text.to_lowercase().starts_with("http:");
+                match shape.verdict {
+                    _ if text.contains('\n') => assert_eq!(heard, 0, "{what}: {run}"),
+                    Verdict::Away if shape.is_absolute => assert!(heard > 0, "{what}: {run}"),
+                    Verdict::Never if by_tls && is_http => {}
+                    _ => assert_eq!(heard, 0, "{what}: {run}"),
+                }
+                if heard == 0 {
+                    run.fails(3, "404").stdout("");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_the_registrys_own_is_asked_without_a_secret() {
+    let (attack, blob) = attack(false);
+    attack.registry.remove_blob("app", &blob.digest);
+    let mut line = blob.descriptor();
+    line["urls"] =
+        json!([format!("{}/v2/other/blobs/{}", attack.registry.server.url(), blob.digest)]);
+    for who in Who::ALL {
+        attack.forget();
+        let run =
+            attack.tool("fetch-blob", who).arg(repo(&attack)).stdin(format!("{line}\n")).run();
+        run.fails(3, "404");
+        let requests = attack.registry.server.requests();
+        let last = requests.last().unwrap();
+        assert!(last.path.starts_with("/v2/other/"), "{run}");
+        assert_eq!((last.header("authorization"), last.header("x-key")), (None, None));
+    }
+}
+
+#[test]
+fn a_layers_address_may_redirect_where_it_may_lead_itself() {
+    let (attack, blob) = attack(false);
+    attack.registry.remove_blob("app", &blob.digest);
+    let bytes: Arc<[u8]> = blob.bytes.clone().into();
+    let elsewhere = attack.secure.url();
+    let mut line = blob.descriptor();
+    line["urls"] = json!([format!("{}/x/blob", attack.plain.url())]);
+    for (target, is_followed) in [
+        (format!("{elsewhere}/hop"), true),
+        (format!("{}/hop", attack.plain.url()), true),
+        ("http://169.254.169.254/latest".to_owned(), false),
+        ("file:///etc/passwd".to_owned(), false),
+        (format!("http://me:pw@127.0.0.1:{}/hop", attack.plain.port()), false),
+    ] {
+        let bytes = Arc::clone(&bytes);
+        attack.answer(move |request| match request.path.as_str() {
+            "/hop" => Reply::ranged(request, Arc::clone(&bytes)),
+            _ => Reply::redirect(307, &target),
+        });
+        attack.forget();
+        let run = attack.tool("fetch-blob", Who::Login).arg(repo(&attack));
+        let run = run.stdin(format!("{line}\n")).run();
+        attack.learned_nothing(&run, "a redirect");
+        match is_followed {
+            true => run.ok().stdout(&blob.bytes),
+            false => run.fails(3, "404"),
+        };
+    }
+}
