@@ -228,9 +228,10 @@ impl Attack {
         }
         let named = self.registry.host();
         for request in self.registry.server.requests() {
-            if request.header("host") != Some(&named) {
-                assert_eq!(secrets_in(&wire(&request)), Vec::<&str>::new(), "{what}: {request:#?}");
-            }
+            let told = secrets_in(&wire(&request));
+            let is_other = request.header("host") != Some(&named);
+            let is_told = told.iter().any(|secret| !may.contains(secret));
+            assert!(!(is_other && is_told), "{what}: told {told:?} in {request:#?}\n{run}");
         }
         let said = [run.stdout.as_slice(), run.stderr.as_bytes()].concat();
         assert_eq!(secrets_in(&said), Vec::<&str>::new(), "{what}: {run}");

@@ -35,6 +35,9 @@ use challenge::{Challenge, challenges_of, choose};
 pub(super) use scope::Scope;
 use token::Token;
 
+/// The most token servers that one registry may send a run to: each learns who the user is.
+const MAX_REALMS: usize = 2;
+
 /// Whom this is about, and how to speak to it.
 #[derive(Clone, Copy)]
 pub(super) struct Peer<'a> {
@@ -111,6 +114,8 @@ pub(super) struct Auth {
     /// The credential that was looked for when it asked first.
     found: Option<Found>,
     tokens: Vec<(Scope, Token)>,
+    /// The token servers that were asked, without their queries.
+    realms: Vec<String>,
     /// Where the credential was refused: it is not tried again, since an account may be locked for that.
     refused: Vec<(Scope, Error)>,
 }
@@ -228,8 +233,21 @@ impl Auth {
         scope: &Scope,
         wanted: &Scope,
     ) -> Result<String, Failure> {
+        let realm = token::realm(peer, challenge)?;
+        let name = realm.to_string();
+        if !self.realms.contains(&name) {
+            if self.realms.len() >= MAX_REALMS {
+                let what = format_args!(
+                    "{}: token realm: {name} is one more than the {MAX_REALMS} that a run may ask",
+                    peer.base.authority()
+                );
+                return Err(Error::malformed(what).into());
+            }
+            self.realms.push(name);
+        }
         let found = self.found(peer).clone();
-        let token = token::fetch(peer, challenge, wanted, &found).inspect_err(|failure| {
+        let service = challenge.parameter("service");
+        let token = token::fetch(peer, &realm, service, wanted, &found).inspect_err(|failure| {
             if failure.error.status() == Status::Refused {
                 self.refused.push((scope.clone(), failure.error.clone()));
             }
@@ -262,9 +280,12 @@ fn given_token(peer: Peer<'_>) -> Option<String> {
     }
 }
 
-/// The challenges of the API's root: some fronts challenge there alone.
+/// The challenges of the API's root: some fronts challenge there alone. Of a place that it redirects to they are not
+/// ours to answer.
 fn ping(peer: Peer<'_>) -> Result<Vec<Challenge>, Failure> {
     let root = peer.base.join(peer.root).map_err(Error::malformed)?;
     let request = Request::new(Method::Get, &root, &[]);
-    Ok(challenges_of(&follow(peer.http, peer.base, request, None, &mut Payload::None)?))
+    let response = follow(peer.http, peer.base, request, None, &mut Payload::None)?;
+    let is_own = response.url.same_origin(peer.base);
+    Ok(if is_own { challenges_of(&response) } else { Vec::new() })
 }

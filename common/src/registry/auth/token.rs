@@ -53,25 +53,32 @@ impl Token {
     }
 }
 
-/// Asks a challenge's realm for a token for these scopes.
+/// The token server that a challenge names, if it may be asked.
+///
+/// # Errors
+/// Malformed.
+pub(super) fn realm(peer: Peer<'_>, challenge: &Challenge) -> Result<Url, Error> {
+    let base = peer.base;
+    let wrong =
+        |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
+    let realm = challenge.parameter("realm").ok_or_else(|| wrong("the challenge has none"))?;
+    Ok(url::decide(Purpose::Realm, base, base, realm).map_err(|e| wrong(&e))?.url)
+}
+
+/// Asks a token server for a token for these scopes.
 ///
 /// # Errors
 /// Refused, when it does not take the credential or gives nothing without one; malformed; later.
 pub(super) fn fetch(
     peer: Peer<'_>,
-    challenge: &Challenge,
+    realm: &Url,
+    service: Option<&str>,
     scope: &Scope,
     found: &Found,
 ) -> Result<Token, Failure> {
-    let base = peer.base;
-    let wrong =
-        |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
-    let realm = challenge.parameter("realm").ok_or_else(|| wrong("the challenge has none"))?;
-    let realm = url::decide(Purpose::Realm, base, base, realm).map_err(|e| wrong(&e))?.url;
-    let service = challenge.parameter("service");
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
-            let response = post(peer, &realm, service, scope, token)?;
+            let response = post(peer, realm, service, scope, token)?;
             match response.status.as_u16() {
                 // A server that knows no POST, or no identity tokens. Some take one as a password.
                 400 | 401 | 403 | 404 | 405 | 501 => {
@@ -85,19 +92,19 @@ pub(super) fn fetch(
                             )
                         });
                     }
-                    get(peer, &realm, service, scope, login)?
+                    get(peer, realm, service, scope, login)?
                 }
                 _ => response,
             }
         }
         Some(Credential::Password { user, password }) => {
-            get(peer, &realm, service, scope, Some((user, password)))?
+            get(peer, realm, service, scope, Some((user, password)))?
         }
-        _ => get(peer, &realm, service, scope, None)?,
+        _ => get(peer, realm, service, scope, None)?,
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
-        let access = Access::at_token_server(found, base.authority());
+        let access = Access::at_token_server(found, peer.base.authority());
         return Err(answer::failure(response.about(access), &place));
     }
     let body = response.read(MAX_TOKEN_BODY)?;
@@ -141,6 +148,8 @@ fn post(
     let mut fields = vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID)];
     fields.extend(service.map(|service| ("service", service)));
     fields.extend([("scope", scopes.as_str()), ("refresh_token", token)]);
+    // A server may say back what it was sent as it was sent.
+    secret::keep(form(&[("", token)]).trim_start_matches('='));
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     let request = Request::new(Method::Post, realm, &headers);
