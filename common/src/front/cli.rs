@@ -161,13 +161,10 @@ mod network {
             }
             let headers: Vec<_> =
                 self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?;
+            headers.iter().for_each(|(name, value)| secret::keep_header(name, value));
             let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-            if let Some((_, value)) = own {
-                secret::keep(value);
-                value.split(' ').for_each(secret::keep);
-                if self.login.is_given() {
-                    return Err(Error::usage("-H Authorization and --username: one or the other"));
-                }
+            if own.is_some() && self.login.is_given() {
+                return Err(Error::usage("-H Authorization and --username: one or the other"));
             }
             Ok(Settings {
                 given: if own.is_some() { None } else { self.login.given(stdin)? },

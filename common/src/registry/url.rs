@@ -17,6 +17,9 @@ use crate::error::printable;
 /// The longest URL that is taken from a server, in bytes.
 pub const MAX_URL: usize = 16 << 10;
 
+/// How many characters are shown of a text that is no URL.
+const MAX_SHOWN: usize = 200;
+
 /// An absolute http or https URL, without user information or fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
@@ -181,7 +184,7 @@ impl fmt::Debug for Url {
 fn shown(text: &str) -> String {
     let stem = text.split(['?', '#']).next().unwrap_or_default();
     let (hidden, rest) = stem.rsplit_once('@').map_or(("", stem), |(_, rest)| ("…@", rest));
-    printable(&format!("{hidden}{}", rest.chars().take(200).collect::<String>()))
+    hidden.chars().chain(printable(rest).chars().take(MAX_SHOWN)).collect()
 }
 
 /// Decides on a URL that a server supplied: where to go, and whether credentials may go along.

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::secret;
+
 /// Why a run failed, as the process's exit status: the same in every tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -136,8 +138,10 @@ pub const MAX_FOREIGN_TEXT: usize = 1024;
 
 /// Text that came from a server, a layer or a file, made fit to print on one line: control
 /// characters (escape sequences, newlines) become `\u{..}` escapes, bidirectional overrides too,
-/// and it is cut at [`MAX_FOREIGN_TEXT`] bytes.
+/// and it is cut at [`MAX_FOREIGN_TEXT`] bytes. Secrets go before that: of one that was escaped or cut nobody would
+/// know any more that it is one.
 pub fn printable(text: &str) -> String {
+    let text = secret::redact(text);
     let mut clean = String::with_capacity(text.len().min(MAX_FOREIGN_TEXT));
     for c in text.chars() {
         if clean.len() >= MAX_FOREIGN_TEXT {
@@ -168,6 +172,14 @@ mod tests {
         let at = "x".repeat(MAX_FOREIGN_TEXT);
         assert_eq!(printable(&at), at);
         assert_eq!(printable(&format!("{at}y")), format!("{at}…"));
+    }
+
+    #[test]
+    fn a_secret_is_hidden_before_it_is_escaped_or_cut() {
+        secret::keep("hush\thush");
+        let said = printable(&format!("{} hush\thush", "x".repeat(MAX_FOREIGN_TEXT - 5)));
+        assert!(said.ends_with(" [sec…"), "{said}");
+        assert_eq!(printable("hush\thush"), "[secret]");
     }
 
     #[test]

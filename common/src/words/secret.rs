@@ -15,7 +15,26 @@ static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub fn keep(secret: &str) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     if secret.len() >= SHORTEST && !secrets.iter().any(|kept| kept == secret) {
-        secrets.push(secret.to_owned());
+        // The longest first: one may be a part of another, whose rest would be left.
+        let place = secrets.partition_point(|kept| kept.len() >= secret.len());
+        secrets.insert(place, secret.to_owned());
+    }
+}
+
+/// What the names of headers have in them that carry secrets.
+const TELLING: [&str; 9] =
+    ["auth", "cookie", "token", "key", "secret", "pass", "credential", "session", "signature"];
+
+/// From now on a header's value is a secret, and each of its words, if its name says that it carries one.
+pub fn keep_header(name: &str, value: &str) {
+    let name = name.to_ascii_lowercase();
+    if TELLING.iter().any(|word| name.contains(word)) {
+        keep(value);
+        for word in value.split([' ', ';', ',']) {
+            keep(word);
+            // A cookie's own name is none.
+            keep(word.split_once('=').map_or("", |(_, value)| value));
+        }
     }
 }
 
@@ -34,5 +53,10 @@ mod tests {
         keep("open sesame");
         keep("abc");
         assert_eq!(redact("you sent open sesame, abc"), "you sent [secret], abc");
+        keep_header("X-Own", "so what");
+        keep_header("Cookie", "jar=crumbs; other=more crumbs");
+        assert_eq!(redact("so what, jar crumbs"), "so what, jar [secret]");
+        keep("open sesame street");
+        assert_eq!(redact("open sesame street, open sesame"), "[secret], [secret]");
     }
 }
