@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//! URLs that a registry supplies when it is written to: where the bytes of an upload go, and redirects of what
+//! writes. Whoever gets the bytes learns no secret, and a redirect of a write leaves the registry never.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::attack::{Attack, Who};
+use tests::fake::{Reply, Request};
+use tests::images::{Blob, Image, noise, types};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Run};
+use tests::urls::{Shape, Verdict, paths, shapes};
+
+const SIZE: usize = 200_000;
+
+/// A registry, an attacker who takes every upload, and a blob in the file `layer`.
+fn attack(by_tls: bool) -> (Attack, Scratch, Blob) {
+    let attack = Attack::start(by_tls);
+    attack.answer(|request| match request.method.as_str() {
+        "PUT" => Reply::new(201),
+        "PATCH" | "POST" => Reply::new(202).header("Location", &request.target),
+        _ => Reply::new(204).header("Range", "0-0"),
+    });
+    let scratch = Scratch::new();
+    let blob = Blob::new(types::TAR, noise(SIZE, 1));
+    scratch.write("layer", &blob.bytes);
+    (attack, scratch, blob)
+}
+
+fn push(attack: &Attack, scratch: &Scratch, who: Who, args: &[&str]) -> Command {
+    let command = attack.tool("push-blob", who).args(["--media-type", types::TAR]).args(args);
+    command.args([&attack.registry.repo("app"), "layer"]).dir(scratch.path())
+}
+
+fn all_shapes(attack: &Attack) -> impl Iterator<Item = (Who, Shape)> {
+    let all = shapes(attack, "/x/upload").into_iter().chain(paths(attack)).enumerate();
+    all.map(|(number, shape)| (Who::ALL[number % Who::ALL.len()], shape))
+}
+
+#[track_caller]
+fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
+    attack.learned_nothing(run, what);
+    let heard = attack.overheard().len();
+    match shape.verdict {
+        Verdict::Away => assert!(heard > 0, "{what}: {run}"),
+        _ => assert_eq!(heard, 0, "{what}: {run}"),
+    }
+    // Wherever the bytes went, the registry does not have them.
+    run.fails(run.code().unwrap_or(-1), "").stdout("");
+    if shape.verdict == Verdict::Never {
+        run.status(6);
+    }
+}
+
+#[test]
+fn the_place_of_an_upload_learns_nothing_but_the_bytes() {
+    for by_tls in [false, true] {
+        let (attack, scratch, _) = attack(by_tls);
+        for (who, shape) in all_shapes(&attack) {
+            let target = shape.text.clone();
+            attack.fault(move |request, right| match request.is_start() {
+                true => right.without("Location").header("Location", &target),
+                false => right,
+            });
+            attack.forget();
+            let run = push(&attack, &scratch, who, &[]).run();
+            judge(&attack, &shape, &run, &format!("{who:?} by PUT to {:.200}", shape.text));
+        }
+    }
+}
+
+#[test]
+fn the_place_that_an_upload_moves_to_learns_nothing_but_the_bytes() {
+    for by_tls in [false, true] {
+        let (attack, scratch, _) = attack(by_tls);
+        for (who, shape) in all_shapes(&attack) {
+            let target = shape.text.clone();
+            attack.fault(move |request, right| match request.is_patch() {
+                true => right.without("Location").header("Location", &target),
+                false => right,
+            });
+            attack.forget();
+            let run = push(&attack, &scratch, who, &["--chunk", "64k"]).run();
+            judge(&attack, &shape, &run, &format!("{who:?} by PATCH to {:.200}", shape.text));
+        }
+    }
+}
+
+#[test]
+fn the_place_of_a_mount_that_was_none_learns_nothing_but_the_bytes() {
+    let (attack, scratch, blob) = attack(false);
+    for (who, shape) in all_shapes(&attack) {
+        let target = shape.text.clone();
+        attack.fault(move |request, right| match request.param("mount") {
+            Some(_) => right.without("Location").header("Location", &target),
+            None => right,
+        });
+        attack.forget();
+        attack.registry.remove_blob("app", &blob.digest);
+        let from = attack.registry.repo("other");
+        let run = push(&attack, &scratch, who, &["--mount-from", &from]).run();
+        let what = format!("{who:?}: {:.200}", shape.text);
+        attack.learned_nothing(&run, &what);
+        match shape.verdict {
+            Verdict::Away => assert!(!attack.overheard().is_empty(), "{what}: {run}"),
+            // The mount counts as refused, and the bytes are sent to the registry.
+            Verdict::Never => {
+                assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+                run.ok().stdout(blob.line());
+            }
+            _ => assert_eq!(attack.overheard().len(), 0, "{what}: {run}"),
+        }
+    }
+}
+
+#[test]
+fn a_place_that_asks_for_more_than_bytes_gets_nothing() {
+    for by_tls in [false, true] {
+        let (attack, scratch, _) = attack(by_tls);
+        let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        let target = format!("{thief}/x/upload");
+        attack.fault(move |request, right| match request.is_start() {
+            true => right.without("Location").header("Location", &target),
+            false => right,
+        });
+        for who in Who::ALL {
+            for chunk in [&[][..], &["--chunk", "64k"]] {
+                for status in [401, 403, 407, 307, 308, 302] {
+                    let lure = format!("Bearer realm=\"{thief}/token\"");
+                    let home = format!("{thief}/y/upload");
+                    attack.answer(move |_| {
+                        let reply = Reply::redirect(status, &home);
+                        let reply = reply.header("WWW-Authenticate", "Basic realm=\"it\"");
+                        reply.header("WWW-Authenticate", &lure)
+                    });
+                    attack.forget();
+                    let run = push(&attack, &scratch, who, chunk).run();
+                    let what = format!("{who:?}, {status}");
+                    attack.learned_nothing(&run, &what);
+                    run.fails(run.code().unwrap_or(-1), "").stdout("");
+                    let heard = attack.overheard();
+                    let is_place = |request: &Request| request.path == "/x/upload";
+                    assert!(heard.iter().all(is_place), "{what}: {heard:#?}\n{run}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_writes_is_never_redirected_elsewhere() {
+    type Which = fn(&Request) -> bool;
+    let kinds: [(&str, Which, &[&str]); 5] = [
+        ("POST", Request::is_start, &[]),
+        ("PUT", Request::is_close, &[]),
+        ("PATCH", Request::is_patch, &["--chunk", "64k"]),
+        ("closing PUT", Request::is_close, &["--chunk", "64k"]),
+        ("manifest", Request::is_manifest, &[]),
+    ];
+    for by_tls in [false, true] {
+        let (attack, scratch, _) = attack(by_tls);
+        let image = Image::small();
+        scratch.write("m", &image.manifest.bytes);
+        image.blobs().for_each(|b| attack.registry.add_blob_as("app", &b.digest, b.bytes.clone()));
+        let all: Vec<_> = all_shapes(&attack).filter(|(_, s)| s.verdict != Verdict::Own).collect();
+        for (name, is_it, args) in kinds {
+            for status in [301, 302, 303, 307, 308] {
+                // Each shape once, by one of the statuses.
+                let picked = all.iter().enumerate().filter(|(number, (_, shape))| {
+                    number % 5 == usize::from(status % 5) || shape.verdict == Verdict::Away
+                });
+                for (_, (who, shape)) in picked {
+                    let target = shape.text.clone();
+                    attack.detour(move |request, let_in| {
+                        (let_in && is_it(request)).then(|| Reply::redirect(status, &target))
+                    });
+                    attack.forget();
+                    let run = match name {
+                        "manifest" => {
+                            let command = attack.tool("put-manifest", *who);
+                            let command = command.arg(attack.registry.repo("app") + ":1").arg("m");
+                            command.dir(scratch.path()).run()
+                        }
+                        _ => push(&attack, &scratch, *who, args).run(),
+                    };
+                    let what = format!("{name} by {who:?}, {status} to {:.200}", shape.text);
+                    attack.learned_nothing(&run, &what);
+                    assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+                    run.fails(6, "redirect").stdout("");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_writes_is_sent_on_at_home_by_307_and_308_alone() {
+    for (status, code) in [(301, 6), (302, 6), (303, 6), (307, 0), (308, 0)] {
+        let (attack, scratch, _) = attack(false);
+        let image = Image::small();
+        scratch.write("m", &image.manifest.bytes);
+        image.blobs().for_each(|b| attack.registry.add_blob_as("app", &b.digest, b.bytes.clone()));
+        attack.detour(move |request, let_in| {
+            let is_it = request.is_manifest() && request.query.is_empty() && let_in;
+            is_it.then(|| Reply::redirect(status, &format!("{}?again=1", request.path)))
+        });
+        for who in Who::ALL {
+            attack.forget();
+            let command = attack.tool("put-manifest", who).arg(attack.registry.repo("app") + ":1");
+            let run = command.arg("m").dir(scratch.path()).run();
+            run.status(code);
+            let puts: Vec<_> = attack.registry.server.requests();
+            let puts = puts.iter().filter(|r| r.method == "PUT" && r.query == "again=1");
+            for request in puts {
+                assert_eq!(request.body, image.manifest.bytes);
+                assert!(request.header("authorization").is_some() && code == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_again_is_not_redirected_even_at_home() {
+    for status in [301, 302, 303, 307, 308] {
+        let (attack, scratch, blob) = attack(false);
+        attack.detour(move |request, let_in| {
+            let is_it = request.is_close() && let_in && !request.query.contains("again");
+            is_it.then(|| Reply::redirect(status, &format!("{}&again=1", request.target)))
+        });
+        let run = push(&attack, &scratch, Who::Login, &[]).run();
+        run.fails(6, "redirect").stdout("");
+        assert!(attack.registry.blob("app", &blob.digest).is_none());
+        assert_eq!(attack.registry.sessions(), []);
+    }
+}
+
+#[test]
+fn a_registry_behind_tls_that_names_itself_by_http_is_gone_on_with_by_https() {
+    let (attack, scratch, blob) = attack(true);
+    attack.fault(|_, right| right.change("Location", |l| l.replace("https://", "http://")));
+    for who in Who::ALL {
+        for args in [&[][..], &["--chunk", "64k"]] {
+            attack.forget();
+            attack.registry.remove_blob("app", &blob.digest);
+            let run = push(&attack, &scratch, who, args).run();
+            run.ok().stdout(blob.line());
+            attack.learned_nothing(&run, &format!("{who:?}"));
+        }
+    }
+}
