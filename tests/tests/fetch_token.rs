@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-token: tokens for other programs.
 
-use tests::fake::Reply;
+use tests::fake::{Intake, Reply};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::Image;
 use tests::logins::{
     PASSWORD, USER, at_home, auths, basic, fetch, keep, login, registry_with_login,
     registry_with_tokens,
 };
+use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::tool;
+
+const PUSH_SCOPE: &str = "repository:app:pull,push";
 
 /// A registry that gives tokens to anybody.
 fn public() -> FakeRegistry {
@@ -93,6 +96,66 @@ fn a_registry_that_asks_only_at_the_repository_is_understood() {
     });
     tool("fetch-token").arg(registry.repo("app")).run().ok();
     assert_eq!(registry.server.asked().len(), 3);
+}
+
+/// A registry that anybody may read, and that wants this of who writes.
+fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    registry.intake(move |request| {
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        match reads || request.header("authorization").is_some() {
+            true => Intake::whole(),
+            false => {
+                let host = request.header("host").unwrap_or_default();
+                let challenge = challenge.replace("HOST", host);
+                Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge))
+            }
+        }
+    });
+    registry
+}
+
+#[test]
+fn a_registry_that_asks_only_who_writes_is_asked_as_a_push_asks() {
+    let registry = public_but_for_writing("Bearer realm=\"http://HOST/token\",service=\"s\"");
+    let fetch = |args: &[&str]| tool("fetch-token").args(args).arg(registry.repo("app")).run();
+    fetch(&[]).fails(3, "asks nobody");
+    registry.server.forget();
+    let lines = fetch(&["--push"]).ok().lines();
+    assert!(lines[0].starts_with(TOKEN), "{lines:?}");
+    let requests = registry.server.requests();
+    assert_eq!(requests.last().map(|r| r.params("scope")), Some(vec![PUSH_SCOPE.to_owned()]));
+    assert!(requests.iter().all(|request| request.method != "POST"));
+    assert_eq!(registry.sessions(), []);
+
+    let registry = public_but_for_writing("Basic realm=\"it\"");
+    let run = tool("fetch-token").args(["--push", "--header", "-u", USER, &registry.repo("app")]);
+    let run = run.env("REGISTRY_PASSWORD", PASSWORD).run();
+    run.ok().stdout(format!("Authorization: {}\n", basic(USER, PASSWORD)));
+}
+
+#[test]
+fn a_registry_that_asks_nobody_who_writes_has_nothing_left_of_the_question() {
+    let registry = Registry::start();
+    registry.put_image("app", "1", &Image::small());
+    let mark = registry.mark();
+    tool("fetch-token").args(["--push", &registry.repo("app")]).run().fails(3, "asks nobody");
+    let steps = registry.steps_since(mark);
+    assert_eq!(steps, ["GET /v2/ 200", "GET /v2/app/tags/list 200", "PATCH session 404"]);
+    let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
+    assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));
+}
+
+#[test]
+fn a_refusal_that_does_not_say_what_it_wants_is_4() {
+    for status in [401, 403] {
+        let registry = FakeRegistry::start();
+        registry.fault(move |_, _| Reply::new(status));
+        let run = tool("fetch-token").args([&registry.repo("app"), "--push"]).run();
+        run.fails(4, &status.to_string()).stdout("");
+        assert_eq!(registry.server.asked().len(), 3);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a registry would be sent, for other programs to send.
 //!
-//! One request learns what the registry asks for, and a second one asks its token server. Whether the registry
+//! One request, or few, learn what the registry asks for, and another one asks its token server. Whether the registry
 //! takes the answer only its use can tell.
 
 use super::{Peer, Scope, challenges_of, given_token};
@@ -12,6 +12,9 @@ use crate::registry::request::{Method, Payload, Request};
 use crate::registry::retry::{Failure, with_attempts};
 use crate::registry::settings::Settings;
 use crate::registry::{Registry, follow};
+
+/// An upload that no registry ever began.
+const NO_UPLOAD: &str = "blobs/uploads/00000000-0000-0000-0000-000000000000";
 
 /// What a registry wants to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,24 +76,41 @@ impl Registry {
     }
 
     /// The answer to the first challenge that comes: at the root of the API, or, where everybody may enter, at the
-    /// repository.
+    /// repository, or, where everybody may read, at what writes there. That is a part of an upload that there cannot
+    /// be: who is let in leaves nothing behind.
     fn learn(&self, peer: Peer<'_>) -> std::result::Result<Option<String>, Failure> {
         let root = peer.base.join(peer.root).map_err(Error::malformed)?;
-        for url in [root, self.url("tags/list?n=1")?] {
-            let request = Request::new(Method::Get, &url, &[]);
-            let mut response = follow(peer.http, peer.base, request, None, &mut Payload::None)?;
+        let mut places = vec![(Method::Get, root), (Method::Get, self.url("tags/list?n=1")?)];
+        if self.scope.writes() {
+            places.push((Method::Patch, self.url(NO_UPLOAD)?));
+        }
+        let mut refusal = None;
+        for (method, url) in places {
+            let request = Request::new(method, &url, &[]);
+            let mut payload = match method {
+                Method::Patch => Payload::Bytes(&[]),
+                _ => Payload::None,
+            };
+            let mut response = follow(peer.http, peer.base, request, None, &mut payload)?;
             let is_own = response.url.same_origin(peer.base);
             match response.status.as_u16() {
                 401 if is_own && !challenges_of(&response).is_empty() => {
                     return self.auth().answer(peer, &self.scope, &response, None, false);
                 }
-                // A 401 that says nothing: the other place may say more.
-                200..=299 | 401 | 403 | 404 | 405 => {
+                // It says nothing of what it wants: another place may say more.
+                401 | 403 => refusal = Some(response),
+                200..=299 => {
                     response.error_text();
+                    refusal = None;
                 }
+                404 | 405 => drop(response.error_text()),
+                _ if method == Method::Patch => drop(response.error_text()),
                 _ => return Err(answer::failure(response, &self.repository.to_string())),
             }
         }
-        Ok(None)
+        match refusal {
+            Some(refusal) => Err(answer::failure(refusal, &self.repository.to_string())),
+            None => Ok(None),
+        }
     }
 }

@@ -30,6 +30,12 @@ impl Scope {
         self.0.iter().map(String::as_str)
     }
 
+    /// Whether something is to be pushed.
+    pub(super) fn writes(&self) -> bool {
+        let mut actions = self.names().filter_map(|scope| Some(scope.rsplit_once(':')?.1));
+        actions.any(|actions| actions.split(',').any(|action| action == "push"))
+    }
+
     /// The same with what a challenge names, which comes first where it is `in_front`.
     pub(super) fn with<'a>(&self, named: impl Iterator<Item = &'a str>, in_front: bool) -> Scope {
         let mut all = if in_front { Scope(Vec::new()) } else { self.clone() };
@@ -85,6 +91,7 @@ mod tests {
         let scope = Scope::push("a");
         assert!(scope.covers(&Scope::pull("a")));
         assert!(!Scope::pull("a").covers(&scope));
+        assert!(scope.writes() && !Scope::pull("push").writes());
         assert_eq!(scope.with(["repository:a:pull"].into_iter(), false), scope);
         let both = scope.with(["registry:catalog:*"].into_iter(), true);
         assert_eq!(
