@@ -14,6 +14,7 @@ dash            dash
 debootstrap     debootstrap
 docker-registry docker-registry
 getfattr        attr
+jq              jq
 mandoc          mandoc
 nginx           nginx
 openssl         openssl

@@ -3,7 +3,7 @@
 //!
 //! | layer | modules | knows |
 //! |---|---|---|
-//! | [`words`] | error, notice, secret, digest, json, mediatype, platform, descriptor, manifest, schema1, reference | text and bytes; no files, sockets, clock, environment |
+//! | [`words`] | error, notice, secret, shell, digest, json, mediatype, platform, descriptor, manifest, schema1, reference | text and bytes; no files, sockets, clock, environment |
 //! | [`streams`] | stdio, verify, growing, output, parallel, lines, layout, ingest, tarball, compress (feature) | files; no network |
 //! | `registry` (feature) | url, http, credentials, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
 //! | `store` | store, source | one enum over registry and layout: what a tool holds, and where a blob's bytes are |
@@ -31,5 +31,5 @@ pub use streams::compress;
 pub use streams::{growing, ingest, layout, lines, output, parallel, stdio, tarball, verify};
 pub use words::{
     descriptor, digest, error, json, manifest, mediatype, notice, platform, reference, schema1,
-    secret,
+    secret, shell,
 };

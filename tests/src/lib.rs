@@ -24,6 +24,7 @@
 //! | [`push`] | a push to it: the blob, the commands, the judgement |
 //! | [`logins`] | credentials as users keep them, and registries that want them |
 //! | [`token_server`] | a token server for a real registry |
+//! | [`trace`] | a tool's trace, judged and run as a script |
 //! | [`registry`] | a real one: Debian's docker-registry |
 //!
 //! Deliberately absent: any code of `common` (a double that shares code with its subject shares
@@ -51,6 +52,7 @@ pub mod scratch;
 pub mod servers;
 pub mod token_server;
 pub mod tools;
+pub mod trace;
 pub mod trees;
 pub mod urls;
 

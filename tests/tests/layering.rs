@@ -16,7 +16,7 @@ const LAYERS: [&str; 5] = ["words", "streams", "registry", "store", "front"];
 const SHOWN: [(&str, &str); 5] = [
     (
         "words",
-        "descriptor digest error json manifest mediatype notice platform reference schema1 secret",
+        "descriptor digest error json manifest mediatype notice platform reference schema1 secret shell",
     ),
     ("streams", "compress growing ingest layout lines output parallel stdio tarball verify"),
     ("registry", "registry"),

@@ -104,7 +104,7 @@ mod network {
 
     use super::super::login::{Login, Stdin};
     use crate::error::Error;
-    use crate::registry::{Mirrors, Settings, mirrors};
+    use crate::registry::{Mirrors, Settings, Trace, mirrors};
     use crate::secret;
 
     /// How to speak to registries: the options that every tool with a network has.
@@ -144,6 +144,9 @@ mod network {
         /// End the whole run after so long
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         timeout: Option<Duration>,
+        /// Show the conversation on standard error, as curl commands to run again
+        #[arg(long)]
+        trace: bool,
         #[command(flatten)]
         login: Login,
     }
@@ -166,8 +169,10 @@ mod network {
             if own.is_some() && self.login.is_given() {
                 return Err(Error::usage("-H Authorization and --username: one or the other"));
             }
+            let given = if own.is_some() { None } else { self.login.given(stdin)? };
             Ok(Settings {
-                given: if own.is_some() { None } else { self.login.given(stdin)? },
+                trace: self.trace.then(|| Trace::new(crate::exit::trace(), given.as_ref())),
+                given,
                 authfile: self.login.authfile.clone(),
                 mirrors: Mirrors::Configured,
                 lax: false,

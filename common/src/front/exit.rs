@@ -5,6 +5,9 @@
 //!   printable. At most one more line: `tool: hint: …`.
 //! - What did not stop the run but matters is one line, `tool: warning: …`, each kind once with a
 //!   count; `-q` drops it.
+//! - A trace (`--trace`) is blocks of whole lines, each written at once: comments that begin with `#`, and commands.
+//!   `-q` does not drop it, and no bar is shown beside it unless it is asked for. What else is said then is quoted where
+//!   a shell would find something to do in it.
 //! - Success is silent. stdout is never written here, but for help and version.
 //! - The exit status is that of the [`Error`] in the chain; an I/O error without one is local
 //!   trouble (7).
@@ -19,15 +22,29 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::error::{Error, Status, printable};
+use crate::shell::inert;
 use crate::streams::stdio::{self, write_stdout};
 use crate::{notice, secret};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+static TRACED: AtomicBool = AtomicBool::new(false);
 static TOOL: OnceLock<&'static str> = OnceLock::new();
 
 /// Drops warnings from here on (`-q`).
 pub fn quiet(yes: bool) {
     QUIET.store(yes, Ordering::Relaxed);
+}
+
+/// From here on there is a trace: what writes a block of it to stderr.
+pub fn trace() -> fn(&str) {
+    TRACED.store(true, Ordering::Relaxed);
+    // Nobody listens any more: no reason to stop.
+    |block| drop(std::io::stderr().lock().write_all(block.as_bytes()))
+}
+
+/// Whether there is a trace.
+pub fn is_traced() -> bool {
+    TRACED.load(Ordering::Relaxed)
 }
 
 /// The running tool's name, as its messages show it.
@@ -119,7 +136,9 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
 
 /// Text as stderr may have it: no secret, no control character, no endless line.
 fn shown(text: &str) -> String {
-    printable(&secret::redact(text))
+    let text = printable(&secret::redact(text));
+    // A trace is pasted, and this with it.
+    if is_traced() { inert(&text) } else { text }
 }
 
 /// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by then

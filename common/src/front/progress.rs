@@ -58,7 +58,7 @@ pub enum Progress {
 impl Progress {
     /// What was asked for; a bar goes to a terminal alone, unless it was asked for.
     pub fn new(mode: Mode, quiet: bool) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = std::io::stderr().is_terminal() && !crate::exit::is_traced();
         match mode {
             Mode::Json => Progress::Json,
             Mode::Bar => Progress::bar(),

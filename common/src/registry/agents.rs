@@ -66,6 +66,11 @@ impl Agents {
         &self.settings
     }
 
+    /// The registry's own origin.
+    pub(super) fn own(&self) -> &Url {
+        &self.own
+    }
+
     /// Those that serve a URL.
     ///
     /// # Errors
@@ -93,7 +98,7 @@ impl Agents {
             };
         }
         let is_own = url.same_origin(&self.own);
-        let unchecked = self.settings.insecure || self.settings.lax;
+        let unchecked = self.settings.skips_checks();
         Ok(Way {
             encryption: Encryption::Tls {
                 checked: !(is_own && unchecked),
@@ -108,6 +113,10 @@ impl Agents {
             return Ok(agent(&self.settings, None));
         };
         let kept = kept.as_deref();
+        if let Some(kept) = kept {
+            let directory = kept.directory.display();
+            self.settings.comment(format_args!("certificates are taken from: {directory}"));
+        }
         let pairs = match own.then(|| self.own_pairs()).transpose()?.unwrap_or_default() {
             none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
             pairs => pairs,

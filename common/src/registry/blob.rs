@@ -4,7 +4,7 @@
 //! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
 //! what is there already. Bytes are not checked here against anything but the answer's own words.
 
-use super::request::{Method, Request};
+use super::request::{Method, Request, Role};
 use super::response::{Body, Response};
 use super::retry::Failure;
 use super::url::{self, Purpose};
@@ -68,8 +68,14 @@ impl Registry {
             .map_err(Error::malformed)?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
-        let response =
-            follow_foreign(&self.http, &self.base, &target.url, header.as_slice(), None)?;
+        let response = follow_foreign(
+            &self.http,
+            &self.base,
+            &target.url,
+            header.as_slice(),
+            None,
+            Role::Elsewhere,
+        )?;
         self.understand(response, range, &target.url.to_string())
     }
 

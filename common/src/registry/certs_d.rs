@@ -30,7 +30,7 @@ const HUB: [&str; 2] = ["registry-1.docker.io", "docker.io"];
 /// What is kept for a host.
 pub(super) struct HostCertificates {
     /// Where.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// Whom to trust there beside the system's.
     pub(super) authorities: Vec<CertificateDer<'static>>,
     /// Who the user may be there, in the order of their names.

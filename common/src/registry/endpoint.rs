@@ -44,7 +44,10 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
     // One that is not up yet is asked again, as any other request would be.
     match !in_doubt || with_attempts(settings, || speaks_tls(&https, settings))? {
         true => Ok(https),
-        false => of("http"),
+        false => {
+            settings.comment(format_args!("{host} speaks no TLS: plain http"));
+            of("http")
+        }
     }
 }
 

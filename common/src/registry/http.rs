@@ -47,6 +47,20 @@ impl Http {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
+        let (settings, own) = (self.settings(), self.agents.own());
+        match &settings.trace {
+            None => self.send_untold(request, payload),
+            Some(trace) => trace.exchange(settings, own, request, payload, |payload| {
+                self.send_untold(request, payload)
+            }),
+        }
+    }
+
+    fn send_untold(
+        &self,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
         let agent = self.agents.serving(request.url)?;
         let may_repeat = payload.can_repeat() && request.method != Method::Patch;
         let outcome = match self.exchange(&agent, request, payload) {
@@ -54,6 +68,7 @@ impl Http {
             Err(Broken::Connection(error))
                 if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
             {
+                self.settings().comment("sent again: the connection had been closed meanwhile");
                 self.exchange(&agent, request, payload)
             }
             outcome => outcome,

@@ -15,6 +15,7 @@
 //! | `secure`, `verifier`, `der` | TLS: the host made sure of, a client certificate chosen |
 //! | `tls` | why it failed |
 //! | `seen` | what must not be forgotten of a host |
+//! | [`trace`] | the conversation told as curl commands |
 //! | `agents` | the connections that serve a URL |
 //! | `connection` | what a connection must not do |
 //! | `endpoint` | where a registry's API is |
@@ -65,6 +66,7 @@ mod settings;
 pub mod stream;
 pub mod tags;
 mod tls;
+pub mod trace;
 mod trust;
 pub mod upload;
 pub mod url;
@@ -72,11 +74,12 @@ mod verifier;
 
 pub use retry::{Backoff, Failure, Retry, with_attempts};
 pub use settings::{Mirrors, Settings};
+pub use trace::Trace;
 
 use auth::{Auth, Scope};
 use http::Http;
 use mirrors::Configured;
-use request::{Method, Payload, Request};
+use request::{Method, Payload, Request, Role};
 use response::Response;
 use sessions::Uploads;
 use url::{Purpose, Url};
@@ -216,7 +219,7 @@ fn follow(
             let own = http.settings().headers.iter();
             headers.extend(own.map(|(name, value)| (name.as_str(), value.as_str())));
         }
-        let hop = Request { url: &url, headers: &headers, ..request };
+        let hop = Request { url: &url, headers: &headers, hop: !visited.is_empty(), ..request };
         let mut response = http.send(hop, payload)?;
         let status = response.status.as_u16();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) || request.redirects == 0 {
@@ -255,14 +258,16 @@ fn follow_foreign(
     url: &Url,
     headers: &[(&str, &str)],
     mut authorization: Option<&str>,
+    role: Role<'_>,
 ) -> std::result::Result<Response, Failure> {
     let start = url;
     let mut url = url.clone();
-    for _ in 0..=MAX_REDIRECTS {
+    for step in 0..=MAX_REDIRECTS {
         let mut headers = headers.to_vec();
         authorization = authorization.filter(|_| url.same_origin(start));
         headers.extend(authorization.map(|value| ("Authorization", value)));
-        let request = Request::new(Method::Get, &url, &headers);
+        let hop = step > 0;
+        let request = Request { role, hop, ..Request::new(Method::Get, &url, &headers) };
         let mut response = http.send(request, &mut Payload::None)?;
         if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(response);

@@ -87,7 +87,7 @@ impl Places {
     /// are such, by now or before.
     pub fn leave_mirrors(&self, why: &Error) -> bool {
         let used = self.mirrors.iter().filter(|mirror| mirror.used.load(Ordering::Relaxed));
-        used.inspect(|mirror| mirror.leave(why)).count() > 0
+        used.inspect(|mirror| mirror.leave(&self.settings, why)).count() > 0
     }
 
     /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is asked.
@@ -189,7 +189,7 @@ impl Places {
                 }
                 Ok(None) => {}
                 Err(error) if error.status() == Status::Absent => {}
-                Err(error) => mirror.leave(&error),
+                Err(error) => mirror.leave(&self.settings, &error),
             }
         }
         None
@@ -221,9 +221,10 @@ impl Mirror {
         serves && !self.left.load(Ordering::Relaxed)
     }
 
-    fn leave(&self, why: &Error) {
+    fn leave(&self, settings: &Settings, why: &Error) {
         if !self.left.swap(true, Ordering::Relaxed) {
             let Place { host, origin, .. } = &self.place;
+            settings.comment(format_args!("mirror {host} is left: {why}"));
             notice::say("mirror", &format!("mirror {host} ({origin}) is left: {why}"));
         }
     }

@@ -44,6 +44,19 @@ impl Method {
     }
 }
 
+/// What a request is for, as far as that shows in how it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role<'a> {
+    /// Anything that a registry's API has under a name of its own.
+    Api,
+    /// Something about an upload that is open, at its secret address.
+    Session,
+    /// A blob at a place that is no registry.
+    Elsewhere,
+    /// A token, for which a [trace](super::trace) has this variable.
+    Token(&'a str),
+}
+
 /// A request, but for what it carries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
@@ -59,6 +72,10 @@ pub(super) struct Request<'a> {
     pub(super) within: Option<Duration>,
     /// Whether the server has long work to do before it answers.
     pub(super) commits: bool,
+    /// What it is for.
+    pub(super) role: Role<'a>,
+    /// Whether it only follows the redirect of another one.
+    pub(super) hop: bool,
 }
 
 impl<'a> Request<'a> {
@@ -68,7 +85,8 @@ impl<'a> Request<'a> {
         url: &'a Url,
         headers: &'a [(&'a str, &'a str)],
     ) -> Request<'a> {
-        Request { method, url, headers, redirects: MAX_REDIRECTS, within: None, commits: false }
+        let (redirects, role) = (MAX_REDIRECTS, Role::Api);
+        Request { method, url, headers, redirects, within: None, commits: false, role, hop: false }
     }
 }
 

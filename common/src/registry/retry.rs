@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::settings::Settings;
+use super::trace::Trace;
 use crate::error::{Error, Result};
 
 /// The first wait between attempts; each next one is twice as long.
@@ -57,13 +58,14 @@ pub struct Backoff {
     attempts: u32,
     max_wait: Duration,
     failed: u32,
+    trace: Option<Trace>,
 }
 
 impl Backoff {
     /// At its start.
     pub fn new(settings: &Settings) -> Backoff {
         let Settings { attempts, max_wait, .. } = *settings;
-        Backoff { attempts, max_wait, failed: 0 }
+        Backoff { attempts, max_wait, failed: 0, trace: settings.trace.clone() }
     }
 
     /// There was progress: the count begins anew.
@@ -100,6 +102,9 @@ impl Backoff {
             }
             Retry::After(asked) => asked,
         };
+        if let Some(trace) = &self.trace {
+            trace.comment(format_args!("waiting {:.1} s: {}", wait.as_secs_f64(), failure.error));
+        }
         std::thread::sleep(wait);
         Ok(())
     }

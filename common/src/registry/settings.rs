@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::credentials::Given;
 use super::mirrors::{Place, Scheme};
+use super::trace::Trace;
 
 /// How to speak to a registry.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
+    /// Where the conversation is told.
+    pub trace: Option<Trace>,
 }
 
 /// Where a repository may be read beside its registry.
@@ -78,6 +81,18 @@ impl Settings {
         self.own_pairs.extend(place.client.iter().cloned());
         self.headers.extend(place.headers.iter().cloned());
         self
+    }
+
+    /// Tells a trace something beside the exchanges.
+    pub(super) fn comment(&self, text: impl std::fmt::Display) {
+        if let Some(trace) = &self.trace {
+            trace.comment(text);
+        }
+    }
+
+    /// Whether the certificate of the registry's own host is not looked at.
+    pub(super) fn skips_checks(&self) -> bool {
+        self.insecure || self.lax
     }
 
     /// Whether the headers have an Authorization of their own.

@@ -9,7 +9,7 @@ use std::io::Read;
 
 use ureq::http::StatusCode;
 
-use super::request::{Method, Payload, Request};
+use super::request::{Method, Payload, Request, Role};
 use super::response::Response;
 use super::retry::Failure;
 use super::sessions::CANCEL_TIMEOUT;
@@ -343,6 +343,7 @@ impl Registry {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
+        let request = Request { role: Role::Session, ..request };
         if session.own {
             return self.authorized(&self.scope, request, payload);
         }

@@ -16,3 +16,4 @@ pub mod platform;
 pub mod reference;
 pub mod schema1;
 pub mod secret;
+pub mod shell;

@@ -30,7 +30,9 @@ pub fn keep_header(name: &str, value: &str) {
     let name = name.to_ascii_lowercase();
     if TELLING.iter().any(|word| name.contains(word)) {
         keep(value);
-        for word in value.split([' ', ';', ',']) {
+        // The name of a way to authenticate is no secret, and stands in lines that have none.
+        let is_scheme = |word: &&str| ["basic", "bearer"].contains(&word.to_lowercase().as_str());
+        for word in value.split([' ', ';', ',']).filter(|word| !is_scheme(word)) {
             keep(word);
             // A cookie's own name is none.
             keep(word.split_once('=').map_or("", |(_, value)| value));
@@ -54,6 +56,9 @@ mod tests {
         keep("abc");
         assert_eq!(redact("you sent open sesame, abc"), "you sent [secret], abc");
         keep_header("X-Own", "so what");
+        keep_header("Authorization", "Bearer to-the-king");
+        assert_eq!(redact("Bearer to-the-king"), "[secret]");
+        assert_eq!(redact("Bearer x, to-the-king"), "Bearer x, [secret]");
         keep_header("Cookie", "jar=crumbs; other=more crumbs");
         assert_eq!(redact("so what, jar crumbs"), "so what, jar [secret]");
         keep("open sesame street");

@@ -222,7 +222,17 @@ impl Auth {
 
     /// The credential, looked for when it is first needed.
     fn found(&mut self, peer: Peer<'_>) -> &Found {
-        self.found.get_or_insert_with(|| find(peer.repository, peer.http.settings()))
+        self.found.get_or_insert_with(|| {
+            let (settings, host) = (peer.http.settings(), peer.repository.host());
+            let found = find(peer.repository, settings);
+            match &found.credential {
+                Some(_) => {
+                    settings.comment(format_args!("credentials for {host}: {}", found.origin))
+                }
+                None => settings.comment(format_args!("credentials for {host}: none")),
+            }
+            found
+        })
     }
 
     /// Asks a challenge's realm for a token and keeps it; the header that carries it.

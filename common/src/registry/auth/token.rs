@@ -15,7 +15,7 @@ use crate::registry::answer::{self, Access};
 use crate::registry::credentials::{Credential, Found, basic};
 use crate::registry::follow_foreign;
 use crate::registry::form::form;
-use crate::registry::request::{Method, Payload, Request};
+use crate::registry::request::{Method, Payload, Request, Role};
 use crate::registry::response::Response;
 use crate::registry::retry::Failure;
 use crate::registry::url::{self, Purpose, Url};
@@ -76,9 +76,26 @@ pub(super) fn fetch(
     scope: &Scope,
     found: &Found,
 ) -> Result<Token, Failure> {
+    let Some(trace) = &peer.http.settings().trace else {
+        return ask(peer, (realm, Role::Api), service, scope, found);
+    };
+    let variable = trace.ask_token();
+    let token = ask(peer, (realm, Role::Token(&variable)), service, scope, found);
+    let came = token.as_ref().ok().and_then(|token| token.header.strip_prefix("Bearer "));
+    trace.token_came(&variable, came);
+    token
+}
+
+fn ask(
+    peer: Peer<'_>,
+    (realm, role): (&Url, Role<'_>),
+    service: Option<&str>,
+    scope: &Scope,
+    found: &Found,
+) -> Result<Token, Failure> {
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
-            let response = post(peer, realm, service, scope, token)?;
+            let response = post(peer, (realm, role), service, scope, token)?;
             match response.status.as_u16() {
                 // A server that knows no POST, or no identity tokens. Some take one as a password.
                 400 | 401 | 403 | 404 | 405 | 501 => {
@@ -92,15 +109,15 @@ pub(super) fn fetch(
                             )
                         });
                     }
-                    get(peer, realm, service, scope, login)?
+                    get(peer, (realm, role), service, scope, login)?
                 }
                 _ => response,
             }
         }
         Some(Credential::Password { user, password }) => {
-            get(peer, realm, service, scope, Some((user, password)))?
+            get(peer, (realm, role), service, scope, Some((user, password)))?
         }
-        _ => get(peer, realm, service, scope, None)?,
+        _ => get(peer, (realm, role), service, scope, None)?,
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
@@ -119,7 +136,7 @@ pub(super) fn fetch(
 /// The token specification's own way. The login goes to the realm's scheme, host and port alone.
 fn get(
     peer: Peer<'_>,
-    realm: &Url,
+    (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
     login: Option<(&str, &str)>,
@@ -131,14 +148,14 @@ fn get(
     let target = realm.with_query(&query).map_err(Error::malformed)?;
     let login = login.map(|(user, password)| basic(user, password));
     // Not the registry: the settings' own headers are not for it.
-    follow_foreign(peer.http, peer.base, &target, &[], login.as_deref())
+    follow_foreign(peer.http, peer.base, &target, &[], login.as_deref(), role)
         .map_err(|failure| failure.context("token server"))
 }
 
 /// The way of OAuth2, for identity tokens: the secret is in the body, so no redirect is followed.
 fn post(
     peer: Peer<'_>,
-    realm: &Url,
+    (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
     token: &str,
@@ -152,7 +169,7 @@ fn post(
     secret::keep(form(&[("", token)]).trim_start_matches('='));
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-    let request = Request::new(Method::Post, realm, &headers);
+    let request = Request { role, ..Request::new(Method::Post, realm, &headers) };
     let context = |failure: Failure| failure.context("token server");
     peer.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)
 }

@@ -102,6 +102,13 @@ pub(super) fn basic(user: &str, password: &str) -> String {
     format!("Basic {both}")
 }
 
+/// What such a header holds.
+pub(super) fn name_and_password(header: &str) -> Option<(String, String)> {
+    let both = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
+    let both = String::from_utf8(both).ok()?;
+    both.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+}
+
 /// A credential that the command line or the environment gives, for one registry alone.
 #[derive(Clone, Debug)]
 pub struct Given {
@@ -215,6 +222,10 @@ mod tests {
 
     #[test]
     fn basic_is_that_of_the_standard() {
-        assert_eq!(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        let header = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==";
+        assert_eq!(basic("Aladdin", "open sesame"), header);
+        let both = ("Aladdin".to_owned(), "open sesame".to_owned());
+        assert_eq!(name_and_password(header), Some(both));
+        assert_eq!(name_and_password("Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), None);
     }
 }

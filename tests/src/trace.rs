@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a tool's `--trace` says: judged as a script for a shell, and run as one.
+
+use crate::logins::PASSWORD;
+use crate::scratch::Scratch;
+use crate::tools::{Command, Run, bin, shell};
+
+/// The lines of a trace that say something by `NAME=$(` or without it, and comments. Every line is one of them.
+///
+/// # Panics
+/// When one is not.
+#[track_caller]
+pub fn commands(trace: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    for line in trace.lines() {
+        if line.starts_with("# ") {
+            continue;
+        }
+        let (name, rest) = line.split_once("=$(").unwrap_or(("A", line));
+        let is_name =
+            name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        assert!(is_name && rest.starts_with("curl -sS "), "{line}\nin {trace}");
+        commands.push(line.to_owned());
+    }
+    commands
+}
+
+/// The trace of a run that said nothing else, as a script that knows the password.
+#[track_caller]
+pub fn script(run: &Run, scratch: &Scratch) -> Command {
+    commands(&run.stderr);
+    shell(&run.stderr).dir(scratch.path()).env("REGISTRY_PASSWORD", PASSWORD)
+}
+
+/// What the commands of a trace come to, each a program's arguments, when all that curl gets is `answer`, but a
+/// token where that is. Comments are
+/// commands here too, of a program that does nothing, as to some shells they are; so is what the tool says else.
+///
+/// # Panics
+/// When anything else was run, or written.
+#[track_caller]
+pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
+    let scratch = Scratch::new();
+    for name in ["curl", "noted"] {
+        let file = format!("bin/{name}");
+        let tell = "{ printf '%s\\0' \"$@\"; printf '\\1'; } >>\"$OUT/told\"";
+        let print = match name {
+            "curl" => {
+                "case $* in */token*) echo '{\"token\":\"t\"}';; *) printf %s \"$ANSWER\";; esac"
+            }
+            _ => ":",
+        };
+        scratch.write(&file, format!("#!/bin/sh\n{tell}\n{print}\n"));
+        scratch.chmod(&file, 0o755);
+    }
+    scratch.write("empty/.keep", "");
+    let noted: String = trace
+        .lines()
+        .map(|line| match line.split_once([' ']) {
+            Some((start, rest)) if start == "#" || start.ends_with(':') => {
+                format!("noted {rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", scratch.join("bin").display(), bin().display());
+    let run = shell(&noted)
+        .env("PATH", path)
+        .env("OUT", scratch.path())
+        .env("ANSWER", answer)
+        .dir(scratch.join("empty"))
+        .run();
+    run.status(0).silent();
+    assert_eq!(crate::scratch::list(&scratch.join("empty")), [".keep"], "{trace}");
+    let told = std::fs::read_to_string(scratch.join("told")).unwrap_or_default();
+    let calls = told.split('\u{1}').filter(|call| !call.is_empty());
+    calls.map(|call| call.split_terminator('\0').map(str::to_owned).collect()).collect()
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A trace shows no secret, whoever says it, and does nothing to who pastes it, whatever a server says.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use tests::fake::{End, Intake, Reply};
+use tests::fake_registry::{FakeRegistry, TOKEN};
+use tests::images::Image;
+use tests::logins::{
+    PASSWORD, USER, at_home, auths, base64, basic, fetch, keep, login, registry_with_login,
+    registry_with_tokens,
+};
+use tests::push::Push;
+use tests::scratch::Scratch;
+use tests::tools::{Run, tool};
+use tests::trace::arguments;
+
+const DOCKER: &str = ".docker/config.json";
+
+/// Nothing that is secret in these tests stands on stderr.
+#[track_caller]
+fn hunt(run: &Run, more: &[&str]) {
+    let both = base64(format!("{USER}:{PASSWORD}"));
+    let form = PASSWORD.replace(' ', "%20");
+    let plus = PASSWORD.replace(' ', "+");
+    let known = [PASSWORD, &both, &form, &plus, &base64(PASSWORD), TOKEN, "_state", "hush-hush"];
+    for secret in known.iter().chain(more) {
+        run.does_not_say(secret);
+    }
+    run.says("curl -sS ");
+}
+
+#[test]
+fn no_secret_of_a_login_is_shown() {
+    for registry in [registry_with_login(), registry_with_tokens()] {
+        let scratch = Scratch::new();
+        keep(&scratch, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
+        let run = fetch(&registry, &scratch).arg("--trace").run();
+        hunt(run.status(0), &[]);
+        let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
+        let run = run.env("REGISTRY_PASSWORD", PASSWORD).run();
+        hunt(run.status(0), &[]);
+        let run =
+            fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER, "--password-stdin"]);
+        hunt(run.stdin(format!("{PASSWORD}\n")).run().status(0), &[]);
+        let authorization = format!("Authorization: {}", basic(USER, PASSWORD));
+        let run = fetch(&registry, &Scratch::new()).args(["--trace", "-H", &authorization]).run();
+        run.says("\"Authorization: $REGISTRY_HEADER\"");
+        hunt(&run, &[]);
+    }
+}
+
+#[test]
+fn headers_of_ones_own_are_withheld_unless_they_are_known() {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    let secrets = ["Cookie: a=swordfish", "X-Other-Token: xyzzy1", "`id`: plugh2"];
+    let mut command = fetch(&registry, &Scratch::new()).arg("--trace");
+    command = command.args(["-H", "Pragma: no-cache"]);
+    for secret in secrets {
+        command = command.args(["-H", secret]);
+    }
+    let run = command.run();
+    hunt(run.status(0), &["swordfish", "xyzzy1", "plugh2"]);
+    run.says(" -H 'Pragma: no-cache' ").says("-H '`id`: '\"$REGISTRY_HEADER_3\" ");
+    let calls = arguments(&run.stderr, "");
+    assert!(calls.iter().any(|call| call.contains(&"`id`: ".to_owned())), "{calls:#?}");
+}
+
+#[test]
+fn a_secret_that_a_server_says_back_is_not_shown() {
+    let registry = registry_with_tokens();
+    let scratch = Scratch::new();
+    keep(&scratch, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
+    registry.fault(|request, right| {
+        let said = request.header("authorization").unwrap_or_default().to_owned();
+        let key = request.header("x-key").unwrap_or_default().to_owned();
+        // It knows the password by now.
+        let password = if said.starts_with("Basic ") { PASSWORD } else { "" };
+        let right = right.header("Warning", format!("299 - \"{said} {password} {key}\""));
+        let right = right.header("OCI-Said", format!("{said} {password}"));
+        right
+            .header("Location", format!("/{said}?{key}"))
+            .header("Link", format!("</{key}>; rel=x"))
+    });
+    let run = fetch(&registry, &scratch).args(["--trace", "-H", "X-Key: xyzzy-plugh"]).run();
+    hunt(run.status(0), &["xyzzy-plugh"]);
+}
+
+#[test]
+fn a_password_that_is_a_word_of_the_command_leaves_the_line_out() {
+    let registry = registry_with_login();
+    registry.fault(|request, right| match request.header("authorization") {
+        Some(_) => right,
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+    });
+    let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
+    let run = run.env("REGISTRY_PASSWORD", "curl").run();
+    run.status(0).says("# left out: a line that would show a secret\n# 200 OK\n");
+    let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
+    let run = run.env("REGISTRY_PASSWORD", "manifests").run();
+    run.status(0).says("/v2/app/[secret]/1'\n# 200 OK\n");
+}
+
+#[test]
+fn no_state_of_an_upload_is_shown() {
+    for args in [&["--trace"][..], &["--trace", "--chunk", "64k"]] {
+        let push = Push::of(200_000);
+        let run = push.file().args(args).run();
+        hunt(run.status(0), &[]);
+        push.registry.intake(|request| match request.is_session() {
+            true => Intake::early(0, Reply::error(500, "UNKNOWN", "no"), End::Fin),
+            false => Intake::whole(),
+        });
+        push.registry.remove_blob("app", &push.blob.digest);
+        let run = push.file().args(args).args(["--retry-times", "2"]).run();
+        hunt(run.status(5), &[]);
+    }
+}
+
+/// What a server may say to do something to who pastes it.
+const HOSTILE: [&str; 12] = [
+    "'; touch pwned; '",
+    "\"; touch pwned; \"",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "x | touch pwned",
+    "x & touch pwned",
+    "x > pwned",
+    "\\",
+    "\\'; touch pwned #",
+    "!! !$",
+    "a\u{202e}b \u{9b}31m \u{1b}]0;x\u{7}",
+    "'\"'\"'; touch pwned; ''\"'\"",
+];
+
+#[test]
+fn what_a_server_says_does_nothing_to_who_pastes_it() {
+    for text in HOSTILE {
+        let registry = FakeRegistry::start();
+        registry.add_image("app", "1", &Image::small());
+        let header = text.replace(|c: char| c.is_control(), "");
+        registry.fault(move |request, right| {
+            let right = right.header("Content-Type", &header).header("Link", &header);
+            let right = right.header("WWW-Authenticate", &header).header("OCI-X", &header);
+            let right =
+                right.header("Location", format!("/{header}")).header("Retry-After", &header);
+            let right = right.header("Warning", format!("299 - \"{header}\""));
+            match request.number {
+                0 => Reply::error(503, text, text).header("Link", &header),
+                _ => right,
+            }
+        });
+        let run = fetch(&registry, &Scratch::new()).arg("--trace").run();
+        let trace = &run.stderr;
+        assert!(!trace.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{run}");
+        let calls = arguments(trace, "");
+        let curl: Vec<_> = calls.iter().filter(|call| call[0] == "-sS").collect();
+        assert_eq!(curl.len(), 2, "{run}");
+        let url = format!("http://{}/v2/app/manifests/1", registry.host());
+        assert!(curl.iter().all(|call| call.last() == Some(&url)), "{calls:#?}");
+    }
+}
+
+#[test]
+fn where_a_server_sends_to_is_one_word() {
+    // The URLs that the decision lets through, as bad as they can be.
+    for query in ["a='b'&$(touch%20pwned)`id`", "a=;touch$IFS'pwned'", "{a,b}[1-3]", "'\"|x>pwned"]
+    {
+        let registry = FakeRegistry::start();
+        registry.add_image("app", "1", &Image::small());
+        registry.tags_a_page(1);
+        let next = format!("</v2/app/tags/list?last=1&{query}>; rel=next");
+        registry.fault(move |request, right| match request.query.contains("last=1") {
+            true => right,
+            false => right.without("Link").header("Link", &next),
+        });
+        let run =
+            tool("list-tags").args(["--trace", "--max-wait", "0", &registry.repo("app")]).run();
+        if run.code() != Some(0) {
+            // It was no URL to the tool.
+            continue;
+        }
+        let calls = arguments(&run.stderr, "");
+        let want = format!("http://{}/v2/app/tags/list?last=1&{query}", registry.host());
+        assert!(calls.iter().any(|call| call.last() == Some(&want)), "{calls:#?}\n{run}");
+    }
+}
+
+#[test]
+fn a_location_that_changes_its_mind_gets_no_token() {
+    let push = Push::to(FakeRegistry::with_tokens(), 1000);
+    let run = push.file().arg("--trace").run();
+    run.status(0);
+    let own = format!("http://{}/", push.registry.host());
+    for evil in [
+        "http://evil.example/x",
+        "//evil.example/x",
+        ".evil.example/x",
+        "@evil.example/x",
+        "-o/etc/x",
+    ] {
+        let calls = arguments(&run.stderr, evil);
+        let carries =
+            |call: &&Vec<String>| call.iter().any(|word| word.starts_with("Authorization: "));
+        let with_token: Vec<_> = calls.iter().filter(carries).collect();
+        assert!(with_token.len() >= 3, "{calls:#?}");
+        for call in with_token {
+            assert!(call.last().is_some_and(|url| url.starts_with(&own)), "{call:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_of_a_user_is_quoted() {
+    let registry = registry_with_tokens();
+    for user in ["we$ird", "it's", "`id`", "a b", "\"q\""] {
+        let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", user]);
+        let run = run.env("REGISTRY_PASSWORD", "hunter22").run();
+        run.status(4).does_not_say("hunter22");
+        let calls = arguments(&run.stderr, "");
+        let want = format!("{user}:");
+        assert!(
+            calls.iter().any(|call| call.windows(2).any(|w| w[0] == "-u" && w[1] == want)),
+            "{calls:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_file_of_an_identity_token_stays_its_own() {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_image("app", "1", &Image::small());
+    let scratch = Scratch::new();
+    let entry = serde_json::json!({"auth": base64("<token>:"), "identitytoken": "hush-hush"});
+    keep(&scratch, DOCKER, &auths(&registry.host(), &entry));
+    let command = at_home(tool("fetch-manifest"), scratch.path());
+    let run =
+        command.args(["--trace", "--max-wait", "0", &format!("{}:1", registry.repo("app"))]).run();
+    hunt(&run, &[]);
+    run.says("\"refresh_token=$REGISTRY_PASSWORD\"");
+}
