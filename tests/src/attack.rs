@@ -263,7 +263,7 @@ fn token(who: Who, request: &Request) -> Reply {
 }
 
 /// All that a request said, in bytes.
-fn wire(request: &Request) -> Vec<u8> {
+pub fn wire(request: &Request) -> Vec<u8> {
     let mut all = request.target.clone().into_bytes();
     for (name, value) in &request.headers {
         all.extend_from_slice(format!("\n{name}: {value}").as_bytes());
@@ -275,14 +275,19 @@ fn wire(request: &Request) -> Vec<u8> {
 
 /// The secrets that can be read in this.
 pub fn secrets_in(bytes: &[u8]) -> Vec<&'static str> {
+    found_in(bytes, &SECRETS)
+}
+
+/// Those of some texts that can be read in this, in whatever dress.
+pub fn found_in<'a>(bytes: &[u8], texts: &[&'a str]) -> Vec<&'a str> {
     let text = String::from_utf8_lossy(bytes);
     let plain = unescaped(&text);
-    let is_in = |secret: &&str| {
-        plain.contains(*secret)
-            || text.contains(*secret)
+    let is_in = |secret: &&&str| {
+        plain.contains(**secret)
+            || text.contains(**secret)
             || in_base64(secret).iter().any(|form| plain.contains(form) || text.contains(form))
     };
-    SECRETS.into_iter().filter(is_in).collect()
+    texts.iter().filter(is_in).copied().collect()
 }
 
 /// How a text looks inside base64, by where it begins there: what does not depend on its neighbours.
