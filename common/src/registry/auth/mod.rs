@@ -78,6 +78,11 @@ impl Registry {
             }
             left -= 1;
             let mut auth = held.take().unwrap_or_else(|| self.auth());
+            // The token was asked for just for these bytes: another one would fare no better.
+            if !payload.can_repeat() && header.is_some() && header == auth.renewed {
+                held = Some(auth);
+                break response;
+            }
             let next = auth.answer(peer, scope, &response, header.as_deref(), fresh)?;
             let Some(next) = next else {
                 held = Some(auth);
@@ -86,6 +91,7 @@ impl Registry {
             (header, fresh) = (Some(next), true);
             if !payload.can_repeat() {
                 auth.settled = true;
+                auth.renewed = header;
                 let what =
                     format_args!("{}: the token died while a blob was sent", self.repository);
                 let retry = Retry::After(std::time::Duration::ZERO);
@@ -95,6 +101,9 @@ impl Registry {
         };
         let mut auth = held.unwrap_or_else(|| self.auth());
         auth.settled = true;
+        if !payload.can_repeat() && response.status.as_u16() != 401 {
+            auth.renewed = None;
+        }
         let is_own = response.url.same_origin(peer.base);
         Ok(match response.status.as_u16() {
             401 | 403 if is_own => response.about(auth.access(peer)),
@@ -114,6 +123,8 @@ pub(super) struct Auth {
     /// The credential that was looked for when it asked first.
     found: Option<Found>,
     tokens: Vec<(Scope, Token)>,
+    /// The header that was asked for when bytes were refused that could not be sent again at once, until some are taken.
+    renewed: Option<String>,
     /// The token servers that were asked, without their queries.
     realms: Vec<String>,
     /// Where the credential was refused: it is not tried again, since an account may be locked for that.

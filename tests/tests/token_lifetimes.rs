@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tokens that die: in the middle of pushes and pulls, again and again, and where no other is to be had.
+//!
+//! No clock: a registry takes the token that was given last, until a request comes by which that dies.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tests::fake::{End, Intake, Reply, Request, first};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Image, noise, read_blob};
+use tests::push::Push;
+use tests::scratch::Scratch;
+use tests::tools::tool;
+
+const SIZE: usize = 1_000_000;
+
+/// The number of the token that the registry takes, and of the last that was given.
+#[derive(Default)]
+struct Tokens {
+    alive: AtomicUsize,
+    given: AtomicUsize,
+}
+
+/// How a request dies whose token does.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    /// Its body is read, and nothing is done.
+    Before,
+    /// Some of its body is read, and nothing is done.
+    During,
+    /// What it asks is done, and then it is refused.
+    After,
+}
+
+const DEATHS: [Death; 3] = [Death::Before, Death::During, Death::After];
+
+fn refusal(request: &Request) -> Reply {
+    let host = request.header("host").unwrap_or_default();
+    let challenge = format!("Bearer realm=\"http://{host}/token\",error=\"invalid_token\"");
+    Reply::error(401, "UNAUTHORIZED", "dead").header("WWW-Authenticate", challenge)
+}
+
+/// A registry whose token dies by each request that `dies` says it of.
+fn mortal(
+    registry: &FakeRegistry,
+    death: Death,
+    dies: impl Fn(&Request) -> bool + Send + Sync + 'static,
+) -> Arc<Tokens> {
+    let tokens = Arc::new(Tokens::default());
+    let (own, gives) = (Arc::clone(&tokens), Arc::clone(&tokens));
+    let dying: Arc<std::sync::Mutex<Vec<(String, usize)>>> = Arc::default();
+    let died = Arc::clone(&dying);
+    registry.intake(move |request| {
+        if request.path == "/token" {
+            return Intake::whole();
+        }
+        let alive = format!("Bearer t-{}", own.alive.load(Ordering::SeqCst));
+        if request.header("authorization") != Some(&alive) {
+            return Intake::instead(refusal(request));
+        }
+        if !dies(request) {
+            return Intake::whole();
+        }
+        // Until another one is given, none is taken.
+        own.alive.store(0, Ordering::SeqCst);
+        match death {
+            Death::During if request.header("content-length").is_some_and(|l| l.len() > 3) => {
+                Intake::early(1000, refusal(request), End::Reset)
+            }
+            Death::Before | Death::During => Intake::instead(refusal(request)),
+            Death::After => {
+                dying.lock().unwrap().push((request.target.clone(), request.number));
+                Intake::whole()
+            }
+        }
+    });
+    registry.fault(move |request, right| {
+        if request.path == "/token" {
+            let number = gives.given.fetch_add(1, Ordering::SeqCst) + 1;
+            gives.alive.store(number, Ordering::SeqCst);
+            return Reply::json(200, &json!({"token": format!("t-{number}"), "expires_in": 1}));
+        }
+        let this = (request.target.clone(), request.number);
+        if died.lock().unwrap().contains(&this) { refusal(request) } else { right }
+    });
+    tokens
+}
+
+impl Tokens {
+    fn given(&self) -> usize {
+        self.given.load(Ordering::SeqCst)
+    }
+}
+
+/// How many bytes were sent with a token that was alive, and so were kept.
+fn kept_bytes(push: &Push) -> u64 {
+    let sent = push.registry.server.requests();
+    sent.iter().filter(|r| r.is_patch() || r.is_close()).map(|request| request.received).sum()
+}
+
+#[test]
+fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
+    type Which = fn(&Request) -> bool;
+    let places: [(&str, Which); 6] = [
+        ("HEAD", |request| request.method == "HEAD"),
+        ("POST", Request::is_start),
+        ("the first PATCH", Request::is_patch),
+        ("a later PATCH", |request| {
+            request.header("content-range").is_some_and(|range| !range.starts_with("0-"))
+        }),
+        ("the last PATCH", |request| {
+            request.header("content-range").is_some_and(|range| range.ends_with("-999999"))
+        }),
+        ("PUT", Request::is_close),
+    ];
+    for (place, is_it) in places {
+        for death in DEATHS {
+            for args in [&["--chunk", "256k"][..], &[]] {
+                let push = Push::of(SIZE);
+                let tokens = mortal(&push.registry, death, first(1, is_it));
+                // What was begun and refused is open there, and nobody knows of it.
+                let is_lost = place == "POST" && matches!(death, Death::After);
+                let run = if is_lost { push.file().args(args).run() } else { push.run(args) };
+                let what = format!("{place}, {death:?}, {args:?}: {:#?}", push.registry.steps());
+                assert_eq!(run.code(), Some(0), "{what} {run}");
+                let is_there = args.len() == 2 || !place.ends_with("PATCH");
+                assert_eq!(tokens.given(), if is_there { 2 } else { 1 }, "{what}");
+                // What the registry has is not sent again.
+                if matches!(death, Death::After) && !is_lost {
+                    assert_eq!(kept_bytes(&push), SIZE as u64, "{what}");
+                }
+                let again = if args.is_empty() { SIZE as u64 } else { 256 << 10 };
+                assert!(kept_bytes(&push) <= SIZE as u64 + again, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens_that_die_all_the_time_do_not_stop_what_goes_on() {
+    // Of several connections each has one more attempt with the new token: it has to live as long.
+    for (jobs, life) in [("1", 7), ("4", 12)] {
+        let push = Push::of(1000);
+        let count = AtomicUsize::new(0);
+        let dies = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
+        let tokens = mortal(&push.registry, Death::Before, dies);
+        let names: Vec<String> = (0..20).map(|number| format!("layer-{number}")).collect();
+        for (number, name) in names.iter().enumerate() {
+            push.scratch.write(name, noise(50_000, number as u64 + 1));
+        }
+        let run =
+            push.bare().args(["--media-type", "a/b", "-j", jobs]).arg(push.registry.repo("app"));
+        let run = run.args(&names).run();
+        let steps = push.registry.steps();
+        assert_eq!(run.code(), Some(0), "{run} {steps:#?}");
+        assert_eq!(run.lines().len(), 20);
+        let deaths = steps.iter().filter(|step| *step != "GET /token").count() / life + 1;
+        assert!(tokens.given() <= deaths, "{} tokens: {steps:#?}", tokens.given());
+        assert_eq!(push.registry.sessions(), []);
+    }
+}
+
+#[test]
+fn a_pull_of_many_blobs_goes_on_with_new_tokens() {
+    for (jobs, life) in [("1", 2), ("4", 9)] {
+        let registry = FakeRegistry::start();
+        let layers: Vec<Vec<u8>> = (1..=12).map(|seed| noise(40_000, seed)).collect();
+        let image = Image::of_archives(&layers, "linux", "amd64");
+        registry.add_image("app", "1", &image);
+        let count = AtomicUsize::new(0);
+        let dies = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
+        let tokens = mortal(&registry, Death::Before, dies);
+        let scratch = Scratch::new();
+        let command = tool("fetch-blob").args(["--plain-http", "--max-wait", "0", "-j", jobs]);
+        let command = command.args([&registry.repo("app"), "--into", "oci:l"]);
+        let run = command.stdin(image.lines()).dir(scratch.path()).run();
+        run.ok().stdout(image.lines());
+        assert!(read_blob(&scratch.join("l"), &image.config.digest).is_some());
+        let asked = registry.blob_requests().len();
+        assert!(tokens.given() <= asked / life + 1, "{} tokens, {asked} requests", tokens.given());
+    }
+}
+
+#[test]
+fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(SIZE, 1);
+    let digest = registry.add_blob("app", bytes.clone());
+    let given = AtomicUsize::new(0);
+    // Each token is good for one answer, of which only so much comes.
+    registry.intake(|request| match request.header("authorization") {
+        _ if request.path == "/token" => Intake::whole(),
+        None => Intake::instead(refusal(request)),
+        Some(_) => Intake::whole(),
+    });
+    let used = std::sync::Mutex::new(Vec::new());
+    registry.fault(move |request, right| {
+        if request.path == "/token" {
+            let number = given.fetch_add(1, Ordering::SeqCst);
+            return Reply::json(200, &json!({"token": format!("t-{number}")}));
+        }
+        let token = request.header("authorization").unwrap_or_default().to_owned();
+        let mut used = used.lock().unwrap();
+        match used.contains(&token) {
+            true => refusal(request),
+            false => {
+                used.push(token);
+                right.cut(300_000, End::Fin)
+            }
+        }
+    });
+    let run = tool("fetch-blob").args(["--plain-http", "--max-wait", "0", &registry.repo("app")]);
+    run.arg(&digest).run().ok().stdout(&bytes);
+    let offsets: Vec<_> = registry
+        .blob_requests()
+        .iter()
+        .map(|request| request.range().map_or(0, |range| range.start))
+        .collect();
+    // Refused once without a token, and then each time with a used one.
+    assert_eq!(offsets, [0, 0, 300_000, 300_000, 600_000, 600_000, 900_000, 900_000]);
+}
+
+#[test]
+fn a_registry_that_takes_no_token_for_a_body_is_a_refusal() {
+    for args in [&["--chunk", "256k"][..], &[]] {
+        for death in [Death::Before, Death::During] {
+            let push = Push::of(SIZE);
+            let takes_bytes = |request: &Request| request.is_patch() || request.is_close();
+            let tokens = mortal(&push.registry, death, takes_bytes);
+            let run = push.run(args);
+            run.fails(4, "401");
+            let steps = push.registry.steps();
+            assert!(tokens.given() <= 3, "{} tokens: {steps:#?}", tokens.given());
+            assert_eq!(push.registry.sessions(), [], "{steps:#?}");
+        }
+    }
+}
+
+#[test]
+fn scopes_that_are_never_enough_end() {
+    for which in [Request::is_patch as fn(&Request) -> bool, Request::is_start, |request| {
+        request.method == "HEAD"
+    }] {
+        let push = Push::of(SIZE);
+        let count = AtomicUsize::new(0);
+        push.registry.intake(move |request| {
+            let is_in = request.header("authorization").is_some() && !which(request);
+            if request.path == "/token" || is_in {
+                return Intake::whole();
+            }
+            let host = request.header("host").unwrap_or_default();
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let challenge = format!(
+                "Bearer realm=\"http://{host}/token\",error=\"insufficient_scope\",\
+                 scope=\"repository:other-{number}:pull\""
+            );
+            Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge))
+        });
+        push.registry.fault(|request, right| match request.path.as_str() {
+            "/token" => Reply::json(200, &json!({"token": format!("t-{}", request.number)})),
+            _ => right,
+        });
+        let run = push.run(&["--chunk", "256k"]);
+        let steps = push.registry.steps();
+        let tokens = steps.iter().filter(|step| *step == "GET /token").count();
+        assert!(tokens <= 5, "{run}{steps:#?}");
+        // A registry that does not answer HEAD may still take the blob.
+        assert!(matches!(run.code(), Some(0 | 4)), "{run}{steps:#?}");
+    }
+}
+
+#[test]
+fn where_no_other_token_is_to_be_had_the_run_ends() {
+    type Fault = fn(Reply) -> Reply;
+    let faults: [(i32, Fault); 6] = [
+        (4, |_| Reply::new(401)),
+        (4, |_| Reply::error(403, "DENIED", "no more")),
+        (5, |_| Reply::new(500)),
+        (5, |_| Reply::hang_up()),
+        (5, |right| right.stall(3)),
+        (6, |_| Reply::ok("<html>").header("Content-Type", "text/html")),
+    ];
+    for (code, fault) in faults {
+        let push = Push::of(SIZE);
+        let digest = push.registry.add_blob("app", noise(1000, 2));
+        // The first token of a run is alive, until bytes are to go or come.
+        push.registry.intake(|request| {
+            let moves = request.is_close() || (request.is_blob() && request.method == "GET");
+            match request.header("authorization") {
+                _ if request.path == "/token" => Intake::whole(),
+                Some(_) if !moves => Intake::whole(),
+                _ => Intake::instead(refusal(request)),
+            }
+        });
+        let serve = move |request: &Request, right| {
+            let token = Reply::json(200, &json!({"token": format!("t-{}", request.earlier)}));
+            match request.path.as_str() {
+                "/token" if request.earlier == 0 => token,
+                "/token" => fault(token),
+                _ => right,
+            }
+        };
+        push.registry.fault(serve);
+        // Who has no token cannot close what is open either.
+        let run = push.file().args(["--idle-timeout", "0.2", "--retry-times", "2"]).run();
+        assert_eq!(run.code(), Some(code), "{run}{:#?}", push.registry.steps());
+
+        push.registry.server.forget();
+        let run =
+            tool("fetch-blob").args(["--max-wait", "0", "--retry-times", "2", "--plain-http"]);
+        let run = run.args(["--idle-timeout", "0.2", &push.registry.repo("app"), &digest]).run();
+        run.fails(code, "").stdout("");
+    }
+}
