@@ -131,10 +131,11 @@ impl Http {
             }
         };
         let (head, body) = outcome.map_err(Broken::Connection)?.into_parts();
+        let length = body.content_length();
         Ok(Response {
             status: head.status,
             headers: head.headers,
-            body: Body::from(body.into_with_config().limit(u64::MAX).reader()),
+            body: Body::new(body.into_with_config().limit(u64::MAX).reader(), length),
             url: url.clone(),
             access: None,
         })

@@ -86,19 +86,34 @@ impl Response {
 }
 
 /// The bytes of an answer as they come.
+///
+/// The library keeps a connection only when it is asked for more than there is: whoever knows how many bytes he wants
+/// never does, so it is done here when the last of them came.
 pub struct Body {
     reader: BodyReader<'static>,
+    /// How many are to come, when the answer says so.
+    left: Option<u64>,
 }
 
-impl From<BodyReader<'static>> for Body {
-    fn from(reader: BodyReader<'static>) -> Body {
-        Body { reader }
+impl Body {
+    /// Those of an answer that says how many they are, or does not.
+    pub(super) fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
+        Body { reader, left: length }
     }
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let n = self.reader.read(buffer)?;
+        if let Some(left) = self.left.as_mut().filter(|_| n > 0) {
+            *left = left.saturating_sub(n as u64);
+            if *left == 0 {
+                // All is there, whatever comes of this.
+                let _ = self.reader.read(&mut [0]);
+                self.left = None;
+            }
+        }
+        Ok(n)
     }
 }
 

@@ -95,6 +95,7 @@ impl Registry {
             let is_own = response.url.same_origin(peer.base);
             match response.status.as_u16() {
                 401 if is_own && !challenges_of(&response).is_empty() => {
+                    response.error_text();
                     return self.auth().answer(peer, &self.scope, &response, None, false);
                 }
                 // It says nothing of what it wants: another place may say more.

@@ -69,7 +69,7 @@ impl Registry {
         let mut left = if header.is_none() { 2 } else { 1 };
         let mut fresh = false;
         let response = loop {
-            let response = follow(peer.http, peer.base, request, header.as_deref(), payload)?;
+            let mut response = follow(peer.http, peer.base, request, header.as_deref(), payload)?;
             let is_challenge =
                 response.status.as_u16() == 401 && response.url.same_origin(peer.base);
             // Who brings a header of his own answers for it.
@@ -88,6 +88,8 @@ impl Registry {
                 held = Some(auth);
                 break response;
             };
+            // Read to its end, the connection can serve again.
+            response.error_text();
             (header, fresh) = (Some(next), true);
             if !payload.can_repeat() {
                 auth.settled = true;
@@ -306,7 +308,8 @@ fn given_token(peer: Peer<'_>) -> Option<String> {
 fn ping(peer: Peer<'_>) -> Result<Vec<Challenge>, Failure> {
     let root = peer.base.join(peer.root).map_err(Error::malformed)?;
     let request = Request::new(Method::Get, &root, &[]);
-    let response = follow(peer.http, peer.base, request, None, &mut Payload::None)?;
+    let mut response = follow(peer.http, peer.base, request, None, &mut Payload::None)?;
+    response.error_text();
     let is_own = response.url.same_origin(peer.base);
     Ok(if is_own { challenges_of(&response) } else { Vec::new() })
 }
