@@ -33,6 +33,8 @@ pub struct Places {
     mirrors: Vec<Mirror>,
     /// Where the registry itself is, when the machine says that it is elsewhere.
     moved: Option<Place>,
+    /// The file that blocks the registry itself, and not its mirrors.
+    blocked: Option<String>,
     /// Spoken to when the mirrors have nothing: it may be out of reach.
     own: OnceLock<Result<Registry>>,
 }
@@ -51,11 +53,10 @@ impl Places {
     /// Finds out where a repository is read. Nothing is sent yet, but for the offer to a loopback host to speak TLS.
     ///
     /// # Errors
-    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry;
-    /// malformed and local trouble with that configuration.
+    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry, and
+    /// it has no mirrors; malformed and local trouble with that configuration.
     pub fn open(repository: &Repository, settings: &Settings) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
-        super::refuse_blocked(repository, blocked.as_deref())?;
         let (found, moved) = match &settings.mirrors {
             Mirrors::Configured => (mirrors, own),
             Mirrors::None => (Vec::new(), None),
@@ -66,7 +67,8 @@ impl Places {
         };
         let mirrors = found.into_iter().map(Mirror::new).collect();
         let (repository, settings) = (repository.clone(), settings.clone());
-        let places = Places { repository, settings, mirrors, moved, own: OnceLock::new() };
+        let own = OnceLock::new();
+        let places = Places { repository, settings, mirrors, moved, blocked, own };
         if places.mirrors.is_empty() {
             places.own()?;
         }
@@ -195,8 +197,14 @@ impl Places {
         None
     }
 
-    /// The registry itself.
+    /// The registry itself. One that is blocked may have been read from its mirrors: only they are left to ask.
     fn own(&self) -> Result<&Registry> {
+        super::refuse_blocked(&self.repository, self.blocked.as_deref()).map_err(
+            |error| match self.mirrors.is_empty() {
+                true => error,
+                false => error.context("the registry itself may not be asked"),
+            },
+        )?;
         let open = || match &self.moved {
             Some(place) => Registry::at(place, &self.settings, self.repository.host()),
             None => Registry::open(&self.repository, &self.settings),
