@@ -21,6 +21,7 @@ openssl         openssl
 pigz            pigz
 setcap          libcap2-bin
 skopeo          skopeo
+squid           squid
 strace          strace
 time            time
 umoci           umoci
@@ -51,4 +52,4 @@ if ! test -e "$policy"; then
 fi
 apt-get update -qq
 # shellcheck disable=SC2086 # words are wanted
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+apt-get install -y -qq -o DPkg::Lock::Timeout=600 --no-install-recommends $missing >/dev/null

@@ -26,6 +26,8 @@
 //! | [`token_server`] | a token server for a real registry |
 //! | [`trace`] | a tool's trace, judged and run as a script |
 //! | [`registry`] | a real one: Debian's docker-registry |
+//! | [`proxy`] | a proxy that keeps every byte it is sent; it speaks HTTP or SOCKS |
+//! | [`squid`] | a real one |
 //!
 //! Deliberately absent: any code of `common` (a double that shares code with its subject shares
 //! its mistakes), sleeping, the clock, and skipping: a peer that is missing fails the test.
@@ -46,10 +48,12 @@ pub mod logins;
 pub mod nginx;
 pub mod packages;
 pub mod peers;
+pub mod proxy;
 pub mod push;
 pub mod registry;
 pub mod scratch;
 pub mod servers;
+pub mod squid;
 pub mod token_server;
 pub mod tools;
 pub mod trace;

@@ -16,7 +16,7 @@ use crate::scratch::Scratch;
 use crate::token_server::{ISSUER, TokenServer};
 
 /// bcrypt of [`PASSWORD`](crate::logins::PASSWORD), as htpasswd writes it.
-const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
+pub(crate) const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
 
 /// How the registry is to be.
 #[derive(Default)]

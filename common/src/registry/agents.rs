@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
+use ureq::config::Config;
+use ureq::unversioned::resolver::{DefaultResolver, Resolver};
+use ureq::unversioned::transport::{Connector, TcpConnector};
 
 use super::certificates::{Pair, Pem, client_certificate, named_pair};
 use super::certs_d::{self, HostCertificates};
 use super::connection::Watch;
+use super::proxy::{Kind, Proxies, Proxy};
 use super::secure::Secure;
 use super::settings::Settings;
 use super::trust::trusted;
+use super::tunnel::{Nowhere, Through, socks};
 use super::url::Url;
 use super::{seen, tls};
 use crate::error::{Error, Result};
@@ -28,6 +31,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, PartialEq)]
 struct Way {
     encryption: Encryption,
+    /// By way of whom.
+    proxy: Option<Proxy>,
 }
 
 /// Whether, for whom, and as whom a connection is encrypted.
@@ -51,6 +56,7 @@ pub(super) struct Agents {
     settings: Settings,
     /// The origin that `insecure` and the client certificate are for.
     own: Url,
+    proxies: Proxies,
     /// As they are needed: reading the trust store is half of a short run's time. Few: there are few ways.
     made: Mutex<Vec<(Way, Agent)>>,
 }
@@ -58,7 +64,7 @@ pub(super) struct Agents {
 impl Agents {
     /// Those of the registry at `own`.
     pub(super) fn new(settings: Settings, own: Url) -> Agents {
-        Agents { settings, own, made: Mutex::default() }
+        Agents { settings, own, proxies: Proxies::of_environment(), made: Mutex::default() }
     }
 
     /// The settings.
@@ -71,30 +77,39 @@ impl Agents {
         &self.own
     }
 
-    /// Those that serve a URL.
+    /// Those that serve a URL, and the proxy that they go by.
     ///
     /// # Errors
     /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain http to who has
-    /// spoken TLS.
-    pub(super) fn serving(&self, url: &Url) -> Result<Agent> {
+    /// spoken TLS; usage, when the proxy is none.
+    pub(super) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
         let way = self.way(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, agent)) = made.iter().find(|(known, _)| *known == way) {
-            return Ok(agent.clone());
+            return Ok((agent.clone(), way.proxy));
         }
         let agent = self.make(&way)?;
-        made.push((way, agent.clone()));
-        Ok(agent)
+        made.push((way.clone(), agent.clone()));
+        Ok((agent, way.proxy))
+    }
+
+    /// The proxy that a URL goes by.
+    ///
+    /// # Errors
+    /// Usage, when it is none.
+    pub(super) fn proxy(&self, url: &Url) -> Result<Option<Proxy>> {
+        self.proxies.of(url)
     }
 
     fn way(&self, url: &Url) -> Result<Way> {
+        let proxy = self.proxy(url)?;
         if !url.is_https() {
             return match seen::of(&url.host(), url.port()).tls {
                 true => Err(Error::malformed(format_args!(
                     "{}: it has spoken TLS before, and is not spoken to in plain http",
                     url.authority()
                 ))),
-                false => Ok(Way { encryption: Encryption::Plain }),
+                false => Ok(Way { encryption: Encryption::Plain, proxy }),
             };
         }
         let is_own = url.same_origin(&self.own);
@@ -105,13 +120,34 @@ impl Agents {
                 own: is_own,
                 kept: certs_d::of(url)?,
             },
+            proxy,
         })
     }
 
     fn make(&self, way: &Way) -> Result<Agent> {
-        let Encryption::Tls { checked, own, kept } = &way.encryption else {
-            return Ok(agent(&self.settings, None));
+        let secure = self.secure(&way.encryption)?;
+        let config = |socks| config(&self.settings, socks);
+        let Some(proxy) = &way.proxy else {
+            let (connector, resolver) = (TcpConnector::default(), DefaultResolver::default());
+            return Ok(agent(config(None), connector, secure, resolver));
         };
+        self.settings.comment(format_args!("used from here on: {}", proxy.words()));
+        // What a proxy shows is always checked, and it is shown nothing.
+        let own = match proxy.kind() {
+            Kind::Https => {
+                let trusted = trusted(self.settings.ca_file.as_deref(), Vec::new())?;
+                let secure = Secure::new(Some(trusted), Vec::new());
+                Some(secure.map_err(|error| tls::unusable(&error))?)
+            }
+            Kind::Http | Kind::Socks => None,
+        };
+        let socks = socks(proxy).map_err(|_| Error::usage(proxy.unusable()))?;
+        let through = Through::new(proxy.clone(), config(socks), own);
+        Ok(agent(config(None), through, secure, Nowhere))
+    }
+
+    fn secure(&self, encryption: &Encryption) -> Result<Option<Secure>> {
+        let Encryption::Tls { checked, own, kept } = encryption else { return Ok(None) };
         let kept = kept.as_deref();
         if let Some(kept) = kept {
             let directory = kept.directory.display();
@@ -132,8 +168,7 @@ impl Agents {
             false => None,
         };
         let secure = Secure::new(trusted, pairs);
-        let secure = secure.map_err(|error| tls::unusable(&error))?;
-        Ok(agent(&self.settings, Some(secure)))
+        secure.map(Some).map_err(|error| tls::unusable(&error))
     }
 
     /// The client certificates that are for the registry's own origin: the flags', or else those that a configuration
@@ -147,12 +182,24 @@ impl Agents {
     }
 }
 
-fn agent(settings: &Settings, secure: Option<Secure>) -> Agent {
+fn agent(
+    config: Config,
+    connector: impl Connector,
+    secure: Option<Secure>,
+    resolver: impl Resolver,
+) -> Agent {
+    match secure {
+        Some(secure) => Agent::with_parts(config, connector.chain(secure).chain(Watch), resolver),
+        None => Agent::with_parts(config, connector.chain(Watch), resolver),
+    }
+}
+
+fn config(settings: &Settings, socks: Option<ureq::Proxy>) -> Config {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(None)
+        .proxy(socks)
         .user_agent(concat!("regutils/", env!("CARGO_PKG_VERSION")))
         .accept("")
         .accept_encoding("identity")
@@ -165,11 +212,5 @@ fn agent(settings: &Settings, secure: Option<Secure>) -> Agent {
         .timeout_recv_response(Some(HEAD_TIMEOUT.max(settings.idle_timeout)))
         .timeout_per_read(Some(settings.idle_timeout))
         .timeout_per_write(Some(settings.idle_timeout));
-    let config = config.build();
-    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
-    let resolver = DefaultResolver::default();
-    match secure {
-        Some(secure) => Agent::with_parts(config, connector.chain(secure).chain(Watch), resolver),
-        None => Agent::with_parts(config, connector.chain(Watch), resolver),
-    }
+    config.build()
 }

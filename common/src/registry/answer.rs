@@ -92,6 +92,20 @@ pub(super) fn explained(mut response: Response, what: &str) -> (Said, Failure) {
 }
 
 fn sorted(response: &Response, said: &Said, what: &str) -> Failure {
+    // A proxy that writes an answer of its own knows no registry's codes.
+    let may_be_its_own = matches!(response.status.as_u16(), 400 | 403 | 405 | 413 | 500..=599);
+    match response.reader().filter(|_| may_be_its_own && said.code.is_empty()) {
+        Some(proxy) => {
+            let what = format!("{what}: the proxy {proxy} or what is behind it");
+            let failure = by_status(response, said, &what);
+            let hint = proxy.hint(&response.url.host());
+            Failure { error: failure.error.hint(hint), ..failure }
+        }
+        None => by_status(response, said, what),
+    }
+}
+
+fn by_status(response: &Response, said: &Said, what: &str) -> Failure {
     let status = response.status;
     let mut words = format!("{}", status.as_u16());
     let reason =

@@ -3,15 +3,83 @@
 
 use std::io;
 
+use ureq::http::StatusCode;
+
 use super::connection::MAX_HEAD;
+use super::proxy::{Kind, Proxy};
 use super::retry::{Failure, Retry};
 use super::tls::{Cause, Identity, Stage, Trouble};
+use super::tunnel::Barrier;
 use super::url::Url;
 use crate::error::{Error, os_words, printable};
 
-/// Sorts a failure before an answer.
-pub(super) fn sort(url: &Url, error: ureq::Error) -> Failure {
-    let place = url.authority();
+/// Sorts a failure before an answer. Before there is a way through a proxy, it is the proxy's.
+pub(super) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
+    let Some(proxy) = proxy else { return of(url.authority(), error) };
+    let through = format!("{} through the proxy {proxy}", url.authority());
+    let barrier = match error {
+        ureq::Error::Other(cause) => match cause.downcast::<Barrier>() {
+            Ok(barrier) => *barrier,
+            Err(cause) => return of(&through, ureq::Error::Other(cause)),
+        },
+        error => return of(&through, error),
+    };
+    match barrier {
+        Barrier::Answered { status, schemes } => answered(url, proxy, status, &schemes),
+        barrier => {
+            let place = format!("proxy {proxy}");
+            let failure = match barrier {
+                Barrier::Broken(ureq::Error::Io(cause)) if is_socks_refusal(proxy, &cause) => {
+                    Error::refused(format_args!("{place}: {cause}")).into()
+                }
+                Barrier::Broken(error) => of(&place, error),
+                _ => Error::malformed(format_args!("{place}: it does not speak HTTP")).into(),
+            };
+            Failure { error: failure.error.hint(proxy.hint(&url.host())), ..failure }
+        }
+    }
+}
+
+/// Sorts the answer of a proxy that is no way through it, and names these schemes of authentication.
+pub(super) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
+    let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
+        Some(reason) => format!("{status} {reason}"),
+        None => status.to_string(),
+    };
+    let place = format!("proxy {proxy}");
+    let is_basic = |scheme: &String| scheme.eq_ignore_ascii_case("basic");
+    if status == 407 && !schemes.is_empty() && !schemes.iter().any(is_basic) {
+        let schemes = printable(&schemes.join(", "));
+        let text = format_args!("{place}: it takes no name and password, but {schemes}: {words}");
+        return Error::refused(text).hint(proxy.hint(&url.host())).into();
+    }
+    if status == 407 {
+        let wants = match proxy.login() {
+            Some(_) => "it refused the name and password",
+            None => "it wants a name and a password",
+        };
+        return Error::refused(format_args!("{place}: {wants}: {words}"))
+            .hint(proxy.login_hint())
+            .into();
+    }
+    let text = format_args!("{place}: no way to {}: {words}", url.authority()).to_string();
+    let hint = proxy.hint(&url.host());
+    match status {
+        401 | 403 | 451 => Error::refused(text).hint(hint).into(),
+        408 | 425 | 429 | 500 | 502..=504 => Failure::temporary(Error::later(text).hint(hint)),
+        _ => Error::malformed(text).hint(hint).into(),
+    }
+}
+
+/// Whether a proxy that speaks SOCKS does not want us. The library has only words for it.
+fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
+    let words = cause.to_string();
+    let is_word = ["not allowed by ruleset", "acceptable auth", "unknown auth", "authentication"];
+    proxy.kind() == Kind::Socks && is_word.iter().any(|word| words.contains(word))
+}
+
+/// Sorts a failure of whoever is at a place.
+fn of(place: &str, error: ureq::Error) -> Failure {
     let later = |what: String| Failure::temporary(Error::later(format_args!("{place}: {what}")));
     let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
     match error {

@@ -99,18 +99,22 @@ fn end_of_head(input: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {
         let rest = &input[start..];
-        let end = (0..rest.len()).find_map(|i| match &rest[i..] {
-            [b'\n', b'\n', ..] => Some(i + 2),
-            [b'\n', b'\r', b'\n', ..] => Some(i + 3),
-            _ => None,
-        })?;
-        start += end;
+        start += empty_line(rest)?;
         // "HTTP/1.1 103 …"
         let is_interim = rest.get(9) == Some(&b'1') && rest.starts_with(b"HTTP/1.");
         if !is_interim {
             return Some(start);
         }
     }
+}
+
+/// Where the first empty line ends, and with it one head.
+pub(super) fn empty_line(input: &[u8]) -> Option<usize> {
+    (0..input.len()).find_map(|i| match &input[i..] {
+        [b'\n', b'\n', ..] => Some(i + 2),
+        [b'\n', b'\r', b'\n', ..] => Some(i + 3),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ mod tests {
             max_wait: second,
             idle_timeout: second,
             connect_timeout: second,
+            trace: None,
         }
     }
 

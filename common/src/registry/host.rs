@@ -15,7 +15,7 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 /// An address literal, IPv4 in IPv6 clothes undressed.
-fn address(host: &str) -> Option<IpAddr> {
+pub(super) fn address(host: &str) -> Option<IpAddr> {
     let ip: IpAddr = bare_host(host).parse().ok()?;
     Some(match ip {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),

@@ -4,15 +4,18 @@
 //! Redirects are not followed here, and no status is judged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use ureq::http::StatusCode;
 use ureq::{Agent, SendBody};
 
 use super::agents::Agents;
-use super::broken::{is_broken, sort};
+use super::broken::{answered, is_broken, sort};
 use super::request::{Exactly, Method, Payload, Request};
 use super::response::{Body, Response, pass_on_warnings};
 use super::retry::Failure;
 use super::settings::Settings;
+use super::trace::may_be_secret;
 use super::url::Url;
 use crate::error::Error;
 
@@ -25,17 +28,49 @@ pub(super) struct Http {
     agents: Agents,
     /// Whether there was an answer before, so that a connection may have been kept.
     answered: AtomicBool,
+    /// Authorization headers that anybody could have.
+    open: Mutex<Vec<String>>,
 }
 
 impl Http {
     /// Those with the registry at `own`.
     pub(super) fn new(settings: Settings, own: Url) -> Http {
-        Http { agents: Agents::new(settings, own), answered: AtomicBool::new(false) }
+        let agents = Agents::new(settings, own);
+        Http { agents, answered: AtomicBool::new(false), open: Mutex::default() }
     }
 
     /// The settings.
     pub(super) fn settings(&self) -> &Settings {
         self.agents.settings()
+    }
+
+    /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes by one.
+    ///
+    /// # Errors
+    /// Refused; usage, when the proxy is none.
+    pub(super) fn refuse_to_show(&self, url: &Url) -> crate::error::Result<()> {
+        match self.agents.proxy(url)? {
+            Some(proxy) if !url.is_https() => Err(proxy.would_read(url)),
+            _ => Ok(()),
+        }
+    }
+
+    /// From now on this Authorization header is no secret: it carries what is given to nobody in particular.
+    pub(super) fn is_for_anybody(&self, header: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push(header.to_owned());
+    }
+
+    /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not known to be harmless.
+    fn may_be_secret(&self, name: &str, value: &str) -> bool {
+        let is_own = || self.settings().headers.iter().any(|(own, _)| own == name);
+        match name.eq_ignore_ascii_case("authorization") {
+            true => {
+                let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                !open.iter().any(|known| known == value)
+            }
+            false => is_own() && may_be_secret(name),
+        }
     }
 
     /// Sends a request and reads the head of its answer, whatever its status. Redirects are not followed here.
@@ -61,7 +96,10 @@ impl Http {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
-        let agent = self.agents.serving(request.url)?;
+        let (agent, proxy) = self.agents.serving(request.url)?;
+        if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
+            self.refuse_to_show(request.url)?;
+        }
         let may_repeat = payload.can_repeat() && request.method != Method::Patch;
         let outcome = match self.exchange(&agent, request, payload) {
             // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.
@@ -74,11 +112,20 @@ impl Http {
             outcome => outcome,
         };
         self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+        let outcome = outcome.map(|response| Response { proxy: proxy.clone(), ..response });
         if let Ok(response) = &outcome {
             pass_on_warnings(response);
+            if let Some(proxy) = response.reader()
+                && response.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            {
+                let schemes = response.headers.get_all("proxy-authenticate").iter();
+                let schemes = schemes.filter_map(|value| value.to_str().ok()?.split(' ').next());
+                let schemes: Vec<_> = schemes.map(str::to_owned).collect();
+                return Err(answered(request.url, proxy, response.status.as_u16(), &schemes));
+            }
         }
         outcome.map_err(|broken| match broken {
-            Broken::Connection(error) => sort(request.url, error),
+            Broken::Connection(error) => sort(request.url, proxy.as_ref(), error),
             Broken::Payload(error) => error.into(),
         })
     }
@@ -138,6 +185,7 @@ impl Http {
             body: Body::new(body.into_with_config().limit(u64::MAX).reader(), length),
             url: url.clone(),
             access: None,
+            proxy: None,
         })
     }
 

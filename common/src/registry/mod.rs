@@ -18,6 +18,8 @@
 //! | [`trace`] | the conversation told as curl commands |
 //! | `agents` | the connections that serve a URL |
 //! | `connection` | what a connection must not do |
+//! | `proxy`, `no_proxy` | which proxy a URL goes by, if any |
+//! | `tunnel`, `forward` | the way through a proxy, and plain http by it |
 //! | `endpoint` | where a registry's API is |
 //! | [`auth`] | challenges and tokens |
 //! | [`credentials`] | who the user is: given, or kept in his files |
@@ -48,11 +50,14 @@ pub mod credentials;
 mod der;
 mod endpoint;
 mod form;
+mod forward;
 mod host;
 mod http;
 pub mod manifest;
 pub mod mirrors;
+mod no_proxy;
 pub mod places;
+mod proxy;
 pub mod push;
 pub mod put;
 pub mod referrers;
@@ -68,6 +73,7 @@ pub mod tags;
 mod tls;
 pub mod trace;
 mod trust;
+mod tunnel;
 pub mod upload;
 pub mod url;
 mod verifier;

@@ -8,6 +8,7 @@ use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode};
 
 use super::answer::Access;
+use super::proxy::{Kind, Proxy};
 use super::retry::Failure;
 use super::url::Url;
 use crate::error::{Error, Result, printable};
@@ -28,12 +29,19 @@ pub struct Response {
     pub url: Url,
     /// As whom it was asked for; of a refusal.
     pub(super) access: Option<Access>,
+    /// The proxy that it came by.
+    pub(super) proxy: Option<Proxy>,
 }
 
 impl Response {
     /// A header's text; nothing when it is absent or no text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The proxy that it came by, if that could read it, or write it.
+    pub(super) fn reader(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| !self.url.is_https() && proxy.kind() != Kind::Socks)
     }
 
     /// The same answer with the words of who was refused.

@@ -93,6 +93,10 @@ fn ask(
     scope: &Scope,
     found: &Found,
 ) -> Result<Token, Failure> {
+    if found.credential.is_some() {
+        // Nor could the token be sent on; and who reads the registry's answers could have written this realm.
+        peer.http.refuse_to_show(peer.base)?;
+    }
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
             let response = post(peer, (realm, role), service, scope, token)?;
@@ -130,6 +134,9 @@ fn ask(
         body.ok_or_else(|| wrong(format!("an answer of more than {MAX_TOKEN_BODY} bytes")))?;
     let (text, life) = read(&body).map_err(wrong)?;
     let header = format!("Bearer {text}");
+    if found.credential.is_none() {
+        peer.http.is_for_anybody(&header);
+    }
     Ok(Token { header, asked: scope.clone(), dies: Instant::now() + life })
 }
 
@@ -169,6 +176,8 @@ fn post(
     secret::keep(form(&[("", token)]).trim_start_matches('='));
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    // Here a secret is in the body, where nobody else looks for one.
+    peer.http.refuse_to_show(realm)?;
     let request = Request { role, ..Request::new(Method::Post, realm, &headers) };
     let context = |failure: Failure| failure.context("token server");
     peer.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)

@@ -47,7 +47,7 @@ const HARMLESS: [&str; 7] = [
 ];
 
 /// Whether the value of a header that the user gives may be a secret.
-pub(super) fn may_be_secret(name: &str) -> bool {
+pub(in crate::registry) fn may_be_secret(name: &str) -> bool {
     !HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless))
 }
 

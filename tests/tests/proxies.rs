@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+//! https by way of a proxy: what it sees, what is chosen, and who is blamed.
+
+// Only what a test function calls is a test to clippy; what these share is not.
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+
+use tests::certs::Authority;
+use tests::fake::{Reply, Server};
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Image, noise, sha256};
+use tests::logins::{PASSWORD, USER, base64, basic, has_login};
+use tests::proxy::{Proxy, Verdict};
+use tests::scratch::Scratch;
+use tests::tools::{Command, tool};
+
+/// A name that no resolver knows.
+const HOST: &str = "registry.example:443";
+
+/// An https registry that calls itself by that name, and its authority.
+fn registry() -> (FakeRegistry, Authority) {
+    let authority = Authority::new();
+    let identity = authority.issue("DNS:registry.example", "20200101000000Z", "20991231000000Z");
+    let registry = FakeRegistry::start_tls(identity.server_config());
+    registry.add_image("app", "1", &Image::small());
+    (registry, authority)
+}
+
+fn fetch(authority: &Authority) -> Command {
+    let command = tool("fetch-manifest").args(["--max-wait", "0", "--ca-file"]);
+    command.arg(authority.certificate()).arg("registry.example/app:1")
+}
+
+/// A registry, and a proxy that knows the way there.
+struct Path {
+    registry: FakeRegistry,
+    authority: Authority,
+    proxy: Proxy,
+}
+
+impl Path {
+    /// The proxy does as the script says.
+    fn by(script: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Path {
+        let (registry, authority) = registry();
+        let proxy = Proxy::with_script(&[(HOST, &registry.host())], script);
+        Path { registry, authority, proxy }
+    }
+
+    /// A fetch of the registry's image by the proxy.
+    fn fetch(&self) -> Command {
+        fetch(&self.authority).env("https_proxy", self.proxy.url())
+    }
+}
+
+#[test]
+fn a_proxy_sees_the_name_and_nothing_of_what_is_said() {
+    let (registry, authority) = registry();
+    registry.fault(|request, right| match has_login(request) {
+        true => right,
+        false => Reply::error(401, "UNAUTHORIZED", "who is there")
+            .header("WWW-Authenticate", "Basic realm=\"a test\""),
+    });
+    let proxy = Proxy::start(&[(HOST, &registry.host())]);
+    let run = fetch(&authority)
+        .args(["-u", USER])
+        .env("REGISTRY_PASSWORD", PASSWORD)
+        .env("https_proxy", proxy.url())
+        .run();
+    run.ok().stdout(&Image::small().manifest.bytes);
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(
+        heads[0]
+            .starts_with("CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n")
+    );
+    assert!(!heads[0].to_ascii_lowercase().contains("authorization"), "{}", heads[0]);
+    for secret in [&basic(USER, PASSWORD), PASSWORD, "manifests"] {
+        assert!(!proxy.has_seen(secret), "{secret}");
+    }
+}
+
+#[test]
+fn many_requests_share_few_tunnels() {
+    let (registry, authority) = registry();
+    let image =
+        Image::of_archives(&[1, 2, 3, 4].map(|seed| noise(300_000, seed)), "linux", "amd64");
+    registry.add_image("app", "2", &image);
+    let proxy = Proxy::start(&[(HOST, &registry.host())]);
+    let scratch = Scratch::new();
+    let run = tool("fetch-blob")
+        .args(["-j", "1", "--into", "oci:l", "registry.example/app", "--ca-file"])
+        .arg(authority.certificate())
+        .env("https_proxy", proxy.url())
+        .stdin(image.lines())
+        .dir(scratch.path())
+        .run();
+    run.ok().stdout(image.lines());
+    assert_eq!(proxy.asked(), ["CONNECT registry.example:443"]);
+}
+
+#[test]
+fn a_proxys_own_login_goes_to_the_proxy_alone() {
+    let (registry, authority) = registry();
+    let proxy = Proxy::start(&[(HOST, &registry.host())]);
+    let value = format!("http://prox%40y:pass%20word@{}", proxy.host());
+    fetch(&authority).env("https_proxy", value).run().ok();
+    let login = base64("prox@y:pass word");
+    assert!(proxy.heads()[0].contains(&format!("\r\nProxy-Authorization: Basic {login}\r\n")));
+    for request in registry.server.requests() {
+        for name in ["proxy-authorization", "authorization"] {
+            assert_eq!(request.header(name), None);
+        }
+    }
+}
+
+#[test]
+fn loopback_goes_by_no_proxy() {
+    let authority = Authority::new();
+    let registry = FakeRegistry::start_tls(authority.server().server_config());
+    registry.add_image("app", "1", &Image::small());
+    let proxy = Proxy::start(&[]);
+    for host in ["127.0.0.1", "localhost"] {
+        let run = tool("fetch-manifest")
+            .arg("--ca-file")
+            .arg(authority.certificate())
+            .arg(format!("{host}:{}/app:1", registry.server.port()))
+            .env("all_proxy", proxy.url())
+            .run();
+        run.ok();
+    }
+    assert_eq!(proxy.connections(), 0);
+}
+
+#[test]
+fn no_proxy_goes_around_it() {
+    let path = Path::by(|_| Verdict::Pass);
+    // Without the proxy nobody knows the name.
+    let run = path.fetch().env("NO_PROXY", "a.example, .registry.example").run();
+    run.fails(5, "registry.example: ").says("resolve").does_not_say("proxy");
+    assert_eq!((path.proxy.connections(), path.registry.server.connections()), (0, 0));
+}
+
+#[test]
+fn a_redirect_elsewhere_goes_by_the_proxy_of_its_own() {
+    let (registry, authority) = registry();
+    let (content, digest) = (noise(1000, 1), sha256(&noise(1000, 1)));
+    let identity = authority.issue("DNS:cdn.example", "20200101000000Z", "20991231000000Z");
+    let storage = Server::start_tls(identity.server_config(), move |_| Reply::ok(&content));
+    registry.fault(|request, right| match request.is_blob() {
+        true => Reply::redirect(307, "https://cdn.example/x?signature=y"),
+        false => right,
+    });
+    let proxy = Proxy::start(&[(HOST, &registry.host()), ("cdn.example:443", &storage.host())]);
+    let fetch = || {
+        tool("fetch-blob")
+            .args(["--max-wait", "0", "registry.example/app", &digest, "--ca-file"])
+            .arg(authority.certificate())
+            .env("https_proxy", proxy.url())
+    };
+    fetch().run().ok().stdout(noise(1000, 1));
+    assert_eq!(proxy.asked(), ["CONNECT registry.example:443", "CONNECT cdn.example:443"]);
+    let run = fetch().env("no_proxy", "cdn.example").run();
+    run.fails(5, "cdn.example: ").says("resolve").does_not_say("proxy");
+    assert_eq!(proxy.asked().len(), 3);
+}
+
+#[test]
+fn a_proxy_that_wants_a_login_is_4_at_once() {
+    let path = Path::by(|_| {
+        Verdict::page("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n")
+    });
+    let run = path.fetch().run();
+    run.fails(4, &format!("proxy {}: it wants a name and a password: 407", path.proxy.host()));
+    run.says("hint: $https_proxy may have them").stdout("");
+    assert_eq!(path.proxy.connections(), 1);
+    assert_eq!(path.registry.server.connections(), 0);
+}
+
+#[test]
+fn a_proxy_that_refuses_a_login_is_4_and_shows_nothing_of_it() {
+    let path = Path::by(|_| Verdict::page("407 No", ""));
+    let value = format!("http://me:hunter22@{}", path.proxy.host());
+    let run = path.fetch().env("https_proxy", value).run();
+    run.fails(4, "it refused the name and password: 407").says("they are those of $https_proxy");
+    run.does_not_say("hunter22").does_not_say(&base64("me:hunter22"));
+    assert_eq!(path.proxy.connections(), 1);
+}
+
+#[test]
+fn a_proxy_that_wants_another_kind_of_login_is_4_and_says_which() {
+    let path = Path::by(|_| {
+        Verdict::page("407 No", "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n")
+    });
+    let words = format!("proxy {}: it takes no name and password, but", path.proxy.host());
+    path.fetch().run().fails(4, &words).says("Negotiate, NTLM: 407").says("$https_proxy");
+}
+
+#[test]
+fn a_proxy_that_lets_nobody_through_is_4_at_once() {
+    let path = Path::by(|_| Verdict::page("403 Forbidden", ""));
+    let run = path.fetch().run();
+    let words = format!("proxy {}: no way to registry.example: 403 Forbidden", path.proxy.host());
+    run.fails(4, &words).says("the proxy of $https_proxy; NO_PROXY=registry.example goes around");
+    assert_eq!(path.proxy.connections(), 1);
+}
+
+#[test]
+fn a_proxy_that_finds_no_way_is_5_after_retries() {
+    for status in ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"] {
+        let path = Path::by(move |_| Verdict::page(status, ""));
+        let run = path.fetch().args(["--retry-times", "3"]).run();
+        run.fails(5, &format!("proxy {}: no way to registry.example: {status}", path.proxy.host()));
+        assert_eq!(path.proxy.connections(), 3);
+    }
+}
+
+#[test]
+fn a_proxy_that_is_down_is_5_and_named() {
+    let (_registry, authority) = registry();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = fetch(&authority).env("HTTPS_PROXY", free.to_string()).run();
+    run.fails(5, &format!("proxy {free}: connection refused"))
+        .says("hint: it is the proxy of $HTTPS_PROXY");
+}
+
+#[test]
+fn a_proxy_that_nobody_knows_is_5_and_named() {
+    let (_registry, authority) = registry();
+    let run = fetch(&authority).env("all_proxy", "proxy.invalid:3128").run();
+    run.fails(5, "proxy proxy.invalid:3128: cannot resolve")
+        .says("hint: it is the proxy of $all_proxy");
+}
+
+#[test]
+fn a_proxy_that_speaks_something_else_is_6_and_named() {
+    for junk in
+        ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 OK\r\n\r\n", "\0\0\0", "HTTP/1.1 2000 OK\r\n\r\n"]
+    {
+        let path = Path::by(|_| Verdict::Answer(junk.into()));
+        let words = format!("proxy {}: it does not speak HTTP", path.proxy.host());
+        path.fetch().run().fails(6, &words).says("it is the proxy of $https_proxy");
+        assert_eq!(path.proxy.connections(), 1);
+    }
+}
+
+#[test]
+fn a_proxys_head_is_read_to_its_limit() {
+    for (size, fails) in [(64 << 10, false), ((64 << 10) + 1, true), (200_000, true)] {
+        let path = Path::by(move |_| {
+            let header = "x".repeat(size - "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len());
+            Verdict::Answer(format!("HTTP/1.1 200 OK\r\nX: {header}\r\n\r\n").into())
+        });
+        let run = path.fetch().args(["--retry-times", "1"]).run();
+        match fails {
+            true => {
+                run.fails(6, &format!("proxy {}: an answer's header of more", path.proxy.host()))
+            }
+            // The tunnel is open, and nobody is behind it.
+            false => {
+                run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()))
+            }
+        };
+    }
+}
+
+#[test]
+fn a_proxy_that_hangs_up_or_says_nothing_is_5_and_named() {
+    let path = Path::by(|_| Verdict::Answer(Vec::new()));
+    let run = path.fetch().args(["--retry-times", "2"]).run();
+    run.fails(5, &format!("proxy {}: the connection ended before the answer", path.proxy.host()));
+    assert_eq!(path.proxy.connections(), 2);
+
+    let path = Path::by(|_| Verdict::Hang);
+    let run = path.fetch().args(["--retry-times", "1", "--connect-timeout", "0.3"]).run();
+    run.fails(5, &format!("proxy {}: timed out connecting", path.proxy.host()));
+}
+
+#[test]
+fn an_interim_answer_and_other_successes_are_no_obstacle() {
+    let path = Path::by(|_| {
+        Verdict::Answer(
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 403 No\r\n\r\n".to_vec(),
+        )
+    });
+    path.fetch()
+        .run()
+        .fails(4, &format!("proxy {}: no way to registry.example: 403", path.proxy.host()));
+    let path = Path::by(|_| Verdict::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
+    let run = path.fetch().args(["--retry-times", "1"]).run();
+    run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()));
+}
+
+#[test]
+fn a_registry_behind_a_proxy_is_still_judged_by_its_certificate() {
+    let (registry, _) = registry();
+    let proxy = Proxy::start(&[(HOST, &registry.host())]);
+    let run = fetch(&Authority::new()).env("https_proxy", proxy.url()).run();
+    run.fails(6, "certificate not trusted: ").says("registry.example through the proxy");
+    assert_eq!(registry.server.connections(), 0);
+}
+
+#[test]
+fn a_malformed_proxy_is_2_names_its_variable_and_shows_no_password() {
+    let (registry, authority) = registry();
+    for (value, words) in [
+        ("http://me:hunter22@p:99999", "no URL of a proxy"),
+        ("ftp://me:hunter22@p", "no URL of a proxy"),
+        ("socks4://me:hunter22@p", "socks4 is not spoken, but http, https and socks5 are"),
+        ("http://me:hunter22%@p", "a name or password that is not percent-encoded"),
+    ] {
+        let run = fetch(&authority).env("HTTPS_PROXY", value).run();
+        run.fails(2, &format!("$HTTPS_PROXY: {words}")).does_not_say("hunter22").stdout("");
+    }
+    let run = fetch(&authority).env("HTTPS_PROXY", "ftp://p").env("no_proxy", "*").run();
+    run.fails(5, "resolve");
+    assert_eq!(registry.server.connections(), 0);
+}
+
+#[test]
+fn socks_tunnels_everything_and_looks_the_names_up() {
+    let (registry, authority) = registry();
+    let plain = FakeRegistry::start();
+    plain.add_image("app", "1", &Image::small());
+    let proxy = Proxy::start(&[(HOST, &registry.host()), ("plain.example:5000", &plain.host())]);
+    for scheme in ["socks5", "socks5h"] {
+        let value = format!("{scheme}://{}", proxy.host());
+        fetch(&authority).env("https_proxy", value).run().ok();
+    }
+    let value = format!("socks5://me:open%20sesame@{}", proxy.host());
+    let run = tool("fetch-manifest")
+        .args(["--plain-http", "plain.example:5000/app:1"])
+        .env("ALL_PROXY", value)
+        .run();
+    run.ok();
+    assert_eq!(
+        proxy.asked(),
+        [
+            "SOCKS registry.example:443",
+            "SOCKS registry.example:443",
+            "SOCKS plain.example:5000 me:open sesame"
+        ]
+    );
+    assert!(plain.server.asked().iter().all(|line| line.starts_with("GET /v2/")));
+}
+
+#[test]
+fn a_socks_proxy_that_finds_no_way_is_blamed() {
+    let (_registry, authority) = registry();
+    let proxy = Proxy::start(&[]);
+    let run = fetch(&authority)
+        .args(["--retry-times", "1"])
+        .env("https_proxy", format!("socks5://{}", proxy.host()))
+        .run();
+    run.fails(5, &format!("proxy {}: host unreachable", proxy.host())).says("$https_proxy");
+}
