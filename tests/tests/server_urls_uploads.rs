@@ -54,6 +54,54 @@ fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
 }
 
 #[test]
+fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
+    for by_tls in [false, true] {
+        let (attack, scratch, blob) = attack(by_tls);
+        // He has nothing, and says so in many ways.
+        for (number, (who, shape)) in all_shapes(&attack).enumerate() {
+            let status = [404, 403, 401, 400, 500][number % 5];
+            attack.answer(move |_| Reply::new(status));
+            let target = shape.text.clone();
+            attack.fault(move |request, right| match request.is_blob() {
+                true => Reply::redirect(307, &target),
+                false => right,
+            });
+            attack.forget();
+            attack.registry.remove_blob("app", &blob.digest);
+            let run = push(&attack, &scratch, who, &[]).run();
+            let what = format!("{who:?}, {status}: {:.200}", shape.text);
+            attack.learned_nothing(&run, &what);
+            let heard = attack.overheard().len();
+            assert_eq!(heard > 0, shape.verdict == Verdict::Away, "{what}: {run}");
+            run.status(0).stdout(blob.line());
+            assert!(attack.registry.blob("app", &blob.digest).is_some(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_redirect_to_what_is_there_saves_the_upload() {
+    for head in [200, 403] {
+        let (attack, scratch, blob) = attack(false);
+        let bytes: std::sync::Arc<[u8]> = blob.bytes.clone().into();
+        attack.answer(move |request| match request.method.as_str() {
+            "HEAD" if head != 200 => Reply::new(head),
+            _ => Reply::ranged(request, std::sync::Arc::clone(&bytes)),
+        });
+        let target = format!("{}/blob", attack.plain.url());
+        attack.fault(move |request, right| match request.is_blob() {
+            true => Reply::redirect(307, &target),
+            false => right,
+        });
+        let run = push(&attack, &scratch, Who::Login, &[]).run();
+        run.ok().stdout(blob.line());
+        attack.learned_nothing(&run, "a redirect");
+        let steps = attack.registry.steps();
+        assert!(steps.iter().all(|step| step != "POST uploads"), "{steps:#?}");
+    }
+}
+
+#[test]
 fn the_place_of_an_upload_learns_nothing_but_the_bytes() {
     for by_tls in [false, true] {
         let (attack, scratch, _) = attack(by_tls);

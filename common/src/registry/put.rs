@@ -84,10 +84,10 @@ impl Registry {
         let accept = ACCEPT.join(", ");
         let headers = [("Accept", accept.as_str())];
         with_attempts(self.settings(), || {
-            let head = Request { redirects: 0, ..Request::new(Method::Head, &url, &headers) };
+            let head = Request::new(Method::Head, &url, &headers);
             let response = self.authorized(&self.scope, head, &mut Payload::None)?;
             match response.status.as_u16() {
-                200 | 301..=303 | 307 | 308 => Ok(true),
+                200 => Ok(true),
                 404 => Ok(false),
                 _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
             }

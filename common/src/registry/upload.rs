@@ -81,25 +81,33 @@ impl Registry {
     /// Sorted. A registry that does not answer HEAD may still take the blob.
     pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        // Where its storage is need not be looked at: the redirect says that it is there.
-        let head = Request { redirects: 0, ..Request::new(Method::Head, &url, &[]) };
-        let response = self.authorized(&self.scope, head, &mut Payload::None)?;
-        match response.status.as_u16() {
-            200 => {
-                let length = response.header("content-length").and_then(|l| l.trim().parse().ok());
-                let fits = length.is_none_or(|length: u64| length == size);
-                if !fits {
-                    notice::warn("other size", || {
-                        let got = length.unwrap_or_default();
-                        format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
-                    });
-                }
-                Ok(fits)
-            }
-            301 | 302 | 303 | 307 | 308 => Ok(true),
-            404 => Ok(false),
-            _ => Err(answer::failure(response, &self.blob_name(digest))),
+        // A redirect alone says nothing: a front may redirect whatever it is asked for.
+        let head = Request::new(Method::Head, &url, &[]);
+        let mut response = self.authorized(&self.scope, head, &mut Payload::None)?;
+        let is_own = response.url.same_origin(&self.base);
+        if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
+            // What is signed for GET is often good for nothing else.
+            let headers = [("Range", "bytes=0-0")];
+            let get = Request::new(Method::Get, &url, &headers);
+            response = self.authorized(&self.scope, get, &mut Payload::None)?;
         }
+        let header = |name| response.header(name).map(str::trim);
+        let length = match response.status.as_u16() {
+            200 => header("content-length").and_then(|length| length.parse().ok()),
+            206 => header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+            // Of no bytes there is no first one.
+            416 => Some(0),
+            404 => return Ok(false),
+            _ => return Err(answer::failure(response, &self.blob_name(digest))),
+        };
+        let fits = length.is_none_or(|length: u64| length == size);
+        if !fits {
+            notice::warn("other size", || {
+                let got = length.unwrap_or_default();
+                format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
+            });
+        }
+        Ok(fits)
     }
 
     /// Asks for a blob of another repository of the same registry. Whatever answer is not a success is
