@@ -208,6 +208,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_token_counts_as_dead_before_it_is() {
+        let lives = |life: Duration| {
+            let dies = Instant::now() + life;
+            Token { header: String::new(), asked: Scope::pull("a"), dies }.lives()
+        };
+        assert!(lives(MIN_LIFE) && lives(MARGIN + Duration::from_secs(5)));
+        assert!(!lives(MARGIN) && !lives(Duration::ZERO));
+    }
+
+    #[test]
     fn tokens_are_believed_within_limits() {
         let life = |body: &str| read(body.as_bytes()).unwrap().1;
         assert_eq!(life(r#"{"token":"x"}"#), MIN_LIFE);
