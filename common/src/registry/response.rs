@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An answer: its head, and its body as it comes.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::time::{Duration, SystemTime};
 
 use ureq::BodyReader;
@@ -85,6 +85,12 @@ impl Response {
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
     }
 
+    /// Reads an error's body, which can still be read: its connection serves again meanwhile.
+    pub(super) fn hold(&mut self) {
+        let text = self.error_text();
+        self.body = Body { source: Source::Held(Cursor::new(text)), left: None };
+    }
+
     /// What can be read of an error's body; trouble with it never hides the status.
     pub fn error_text(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -98,26 +104,43 @@ impl Response {
 /// The library keeps a connection only when it is asked for more than there is: whoever knows how many bytes he wants
 /// never does, so it is done here when the last of them came.
 pub struct Body {
-    reader: BodyReader<'static>,
+    source: Source,
     /// How many are to come, when the answer says so.
     left: Option<u64>,
+}
+
+/// Where they come from.
+enum Source {
+    /// The connection.
+    Coming(BodyReader<'static>),
+    /// The memory.
+    Held(Cursor<Vec<u8>>),
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Coming(reader) => reader.read(buffer),
+            Source::Held(bytes) => bytes.read(buffer),
+        }
+    }
 }
 
 impl Body {
     /// Those of an answer that says how many they are, or does not.
     pub(super) fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
-        Body { reader, left: length }
+        Body { source: Source::Coming(reader), left: length }
     }
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buffer)?;
+        let n = self.source.read(buffer)?;
         if let Some(left) = self.left.as_mut().filter(|_| n > 0) {
             *left = left.saturating_sub(n as u64);
             if *left == 0 {
                 // All is there, whatever comes of this.
-                let _ = self.reader.read(&mut [0]);
+                let _ = self.source.read(&mut [0]);
                 self.left = None;
             }
         }

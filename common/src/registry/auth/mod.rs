@@ -77,6 +77,7 @@ impl Registry {
                 break response;
             }
             left -= 1;
+            response.hold();
             let mut auth = held.take().unwrap_or_else(|| self.auth());
             // The token was asked for just for these bytes: another one would fare no better.
             if !payload.can_repeat() && header.is_some() && header == auth.renewed {
@@ -88,8 +89,6 @@ impl Registry {
                 held = Some(auth);
                 break response;
             };
-            // Read to its end, the connection can serve again.
-            response.error_text();
             (header, fresh) = (Some(next), true);
             if !payload.can_repeat() {
                 auth.settled = true;
