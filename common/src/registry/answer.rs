@@ -8,9 +8,9 @@ use serde_json::Value;
 use ureq::http::StatusCode;
 
 use super::credentials::Found;
-use super::response::Response;
+use super::http::response::Response;
 use super::retry::{Failure, Retry};
-use super::{seen, tls};
+use super::tls::{seen, trouble};
 use crate::error::{Error, printable};
 
 /// As whom something was asked for that was refused.
@@ -136,7 +136,7 @@ fn by_status(response: &Response, said: &Said, what: &str) -> Failure {
         // A server that wants a client certificate may say so in http, and not in a registry's words.
         400 if said.code.is_empty() && lacks_certificate(response) => {
             let text = format_args!("{text} (it asked for a client certificate)");
-            tls::lacking(Error::refused(text)).into()
+            trouble::lacking(Error::refused(text)).into()
         }
         _ => Error::malformed(text).into(),
     }

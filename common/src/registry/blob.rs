@@ -4,11 +4,12 @@
 //! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
 //! what is there already. Bytes are not checked here against anything but the answer's own words.
 
-use super::request::{Method, Request, Role};
-use super::response::{Body, Response};
+use super::http::request::{Method, Request, Role};
+use super::http::response::{Body, Response};
+use super::redirect::follow_foreign;
 use super::retry::Failure;
 use super::url::{self, Purpose};
-use super::{Registry, answer, follow_foreign};
+use super::{Registry, answer};
 use crate::digest::Digest;
 use crate::error::{Error, printable};
 

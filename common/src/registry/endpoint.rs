@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::{Failure, with_attempts};
-use super::seen;
 use super::settings::Settings;
+use super::tls::seen;
 use super::url::{Url, is_loopback};
 use crate::error::{Error, Result, os_words};
 use crate::reference::Repository;

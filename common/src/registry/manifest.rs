@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests in a registry: their exact bytes, verified, and what came with them.
 
-use super::request::{Method, Request};
-use super::response::Response;
+use super::http::request::{Method, Request};
+use super::http::response::Response;
 use super::retry::{Failure, with_attempts};
 use super::{Registry, answer};
 use crate::descriptor::Descriptor;

@@ -3,80 +3,55 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`url`] | URLs, and the decision on every one that a server supplies |
-//! | `host` | what a host is, and which are nobody's on the internet |
-//! | `form` | names and values in a query or a body |
 //! | `settings` | how whoever runs a tool wants it spoken to |
-//! | `http` | one exchange |
-//! | `request`, [`response`] | what is sent, and what comes |
-//! | `broken` | why nothing came |
-//! | [`retry`] | attempts counted and waited between |
-//! | `trust`, `certificates`, `certs_d` | whom to trust, and who the user is, in files |
-//! | `secure`, `verifier`, `der` | TLS: the host made sure of, a client certificate chosen |
-//! | `tls` | why it failed |
-//! | `seen` | what must not be forgotten of a host |
-//! | [`trace`] | the conversation told as curl commands |
-//! | `agents` | the connections that serve a URL |
-//! | `connection` | what a connection must not do |
-//! | `proxy`, `no_proxy` | which proxy a URL goes by, if any |
-//! | `tunnel`, `forward` | the way through a proxy, and plain http by it |
+//! | [`url`], `host`, `form` | URLs, and the decision on every one that a server supplies |
+//! | `mirrors`, [`places`] | where else the machine says that a repository is; reading wherever it is had |
 //! | `endpoint` | where a registry's API is |
+//! | [`http`] | one exchange, and the connections that serve it |
+//! | `tls` | whom to trust, and who the user is by certificate |
+//! | `proxy` | by way of whom |
+//! | `redirect` | from hop to hop |
 //! | [`auth`] | challenges and tokens |
 //! | [`credentials`] | who the user is: given, or kept in his files |
 //! | `answer` | statuses and error bodies in words |
+//! | [`retry`] | attempts counted and waited between |
+//! | [`trace`] | the conversation told as curl commands |
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
-//! | `mirrors` | where else the machine's configuration says that a repository is |
-//! | [`places`] | reading wherever a repository is had |
 //! | [`upload`], [`put`], [`referrers`] | the operations that write |
 //! | `sessions` | the uploads that are open |
 //! | `checked` | bytes on their way there |
 //! | [`push`], [`stream`] | a whole blob brought into a repository, whatever happens on the way |
 //!
-//! Redirects are followed here, in [`follow`], so that every hop passes the same decision. Nothing of a
-//! program's secrets or own headers goes to another scheme, host or port than the registry's.
+//! Nothing of a program's secrets or own headers goes to another scheme, host or port than the registry's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-mod agents;
 mod answer;
 pub mod auth;
 pub mod blob;
-mod broken;
-mod certificates;
-mod certs_d;
 mod checked;
-mod connection;
 pub mod credentials;
-mod der;
 mod endpoint;
 mod form;
-mod forward;
 mod host;
-mod http;
+pub mod http;
 pub mod manifest;
 pub mod mirrors;
-mod no_proxy;
 pub mod places;
 mod proxy;
 pub mod push;
 pub mod put;
+mod redirect;
 pub mod referrers;
-mod request;
-pub mod response;
 pub mod retry;
-mod secure;
-mod seen;
 mod sessions;
 mod settings;
 pub mod stream;
 pub mod tags;
 mod tls;
 pub mod trace;
-mod trust;
-mod tunnel;
 pub mod upload;
 pub mod url;
-mod verifier;
 
 pub use retry::{Backoff, Failure, Retry, with_attempts};
 pub use settings::{Mirrors, Settings};
@@ -84,11 +59,11 @@ pub use trace::Trace;
 
 use auth::{Auth, Scope};
 use http::Http;
+use http::request::{Payload, Request};
+use http::response::Response;
 use mirrors::Configured;
-use request::{Method, Payload, Request, Role};
-use response::Response;
 use sessions::Uploads;
-use url::{Purpose, Url};
+use url::Url;
 
 use crate::error::{Error, Result};
 use crate::reference::Repository;
@@ -204,85 +179,4 @@ fn refuse_blocked(repository: &Repository, by: Option<&str>) -> Result<()> {
         Some(file) => Err(Error::refused(format_args!("{repository}: blocked by {file}"))),
         None => Ok(()),
     }
-}
-
-/// Sends a request and follows redirects. `authorization` and the headers of the settings go to the origin of
-/// `base` alone. What writes is only sent on by 307 and 308, in the registry itself, and if it can be sent again: another
-/// redirect would turn it into a GET, whose success means nothing.
-fn follow(
-    http: &Http,
-    base: &Url,
-    request: Request<'_>,
-    authorization: Option<&str>,
-    payload: &mut Payload<'_>,
-) -> std::result::Result<Response, Failure> {
-    let mut url = request.url.clone();
-    let mut visited: Vec<Url> = Vec::new();
-    loop {
-        let mut headers = request.headers.to_vec();
-        if url.same_origin(base) {
-            headers.extend(authorization.map(|value| ("Authorization", value)));
-            let own = http.settings().headers.iter();
-            headers.extend(own.map(|(name, value)| (name.as_str(), value.as_str())));
-        }
-        let hop = Request { url: &url, headers: &headers, hop: !visited.is_empty(), ..request };
-        let mut response = http.send(hop, payload)?;
-        let status = response.status.as_u16();
-        if !matches!(status, 301 | 302 | 303 | 307 | 308) || request.redirects == 0 {
-            return Ok(response);
-        }
-        let wrong =
-            |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
-        let location = response.header("location").map(str::to_owned);
-        let location = location.ok_or_else(|| wrong("no Location that can be read"))?;
-        let target =
-            url::decide(Purpose::Redirect, base, &url, &location).map_err(|e| wrong(&e))?;
-        let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();
-        if !request.method.only_reads() && !sent_on {
-            let why = format!("{status} to {} is not followed when writing", target.url);
-            return Err(wrong(&why).into());
-        }
-        // Read to its end, the connection can serve again.
-        response.error_text();
-        visited.push(url);
-        if visited.contains(&target.url) {
-            return Err(Error::malformed(format_args!("redirect loop at {}", target.url)).into());
-        }
-        if visited.len() > request.redirects {
-            let most = request.redirects;
-            return Err(Error::malformed(format_args!("more than {most} redirects")).into());
-        }
-        url = target.url;
-    }
-}
-
-/// Fetches from a place that is not the registry: nothing of the settings goes along, and `authorization` to this
-/// scheme, host and port alone, until a redirect first leaves them.
-fn follow_foreign(
-    http: &Http,
-    base: &Url,
-    url: &Url,
-    headers: &[(&str, &str)],
-    mut authorization: Option<&str>,
-    role: Role<'_>,
-) -> std::result::Result<Response, Failure> {
-    let start = url;
-    let mut url = url.clone();
-    for step in 0..=MAX_REDIRECTS {
-        let mut headers = headers.to_vec();
-        authorization = authorization.filter(|_| url.same_origin(start));
-        headers.extend(authorization.map(|value| ("Authorization", value)));
-        let hop = step > 0;
-        let request = Request { role, hop, ..Request::new(Method::Get, &url, &headers) };
-        let mut response = http.send(request, &mut Payload::None)?;
-        if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Ok(response);
-        }
-        let wrong =
-            |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
-        let location = response.header("location").unwrap_or_default().to_owned();
-        response.error_text();
-        url = url::decide(Purpose::Redirect, base, &url, &location).map_err(|e| wrong(&e))?.url;
-    }
-    Err(Error::malformed(format_args!("more than {MAX_REDIRECTS} redirects")).into())
 }

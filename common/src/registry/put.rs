@@ -3,9 +3,9 @@
 //!
 //! Whether they may be sent at all (their structure, what they name) is the caller's to check first.
 
+use super::http::request::{Method, Payload, Request};
+use super::http::response::Response;
 use super::manifest::ACCEPT;
-use super::request::{Method, Payload, Request};
-use super::response::Response;
 use super::retry::{Failure, Retry, with_attempts};
 use super::{Registry, answer};
 use crate::descriptor::Descriptor;

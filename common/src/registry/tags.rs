@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::request::{Method, Request};
+use super::http::request::{Method, Request};
 use super::retry::with_attempts;
 use super::url::{self, Purpose, Url};
 use super::{Registry, answer};

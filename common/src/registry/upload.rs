@@ -9,8 +9,8 @@ use std::io::Read;
 
 use ureq::http::StatusCode;
 
-use super::request::{Method, Payload, Request, Role};
-use super::response::Response;
+use super::http::request::{Method, Payload, Request, Role};
+use super::http::response::Response;
 use super::retry::Failure;
 use super::sessions::CANCEL_TIMEOUT;
 use super::url::{self, Purpose, Url};

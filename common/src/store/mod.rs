@@ -17,9 +17,9 @@ use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 use crate::reference::{Location, StoreName};
 use crate::registry::blob::BlobAnswer;
+use crate::registry::http::response::body_words;
 use crate::registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 use crate::registry::places::Places;
-use crate::registry::response::body_words;
 use crate::registry::{Failure, Settings, with_attempts};
 
 /// How deep an index may lie in indexes.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::error::{Error, Result, Status};
 use common::registry::blob::Range;
-use common::registry::response::body_words;
+use common::registry::http::response::body_words;
 use common::registry::{Backoff, Failure};
 
 use crate::blob::Blob;

@@ -11,7 +11,7 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::registry::Failure;
 use common::registry::blob::Range;
-use common::registry::response::body_words;
+use common::registry::http::response::body_words;
 use common::verify::{BUFFER, HeldBack, Verifier};
 
 use crate::blob::{MAX_UNSAID_SIZE, check_size};

@@ -3,7 +3,7 @@
 //!
 //! Only text: nothing is answered here.
 
-use super::super::response::Response;
+use super::super::http::response::Response;
 use crate::error::printable;
 
 /// One challenge of a WWW-Authenticate header.

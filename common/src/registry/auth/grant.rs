@@ -7,11 +7,12 @@
 use super::{Peer, Scope, challenges_of, given_token};
 use crate::error::{Error, Result};
 use crate::reference::Repository;
+use crate::registry::Registry;
 use crate::registry::answer;
-use crate::registry::request::{Method, Payload, Request};
+use crate::registry::http::request::{Method, Payload, Request};
+use crate::registry::redirect::follow;
 use crate::registry::retry::{Failure, with_attempts};
 use crate::registry::settings::Settings;
-use crate::registry::{Registry, follow};
 
 /// An upload that no registry ever began.
 const NO_UPLOAD: &str = "blobs/uploads/00000000-0000-0000-0000-000000000000";

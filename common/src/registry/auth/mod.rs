@@ -20,14 +20,15 @@ pub mod grant;
 mod scope;
 mod token;
 
+use super::Registry;
 use super::answer::Access;
 use super::credentials::{Credential, Found, basic, find};
 use super::http::Http;
-use super::request::{Method, Payload, Request};
-use super::response::Response;
+use super::http::request::{Method, Payload, Request};
+use super::http::response::Response;
+use super::redirect::follow;
 use super::retry::{Failure, Retry};
 use super::url::Url;
-use super::{Registry, follow};
 use crate::error::{Error, Status};
 use crate::reference::Repository;
 

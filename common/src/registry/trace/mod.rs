@@ -23,8 +23,8 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::credentials::{Credential, Given};
-use super::request::{Payload, Request};
-use super::response::Response;
+use super::http::request::{Payload, Request};
+use super::http::response::Response;
 use super::retry::Failure;
 use super::settings::Settings;
 use super::url::Url;

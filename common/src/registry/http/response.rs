@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::answer::Access;
-use super::proxy::{Kind, Proxy};
-use super::retry::Failure;
-use super::url::Url;
 use crate::error::{Error, Result, printable};
 use crate::notice;
+use crate::registry::answer::Access;
+use crate::registry::proxy::{Kind, Proxy};
+use crate::registry::retry::Failure;
+use crate::registry::url::Url;
 
 /// The most bytes of an error's body that are read.
 pub const MAX_ERROR_BODY: u64 = 64 << 10;
@@ -28,9 +28,9 @@ pub struct Response {
     /// Where it came from.
     pub url: Url,
     /// As whom it was asked for; of a refusal.
-    pub(super) access: Option<Access>,
+    pub(in crate::registry) access: Option<Access>,
     /// The proxy that it came by.
-    pub(super) proxy: Option<Proxy>,
+    pub(in crate::registry) proxy: Option<Proxy>,
 }
 
 impl Response {
@@ -40,12 +40,12 @@ impl Response {
     }
 
     /// The proxy that it came by, if that could read it, or write it.
-    pub(super) fn reader(&self) -> Option<&Proxy> {
+    pub(in crate::registry) fn reader(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|proxy| !self.url.is_https() && proxy.kind() != Kind::Socks)
     }
 
     /// The same answer with the words of who was refused.
-    pub(super) fn about(self, access: Access) -> Response {
+    pub(in crate::registry) fn about(self, access: Access) -> Response {
         Response { access: Some(access), ..self }
     }
 
@@ -86,7 +86,7 @@ impl Response {
     }
 
     /// Reads an error's body, which can still be read: its connection serves again meanwhile.
-    pub(super) fn hold(&mut self) {
+    pub(in crate::registry) fn hold(&mut self) {
         let text = self.error_text();
         self.body = Body { source: Source::Held(Cursor::new(text)), left: None };
     }
@@ -128,7 +128,7 @@ impl Read for Source {
 
 impl Body {
     /// Those of an answer that says how many they are, or does not.
-    pub(super) fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
+    pub(in crate::registry) fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
         Body { source: Source::Coming(reader), left: length }
     }
 }
@@ -163,7 +163,7 @@ pub fn body_words(cause: &io::Error) -> String {
 }
 
 /// Shows what a registry wants people to know: `Warning: 299 - "text"` (RFC 7234, section 5.5).
-pub(super) fn pass_on_warnings(response: &Response) {
+pub(in crate::registry) fn pass_on_warnings(response: &Response) {
     for value in response.headers.get_all("warning") {
         let text = value.to_str().unwrap_or_default();
         if let Some((_, quoted)) = text.strip_prefix("299 ").and_then(|rest| rest.split_once('"')) {

@@ -16,14 +16,14 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, ProxyProtocol};
 
-use super::connection::{MAX_HEAD, empty_line};
 use super::forward::Forward;
-use super::proxy::{Kind, Proxy};
-use super::secure::Secure;
+use super::{Kind, Proxy};
+use crate::registry::http::connection::{MAX_HEAD, empty_line};
+use crate::registry::tls::secure::Secure;
 
 /// Why there is no way through a proxy. Nothing was sent to what is behind it.
 #[derive(Debug)]
-pub(super) enum Barrier {
+pub(in crate::registry) enum Barrier {
     /// It is not reached, or breaks off.
     Broken(Error),
     /// It does not speak HTTP.
@@ -59,7 +59,7 @@ impl From<io::Error> for Barrier {
 
 /// Looks no name up: what is asked for is behind a proxy.
 #[derive(Debug)]
-pub(super) struct Nowhere;
+pub(in crate::registry) struct Nowhere;
 
 impl Resolver for Nowhere {
     fn resolve(
@@ -73,7 +73,7 @@ impl Resolver for Nowhere {
 }
 
 /// Makes connections by way of a proxy.
-pub(super) struct Through {
+pub(in crate::registry) struct Through {
     proxy: Proxy,
     /// How the proxy is spoken to.
     config: Config,
@@ -84,7 +84,11 @@ pub(super) struct Through {
 
 impl Through {
     /// By way of this proxy, to which connections are as the configuration says.
-    pub(super) fn new(proxy: Proxy, config: Config, secure: Option<Secure>) -> Through {
+    pub(in crate::registry) fn new(
+        proxy: Proxy,
+        config: Config,
+        secure: Option<Secure>,
+    ) -> Through {
         Through { proxy, config, secure, resolver: DefaultResolver::default() }
     }
 
@@ -192,7 +196,7 @@ impl fmt::Debug for Through {
 ///
 /// # Errors
 /// The library's, of a name that it cannot send.
-pub(super) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, Error> {
+pub(in crate::registry) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, Error> {
     if proxy.kind() != Kind::Socks {
         return Ok(None);
     }

@@ -15,17 +15,17 @@ const GENERALIZED_TIME: u8 = 0x18;
 
 /// What a certificate says, names and key as they are in it, their tags included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fields<'a> {
+pub(in crate::registry) struct Fields<'a> {
     /// The distinguished name of who signed it.
-    pub(super) issuer: &'a [u8],
+    pub(in crate::registry) issuer: &'a [u8],
     /// The distinguished name of whose it is.
-    pub(super) subject: &'a [u8],
+    pub(in crate::registry) subject: &'a [u8],
     /// When its time begins, in seconds of the epoch; nothing when that cannot be read.
-    pub(super) not_before: Option<u64>,
+    pub(in crate::registry) not_before: Option<u64>,
     /// When it ends.
-    pub(super) not_after: Option<u64>,
+    pub(in crate::registry) not_after: Option<u64>,
     /// SubjectPublicKeyInfo.
-    pub(super) key: &'a [u8],
+    pub(in crate::registry) key: &'a [u8],
 }
 
 /// One element: its tag, what is in it, and how many bytes it takes.
@@ -36,7 +36,7 @@ struct Element<'a> {
 }
 
 /// The fields of a certificate (RFC 5280, section 4.1); nothing when it is none.
-pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
+pub(in crate::registry) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (signed, _) = element(certificate.content, SEQUENCE)?;
     let mut rest = signed.content;

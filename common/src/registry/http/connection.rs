@@ -14,11 +14,11 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 /// The most bytes of an answer's head, interim answers included.
-pub(super) const MAX_HEAD: usize = 64 << 10;
+pub(in crate::registry) const MAX_HEAD: usize = 64 << 10;
 
 /// Makes connections that are watched.
 #[derive(Debug)]
-pub(super) struct Watch;
+pub(in crate::registry) struct Watch;
 
 impl<In: Transport> Connector<In> for Watch {
     type Out = Watched<In>;
@@ -34,7 +34,7 @@ impl<In: Transport> Connector<In> for Watch {
 
 /// A connection that is watched.
 #[derive(Debug)]
-pub(super) struct Watched<In> {
+pub(in crate::registry) struct Watched<In> {
     connection: In,
     /// How many bytes came since the request was sent; nothing once the head is over.
     came: Option<usize>,
@@ -109,7 +109,7 @@ fn end_of_head(input: &[u8]) -> Option<usize> {
 }
 
 /// Where the first empty line ends, and with it one head.
-pub(super) fn empty_line(input: &[u8]) -> Option<usize> {
+pub(in crate::registry) fn empty_line(input: &[u8]) -> Option<usize> {
     (0..input.len()).find_map(|i| match &input[i..] {
         [b'\n', b'\n', ..] => Some(i + 2),
         [b'\n', b'\r', b'\n', ..] => Some(i + 3),

@@ -7,12 +7,12 @@
 
 use std::net::IpAddr;
 
-use super::host::address;
-use super::url::Url;
+use crate::registry::host::address;
+use crate::registry::url::Url;
 
 /// What goes by no proxy.
 #[derive(Clone, Debug)]
-pub(super) struct Exceptions {
+pub(in crate::registry) struct Exceptions {
     entries: Vec<Exception>,
 }
 
@@ -31,13 +31,13 @@ enum Exception {
 
 impl Exceptions {
     /// Reads a list, whose entries stand between commas and blanks. What is no entry is passed over, as by others.
-    pub(super) fn read(list: &str) -> Exceptions {
+    pub(in crate::registry) fn read(list: &str) -> Exceptions {
         let words = list.split(|c: char| c == ',' || c.is_whitespace());
         Exceptions { entries: words.filter_map(Exception::read).collect() }
     }
 
     /// Whether a URL is among them.
-    pub(super) fn have(&self, url: &Url) -> bool {
+    pub(in crate::registry) fn have(&self, url: &Url) -> bool {
         self.entries.iter().any(|entry| entry.has(url))
     }
 }

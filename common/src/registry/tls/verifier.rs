@@ -18,11 +18,11 @@ use super::der;
 
 /// The library's verifier, and the certificates that were added to the system's.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(in crate::registry) struct Verifier {
     /// What judges all others.
-    pub(super) inner: Arc<WebPkiServerVerifier>,
+    pub(in crate::registry) inner: Arc<WebPkiServerVerifier>,
     /// Those that are trusted as they are.
-    pub(super) added: Vec<CertificateDer<'static>>,
+    pub(in crate::registry) added: Vec<CertificateDer<'static>>,
 }
 
 impl ServerCertVerifier for Verifier {

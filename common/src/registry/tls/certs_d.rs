@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::pki_types::CertificateDer;
 
 use super::certificates::{Pair, Pem, named_pair};
-use super::credentials::directory;
-use super::url::Url;
 use crate::error::{Error, Result, os_words};
 use crate::notice;
+use crate::registry::credentials::directory;
+use crate::registry::url::Url;
 
 /// The most entries that a host's directory may have.
 const MAX_ENTRIES: usize = 256;
@@ -28,13 +28,13 @@ const MAX_HOSTS: usize = 256;
 const HUB: [&str; 2] = ["registry-1.docker.io", "docker.io"];
 
 /// What is kept for a host.
-pub(super) struct HostCertificates {
+pub(in crate::registry) struct HostCertificates {
     /// Where.
-    pub(super) directory: PathBuf,
+    pub(in crate::registry) directory: PathBuf,
     /// Whom to trust there beside the system's.
-    pub(super) authorities: Vec<CertificateDer<'static>>,
+    pub(in crate::registry) authorities: Vec<CertificateDer<'static>>,
     /// Who the user may be there, in the order of their names.
-    pub(super) pairs: Vec<Pair>,
+    pub(in crate::registry) pairs: Vec<Pair>,
 }
 
 impl PartialEq for HostCertificates {
@@ -47,7 +47,7 @@ impl PartialEq for HostCertificates {
 ///
 /// # Errors
 /// Malformed and local trouble with what is there.
-pub(super) fn of(url: &Url) -> Result<Option<Arc<HostCertificates>>> {
+pub(in crate::registry) fn of(url: &Url) -> Result<Option<Arc<HostCertificates>>> {
     static KNOWN: Mutex<Option<HashMap<String, Option<Arc<HostCertificates>>>>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();

@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One HTTP exchange: a request sent, its answer's head read, failures sorted.
 //!
+//! | module | owns |
+//! |---|---|
+//! | `request`, [`response`] | what is sent, and what comes |
+//! | `agents` | the connections that serve a URL |
+//! | `connection` | what a connection must not do |
+//! | `broken` | why nothing came |
+//!
 //! Redirects are not followed here, and no status is judged.
+
+mod agents;
+pub(super) mod broken;
+pub(super) mod connection;
+pub(super) mod request;
+pub mod response;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,15 +22,15 @@ use std::sync::{Mutex, PoisonError};
 use ureq::http::StatusCode;
 use ureq::{Agent, SendBody};
 
-use super::agents::Agents;
-use super::broken::{answered, is_broken, sort};
-use super::request::{Exactly, Method, Payload, Request};
-use super::response::{Body, Response, pass_on_warnings};
 use super::retry::Failure;
 use super::settings::Settings;
 use super::trace::may_be_secret;
 use super::url::Url;
 use crate::error::Error;
+use agents::Agents;
+use broken::{answered, is_broken, sort};
+use request::{Exactly, Method, Payload, Request};
+use response::{Body, Response, pass_on_warnings};
 
 /// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
 /// together and hashes it.

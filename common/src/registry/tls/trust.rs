@@ -50,18 +50,18 @@ fn system() -> Arc<RootCertStore> {
 }
 
 /// Whom to trust.
-pub(super) struct Trusted {
+pub(in crate::registry) struct Trusted {
     /// All authorities.
-    pub(super) authorities: Arc<RootCertStore>,
+    pub(in crate::registry) authorities: Arc<RootCertStore>,
     /// The certificates that were added to the system's, which a server may show as its own.
-    pub(super) added: Vec<CertificateDer<'static>>,
+    pub(in crate::registry) added: Vec<CertificateDer<'static>>,
 }
 
 /// The system's authorities, those of `ca_file`, and `more`.
 ///
 /// # Errors
 /// Absent, malformed and local trouble with the file.
-pub(super) fn trusted(
+pub(in crate::registry) fn trusted(
     ca_file: Option<&Path>,
     more: Vec<CertificateDer<'static>>,
 ) -> Result<Trusted> {

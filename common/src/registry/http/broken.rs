@@ -6,15 +6,15 @@ use std::io;
 use ureq::http::StatusCode;
 
 use super::connection::MAX_HEAD;
-use super::proxy::{Kind, Proxy};
-use super::retry::{Failure, Retry};
-use super::tls::{Cause, Identity, Stage, Trouble};
-use super::tunnel::Barrier;
-use super::url::Url;
 use crate::error::{Error, os_words, printable};
+use crate::registry::proxy::tunnel::Barrier;
+use crate::registry::proxy::{Kind, Proxy};
+use crate::registry::retry::{Failure, Retry};
+use crate::registry::tls::trouble::{Cause, Identity, Stage, Trouble};
+use crate::registry::url::Url;
 
 /// Sorts a failure before an answer. Before there is a way through a proxy, it is the proxy's.
-pub(super) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
+pub(in crate::registry) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
     let Some(proxy) = proxy else { return of(url.authority(), error) };
     let through = format!("{} through the proxy {proxy}", url.authority());
     let barrier = match error {
@@ -41,7 +41,12 @@ pub(super) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Fail
 }
 
 /// Sorts the answer of a proxy that is no way through it, and names these schemes of authentication.
-pub(super) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
+pub(in crate::registry) fn answered(
+    url: &Url,
+    proxy: &Proxy,
+    status: u16,
+    schemes: &[String],
+) -> Failure {
     let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
         Some(reason) => format!("{status} {reason}"),
         None => status.to_string(),
@@ -128,7 +133,7 @@ fn lookup_failure(cause: &io::Error) -> Option<Retry> {
 }
 
 /// A kept connection that turned out to be closed.
-pub(super) fn is_broken(error: &ureq::Error) -> bool {
+pub(in crate::registry) fn is_broken(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
         ureq::Error::Io(cause) => {

@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 /// A connection to a proxy, on which requests for one origin are made.
-pub(super) struct Forward<In> {
+pub(in crate::registry) struct Forward<In> {
     connection: In,
     /// `http://HOST[:PORT]`
     origin: String,
@@ -26,7 +26,7 @@ pub(super) struct Forward<In> {
 
 impl<In> Forward<In> {
     /// For the origin of a URL, with header lines for the proxy in each request.
-    pub(super) fn new(connection: In, url: &Uri, lines: String) -> Forward<In> {
+    pub(in crate::registry) fn new(connection: In, url: &Uri, lines: String) -> Forward<In> {
         let host = url.host().unwrap_or_default();
         // As the header Host has it.
         let origin = match url.port_u16() {

@@ -9,17 +9,17 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, Resolver};
 use ureq::unversioned::transport::{Connector, TcpConnector};
 
-use super::certificates::{Pair, Pem, client_certificate, named_pair};
-use super::certs_d::{self, HostCertificates};
 use super::connection::Watch;
-use super::proxy::{Kind, Proxies, Proxy};
-use super::secure::Secure;
-use super::settings::Settings;
-use super::trust::trusted;
-use super::tunnel::{Nowhere, Through, socks};
-use super::url::Url;
-use super::{seen, tls};
 use crate::error::{Error, Result};
+use crate::registry::proxy::tunnel::{Nowhere, Through, socks};
+use crate::registry::proxy::{Kind, Proxies, Proxy};
+use crate::registry::settings::Settings;
+use crate::registry::tls::certificates::{Pair, Pem, client_certificate, named_pair};
+use crate::registry::tls::certs_d::{self, HostCertificates};
+use crate::registry::tls::secure::Secure;
+use crate::registry::tls::trust::trusted;
+use crate::registry::tls::{seen, trouble};
+use crate::registry::url::Url;
 
 /// What the buffers of a connection hold.
 const CONNECTION_BUFFER: usize = 128 << 10;
@@ -52,7 +52,7 @@ enum Encryption {
 }
 
 /// Connections, kept and reused; the same to every thread.
-pub(super) struct Agents {
+pub(in crate::registry) struct Agents {
     settings: Settings,
     /// The origin that `insecure` and the client certificate are for.
     own: Url,
@@ -63,17 +63,17 @@ pub(super) struct Agents {
 
 impl Agents {
     /// Those of the registry at `own`.
-    pub(super) fn new(settings: Settings, own: Url) -> Agents {
+    pub(in crate::registry) fn new(settings: Settings, own: Url) -> Agents {
         Agents { settings, own, proxies: Proxies::of_environment(), made: Mutex::default() }
     }
 
     /// The settings.
-    pub(super) fn settings(&self) -> &Settings {
+    pub(in crate::registry) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// The registry's own origin.
-    pub(super) fn own(&self) -> &Url {
+    pub(in crate::registry) fn own(&self) -> &Url {
         &self.own
     }
 
@@ -82,7 +82,7 @@ impl Agents {
     /// # Errors
     /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain http to who has
     /// spoken TLS; usage, when the proxy is none.
-    pub(super) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
+    pub(in crate::registry) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
         let way = self.way(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, agent)) = made.iter().find(|(known, _)| *known == way) {
@@ -97,7 +97,7 @@ impl Agents {
     ///
     /// # Errors
     /// Usage, when it is none.
-    pub(super) fn proxy(&self, url: &Url) -> Result<Option<Proxy>> {
+    pub(in crate::registry) fn proxy(&self, url: &Url) -> Result<Option<Proxy>> {
         self.proxies.of(url)
     }
 
@@ -137,7 +137,7 @@ impl Agents {
             Kind::Https => {
                 let trusted = trusted(self.settings.ca_file.as_deref(), Vec::new())?;
                 let secure = Secure::new(Some(trusted), Vec::new());
-                Some(secure.map_err(|error| tls::unusable(&error))?)
+                Some(secure.map_err(|error| trouble::unusable(&error))?)
             }
             Kind::Http | Kind::Socks => None,
         };
@@ -168,7 +168,7 @@ impl Agents {
             false => None,
         };
         let secure = Secure::new(trusted, pairs);
-        secure.map(Some).map_err(|error| tls::unusable(&error))
+        secure.map(Some).map_err(|error| trouble::unusable(&error))
     }
 
     /// The client certificates that are for the registry's own origin: the flags', or else those that a configuration

@@ -12,11 +12,11 @@ const MAX_PLACES: usize = 4096;
 
 /// What is known of a host and port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(in crate::registry) struct Seen {
     /// It has spoken TLS.
-    pub(super) tls: bool,
+    pub(in crate::registry) tls: bool,
     /// It asked for a client certificate, and there was none to show.
-    pub(super) wants_certificate: bool,
+    pub(in crate::registry) wants_certificate: bool,
 }
 
 /// Hosts and ports, and what is known of each.
@@ -25,14 +25,14 @@ type Places = HashMap<(String, u16), Seen>;
 static SEEN: Mutex<Option<Places>> = Mutex::new(None);
 
 /// What is known of a host (as [`Url::host`](super::url::Url::host) has it) and port.
-pub(super) fn of(host: &str, port: u16) -> Seen {
+pub(in crate::registry) fn of(host: &str, port: u16) -> Seen {
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = seen.as_ref().and_then(|places| places.get(&(host.to_owned(), port)));
     known.copied().unwrap_or_default()
 }
 
 /// It has spoken TLS, and perhaps wanted a certificate.
-pub(super) fn note_tls(host: &str, port: u16, wants_certificate: bool) {
+pub(in crate::registry) fn note_tls(host: &str, port: u16, wants_certificate: bool) {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     note(seen.get_or_insert_default(), (host.to_owned(), port), wants_certificate);
 }

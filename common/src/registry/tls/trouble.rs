@@ -7,23 +7,23 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
-use super::retry::{Failure, Retry};
 use crate::error::{Error, os_words, printable};
+use crate::registry::retry::{Failure, Retry};
 
 /// What happened to a connection.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(in crate::registry) struct Trouble {
     /// What the library says.
-    pub(super) cause: Cause,
+    pub(in crate::registry) cause: Cause,
     /// When.
-    pub(super) stage: Stage,
+    pub(in crate::registry) stage: Stage,
     /// What became of the server's wish for a client certificate.
-    pub(super) identity: Identity,
+    pub(in crate::registry) identity: Identity,
 }
 
 /// What the library says.
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(in crate::registry) enum Cause {
     /// One of the two found the other wrong.
     Tls(rustls::Error),
     /// The connection ended.
@@ -32,7 +32,7 @@ pub(super) enum Cause {
 
 /// How far a connection had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(in crate::registry) enum Stage {
     /// Not beyond the handshake.
     Handshake,
     /// Nothing was heard since. In TLS 1.3 the server judges a client certificate here.
@@ -43,7 +43,7 @@ pub(super) enum Stage {
 
 /// What became of the server's wish for a client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Identity {
+pub(in crate::registry) enum Identity {
     /// It had none.
     Unasked,
     /// There was none to show.
@@ -62,7 +62,7 @@ impl fmt::Display for Trouble {
 
 impl Trouble {
     /// The failure that it is.
-    pub(super) fn failure(&self) -> Failure {
+    pub(in crate::registry) fn failure(&self) -> Failure {
         let answered = self.stage == Stage::Answered;
         match (&self.cause, self.identity) {
             (Cause::Ended(_), Identity::Lacking) if !answered => {
@@ -97,7 +97,7 @@ impl Trouble {
 }
 
 /// With what to do where a client certificate is lacking.
-pub(super) fn lacking(error: Error) -> Error {
+pub(in crate::registry) fn lacking(error: Error) -> Error {
     error.hint("--cert-file FILE and --key-file FILE show one")
 }
 
@@ -120,7 +120,7 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
 }
 
 /// Why no connection can be made at all: a mistake of this program, or of what it was given.
-pub(super) fn unusable(error: &rustls::Error) -> Error {
+pub(in crate::registry) fn unusable(error: &rustls::Error) -> Error {
     Error::malformed(format_args!("TLS: {}", printable(&error.to_string())))
 }
 

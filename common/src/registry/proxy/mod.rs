@@ -5,18 +5,27 @@
 //! `all_proxy` comes after both. `no_proxy` lists what goes by none. Loopback hosts never do. A proxy's own name and
 //! password are for it alone.
 //!
-//! Not here: what `no_proxy` means, which has a file of its own; speaking to a proxy, which is `tunnel` and `forward`.
-//! No name is looked up.
+//! | module | owns |
+//! |---|---|
+//! | `no_proxy` | what goes by none |
+//! | `tunnel` | the way to a proxy and through it |
+//! | `forward` | plain http by way of a proxy |
+//!
+//! No name is looked up here.
+
+mod forward;
+mod no_proxy;
+pub(super) mod tunnel;
 
 use std::ffi::OsString;
 use std::fmt;
 
 use super::credentials::basic;
 use super::host::is_loopback;
-use super::no_proxy::Exceptions;
 use super::url::Url;
 use crate::error::{Error, Result};
 use crate::secret;
+use no_proxy::Exceptions;
 
 /// The variables with a proxy for https, in the order in which they count.
 const HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];

@@ -4,14 +4,14 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use super::MAX_REDIRECTS;
-use super::push::source_error;
-use super::url::Url;
 use crate::error::Error;
+use crate::registry::MAX_REDIRECTS;
+use crate::registry::push::source_error;
+use crate::registry::url::Url;
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(in crate::registry) enum Method {
     /// GET.
     Get,
     /// HEAD.
@@ -27,7 +27,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::registry) fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -39,14 +39,14 @@ impl Method {
     }
 
     /// Whether it only reads, so that redirects may be followed.
-    pub(super) fn only_reads(self) -> bool {
+    pub(in crate::registry) fn only_reads(self) -> bool {
         matches!(self, Method::Get | Method::Head)
     }
 }
 
 /// What a request is for, as far as that shows in how it is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role<'a> {
+pub(in crate::registry) enum Role<'a> {
     /// Anything that a registry's API has under a name of its own.
     Api,
     /// Something about an upload that is open, at its secret address.
@@ -59,28 +59,28 @@ pub(super) enum Role<'a> {
 
 /// A request, but for what it carries.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
+pub(in crate::registry) struct Request<'a> {
     /// The method.
-    pub(super) method: Method,
+    pub(in crate::registry) method: Method,
     /// Where to.
-    pub(super) url: &'a Url,
+    pub(in crate::registry) url: &'a Url,
     /// Headers beside those that every request has.
-    pub(super) headers: &'a [(&'a str, &'a str)],
+    pub(in crate::registry) headers: &'a [(&'a str, &'a str)],
     /// How many redirects may be followed; with none a redirect is an answer like any other.
-    pub(super) redirects: usize,
+    pub(in crate::registry) redirects: usize,
     /// How long it may take in all, when that is less than usual.
-    pub(super) within: Option<Duration>,
+    pub(in crate::registry) within: Option<Duration>,
     /// Whether the server has long work to do before it answers.
-    pub(super) commits: bool,
+    pub(in crate::registry) commits: bool,
     /// What it is for.
-    pub(super) role: Role<'a>,
+    pub(in crate::registry) role: Role<'a>,
     /// Whether it only follows the redirect of another one.
-    pub(super) hop: bool,
+    pub(in crate::registry) hop: bool,
 }
 
 impl<'a> Request<'a> {
     /// A request that follows redirects and takes its time.
-    pub(super) fn new(
+    pub(in crate::registry) fn new(
         method: Method,
         url: &'a Url,
         headers: &'a [(&'a str, &'a str)],
@@ -91,7 +91,7 @@ impl<'a> Request<'a> {
 }
 
 /// What a request carries.
-pub(super) enum Payload<'a> {
+pub(in crate::registry) enum Payload<'a> {
     /// Nothing: a GET, HEAD or DELETE.
     None,
     /// Bytes in memory, none of them too: can be sent again.
@@ -108,7 +108,7 @@ pub(super) enum Payload<'a> {
 
 impl Payload<'_> {
     /// How many bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::registry) fn length(&self) -> u64 {
         match self {
             Payload::None => 0,
             Payload::Bytes(bytes) => bytes.len() as u64,
@@ -117,22 +117,22 @@ impl Payload<'_> {
     }
 
     /// Whether it can be sent again.
-    pub(super) fn can_repeat(&self) -> bool {
+    pub(in crate::registry) fn can_repeat(&self) -> bool {
         !matches!(self, Payload::Stream { .. })
     }
 }
 
 /// A reader of exactly so many bytes. One that ends early is an error: the library would wait for more for ever.
-pub(super) struct Exactly<'a> {
+pub(in crate::registry) struct Exactly<'a> {
     reader: &'a mut dyn Read,
     left: u64,
     /// Why it could not be read on.
-    pub(super) failed: Option<Error>,
+    pub(in crate::registry) failed: Option<Error>,
 }
 
 impl<'a> Exactly<'a> {
     /// The first so many bytes of a reader.
-    pub(super) fn of(reader: &'a mut dyn Read, length: u64) -> Exactly<'a> {
+    pub(in crate::registry) fn of(reader: &'a mut dyn Read, length: u64) -> Exactly<'a> {
         Exactly { reader, left: length, failed: None }
     }
 }

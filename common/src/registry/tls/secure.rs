@@ -20,14 +20,15 @@ use ureq::unversioned::transport::{
 };
 
 use super::certificates::Pair;
-use super::tls::{Cause, Identity, Stage, Trouble};
+use super::der;
+use super::seen;
+use super::trouble::{Cause, Identity, Stage, Trouble};
 use super::trust::Trusted;
 use super::verifier::Verifier;
-use super::{der, seen};
 
 /// How a host is made sure of, and who the user is to it.
 #[derive(Clone)]
-pub(super) struct Secure {
+pub(in crate::registry) struct Secure {
     config: Arc<ClientConfig>,
 }
 
@@ -36,7 +37,10 @@ impl Secure {
     ///
     /// # Errors
     /// The library's, which are mistakes of this program.
-    pub(super) fn new(trusted: Option<Trusted>, pairs: Vec<Pair>) -> Result<Secure, rustls::Error> {
+    pub(in crate::registry) fn new(
+        trusted: Option<Trusted>,
+        pairs: Vec<Pair>,
+    ) -> Result<Secure, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
@@ -128,7 +132,7 @@ fn trouble(cause: io::Error, stage: Stage, identity: Identity) -> Error {
 }
 
 /// A connection that is encrypted.
-pub(super) struct Encrypted {
+pub(in crate::registry) struct Encrypted {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
     identity: Identity,

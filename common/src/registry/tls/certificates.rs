@@ -11,9 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::credentials::warn_if_open;
 use super::der;
 use crate::error::{Error, Result};
+use crate::registry::credentials::warn_if_open;
 
 /// The largest file that is read, in bytes: many times what all the authorities of the world take.
 const MAX_FILE: u64 = 4 << 20;
@@ -22,21 +22,21 @@ const MAX_FILE: u64 = 4 << 20;
 const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
 
 /// A file with certificates or keys.
-pub(super) struct Pem {
+pub(in crate::registry) struct Pem {
     /// Where it is from, as the user knows it: `--cert-file FILE`.
     name: String,
     bytes: Vec<u8>,
 }
 
 /// A client certificate and its key, which fit.
-pub(super) type Pair = Arc<CertifiedKey>;
+pub(in crate::registry) type Pair = Arc<CertifiedKey>;
 
 impl Pem {
     /// Reads a file; `option` is what names it.
     ///
     /// # Errors
     /// Absent, malformed when it is too large, local trouble.
-    pub(super) fn of(option: &str, path: &Path) -> Result<Pem> {
+    pub(in crate::registry) fn of(option: &str, path: &Path) -> Result<Pem> {
         Pem::read(format!("{option} {}", path.display()), path)
     }
 
@@ -44,7 +44,7 @@ impl Pem {
     ///
     /// # Errors
     /// As [`Pem::of`].
-    pub(super) fn file(path: &Path) -> Result<Pem> {
+    pub(in crate::registry) fn file(path: &Path) -> Result<Pem> {
         Pem::read(path.display().to_string(), path)
     }
 
@@ -68,7 +68,7 @@ impl Pem {
     ///
     /// # Errors
     /// Malformed, when it is not PEM or has none.
-    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
+    pub(in crate::registry) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
         let all: std::result::Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(&self.bytes).collect();
         match all {
@@ -106,7 +106,10 @@ impl Pem {
 ///
 /// # Errors
 /// Usage, when there is no key; else as [`pair`].
-pub(super) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> Result<Pair> {
+pub(in crate::registry) fn client_certificate(
+    cert_file: &Path,
+    key_file: Option<&Path>,
+) -> Result<Pair> {
     let certificate = Pem::of("--cert-file", cert_file)?;
     let pair = match key_file {
         Some(key_file) => pair(&certificate, &Pem::of("--key-file", key_file)?)?,
@@ -126,7 +129,7 @@ pub(super) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> R
 ///
 /// # Errors
 /// As [`pair`].
-pub(super) fn named_pair(certificate: &Path, key: Option<&Path>) -> Result<Pair> {
+pub(in crate::registry) fn named_pair(certificate: &Path, key: Option<&Path>) -> Result<Pair> {
     let file = Pem::file(certificate)?;
     let pair = match key {
         Some(key) => pair(&file, &Pem::file(key)?)?,

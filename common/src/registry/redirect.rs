@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Redirects: followed hop by hop, each decided by [`url::decide`], and none by the library.
+//!
+//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no other. What writes is
+//! only sent on by 307 and 308, in the registry itself, and if it can be sent again: another redirect would turn it into
+//! a GET, whose success means nothing.
+
+use super::http::Http;
+use super::http::request::{Method, Payload, Request, Role};
+use super::http::response::Response;
+use super::retry::Failure;
+use super::url::{self, Purpose, Url};
+use crate::error::Error;
+
+/// Sends a request to the registry at `base` and follows redirects.
+///
+/// # Errors
+/// Malformed, for a redirect that leads nowhere or where it may not; else the exchange's.
+pub(super) fn follow(
+    http: &Http,
+    base: &Url,
+    request: Request<'_>,
+    authorization: Option<&str>,
+    payload: &mut Payload<'_>,
+) -> Result<Response, Failure> {
+    let own = http.settings().headers.iter();
+    let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+    let secrets = authorization.map(|value| ("Authorization", value)).into_iter().chain(own);
+    hops(http, base, request, (base, secrets.collect()), payload)
+}
+
+/// Fetches from a place that is not the registry: nothing of the settings goes along, and `authorization` to the
+/// place's own scheme, host and port alone.
+///
+/// # Errors
+/// As [`follow`].
+pub(super) fn follow_foreign(
+    http: &Http,
+    base: &Url,
+    url: &Url,
+    headers: &[(&str, &str)],
+    authorization: Option<&str>,
+    role: Role<'_>,
+) -> Result<Response, Failure> {
+    let request = Request { role, ..Request::new(Method::Get, url, headers) };
+    let secrets = authorization.map(|value| ("Authorization", value));
+    hops(http, base, request, (url, secrets.into_iter().collect()), &mut Payload::None)
+}
+
+/// Goes from hop to hop, with the secrets of one origin.
+fn hops(
+    http: &Http,
+    base: &Url,
+    request: Request<'_>,
+    (origin, secrets): (&Url, Vec<(&str, &str)>),
+    payload: &mut Payload<'_>,
+) -> Result<Response, Failure> {
+    let mut url = request.url.clone();
+    let mut visited: Vec<Url> = Vec::new();
+    loop {
+        let secrets = if url.same_origin(origin) { secrets.as_slice() } else { &[] };
+        let headers = [request.headers, secrets].concat();
+        let hop = Request { url: &url, headers: &headers, hop: !visited.is_empty(), ..request };
+        let mut response = http.send(hop, payload)?;
+        let status = response.status.as_u16();
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) || request.redirects == 0 {
+            return Ok(response);
+        }
+        let wrong =
+            |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
+        let location = response.header("location").map(str::to_owned);
+        let location = location.ok_or_else(|| wrong("no Location that can be read"))?;
+        let target =
+            url::decide(Purpose::Redirect, base, &url, &location).map_err(|e| wrong(&e))?;
+        let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();
+        if !request.method.only_reads() && !sent_on {
+            let why = format!("{status} to {} is not followed when writing", target.url);
+            return Err(wrong(&why).into());
+        }
+        // Read to its end, the connection can serve again.
+        response.error_text();
+        visited.push(url);
+        if visited.contains(&target.url) {
+            return Err(Error::malformed(format_args!("redirect loop at {}", target.url)).into());
+        }
+        if visited.len() > request.redirects {
+            let most = request.redirects;
+            return Err(Error::malformed(format_args!("more than {most} redirects")).into());
+        }
+        url = target.url;
+    }
+}
