@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use tests::fake_registry::FakeRegistry;
 use tests::images::Image;
 use tests::logins::{
-    PASSWORD, USER, fetch, helper, keep, let_in, login, registry_with_login, registry_with_tokens,
+    PASSWORD, USER, at_home, fetch, helper, keep, let_in, login, registry_with_login,
+    registry_with_tokens,
 };
 use tests::scratch::Scratch;
+use tests::tools::tool;
 
 const DOCKER: &str = ".docker/config.json";
 
@@ -131,4 +133,17 @@ fn a_helper_does_not_get_what_is_not_its_own() {
     let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
     fetch(&registry, &home).env("REGISTRY_PASSWORD", "another's").run().fails(4, "");
     assert_eq!(asked(&home), "none\n");
+}
+
+#[test]
+fn who_reads_and_writes_at_one_registry_asks_its_helper_once() {
+    let registry = registry_with_login();
+    let image = Image::small();
+    let home = home(&json!({"credsStore": "right"}), &[("right", &right())]);
+    let push = tool("push-blob")
+        .args(["--max-wait", "0", &registry.repo("copy"), "--from", &registry.repo("app")])
+        .stdin(image.lines());
+    let run = at_home(push, home.path()).run();
+    run.ok().stdout(image.lines());
+    assert_eq!(asked(&home), format!("get {}\n", registry.host()));
 }

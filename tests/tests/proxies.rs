@@ -54,6 +54,19 @@ impl Path {
 }
 
 #[test]
+fn a_registry_that_the_machine_lets_be_insecure_is_asked_for_by_way_of_the_proxy() {
+    let path = Path::by(|_| Verdict::Pass);
+    let scratch = Scratch::new();
+    let conf = "[[registry]]\nlocation = \"registry.example\"\ninsecure = true\n";
+    let run = tool("fetch-manifest")
+        .args(["--max-wait", "0", "registry.example/app:1"])
+        .env("CONTAINERS_REGISTRIES_CONF", scratch.write("registries.conf", conf))
+        .env("https_proxy", path.proxy.url())
+        .run();
+    run.ok().stdout(&Image::small().manifest.bytes);
+}
+
+#[test]
 fn a_proxy_sees_the_name_and_nothing_of_what_is_said() {
     let (registry, authority) = registry();
     registry.fault(|request, right| match has_login(request) {

@@ -3,13 +3,14 @@
 //!
 //! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or one that the machine's
 //! configuration marks as insecure: that is asked by offering a TLS handshake and looking at the first byte of the answer.
-//! Nothing is sent but the offer. Who has spoken TLS in this process is not asked again.
+//! Nothing is sent but the offer, and by no proxy: behind one it is https. Who has spoken TLS in this process is not asked again.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy::Proxies;
 use super::retry::{Failure, with_attempts};
 use super::settings::Settings;
 use super::tls::seen;
@@ -39,8 +40,10 @@ pub(super) fn base(repository: &Repository, settings: &Settings) -> Result<Url> 
     }
     // Who says how to check a certificate, or which to show, says that there is one.
     let is_said = settings.insecure || settings.ca_file.is_some() || settings.cert_file.is_some();
-    let is_certain = settings.https_only || is_said;
-    let in_doubt = settings.lax || !is_certain && is_loopback(&https.host());
+    let may_be_plain = settings.lax || !is_said && is_loopback(&https.host());
+    // Behind a proxy nobody can be asked.
+    let in_doubt =
+        may_be_plain && !settings.https_only && Proxies::of_environment().of(&https)?.is_none();
     // One that is not up yet is asked again, as any other request would be.
     match !in_doubt || with_attempts(settings, || speaks_tls(&https, settings))? {
         true => Ok(https),

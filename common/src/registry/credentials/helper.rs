@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -27,11 +27,26 @@ const NOT_FOUND: &str = "credentials not found";
 /// What this program was given for one registry, which is nothing to a helper.
 const OURS: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
 
-/// Asks a helper for a registry's credential; nothing when it has none.
+/// What a helper said: a credential, that it has none, or why there is no answer.
+type Said = Result<Option<Credential>, String>;
+
+/// Asks a helper for a registry's credential; nothing when it has none. In a run it is asked once, whatever it says: it
+/// may want the user to press a key.
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Result<Option<Credential>, String> {
+pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Said {
+    static SAID: Mutex<Vec<(String, String, Said)>> = Mutex::new(Vec::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((.., said)) = said.iter().find(|(h, n, _)| h == helper && n == name) {
+        return said.clone();
+    }
+    let answer = ask_once(helper, name, limit);
+    said.push((helper.to_owned(), name.to_owned(), answer.clone()));
+    answer
+}
+
+fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
     if helper.contains('/') || helper.contains('\0') {
         return Err("not the name of a helper".to_owned());
     }
