@@ -42,8 +42,29 @@ pub fn keep_header(name: &str, value: &str) {
 
 /// The text with every secret in it replaced.
 pub fn redact(text: &str) -> String {
-    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
+    hide(&SECRETS.lock().unwrap_or_else(PoisonError::into_inner), text)
+}
+
+/// The text with these replaced, of two at one place the first. What stands in their place is not looked at again: it
+/// may be somebody's password.
+fn hide(secrets: &[String], text: &str) -> String {
+    if !secrets.iter().any(|secret| text.contains(secret.as_str())) {
+        return text.to_owned();
+    }
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        match secrets.iter().find_map(|secret| rest.strip_prefix(secret.as_str())) {
+            Some(after) => {
+                clean.push_str("[secret]");
+                rest = after;
+            }
+            None => {
+                clean.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    clean
 }
 
 #[cfg(test)]
@@ -63,5 +84,11 @@ mod tests {
         assert_eq!(redact("so what, jar crumbs"), "so what, jar [secret]");
         keep("open sesame street");
         assert_eq!(redact("open sesame street, open sesame"), "[secret], [secret]");
+    }
+
+    #[test]
+    fn the_word_secret_may_be_a_secret() {
+        let secrets = ["open sesame".to_owned(), "secret".to_owned()];
+        assert_eq!(hide(&secrets, "ä open sesame, secret ö"), "ä [secret], [secret] ö");
     }
 }
