@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::json;
 
 use crate::certs::Authority;
-use crate::fake::{Intake, Reply, Request, Server};
+use crate::fake::{Intake, Reply, Request, Server, unescaped};
 use crate::fake_registry::FakeRegistry;
 use crate::logins::{basic, keep};
 use crate::scratch::Scratch;
@@ -79,7 +79,7 @@ impl Who {
 
     /// Whether a token request shows him.
     pub fn is_shown_by(self, request: &Request) -> bool {
-        let body = unescaped(&String::from_utf8_lossy(&request.body));
+        let body = unescaped(&String::from_utf8_lossy(&request.body), false);
         match self {
             Who::Login => request.header("authorization") == Some(&basic(NAME, PASSWORD)),
             Who::Identity => body.contains(&format!("&refresh_token={IDENTITY}")),
@@ -281,7 +281,7 @@ pub fn secrets_in(bytes: &[u8]) -> Vec<&'static str> {
 /// Those of some texts that can be read in this, in whatever dress.
 pub fn found_in<'a>(bytes: &[u8], texts: &[&'a str]) -> Vec<&'a str> {
     let text = String::from_utf8_lossy(bytes);
-    let plain = unescaped(&text);
+    let plain = unescaped(&text, false);
     let is_in = |secret: &&&str| {
         plain.contains(**secret)
             || text.contains(**secret)
@@ -297,26 +297,6 @@ fn in_base64(text: &str) -> [String; 3] {
         let padded = [vec![0; before], text.as_bytes().to_vec()].concat();
         STANDARD_NO_PAD.encode(&padded)[start..padded.len() * 8 / 6].to_owned()
     })
-}
-
-/// With the escapes of a URL undone; a plus is a plus.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) if byte == b'%' => {
-                bytes.push(decoded);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

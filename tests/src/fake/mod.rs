@@ -25,6 +25,7 @@ use rustls::ServerConfig;
 pub use intake::Intake;
 pub use reply::{End, Reply};
 pub use request::Request;
+pub(crate) use request::unescaped;
 
 use crate::PATIENCE;
 

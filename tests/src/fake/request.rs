@@ -80,7 +80,7 @@ impl Request {
     /// All parameters of this name, percent-decoded.
     pub fn params(&self, name: &str) -> Vec<String> {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| percent_decoded(value)).collect()
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| unescaped(value, true)).collect()
     }
 
     /// What its Range header asks of a body of `len` bytes. Nothing when there is no such header.
@@ -146,7 +146,8 @@ impl Request {
     }
 }
 
-fn percent_decoded(text: &str) -> String {
+/// With the escapes of a URL undone; a plus is a blank in a form, and a plus elsewhere.
+pub(crate) fn unescaped(text: &str, is_form: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -157,7 +158,7 @@ fn percent_decoded(text: &str) -> String {
                 rest = &after[2..];
             }
             _ => {
-                bytes.push(if byte == b'+' { b' ' } else { byte });
+                bytes.push(if byte == b'+' && is_form { b' ' } else { byte });
                 rest = after;
             }
         }
