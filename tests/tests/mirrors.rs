@@ -9,7 +9,7 @@ use std::net::TcpListener;
 
 use tests::fake::{End, Reply};
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, noise, types};
+use tests::images::{Blob, Image, file, noise, tar, types};
 use tests::logins::{auths, keep, login};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
@@ -379,4 +379,55 @@ fn a_mirror_is_for_what_is_read() {
     for name in ["put-manifest", "fetch-token", "list-tags"] {
         tool(name).args(["--mirror", "m.invalid", "127.0.0.1:1/a"]).run().status(2);
     }
+}
+
+#[test]
+fn two_mirrors_that_lie_keep_no_copy_from_being_right() {
+    let (registry, mirror, image) = both();
+    let other = FakeRegistry::start();
+    other.add_image("app", "1", &image);
+    mirror.fault(|_, right| right.corrupted());
+    other.fault(|_, right| right.corrupted());
+    let target = FakeRegistry::start();
+    let run = tool("push-blob")
+        .args(["--max-wait", "0", &target.repo("copy"), "--from", &registry.repo("app")])
+        .args(["--mirror", &mirror.host(), "--mirror", &other.host()])
+        .stdin(image.lines())
+        .run();
+    run.status(0).stdout(image.lines()).says(&mirror.host()).says(&other.host());
+}
+
+#[test]
+fn wrong_bytes_of_a_mirror_are_not_what_is_compressed() {
+    let (registry, mirror, _) = both();
+    let image = Image::of_plain(&[&tar(&[file("a", "plain\n")])]);
+    registry.add_image("app", "plain", &image);
+    mirror.add_image("app", "plain", &image);
+    mirror.fault(|_, right| right.corrupted());
+    let run = tool("push-blob")
+        .args(["--max-wait", "0", &FakeRegistry::start().repo("copy"), "--compress", "gzip"])
+        .args(["--from", &registry.repo("app"), "--mirror", &mirror.host()])
+        .stdin(image.layers[0].line())
+        .run();
+    run.status(0).says("is left");
+}
+
+#[test]
+fn a_mirror_is_not_left_for_what_another_gave() {
+    let (registry, lying, _) = both();
+    let right = FakeRegistry::start();
+    let [first, second] = [1, 2].map(|seed| Blob::new(types::TAR, noise(1000, seed)));
+    right.add_blob("app", first.bytes.clone());
+    lying.add_blob("app", second.bytes.clone());
+    registry.add_blob("app", second.bytes.clone());
+    lying.fault(|_, answer| answer.corrupted());
+    let scratch = Scratch::new();
+    let lines = first.line() + &second.line();
+    let run = fetch_blob()
+        .args(["-j", "1", "--mirror", &right.host(), "--mirror", &lying.host()])
+        .args([&registry.repo("app"), "--into"])
+        .arg(format!("oci:{}", scratch.join("layout").display()))
+        .stdin(lines.as_str())
+        .run();
+    run.status(0).stdout(&lines).says(&lying.host()).does_not_say(&right.host());
 }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise};
 use tests::logins::{PASSWORD, USER, auths, keep, login, registry_with_login};
@@ -184,7 +185,22 @@ fn a_registry_that_is_blocked_may_be_read_from_its_mirrors() {
     let conf = Conf::new(&registry(&own.host(), "blocked = true", &[&mirror.host()]));
     conf.fetch_manifest(&own.repo("app:1")).ok().silent().stdout(&image.manifest.bytes);
     let run = conf.fetch_manifest(&own.repo("other:1"));
-    run.fails(4, "the registry itself may not be asked: ").says("blocked by").stdout("");
+    run.fails(3, &mirror.repo("other:1")).stdout("");
+    assert!(own.server.asked().is_empty());
+}
+
+#[test]
+fn the_last_mirror_of_a_blocked_registry_is_asked_as_patiently_as_a_registry() {
+    let (own, image) = with_image("app");
+    let (mirror, _) = with_image("app");
+    let conf = Conf::new(&registry(&own.host(), "blocked = true", &[&mirror.host()]));
+    mirror.fault(|request, right| match request.earlier {
+        0 => Reply::error(503, "UNAVAILABLE", "later"),
+        _ => right,
+    });
+    conf.fetch_manifest(&own.repo("app:1")).ok().stdout(&image.manifest.bytes);
+    mirror.fault(|_, _| Reply::error(503, "UNAVAILABLE", "later"));
+    conf.fetch_manifest(&own.repo("app:1")).fails(5, "gave up after 5 attempts").stdout("");
     assert!(own.server.asked().is_empty());
 }
 

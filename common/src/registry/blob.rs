@@ -34,8 +34,6 @@ pub enum BlobAnswer {
         length: Option<u64>,
         /// The size of the whole blob, when it says so.
         total: Option<u64>,
-        /// Whether a mirror gives them.
-        mirrored: bool,
     },
     /// 416: nothing at this offset; the size of the whole blob, when it says so.
     Unsatisfiable {
@@ -91,16 +89,14 @@ impl Registry {
             200 => {
                 response.refuse_encoding().map_err(|e| e.context(what))?;
                 let total = content_length(&response);
-                let (body, mirrored) = (response.body, false);
-                Ok(BlobAnswer::Bytes { body, start: 0, length: total, total, mirrored })
+                Ok(BlobAnswer::Bytes { body: response.body, start: 0, length: total, total })
             }
             206 if range.is_some() => {
                 response.refuse_encoding().map_err(|e| e.context(what))?;
                 match content_range(&response, start) {
                     Ok((length, total)) => {
                         let length = Some(length);
-                        let (body, mirrored) = (response.body, false);
-                        Ok(BlobAnswer::Bytes { body, start, length, total, mirrored })
+                        Ok(BlobAnswer::Bytes { body: response.body, start, length, total })
                     }
                     Err(why) => Ok(BlobAnswer::WrongRange(why)),
                 }

@@ -7,11 +7,12 @@
 //! give, since a mirror's may be old. Writing goes to the registry and is not done here.
 //!
 //! A mirror is another host: what the command line gives for the registry is not for it. What it gives is checked like
-//! all else; what cannot be checked before it was passed on (a blob) says that it is a mirror's, and whoever finds
-//! it wrong leaves the mirrors and asks again.
+//! all else; of what cannot be checked before it was passed on (a blob) it is remembered which mirror gave it, and
+//! whoever finds it wrong leaves that mirror and asks again.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::blob::{BlobAnswer, Range};
 use super::manifest::RemoteManifest;
@@ -35,6 +36,8 @@ pub struct Places {
     moved: Option<Place>,
     /// The file that blocks the registry itself, and not its mirrors.
     blocked: Option<String>,
+    /// Which mirrors gave bytes of a blob, since one was left for it.
+    gave: Mutex<HashMap<Digest, Vec<usize>>>,
     /// Spoken to when the mirrors have nothing: it may be out of reach.
     own: OnceLock<Result<Registry>>,
 }
@@ -43,21 +46,20 @@ pub struct Places {
 struct Mirror {
     place: Place,
     opened: OnceLock<Result<Registry>>,
-    /// Whether it gave something.
-    used: AtomicBool,
     /// Whether it failed, and is not asked again.
     left: AtomicBool,
 }
 
 impl Places {
-    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to a loopback host to speak TLS.
+    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to speak TLS to a host
+    /// that may not do so.
     ///
     /// # Errors
     /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry, and
     /// it has no mirrors; malformed and local trouble with that configuration.
     pub fn open(repository: &Repository, settings: &Settings) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
-        let (found, moved) = match &settings.mirrors {
+        let (mut found, mut moved) = match &settings.mirrors {
             Mirrors::Configured => (mirrors, own),
             Mirrors::None => (Vec::new(), None),
             Mirrors::Named(names) => {
@@ -65,10 +67,14 @@ impl Places {
                 (named.collect::<Result<_>>()?, own)
             }
         };
+        // Of a registry that is blocked the last mirror stands in its place: there is nobody after it.
+        if blocked.is_some() {
+            moved = found.pop_if(|place| place.serves == Serves::All);
+        }
         let mirrors = found.into_iter().map(Mirror::new).collect();
         let (repository, settings) = (repository.clone(), settings.clone());
-        let own = OnceLock::new();
-        let places = Places { repository, settings, mirrors, moved, blocked, own };
+        let (gave, own) = (Mutex::default(), OnceLock::new());
+        let places = Places { repository, settings, mirrors, moved, blocked, gave, own };
         if places.mirrors.is_empty() {
             places.own()?;
         }
@@ -85,11 +91,18 @@ impl Places {
         &self.settings
     }
 
-    /// Leaves the mirrors that gave something for the rest of the run: it was wrong, or broke off. Whether there
-    /// are such, by now or before.
-    pub fn leave_mirrors(&self, why: &Error) -> bool {
-        let used = self.mirrors.iter().filter(|mirror| mirror.used.load(Ordering::Relaxed));
-        used.inspect(|mirror| mirror.leave(&self.settings, why)).count() > 0
+    /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or broke off. Whether
+    /// there are such: then it is worth asking again.
+    pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
+        let guilty = self.gave().remove(digest).unwrap_or_default();
+        for mirror in &guilty {
+            self.mirrors[*mirror].leave(&self.settings, why);
+        }
+        !guilty.is_empty()
+    }
+
+    fn gave(&self) -> MutexGuard<'_, HashMap<Digest, Vec<usize>>> {
+        self.gave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is asked.
@@ -109,7 +122,7 @@ impl Places {
             Ok(Some(remote))
         };
         match self.mirrored(want.is_some(), ask) {
-            Some(remote) => Ok(remote),
+            Some((_, remote)) => Ok(remote),
             None => self.own()?.manifest(name, want, accept),
         }
     }
@@ -122,7 +135,7 @@ impl Places {
         let by_digest = name.parse::<Digest>().is_ok();
         let ask = |mirror: &Registry| Ok(mirror.manifest_head(name, accept)?);
         match self.mirrored(by_digest, ask) {
-            Some(descriptor) => Ok(Some(descriptor)),
+            Some((_, descriptor)) => Ok(Some(descriptor)),
             None => self.own()?.manifest_head(name, accept),
         }
     }
@@ -137,13 +150,14 @@ impl Places {
         range: Option<Range>,
     ) -> std::result::Result<BlobAnswer, Failure> {
         let ask = |mirror: &Registry| match mirror.blob(digest, range)? {
-            BlobAnswer::Bytes { body, start, length, total, .. } => {
-                Ok(Some(BlobAnswer::Bytes { body, start, length, total, mirrored: true }))
-            }
+            answer @ BlobAnswer::Bytes { .. } => Ok(Some(answer)),
             BlobAnswer::Unsatisfiable { .. } | BlobAnswer::WrongRange(_) => Ok(None),
         };
         match self.mirrored(true, ask) {
-            Some(answer) => Ok(answer),
+            Some((mirror, answer)) => {
+                self.gave().entry(digest.clone()).or_default().push(mirror);
+                Ok(answer)
+            }
             None => self.own()?.blob(digest, range),
         }
     }
@@ -170,25 +184,26 @@ impl Places {
         page: Option<u64>,
         each: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
+        super::refuse_blocked(&self.repository, self.blocked.as_deref())?;
         self.own()?.tags(last, page, each)
     }
 
-    /// What the first mirror that can answer says.
+    /// What the first mirror that can answer says, and which one it is.
     fn mirrored<T>(
         &self,
         by_digest: bool,
         ask: impl Fn(&Registry) -> std::result::Result<Option<T>, Failure>,
-    ) -> Option<T> {
-        for mirror in self.mirrors.iter().filter(|mirror| mirror.serves(by_digest)) {
+    ) -> Option<(usize, T)> {
+        for (number, mirror) in self.mirrors.iter().enumerate() {
+            if !mirror.serves(by_digest) {
+                continue;
+            }
             let asked = match mirror.opened(&self.settings) {
                 Ok(registry) => ask(registry).map_err(|failure| failure.error),
                 Err(error) => Err(error.clone()),
             };
             match asked {
-                Ok(Some(answer)) => {
-                    mirror.used.store(true, Ordering::Relaxed);
-                    return Some(answer);
-                }
+                Ok(Some(answer)) => return Some((number, answer)),
                 Ok(None) => {}
                 Err(error) if error.status() == Status::Absent => {}
                 Err(error) => mirror.leave(&self.settings, &error),
@@ -197,14 +212,11 @@ impl Places {
         None
     }
 
-    /// The registry itself. One that is blocked may have been read from its mirrors: only they are left to ask.
+    /// The registry itself, or who stands in its place.
     fn own(&self) -> Result<&Registry> {
-        super::refuse_blocked(&self.repository, self.blocked.as_deref()).map_err(
-            |error| match self.mirrors.is_empty() {
-                true => error,
-                false => error.context("the registry itself may not be asked"),
-            },
-        )?;
+        if self.moved.is_none() {
+            super::refuse_blocked(&self.repository, self.blocked.as_deref())?;
+        }
         let open = || match &self.moved {
             Some(place) => Registry::at(place, &self.settings, self.repository.host()),
             None => Registry::open(&self.repository, &self.settings),
@@ -215,8 +227,7 @@ impl Places {
 
 impl Mirror {
     fn new(place: Place) -> Mirror {
-        let (used, left) = (AtomicBool::new(false), AtomicBool::new(false));
-        Mirror { place, opened: OnceLock::new(), used, left }
+        Mirror { place, opened: OnceLock::new(), left: AtomicBool::new(false) }
     }
 
     /// Whether it is to be asked for what is named by a digest, or else by a tag.

@@ -220,8 +220,7 @@ impl Store {
             }
             Store::Registry(places) => with_attempts(places.settings(), || {
                 loop {
-                    let BlobAnswer::Bytes { body, mirrored, .. } = places.blob(digest, None)?
-                    else {
+                    let BlobAnswer::Bytes { body, .. } = places.blob(digest, None)? else {
                         let what = format_args!("{shown}: unexpected answer");
                         return Err(Error::malformed(what).into());
                     };
@@ -233,7 +232,7 @@ impl Store {
                         .map_err(|cause| broken(cause).context(&shown))
                         .and_then(|_| Ok(judge(&bytes, descriptor, &shown)?));
                     match judged {
-                        Err(failure) if mirrored => places.leave_mirrors(&failure.error),
+                        Err(failure) if places.leave_mirrors_of(digest, &failure.error) => {}
                         judged => return judged.map(|()| bytes),
                     };
                 }

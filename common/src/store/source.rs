@@ -28,8 +28,6 @@ pub enum Answer {
         length: Option<u64>,
         /// The size of the whole blob, when it is said.
         total: Option<u64>,
-        /// Whether a mirror gives them.
-        mirrored: bool,
     },
     /// Nothing at this offset; the size of the whole blob, when it is said.
     Unsatisfiable(Option<u64>),
@@ -53,11 +51,11 @@ impl Source {
         Source { store, settings }
     }
 
-    /// Leaves the mirrors that gave something for the rest of the run: it was wrong, or broke off. Whether there
-    /// are such, by now or before.
-    pub fn leave_mirrors(&self, why: &Error) -> bool {
+    /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or broke off. Whether
+    /// there are such: then it is worth asking again.
+    pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         match &self.store {
-            Store::Registry(places) => places.leave_mirrors(why),
+            Store::Registry(places) => places.leave_mirrors_of(digest, why),
             Store::Layout(_) => false,
         }
     }
@@ -124,7 +122,7 @@ impl Source {
                 })?;
                 let (length, total) = (Some(size - start), Some(size));
                 let body = Box::new(file);
-                return Ok(Answer::Bytes { body, start, length, total, mirrored: false });
+                return Ok(Answer::Bytes { body, start, length, total });
             }
         };
         match registry.blob(digest, range) {
@@ -145,8 +143,7 @@ impl Source {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let urls = descriptor.urls().map(str::to_owned).collect();
         let backoff = self.backoff();
-        let (body, mirrored, restarts) = (None, false, 0);
-        Reader { source: self, digest, size, urls, at: offset, body, mirrored, backoff, restarts }
+        Reader { source: self, digest, size, urls, at: offset, body: None, backoff, restarts: 0 }
     }
 }
 
@@ -158,8 +155,6 @@ struct Reader<'a> {
     urls: Vec<String>,
     at: u64,
     body: Option<Box<dyn Read + Send>>,
-    /// Whether a mirror gave the last answer.
-    mirrored: bool,
     backoff: Backoff,
     restarts: u32,
 }
@@ -170,10 +165,7 @@ impl Reader<'_> {
         let (at, digest) = (self.at, &self.digest);
         let range = (at > 0).then_some(Range { start: at, end: Some(self.size) });
         let (mut body, start, total) = match self.source.ask(digest, &self.urls, range)? {
-            Answer::Bytes { body, start, total, mirrored, .. } => {
-                self.mirrored = mirrored;
-                (body, start, total)
-            }
+            Answer::Bytes { body, start, total, .. } => (body, start, total),
             Answer::Unsatisfiable(_) => {
                 return Err(
                     Error::malformed(format_args!("{digest}: no bytes from {at} on")).into()
@@ -205,8 +197,7 @@ impl Reader<'_> {
 
     /// Before the next attempt: a mirror that failed is left at once.
     fn wait(&mut self, failure: Failure) -> io::Result<()> {
-        if std::mem::take(&mut self.mirrored) {
-            self.source.leave_mirrors(&failure.error);
+        if self.source.leave_mirrors_of(&self.digest, &failure.error) {
             return Ok(());
         }
         self.backoff.wait(failure).map_err(io::Error::other)
@@ -260,8 +251,8 @@ fn elsewhere_may_have_it(error: &Error) -> bool {
 impl From<BlobAnswer> for Answer {
     fn from(answer: BlobAnswer) -> Answer {
         match answer {
-            BlobAnswer::Bytes { body, start, length, total, mirrored } => {
-                Answer::Bytes { body: Box::new(body), start, length, total, mirrored }
+            BlobAnswer::Bytes { body, start, length, total } => {
+                Answer::Bytes { body: Box::new(body), start, length, total }
             }
             BlobAnswer::Unsatisfiable { total } => Answer::Unsatisfiable(total),
             BlobAnswer::WrongRange(why) => Answer::WrongRange(why),

@@ -60,8 +60,6 @@ pub(crate) struct State {
     failed: Option<Error>,
     /// Whether the bytes are one straight answer: then wrong ones are not worth asking for again.
     pub(crate) straight: bool,
-    /// Whether a mirror gave some of the bytes.
-    pub(crate) mirrored: bool,
     /// The source cannot be trusted with ranges: it is asked for the whole, and what is there is passed over.
     pub(crate) rangeless: bool,
     /// A connection more did not get through: those that do are left alone.
@@ -102,7 +100,6 @@ impl Blob {
             size: stated,
             failed: None,
             straight: true,
-            mirrored: false,
             rangeless: false,
             crowded: false,
             restarts: 0,
@@ -166,7 +163,6 @@ impl Blob {
         first.set_len(0).map_err(|e| self.trouble(&e))?;
         state.size = self.stated;
         state.straight = true;
-        state.mirrored = false;
         state.failed = None;
         state.relay.want(0);
         state.parts.push(Part::new(0, self.stated.unwrap_or(u64::MAX), 0, first));

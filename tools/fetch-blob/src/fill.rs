@@ -48,7 +48,6 @@ pub(crate) fn fill(blob: &Blob, start: u64, source: &Source, progress: &Progress
         progress,
         backoff: source.backoff(),
         mark: 0,
-        mirrored: false,
         short: 0,
         buffer: vec![0; BUFFER],
     };
@@ -69,8 +68,6 @@ struct Filling<'a> {
     backoff: Backoff,
     /// Where the attempts were last counted anew.
     mark: u64,
-    /// Whether a mirror gave the last answer.
-    mirrored: bool,
     short: u32,
     buffer: Vec<u8>,
 }
@@ -92,9 +89,10 @@ impl Filling<'_> {
                 Err(failure) => {
                     self.blob.lock().straight = false;
                     self.count_progress();
-                    if std::mem::take(&mut self.mirrored) && failure.error.status() != Status::Local
+                    // A mirror's failure is none of the registry's.
+                    if failure.error.status() != Status::Local
+                        && self.source.leave_mirrors_of(&self.blob.digest, &failure.error)
                     {
-                        self.source.leave_mirrors(&failure.error);
                         continue;
                     }
                     self.backoff.wait(failure)?;
@@ -125,9 +123,7 @@ impl Filling<'_> {
         let range = (!whole && !rangeless).then_some(Range { start: part.at, end });
         let answer = self.source.ask(&self.blob.digest, &self.blob.urls, range)?;
         match answer {
-            Answer::Bytes { body, start, length, total, mirrored } => {
-                self.mirrored = mirrored;
-                self.blob.lock().mirrored |= mirrored;
+            Answer::Bytes { body, start, length, total } => {
                 if let Some(total) = total {
                     self.judge_total(total)?;
                 }

@@ -246,15 +246,9 @@ impl Pool {
     /// Whether wrong bytes may be right the next time: without the mirror that gave some of them, or, once, when they
     /// did not come in one straight answer.
     fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
-        let state = blob.lock();
-        match error.status() {
-            Status::Content | Status::Malformed if state.mirrored => {
-                self.run.source.leave_mirrors(error);
-                true
-            }
-            Status::Content => !state.straight && again == 0,
-            _ => false,
-        }
+        let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
+        is_wrong && self.run.source.leave_mirrors_of(&blob.digest, error)
+            || error.status() == Status::Content && !blob.lock().straight && again == 0
     }
 
     /// Follows a blob to its end and gives it its final name. Wrong bytes are thrown away and asked for again where

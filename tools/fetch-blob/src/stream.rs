@@ -49,9 +49,8 @@ pub(crate) fn stream(
         match passed.and_then(|()| passing.verifier.finish().map_err(|e| e.context(digest))) {
             Ok(seen) => break seen,
             Err(error)
-                if passing.by_mirror
-                    && error.status() == Status::Content
-                    && source.leave_mirrors(&error) =>
+                if error.status() == Status::Content
+                    && (source.leave_mirrors_of(digest, &error) || passing.by_mirror) =>
             {
                 // What nobody has seen yet can be asked for elsewhere.
                 if !output.forget() {
@@ -73,8 +72,7 @@ struct Passing<'a> {
     verifier: Verifier,
     output: &'a mut HeldBack<File>,
     seen: u64,
-    /// Whether a mirror gave the last answer, or any.
-    mirrored: bool,
+    /// Whether a mirror that was left gave some of it.
     by_mirror: bool,
     restarts: u32,
     buffer: Vec<u8>,
@@ -94,7 +92,6 @@ impl<'a> Passing<'a> {
             verifier: Verifier::new(digest, stated),
             output,
             seen: 0,
-            mirrored: false,
             by_mirror: false,
             restarts: 0,
             buffer: vec![0; BUFFER],
@@ -110,10 +107,10 @@ impl<'a> Passing<'a> {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(failure)
-                    if std::mem::take(&mut self.mirrored)
-                        && failure.error.status() != Status::Local =>
+                    if failure.error.status() != Status::Local
+                        && source.leave_mirrors_of(self.digest, &failure.error) =>
                 {
-                    source.leave_mirrors(&failure.error);
+                    self.by_mirror = true;
                 }
                 Err(failure) => {
                     if self.seen > before {
@@ -136,11 +133,7 @@ impl<'a> Passing<'a> {
         let digest = self.digest;
         let range = (self.seen > 0).then_some(Range { start: self.seen, end: self.size });
         let (body, start, length, total) = match source.ask(digest, urls, range)? {
-            Answer::Bytes { body, start, length, total, mirrored } => {
-                self.mirrored = mirrored;
-                self.by_mirror |= mirrored;
-                (body, start, length, total)
-            }
+            Answer::Bytes { body, start, length, total } => (body, start, length, total),
             Answer::Unsatisfiable(total) if total == Some(self.seen) => return Ok(true),
             Answer::Unsatisfiable(_) => {
                 let what = format_args!("{digest}: 416: no bytes from {} on", self.seen);

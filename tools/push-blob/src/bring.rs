@@ -196,16 +196,13 @@ impl Run {
         let mut blob = Blob::of(source, &descriptor);
         if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {
             let media_type = method.media_type(mediatype::is_docker(&descriptor.media_type))?;
-            let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
             let name = descriptor.digest.to_string();
-            let mut input = Verified::new(blob.open(0)?, verifier);
-            return self.compress(
-                &mut input,
-                &name,
-                self.target.sink(self.chunk)?,
-                method,
-                media_type,
-            );
+            return right(source, &descriptor.digest, || {
+                let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
+                let mut input = Verified::new(blob.open(0)?, verifier);
+                let sink = self.target.sink(self.chunk)?;
+                self.compress(&mut input, &name, sink, method, media_type)
+            });
         }
         let mut manner = Manner { chunk: self.chunk, ..Manner::default() };
         manner.named = self.mount_from.iter().map(|from| from.path().to_owned()).collect();
@@ -221,15 +218,9 @@ impl Run {
             }
             (_, Target::Layout(..)) => {}
         }
-        let mut delivered = self.target.deliver(&descriptor, &mut blob, &manner, &self.progress);
-        // Of a mirror's bytes only the last one tells whether they were right.
-        if let Err(error) = &delivered
-            && error.status() == Status::Content
-            && source.leave_mirrors(error)
-        {
-            delivered = self.target.deliver(&descriptor, &mut blob, &manner, &self.progress);
-        }
-        delivered?;
+        right(source, &descriptor.digest, || {
+            self.target.deliver(&descriptor, &mut blob, &manner, &self.progress)
+        })?;
         if manner.resumable {
             self.done().push(descriptor.digest.clone());
         }
@@ -261,5 +252,16 @@ impl Run {
 
     fn done(&self) -> MutexGuard<'_, Vec<Digest>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does what takes a blob's bytes, again while they were wrong and a mirror's: only their last one tells.
+fn right<T>(source: &Source, digest: &Digest, mut take: impl FnMut() -> Result<T>) -> Result<T> {
+    let is_wrong = |error: &Error| matches!(error.status(), Status::Content | Status::Malformed);
+    loop {
+        match take() {
+            Err(error) if is_wrong(&error) && source.leave_mirrors_of(digest, &error) => {}
+            outcome => return outcome,
+        }
     }
 }
