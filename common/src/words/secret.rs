@@ -25,8 +25,31 @@ pub fn keep(secret: &str) {
 const TELLING: [&str; 9] =
     ["auth", "cookie", "token", "key", "secret", "pass", "credential", "session", "signature"];
 
-/// From now on a header's value is a secret, and each of its words, if its name says that it carries one.
+/// The headers of the user's own whose values are no secrets. Of any other that is not known.
+const HARMLESS: [&str; 7] = [
+    "accept",
+    "accept-language",
+    "cache-control",
+    "if-none-match",
+    "pragma",
+    "user-agent",
+    "x-request-id",
+];
+
+/// From this length on a header's value is no ordinary word, which would leave gaps in other texts.
+const LONG: usize = 12;
+
+/// Whether the value of a header that the user gives may be a secret.
+pub fn may_be_secret(name: &str) -> bool {
+    !HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless))
+}
+
+/// From now on a header's value is a secret, and each of its words, if its name says that it carries one; of others
+/// whose value may be one, if it is long.
 pub fn keep_header(name: &str, value: &str) {
+    if may_be_secret(name) && value.len() >= LONG {
+        keep(value);
+    }
     let name = name.to_ascii_lowercase();
     if TELLING.iter().any(|word| name.contains(word)) {
         keep(value);
@@ -77,6 +100,10 @@ mod tests {
         keep("abc");
         assert_eq!(redact("you sent open sesame, abc"), "you sent [secret], abc");
         keep_header("X-Own", "so what");
+        keep_header("X-JFrog-Art", "y".repeat(LONG).as_str());
+        assert_eq!(redact(&"y".repeat(LONG)), "[secret]");
+        keep_header("User-Agent", "something of my own");
+        assert_eq!(redact("something of my own"), "something of my own");
         keep_header("Authorization", "Bearer to-the-king");
         assert_eq!(redact("Bearer to-the-king"), "[secret]");
         assert_eq!(redact("Bearer x, to-the-king"), "Bearer x, [secret]");
@@ -84,6 +111,14 @@ mod tests {
         assert_eq!(redact("so what, jar crumbs"), "so what, jar [secret]");
         keep("open sesame street");
         assert_eq!(redact("open sesame street, open sesame"), "[secret], [secret]");
+    }
+
+    #[test]
+    fn of_a_users_header_only_what_is_known_is_harmless() {
+        assert!(!may_be_secret("ACCEPT"));
+        for name in ["Authorization", "Cookie", "X-Registry-Token", "PRIVATE-TOKEN", "X-Other"] {
+            assert!(may_be_secret(name), "{name}");
+        }
     }
 
     #[test]

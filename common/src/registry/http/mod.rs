@@ -24,9 +24,9 @@ use ureq::{Agent, SendBody};
 
 use super::retry::Failure;
 use super::settings::Settings;
-use super::trace::may_be_secret;
 use super::url::Url;
 use crate::error::Error;
+use crate::secret::may_be_secret;
 use agents::Agents;
 use broken::{answered, is_broken, sort};
 use request::{Exactly, Method, Payload, Request};
@@ -35,6 +35,9 @@ use response::{Body, Response, pass_on_warnings};
 /// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
 /// together and hashes it.
 const COMMIT_PATIENCE: u32 = 10;
+
+/// How many headers are known that anybody could have.
+const MAX_OPEN: usize = 16;
 
 /// How exchanges with a registry, and with the places that it names, are made.
 pub(super) struct Http {
@@ -71,6 +74,10 @@ impl Http {
     /// From now on this Authorization header is no secret: it carries what is given to nobody in particular.
     pub(super) fn is_for_anybody(&self, header: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server may give as many as it likes. What is forgotten counts as a secret again.
+        if open.len() >= MAX_OPEN {
+            open.remove(0);
+        }
         open.push(header.to_owned());
     }
 

@@ -259,20 +259,11 @@ fn headers(table: &Table) -> Found<Vec<(String, String)>> {
                 let why = format!("more than {MAX_VALUES} headers");
                 return Err(Wrong { line: value.line, why });
             }
-            if is_secret(name) {
-                secret::keep(text);
-                text.split(' ').for_each(secret::keep);
-            }
+            secret::keep_header(name, text);
             headers.push((name.to_owned(), text.trim().to_owned()));
         }
     }
     Ok(headers)
-}
-
-/// Whether a header is likely to be somebody's leave.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["authorization", "cookie", "token", "key", "secret"].iter().any(|word| name.ends_with(word))
 }
 
 /// A list's values, or a value that stands for a list of itself.

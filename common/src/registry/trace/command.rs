@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
-use super::words::{comment, document, expanded, fields, may_be_secret, telling};
+use super::words::{comment, document, expanded, fields, telling};
 use crate::digest::Algorithm;
 use crate::registry::credentials::name_and_password;
 use crate::registry::http::request::{Method, Request, Role};
@@ -15,6 +15,7 @@ use crate::registry::http::response::Response;
 use crate::registry::retry::Failure;
 use crate::registry::settings::Settings;
 use crate::registry::url::{self, Purpose, Url};
+use crate::secret::may_be_secret;
 use crate::shell::quoted;
 
 /// How many digits of a digest a file's name has.

@@ -32,7 +32,6 @@ use crate::secret;
 
 use command::{Body, Exchange};
 use names::{Names, PASSWORD, TOKEN};
-pub(super) use words::may_be_secret;
 
 /// Where the conversation is told. Clones tell it in the same place, with the same variables.
 #[derive(Clone)]

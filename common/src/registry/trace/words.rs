@@ -35,22 +35,6 @@ const TELLING: [&str; 12] = [
     "www-authenticate",
 ];
 
-/// The headers of the user's own whose values are no secrets. Of any other that is not known.
-const HARMLESS: [&str; 7] = [
-    "accept",
-    "accept-language",
-    "cache-control",
-    "if-none-match",
-    "pragma",
-    "user-agent",
-    "x-request-id",
-];
-
-/// Whether the value of a header that the user gives may be a secret.
-pub(in crate::registry) fn may_be_secret(name: &str) -> bool {
-    !HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless))
-}
-
 /// One word of text, an expansion (`$NAME`), and text.
 pub(super) fn expanded(before: &str, expansion: &str, after: &str) -> String {
     // What begins a query has none of its meanings in double quotes.
@@ -280,14 +264,6 @@ mod tests {
             ("-", "-"),
         ] {
             assert_eq!(spelled(name), want);
-        }
-    }
-
-    #[test]
-    fn of_a_users_header_only_what_is_known_is_harmless() {
-        assert!(!may_be_secret("ACCEPT"));
-        for name in ["Authorization", "Cookie", "X-Registry-Token", "PRIVATE-TOKEN", "X-Other"] {
-            assert!(may_be_secret(name), "{name}");
         }
     }
 }
