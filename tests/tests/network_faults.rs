@@ -440,3 +440,11 @@ fn a_loopback_registry_that_comes_up_late_is_waited_for() {
     });
     running.wait().ok().stdout(&image.manifest.bytes);
 }
+
+#[test]
+fn a_header_that_is_the_requests_own_is_refused() {
+    for header in ["Content-Length: 5", "transfer-encoding: chunked", "Host: a", "Connection: x"] {
+        let run = fetch_manifest().args(["-H", header, "127.0.0.1:1/app:1"]).run();
+        run.fails(2, "the request's own").stdout("");
+    }
+}

@@ -273,8 +273,27 @@ mod network {
         if name.is_empty() || !name.bytes().all(token) || !value.chars().all(visible) {
             return Err(wrong());
         }
+        if FRAMING.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            return Err(Error::usage(format_args!("--header: {name} is the request's own")));
+        }
         Ok((name.to_owned(), value.trim().to_owned()))
     }
+
+    /// What tells one request from the next, or says where it goes: a wrong one would be waited for without end, or
+    /// answered by another.
+    const FRAMING: [&str; 11] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
 
     /// Seconds, whole or with a fraction.
     fn seconds(text: &str) -> Result<Duration, String> {
