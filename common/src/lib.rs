@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | [`words`] | error, notice, secret, shell, digest, json, mediatype, platform, descriptor, manifest, schema1, reference | text and bytes; no files, sockets, clock, environment |
 //! | [`streams`] | stdio, verify, growing, output, parallel, lines, layout, ingest, tarball, compress (feature) | files; no network |
-//! | `registry` (feature) | url, http, credentials, auth, endpoint, then blob, manifest, tags, then upload, put, push | the network |
+//! | `registry` (feature) | url, host, settings, tls, proxy, http, redirect, credentials, auth, mirrors, endpoint, trace, then blob, manifest, tags, then upload, put, push, then places | the network |
 //! | `store` | store, source | one enum over registry and layout: what a tool holds, and where a blob's bytes are |
 //! | [`front`] | exit, interrupt, progress, login, cli | the command line, the error line, the exit status |
 //!

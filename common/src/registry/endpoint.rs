@@ -3,7 +3,8 @@
 //!
 //! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or one that the machine's
 //! configuration marks as insecure: that is asked by offering a TLS handshake and looking at the first byte of the answer.
-//! Nothing is sent but the offer, and by no proxy: behind one it is https. Who has spoken TLS in this process is not asked again.
+//! Nothing is sent but the offer, and by no proxy: behind one it is https. Who has spoken TLS in this process is not asked
+//! again.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

@@ -22,7 +22,8 @@
 //! | `checked` | bytes on their way there |
 //! | [`push`], [`stream`] | a whole blob brought into a repository, whatever happens on the way |
 //!
-//! Nothing of a program's secrets or own headers goes to another scheme, host or port than the registry's.
+//! A program's secrets and own headers go to the registry's own scheme, host and port, and a login to the token server
+//! that it names, and nowhere else.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -109,9 +110,11 @@ impl Registry {
     fn named(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
         let Configured { own, blocked, .. } = mirrors::configured(repository)?;
         refuse_blocked(repository, blocked.as_deref())?;
+        // What is written goes where the name says, but as the machine says how to speak to that host.
         let own = own.filter(|place| place.host.eq_ignore_ascii_case(repository.host()));
-        let lax = settings.lax || own.is_some_and(|place| place.insecure);
-        Registry::with_scope(repository, &Settings { lax, ..settings.clone() }, scope)
+        let Some(place) = own else { return Registry::with_scope(repository, settings, scope) };
+        let registry = Registry::with_scope(repository, &settings.clone().at(&place), scope)?;
+        Ok(Registry { root: place.root, ..registry })
     }
 
     fn with_scope(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Redirects: followed hop by hop, each decided by [`url::decide`], and none by the library.
 //!
-//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no other. What writes is
-//! only sent on by 307 and 308, in the registry itself, and if it can be sent again: another redirect would turn it into
-//! a GET, whose success means nothing.
+//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no other; a login not even
+//! there once a stranger said where. What writes is only sent on by 307 and 308, in the registry itself, and if it can be
+//! sent again: another redirect would turn it into a GET, whose success means nothing.
 
 use super::http::Http;
 use super::http::request::{Method, Payload, Request, Role};
@@ -26,7 +26,8 @@ pub(super) fn follow(
     let own = http.settings().headers.iter();
     let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
     let secrets = authorization.map(|value| ("Authorization", value)).into_iter().chain(own);
-    hops(http, base, request, (base, secrets.collect()), payload)
+    let secrets = Secrets { origin: base, headers: secrets.collect(), also_back: true };
+    hops(http, base, request, secrets, payload)
 }
 
 /// Fetches from a place that is not the registry: nothing of the settings goes along, and `authorization` to the
@@ -44,7 +45,17 @@ pub(super) fn follow_foreign(
 ) -> Result<Response, Failure> {
     let request = Request { role, ..Request::new(Method::Get, url, headers) };
     let secrets = authorization.map(|value| ("Authorization", value));
-    hops(http, base, request, (url, secrets.into_iter().collect()), &mut Payload::None)
+    let headers = secrets.into_iter().collect();
+    let secrets = Secrets { origin: url, headers, also_back: false };
+    hops(http, base, request, secrets, &mut Payload::None)
+}
+
+/// What only one origin may see.
+struct Secrets<'a> {
+    origin: &'a Url,
+    headers: Vec<(&'a str, &'a str)>,
+    /// Whether it still may when redirects led elsewhere and back.
+    also_back: bool,
 }
 
 /// Goes from hop to hop, with the secrets of one origin.
@@ -52,14 +63,18 @@ fn hops(
     http: &Http,
     base: &Url,
     request: Request<'_>,
-    (origin, secrets): (&Url, Vec<(&str, &str)>),
+    mut secrets: Secrets<'_>,
     payload: &mut Payload<'_>,
 ) -> Result<Response, Failure> {
     let mut url = request.url.clone();
     let mut visited: Vec<Url> = Vec::new();
     loop {
-        let secrets = if url.same_origin(origin) { secrets.as_slice() } else { &[] };
-        let headers = [request.headers, secrets].concat();
+        let is_home = url.same_origin(secrets.origin);
+        if !is_home && !secrets.also_back {
+            secrets.headers.clear();
+        }
+        let own = if is_home { secrets.headers.as_slice() } else { &[] };
+        let headers = [request.headers, own].concat();
         let hop = Request { url: &url, headers: &headers, hop: !visited.is_empty(), ..request };
         let mut response = http.send(hop, payload)?;
         let status = response.status.as_u16();

@@ -33,7 +33,7 @@ pub struct Settings {
     pub mirrors: Mirrors,
     /// Whether a machine's configuration lets plain http be spoken where there is no TLS, and TLS without a check.
     pub lax: bool,
-    /// Https alone, also where a loopback host may speak plain http.
+    /// Https alone, also where a host may speak plain http: one that is loopback, or marked insecure.
     pub https_only: bool,
     /// Headers for the registry's own scheme, host and port.
     pub headers: Vec<(String, String)>,

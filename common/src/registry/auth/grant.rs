@@ -100,7 +100,10 @@ impl Registry {
                     return self.auth().answer(peer, &self.scope, &response, None, false);
                 }
                 // It says nothing of what it wants: another place may say more.
-                401 | 403 => refusal = Some(response),
+                401 | 403 => {
+                    response.hold();
+                    refusal = Some(response);
+                }
                 200..=299 => {
                     response.error_text();
                     refusal = None;

@@ -36,7 +36,7 @@ use challenge::{Challenge, challenges_of, choose};
 pub(super) use scope::Scope;
 use token::Token;
 
-/// The most token servers that one registry may send a run to: each learns who the user is.
+/// The most token servers that a repository's registry may send a run to: each learns who the user is.
 const MAX_REALMS: usize = 2;
 
 /// Whom this is about, and how to speak to it.

@@ -18,14 +18,12 @@ mod document;
 
 use std::path::PathBuf;
 
+use super::ROOT;
 use crate::error::{Error, Result};
 use crate::reference::Repository;
 
 /// The most mirrors that a registry may have.
 pub(super) const MAX_MIRRORS: usize = 64;
-
-/// The path of the API's root (distribution specification, "Endpoints").
-const ROOT: &str = "/v2/";
 
 /// http or https.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,8 +89,8 @@ impl Proxies {
             let said = |name: &&'static str| {
                 let is_foreign = *name == "HTTP_PROXY" && variable(WEB_SERVER).is_some();
                 let value = variable(name).filter(|value| !value.is_empty() && !is_foreign)?;
-                // What is no text is no URL either: as nothing it is refused when it is needed.
-                Some(Variable { name, value: value.into_string().unwrap_or_default() })
+                // What is no text is no URL either, and is refused when it is needed; of a list the rest counts.
+                Some(Variable { name, value: value.to_string_lossy().into_owned() })
             };
             names.iter().find_map(said)
         };

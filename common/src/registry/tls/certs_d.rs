@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::pki_types::CertificateDer;
 
 use super::certificates::{Pair, Pem, named_pair};
-use crate::error::{Error, Result, os_words};
+use crate::error::{Error, Result, Status, os_words};
 use crate::notice;
 use crate::registry::credentials::directory;
 use crate::registry::url::Url;
@@ -144,7 +144,12 @@ fn read(directory: &Path) -> Result<Option<HostCertificates>> {
                 return Err(Error::malformed(what)
                     .hint("the certificate of an authority to trust has a name in .crt"));
             }
-            kept.pairs.push(named_pair(&path, Some(&directory.join(key)))?);
+            let pair = named_pair(&path, Some(&directory.join(key)));
+            // That something is not there is for a registry to say.
+            kept.pairs.push(pair.map_err(|error| match error.status() {
+                Status::Absent => Error::malformed(error),
+                _ => error,
+            })?);
         } else if let Some(stem) = name.strip_suffix(".key")
             && lacks(&format!("{stem}.cert"))
         {
@@ -173,7 +178,7 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         Err(error) => Err(Error::absent(error)),
     });
     match read {
-        Err(error) if error.status() == crate::error::Status::Absent => {
+        Err(error) if error.status() == Status::Absent => {
             notice::warn("certs.d", || format!("{error}: passed over"));
             Ok(Vec::new())
         }

@@ -33,7 +33,8 @@ pub(in crate::registry) struct Secure {
 }
 
 impl Secure {
-    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits the server is shown where a client certificate is asked for.
+    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits the server is shown
+    /// where a client certificate is asked for.
     ///
     /// # Errors
     /// The library's, which are mistakes of this program.
