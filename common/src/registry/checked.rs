@@ -3,8 +3,9 @@
 
 use std::io::{self, Read};
 
-use super::push::{Source, Watcher, source_error};
+use super::push::{Source, Watcher};
 use crate::digest::Digest;
+use crate::error::source_error;
 use crate::error::{Error, Result};
 use crate::verify::{BUFFER, Verifier};
 

@@ -9,7 +9,7 @@
 //! Not here: whether the blob is there already or can be mounted, and what is pushed when. That is the caller's, who
 //! knows what else there is.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::Registry;
 use super::checked::Checked;
@@ -429,11 +429,3 @@ impl<'a> Upload<'a> {
 }
 
 type Outcome = std::result::Result<(), Refused>;
-
-/// The error inside an I/O error, or the system's.
-pub fn source_error(cause: &io::Error) -> Error {
-    match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
-        Some(error) => error.clone(),
-        None => Error::local("read the source", cause),
-    }
-}

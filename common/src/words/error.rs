@@ -158,6 +158,14 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
+/// The error inside an I/O error, or the system's.
+pub fn source_error(cause: &std::io::Error) -> Error {
+    match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(error) => error.clone(),
+        None => Error::local("read the source", cause),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

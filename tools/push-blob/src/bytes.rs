@@ -7,10 +7,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
+use common::error::source_error;
 use common::error::{Error, Result};
 use common::layout::Layout;
 use common::progress::Progress;
-use common::registry::push::{self, source_error};
+use common::registry::push;
 use common::source::Source;
 use common::store::Store;
 use common::tarball::Check;

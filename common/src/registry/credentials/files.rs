@@ -12,7 +12,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use super::{Credential, directory, keys, warn_if_open};
+use super::{Credential, config_home, directory, keys, warn_if_open};
 use crate::error::os_words;
 use crate::json;
 use crate::reference::Repository;
@@ -45,9 +45,7 @@ pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
         let user = rustix::process::getuid().as_raw();
         Some(PathBuf::from(format!("/run/containers/{user}")))
     });
-    let config = directory("XDG_CONFIG_HOME")
-        .or_else(|| home.as_ref().map(|home| home.join(".config")))
-        .map(|dir| dir.join("containers"));
+    let config = config_home().map(|dir| dir.join("containers"));
     let docker = directory("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
     let containers = [runtime, config].into_iter().flatten().map(|dir| dir.join("auth.json"));
     let all = containers.chain(docker.map(|dir| dir.join("config.json")));

@@ -196,6 +196,13 @@ pub(crate) fn warn_if_open(path: &std::path::Path) {
     }
 }
 
+/// Where the user keeps configuration, by the XDG Base Directory specification: a relative path is none.
+pub(super) fn config_home() -> Option<PathBuf> {
+    let config = directory("XDG_CONFIG_HOME");
+    let config = config.or_else(|| directory("HOME").map(|home| home.join(".config")));
+    config.filter(|config| config.is_absolute())
+}
+
 /// A directory that a variable names; nothing when it is empty.
 pub(super) fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)

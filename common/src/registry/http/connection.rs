@@ -11,6 +11,7 @@
 use std::io::ErrorKind;
 
 use ureq::Error;
+use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 /// The most bytes of an answer's head, interim answers included.
@@ -115,6 +116,25 @@ pub(in crate::registry) fn empty_line(input: &[u8]) -> Option<usize> {
         [b'\n', b'\r', b'\n', ..] => Some(i + 3),
         _ => None,
     })
+}
+
+/// What is left of the time to connect: the time-out that is given is for all of it.
+///
+/// # Errors
+/// That time-out, when nothing is left.
+pub(in crate::registry) fn time_left(
+    details: &ConnectionDetails<'_>,
+) -> Result<NextTimeout, Error> {
+    let mut timeout = details.timeout;
+    let times = (timeout.after, details.now, (details.current_time)());
+    if let (Duration::Exact(limit), Instant::Exact(start), Instant::Exact(now)) = times {
+        let left = limit.saturating_sub(now.saturating_duration_since(start));
+        if left.is_zero() {
+            return Err(Error::Timeout(timeout.reason));
+        }
+        timeout.after = Duration::Exact(left);
+    }
+    Ok(timeout)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::error::source_error;
 use crate::registry::MAX_REDIRECTS;
-use crate::registry::push::source_error;
 use crate::registry::url::Url;
 
 /// A request's method.

@@ -16,7 +16,7 @@ use super::{Configured, MAX_MIRRORS, Place, ROOT, Scheme, Serves};
 use crate::error::{Error, Result, printable};
 use crate::notice;
 use crate::reference::Repository;
-use crate::registry::credentials::directory;
+use crate::registry::credentials::config_home;
 use crate::registry::url::Url;
 use crate::secret;
 
@@ -28,9 +28,7 @@ const MAX_VALUES: usize = 64;
 /// # Errors
 /// Malformed configuration, naming file and line; local trouble with a file.
 pub(super) fn configured(repository: &Repository) -> Result<Configured> {
-    let config =
-        directory("XDG_CONFIG_HOME").or_else(|| directory("HOME").map(|home| home.join(".config")));
-    let user = config.map(|dir| dir.join("containerd/certs.d"));
+    let user = config_home().map(|dir| dir.join("containerd/certs.d"));
     let dirs: Vec<PathBuf> =
         user.into_iter().chain([PathBuf::from("/etc/containerd/certs.d")]).collect();
     read(repository, &dirs)

@@ -12,13 +12,13 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, NextTimeout, SocksConnector, TcpConnector, Transport,
-    TransportAdapter, time,
+    TransportAdapter,
 };
 use ureq::{Error, ProxyProtocol};
 
 use super::forward::Forward;
 use super::{Kind, Proxy};
-use crate::registry::http::connection::{MAX_HEAD, empty_line};
+use crate::registry::http::connection::{MAX_HEAD, empty_line, time_left};
 use crate::registry::tls::secure::Secure;
 
 /// Why there is no way through a proxy. Nothing was sent to what is behind it.
@@ -136,12 +136,12 @@ impl Through {
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\n{login}\r\n"
         );
         let mut adapter = TransportAdapter::new(connection, details.current_time.clone());
-        adapter.set_timeout(left(details)?);
+        adapter.set_timeout(time_left(details)?);
         adapter.write_all(head.as_bytes())?;
         let mut connection = adapter.into_inner();
         let mut came = 0;
         loop {
-            let more = connection.await_input(left(details)?)?;
+            let more = connection.await_input(time_left(details)?)?;
             // Interim answers are passed over.
             while let Some(answer) = read(connection.buffers().input())? {
                 let Answer { status, length } = answer;
@@ -209,21 +209,6 @@ pub(in crate::registry) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, E
         None => made,
     };
     made.build().map(Some)
-}
-
-/// What is left of the time to connect.
-fn left(details: &ConnectionDetails<'_>) -> Result<NextTimeout, Error> {
-    let mut timeout = details.timeout;
-    if let (time::Instant::Exact(now), time::Instant::Exact(start), time::Duration::Exact(after)) =
-        ((details.current_time)(), details.now, timeout.after)
-    {
-        let left = after.saturating_sub(now.saturating_duration_since(start));
-        if left.is_zero() {
-            return Err(Error::Timeout(timeout.reason));
-        }
-        timeout.after = time::Duration::Exact(left);
-    }
-    Ok(timeout)
 }
 
 fn within_limit(head: usize) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use super::certificates::{Pair, Pem, named_pair};
 use crate::error::{Error, Result, Status, os_words};
 use crate::notice;
-use crate::registry::credentials::directory;
+use crate::registry::credentials::config_home;
 use crate::registry::url::Url;
 
 /// The most entries that a host's directory may have.
@@ -85,10 +85,7 @@ fn names(url: &Url) -> Vec<String> {
 
 /// Where such directories are: the user's before the machine's, and the containers tools' before docker's.
 fn places() -> Vec<PathBuf> {
-    let config = directory("XDG_CONFIG_HOME")
-        .or_else(|| directory("HOME").map(|home| home.join(".config")))
-        .filter(|config| config.is_absolute());
-    let all = config.into_iter().chain([PathBuf::from("/etc")]);
+    let all = config_home().into_iter().chain([PathBuf::from("/etc")]);
     all.flat_map(|place| ["containers", "docker"].map(|tools| place.join(tools).join("certs.d")))
         .collect()
 }

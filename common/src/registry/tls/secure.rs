@@ -13,7 +13,6 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use ureq::Error;
-use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
     TransportAdapter,
@@ -25,6 +24,7 @@ use super::seen;
 use super::trouble::{Cause, Identity, Stage, Trouble};
 use super::trust::Trusted;
 use super::verifier::Verifier;
+use crate::registry::http::connection::time_left;
 
 /// How a host is made sure of, and who the user is to it.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl<In: Transport> Connector<In> for Secure {
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name)?;
         let mut socket =
             TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
-        socket.set_timeout(rest_of(details));
+        socket.set_timeout(time_left(details)?);
         SHOWN.set(Identity::Unasked);
         let outcome = connection.complete_io(&mut socket);
         let identity = SHOWN.get();
@@ -102,16 +102,6 @@ impl<In: Transport> Connector<In> for Secure {
         let stream = StreamOwned::new(connection, socket);
         Ok(Some(Either::B(Encrypted { buffers, stream, identity, stage: Stage::Unanswered })))
     }
-}
-
-/// What is left of the time to connect in: the time-out that is given is for all of it.
-fn rest_of(details: &ConnectionDetails) -> NextTimeout {
-    let mut timeout = details.timeout;
-    let times = (timeout.after, details.now, (details.current_time)());
-    if let (Duration::Exact(limit), Instant::Exact(start), Instant::Exact(now)) = times {
-        timeout.after = Duration::Exact(limit.saturating_sub(now.duration_since(start)));
-    }
-    timeout
 }
 
 /// Sorts what the library says. A time-out stays one; so does a connection that ended when there is nothing to add.

@@ -25,7 +25,7 @@ use super::{Configured, Place};
 use crate::error::{Error, Result, printable};
 use crate::notice;
 use crate::reference::{Reference, Repository};
-use crate::registry::credentials::directory;
+use crate::registry::credentials::{config_home, directory};
 
 use conf::Entry;
 
@@ -57,8 +57,7 @@ struct Files {
 
 impl Files {
     fn of_machine() -> Files {
-        let config = directory("XDG_CONFIG_HOME")
-            .or_else(|| directory("HOME").map(|home| home.join(".config")));
+        let config = config_home();
         Files {
             named: directory("CONTAINERS_REGISTRIES_CONF")
                 .or_else(|| directory("REGISTRIES_CONFIG_PATH")),
