@@ -11,6 +11,7 @@ use tests::fake::{End, Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, noise, sha256, types};
 use tests::logins::{self, PASSWORD, USER, at_home, auths, keep, login, registry_with_tokens};
+use tests::proxy::Proxy;
 use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::token_server::TokenServer;
@@ -447,4 +448,105 @@ fn a_mirror_that_is_left_is_told() {
         "# 500 Internal Server Error\n# Content-Length: 0\n# mirror {} is left: ",
         mirror.host()
     ));
+}
+
+/// A name that no resolver knows.
+const HOST: &str = "registry.example:5000";
+
+/// A fetch of `app:1` there by way of the proxy that the variable has, and its trace run as a script: both get it.
+#[track_caller]
+fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
+    let fetch = traced("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);
+    let run = fetch.env(variable, value).run();
+    run.status(0);
+    let asked = proxy.asked();
+    let again = script(&run, &Scratch::new()).env(variable, value).run();
+    again.ok().stdout(&Image::small().manifest.bytes);
+    assert_eq!(proxy.asked(), [asked.clone(), asked].concat());
+    run
+}
+
+/// A registry with an image as `app:1`, and a proxy that knows the way there.
+fn registry_and_proxy() -> (FakeRegistry, Proxy) {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", &Image::small());
+    let proxy = Proxy::start(&[(HOST, &registry.host())]);
+    (registry, proxy)
+}
+
+#[test]
+fn a_proxy_is_gone_by_again_whose_variable_curl_does_not_read() {
+    let (_registry, proxy) = registry_and_proxy();
+    let value = format!("http://me:hunter22@{}", proxy.host());
+    let run = goes_by(&proxy, "HTTP_PROXY", &value);
+    run.says(" -x \"$HTTP_PROXY\" ").does_not_say("hunter22");
+    let login = format!("\r\nProxy-Authorization: Basic {}\r\n", logins::base64("me:hunter22"));
+    assert!(proxy.heads().iter().all(|head| head.contains(&login)), "{:?}", proxy.heads());
+}
+
+#[test]
+fn a_socks_proxy_looks_names_up_again() {
+    let (_registry, proxy) = registry_and_proxy();
+    let run = goes_by(&proxy, "all_proxy", &format!("socks5://{}", proxy.host()));
+    run.says(" -x \"socks5h://${all_proxy#*://}\" ");
+}
+
+#[test]
+fn a_redirect_goes_its_own_way_again() {
+    let registry = FakeRegistry::start();
+    let storage = FakeRegistry::start();
+    let blob = Blob::new(types::TAR, noise(5000, 1));
+    storage.add_blob("app", blob.bytes.clone());
+    let target = format!("http://storage.example:5000/v2/app/blobs/{}", blob.digest);
+    registry.fault(move |_, _| Reply::redirect(307, &target));
+    let proxy = Proxy::start(&[("storage.example:5000", &storage.host())]);
+    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]);
+    let run = fetch.env("http_proxy", proxy.url()).run();
+    run.status(0).stdout(&blob.bytes).does_not_say(" -L ");
+    let asked = proxy.asked();
+    let scratch = Scratch::new();
+    script(&run, &scratch).env("http_proxy", proxy.url()).run().status(0);
+    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+    assert_eq!(proxy.asked(), [asked.clone(), asked].concat());
+}
+
+#[test]
+fn a_token_server_that_redirects_is_asked_again_with_a_proxy_around() {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_image("app", "1", &Image::small());
+    registry.fault(|request, right| match request.path == "/token" {
+        true if !request.query.contains("again") => {
+            Reply::redirect(307, &format!("{}&again=1", request.target))
+        }
+        _ => right,
+    });
+    let recording = Server::start(|_| Reply::new(502));
+    let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+    let run = fetch.env("http_proxy", recording.url()).run();
+    run.status(0).says("\nREGISTRY_TOKEN=$(curl ");
+    let again = script(&run, &Scratch::new()).env("http_proxy", recording.url()).run();
+    assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
+    assert!(recording.requests().is_empty(), "{:?}", recording.asked());
+}
+
+#[test]
+fn no_redirect_leads_from_https_to_http_again() {
+    let authority = Authority::new();
+    let [registry, storage] =
+        [(); 2].map(|()| FakeRegistry::start_tls(authority.server().server_config()));
+    let plain = Server::start(|_| Reply::new(200));
+    let blob = Blob::new(types::TAR, noise(5000, 1));
+    storage.add_blob("app", blob.bytes.clone());
+    let target = format!("{}/v2/app/blobs/{}", storage.server.url(), blob.digest);
+    registry.fault(move |_, _| Reply::redirect(307, &target));
+    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);
+    let run = fetch.arg(authority.certificate()).run();
+    run.status(0).stdout(&blob.bytes).says(" -L --proto-redir '=https' ");
+    let url = plain.url();
+    storage.fault(move |_, _| Reply::redirect(307, &url));
+    storage.server.forget();
+    let again = script(&run, &Scratch::new()).run();
+    assert_ne!(again.code(), Some(0), "{again}");
+    assert_eq!(storage.server.requests().len(), 1);
+    assert!(plain.requests().is_empty(), "{:?}", plain.asked());
 }

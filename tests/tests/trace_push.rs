@@ -175,6 +175,36 @@ fn an_upload_at_another_host_is_told_without_its_secrets() {
     ));
 }
 
+/// A manifest of the small image is put, and by the trace again, byte by byte; that trace.
+#[track_caller]
+fn put_again(text: &str) -> String {
+    let image = Image::small();
+    let [registry, fresh] = [(); 2].map(|()| {
+        let registry = FakeRegistry::start();
+        registry.add_image("app", "", &image);
+        registry
+    });
+    let scratch = Scratch::new();
+    scratch.write("layer", text);
+    let put =
+        tests::tools::tool("put-manifest").args(["--trace", &registry.repo("app:2"), "layer"]);
+    let run = put.dir(scratch.path()).run();
+    run.status(0);
+    elsewhere(&run, &registry.host(), &fresh.host(), &scratch).run().status(0);
+    let put = fresh.manifest("app", "2").unwrap();
+    assert_eq!(String::from_utf8_lossy(&put.bytes), text);
+    run.stderr
+}
+
+#[test]
+fn a_document_that_looks_like_another_is_sent_byte_by_byte() {
+    let text = Image::small().manifest_json().to_string();
+    let text = text.replacen('{', "{\"annotations\":{\"it's\":\"\u{202e}1%\\n\u{200d}\"},", 1);
+    let trace = put_again(&text);
+    assert!(!trace.contains(['\u{202e}', '\u{200d}']), "{trace}");
+    assert!(!trace.contains("# BLOB: "), "{trace}");
+}
+
 #[test]
 fn a_document_of_several_lines_is_sent_byte_by_byte() {
     let image = Image::small();
@@ -185,21 +215,8 @@ fn a_document_of_several_lines_is_sent_byte_by_byte() {
         1,
     );
     for text in [pretty.clone(), tricky, format!("{pretty}\n"), format!("{pretty}\r")] {
-        let [registry, fresh] = [(); 2].map(|()| {
-            let registry = FakeRegistry::start();
-            registry.add_image("app", "", &image);
-            registry
-        });
-        let scratch = Scratch::new();
-        scratch.write("layer", &text);
-        let put =
-            tests::tools::tool("put-manifest").args(["--trace", &registry.repo("app:2"), "layer"]);
-        let run = put.dir(scratch.path()).run();
-        run.status(0);
-        let is_file = run.stderr.contains("# BLOB: a file with ");
-        assert_eq!(is_file, text.ends_with('\n'), "{run}");
-        elsewhere(&run, &registry.host(), &fresh.host(), &scratch).run().status(0);
-        let put = fresh.manifest("app", "2").unwrap();
-        assert_eq!(String::from_utf8_lossy(&put.bytes), text);
+        let trace = put_again(&text);
+        let is_file = trace.contains("# BLOB: a file with ");
+        assert_eq!(is_file, text.ends_with('\n'), "{trace}");
     }
 }

@@ -4,17 +4,18 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
-use tests::fake::{End, Intake, Reply};
+use tests::fake::{End, Intake, Reply, Server};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::Image;
 use tests::logins::{
     PASSWORD, USER, at_home, auths, base64, basic, fetch, keep, login, registry_with_login,
     registry_with_tokens,
 };
+use tests::proxy::Proxy;
 use tests::push::Push;
 use tests::scratch::Scratch;
 use tests::tools::{Run, tool};
-use tests::trace::arguments;
+use tests::trace::{arguments, script};
 
 const DOCKER: &str = ".docker/config.json";
 
@@ -100,7 +101,41 @@ fn a_password_that_is_a_word_of_the_command_leaves_the_line_out() {
     run.status(0).says("# left out: a line that would show a secret\n# 200 OK\n");
     let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
     let run = run.env("REGISTRY_PASSWORD", "manifests").run();
-    run.status(0).says("/v2/app/[secret]/1'\n# 200 OK\n");
+    run.status(0).says("# left out: a line that would show a secret\n# 200 OK\n");
+    run.does_not_say("curl -sS -u ");
+}
+
+#[test]
+fn a_password_that_the_quotes_break_up_leaves_the_line_out() {
+    let registry = registry_with_login();
+    let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", "it's me"]);
+    let run = run.env("REGISTRY_PASSWORD", "it's me").run();
+    run.status(4).says("# left out: a line that would show a secret\n# 401 Unauthorized\n");
+    run.does_not_say("s me").does_not_say("[secret]:");
+}
+
+#[test]
+fn a_login_goes_by_no_proxy_that_the_tool_went_around() {
+    let registry = registry_with_login();
+    let recording = Server::start(|_| Reply::new(502));
+    for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
+        let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
+        let run = run.env("REGISTRY_PASSWORD", PASSWORD).env(name, recording.url()).run();
+        run.status(0).says(" --noproxy '*' ");
+        let again = script(&run, &Scratch::new()).env(name, recording.url()).run();
+        assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
+    }
+    assert!(recording.requests().is_empty(), "{:?}", recording.asked());
+}
+
+#[test]
+fn what_a_proxy_would_read_is_no_command() {
+    let proxy = Proxy::start(&[]);
+    let fetch = tool("fetch-manifest").args(["--trace", "--max-wait", "0", "--plain-http"]);
+    let fetch = fetch.args(["-H", "X-Key: xyzzy-plugh", "registry.example:5000/app:1"]);
+    let run = fetch.env("http_proxy", proxy.url()).run();
+    run.status(4).says(" would show it the credentials").does_not_say("curl ");
+    assert_eq!(proxy.connections(), 0);
 }
 
 #[test]
@@ -226,6 +261,19 @@ fn a_name_of_a_user_is_quoted() {
             "{calls:#?}"
         );
     }
+}
+
+#[test]
+fn a_name_that_looks_like_another_is_the_same_to_the_shell() {
+    let registry = registry_with_login();
+    let user = "-%d\u{202e}1\u{200b}\\";
+    let run = fetch(&registry, &Scratch::new()).args(["--trace", &format!("-u{user}")]);
+    let run = run.env("REGISTRY_PASSWORD", "hunter22").run();
+    run.status(4).does_not_say("\u{202e}").does_not_say("\u{200b}");
+    let calls = arguments(&run.stderr, "");
+    let want = format!("{user}:");
+    let has = |call: &Vec<String>| call.windows(2).any(|w| w[0] == "-u" && w[1] == want);
+    assert!(calls.iter().any(has), "{calls:#?}");
 }
 
 #[test]

@@ -148,8 +148,7 @@ pub fn printable(text: &str) -> String {
             clean.push('…');
             break;
         }
-        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || hidden {
+        if is_steering(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -164,6 +163,13 @@ pub fn source_error(cause: &std::io::Error) -> Error {
         Some(error) => error.clone(),
         None => Error::local("read the source", cause),
     }
+}
+
+/// Whether a character steers a terminal, or shows text as another: a control character, what has no width, a
+/// bidirectional override.
+pub fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -102,12 +102,20 @@ impl Http {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
+        // What is refused is not told either: it was not asked, and is not to be asked by who runs the trace.
+        let proxy = self.agents.proxy(request.url)?;
+        if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
+            self.refuse_to_show(request.url)?;
+        }
         let (settings, own) = (self.settings(), self.agents.own());
         match &settings.trace {
             None => self.send_untold(request, payload),
-            Some(trace) => trace.exchange(settings, own, request, payload, |payload| {
-                self.send_untold(request, payload)
-            }),
+            Some(trace) => {
+                let request = (request, proxy.as_ref());
+                trace.exchange(settings, own, request, payload, |payload| {
+                    self.send_untold(request.0, payload)
+                })
+            }
         }
     }
 
@@ -117,9 +125,6 @@ impl Http {
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
         let (agent, proxy) = self.agents.serving(request.url)?;
-        if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
-            self.refuse_to_show(request.url)?;
-        }
         let may_repeat = payload.can_repeat() && request.method != Method::Patch;
         let outcome = match self.exchange(&agent, request, payload) {
             // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.

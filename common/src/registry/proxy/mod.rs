@@ -78,6 +78,12 @@ pub(super) enum Kind {
     Socks,
 }
 
+/// Whether any variable that may name a proxy has something in it.
+pub(super) fn is_any_named() -> bool {
+    let has = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    HTTPS.iter().chain(&HTTP).any(has)
+}
+
 impl Proxies {
     /// What the environment of this process says.
     pub(super) fn of_environment() -> Proxies {
@@ -160,6 +166,15 @@ impl Proxy {
     pub(super) fn login_line(&self) -> String {
         let line = |(user, password)| format!("Proxy-Authorization: {}\r\n", basic(user, password));
         self.login().map_or(String::new(), line)
+    }
+
+    /// Its URL as a shell has it for curl: text, and what the variable expands to behind it. A SOCKS proxy is to look
+    /// names up itself, which curl calls another scheme.
+    pub(super) fn of_variable(&self) -> (&'static str, String) {
+        match self.kind {
+            Kind::Http | Kind::Https => ("", format!("${}", self.variable)),
+            Kind::Socks => ("socks5h://", format!("${{{}#*://}}", self.variable)),
+        }
     }
 
     /// What it is, in words.

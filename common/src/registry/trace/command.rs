@@ -7,16 +7,16 @@
 use std::path::PathBuf;
 
 use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
-use super::words::{comment, document, expanded, fields, telling};
+use super::words::{comment, document, expanded, fields, telling, word};
 use crate::digest::Algorithm;
 use crate::registry::credentials::name_and_password;
 use crate::registry::http::request::{Method, Request, Role};
 use crate::registry::http::response::Response;
+use crate::registry::proxy::{self, Proxy};
 use crate::registry::retry::Failure;
 use crate::registry::settings::Settings;
 use crate::registry::url::{self, Purpose, Url};
 use crate::secret::may_be_secret;
-use crate::shell::quoted;
 
 /// How many digits of a digest a file's name has.
 const DIGITS: usize = 12;
@@ -37,6 +37,8 @@ pub(super) struct Exchange<'a> {
     /// The registry's own origin.
     pub(super) own: &'a Url,
     pub(super) request: Request<'a>,
+    /// The proxy that it went by.
+    pub(super) proxy: Option<&'a Proxy>,
     pub(super) body: Body<'a>,
     pub(super) outcome: &'a Result<Response, Failure>,
 }
@@ -99,7 +101,7 @@ impl Exchange<'_> {
         self.body(names, &mut command);
         let target = match &known {
             Some(known) => known.word.clone(),
-            None => quoted(&url.uri().to_string()),
+            None => word(&url.uri().to_string()),
         };
         let brings_token = self.status() / 100 == 2
             || (method == Method::Get && matches!(next, Some(Next::Followed)));
@@ -161,6 +163,10 @@ impl Exchange<'_> {
                     || self.is_unchecked()
                     || self.shown_certificate().is_some();
                 match role {
+                    // What comes next may have another way.
+                    _ if method.only_reads() && proxy::is_any_named() => {
+                        Some(Next::Redirect(target.url))
+                    }
                     // A secret in a body goes nowhere else.
                     Role::Token(_) => (method == Method::Get).then_some(Next::Followed),
                     _ if method.only_reads() && !takes_along => Some(Next::Followed),
@@ -180,7 +186,12 @@ impl Exchange<'_> {
         let url = self.request.url;
         if let Some(Next::Followed) = next {
             command.words.push("-L".to_owned());
+            // What is behind the first redirect is curl's decision.
+            if url.is_https() {
+                command.add("--proto-redir", word("=https"));
+            }
         }
+        self.way(command);
         let text = url.uri().to_string();
         if text.contains(['[', ']', '{', '}']) {
             command.words.push("-g".to_owned());
@@ -194,6 +205,20 @@ impl Exchange<'_> {
         }
     }
 
+    /// By way of whom it is to go: curl reads the same variables, and not all of them alike.
+    fn way(&self, command: &mut Command) {
+        match self.proxy {
+            // The variable, since a login may stand in it.
+            Some(proxy) => {
+                let (before, expansion) = proxy.of_variable();
+                command.add("--noproxy", word(""));
+                command.add("-x", expanded(before, &expansion, ""));
+            }
+            None if proxy::is_any_named() => command.add("--noproxy", word("*")),
+            None => {}
+        }
+    }
+
     /// Whom curl is to trust, and as whom it is to go there.
     fn certificates(&self, command: &mut Command) {
         let Settings { ca_file, own_authorities, .. } = self.settings;
@@ -201,7 +226,7 @@ impl Exchange<'_> {
         let mut authorities = ca_file.iter().chain(own).map(|file| file.to_string_lossy());
         match authorities.next() {
             _ if self.is_unchecked() => command.words.push("-k".to_owned()),
-            Some(file) => command.add("--cacert", quoted(&file)),
+            Some(file) => command.add("--cacert", word(&file)),
             None => {}
         }
         for file in authorities.filter(|_| !self.is_unchecked()) {
@@ -212,9 +237,9 @@ impl Exchange<'_> {
         if let Some((certificate, key)) = self.shown_certificate() {
             // A colon would begin a password to curl.
             let name = certificate.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
-            command.add("--cert", quoted(&name));
+            command.add("--cert", word(&name));
             if let Some(key) = key {
-                command.add("--key", quoted(&key.to_string_lossy()));
+                command.add("--key", word(&key.to_string_lossy()));
             }
         }
     }
@@ -248,7 +273,7 @@ impl Exchange<'_> {
             } else if *name == "Authorization" && !is_own {
                 self.authorization(value, names, command);
             } else if !(matches!(self.request.role, Role::Token(_)) && *name == "Content-Type") {
-                command.add("-H", quoted(&format!("{before}{value}")));
+                command.add("-H", word(&format!("{before}{value}")));
             }
         }
     }
@@ -274,11 +299,11 @@ impl Exchange<'_> {
     fn body(&self, names: &mut Names, command: &mut Command) {
         match &self.body {
             Body::None => {}
-            Body::Bytes([]) => command.add("-H", quoted("Content-Length: 0")),
+            Body::Bytes([]) => command.add("-H", word("Content-Length: 0")),
             Body::Bytes(bytes) if matches!(self.request.role, Role::Token(_)) => {
                 for (name, value) in fields(&String::from_utf8_lossy(bytes)) {
                     if name != "refresh_token" {
-                        command.add("--data-urlencode", quoted(&format!("{name}={value}")));
+                        command.add("--data-urlencode", word(&format!("{name}={value}")));
                         continue;
                     }
                     let variable = names.of_secret(PASSWORD, &value);
@@ -353,7 +378,7 @@ impl Exchange<'_> {
             names.forget_place(&variable);
         }
         if let Some(file) = file {
-            command.add("-o", quoted(&file));
+            command.add("-o", word(&file));
         }
         None
     }

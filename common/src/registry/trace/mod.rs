@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::credentials::{Credential, Given};
 use super::http::request::{Payload, Request};
 use super::http::response::Response;
+use super::proxy::Proxy;
 use super::retry::Failure;
 use super::settings::Settings;
 use super::url::Url;
@@ -32,6 +33,7 @@ use crate::secret;
 
 use command::{Body, Exchange};
 use names::{Names, PASSWORD, TOKEN};
+use words::{SECRET, UNSAID};
 
 /// Where the conversation is told. Clones tell it in the same place, with the same variables.
 #[derive(Clone)]
@@ -92,7 +94,7 @@ impl Trace {
         }
     }
 
-    /// Tells of one exchange, which `send` does. `own` is the registry's own origin.
+    /// Tells of one exchange, which `send` does, by way of this proxy. `own` is the registry's own origin.
     ///
     /// # Errors
     /// The exchange's.
@@ -100,7 +102,7 @@ impl Trace {
         &self,
         settings: &Settings,
         own: &Url,
-        request: Request<'_>,
+        (request, proxy): (Request<'_>, Option<&Proxy>),
         payload: &mut Payload<'_>,
         send: impl FnOnce(&mut Payload<'_>) -> Result<Response, Failure>,
     ) -> Result<Response, Failure> {
@@ -125,7 +127,7 @@ impl Trace {
                 }
             }
         };
-        let exchange = Exchange { settings, own, request, body, outcome: &outcome };
+        let exchange = Exchange { settings, own, request, proxy, body, outcome: &outcome };
         let mut names = self.names();
         (self.shared.write)(&checked(&exchange.told(&mut names)));
         drop(names);
@@ -136,9 +138,14 @@ impl Trace {
 /// The second net: a line with a secret in it is left out, for taking the secret out of it might turn a command into
 /// another.
 fn checked(block: &str) -> String {
-    let lines = block.lines().map(|line| match secret::redact(line) == line {
-        true => format!("{line}\n"),
-        false => words::comment("left out: a line that would show a secret"),
+    let lines = block.lines().map(|line| {
+        if line.contains(SECRET) || secret::redact(line) != line {
+            return words::comment("left out: a line that would show a secret");
+        }
+        match line.contains(UNSAID) {
+            true => words::comment("left out: a line that no shell would take for what it is"),
+            false => format!("{line}\n"),
+        }
     });
     lines.collect()
 }
@@ -166,5 +173,13 @@ mod tests {
         secret::keep("b' 'correct");
         let block = "curl 'b' 'correct horse'\n# 200 OK\n";
         assert_eq!(checked(block), "# left out: a line that would show a secret\n# 200 OK\n");
+        let block = format!("curl {SECRET}\n# 200 OK\n");
+        assert_eq!(checked(&block), "# left out: a line that would show a secret\n# 200 OK\n");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_said_is_left_out() {
+        let said = checked(&format!("curl {UNSAID}\n"));
+        assert_eq!(said, "# left out: a line that no shell would take for what it is\n");
     }
 }

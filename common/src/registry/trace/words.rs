@@ -16,6 +16,12 @@ pub(super) const MAX_INLINE: u64 = 8 << 10;
 /// The most lines of an answer's header that are shown.
 pub(super) const MAX_HEADERS: usize = 32;
 
+/// What stands in the place of a word that would show a secret: no word has it, and its line is left out.
+pub(super) const SECRET: char = '\0';
+
+/// What stands in the place of a word that cannot be said: as a secret.
+pub(super) const UNSAID: char = '\u{1}';
+
 /// What stands in the place of what is not shown.
 const WITHHELD: &str = "(withheld)";
 
@@ -35,21 +41,28 @@ const TELLING: [&str; 12] = [
     "www-authenticate",
 ];
 
+/// One word of text. What would be a secret behind the quotes is looked for before them, which may break it up.
+pub(super) fn word(text: &str) -> String {
+    match secret::redact(text) == text {
+        true => quoted(text).unwrap_or_else(|| UNSAID.into()),
+        false => SECRET.into(),
+    }
+}
+
 /// One word of text, an expansion (`$NAME`), and text.
 pub(super) fn expanded(before: &str, expansion: &str, after: &str) -> String {
     // What begins a query has none of its meanings in double quotes.
     let bare = |text: &str| is_plain(text.strip_prefix(['?', '&']).unwrap_or(text));
-    let plain = |text: &str| bare(text) && secret::redact(text) == text;
-    let (mut word, mut tail) = (String::new(), String::new());
-    match plain(before) {
-        true => word.push_str(&format!("\"{before}")),
-        false => word.push_str(&format!("{}\"", quoted(before))),
+    let (mut line, mut tail) = (String::new(), String::new());
+    match bare(before) {
+        true => line.push_str(&format!("\"{before}")),
+        false => line.push_str(&format!("{}\"", word(before))),
     }
-    match plain(after) {
+    match bare(after) {
         true => tail.push_str(&format!("{after}\"")),
-        false => tail.push_str(&format!("\"{}", quoted(after))),
+        false => tail.push_str(&format!("\"{}", word(after))),
     }
-    format!("{word}{expansion}{tail}")
+    format!("{line}{expansion}{tail}")
 }
 
 /// A comment: one line.
@@ -150,24 +163,19 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A body that may stand in a command, as one word: a small document of JSON that a shell brings over byte by byte. A
-/// shell drops the ends of lines at the end of what a program prints, so that one of several lines must not end so.
+/// A body that may stand in a command, as one word: a small document of JSON that a shell brings over byte by byte.
 pub(super) fn document(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     // What begins with "@" would be a file's name to curl.
     if bytes.len() as u64 > MAX_INLINE || !text.starts_with('{') {
         return None;
     }
-    if !text.contains(char::is_control) {
-        return Some(quoted(text));
-    }
     let broken = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    // Which a shell would drop.
     if text.contains(broken) || text.ends_with('\n') {
         return None;
     }
-    let format = secret::redact(text).replace('\\', "\\\\").replace('%', "%%");
-    let format = format.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-    Some(format!("\"$(printf {})\"", quoted(&format)))
+    Some(word(text))
 }
 
 #[cfg(test)]
@@ -184,6 +192,15 @@ mod tests {
         assert_eq!(expanded("", "$L", "&digest=sha256:0"), "\"$L&digest=sha256:0\"");
         assert_eq!(expanded("`a`: ", "$H", ""), "'`a`: '\"$H\"");
         assert_eq!(expanded("a", "$H", "!"), "\"a$H\"'!'");
+    }
+
+    #[test]
+    fn a_word_with_a_secret_is_none_whatever_the_quotes_do_to_it() {
+        secret::keep("it's broken");
+        assert_eq!(word("so it's broken"), SECRET.to_string());
+        assert_eq!(expanded("so it's broken", "$P", ""), format!("{SECRET}\"$P\""));
+        assert_eq!(document(b"{\n\"it's broken\"}"), Some(SECRET.to_string()));
+        assert_eq!(word("so\n"), UNSAID.to_string());
     }
 
     #[test]
