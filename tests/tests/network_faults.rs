@@ -448,3 +448,11 @@ fn a_header_that_is_the_requests_own_is_refused() {
         run.fails(2, "the request's own").stdout("");
     }
 }
+
+#[test]
+fn no_time_at_all_is_refused() {
+    for option in ["--idle-timeout", "--connect-timeout", "--timeout"] {
+        let run = tool("fetch-manifest").args([option, "0", "127.0.0.1:1/app:1"]).run();
+        run.fails(2, "nothing is done in no time").stdout("");
+    }
+}

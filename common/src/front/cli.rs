@@ -136,13 +136,13 @@ mod network {
         #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
         max_wait: Duration,
         /// Give up an attempt when nothing comes for so long
-        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
         idle_timeout: Duration,
         /// Give up connecting after so long
-        #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = some_seconds)]
         connect_timeout: Duration,
         /// End the whole run after so long
-        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
         timeout: Option<Duration>,
         /// Show the conversation on standard error, as curl commands to run again
         #[arg(long)]
@@ -294,6 +294,14 @@ mod network {
         "transfer-encoding",
         "upgrade",
     ];
+
+    /// More than no time.
+    fn some_seconds(text: &str) -> Result<Duration, String> {
+        match seconds(text)? {
+            Duration::ZERO => Err("nothing is done in no time".to_owned()),
+            some => Ok(some),
+        }
+    }
 
     /// Seconds, whole or with a fraction.
     fn seconds(text: &str) -> Result<Duration, String> {

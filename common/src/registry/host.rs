@@ -36,8 +36,9 @@ pub(super) fn not_public(host: &str) -> Option<&'static str> {
 
 fn v4_not_public(ip: Ipv4Addr) -> Option<&'static str> {
     let [a, b, c, _] = ip.octets();
-    // What the protocols themselves use, and what measures networks.
-    let is_special = (a, b, c) == (192, 0, 0) || (a == 198 && b & 0xfe == 18);
+    // What the protocols themselves use, what measures networks, and what stands in examples.
+    let is_special =
+        matches!((a, b, c), (192, 0, 0 | 2) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113));
     match () {
         () if ip.is_unspecified() || a == 0 => Some("an unspecified"),
         () if ip.is_link_local() => Some("a link-local"),
@@ -54,6 +55,8 @@ fn v6_not_public(ip: Ipv6Addr) -> Option<&'static str> {
         () if ip.is_unique_local() => Some("a private"),
         () if ip.is_multicast() => Some("a multicast or reserved"),
         () => match ip.segments() {
+            // Examples, and what is thrown away.
+            [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Some("a multicast or reserved"),
             // Site-local, and a network's own NAT64.
             [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private"),
             // NAT64, 6to4, translated and compatible addresses carry an IPv4 address.

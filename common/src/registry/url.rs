@@ -374,6 +374,11 @@ mod tests {
             "https://[fec0::1]/",
             "https://192.0.0.192/",
             "https://198.18.0.1/",
+            "https://192.0.2.1/",
+            "https://198.51.100.1/",
+            "https://203.0.113.5/",
+            "https://[2001:db8::1]/",
+            "https://[100::1]/",
             "http://r.example/",
         ] {
             for purpose in [Purpose::Redirect, Purpose::Realm, Purpose::Link] {

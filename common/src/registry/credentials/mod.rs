@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::form::form;
 use super::settings::Settings;
 use crate::notice;
 use crate::reference::Repository;
@@ -99,6 +100,8 @@ impl fmt::Debug for Credential {
 pub(super) fn basic(user: &str, password: &str) -> String {
     let both = STANDARD.encode(format!("{user}:{password}"));
     secret::keep(&both);
+    // A server may say it back as a form has it.
+    secret::keep(form(&[("", password)]).trim_start_matches('='));
     format!("Basic {both}")
 }
 

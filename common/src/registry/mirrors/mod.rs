@@ -116,7 +116,10 @@ pub fn check(text: &str) -> std::result::Result<String, String> {
     if text.contains('@') {
         return Err("a mirror with user information".to_owned());
     }
-    let (_, host, path) = parts(text, "x");
+    let (scheme, host, path) = parts(text, "x");
+    if scheme.is_none() && text.contains("://") {
+        return Err("only http and https are spoken".to_owned());
+    }
     Repository::at(host, &path).map(|_| text.to_owned())
 }
 
