@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who the user is, and who must never learn it.
+
+mod between_registries;
+mod credentials;
+mod credentials_given;
+mod credentials_helpers;
+mod real_logins;
+mod secrets_said_back;
+mod server_urls;
+mod server_urls_tokens;
+mod server_urls_uploads;
+mod token_lifetimes;
+mod tokens;

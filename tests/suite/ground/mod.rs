@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ground itself: the doubles, judged by curl, and the peers.
+
+mod fake_registry;
+mod fake_server;
+mod fake_uploads;
+mod peers;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One tool each, with nothing wrong but its input; and what all of them do alike.
+
+mod build_config;
+mod build_config_schema1;
+mod build_manifest;
+mod contract;
+mod detect_mediatype;
+mod fetch_blob;
+mod fetch_blob_disk;
+mod fetch_blob_resume;
+mod fetch_manifest;
+mod fetch_token;
+mod foreign_layers;
+mod list_blobs;
+mod list_tags;
+mod pack_layer;
+mod pack_layer_changes;
+mod pack_layer_outputs;
+mod put_manifest;
+mod put_manifest_subject;
+mod verify_digest;

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What becomes of layers, hostile ones too.
+
+mod attributes;
+mod faults;
+mod fuzz;
+mod hardlinks;
+mod layer;
+mod limits;
+mod names;
+mod overlay;
+mod parser;
+mod sparse;
+mod streams;
+mod symlinks;
+mod types;
+mod whiteouts;
