@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::cli::Network;
 use common::error::{Error, Result};
 use common::platform::Platform;
 use common::reference::StoreName;
+use store::options::Network;
 
 use crate::config::Record;
 use crate::created;

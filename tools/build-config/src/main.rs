@@ -13,17 +13,18 @@ mod schema1;
 
 use std::process::ExitCode;
 
-use common::cli::Stdin;
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::Result;
-use common::layout::Layout;
 use common::manifest::MAX_CONFIG;
 use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
 use common::output::Output;
 use common::reference::StoreName;
-use common::registry::{Registry, Settings};
 use common::{cli as options, exit};
+use layout::Layout;
+use net::settings::Settings;
+use registry::Registry;
+use store::options::Stdin;
 
 use cli::Cli;
 use config::Config;

@@ -3,7 +3,7 @@
 
 use common::error::{Error, Result};
 use common::manifest::{MAX_CONFIG, diff_ids};
-use common::store::Store;
+use store::Store;
 
 use crate::parts::Parts;
 

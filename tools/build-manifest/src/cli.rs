@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::cli::{Mirrored, Network, key_value, read_document, refuse_repeated};
+use common::cli::{key_value, read_document, refuse_repeated};
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
 use common::lines::MAX_LINE;
 use common::mediatype::is_manifest;
 use common::reference::StoreName;
 use serde_json::Value;
+use store::options::{Mirrored, Network};
 
 use crate::family::Family;
 

@@ -12,14 +12,14 @@ mod parts;
 
 use std::process::ExitCode;
 
-use common::cli::Stdin;
 use common::descriptor::UNCOMPRESSED;
 use common::error::{Error, Result};
 use common::exit;
 use common::manifest::{MAX_SIZE, Manifest, Schema1};
 use common::output::Output;
-use common::store::Store;
 use serde_json::{Map, Value};
+use store::Store;
+use store::options::Stdin;
 
 use cli::Cli;
 use family::Family;

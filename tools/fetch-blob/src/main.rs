@@ -21,19 +21,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::Parser;
-use common::cli::{self, Mirrored, Network, Stdin};
+use common::cli;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::layout::Layout;
 use common::lines::Lines;
 use common::output::Output;
 use common::progress::{How, Mode, Progress};
 use common::reference::StoreName;
-use common::registry::Settings;
-use common::source::Source;
-use common::store::Store;
 use common::{exit, mediatype, stdio};
+use layout::Layout;
+use net::settings::Settings;
+use store::Store;
+use store::options::{Mirrored, Network, Stdin};
+use store::source::Source;
 
 use pool::{Destination, Pool, Run, Wanted};
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::layout::Layout;
 use common::output::FilePlace;
+use layout::Layout;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 /// How long another process may hold a blob's lock without any of its files growing.

@@ -14,17 +14,17 @@ use std::time::Duration;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::layout::Layout;
 use common::notice;
 use common::output::FilePlace;
 use common::verify::{Verifier, verify};
+use layout::Layout;
 
 use crate::blob::{Blob, check_size};
 use crate::fill::fill;
 use crate::follow::follow;
 use crate::partial::Place;
 use common::progress::{How, Progress};
-use common::source::Source;
+use store::source::Source;
 
 /// Up to this size a blob is hashed by the connection that fetched it, after it came.
 const SMALL: u64 = 1 << 20;

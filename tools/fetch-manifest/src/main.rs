@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{self, Mirrored, Network, Stdin};
+use common::cli;
 use common::error::{Error, Result};
 use common::exit;
-use common::layout::{Layout, REF_NAME};
 use common::output::Output;
 use common::platform::Platform;
 use common::reference::{LayoutReference, Location};
-use common::store::{Asking, Document, Store, Which};
+use layout::{Layout, REF_NAME};
+use store::options::{Mirrored, Network, Stdin};
+use store::{Asking, Document, Store, Which};
 
 /// Fetch a manifest's exact bytes from a registry or a layout
 ///

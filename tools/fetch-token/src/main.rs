@@ -8,12 +8,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{Network, Stdin};
 use common::error::{Error, Result};
 use common::reference::{Repository, StoreName};
-use common::registry::Registry;
-use common::registry::auth::grant::{Access, Authorization};
 use common::{exit, stdio};
+use registry::Registry;
+use registry::auth::grant::{Access, Authorization};
+use store::options::{Network, Stdin};
 
 /// Fetch a bearer token for a repository
 ///

@@ -19,8 +19,9 @@ use common::manifest::{self, Content, Manifest};
 use common::mediatype::{self, Kind};
 use common::platform::Platform;
 use common::reference::StoreName;
-use common::store::{Asking, Document, MAX_DEPTH, Store};
 use common::{cli, exit, stdio};
+use store::options::{Mirrored, Network, Stdin};
+use store::{Asking, Document, MAX_DEPTH, Store};
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
@@ -58,9 +59,9 @@ struct Cli {
     quiet: bool,
 
     #[command(flatten)]
-    network: cli::Network,
+    network: Network,
     #[command(flatten)]
-    mirrored: cli::Mirrored,
+    mirrored: Mirrored,
 }
 
 /// The most digests that --recursive remembers, so that memory has a bound whatever an index unfolds to.
@@ -79,7 +80,7 @@ fn story(cli: Cli) -> anyhow::Result<()> {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
     }
     // The time for the whole run begins here.
-    let settings = cli.network.settings(cli::Stdin::unless(cli.file.as_deref()))?;
+    let settings = cli.network.settings(Stdin::unless(cli.file.as_deref()))?;
     let settings = cli.mirrored.settings(settings)?;
     let mut output = Lines(BufWriter::new(stdio::stdout()?));
     let document = given(cli.file.as_deref())?;

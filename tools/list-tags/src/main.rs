@@ -8,11 +8,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{Network, Stdin};
 use common::error::{Error, Result, printable};
 use common::reference::{StoreName, is_tag};
-use common::store::Store;
 use common::{exit, notice, stdio};
+use store::Store;
+use store::options::{Network, Stdin};
 
 /// List a repository's tags
 ///

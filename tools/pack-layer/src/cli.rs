@@ -5,11 +5,11 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use common::cli::Network;
-use common::compress::Method;
 use common::error::{Error, Result};
 use common::mediatype::Compression;
 use common::reference::StoreName;
+use compress::Method;
+use store::options::Network;
 
 use crate::rules::{Owner, Rules};
 use crate::time::{self, Time};

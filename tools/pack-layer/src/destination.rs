@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::growing::Growing;
 use common::interrupt;
-use common::layout::Layout;
 use common::output::Output;
 use common::reference::Repository;
-use common::registry::stream::Stream;
-use common::registry::{Registry, Settings};
+use common::tempfile::Growing;
+use layout::Layout;
+use net::settings::Settings;
+use registry::Registry;
+use registry::stream::Stream;
 
 /// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
 /// packing them; one that a power loss tears is found by its size or digest.

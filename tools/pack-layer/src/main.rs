@@ -17,12 +17,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::cli::Stdin;
-use common::compress::{Compressor, Finished, Method};
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::error::{Error, Result};
 use common::reference::StoreName;
 use common::{exit, stdio};
+use compress::{Compressor, Finished, Method};
+use store::options::Stdin;
 
 use archive::Archive;
 use cli::Cli;

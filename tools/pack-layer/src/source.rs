@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use common::compress::Compressor;
 use common::error::{Error, Result};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use common::stdio;
 use common::tarball::Check;
+use compress::Compressor;
 
 use crate::destination;
 

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use common::compress::{Compressor, Method};
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
 use common::error::source_error;
@@ -17,12 +16,13 @@ use common::manifest::Schema1;
 use common::mediatype::{self, Kind};
 use common::progress::{How, Progress};
 use common::reference::{Repository, StoreName};
-use common::registry::Settings;
-use common::registry::push::Source as _;
-use common::source::Source;
-use common::store::{Asking, Store};
 use common::verify::{BUFFER, Verifier};
 use common::{notice, stdio};
+use compress::{Compressor, Method};
+use net::settings::Settings;
+use registry::push::Source as _;
+use store::source::Source;
+use store::{Asking, Store};
 
 use crate::bytes::{Archive, Blob, FileBytes, Verified, copy};
 use crate::input::Job;

@@ -9,13 +9,13 @@ use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::source_error;
 use common::error::{Error, Result};
-use common::layout::Layout;
 use common::progress::Progress;
-use common::registry::push;
-use common::source::Source;
-use common::store::Store;
 use common::tarball::Check;
 use common::verify::{BUFFER, Verifier};
+use layout::Layout;
+use registry::push;
+use store::Store;
+use store::source::Source;
 
 /// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
 pub(crate) enum Blob<'a> {

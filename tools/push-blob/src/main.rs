@@ -18,15 +18,17 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use clap::Parser;
-use common::cli::{self, Network, Stdin};
-use common::compress::Method;
+use common::cli;
 use common::error::{Error, Result};
 use common::mediatype::{self, Compression};
 use common::parallel::{in_order, processors};
 use common::progress::{Mode, Progress};
 use common::reference::{Repository, StoreName};
-use common::registry::{Registry, Settings};
 use common::{exit, interrupt, stdio};
+use compress::Method;
+use net::settings::Settings;
+use registry::Registry;
+use store::options::{FromNetwork, Mirrored, Network, Stdin};
 
 use bring::Run;
 use input::{Confirmed, Job};
@@ -74,9 +76,9 @@ struct Cli {
     #[command(flatten)]
     network: Network,
     #[command(flatten)]
-    from_network: cli::From,
+    from_network: FromNetwork,
     #[command(flatten)]
-    mirrored: cli::Mirrored,
+    mirrored: Mirrored,
 }
 
 /// A format that --compress takes.

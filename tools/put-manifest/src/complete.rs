@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
-use common::layout::Layout;
 use common::manifest::Manifest;
 use common::mediatype::{self, Kind};
 use common::parallel;
 use common::reference::LayoutReference;
-use common::registry::Registry;
+use layout::Layout;
+use registry::Registry;
 
 /// How many are asked for at once.
 const CONNECTIONS: usize = 4;

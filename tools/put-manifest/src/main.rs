@@ -12,17 +12,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use common::cli::{self, Network, Stdin};
+use common::cli;
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
-use common::layout::Layout;
 use common::lines::looks_like_descriptor;
 use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
 use common::output::Output;
 use common::reference::{LayoutReference, Location, Reference, is_tag};
-use common::registry::{Registry, Settings};
 use common::{exit, stdio};
+use layout::Layout;
+use net::settings::Settings;
+use registry::Registry;
+use store::options::{Network, Stdin};
 
 /// Put a manifest into a registry or a layout
 ///

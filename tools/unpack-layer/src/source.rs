@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::layout::Layout;
 use common::lines::Lines;
 use common::manifest::diff_ids;
 use common::mediatype::{Kind, kind};
 use common::stdio;
+use layout::Layout;
 
 use crate::stream::{Item, Job, Source};
 

@@ -12,12 +12,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::layout::Layout;
 use common::lines::Lines;
 use common::mediatype::Kind;
 use common::parallel::{self, processors};
 use common::verify::{Verifier, verify};
 use common::{mediatype, notice, stdio};
+use layout::Layout;
 
 /// How many blobs are remembered as right, so that one which comes again is not read again.
 const MAX_REMEMBERED: usize = 10_000;

@@ -7,8 +7,8 @@
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use common::compress::Compressor;
 use common::error::{Error, Result, Status, os_words};
+use compress::Compressor;
 use rustix::io::Errno;
 
 use super::sparse::Part;

@@ -12,8 +12,8 @@ mod sparse;
 
 use std::io::Write;
 
-use common::compress::{Compressor, Finished};
 use common::error::{Error, Result};
+use compress::{Compressor, Finished};
 
 use crate::destination;
 use crate::tree::{Entry, Kind};

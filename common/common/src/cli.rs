@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Command-line options that several tools share, and the reading of their values.
+//!
+//! A tool takes a group with clap's `flatten`. What a group means is decided below: here are only names,
+//! defaults and help texts.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::lines::NO_INPUT;
+use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
+use crate::stdio;
+
+/// Whether the environment lets Docker schema 1 through.
+pub fn schema1() -> Schema1 {
+    match std::env::var_os(SCHEMA1_VARIABLE) {
+        Some(value) if !value.is_empty() => Schema1::Allowed,
+        _ => Schema1::Refused,
+    }
+}
+
+/// A number of bytes as people write it: digits, then perhaps `k`, `M`, `G` or `T` for powers of 1024.
+///
+/// # Errors
+/// A sentence, for clap.
+pub fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("\"{text}\" is no size (a number, then perhaps k, M, G or T)");
+    let (digits, shift) = match text.char_indices().last() {
+        Some((i, 'k' | 'K')) => (&text[..i], 10),
+        Some((i, 'M')) => (&text[..i], 20),
+        Some((i, 'G')) => (&text[..i], 30),
+        Some((i, 'T')) => (&text[..i], 40),
+        _ => (text, 0),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(wrong)
+}
+
+/// A name and a value, split at the first `=`.
+///
+/// # Errors
+/// A sentence, for clap.
+pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}
+
+/// Refuses a key that an option gives twice: flags do not outrank each other.
+///
+/// # Errors
+/// Usage.
+pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match pairs.iter().find(|(key, _)| !seen.insert(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::usage(format_args!("{option}: \"{key}\" comes twice"))),
+    }
+}
+
+/// A document of at most `limit` bytes from a file, or from stdin for `-` or no operand.
+///
+/// # Errors
+/// Malformed when it is empty or larger; absent when there is no such file; local trouble.
+pub fn read_document(operand: Option<&Path>, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let name = match operand {
+        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
+        _ => "standard input".to_owned(),
+    };
+    let read = match operand {
+        Some(path) if path.as_os_str() != "-" => match std::fs::File::open(path) {
+            Ok(file) => file.take(limit + 1).read_to_end(&mut bytes),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::absent(format_args!("{name}: no such file")));
+            }
+            Err(cause) => Err(cause),
+        },
+        _ => stdio::stdin()?.take(limit + 1).read_to_end(&mut bytes),
+    };
+    match read {
+        Err(cause) => Err(Error::local(format_args!("read {name}"), &cause)),
+        Ok(0) => Err(Error::malformed(format_args!("{name}: {NO_INPUT}"))),
+        Ok(n) if n as u64 > limit => {
+            Err(Error::malformed(format_args!("{name}: larger than {limit} bytes")))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(bytes("0"), Ok(0));
+        assert_eq!(bytes("10k"), Ok(10 << 10));
+        assert_eq!(bytes("3G"), Ok(3 << 30));
+        for wrong in ["", "k", "1.5M", "-1", "+1", "1B", "99999999999999999999", "99999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

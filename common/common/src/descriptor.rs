@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Descriptors: what names a blob, and the currency between the tools.
+//!
+//! A *descriptor line* is one OCI descriptor as one line of JSON. Of its fields `mediaType`, `digest`
+//! and `size` are required and checked, those that we read must be of the right type, and all others are
+//! kept as they came, in their order. The size may be at most 2^63-1, as the specification's int64 says.
+
+use base64::Engine as _;
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::json;
+use crate::mediatype::{self, Kind};
+use crate::platform::Platform;
+
+/// The annotation that carries a layer's diff ID, the digest of its uncompressed archive, as
+/// containerd names it.
+pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+
+/// The annotation by which BuildKit marks an entry of an index as being about another one.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+const KNOWN: [&str; 8] =
+    ["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
+
+/// A descriptor, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Descriptor {
+    /// What the content is.
+    pub media_type: String,
+    /// The digest of the exact bytes.
+    pub digest: Digest,
+    /// The number of bytes.
+    pub size: u64,
+    /// All fields as they came.
+    fields: Map<String, Value>,
+}
+
+impl Descriptor {
+    /// A descriptor of the three required fields.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+        let mut fields = Map::new();
+        fields.insert("mediaType".to_owned(), media_type.into());
+        fields.insert("digest".to_owned(), digest.to_string().into());
+        fields.insert("size".to_owned(), size.into());
+        Descriptor { media_type: media_type.to_owned(), digest, size, fields }
+    }
+
+    /// Reads a descriptor from a parsed document.
+    ///
+    /// # Errors
+    /// One sentence naming the field that is wrong.
+    pub fn from_value(value: Value) -> Result<Descriptor, String> {
+        let Value::Object(fields) = value else {
+            return Err(format!("not a descriptor but {}", json::kind(&value)));
+        };
+        json::refuse_case_variants(&fields, &KNOWN)?;
+        let text = |key: &str| match fields.get(key) {
+            Some(Value::String(text)) => Ok(text.as_str()),
+            Some(other) => Err(format!("{key} is {}, not a string", json::kind(other))),
+            None => Err(format!("no {key}")),
+        };
+        let media_type = text("mediaType")?.to_owned();
+        if media_type.is_empty() || media_type.chars().any(|c| c.is_control() || c == ' ') {
+            return Err("mediaType is no media type".to_owned());
+        }
+        let digest = text("digest")?.parse::<Digest>().map_err(|e| format!("digest: {e}"))?;
+        let size = match fields.get("size") {
+            Some(Value::Number(number)) => number
+                .as_u64()
+                .filter(|size| i64::try_from(*size).is_ok())
+                .ok_or_else(|| format!("size {number} is not a whole number from 0 to 2^63-1"))?,
+            Some(other) => return Err(format!("size is {}, not a number", json::kind(other))),
+            None => return Err("no size".to_owned()),
+        };
+        for key in ["data", "artifactType"] {
+            if fields.contains_key(key) {
+                text(key)?;
+            }
+        }
+        match fields.get("urls") {
+            None => {}
+            Some(Value::Array(urls)) if urls.iter().all(Value::is_string) => {}
+            Some(_) => return Err("urls is not an array of strings".to_owned()),
+        }
+        for key in ["annotations", "platform"] {
+            match fields.get(key) {
+                None | Some(Value::Object(_)) => {}
+                Some(other) => {
+                    return Err(format!("{key} is {}, not an object", json::kind(other)));
+                }
+            }
+        }
+        Ok(Descriptor { media_type, digest, size, fields })
+    }
+
+    /// Reads a descriptor line.
+    ///
+    /// # Errors
+    /// One sentence saying what is wrong.
+    pub fn from_line(line: &[u8]) -> Result<Descriptor, String> {
+        json::parse(line).and_then(Descriptor::from_value)
+    }
+
+    /// The descriptor as one line of JSON, without the newline.
+    pub fn line(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// The document it is part of gets it back whole.
+    pub fn into_value(self) -> Value {
+        Value::Object(self.fields)
+    }
+
+    /// Where else the content may be fetched, as written: not checked to be URLs.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.fields
+            .get("urls")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    }
+
+    /// The content itself, when the descriptor carries it in `data`: decoded, and only if it has
+    /// the stated size and digest. The inner error says why it cannot be used.
+    pub fn data(&self) -> Option<Result<Vec<u8>, String>> {
+        let text = self.fields.get("data")?.as_str()?;
+        let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+        Some(match decoded {
+            Err(_) => Err("data is not base64".to_owned()),
+            Ok(bytes) if bytes.len() as u64 != self.size => {
+                Err(format!("data holds {} bytes, the size is {}", bytes.len(), self.size))
+            }
+            Ok(bytes) => match self.digest.algorithm().digest(&bytes) {
+                digest if digest == self.digest => Ok(bytes),
+                digest => Err(format!("data has the digest {digest}, not {}", self.digest)),
+            },
+        })
+    }
+
+    /// The platform an index entry is for.
+    pub fn platform(&self) -> Option<Platform> {
+        self.fields.get("platform")?.as_object().and_then(Platform::from_object)
+    }
+
+    /// An annotation's text.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.fields.get("annotations")?.get(key)?.as_str()
+    }
+
+    /// The same descriptor with an annotation set.
+    #[must_use]
+    pub fn with_annotation(mut self, key: &str, value: &str) -> Descriptor {
+        let annotations = self.fields.entry("annotations").or_insert_with(|| Map::new().into());
+        if let Value::Object(annotations) = annotations {
+            annotations.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// The same descriptor without an annotation; an object left empty goes too.
+    #[must_use]
+    pub fn without_annotation(mut self, key: &str) -> Descriptor {
+        if let Some(Value::Object(annotations)) = self.fields.get_mut("annotations") {
+            annotations.shift_remove(key);
+            if annotations.is_empty() {
+                self.fields.shift_remove("annotations");
+            }
+        }
+        self
+    }
+
+    /// The same descriptor with another media type, in the same place.
+    #[must_use]
+    pub fn with_media_type(mut self, media_type: &str) -> Descriptor {
+        self.fields.insert("mediaType".to_owned(), media_type.into());
+        self.media_type = media_type.to_owned();
+        self
+    }
+
+    /// A layer's diff ID, the digest of its uncompressed archive, when the descriptor says it: in the annotation
+    /// [`UNCOMPRESSED`], or because its media type is that of a plain archive.
+    ///
+    /// # Errors
+    /// One sentence, when the annotation is no digest, or another than that of a plain archive.
+    pub fn diff_id(&self) -> Result<Option<Digest>, String> {
+        let is_plain =
+            matches!(mediatype::kind(&self.media_type), Kind::Layer { compression: None, .. });
+        match self.fields.get("annotations").and_then(|annotations| annotations.get(UNCOMPRESSED)) {
+            None => Ok(is_plain.then(|| self.digest.clone())),
+            Some(value) => {
+                let text = value.as_str().unwrap_or_default();
+                let stated: Digest =
+                    text.parse().map_err(|e| format!("annotation {UNCOMPRESSED}: {e}"))?;
+                // Of another algorithm it may well be the same bytes'.
+                let same = stated.algorithm() != self.digest.algorithm() || stated == self.digest;
+                if is_plain && !same {
+                    let own = &self.digest;
+                    return Err(format!("annotation {UNCOMPRESSED}: {stated}, of a plain {own}"));
+                }
+                Ok(Some(stated))
+            }
+        }
+    }
+
+    /// Whether an index entry is about another entry (an attestation, an artifact) and so never the
+    /// answer to a question for a platform.
+    pub fn is_about_another(&self) -> bool {
+        self.fields.contains_key("artifactType")
+            || self.annotation(REFERENCE_TYPE).is_some()
+            || self.platform().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn line(rest: &str) -> String {
+        format!(r#"{{"mediaType":"a/b","digest":"sha256:{HEX}"{rest}}}"#)
+    }
+
+    #[test]
+    fn unknown_fields_leave_as_they_came() {
+        let text = line(r#","size":0,"x":{"b":1,"a":[2.5,null]},"annotations":{"k":"v"}"#);
+        assert_eq!(Descriptor::from_line(text.as_bytes()).unwrap().line(), text);
+    }
+
+    #[test]
+    fn sizes_at_the_edges() {
+        let size =
+            |size: &str| Descriptor::from_line(line(&format!(",\"size\":{size}")).as_bytes());
+        assert_eq!(size("0").unwrap().size, 0);
+        assert_eq!(size("9223372036854775807").unwrap().size, i64::MAX as u64);
+        for wrong in ["9223372036854775808", "-1", "1.5", "1e3", "\"10\"", "null"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let wrong = |text: &str| Descriptor::from_line(text.as_bytes()).unwrap_err();
+        assert!(wrong("{}").contains("no mediaType"));
+        assert!(wrong("[]").contains("an array"));
+        assert!(wrong(&line("")).contains("no size"));
+        assert!(wrong(&line(r#","size":0,"urls":"x""#)).contains("urls"));
+        assert!(wrong(&line(r#","size":0,"Size":1"#)).contains("case"));
+        assert!(wrong(&line(r#","size":0,"platform":[]"#)).contains("platform"));
+    }
+
+    #[test]
+    fn inlined_data_counts_only_when_it_is_the_content() {
+        let digest = Algorithm::Sha256.digest(b"{}");
+        let with = |data: &str, size: u64| {
+            let text = format!(
+                r#"{{"mediaType":"a/b","digest":"{digest}","size":{size},"data":"{data}"}}"#
+            );
+            Descriptor::from_line(text.as_bytes()).unwrap().data().unwrap()
+        };
+        assert_eq!(with("e30=", 2).unwrap(), b"{}");
+        assert!(with("e30=", 3).is_err());
+        assert!(with("e31=", 2).is_err());
+        assert!(with("!!", 2).is_err());
+    }
+
+    #[test]
+    fn annotations_come_and_go() {
+        let plain = Descriptor::from_line(line(r#","size":0"#).as_bytes()).unwrap();
+        let marked = plain.clone().with_annotation(UNCOMPRESSED, "x");
+        assert_eq!(marked.annotation(UNCOMPRESSED), Some("x"));
+        assert_eq!(marked.without_annotation(UNCOMPRESSED), plain);
+    }
+
+    #[test]
+    fn a_media_type_is_changed_in_its_place() {
+        let text = line(r#","size":0,"x":1"#);
+        let changed = Descriptor::from_line(text.as_bytes()).unwrap().with_media_type("c/d");
+        assert_eq!(
+            (changed.line(), changed.media_type.as_str()),
+            (text.replace("a/b", "c/d"), "c/d")
+        );
+    }
+
+    #[test]
+    fn a_diff_id_is_the_annotations_or_that_of_a_plain_archive() {
+        let digest: Digest = format!("sha256:{HEX}").parse().unwrap();
+        let other = Algorithm::Sha256.digest(b"x");
+        let gzip = Descriptor::new(mediatype::OCI_LAYER_GZIP, digest.clone(), 0);
+        let plain = Descriptor::new(mediatype::DOCKER_LAYER, digest.clone(), 0);
+        assert_eq!(gzip.diff_id(), Ok(None));
+        assert_eq!(plain.diff_id(), Ok(Some(digest)));
+        let marked = |descriptor: &Descriptor| {
+            descriptor.clone().with_annotation(UNCOMPRESSED, &other.to_string()).diff_id()
+        };
+        assert_eq!(marked(&gzip), Ok(Some(other.clone())));
+        assert!(marked(&plain).unwrap_err().contains("of a plain sha256:"));
+        assert!(
+            gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("no digest")
+        );
+    }
+}

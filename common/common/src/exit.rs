@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a tool ends. The rules of stderr, kept here and nowhere else:
+//!
+//! - An error is one line, `tool: what failed: why`: lower case, no "error:", foreign text made
+//!   printable. At most one more line: `tool: hint: …`.
+//! - What did not stop the run but matters is one line, `tool: warning: …`, each kind once with a
+//!   count; `-q` drops it.
+//! - A trace (`--trace`) is blocks of whole lines, each written at once: comments that begin with `#`, and commands.
+//!   `-q` does not drop it, and no bar is shown beside it unless it is asked for. What else is said then is quoted where
+//!   a shell would find something to do in it.
+//! - Success is silent. stdout is never written here, but for help and version.
+//! - The exit status is that of the [`Error`] in the chain; an I/O error without one is local
+//!   trouble (7).
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::error::{Error, Status, printable};
+use crate::shell::inert;
+use crate::stdio::{self, write_stdout};
+use crate::{notice, secret};
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+static TRACED: AtomicBool = AtomicBool::new(false);
+static TOOL: OnceLock<&'static str> = OnceLock::new();
+
+/// Drops warnings from here on (`-q`).
+pub fn quiet(yes: bool) {
+    QUIET.store(yes, Ordering::Relaxed);
+}
+
+/// From here on there is a trace: what writes a block of it to stderr.
+pub fn trace() -> fn(&str) {
+    TRACED.store(true, Ordering::Relaxed);
+    // Nobody listens any more: no reason to stop.
+    |block| drop(std::io::stderr().lock().write_all(block.as_bytes()))
+}
+
+/// Whether there is a trace.
+pub fn is_traced() -> bool {
+    TRACED.load(Ordering::Relaxed)
+}
+
+/// The running tool's name, as its messages show it.
+pub fn tool() -> &'static str {
+    TOOL.get().copied().unwrap_or("regutils")
+}
+
+/// Runs a tool: settles the process's signals and streams, parses the command line, runs `story`,
+/// prints warnings and the error line, and returns the exit status.
+///
+/// A wrong command line is one line and status 2; `--help` and `--version` go to stdout.
+pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
+    tool: &'static str,
+    story: impl FnOnce(Cli) -> Result<(), E>,
+) -> ExitCode {
+    stdio::restore_sigpipe();
+    stdio::ignore_sigxfsz();
+    let _ = TOOL.set(tool);
+    let outcome = parse(std::env::args_os()).and_then(|cli| match cli {
+        Some(cli) => story(cli).map_err(Into::into),
+        None => Ok(()),
+    });
+    end(tool, outcome)
+}
+
+/// The parsed command line; nothing when it asked for help or the version, which was printed.
+fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Option<Cli>> {
+    use clap::error::ErrorKind;
+    match Cli::try_parse_from(args) {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            write_stdout(error.render().to_string().as_bytes())?;
+            Ok(None)
+        }
+        Err(error) => Err(usage_error(&error.render().to_string()).into()),
+    }
+}
+
+/// clap's several lines made one: its first paragraph, without "error:".
+fn usage_error(rendered: &str) -> Error {
+    let paragraph: Vec<&str> = rendered
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty() && !line.starts_with("Usage:"))
+        .collect();
+    let text = paragraph.join(" ");
+    let text = without_secret(text.strip_prefix("error: ").unwrap_or(&text));
+    Error::usage(text).hint(format_args!("{} --help lists what it takes", tool()))
+}
+
+/// A refused value may be a URL with a password in it: what stands before an `@` that is no digest's goes.
+fn without_secret(text: &str) -> String {
+    const BEFORE: &str = "invalid value '";
+    let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
+    let Some((value, after)) = rest.split_once("' for ") else { return text.to_owned() };
+    match value.split_once('@') {
+        Some((user, host)) if user.contains(':') && !host.starts_with("sha") => {
+            let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
+            let shown = if explained.contains('@') { "not a reference" } else { explained };
+            format!("{start}{BEFORE}[secret]@{host}': {shown}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Prints what is left to say and turns the outcome into a status.
+fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
+    let mut stderr = std::io::stderr().lock();
+    if !QUIET.load(Ordering::Relaxed) {
+        for notice in notice::take() {
+            let more = match notice.count {
+                1 => String::new(),
+                n => format!(" ({n} times)"),
+            };
+            let _ = writeln!(stderr, "{tool}: warning: {}{more}", shown(&notice.text));
+        }
+    }
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let own = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    let message: Vec<String> = error.chain().map(words_of).collect();
+    let _ = writeln!(stderr, "{tool}: {}", shown(&message.join(": ")));
+    if let Some(hint) = own.and_then(Error::hint_text) {
+        let _ = writeln!(stderr, "{tool}: hint: {}", shown(hint));
+    }
+    ExitCode::from(own.map_or(Status::Local, Error::status) as u8)
+}
+
+/// Text as stderr may have it: no secret, no control character, no endless line.
+fn shown(text: &str) -> String {
+    let text = printable(&secret::redact(text));
+    // A trace is pasted, and this with it.
+    if is_traced() { inert(&text) } else { text }
+}
+
+/// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by then
+/// stays and is taken up by the next run.
+pub fn end_after(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        crate::interrupt::run();
+        let seconds = limit.as_secs_f64();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: out of time: not done after {seconds} seconds",
+            tool()
+        );
+        std::process::exit(Status::Later as i32);
+    });
+}
+
+/// One link of an error chain in words; the system's own are brought into our shape.
+fn words_of(cause: &(dyn std::error::Error + 'static)) -> String {
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) => crate::error::os_words(error),
+        None => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_operand_is_not_said_back() {
+        let said = without_secret(
+            "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is no URL",
+        );
+        assert_eq!(said, "invalid value '[secret]@h/x': a reference is no URL");
+        let said = without_secret(
+            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is no digest",
+        );
+        assert!(!said.contains("SECRET"), "{said}");
+    }
+
+    #[test]
+    fn clap_errors_become_one_line() {
+        let rendered = "error: the following required arguments were not provided:\n  <REF>\n\nUsage: x <REF>\n\nFor more information, try '--help'.\n";
+        let error = usage_error(rendered);
+        assert_eq!(error.to_string(), "the following required arguments were not provided: <REF>");
+        assert_eq!(error.status(), Status::Usage);
+    }
+}

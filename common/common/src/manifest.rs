@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Manifests: what a document is, and whether it may be believed.
+//!
+//! A document is judged by its own fields, never re-serialised: its digest is over the exact bytes.
+//! Contradictory documents (an index that also lists layers) are refused whatever their type says, since two
+//! readers would see two images in them (CVE-2021-41190). Docker's plugins are refused: they are no
+//! images. Schema 1 is recognised and gated as Docker gates it; its layers are not read here.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::{Error, Result, printable};
+use crate::json;
+use crate::mediatype::{self, Kind};
+use crate::platform::Platform;
+
+/// The largest manifest that is read, in bytes: what registries and clients agree to support.
+pub const MAX_SIZE: u64 = 4 << 20;
+
+/// The largest image config that is read or written, in bytes.
+pub const MAX_CONFIG: u64 = MAX_SIZE;
+
+/// The environment variable that, when not empty, allows schema 1. Docker's own.
+pub const SCHEMA1_VARIABLE: &str = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
+
+const KNOWN: [&str; 9] = [
+    "schemaVersion",
+    "mediaType",
+    "manifests",
+    "config",
+    "layers",
+    "fsLayers",
+    "artifactType",
+    "subject",
+    "annotations",
+];
+
+/// A manifest or an index, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Its media type: its own word, else what its shape says.
+    pub media_type: String,
+    /// What it lists.
+    pub content: Content,
+    /// The manifest that it is about, if it is a referrer.
+    pub subject: Option<Descriptor>,
+}
+
+/// What a manifest lists.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// An image or an artifact: its config, and its layers, base first.
+    Image {
+        /// The config.
+        config: Descriptor,
+        /// The layers in the manifest's order, as often as it has them.
+        layers: Vec<Descriptor>,
+    },
+    /// An index: manifests, for platforms or about one another.
+    Index {
+        /// The entries in order.
+        manifests: Vec<Descriptor>,
+    },
+    /// A Docker schema 1 manifest, known to be one and not read further.
+    Schema1,
+}
+
+/// Whether schema 1 documents are let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema1 {
+    /// Refused with Docker's deprecation notice.
+    Refused,
+    /// Allowed by [`SCHEMA1_VARIABLE`].
+    Allowed,
+}
+
+/// A schema 1 document came while the gate was closed.
+fn schema1_notice(name: &str) -> Error {
+    Error::malformed(format_args!(
+        "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 \
+         support is disabled by default and will be removed in an upcoming release. Suggest the author \
+         of {name} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More \
+         information at https://docs.docker.com/go/deprecated-image-specs/"
+    ))
+}
+
+/// Which of the five telling fields a document has. A field that is `null` counts as present, as it
+/// does in Docker's own detection.
+struct Shape {
+    manifests: bool,
+    config: bool,
+    layers: bool,
+    fs_layers: bool,
+}
+
+impl Shape {
+    fn of(document: &Map<String, Value>) -> Shape {
+        let has = |key| document.contains_key(key);
+        Shape {
+            manifests: has("manifests"),
+            config: has("config"),
+            layers: has("layers"),
+            fs_layers: has("fsLayers"),
+        }
+    }
+}
+
+/// The media type of a document, from its own `mediaType` or else its shape.
+///
+/// By Docker's rules, but stricter where those let a document escape its type: signed schema 1 is
+/// schema 1, and a document of none of the fields cannot be determined instead of being an index.
+/// `name` is how messages call the document.
+///
+/// # Errors
+/// Malformed: contradictory, undeterminable, or schema 1 while it is refused.
+pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Result<String> {
+    json::refuse_case_variants(document, &KNOWN).map_err(Error::malformed)?;
+    let shape = Shape::of(document);
+    let stated = match document.get("mediaType") {
+        None => "",
+        Some(Value::String(text)) => text.as_str(),
+        Some(other) => {
+            let kind = json::kind(other);
+            return Err(Error::malformed(format_args!("mediaType is {kind}, not a string")));
+        }
+    };
+    let contradiction = |fields: &str| {
+        Err(Error::malformed(format_args!(
+            "media-type: \"{}\" should not have {fields}",
+            printable(stated)
+        )))
+    };
+    let gate = || match schema1 {
+        Schema1::Allowed => Ok(()),
+        Schema1::Refused => Err(schema1_notice(name)),
+    };
+    match mediatype::kind(stated) {
+        Kind::Manifest if shape.manifests || shape.fs_layers => {
+            contradiction("\"manifests\" or \"fsLayers\"")
+        }
+        Kind::Index if shape.config || shape.layers || shape.fs_layers => {
+            contradiction("\"config\", \"layers\", or \"fsLayers\"")
+        }
+        Kind::Schema1 => {
+            gate()?;
+            if shape.manifests || shape.layers {
+                return contradiction("\"manifests\" or \"layers\"");
+            }
+            Ok(stated.to_owned())
+        }
+        _ if !stated.is_empty() => Ok(stated.to_owned()),
+        _ => match shape {
+            Shape { fs_layers: true, manifests: false, config: false, layers: false } => {
+                gate()?;
+                let signed = document.contains_key("signatures");
+                Ok(if signed { mediatype::SCHEMA1_SIGNED } else { mediatype::SCHEMA1 }.to_owned())
+            }
+            Shape { fs_layers: false, manifests: false, config, layers } if config || layers => {
+                Ok(mediatype::OCI_MANIFEST.to_owned())
+            }
+            Shape { manifests: true, config: false, layers: false, fs_layers: false } => {
+                Ok(mediatype::OCI_INDEX.to_owned())
+            }
+            _ => Err(Error::malformed("media-type: cannot determine")),
+        },
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest or an index.
+    ///
+    /// `said` is the media type that came with it (a Content-Type that says something, or its
+    /// descriptor's); `name` is how messages call it.
+    ///
+    /// # Errors
+    /// Malformed: not JSON by the strict rules, contradictory, of another type than said, of no
+    /// supported type, a plugin, or schema 1 while it is refused.
+    pub fn parse(
+        bytes: &[u8],
+        said: Option<&str>,
+        name: &str,
+        schema1: Schema1,
+    ) -> Result<Manifest> {
+        let document = json::parse_object(bytes).map_err(Error::malformed)?;
+        Manifest::from_object(document, said, name, schema1)
+    }
+
+    fn from_object(
+        mut document: Map<String, Value>,
+        said: Option<&str>,
+        name: &str,
+        schema1: Schema1,
+    ) -> Result<Manifest> {
+        let stated = document.contains_key("mediaType");
+        let mut media_type = detect(&document, name, schema1)?;
+        if let Some(said) = said
+            && said != media_type
+        {
+            // Without a word of its own, a document may be of either family with its shape.
+            if stated || mediatype::kind(said) != mediatype::kind(&media_type) {
+                return Err(Error::malformed(format_args!(
+                    "it came as \"{}\", but is \"{}\"",
+                    printable(said),
+                    printable(&media_type)
+                )));
+            }
+            media_type = said.to_owned();
+        }
+        let kind = mediatype::kind(&media_type);
+        let version = match kind {
+            Kind::Schema1 => 1,
+            Kind::Manifest | Kind::Index => 2,
+            _ => {
+                return Err(Error::malformed(format_args!(
+                    "unsupported manifest format \"{}\"",
+                    printable(&media_type)
+                )));
+            }
+        };
+        match document.get("schemaVersion") {
+            Some(Value::Number(number)) if number.as_u64() == Some(version) => {}
+            None => return Err(Error::malformed("no schemaVersion")),
+            Some(other) => {
+                let got = printable(&other.to_string());
+                let wrong = format_args!("schemaVersion {got}, want {version} for {media_type}");
+                return Err(Error::malformed(wrong));
+            }
+        }
+        // One that contradicts its type was refused; one that says a type and has other fields is here.
+        let shape = Shape::of(&document);
+        if shape.manifests && (shape.config || shape.layers || shape.fs_layers) {
+            return Err(Error::malformed("both an index's and a manifest's fields"));
+        }
+        let subject =
+            document.remove("subject").map(|value| descriptor(value, "subject")).transpose()?;
+        let content = match kind {
+            Kind::Index => {
+                Content::Index { manifests: list(document.remove("manifests"), "manifests")? }
+            }
+            Kind::Schema1 => Content::Schema1,
+            _ => {
+                let config =
+                    document.remove("config").ok_or_else(|| Error::malformed("no config"))?;
+                let config = descriptor(config, "config")?;
+                if mediatype::kind(&config.media_type) == Kind::Plugin {
+                    return Err(Error::malformed("target is a plugin"));
+                }
+                // An artifact may have none, and Go writes an empty list as null.
+                Content::Image { config, layers: list(document.remove("layers"), "layers")? }
+            }
+        };
+        Ok(Manifest { media_type, content, subject })
+    }
+}
+
+fn descriptor(value: Value, place: impl fmt::Display) -> Result<Descriptor> {
+    Descriptor::from_value(value)
+        .map_err(|e| Error::malformed(format_args!("{place}: {}", printable(&e))))
+}
+
+/// A list of descriptors; absent and `null` are empty.
+fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| descriptor(item, format_args!("{field}[{i}]")))
+            .collect(),
+        Some(other) => {
+            Err(Error::malformed(format_args!("{field} is {}, not an array", json::kind(&other))))
+        }
+    }
+}
+
+impl Manifest {
+    /// All that it names, in its order: a config and its layers, or an index's entries. A subject is not among them: it
+    /// need not exist.
+    pub fn named(&self) -> Vec<&Descriptor> {
+        match &self.content {
+            Content::Image { config, layers } => std::iter::once(config).chain(layers).collect(),
+            Content::Index { manifests } => manifests.iter().collect(),
+            Content::Schema1 => Vec::new(),
+        }
+    }
+}
+
+/// How a manifest stands in the list of its subject's referrers: with its artifact type, which is its config's media
+/// type when it names none, and its annotations.
+///
+/// # Errors
+/// Malformed, when its bytes are not JSON by the strict rules.
+pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
+    let document = json::parse_object(bytes).map_err(Error::malformed)?;
+    let Value::Object(mut fields) = descriptor.clone().into_value() else {
+        return Ok(descriptor.clone());
+    };
+    let of_config = document.get("config").and_then(|config| config.get("mediaType"));
+    let own = document.get("artifactType").filter(|own| own.as_str() != Some(""));
+    if let Some(artifact_type) = own.or(of_config) {
+        fields.insert("artifactType".to_owned(), artifact_type.clone());
+    }
+    if let Some(annotations) = document.get("annotations").filter(|a| a.is_object()) {
+        fields.insert("annotations".to_owned(), annotations.clone());
+    }
+    Descriptor::from_value(Value::Object(fields)).map_err(Error::malformed)
+}
+
+/// The entries of an index that may serve a platform, best first: an exact variant before an older
+/// one, and the index's order among equals. Attestations and entries without a platform never do.
+/// Entries that are indexes themselves and name no platform are kept last: the answer may be in them.
+pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
+    let mut ranked: Vec<(u32, &Descriptor)> = manifests
+        .iter()
+        .filter(|entry| !entry.is_about_another())
+        .filter_map(|entry| match entry.platform() {
+            Some(platform) => wanted.rank(&platform).map(|rank| (rank, entry)),
+            None if mediatype::kind(&entry.media_type) == Kind::Index => Some((u32::MAX, entry)),
+            None => None,
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// That no entry of an index serves a platform, and which platforms it offers.
+pub fn no_platform(manifests: &[Descriptor], wanted: &Platform) -> Error {
+    let mut offered: Vec<String> = manifests
+        .iter()
+        .filter(|entry| !entry.is_about_another())
+        .filter_map(|entry| entry.platform().map(|platform| platform.to_string()))
+        .collect();
+    offered.dedup();
+    let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+    Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
+}
+
+/// An image config's diff IDs: the digests of its layers' uncompressed archives, base first.
+///
+/// # Errors
+/// Malformed: not JSON, no `rootfs.diff_ids`, or one of them is no digest.
+pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>> {
+    let document = json::parse_object(config).map_err(Error::malformed)?;
+    let ids = match document.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids")) {
+        Some(Value::Array(ids)) => ids.as_slice(),
+        // Go writes an empty list as null.
+        Some(Value::Null) => &[],
+        _ => return Err(Error::malformed("invalid rootfs in image configuration")),
+    };
+    ids.iter()
+        .enumerate()
+        .map(|(i, id)| {
+            let text = id.as_str().unwrap_or_default();
+            text.parse().map_err(|e| Error::malformed(format_args!("rootfs.diff_ids[{i}]: {e}")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn detected(text: &str) -> std::result::Result<String, String> {
+        let document = json::parse_object(text.as_bytes())?;
+        detect(&document, "x", Schema1::Refused).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_shape_without_a_type_is_determined() {
+        assert_eq!(detected(r#"{"config":{},"layers":[]}"#).unwrap(), mediatype::OCI_MANIFEST);
+        assert_eq!(detected(r#"{"layers":null}"#).unwrap(), mediatype::OCI_MANIFEST);
+        assert_eq!(detected(r#"{"manifests":[]}"#).unwrap(), mediatype::OCI_INDEX);
+    }
+
+    #[test]
+    fn a_mixed_or_empty_shape_cannot_be_determined() {
+        for text in [
+            "{}",
+            r#"{"manifests":[],"layers":[]}"#,
+            r#"{"manifests":[],"config":{}}"#,
+            r#"{"fsLayers":[],"config":{}}"#,
+            r#"{"fsLayers":[],"manifests":[]}"#,
+        ] {
+            assert_eq!(detected(text).unwrap_err(), "media-type: cannot determine", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_with_anothers_fields_is_a_contradiction() {
+        let with = |media_type: &str, field: &str| {
+            detected(&format!(r#"{{"mediaType":"{media_type}","{field}":null}}"#)).unwrap_err()
+        };
+        for media_type in [mediatype::OCI_MANIFEST, mediatype::DOCKER_MANIFEST] {
+            for field in ["manifests", "fsLayers"] {
+                let want = format!(
+                    "media-type: \"{media_type}\" should not have \"manifests\" or \"fsLayers\""
+                );
+                assert_eq!(with(media_type, field), want);
+            }
+        }
+        for media_type in [mediatype::OCI_INDEX, mediatype::DOCKER_LIST] {
+            for field in ["config", "layers", "fsLayers"] {
+                let want = format!(
+                    "media-type: \"{media_type}\" should not have \"config\", \"layers\", or \"fsLayers\""
+                );
+                assert_eq!(with(media_type, field), want);
+            }
+        }
+    }
+
+    #[test]
+    fn schema_1_is_behind_the_gate_however_it_names_itself() {
+        for text in [
+            r#"{"fsLayers":[]}"#.to_owned(),
+            format!(r#"{{"mediaType":"{}"}}"#, mediatype::SCHEMA1),
+            format!(r#"{{"mediaType":"{}"}}"#, mediatype::SCHEMA1_SIGNED),
+        ] {
+            assert!(detected(&text).unwrap_err().starts_with("[DEPRECATION NOTICE]"), "{text}");
+        }
+        let document = json::parse_object(br#"{"fsLayers":[]}"#).unwrap();
+        assert_eq!(detect(&document, "x", Schema1::Allowed).unwrap(), mediatype::SCHEMA1);
+        let text = format!(r#"{{"mediaType":"{}","layers":[]}}"#, mediatype::SCHEMA1);
+        let document = json::parse_object(text.as_bytes()).unwrap();
+        let error = detect(&document, "x", Schema1::Allowed).unwrap_err().to_string();
+        assert!(error.ends_with(r#"should not have "manifests" or "layers""#), "{error}");
+    }
+
+    fn parse(text: &str, said: Option<&str>) -> Result<Manifest> {
+        Manifest::parse(text.as_bytes(), said, "x", Schema1::Refused)
+    }
+
+    fn image(config_type: &str) -> String {
+        format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{config_type}","digest":"sha256:{HEX}","size":0}},"layers":[]}}"#
+        )
+    }
+
+    #[test]
+    fn a_document_that_came_as_another_type_is_refused() {
+        let text = image(mediatype::OCI_CONFIG);
+        let docker = parse(&text, Some(mediatype::DOCKER_MANIFEST)).unwrap();
+        assert_eq!(docker.media_type, mediatype::DOCKER_MANIFEST);
+        assert!(parse(&text, Some(mediatype::OCI_INDEX)).is_err());
+        let typed =
+            text.replacen('{', &format!(r#"{{"mediaType":"{}","#, mediatype::OCI_MANIFEST), 1);
+        assert!(parse(&typed, Some(mediatype::DOCKER_MANIFEST)).is_err());
+        assert!(parse(&typed, Some(mediatype::OCI_MANIFEST)).is_ok());
+    }
+
+    #[test]
+    fn a_plugin_is_refused() {
+        let error = parse(&image(mediatype::DOCKER_PLUGIN), None).unwrap_err();
+        assert_eq!(error.to_string(), "target is a plugin");
+    }
+
+    #[test]
+    fn the_schema_version_must_fit() {
+        let text = image(mediatype::OCI_CONFIG);
+        assert!(parse(&text.replace(":2,", ":1,"), None).is_err());
+        assert!(parse(&text.replace("\"schemaVersion\":2,", ""), None).is_err());
+        assert!(parse(&text.replace(":2,", ":\"2\","), None).is_err());
+    }
+
+    fn entry(platform: &str, rest: &str) -> Descriptor {
+        let text = format!(
+            r#"{{"mediaType":"{}","digest":"sha256:{HEX}","size":1{platform}{rest}}}"#,
+            mediatype::OCI_MANIFEST
+        );
+        Descriptor::from_line(text.as_bytes()).unwrap()
+    }
+
+    fn on(architecture: &str, variant: &str) -> Descriptor {
+        let platform = format!(
+            r#","platform":{{"os":"linux","architecture":"{architecture}","variant":"{variant}"}}"#
+        );
+        entry(&platform, "")
+    }
+
+    #[test]
+    fn the_best_entry_comes_first_and_attestations_never() {
+        let unknown = r#","platform":{"os":"unknown","architecture":"unknown"}"#;
+        let manifests = [
+            entry("", ""),
+            entry(unknown, ""),
+            on("arm", "v5"),
+            on("arm", "v7"),
+            on("arm", "v6"),
+            on("arm", "v8"),
+        ];
+        let wanted: Platform = "linux/arm/v7".parse().unwrap();
+        let found: Vec<_> =
+            candidates(&manifests, &wanted).iter().map(|d| d.platform().unwrap().variant).collect();
+        assert_eq!(found, ["v7", "v6", "v5"]);
+    }
+
+    #[test]
+    fn a_platform_that_is_not_there_names_what_is() {
+        let manifests = [on("arm64", ""), on("amd64", "")];
+        let error = no_platform(&manifests, &"linux/s390x".parse().unwrap());
+        assert_eq!(
+            error.to_string(),
+            "no manifest for linux/s390x (it offers: linux/arm64, linux/amd64)"
+        );
+    }
+
+    #[test]
+    fn diff_ids_are_required_and_checked() {
+        let text = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":["sha256:{HEX}"]}}}}"#);
+        assert_eq!(diff_ids(text.as_bytes()).unwrap().len(), 1);
+        assert_eq!(diff_ids(br#"{"rootfs":{"diff_ids":null}}"#).unwrap(), []);
+        assert!(diff_ids(br#"{"rootfs":{}}"#).is_err());
+        assert!(diff_ids(br#"{"rootfs":{"diff_ids":[1]}}"#).is_err());
+        assert!(diff_ids(b"{}").unwrap_err().to_string().contains("invalid rootfs"));
+    }
+}

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: Apache-2.0
+//! References: how people name an image, in a registry or in a layout.
+//!
+//! `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]` by the grammar and normalisation of Docker's reference
+//! library, and `oci:DIR[:TAG|@DIGEST]`. Everything that may become part of a path or a URL is checked here,
+//! before it is one. No host is looked up and no directory opened.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::error::printable;
+
+/// The longest repository path, in characters, by Docker's library.
+pub const MAX_PATH: usize = 255;
+
+/// The longest tag, in characters.
+pub const MAX_TAG: usize = 128;
+
+const HUB: &str = "docker.io";
+const HUB_API: &str = "registry-1.docker.io";
+const HUB_NAMESPACE: &str = "library/";
+
+/// A repository: a registry's host and a path in it, normalised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Repository {
+    host: String,
+    path: String,
+}
+
+impl Repository {
+    /// A repository by its host and path, neither completed.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn at(host: &str, path: &str) -> Result<Repository, String> {
+        check_host(host)?;
+        check_path(path)?;
+        Ok(Repository { host: host.to_owned(), path: path.to_owned() })
+    }
+
+    /// The host as written, with its port: `docker.io` when none was.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The host that serves the API, lower case, with its port: for Docker Hub another than its name.
+    pub fn api_host(&self) -> String {
+        match self.host.as_str() {
+            HUB => HUB_API.to_owned(),
+            host => host.to_ascii_lowercase(),
+        }
+    }
+
+    /// The path in the registry.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for Repository {
+    /// The familiar form: without `docker.io/` and `library/`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.as_str() {
+            HUB => f.write_str(self.path.strip_prefix(HUB_NAMESPACE).unwrap_or(&self.path)),
+            host => write!(f, "{host}/{}", self.path),
+        }
+    }
+}
+
+/// A repository with what is meant in it: a digest decides, a tag beside it is only shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag, when one was given.
+    pub tag: Option<String>,
+    /// The digest, when one was given.
+    pub digest: Option<Digest>,
+}
+
+impl Reference {
+    /// The tag to ask for when there is no digest.
+    pub fn tag_or_latest(&self) -> &str {
+        self.tag.as_deref().unwrap_or("latest")
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        match (&self.tag, &self.digest) {
+            (tag, Some(digest)) => {
+                if let Some(tag) = tag {
+                    write!(f, ":{tag}")?;
+                }
+                write!(f, "@{digest}")
+            }
+            (_, None) => write!(f, ":{}", self.tag_or_latest()),
+        }
+    }
+}
+
+/// An image in an OCI image layout: a directory, and what is meant in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutReference {
+    /// The layout's directory.
+    pub dir: PathBuf,
+    /// The name of an entry, compared byte for byte; of one or the other, or neither.
+    pub tag: Option<String>,
+    /// The digest of a manifest.
+    pub digest: Option<Digest>,
+}
+
+impl fmt::Display for LayoutReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci:{}", self.dir.display())?;
+        match (&self.tag, &self.digest) {
+            (Some(tag), _) => write!(f, ":{tag}"),
+            (None, Some(digest)) => write!(f, "@{digest}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Where an image is: what stands wherever a reference goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In a registry.
+    Registry(Reference),
+    /// In a layout.
+    Layout(LayoutReference),
+}
+
+impl Location {
+    /// Whether neither tag nor digest was given, so that it names a repository or a whole layout.
+    pub fn is_bare(&self) -> bool {
+        match self {
+            Location::Registry(reference) => reference.tag.is_none() && reference.digest.is_none(),
+            Location::Layout(layout) => layout.tag.is_none() && layout.digest.is_none(),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Registry(reference) => reference.fmt(f),
+            Location::Layout(layout) => layout.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Location, String> {
+        match text.strip_prefix("oci:") {
+            Some(rest) => parse_layout(rest).map(Location::Layout),
+            None => text.parse().map(Location::Registry),
+        }
+    }
+}
+
+/// A STORE operand: a repository or a layout, without tag or digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreName {
+    /// A repository in a registry.
+    Repository(Repository),
+    /// A layout's directory.
+    Layout(PathBuf),
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreName::Repository(repository) => repository.fmt(f),
+            StoreName::Layout(dir) => write!(f, "oci:{}", dir.display()),
+        }
+    }
+}
+
+impl std::str::FromStr for StoreName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StoreName, String> {
+        let location: Location = text.parse()?;
+        if !location.is_bare() {
+            return Err("a repository or oci:DIR is wanted here, without tag or digest".to_owned());
+        }
+        Ok(match location {
+            Location::Registry(reference) => StoreName::Repository(reference.repository),
+            Location::Layout(layout) => StoreName::Layout(layout.dir),
+        })
+    }
+}
+
+/// `DIR[:TAG|@DIGEST]`: the directory ends at the first `:` or `@`.
+fn parse_layout(rest: &str) -> Result<LayoutReference, String> {
+    let end = rest.find([':', '@']).unwrap_or(rest.len());
+    let (dir, name) = rest.split_at(end);
+    if dir.is_empty() {
+        return Err("oci: without a directory (oci:DIR[:TAG|@DIGEST])".to_owned());
+    }
+    if dir.contains('\0') {
+        return Err("a directory's name with a NUL".to_owned());
+    }
+    let mut layout = LayoutReference { dir: PathBuf::from(dir), tag: None, digest: None };
+    if let Some(tag) = name.strip_prefix(':') {
+        if tag.is_empty() {
+            return Err(format!("oci:{dir}: with an empty tag"));
+        }
+        layout.tag = Some(tag.to_owned());
+    } else if let Some(digest) = name.strip_prefix('@') {
+        layout.digest = Some(digest.parse().map_err(|e| format!("digest: {e}"))?);
+    }
+    Ok(layout)
+}
+
+impl std::str::FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Reference, String> {
+        if text.is_empty() {
+            return Err("an empty reference".to_owned());
+        }
+        if text.contains("://") {
+            return Err("a reference is no URL: remove the scheme".to_owned());
+        }
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err("64 hexadecimal digits are an image's ID, not a repository".to_owned());
+        }
+        let (host, remainder) = split_host(text);
+        let (name, digest) = match remainder.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (remainder.as_str(), None),
+        };
+        let (path, tag) = match name.split_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
+            None => (name, None),
+        };
+        check_host(host)?;
+        check_path(path)?;
+        if host == HUB && path == "library/scratch" {
+            return Err("\"scratch\" is a reserved name".to_owned());
+        }
+        if let Some(tag) = tag {
+            check_tag(tag)?;
+        }
+        let digest =
+            digest.map(|digest| digest.parse().map_err(|e| format!("digest: {e}"))).transpose()?;
+        let repository = Repository { host: host.to_owned(), path: path.to_owned() };
+        Ok(Reference { repository, tag: tag.map(str::to_owned), digest })
+    }
+}
+
+/// Splits off the host by Docker's rule: what stands before the first slash is one only if it has a dot,
+/// a colon or an upper-case letter, or is `localhost`. Docker Hub's names are completed.
+fn split_host(text: &str) -> (&str, String) {
+    let (host, remainder) = match text.split_once('/') {
+        Some((first, rest))
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.chars().any(char::is_uppercase) =>
+        {
+            (first, rest)
+        }
+        _ => (HUB, text),
+    };
+    let host = if host == "index.docker.io" { HUB } else { host };
+    if host == HUB && !remainder.contains('/') {
+        return (host, format!("{HUB_NAMESPACE}{remainder}"));
+    }
+    (host, remainder.to_owned())
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    let wrong = || format!("\"{}\" is no host", printable(host));
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or_else(wrong)?;
+            let hex = |b: u8| b.is_ascii_hexdigit() || b == b':';
+            if !address.bytes().all(hex) || address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(wrong());
+            }
+            (
+                None,
+                if after.is_empty() {
+                    None
+                } else {
+                    Some(after.strip_prefix(':').ok_or_else(wrong)?)
+                },
+            )
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (Some(name), Some(port)),
+            None => (Some(host), None),
+        },
+    };
+    let is_component = |part: &str| {
+        let inner = part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if name.is_some_and(|name| !name.split('.').all(is_component)) {
+        return Err(wrong());
+    }
+    match port {
+        None => Ok(()),
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse::<u16>() {
+            Ok(1..) => Ok(()),
+            _ => Err(format!("port {} is not from 1 to 65535", printable(port))),
+        },
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    if path.chars().any(char::is_uppercase) {
+        return Err(format!("repository name ({}) must be lowercase", printable(path)));
+    }
+    if !path.split('/').all(is_path_component) {
+        return Err(format!("\"{}\" is no repository name", printable(path)));
+    }
+    if path.len() > MAX_PATH {
+        return Err(format!(
+            "a repository name has at most {MAX_PATH} characters, got {}",
+            path.len()
+        ));
+    }
+    Ok(())
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_path_component(component: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = component.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    if !word(*first) || !word(*last) {
+        return false;
+    }
+    bytes.chunk_by(|a, b| word(*a) == word(*b)).all(|run| {
+        word(run[0]) || matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-')
+    })
+}
+
+/// Whether a text is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+pub fn is_tag(tag: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let mut bytes = tag.bytes();
+    bytes.next().is_some_and(word)
+        && bytes.all(|b| word(b) || b == b'.' || b == b'-')
+        && tag.len() <= MAX_TAG
+}
+
+fn check_tag(tag: &str) -> Result<(), String> {
+    if is_tag(tag) {
+        return Ok(());
+    }
+    Err(match tag.len() {
+        0 => "an empty tag".to_owned(),
+        n if n > MAX_TAG => format!("a tag has at most {MAX_TAG} characters, got {n}"),
+        _ => format!("\"{}\" is no tag", printable(tag)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn parts(text: &str) -> (String, String, Option<String>, bool) {
+        let r: Reference = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let Repository { host, path } = r.repository;
+        (host, path, r.tag, r.digest.is_some())
+    }
+
+    #[test]
+    fn every_valid_example_reads_as_docker_reads_it() {
+        let hub64 = format!("docker.io/{HEX}");
+        let hub64_path = format!("library/{HEX}");
+        let both = format!("test:5000/repo:tag@sha256:{HEX}");
+        let cases: Vec<(&str, &str, &str, Option<&str>, bool)> = vec![
+            ("debian", "docker.io", "library/debian", None, false),
+            ("localhost/debian", "localhost", "debian", None, false),
+            ("localhost:5000/debian:10", "localhost:5000", "debian", Some("10"), false),
+            ("192.168.0.1/debian", "192.168.0.1", "debian", None, false),
+            ("192.168.0.1:80", "docker.io", "library/192.168.0.1", Some("80"), false),
+            ("foo_bar.com:8080", "docker.io", "library/foo_bar.com", Some("8080"), false),
+            ("docker---rules/docker", "docker.io", "docker---rules/docker", None, false),
+            ("dock__er/docker", "docker.io", "dock__er/docker", None, false),
+            ("LOCALDOMAIN/debian", "LOCALDOMAIN", "debian", None, false),
+            ("[fc00::1]:5000/docker", "[fc00::1]:5000", "docker", None, false),
+            ("[::1]/x/y:z", "[::1]", "x/y", Some("z"), false),
+            (&hub64, "docker.io", &hub64_path, None, false),
+            (
+                "xn--n3h.com/myimage:xn--n3h.com",
+                "xn--n3h.com",
+                "myimage",
+                Some("xn--n3h.com"),
+                false,
+            ),
+            (&both, "test:5000", "repo", Some("tag"), true),
+            (
+                "sub-dom1.foo.com/bar/baz/quux:some-long-tag",
+                "sub-dom1.foo.com",
+                "bar/baz/quux",
+                Some("some-long-tag"),
+                false,
+            ),
+            ("index.docker.io/debian", "docker.io", "library/debian", None, false),
+            ("docker.io/library/debian", "docker.io", "library/debian", None, false),
+        ];
+        for (text, host, path, tag, digest) in cases {
+            let want = (host.to_owned(), path.to_owned(), tag.map(str::to_owned), digest);
+            assert_eq!(parts(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_invalid_example_is_refused() {
+        let hex34 = &HEX[..34];
+        let cases = [
+            "https://github.com/docker/docker".to_owned(),
+            "docker/Docker".to_owned(),
+            "-docker".to_owned(),
+            "-docker/docker".to_owned(),
+            "docker-/docker".to_owned(),
+            "docker///docker".to_owned(),
+            "docker/".to_owned(),
+            "dock..er/x".to_owned(),
+            "dock_.er".to_owned(),
+            "dock-.er".to_owned(),
+            "dock___er".to_owned(),
+            "____/____".to_owned(),
+            "_docker/_docker".to_owned(),
+            ":justtag".to_owned(),
+            format!("@sha256:{HEX}"),
+            format!("repo@sha256:{hex34}"),
+            format!("validname@invalidDigest:{HEX}"),
+            "Uppercase:tag".to_owned(),
+            "[fc00::1]:5000".to_owned(),
+            "fc00::1:5000/debian".to_owned(),
+            "[fe80::1%eth0]:5000/debian".to_owned(),
+            "[2001:db8:3:4::192.0.2.33]:5000/debian".to_owned(),
+            "-test.com/x".to_owned(),
+            HEX.to_owned(),
+            format!("localhost/{}", "a".repeat(256)),
+            format!("x:{}", "t".repeat(129)),
+            String::new(),
+            "scratch".to_owned(),
+            "localhost:0/x".to_owned(),
+            "localhost:65536/x".to_owned(),
+            "localhost:/x".to_owned(),
+            "x:".to_owned(),
+            "x y".to_owned(),
+            "x\ny".to_owned(),
+        ];
+        for text in cases {
+            assert!(text.parse::<Reference>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_at_their_edges() {
+        assert!(format!("localhost/{}", "a".repeat(MAX_PATH)).parse::<Reference>().is_ok());
+        assert!(format!("x:{}", "t".repeat(MAX_TAG)).parse::<Reference>().is_ok());
+    }
+
+    #[test]
+    fn upper_case_in_a_path_has_a_message_of_its_own() {
+        let error = "docker/Docker".parse::<Reference>().unwrap_err();
+        assert_eq!(error, "repository name (docker/Docker) must be lowercase");
+    }
+
+    #[test]
+    fn the_familiar_form_is_shown() {
+        let shown = |text: &str| text.parse::<Reference>().unwrap().to_string();
+        assert_eq!(shown("docker.io/library/debian"), "debian:latest");
+        assert_eq!(shown("docker.io/a/b:c"), "a/b:c");
+        assert_eq!(shown("localhost:5000/b"), "localhost:5000/b:latest");
+    }
+
+    #[test]
+    fn docker_hubs_api_has_another_host() {
+        let host = |text: &str| text.parse::<Reference>().unwrap().repository.api_host();
+        assert_eq!(host("debian"), "registry-1.docker.io");
+        assert_eq!(host("EXAMPLE.com/x"), "example.com");
+        assert_eq!(host("registry.hub.docker.com/x"), "registry.hub.docker.com");
+    }
+
+    #[test]
+    fn a_layout_ends_at_the_first_colon_or_at() {
+        let layout = |text: &str| match text.parse::<Location>().unwrap() {
+            Location::Layout(l) => (l.dir, l.tag, l.digest.is_some()),
+            Location::Registry(_) => panic!("{text}"),
+        };
+        assert_eq!(layout("oci:dir"), ("dir".into(), None, false));
+        assert_eq!(layout("oci:a/b:1:2@x"), ("a/b".into(), Some("1:2@x".to_owned()), false));
+        assert_eq!(layout(&format!("oci:a@sha256:{HEX}")), ("a".into(), None, true));
+        for wrong in ["oci:", "oci::x", "oci:a:", "oci:a@x"] {
+            assert!(wrong.parse::<Location>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_store_has_neither_tag_nor_digest() {
+        assert!("localhost:5000/x".parse::<StoreName>().is_ok());
+        assert!("oci:dir".parse::<StoreName>().is_ok());
+        assert!("x:1".parse::<StoreName>().is_err());
+        assert!("oci:dir:1".parse::<StoreName>().is_err());
+    }
+}

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Docker's manifests of schema 1: the payload that their digest is of, and the image in them.
+//!
+//! A signed document (JWS) is its payload with signatures put in; the payload is what counts, for the digest and
+//! for reading. The signatures themselves are not verified: nobody's keys are trusted here, as in Docker's own pull.
+//! The sentences about the image are Docker's, word for word. Not here: making a config of it, and the gate that
+//! refuses schema 1 by default ([`manifest`](crate::manifest)).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result, printable};
+use crate::json;
+
+/// base64url, with or without its padding: libtrust writes it without.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const KNOWN: [&str; 8] = [
+    "schemaVersion",
+    "mediaType",
+    "name",
+    "tag",
+    "architecture",
+    "fsLayers",
+    "history",
+    "signatures",
+];
+
+const KNOWN_COMPATIBILITY: [&str; 9] = [
+    "id",
+    "parent",
+    "throwaway",
+    "created",
+    "author",
+    "comment",
+    "container_config",
+    "architecture",
+    "os",
+];
+
+/// An image of schema 1, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// The entries base first, adjacent repetitions merged.
+    pub entries: Vec<Entry>,
+    /// The top entry's v1Compatibility as it came: what a config is made of.
+    pub top: Map<String, Value>,
+}
+
+/// A layer, and what was done to make it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The digest of its blob.
+    pub blob: Digest,
+    /// Whether it changes no file: its blob is not part of the image.
+    pub throwaway: bool,
+    /// When it was made, as it came.
+    pub created: Option<String>,
+    /// Who made it.
+    pub author: String,
+    /// The command that made it, its words joined by spaces.
+    pub created_by: String,
+    /// A remark.
+    pub comment: String,
+}
+
+/// The bytes that a document's digest is of: of a signed one the payload, else all of them.
+///
+/// The document and its payload must say the same, but for the signatures: whoever reads the one sees no other image
+/// than who reads the other.
+///
+/// # Errors
+/// Malformed: not JSON, no signature, or signatures that do not say one payload.
+pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+    let mut document = json::parse_object(bytes).map_err(Error::malformed)?;
+    json::refuse_case_variants(&document, &KNOWN).map_err(Error::malformed)?;
+    let says_signed =
+        document.get("mediaType").and_then(Value::as_str) == Some(crate::mediatype::SCHEMA1_SIGNED);
+    let signatures = match document.shift_remove("signatures") {
+        None if says_signed => return Err(Error::malformed("signatures: there are none")),
+        None => return Ok(Cow::Borrowed(bytes)),
+        Some(Value::Array(signatures)) if !signatures.is_empty() => signatures,
+        Some(Value::Array(_)) => return Err(Error::malformed("signatures: there are none")),
+        Some(other) => {
+            let kind = json::kind(&other);
+            return Err(Error::malformed(format_args!("signatures is {kind}, not an array")));
+        }
+    };
+    let mut formats = signatures.iter().enumerate().map(|(i, signature)| {
+        format(signature).map_err(|e| Error::malformed(format_args!("signatures[{i}]: {e}")))
+    });
+    let first = formats.next().transpose()?.unwrap_or_default();
+    for (i, other) in formats.enumerate() {
+        if other? != first {
+            let what = format_args!("signatures[{}] says another payload than the first", i + 1);
+            return Err(Error::malformed(what));
+        }
+    }
+    let (length, tail) = first;
+    let head = usize::try_from(length).ok().and_then(|length| bytes.get(..length));
+    let Some(head) = head else {
+        let what = format_args!(
+            "signatures: formatLength {length} is beyond the document's {} bytes",
+            bytes.len()
+        );
+        return Err(Error::malformed(what));
+    };
+    let payload = [head, &tail].concat();
+    let said = json::parse_object(&payload)
+        .map_err(|e| Error::malformed(format_args!("signatures: the payload: {e}")))?;
+    if said != document {
+        return Err(Error::malformed("signatures: the document is another than the payload"));
+    }
+    Ok(Cow::Owned(payload))
+}
+
+/// Where the payload's own end begins, and that end, by one signature.
+fn format(signature: &Value) -> std::result::Result<(u64, Vec<u8>), String> {
+    let text = |object: &Value, key: &str| match object.get(key) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(format!("{key} is {}, not a string", json::kind(other))),
+        None => Err(format!("no {key}")),
+    };
+    let decoded = |key: &str, text: &str| {
+        BASE64URL.decode(text).map_err(|_| format!("{key} is not base64url"))
+    };
+    let protected = decoded("protected", &text(signature, "protected")?)?;
+    let protected = json::parse_object(&protected).map_err(|e| format!("protected: {e}"))?;
+    let length = match protected.get("formatLength") {
+        None => return Err("protected: no formatLength".to_owned()),
+        Some(number) => number.as_u64().ok_or_else(|| {
+            format!("protected: formatLength {} is no length", printable(&number.to_string()))
+        })?,
+    };
+    let protected = Value::Object(protected);
+    let tail = text(&protected, "formatTail").map_err(|e| format!("protected: {e}"))?;
+    Ok((length, decoded("formatTail", &tail)?))
+}
+
+impl Image {
+    /// Reads a document; `name` is how messages call it.
+    ///
+    /// # Errors
+    /// Malformed, in Docker's words where it has some.
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Image> {
+        let payload = payload(bytes)?;
+        let document = json::parse_object(&payload).map_err(Error::malformed)?;
+        json::refuse_case_variants(&document, &KNOWN).map_err(Error::malformed)?;
+        match document.get("schemaVersion") {
+            Some(version) if version.as_u64() == Some(1) => {}
+            version => {
+                let got = version.map_or("null".to_owned(), |v| printable(&v.to_string()));
+                let what = format_args!("unsupported schema version {got} for \"{name}\"");
+                return Err(Error::malformed(what));
+            }
+        }
+        let layers = list(&document, "fsLayers")?;
+        let history = list(&document, "history")?;
+        if layers.len() != history.len() {
+            return Err(Error::malformed(format_args!(
+                "length of history not equal to number of layers for \"{name}\""
+            )));
+        }
+        if layers.is_empty() {
+            return Err(Error::malformed(format_args!("no FSLayers in manifest for \"{name}\"")));
+        }
+        let mut top = None;
+        let mut generations = Vec::with_capacity(layers.len());
+        for (i, (layer, record)) in layers.iter().zip(history).enumerate() {
+            let within = |e: String| Error::malformed(format_args!("history[{i}]: {e}"));
+            let blob = text_of(layer, "blobSum")
+                .and_then(|text| text.parse::<Digest>().map_err(|e| format!("blobSum: {e}")))
+                .map_err(|e| Error::malformed(format_args!("fsLayers[{i}]: {}", printable(&e))))?;
+            let compatibility = text_of(record, "v1Compatibility").map_err(within)?;
+            let compatibility = json::parse_object(compatibility.as_bytes())
+                .map_err(|e| within(format!("v1Compatibility: {e}")))?;
+            let generation = Generation::of(&compatibility, blob)
+                .map_err(|e| within(format!("v1Compatibility: {e}")))?;
+            if !is_id(&generation.id) {
+                let what = format_args!("image ID \"{}\" is invalid", printable(&generation.id));
+                return Err(Error::malformed(what));
+            }
+            generations.push(generation);
+            top.get_or_insert(compatibility);
+        }
+        Ok(Image { entries: chain(generations)?, top: top.unwrap_or_default() })
+    }
+
+    /// The layers that the image is made of, base first.
+    pub fn layers(&self) -> impl Iterator<Item = &Digest> {
+        self.entries.iter().filter(|entry| !entry.throwaway).map(|entry| &entry.blob)
+    }
+}
+
+/// An entry with its place in the chain.
+struct Generation {
+    id: String,
+    parent: String,
+    entry: Entry,
+}
+
+impl Generation {
+    fn of(
+        compatibility: &Map<String, Value>,
+        blob: Digest,
+    ) -> std::result::Result<Generation, String> {
+        json::refuse_case_variants(compatibility, &KNOWN_COMPATIBILITY)?;
+        let text = |key: &str| match compatibility.get(key) {
+            None | Some(Value::Null) => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(format!("{key} is {}, not a string", json::kind(other))),
+        };
+        let throwaway = match compatibility.get("throwaway") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(throwaway)) => *throwaway,
+            Some(other) => {
+                return Err(format!("throwaway is {}, not a boolean", json::kind(other)));
+            }
+        };
+        let command = compatibility.get("container_config").and_then(|config| config.get("Cmd"));
+        let words = match command {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(words)) if words.iter().all(Value::is_string) => {
+                words.iter().filter_map(Value::as_str).collect()
+            }
+            Some(_) => return Err("container_config: Cmd is not an array of strings".to_owned()),
+        };
+        Ok(Generation {
+            id: text("id")?,
+            parent: text("parent")?,
+            entry: Entry {
+                blob,
+                throwaway,
+                created: Some(text("created")?).filter(|created| !created.is_empty()),
+                author: text("author")?,
+                created_by: words.join(" "),
+                comment: text("comment")?,
+            },
+        })
+    }
+}
+
+/// Checks that each entry is its predecessor's child, and merges what is repeated in a row: of top first, base first.
+fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
+    if generations.last().is_some_and(|base| !base.parent.is_empty()) {
+        let what = "Invalid parent ID in the base layer of the image.";
+        return Err(Error::malformed(what));
+    }
+    let mut seen = HashSet::new();
+    let mut last = "";
+    for generation in &generations {
+        if !seen.insert(generation.id.as_str()) && generation.id != last {
+            let id = &generation.id;
+            return Err(Error::malformed(format_args!(
+                "ID {id} appears multiple times in manifest"
+            )));
+        }
+        last = &generation.id;
+    }
+    let mut entries: Vec<Entry> = Vec::with_capacity(generations.len());
+    let mut below: Option<String> = None;
+    for Generation { id, parent, entry } in generations.into_iter().rev() {
+        match &below {
+            // The one that is nearest to the base is kept.
+            Some(below) if *below == id => continue,
+            Some(below) if *below != parent => {
+                let got = printable(&parent);
+                let what = format_args!("Invalid parent ID. Expected {below}, got {got}.");
+                return Err(Error::malformed(what));
+            }
+            _ => {}
+        }
+        below = Some(id);
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// A list of the document; absent and `null` are empty.
+fn list<'a>(document: &'a Map<String, Value>, field: &str) -> Result<&'a [Value]> {
+    match document.get(field) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(items)) => Ok(items),
+        Some(other) => {
+            Err(Error::malformed(format_args!("{field} is {}, not an array", json::kind(other))))
+        }
+    }
+}
+
+fn text_of<'a>(value: &'a Value, key: &str) -> std::result::Result<&'a str, String> {
+    let Value::Object(object) = value else {
+        return Err(format!("not an object but {}", json::kind(value)));
+    };
+    json::refuse_case_variants(object, &[key])?;
+    match object.get(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(format!("{key} is {}, not a string", json::kind(other))),
+        None => Err(format!("no {key}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::digest::Algorithm;
+
+    /// An entry: its ID as one repeated digit, its parent's, and more of its v1Compatibility.
+    fn generation(id: char, parent: &str, more: &str) -> String {
+        let [id, parent] = [id.to_string(), parent.to_owned()].map(|digit| digit.repeat(64));
+        format!(r#"{{"id":"{id}","parent":"{parent}"{more}}}"#)
+    }
+
+    /// A document of entries, top first; each layer is the digest of its number from the base.
+    fn document(compatibilities: &[String]) -> String {
+        let count = compatibilities.len();
+        let layers = (0..count).map(
+            |i| json!({"blobSum": Algorithm::Sha256.digest(&[(count - i) as u8]).to_string()}),
+        );
+        let history = compatibilities.iter().map(|text| json!({ "v1Compatibility": text }));
+        json!({
+            "schemaVersion": 1,
+            "name": "app",
+            "fsLayers": layers.collect::<Vec<_>>(),
+            "history": history.collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+
+    fn image(compatibilities: &[String]) -> std::result::Result<Image, String> {
+        Image::parse(document(compatibilities).as_bytes(), "x").map_err(|e| e.to_string())
+    }
+
+    fn signature(length: usize, tail: &str) -> Value {
+        let encode = |text: &str| BASE64URL.encode(text).trim_end_matches('=').to_owned();
+        let protected = json!({"formatLength": length, "formatTail": encode(tail)}).to_string();
+        json!({"header": {}, "signature": "", "protected": encode(&protected)})
+    }
+
+    /// A payload with signatures put in before its last two bytes.
+    fn signed(payload: &str, signatures: &[Value]) -> String {
+        let (head, tail) = payload.split_at(payload.len() - 2);
+        format!("{head},\"signatures\":{}{tail}", Value::from(signatures))
+    }
+
+    #[test]
+    fn layers_come_base_first_and_throwaways_are_none() {
+        let image = image(&[
+            generation('c', "b", r#","throwaway":true,"container_config":{"Cmd":["a","b"]}"#),
+            generation('b', "a", r#","created":"x","author":"y","comment":"z""#),
+            generation('a', "", ""),
+        ])
+        .unwrap();
+        let layers: Vec<_> = image.layers().cloned().collect();
+        assert_eq!(layers, [1_u8, 2].map(|i| Algorithm::Sha256.digest(&[i])));
+        assert_eq!(image.entries[2].created_by, "a b");
+        assert_eq!(image.entries[1].author, "y");
+        assert_eq!(image.top["id"], "c".repeat(64));
+    }
+
+    #[test]
+    fn what_is_repeated_in_a_row_is_merged_and_elsewhere_refused() {
+        let [a, b, c] = [("a", ""), ("b", "a"), ("c", "b")]
+            .map(|(id, parent)| generation(id.chars().next().unwrap(), parent, ""));
+        let merged = image(&[c.clone(), b.clone(), b.clone(), b.clone(), a.clone()]).unwrap();
+        let layers: Vec<_> = merged.layers().cloned().collect();
+        assert_eq!(layers, [1_u8, 2, 5].map(|i| Algorithm::Sha256.digest(&[i])));
+        let again = image(&[b.clone(), c, b, a]).unwrap_err();
+        assert_eq!(again, format!("ID {} appears multiple times in manifest", "b".repeat(64)));
+    }
+
+    #[test]
+    fn a_broken_chain_is_refused_in_dockers_words() {
+        let orphan = image(&[generation('b', "a", ""), generation('a', "9", "")]).unwrap_err();
+        assert_eq!(orphan, "Invalid parent ID in the base layer of the image.");
+        let stranger = image(&[generation('b', "9", ""), generation('a', "", "")]).unwrap_err();
+        let (want, got) = ("a".repeat(64), "9".repeat(64));
+        assert_eq!(stranger, format!("Invalid parent ID. Expected {want}, got {got}."));
+        let invalid = image(&[r#"{"id":"../etc"}"#.to_owned()]).unwrap_err();
+        assert_eq!(invalid, "image ID \"../etc\" is invalid");
+    }
+
+    #[test]
+    fn a_document_of_the_wrong_shape_is_refused_in_dockers_words() {
+        let wrong = |text: &str| Image::parse(text.as_bytes(), "r:t").unwrap_err().to_string();
+        let empty = r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#;
+        assert_eq!(wrong(empty), "no FSLayers in manifest for \"r:t\"");
+        let uneven = r#"{"schemaVersion":1,"fsLayers":[{}],"history":[]}"#;
+        assert_eq!(wrong(uneven), "length of history not equal to number of layers for \"r:t\"");
+        for (version, shown) in [("2", "2"), ("\"1\"", "\"1\""), ("null", "null")] {
+            let text = format!(r#"{{"schemaVersion":{version}}}"#);
+            assert_eq!(wrong(&text), format!("unsupported schema version {shown} for \"r:t\""));
+        }
+        for text in [
+            "",
+            "[]",
+            r#"{"schemaVersion":1,"fsLayers":3}"#,
+            r#"{"schemaVersion":1,"fsLayers":[1],"history":[1]}"#,
+            r#"{"schemaVersion":1,"fsLayers":[{"blobSum":"sha256:.."}],"history":[{}]}"#,
+            r#"{"schemaVersion":1,"FSLayers":[]}"#,
+        ] {
+            wrong(text);
+        }
+        for compatibility in ["", "[]", r#"{"id":1}"#, r#"{"ID":"a"}"#] {
+            image(&[compatibility.to_owned()]).unwrap_err();
+        }
+        for more in [r#","throwaway":1"#, r#","container_config":{"Cmd":"x"}"#, r#","created":1"#] {
+            image(&[generation('a', "", more)]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_payload_of_a_signed_document_is_what_was_signed() {
+        let text = document(&[generation('a', "", "")]).replace(r#""name":"app","#, "") + " ";
+        let text = text.trim_end().replace("]}", "]\n}");
+        let ours = signature(text.len() - 2, "\n}");
+        for signatures in [vec![ours.clone()], vec![ours.clone(), ours.clone()]] {
+            let document = signed(&text, &signatures);
+            assert_eq!(payload(document.as_bytes()).unwrap(), text.as_bytes());
+            assert!(Image::parse(document.as_bytes(), "x").is_ok());
+        }
+        assert_eq!(payload(text.as_bytes()).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn signatures_that_say_no_one_payload_are_refused() {
+        let text = document(&[generation('a', "", "")]).replace("]}", "]\n}");
+        let fault = |signatures: &[Value]| {
+            payload(signed(&text, signatures).as_bytes()).unwrap_err().to_string()
+        };
+        let at = text.len() - 2;
+        let protected = |text: &str| json!({"protected": BASE64URL.encode(text)});
+        assert!(fault(&[]).contains("there are none"));
+        assert!(fault(&[signature(1 << 40, "\n}")]).contains("is beyond the document's"));
+        let another = fault(&[signature(at, "\n}"), signature(at - 1, "\n}")]);
+        assert!(another.contains("signatures[1] says another payload"));
+        assert!(fault(&[signature(at, ",\"tag\":\"x\"}")]).contains("another than the payload"));
+        assert!(fault(&[signature(0, "")]).contains("the payload: not JSON"));
+        assert!(fault(&[json!(1)]).contains("no protected"));
+        assert!(fault(&[json!({"protected": "!"})]).contains("not base64url"));
+        for wrong in ["", "[]", "{}", r#"{"formatLength":-1}"#, r#"{"formatLength":1.5}"#] {
+            assert!(
+                fault(&[protected(wrong)]).starts_with("signatures[0]: protected: "),
+                "{wrong}"
+            );
+        }
+        let says = r#"{"schemaVersion":1,"mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"}"#;
+        assert!(payload(says.as_bytes()).unwrap_err().to_string().contains("there are none"));
+    }
+}

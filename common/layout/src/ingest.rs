@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A blob that grows in a layout and gets its name when it is whole.
+//!
+//! For bytes that come once and in order. What is fetched in pieces, and taken up again by another run, grows in files
+//! of its own that fetching knows about.
+
+use std::io::{self, Write};
+
+use common::descriptor::Descriptor;
+use common::digest::{Algorithm, Digest, Hasher};
+use common::error::{Error, Result};
+use common::tempfile::Growing;
+
+use crate::Layout;
+
+/// A blob in the making. Dropped before it is finished, it leaves nothing.
+pub struct NewBlob {
+    layout: Layout,
+    growing: Growing,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Layout {
+    /// Begins a blob whose digest will be of this algorithm.
+    ///
+    /// # Errors
+    /// Local trouble.
+    pub fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob> {
+        let growing = Growing::new(&self.ingest_dir(), "blob".as_ref())
+            .map_err(|cause| Error::local(format_args!("write into {self}"), &cause))?;
+        Ok(NewBlob { layout: self.clone(), growing, hasher: algorithm.hasher(), size: 0 })
+    }
+}
+
+impl NewBlob {
+    /// That was all: the blob is there under its digest.
+    ///
+    /// # Errors
+    /// Local trouble.
+    pub fn finish(self) -> Result<(Digest, u64)> {
+        let digest = self.hasher.finish();
+        publish(self.growing, &self.layout, &digest)?;
+        Ok((digest, self.size))
+    }
+
+    /// That was all, and it must be this.
+    ///
+    /// # Errors
+    /// Content when it is not; local trouble.
+    pub fn finish_as(self, want: &Descriptor) -> Result<()> {
+        let (got, size) = (self.hasher.finish(), self.size);
+        if (&got, size) != (&want.digest, want.size) {
+            return Err(Error::content(format_args!(
+                "digest differs: got {got} ({size} bytes), want {} ({} bytes)",
+                want.digest, want.size
+            )));
+        }
+        publish(self.growing, &self.layout, &got)
+    }
+}
+
+fn publish(growing: Growing, layout: &Layout, digest: &Digest) -> Result<()> {
+    let path = layout.prepare_blob(digest)?;
+    let what = format_args!("write {digest} into {layout}");
+    let published = growing.file.sync_data().and_then(|()| growing.publish(&path));
+    published.map_err(|cause| Error::local(what, &cause))
+}
+
+impl Write for NewBlob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.growing.file.write(bytes).map_err(|cause| {
+            io::Error::other(Error::local(format_args!("write into {}", self.layout), &cause))
+        })?;
+        self.hasher.update(&bytes[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

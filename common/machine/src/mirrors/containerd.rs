@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mirrors by hosts.toml, the configuration of containerd and nerdctl: containerd's docs/hosts.md.
+//!
+//! A directory of a registry's name says all that is known of it. What is read, and how, is as there (hosts.go), but for:
+//! - a file that is wrong is an error: containerd logs that and goes to the registry as if there were none;
+//! - a table below `host` counts however TOML lets it be written: containerd overlooks those without a header;
+//! - what is refused as a part of a URL or a header is refused here, naming the line.
+//!
+//! Not read: `dial_timeout`, since one for all hosts is a flag; certificates that lie in the directory without a hosts.toml,
+//! which are as in docker's; what containerd's own configuration says (its `config_path` may name other directories).
+
+use std::path::{Path, PathBuf};
+
+use common::error::{Error, Result, printable};
+use common::host::check_host;
+use common::notice;
+use common::reference::Repository;
+use common::secret;
+
+use super::document::{Document, Found, Kind, MAX_BYTES, Table, Value, Wrong};
+use super::{Configured, MAX_MIRRORS, Place, ROOT, Scheme, Serves};
+use crate::credentials::config_home;
+
+/// The most values of one list: certificates, or a header's.
+const MAX_VALUES: usize = 64;
+
+/// What hosts.toml says of a repository.
+///
+/// # Errors
+/// Malformed configuration, naming file and line; local trouble with a file.
+pub(super) fn configured(repository: &Repository) -> Result<Configured> {
+    let user = config_home().map(|dir| dir.join("containerd/certs.d"));
+    let dirs: Vec<PathBuf> =
+        user.into_iter().chain([PathBuf::from("/etc/containerd/certs.d")]).collect();
+    read(repository, &dirs)
+}
+
+/// What the first directory says that is for a repository.
+fn read(repository: &Repository, dirs: &[PathBuf]) -> Result<Configured> {
+    for dir in dirs {
+        for name in names(repository.host()) {
+            let dir = dir.join(name);
+            if !is_there(&dir)? {
+                continue;
+            }
+            let Some(document) = Document::read(&dir.join("hosts.toml"), &mut MAX_BYTES.clone())?
+            else {
+                return Ok(Configured::default());
+            };
+            let configured =
+                hosts(&document, &dir, repository).map_err(|wrong| document.wrong(&wrong))?;
+            configured.mirrors.iter().chain(&configured.own).try_for_each(has_certificates)?;
+            return Ok(configured);
+        }
+    }
+    Ok(Configured::default())
+}
+
+/// By which names a directory is for a host, in order.
+fn names(host: &str) -> Vec<String> {
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    let escaped = port.map(|(name, port)| format!("{name}_{port}_"));
+    escaped.into_iter().chain([host.to_owned(), "_default".to_owned()]).collect()
+}
+
+fn is_there(path: &Path) -> Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(cause) => Err(Error::local(printable(&path.display().to_string()), &cause)),
+    }
+}
+
+/// Whether a place's certificates are there. That is known before it is asked: a mirror without them would be passed
+/// over.
+fn has_certificates(place: &Place) -> Result<()> {
+    let client =
+        place.client.iter().flat_map(|(certificate, key)| [Some(certificate), key.as_ref()]);
+    for file in place.ca.iter().chain(client.flatten()) {
+        std::fs::File::open(file).map_err(|cause| {
+            let file = printable(&file.display().to_string());
+            Error::local(format_args!("{}: {file}", place.origin), &cause)
+        })?;
+    }
+    Ok(())
+}
+
+/// What a file says.
+fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Found<Configured> {
+    let root = &document.root;
+    let at = |table: &Table, host: Place| place(table, dir, host);
+    let mut mirrors = Vec::new();
+    if let Some(hosts) = root.table("host")? {
+        for (count, (text, value)) in hosts.entries().enumerate() {
+            if count == MAX_MIRRORS {
+                let why = format!("more than {MAX_MIRRORS} hosts");
+                return Err(Wrong { line: value.line, why });
+            }
+            let table = value.table("host")?;
+            if table.has("server") {
+                // As TOML has it, that is the host's, of which it says nothing.
+                let (origin, line) = (&document.origin, table.line_of("server"));
+                notice::warn("hosts.toml", || {
+                    format!("{origin}: line {line}: a server behind a host is not used")
+                });
+            }
+            let there = server(text, table, repository, &document.origin, value.line)?;
+            mirrors.extend(at(table, there)?);
+        }
+    }
+    let own = match root.text("server")? {
+        "" => {
+            // The registry's own host has all capabilities.
+            let host = Place::at(repository.host(), repository.path(), &document.origin);
+            let own = Place { serves: Serves::All, ..tls_and_headers(root, dir, host.clone())? };
+            capabilities(root)?;
+            Some(own).filter(|own| *own != host)
+        }
+        text => {
+            let line = root.line_of("server");
+            let there = server(text, root, repository, &document.origin, line)?;
+            let own = at(root, there)?;
+            if own.is_none() {
+                let why = "capabilities: nothing can be read at the server".to_owned();
+                return Err(Wrong { line: root.line_of("capabilities"), why });
+            }
+            own
+        }
+    };
+    Ok(Configured { mirrors, own, blocked: None })
+}
+
+/// Where a URL leads: `[http://|https://]HOST[:PORT][/PATH]`, of which PATH is where the API's root is, or all of that root with
+/// `override_path`.
+fn server(
+    text: &str,
+    table: &Table,
+    repository: &Repository,
+    origin: &str,
+    line: usize,
+) -> Found<Place> {
+    let wrong = |why: String| Wrong { line, why };
+    let (scheme, authority, whole) = split(text).map_err(wrong)?;
+    let mut path: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    let has_root = path.last() == Some(&"v2") || table.flag("override_path")?.unwrap_or_default();
+    let path: String = path.iter().map(|part| format!("/{part}")).collect();
+    let root = format!("{path}{}", if has_root { "/" } else { ROOT });
+    // Docker Hub's API is elsewhere than its name, by which it is known here.
+    let hub = ["docker.io", "registry-1.docker.io", "index.docker.io"];
+    let host = if hub.contains(&authority) { hub[0] } else { authority };
+    let own = repository.host();
+    let namespace = Some(own.to_owned()).filter(|own| own != host);
+    let place = Place::at(host, repository.path(), origin).checked().map_err(wrong)?;
+    Ok(Place { scheme: Some(scheme), root, namespace, ..place })
+}
+
+/// Scheme (https if none is written), authority and path of a URL; its query is dropped.
+///
+/// # Errors
+/// A sentence.
+fn split(text: &str) -> std::result::Result<(Scheme, &str, &str), String> {
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!("\"{}\" is no URL", printable(text)));
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        None => (Scheme::Https, text),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+        Some((other, _)) => return Err(format!("a URL of the scheme \"{}\"", printable(other))),
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err("a URL with user information".to_owned());
+    }
+    let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+    let is_port = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if after_host.split_once(':').is_some_and(|(_, port)| !is_port(port)) {
+        return Err(format!("\"{}\" has no valid port", printable(authority)));
+    }
+    let host = authority.strip_suffix(after_host).unwrap_or(authority);
+    let host =
+        if host.is_empty() { after_host.split(':').next().unwrap_or_default() } else { host };
+    check_host(host)?;
+    Ok((scheme, authority, path))
+}
+
+/// A place with what a table says of it; nothing when it is not to be read.
+fn place(table: &Table, dir: &Path, host: Place) -> Found<Option<Place>> {
+    let place = tls_and_headers(table, dir, host)?;
+    Ok(capabilities(table)?.map(|serves| Place { serves, ..place }))
+}
+
+/// A place with the certificates and headers of a table.
+fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Found<Place> {
+    let insecure = table.flag("skip_verify")?.unwrap_or_default();
+    let (ca, client) = (ca(table, dir)?, client(table, dir)?);
+    let has_port =
+        host.host.rsplit_once(':').is_some_and(|(_, port)| port != "80" && !port.contains(']'));
+    // An http URL with words about TLS at a port that may be either: TLS comes first, and plain http only where
+    // certificates are not checked anyway.
+    let scheme = match host.scheme {
+        Some(Scheme::Http) if insecure && has_port => None,
+        Some(Scheme::Http) if has_port && !(ca.is_empty() && client.is_empty()) => {
+            Some(Scheme::Https)
+        }
+        scheme => scheme,
+    };
+    Ok(Place { scheme, insecure, ca, client, headers: headers(table)?, ..host })
+}
+
+/// What may be read at a host: what is named by a digest is pulled, and a tag resolved.
+fn capabilities(table: &Table) -> Found<Option<Serves>> {
+    let names = table.texts("capabilities")?.unwrap_or_default();
+    if names.is_empty() {
+        return Ok(Some(Serves::All));
+    }
+    let (mut pull, mut resolve) = (false, false);
+    for name in names {
+        match name.to_lowercase().as_str() {
+            "pull" => pull = true,
+            "resolve" => resolve = true,
+            "push" | "referrers" => {}
+            _ => {
+                let why = format!("unknown capability \"{}\"", printable(name));
+                return Err(Wrong { line: table.line_of("capabilities"), why });
+            }
+        }
+    }
+    Ok(match (pull, resolve) {
+        (true, true) => Some(Serves::All),
+        (true, false) => Some(Serves::Digests),
+        (false, true) => Some(Serves::Tags),
+        (false, false) => None,
+    })
+}
+
+/// `ca`: a file, or a list of files.
+fn ca(table: &Table, dir: &Path) -> Found<Vec<PathBuf>> {
+    let Some(value) = table.find("ca") else { return Ok(Vec::new()) };
+    let texts = one_or_many(value, "ca")?;
+    texts.into_iter().map(|value| value.text("ca").map(|text| dir.join(text))).collect()
+}
+
+/// `client`: a file with a certificate and its key, a list of such, or a list of pairs.
+fn client(table: &Table, dir: &Path) -> Found<Vec<(PathBuf, Option<PathBuf>)>> {
+    let Some(value) = table.find("client") else { return Ok(Vec::new()) };
+    let pair = |value: &Value| match &value.kind {
+        Kind::List(pair) => match pair.as_slice() {
+            [certificate, key] => {
+                let key = Some(key.text("client")?).filter(|key| !key.is_empty());
+                Ok((dir.join(certificate.text("client")?), key.map(|key| dir.join(key))))
+            }
+            _ => Err(value.wrong("client", "a certificate and its key")),
+        },
+        _ => value.text("client").map(|text| (dir.join(text), None)),
+    };
+    one_or_many(value, "client")?.into_iter().map(pair).collect()
+}
+
+/// `header`: names with a value, or a list of values.
+fn headers(table: &Table) -> Found<Vec<(String, String)>> {
+    let Some(table) = table.table("header")? else { return Ok(Vec::new()) };
+    let mut headers = Vec::new();
+    for (name, value) in table.entries() {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let is_name = !name.is_empty() && name.bytes().all(token);
+        for value in one_or_many(value, name)? {
+            let text = value.text(name)?;
+            // What is wrong with it is said without it: it may be a secret.
+            if !is_name || !text.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
+                let why = format!("header {}: it fits no request", printable(name));
+                return Err(Wrong { line: value.line, why });
+            }
+            if headers.len() == MAX_VALUES {
+                let why = format!("more than {MAX_VALUES} headers");
+                return Err(Wrong { line: value.line, why });
+            }
+            secret::keep_header(name, text);
+            headers.push((name.to_owned(), text.trim().to_owned()));
+        }
+    }
+    Ok(headers)
+}
+
+/// A list's values, or a value that stands for a list of itself.
+fn one_or_many<'a>(value: &'a Value, key: &str) -> Found<Vec<&'a Value>> {
+    match &value.kind {
+        Kind::List(list) if list.len() > MAX_VALUES => {
+            let why = format!("{}: more than {MAX_VALUES} values", printable(key));
+            Err(Wrong { line: value.line, why })
+        }
+        Kind::List(list) => Ok(list.iter().collect()),
+        _ => Ok(vec![value]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

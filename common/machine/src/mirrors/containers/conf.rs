@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one registries.conf says: its `[[registry]]` tables, checked, or what stood for them in version 1.
+//!
+//! All of a file's tables must be right, also those that are for other registries. Not looked at: what helps people to
+//! leave a host out (`unqualified-search-registries`, `short-name-mode`, `aliases`), since a name without a host is
+//! Docker Hub's here, and `credential-helpers`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use common::error::{Error, printable};
+use common::notice;
+
+use super::super::document::{Document, Found, Table, Wrong};
+use super::super::{MAX_MIRRORS, Serves};
+use super::prefix::is_wrong_domain;
+
+/// What is said of the repositories with a prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// What stands in the place of the prefix; with nothing, the name is left as it is.
+    pub(super) location: String,
+    /// Whether plain http may be spoken, and certificates go unchecked.
+    pub(super) insecure: bool,
+    /// Whether the registry itself is not to be spoken to.
+    pub(super) blocked: bool,
+    /// Where else they may be had, in order.
+    pub(super) mirrors: Vec<Mirror>,
+    /// The file that says so.
+    pub(super) origin: String,
+    /// Where it says the location.
+    pub(super) line: usize,
+}
+
+/// A `[[registry.mirror]]`.
+#[derive(Clone, Debug)]
+pub(super) struct Mirror {
+    /// What stands in the place of the prefix.
+    pub(super) location: String,
+    /// As of an entry.
+    pub(super) insecure: bool,
+    /// What may be asked for there.
+    pub(super) serves: Serves,
+    /// Its line in the file.
+    pub(super) line: usize,
+}
+
+/// What of version 2 a file may have, and then nothing of version 1.
+const VERSION_2: [&str; 6] = [
+    "registry",
+    "unqualified-search-registries",
+    "credential-helpers",
+    "short-name-mode",
+    "additional-layer-store-auth-helper",
+    "aliases",
+];
+
+/// A file's entries by their prefixes; of two with one prefix, the first.
+///
+/// # Errors
+/// Malformed, naming the line.
+pub(super) fn entries(
+    document: &Document,
+    is_drop_in: bool,
+) -> Result<BTreeMap<String, Entry>, Error> {
+    let found = match version_1(&document.root) {
+        Ok(Some(_)) if is_drop_in => Err(Wrong {
+            line: document.root.line_of("registries"),
+            why: "[registries] is of version 1, which no drop-in file may be".to_owned(),
+        }),
+        Ok(Some(lists)) => from_lists(&document.root, &lists, &document.origin),
+        Ok(None) => from_tables(&document.root, &document.origin),
+        Err(wrong) => Err(wrong),
+    };
+    found.map_err(|wrong| document.wrong(&wrong))
+}
+
+/// The lists of version 1, if there is one: which registries are insecure, and which blocked.
+fn version_1(root: &Table) -> Found<Option<[Vec<&str>; 2]>> {
+    let Some(registries) = root.table("registries")? else { return Ok(None) };
+    let list = |name: &str| match registries.table(name)? {
+        Some(table) => table.texts("registries"),
+        None => Ok(None),
+    };
+    let lists = [list("search")?, list("insecure")?, list("block")?];
+    let is_there = lists.iter().any(Option::is_some);
+    let [_, insecure, blocked] = lists.map(Option::unwrap_or_default);
+    Ok(is_there.then_some([insecure, blocked]))
+}
+
+fn from_lists(
+    root: &Table,
+    [insecure, blocked]: &[Vec<&str>; 2],
+    origin: &str,
+) -> Found<BTreeMap<String, Entry>> {
+    let line = root.line_of("registries");
+    if let Some(other) = VERSION_2.iter().find(|key| root.has(key)) {
+        let why = format!("[registries] is of version 1, and {other} of version 2");
+        return Err(Wrong { line, why });
+    }
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    for (names, is_blocked) in [(insecure, false), (blocked, true)] {
+        for name in names {
+            let location = location(name, line)?;
+            let entry = entries.entry(location.to_owned()).or_insert_with(|| Entry {
+                location: location.to_owned(),
+                insecure: false,
+                blocked: false,
+                mirrors: Vec::new(),
+                origin: origin.to_owned(),
+                line,
+            });
+            entry.insecure |= !is_blocked;
+            entry.blocked |= is_blocked;
+        }
+    }
+    Ok(entries)
+}
+
+fn from_tables(root: &Table, origin: &str) -> Found<BTreeMap<String, Entry>> {
+    let mut entries = BTreeMap::new();
+    // A location that several prefixes have may not be both trusted and not.
+    let mut said: HashMap<String, (bool, bool)> = HashMap::new();
+    for table in root.tables("registry")? {
+        let (prefix, entry) = entry(table, origin)?;
+        let of = if entry.location.is_empty() { &prefix } else { &entry.location };
+        let now = (entry.insecure, entry.blocked);
+        let before = *said.entry(of.clone()).or_insert(now);
+        if before != now {
+            let what = if before.0 == now.0 { "blocked" } else { "insecure" };
+            let why = format!("{} is {what} in one table and not in another", printable(of));
+            return Err(Wrong { line: table.line, why });
+        }
+        entries.entry(prefix).or_insert(entry);
+    }
+    Ok(entries)
+}
+
+/// A table's prefix and what it says.
+fn entry(table: &Table, origin: &str) -> Found<(String, Entry)> {
+    let wrong = |key: &str, why: String| Err(Wrong { line: table.line_of(key), why });
+    let own = location(table.text("location")?, table.line_of("location"))?;
+    let prefix = location(table.text("prefix")?, table.line_of("prefix"))?;
+    let prefix = if table.text("prefix")?.is_empty() { own } else { prefix };
+    if prefix.is_empty() {
+        return wrong("location", "a registry has neither location nor prefix".to_owned());
+    }
+    if own.is_empty() && !prefix.starts_with("*.") {
+        let why = format!("prefix {}: a location is missing", printable(prefix));
+        return wrong("prefix", why);
+    }
+    if is_wrong_domain(prefix) {
+        let why = format!("prefix {}: *.DOMAIN has neither port nor path", printable(prefix));
+        return wrong("prefix", why);
+    }
+    if !table.text("pull-from-mirror")?.is_empty() {
+        return wrong("pull-from-mirror", "pull-from-mirror is for mirrors alone".to_owned());
+    }
+    warn_of_proxy(table, origin)?;
+    let by_digest = table.flag("mirror-by-digest-only")?.unwrap_or_default();
+    let tables = table.tables("mirror")?;
+    if tables.len() > MAX_MIRRORS {
+        let why = format!("{} mirrors, more than {MAX_MIRRORS}", tables.len());
+        return wrong("mirror", why);
+    }
+    let entry = Entry {
+        location: own.to_owned(),
+        insecure: table.flag("insecure")?.unwrap_or_default(),
+        blocked: table.flag("blocked")?.unwrap_or_default(),
+        mirrors: tables
+            .iter()
+            .map(|table| mirror(table, by_digest, origin))
+            .collect::<Found<_>>()?,
+        origin: origin.to_owned(),
+        line: table.line_of("location"),
+    };
+    Ok((prefix.to_owned(), entry))
+}
+
+fn mirror(table: &Table, by_digest: bool, origin: &str) -> Found<Mirror> {
+    let line = table.line_of("location");
+    let location = location(table.text("location")?, line)?;
+    if location.is_empty() {
+        return Err(Wrong { line, why: "a mirror has no location".to_owned() });
+    }
+    warn_of_proxy(table, origin)?;
+    let wrong = |why| Wrong { line: table.line_of("pull-from-mirror"), why };
+    let serves = match table.text("pull-from-mirror")? {
+        "" if by_digest => Serves::Digests,
+        value if by_digest => {
+            let why = format!("{}: the registry says mirror-by-digest-only", printable(value));
+            return Err(wrong(format!("pull-from-mirror {why}")));
+        }
+        "" | "all" => Serves::All,
+        "digest-only" => Serves::Digests,
+        "tag-only" => Serves::Tags,
+        other => {
+            let other = printable(other);
+            return Err(wrong(format!(
+                "pull-from-mirror is all, digest-only or tag-only, not \"{other}\""
+            )));
+        }
+    };
+    let insecure = table.flag("insecure")?.unwrap_or_default();
+    Ok(Mirror { location: location.to_owned(), insecure, serves, line })
+}
+
+/// What stands for a prefix or a location, without slashes at its end.
+fn location(text: &str, line: usize) -> Found<&str> {
+    let text = text.trim_end_matches('/');
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let why = format!("{}: a location has no scheme", printable(text));
+        return Err(Wrong { line, why });
+    }
+    Ok(text)
+}
+
+/// New versions know a proxy for one registry. Here it is one for all.
+fn warn_of_proxy(table: &Table, origin: &str) -> Found<()> {
+    if !table.text("proxy")?.is_empty() {
+        notice::warn("mirror proxy", || {
+            let line = table.line_of("proxy");
+            format!("{origin}: line {line}: a proxy for one registry is not used")
+        });
+    }
+    Ok(())
+}

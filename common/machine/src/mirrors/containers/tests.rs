@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tables and the places that they give, by examples like those of the programs whose files these are.
+//! Compiled for tests alone, where it is declared: what is not as it should be may panic here.
+
+use common::error::Status;
+
+use super::super::tests::repository;
+use super::super::{MAX_MIRRORS, Serves};
+use super::*;
+
+/// The tables of a registries.conf and of drop-ins after it.
+fn tables(files: &[&str]) -> Result<Tables> {
+    let mut tables = Tables { entries: BTreeMap::new(), left: MAX_BYTES };
+    for (at, text) in files.iter().enumerate() {
+        let document = Document::parse(format!("{at}.conf"), text.as_bytes())?;
+        tables.entries.extend(conf::entries(&document, at > 0)?);
+    }
+    Ok(tables)
+}
+
+fn said(files: &[&str], name: &str) -> Result<Option<Configured>> {
+    tables(files)?.say(&repository(name))
+}
+
+/// Places as `HOST/PATH`, with `!` for an insecure one, and what it serves if that is not all.
+fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
+    let show = |place: &Place| {
+        let Place { host, path, .. } = place;
+        let mark = if place.insecure { "!" } else { "" };
+        let serves = match place.serves {
+            Serves::All => "",
+            Serves::Digests => " digests",
+            Serves::Tags => " tags",
+        };
+        format!("{host}/{path}{mark}{serves}")
+    };
+    places.into_iter().map(show).collect()
+}
+
+/// What is wrong with a file.
+fn wrong(text: &str) -> String {
+    let error = tables(&[text]).map(|_| ()).unwrap_err();
+    assert_eq!(error.status(), Status::Malformed, "{error}");
+    error.to_string()
+}
+
+const FOUR: &str = r#"
+[[registry]]
+prefix = "r.example/foo"
+location = "inside.example/bar"
+
+[[registry.mirror]]
+location = "m0.example/mirror-for-foo"
+
+[[registry.mirror]]
+location = "m1.example:5000/mirrors/foo/"
+insecure = true
+
+[[registry]]
+location = "plain.example"
+insecure = true
+
+[[registry]]
+location = "blocked.example"
+blocked = true
+
+[[registry]]
+prefix = "docker.io/library"
+location = "docker.io/library"
+[[registry.mirror]]
+location = "hub.example"
+"#;
+
+#[test]
+fn a_location_stands_in_the_place_of_the_prefix() {
+    let cases: [(&str, &[&str], &[&str]); 6] = [
+        (
+            "r.example/foo/image",
+            &["m0.example/mirror-for-foo/image", "m1.example:5000/mirrors/foo/image!"],
+            &["inside.example/bar/image"],
+        ),
+        (
+            "r.example/foo",
+            &["m0.example/mirror-for-foo", "m1.example:5000/mirrors/foo!"],
+            &["inside.example/bar"],
+        ),
+        ("plain.example/a/b", &[], &["plain.example/a/b!"]),
+        ("plain.example:5000/a", &[], &["plain.example:5000/a!"]),
+        ("alpine", &["hub.example/alpine"], &[]),
+        ("docker.io/library/alpine", &["hub.example/alpine"], &[]),
+    ];
+    for (name, mirrors, own) in cases {
+        let got = said(&[FOUR], name).unwrap().unwrap();
+        assert_eq!((shown(&got.mirrors), shown(&got.own)), (owned(mirrors), owned(own)), "{name}");
+        let origins = got.mirrors.iter().chain(&got.own).map(|place| place.origin.as_str());
+        assert!(origins.into_iter().all(|origin| origin == "0.conf"));
+        assert_eq!(got.blocked, None);
+    }
+    for other in ["r.example/foobar", "r.example/bar", "a.plain.example/a", "user/alpine"] {
+        assert_eq!(said(&[FOUR], other).unwrap(), None, "{other}");
+    }
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn the_longest_prefix_decides_and_a_wildcard_counts_as_long_as_it_is() {
+    let conf = r#"
+        [[registry]]
+        prefix = "*.example"
+        location = "one.test"
+        [[registry]]
+        prefix = "*.r.example"
+        location = "two.test"
+        [[registry]]
+        prefix = "a.r.example:5000"
+        location = "three.test"
+        [[registry]]
+        prefix = "a.r.example:5000/team"
+        location = "four.test/t"
+        [[registry]]
+        prefix = "*.whole.test"
+        insecure = true
+        [[registry.mirror]]
+        location = "five.test/x"
+    "#;
+    let own = |name: &str| said(&[conf], name).unwrap().map(|said| shown(&said.own));
+    assert_eq!(own("b.example/app"), Some(owned(&["one.test/app"])));
+    assert_eq!(own("a.r.example/app"), Some(owned(&["two.test/app"])));
+    assert_eq!(own("b.a.r.example/app"), Some(owned(&["two.test/app"])));
+    assert_eq!(own("a.r.example:5000/app"), Some(owned(&["three.test/app"])));
+    assert_eq!(own("a.r.example:5000/team/app"), Some(owned(&["four.test/t/app"])));
+    assert_eq!(own("example.test/app"), None);
+    // Without a location the name is left as it is.
+    let whole = said(&[conf], "a.b.whole.test/app").unwrap().unwrap();
+    assert_eq!(shown(&whole.own), ["a.b.whole.test/app!"]);
+    assert_eq!(shown(&whole.mirrors), ["five.test/x/app"]);
+}
+
+#[test]
+fn what_a_mirror_serves_is_said_by_itself_or_by_its_registry() {
+    let conf = r#"
+        [[registry]]
+        location = "a.test"
+        mirror-by-digest-only = true
+        mirror = [{ location = "m.test" }, { location = "n.test" }]
+        [[registry]]
+        location = "b.test"
+        mirror = [
+            { location = "m.test", pull-from-mirror = "digest-only" },
+            { location = "n.test", pull-from-mirror = "tag-only" },
+            { location = "o.test", pull-from-mirror = "all" },
+            { location = "p.test", pull-from-mirror = "" },
+        ]
+    "#;
+    let mirrors = |name: &str| shown(&said(&[conf], name).unwrap().unwrap().mirrors);
+    assert_eq!(mirrors("a.test/x"), ["m.test/x digests", "n.test/x digests"]);
+    let four = ["m.test/x digests", "n.test/x tags", "o.test/x", "p.test/x"];
+    assert_eq!(mirrors("b.test/x"), four);
+}
+
+#[test]
+fn of_two_tables_with_one_prefix_the_first_of_a_file_and_the_last_of_files_holds() {
+    let first = r#"
+        registry = [
+            { prefix = "a.test", location = "one.test" },
+            { prefix = "a.test", location = "two.test", mirror = [{ location = "m.test" }] },
+        ]
+    "#;
+    let own = |files: &[&str]| shown(&said(files, "a.test/x").unwrap().unwrap().own);
+    assert_eq!(own(&[first]), ["one.test/x"]);
+    let later = "[[registry]]\nprefix = 'a.test//'\nlocation = 'three.test/'";
+    assert_eq!(own(&[first, later]), ["three.test/x"]);
+    assert_eq!(own(&[first, later, "[aliases]\na = 'b'"]), ["three.test/x"]);
+    assert_eq!(own(&[first, later, first]), ["one.test/x"]);
+}
+
+#[test]
+fn what_is_blocked_is_not_read_but_from_its_mirrors() {
+    let conf = r#"
+        [[registry]]
+        location = "a.test"
+        blocked = true
+        [[registry]]
+        prefix = "b.test"
+        location = "b.test"
+        blocked = true
+        mirror = [{ location = "m.test" }, { location = "a.test/sub" }]
+        [[registry]]
+        prefix = "c.test"
+        location = "a.test/c"
+    "#;
+    let got = |name: &str| said(&[conf], name).unwrap().unwrap();
+    let blocked = Some("0.conf".to_owned());
+    let nothing = Configured { blocked: blocked.clone(), ..Configured::default() };
+    assert_eq!(got("a.test/x"), nothing);
+    // A mirror that is itself blocked is none.
+    let b = got("b.test/x");
+    assert_eq!((shown(&b.mirrors), b.own, b.blocked), (owned(&["m.test/x"]), None, blocked));
+    let error = said(&[conf], "c.test/x").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "0.conf: line 12: c.test/x is to be read from a.test/c/x, which 0.conf blocks"
+    );
+}
+
+#[test]
+fn version_1_is_read_where_it_may_be() {
+    let old = r#"
+        [registries.search]
+        registries = ["a.test////", "c.test"]
+        [registries.insecure]
+        registries = ["b.test////", "d.test"]
+        [registries.block]
+        registries = ["b.test"]
+    "#;
+    let got = |name: &str| said(&[old], name).unwrap();
+    assert_eq!(got("a.test/x"), None);
+    assert_eq!(shown(&got("d.test/x").unwrap().own), ["d.test/x!"]);
+    assert_eq!(got("b.test/x").unwrap().blocked, Some("0.conf".to_owned()));
+    let as_drop_in = tables(&["", old]).map(|_| ()).unwrap_err();
+    assert!(as_drop_in.to_string().starts_with("1.conf: line 2: [registries] is of version 1"));
+    assert!(wrong(&format!("unqualified-search-registries = []\n{old}")).contains("version 2"));
+    assert!(wrong(&old.replace("d.test", "https://d.test")).contains("no scheme"));
+    // Not version 1 but nothing.
+    assert!(tables(&["", "[registries.search]\nother = 1"]).is_ok());
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    let table = "[[registry]]\n";
+    let mirror = "[[registry]]\nlocation = 'a.test'\n[[registry.mirror]]\n";
+    let cases = [
+        (format!("{table}location ="), 2, "string values must be quoted"),
+        (format!("{table}insecure = true"), 1, "neither location nor prefix"),
+        (format!("{table}prefix = 'a.test'"), 2, "prefix a.test: a location is missing"),
+        (format!("{table}\nlocation = 'http://a.test'"), 3, "a location has no scheme"),
+        (format!("{table}prefix = 'https://a'\nlocation = 'a'"), 2, "a location has no scheme"),
+        (format!("{table}prefix = '*.a.test/b'\nlocation = 'a'"), 2, "neither port nor path"),
+        (format!("{table}prefix = '*.a.test:1'"), 2, "neither port nor path"),
+        (format!("{table}location = 1"), 2, "location: a text is wanted, not a number"),
+        (
+            format!("{table}location = 'a'\nblocked = 'yes'"),
+            3,
+            "true or false is wanted, not a text",
+        ),
+        (format!("{table}location = 'a'\npull-from-mirror = 'all'"), 3, "for mirrors alone"),
+        (format!("{table}location = 'a'\nmirror = 'b'"), 3, "[[…]] is wanted, not a text"),
+        ("[registry]\nlocation = 'a'".to_owned(), 1, "[[…]] is wanted, not a table"),
+        ("registries = 1".to_owned(), 1, "a table is wanted"),
+        ("[registries.block]\nregistries = [1]".to_owned(), 2, "a text is wanted"),
+        (format!("{mirror}insecure = true"), 3, "a mirror has no location"),
+        (format!("{mirror}location = 'https://b'"), 4, "no scheme"),
+        (format!("{mirror}location = 'b'\npull-from-mirror = 'some'"), 5, "not \"some\""),
+        (
+            "registry = [{ location = 'a', mirror-by-digest-only = true,\n\
+             mirror = [{ location = 'b', pull-from-mirror = 'all' }] }]"
+                .to_owned(),
+            2,
+            "the registry says mirror-by-digest-only",
+        ),
+        (
+            format!("{table}location = 'a'\n{table}prefix = 'b'\nlocation = 'a'\ninsecure = true"),
+            3,
+            "a is insecure in one table and not in another",
+        ),
+        (
+            format!("{table}location = 'a'\n{table}location = 'a'\nblocked = true"),
+            3,
+            "a is blocked in one table and not in another",
+        ),
+    ];
+    for (text, line, words) in cases {
+        let got = wrong(&text);
+        assert!(got.starts_with(&format!("0.conf: line {line}: ")), "{text}\n{got}");
+        assert!(got.contains(words), "{text}\n{got}");
+    }
+}
+
+#[test]
+fn a_place_that_is_no_repository_is_wrong_for_whom_it_concerns() {
+    let conf = r#"
+        [[registry]]
+        prefix = "a.test"
+        location = "b.test/Upper"
+        [[registry]]
+        prefix = "c.test"
+        location = "c.test"
+        mirror = [{ location = "mirror" }]
+        [[registry]]
+        prefix = "d.test"
+        location = "docker.io"
+        [[registry]]
+        location = "*.e.test"
+        [[registry]]
+        location = "john.doe@f.test"
+    "#;
+    for (name, line, words) in [
+        ("a.test/x", 4, "must be lowercase"),
+        ("c.test/x", 8, "\"mirror/x\" is no repository with a host"),
+        ("d.test/x", 11, "\"docker.io/x\" is no repository with a host"),
+        ("g.e.test/x", 13, "\"*.e.test/x\""),
+    ] {
+        let got = said(&[conf], name).unwrap_err();
+        assert_eq!(got.status(), Status::Malformed);
+        let got = got.to_string();
+        assert!(got.starts_with(&format!("0.conf: line {line}: ")), "{got}");
+        assert!(got.contains(words), "{got}");
+    }
+    assert_eq!(shown(&said(&[conf], "d.test/x/y").unwrap().unwrap().own), ["docker.io/x/y"]);
+    assert_eq!(said(&[conf], "h.test/x").unwrap(), None);
+}
+
+#[test]
+fn keys_are_found_in_any_case() {
+    let conf = "[[Registry]]\nLOCATION = 'a.test'\nInsecure = true\nprefix = 'b.test'";
+    assert_eq!(shown(&said(&[conf], "b.test/x").unwrap().unwrap().own), ["a.test/x!"]);
+}
+
+#[test]
+fn a_registry_has_so_many_mirrors_and_no_more() {
+    let conf = |count: usize| {
+        let mirrors = "{ location = 'm.test' },".repeat(count);
+        format!("[[registry]]\nlocation = 'a.test'\nmirror = [{mirrors}]")
+    };
+    let most = said(&[&conf(MAX_MIRRORS)], "a.test/x").unwrap().unwrap();
+    assert_eq!(most.mirrors.len(), MAX_MIRRORS);
+    assert_eq!(wrong(&conf(MAX_MIRRORS + 1)), "0.conf: line 3: 65 mirrors, more than 64");
+}
+
+#[test]
+fn hostile_bytes_are_refused_without_a_panic() {
+    let deep = format!("a = {}", "[".repeat(100_000));
+    let dots = format!("a{} = 1", ".a".repeat(10_000));
+    for bytes in [
+        b"\xff".as_slice(),
+        b"[[registry]]\nlocation = \"\xc3\x28\"",
+        b"\0",
+        b"\x1b[31m = 1",
+        b"a = 1\na = 2",
+        deep.as_bytes(),
+        dots.as_bytes(),
+    ] {
+        let error = Document::parse("x".to_owned(), bytes).map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("x: line "), "{error}");
+        assert!(!error.to_string().contains('\x1b'), "{error}");
+    }
+    let utf8 = Document::parse("x".to_owned(), b"a = 1\n\n# \xff").map(|_| ()).unwrap_err();
+    assert_eq!(utf8.to_string(), "x: line 3: invalid UTF-8");
+    // A name that would be others' business is shown clean.
+    let hidden = "[[registry]]\nlocation = \"a.test\"\nprefix = \"https://\\u001b[31m\"";
+    assert!(wrong(hidden).contains("\\u{1b}"));
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the library beneath leaves open about a connection, closed by a wrapper around it.
+//!
+//! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
+//!   measures either less (interim answers without end) or more (all that is buffered behind one).
+//! - An answer that comes while a body is still being sent, after which the server closes: the library would report
+//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the answer read.
+//!
+//! The bytes of what passes are not changed.
+
+use std::io::ErrorKind;
+
+use ureq::Error;
+use ureq::unversioned::transport::time::{Duration, Instant};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+/// The most bytes of an answer's head, interim answers included.
+pub(crate) const MAX_HEAD: usize = 64 << 10;
+
+/// Makes connections that are watched.
+#[derive(Debug)]
+pub(crate) struct Watch;
+
+impl<In: Transport> Connector<In> for Watch {
+    type Out = Watched<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Watched<In>>, Error> {
+        Ok(chained.map(|connection| Watched { connection, came: Some(0), refused: false }))
+    }
+}
+
+/// A connection that is watched.
+#[derive(Debug)]
+pub(crate) struct Watched<In> {
+    connection: In,
+    /// How many bytes came since the request was sent; nothing once the head is over.
+    came: Option<usize>,
+    /// Whether the other end takes nothing any more. What it said before that may still be read.
+    refused: bool,
+}
+
+impl<In: Transport> Transport for Watched<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.connection.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.came = Some(0);
+        if self.refused {
+            return Ok(());
+        }
+        match self.connection.transmit_output(amount, timeout) {
+            Err(Error::Io(cause)) if is_closed(cause.kind()) => {
+                self.refused = true;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let before = self.connection.buffers().input().len();
+        let more = self.connection.await_input(timeout)?;
+        if let Some(came) = self.came {
+            let input = self.connection.buffers().input();
+            let came = came + input.len().saturating_sub(before);
+            let end = end_of_head(input);
+            // What is gone from the buffer by now was interim answers.
+            let head = came - input.len().min(came) + end.unwrap_or(input.len());
+            if head > MAX_HEAD {
+                return Err(Error::LargeResponseHeader(head, MAX_HEAD));
+            }
+            self.came = end.is_none().then_some(came);
+        }
+        Ok(more)
+    }
+
+    fn is_open(&mut self) -> bool {
+        !self.refused && self.connection.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.connection.is_tls()
+    }
+}
+
+fn is_closed(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
+}
+
+/// Where the head of the final answer ends; nothing while it is still coming.
+fn end_of_head(input: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    loop {
+        let rest = &input[start..];
+        start += empty_line(rest)?;
+        // "HTTP/1.1 103 …"
+        let is_interim = rest.get(9) == Some(&b'1') && rest.starts_with(b"HTTP/1.");
+        if !is_interim {
+            return Some(start);
+        }
+    }
+}
+
+/// Where the first empty line ends, and with it one head.
+pub(crate) fn empty_line(input: &[u8]) -> Option<usize> {
+    (0..input.len()).find_map(|i| match &input[i..] {
+        [b'\n', b'\n', ..] => Some(i + 2),
+        [b'\n', b'\r', b'\n', ..] => Some(i + 3),
+        _ => None,
+    })
+}
+
+/// What is left of the time to connect: the time-out that is given is for all of it.
+///
+/// # Errors
+/// That time-out, when nothing is left.
+pub(crate) fn time_left(details: &ConnectionDetails<'_>) -> Result<NextTimeout, Error> {
+    let mut timeout = details.timeout;
+    let times = (timeout.after, details.now, (details.current_time)());
+    if let (Duration::Exact(limit), Instant::Exact(start), Instant::Exact(now)) = times {
+        let left = limit.saturating_sub(now.saturating_duration_since(start));
+        if left.is_zero() {
+            return Err(Error::Timeout(timeout.reason));
+        }
+        timeout.after = Duration::Exact(left);
+    }
+    Ok(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_where_the_final_answers_does() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+        let whole = format!("{interim}{interim}{head}body\n\n");
+        assert_eq!(end_of_head(whole.as_bytes()), Some(2 * interim.len() + head.len()));
+        assert_eq!(end_of_head(interim.as_bytes()), None);
+        assert_eq!(end_of_head(&head.as_bytes()[..head.len() - 1]), None);
+        assert_eq!(end_of_head(b"HTTP/1.0 200 OK\nA: b\n\nbody"), Some(22));
+        assert_eq!(end_of_head(b""), None);
+    }
+}

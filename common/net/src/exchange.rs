@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One HTTP exchange: a request sent, the head of its answer read, failures sorted.
+//!
+//! Redirects are not followed here, and no status is judged.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use common::error::Error;
+use common::secret::may_be_secret;
+use ureq::http::StatusCode;
+use ureq::{Agent, SendBody};
+
+use crate::failure::{answered, is_broken, sort};
+use crate::pool::Agents;
+use crate::request::{Exactly, Method, Payload, Request};
+use crate::response::{Body, Response, pass_on_warnings};
+use crate::retry::Failure;
+use crate::settings::Settings;
+use crate::url::Url;
+
+/// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
+/// together and hashes it.
+const COMMIT_PATIENCE: u32 = 10;
+
+/// How many headers are known that anybody could have.
+const MAX_OPEN: usize = 16;
+
+/// How exchanges with a registry, and with the places that it names, are made.
+pub struct Http {
+    agents: Agents,
+    /// Whether there was an answer before, so that a connection may have been kept.
+    answered: AtomicBool,
+    /// Authorization headers that anybody could have.
+    open: Mutex<Vec<String>>,
+}
+
+impl Http {
+    /// Those with the registry at `own`.
+    pub fn new(settings: Settings, own: Url) -> Http {
+        let agents = Agents::new(settings, own);
+        Http { agents, answered: AtomicBool::new(false), open: Mutex::default() }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        self.agents.settings()
+    }
+
+    /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes by one.
+    ///
+    /// # Errors
+    /// Refused; usage, when the proxy is none.
+    pub fn refuse_to_show(&self, url: &Url) -> common::error::Result<()> {
+        match self.agents.proxy(url)? {
+            Some(proxy) if !url.is_https() => Err(proxy.would_read(url)),
+            _ => Ok(()),
+        }
+    }
+
+    /// From now on this Authorization header is no secret: it carries what is given to nobody in particular.
+    pub fn is_for_anybody(&self, header: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server may give as many as it likes. What is forgotten counts as a secret again.
+        if open.len() >= MAX_OPEN {
+            open.remove(0);
+        }
+        open.push(header.to_owned());
+    }
+
+    /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not known to be harmless.
+    fn may_be_secret(&self, name: &str, value: &str) -> bool {
+        let is_own = || self.settings().headers.iter().any(|(own, _)| own == name);
+        match name.eq_ignore_ascii_case("authorization") {
+            true => {
+                let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                !open.iter().any(|known| known == value)
+            }
+            false => is_own() && may_be_secret(name),
+        }
+    }
+
+    /// Sends a request and reads the head of its answer, whatever its status. Redirects are not followed here.
+    ///
+    /// # Errors
+    /// Sorted: what may pass, and what will not. A payload's own failure will not.
+    pub fn send(
+        &self,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        // What is refused is not told either: it was not asked, and is not to be asked by who runs the trace.
+        let proxy = self.agents.proxy(request.url)?;
+        if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
+            self.refuse_to_show(request.url)?;
+        }
+        let (settings, own) = (self.settings(), self.agents.own());
+        match &settings.trace {
+            None => self.send_untold(request, payload),
+            Some(trace) => {
+                let request = (request, proxy.as_ref());
+                trace.exchange(settings, own, request, payload, |payload| {
+                    self.send_untold(request.0, payload)
+                })
+            }
+        }
+    }
+
+    fn send_untold(
+        &self,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        let (agent, proxy) = self.agents.serving(request.url)?;
+        let may_repeat = payload.can_repeat() && request.method != Method::Patch;
+        let outcome = match self.exchange(&agent, request, payload) {
+            // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.
+            Err(Broken::Connection(error))
+                if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
+            {
+                self.settings().comment("sent again: the connection had been closed meanwhile");
+                self.exchange(&agent, request, payload)
+            }
+            outcome => outcome,
+        };
+        self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+        let outcome = outcome.map(|response| Response { proxy: proxy.clone(), ..response });
+        if let Ok(response) = &outcome {
+            pass_on_warnings(response);
+            if let Some(proxy) = response.reader()
+                && response.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            {
+                let schemes = response.headers.get_all("proxy-authenticate").iter();
+                let schemes = schemes.filter_map(|value| value.to_str().ok()?.split(' ').next());
+                let schemes: Vec<_> = schemes.map(str::to_owned).collect();
+                return Err(answered(request.url, proxy, response.status.as_u16(), &schemes));
+            }
+        }
+        outcome.map_err(|broken| match broken {
+            Broken::Connection(error) => sort(request.url, proxy.as_ref(), error),
+            Broken::Payload(error) => error.into(),
+        })
+    }
+
+    fn exchange(
+        &self,
+        agent: &Agent,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Broken> {
+        let Request { method, url, headers, within, commits, .. } = request;
+        let mut request =
+            ureq::http::Request::builder().method(method.name()).uri(url.uri().clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let connection = |e: ureq::http::Error| Broken::Connection(e.into());
+        let outcome = match payload {
+            Payload::None => {
+                let request = request.body(()).map_err(connection)?;
+                match within {
+                    Some(limit) => {
+                        let config = agent.configure_request(request);
+                        agent.run(config.timeout_global(Some(limit)).build())
+                    }
+                    None => agent.run(request),
+                }
+            }
+            Payload::Bytes(bytes) => {
+                let request = request.header("Content-Length", bytes.len());
+                let request = request.body(*bytes).map_err(connection)?;
+                match commits {
+                    true => agent.run(self.patiently(agent, request)),
+                    false => agent.run(request),
+                }
+            }
+            Payload::Stream { reader, length } => {
+                let mut exactly = Exactly::of(*reader, *length);
+                let request = request.header("Content-Length", *length);
+                let request = request.body(SendBody::from_reader(&mut exactly));
+                let request = request.map_err(connection)?;
+                let outcome = match commits {
+                    true => agent.run(self.patiently(agent, request)),
+                    false => agent.run(request),
+                };
+                if let Some(error) = exactly.failed {
+                    return Err(Broken::Payload(error));
+                }
+                outcome
+            }
+        };
+        let (head, body) = outcome.map_err(Broken::Connection)?.into_parts();
+        let length = body.content_length();
+        Ok(Response {
+            status: head.status,
+            headers: head.headers,
+            body: Body::new(body.into_with_config().limit(u64::MAX).reader(), length),
+            url: url.clone(),
+            refusal: None,
+            proxy: None,
+        })
+    }
+
+    /// The same request with the time that long work may take.
+    fn patiently<S: ureq::AsSendBody>(
+        &self,
+        agent: &Agent,
+        request: ureq::http::Request<S>,
+    ) -> ureq::http::Request<S> {
+        let patience = self.settings().idle_timeout.saturating_mul(COMMIT_PATIENCE);
+        let config = agent.configure_request(request);
+        config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience)).build()
+    }
+}
+
+/// Why there is no answer.
+enum Broken {
+    /// The connection, or making it.
+    Connection(ureq::Error),
+    /// What was to be sent.
+    Payload(Error),
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One exchange with a server that may lie.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`settings`] | how a registry is spoken to |
+//! | [`url`], `form` | URLs, and the decision on every one that a server supplies |
+//! | [`endpoint`] | whether a host speaks TLS |
+//! | [`request`], [`response`] | what is sent, and what is received |
+//! | [`exchange`], `pool`, `connection` | one request and its answer, over connections that are kept |
+//! | `failure`, [`retry`] | why there was no answer, and whether and when to try again |
+//! | [`redirect`] | from hop to hop |
+//! | [`tls`], [`proxy`] | trust, client certificates, proxies |
+//! | [`trace`] | the conversation as curl commands |
+//!
+//! Not here: what a registry's answers mean, challenges and tokens (crate `registry`), and which credentials there
+//! are (crate `machine`). Start reading at [`exchange`]; redirects are judged in [`url`].
+
+pub mod basic;
+mod connection;
+pub mod endpoint;
+pub mod exchange;
+mod failure;
+pub mod form;
+mod pool;
+pub mod proxy;
+pub mod redirect;
+pub mod request;
+pub mod response;
+pub mod retry;
+pub mod settings;
+pub mod tls;
+pub mod trace;
+pub mod url;

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which proxy a URL goes by: what the environment says, read as curl and Go's programs read it.
+//!
+//! `https_proxy` is for https and `http_proxy` for http, each in lower case first and then in upper case, and
+//! `all_proxy` comes after both. `no_proxy` lists what goes by none. Loopback hosts never do. A proxy's own name and
+//! password are for it alone.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `no_proxy` | what goes by none |
+//! | `tunnel` | the way to a proxy and through it |
+//! | `forward` | plain http by way of a proxy |
+//!
+//! No name is looked up here.
+
+mod forward;
+mod no_proxy;
+pub(super) mod tunnel;
+
+use std::ffi::OsString;
+use std::fmt;
+
+use common::error::{Error, Result};
+use common::host::is_loopback;
+use common::secret;
+
+use crate::basic::basic;
+use crate::url::Url;
+use no_proxy::Exceptions;
+
+/// The variables with a proxy for https, in the order in which they count.
+const HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Those with a proxy for http.
+const HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Those with what goes by no proxy.
+const NONE: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// What a web server's environment has for a program that it runs. There `HTTP_PROXY` is what a client wrote into a
+/// header `Proxy`, and says nothing.
+const WEB_SERVER: &str = "REQUEST_METHOD";
+
+/// What the environment says about proxies.
+#[derive(Clone)]
+pub(super) struct Proxies {
+    https: Option<Variable>,
+    http: Option<Variable>,
+    none: Exceptions,
+}
+
+/// A variable that is not empty.
+#[derive(Clone)]
+struct Variable {
+    name: &'static str,
+    value: String,
+}
+
+/// A proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    kind: Kind,
+    /// Its host and port, by the scheme that it is spoken to.
+    url: Url,
+    /// The name and password that it wants.
+    login: Option<(String, String)>,
+    /// The variable that says so.
+    variable: &'static str,
+}
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In plain http.
+    Http,
+    /// In http inside TLS.
+    Https,
+    /// SOCKS 5 (RFC 1928).
+    Socks,
+}
+
+/// Whether any variable that may name a proxy has something in it.
+pub(super) fn is_any_named() -> bool {
+    let has = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    HTTPS.iter().chain(&HTTP).any(has)
+}
+
+impl Proxies {
+    /// What the environment of this process says.
+    pub(super) fn of_environment() -> Proxies {
+        Proxies::read(|name| std::env::var_os(name))
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Proxies {
+        let first = |names: &[&'static str]| {
+            let said = |name: &&'static str| {
+                let is_foreign = *name == "HTTP_PROXY" && variable(WEB_SERVER).is_some();
+                let value = variable(name).filter(|value| !value.is_empty() && !is_foreign)?;
+                // What is no text is no URL either, and is refused when it is needed; of a list the rest counts.
+                Some(Variable { name, value: value.to_string_lossy().into_owned() })
+            };
+            names.iter().find_map(said)
+        };
+        let none = first(&NONE).map_or(String::new(), |none| none.value);
+        let none = Exceptions::read(&none);
+        Proxies { https: first(&HTTPS), http: first(&HTTP), none }
+    }
+
+    /// The proxy that a URL goes by; nothing when it goes by none.
+    ///
+    /// # Errors
+    /// Usage, when the variable has no URL of a proxy.
+    pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>> {
+        let variable = if url.is_https() { &self.https } else { &self.http };
+        let Some(Variable { name, value }) = variable else { return Ok(None) };
+        if is_loopback(&url.host()) || self.none.have(url) {
+            return Ok(None);
+        }
+        Proxy::parse(name, value)
+            .map(Some)
+            .map_err(|why| Error::usage(format_args!("${name}: {why}")))
+    }
+}
+
+impl Proxy {
+    /// Reads a variable's value. The value is never shown: a password may stand anywhere in what is malformed.
+    fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, String> {
+        let wrong = || "no URL of a proxy, as http://HOST:PORT is".to_owned();
+        let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+        let (kind, url_scheme, port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Kind::Http, "http", ""),
+            "https" => (Kind::Https, "https", ""),
+            "socks5" | "socks5h" => (Kind::Socks, "http", ":1080"),
+            "socks" | "socks4" | "socks4a" => {
+                return Err(format!("{scheme} is not spoken, but http, https and socks5 are"));
+            }
+            _ => return Err(wrong()),
+        };
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, rest),
+        };
+        let login = login.map(login_of).transpose()?;
+        let place = place.split(['/', '?', '#']).next().unwrap_or_default();
+        let has_port = place.rsplit_once(']').map_or(place, |(_, rest)| rest).contains(':');
+        let port = if has_port { "" } else { port };
+        let url = Url::parse(&format!("{url_scheme}://{place}{port}/")).map_err(|_| wrong())?;
+        Ok(Proxy { kind, url, login, variable })
+    }
+
+    /// How it is spoken to.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The name and password that it wants.
+    pub(super) fn login(&self) -> Option<(&str, &str)> {
+        self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    /// The header line that lets in, its end included; empty without a login.
+    pub(super) fn login_line(&self) -> String {
+        let line = |(user, password)| format!("Proxy-Authorization: {}\r\n", basic(user, password));
+        self.login().map_or(String::new(), line)
+    }
+
+    /// Its URL as a shell has it for curl: text, and what the variable expands to behind it. A SOCKS proxy is to look
+    /// names up itself, which curl calls another scheme.
+    pub(super) fn of_variable(&self) -> (&'static str, String) {
+        match self.kind {
+            Kind::Http | Kind::Https => ("", format!("${}", self.variable)),
+            Kind::Socks => ("socks5h://", format!("${{{}#*://}}", self.variable)),
+        }
+    }
+
+    /// What it is, in words.
+    pub(super) fn words(&self) -> String {
+        format!("the proxy {self} of ${}", self.variable)
+    }
+
+    /// That it cannot be spoken to as its variable says, in words.
+    pub(super) fn unusable(&self) -> String {
+        format!("${}: it cannot be spoken to as it says", self.variable)
+    }
+
+    /// What can be done about it on the way to a host.
+    pub fn hint(&self, host: &str) -> String {
+        format!("it is the proxy of ${}; NO_PROXY={host} goes around it", self.variable)
+    }
+
+    /// What can be done about a login that it wants.
+    pub(super) fn login_hint(&self) -> String {
+        match self.login {
+            Some(_) => format!("they are those of ${}", self.variable),
+            None => format!("${} may have them: http://NAME:PASSWORD@{self}", self.variable),
+        }
+    }
+
+    /// The refusal to send credentials to a URL where the proxy would read them.
+    pub(super) fn would_read(&self, url: &Url) -> Error {
+        let place = url.authority();
+        let what = "would show it the credentials";
+        Error::refused(format_args!("{place}: plain http through the proxy {self} {what}"))
+            .hint(format_args!("NO_PROXY={} goes around it", url.host()))
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// Its host and port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.url.uri().host().unwrap_or_default(), self.url.port())
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+/// The name and the password before a URL's `@`.
+fn login_of(text: &str) -> std::result::Result<(String, String), String> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    secret::keep(password);
+    let wrong = || "a name or password that is not percent-encoded".to_owned();
+    if text.contains(['/', '?', '#', '@']) {
+        return Err(wrong());
+    }
+    let (user, password) = (decoded(user).ok_or_else(wrong)?, decoded(password).ok_or_else(wrong)?);
+    secret::keep(&password);
+    if user.contains(':') {
+        return Err("a colon in the name".to_owned());
+    }
+    Ok((user, password))
+}
+
+/// Percent-decoded text; nothing where that is impossible.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
+        Proxies::read(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        })
+    }
+
+    /// The proxy of a URL, in short.
+    fn chosen(variables: &[(&str, &str)], url: &str) -> Option<String> {
+        let proxy = proxies(variables).of(&Url::parse(url).unwrap()).unwrap();
+        proxy.map(|proxy| proxy.to_string())
+    }
+
+    #[test]
+    fn each_scheme_has_its_variables_and_all_proxy_comes_last() {
+        let (http, https) = ("http://r.example/", "https://r.example/");
+        for (variables, for_http, for_https) in [
+            (&[][..], None, None),
+            (&[("http_proxy", "a:1")], Some("a:1"), None),
+            (&[("https_proxy", "a:1")], None, Some("a:1")),
+            (&[("HTTP_PROXY", "a:1")], Some("a:1"), None),
+            (&[("HTTPS_PROXY", "a:1")], None, Some("a:1")),
+            (&[("http_proxy", "a:1"), ("HTTP_PROXY", "b:1")], Some("a:1"), None),
+            (&[("https_proxy", "a:1"), ("HTTPS_PROXY", "b:1")], None, Some("a:1")),
+            (&[("ALL_PROXY", "a:1")], Some("a:1"), Some("a:1")),
+            (&[("all_proxy", "a:1"), ("ALL_PROXY", "b:1")], Some("a:1"), Some("a:1")),
+            (&[("all_proxy", "a:1"), ("HTTPS_PROXY", "b:1")], Some("a:1"), Some("b:1")),
+            (&[("https_proxy", ""), ("HTTPS_PROXY", "b:1")], None, Some("b:1")),
+            (&[("HTTP_PROXY", "a:1"), ("REQUEST_METHOD", "GET")], None, None),
+            (&[("http_proxy", "a:1"), ("REQUEST_METHOD", "GET")], Some("a:1"), None),
+        ] {
+            assert_eq!(chosen(variables, http).as_deref(), for_http, "{variables:?}");
+            assert_eq!(chosen(variables, https).as_deref(), for_https, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_never_goes_by_a_proxy() {
+        for host in ["localhost", "a.localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://{host}:5000/");
+                assert_eq!(chosen(&[("all_proxy", "p:1")], &url), None, "{url}");
+            }
+        }
+        assert!(chosen(&[("all_proxy", "p:1")], "http://localhost.example/").is_some());
+        assert!(chosen(&[("all_proxy", "p:1")], "http://128.0.0.1/").is_some());
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_with_or_without_the_rest() {
+        for (value, kind, place) in [
+            ("p.example", Kind::Http, "p.example:80"),
+            ("p.example:3128", Kind::Http, "p.example:3128"),
+            ("http://p.example:3128/", Kind::Http, "p.example:3128"),
+            ("HTTP://p.example:3128/x?y#z", Kind::Http, "p.example:3128"),
+            ("https://p.example", Kind::Https, "p.example:443"),
+            ("socks5://p.example", Kind::Socks, "p.example:1080"),
+            ("socks5h://p.example:1", Kind::Socks, "p.example:1"),
+            ("http://[fd00::1]", Kind::Http, "[fd00::1]:80"),
+            ("socks5://[fd00::1]", Kind::Socks, "[fd00::1]:1080"),
+            ("http://[fd00::1]:3128", Kind::Http, "[fd00::1]:3128"),
+        ] {
+            let proxy = Proxy::parse("http_proxy", value).unwrap();
+            assert_eq!((proxy.kind(), proxy.to_string().as_str()), (kind, place), "{value}");
+            assert_eq!(proxy.login(), None);
+            assert_eq!(proxy.login_line(), "");
+        }
+    }
+
+    #[test]
+    fn a_proxys_login_is_decoded_and_not_shown() {
+        for (value, user, password) in [
+            ("http://me:hushed@p:1", "me", "hushed"),
+            ("me:hushed@p:1", "me", "hushed"),
+            ("http://me@p:1", "me", ""),
+            ("http://me:@p:1", "me", ""),
+            ("http://:hushed@p:1", "", "hushed"),
+            ("http://a%40b:%3a%2F%25%c3%a4+@p:1", "a@b", ":/%ä+"),
+            ("http://me:a:b@p:1", "me", "a:b"),
+        ] {
+            let proxy = Proxy::parse("http_proxy", value).unwrap();
+            assert_eq!(proxy.login(), Some((user, password)), "{value}");
+            assert_eq!(format!("{proxy} {proxy:?}"), "p:1 Proxy(p:1)");
+        }
+        let line = Proxy::parse("http_proxy", "http://me:hushed@p:1").unwrap().login_line();
+        assert_eq!(line, "Proxy-Authorization: Basic bWU6aHVzaGVk\r\n");
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused_without_being_shown() {
+        for value in [
+            "ftp://me:hunter2@p:1",
+            "http://me:hunter2@",
+            "http://me:hunter2@p:0",
+            "http://me:hunter2@p:99999",
+            "http://me:hunter2@p:x",
+            "http://me:hunter2@a b:1",
+            "http://me:hunter2@[::1:1",
+            "http://me:hunter2@2130706433:1",
+            "http://me:hunter2/@p:1",
+            "http://me:hunter2#@p:1",
+            "http://me:hun@ter2@p:1",
+            "http://me:hunter2%@p:1",
+            "http://me:hunter2%f@p:1",
+            "http://me:hunter2%zz@p:1",
+            "http://me:hunter2%ff@p:1",
+            "http://m%3ae:hunter2@p:1",
+            "http://",
+            "://p:1",
+            "socks4://me:hunter2@p:1",
+            "socks4a://p:1",
+        ] {
+            let variables = [("https_proxy", value)];
+            let error = proxies(&variables).of(&Url::parse("https://r.example/").unwrap());
+            let error = error.unwrap_err();
+            assert_eq!(error.status(), common::error::Status::Usage, "{value}");
+            assert!(error.to_string().starts_with("$https_proxy: "), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_proxy_matters_only_where_it_is_needed() {
+        let malformed = proxies(&[("https_proxy", "http://"), ("no_proxy", "a.example")]);
+        for url in ["http://r.example/", "https://a.example/", "https://localhost/"] {
+            assert_eq!(malformed.of(&Url::parse(url).unwrap()).unwrap(), None, "{url}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Another attempt or none, and when.
+//!
+//! Whoever meets a failure says whether it may pass; here attempts without progress are counted and waited between.
+//! What progress is, only the loop knows that makes the attempts.
+
+use std::time::Duration;
+
+use common::error::{Error, Result};
+
+use crate::settings::Settings;
+use crate::trace::Trace;
+
+/// The first wait between attempts; each next one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// A failed attempt: the error, and whether another one is worth it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to report if there is no other attempt.
+    pub error: Error,
+    /// What to do.
+    pub retry: Retry,
+}
+
+/// Whether a failed attempt is worth another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No: the answer would be the same.
+    Never,
+    /// Yes, after the usual wait.
+    Backoff,
+    /// Yes, but not before the registry's own word (Retry-After).
+    After(Duration),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, retry: Retry::Never }
+    }
+}
+
+impl Failure {
+    /// A failure that may pass.
+    pub fn temporary(error: Error) -> Failure {
+        Failure { error, retry: Retry::Backoff }
+    }
+
+    /// The same failure with what was being done put in front.
+    #[must_use]
+    pub fn context(self, what: impl std::fmt::Display) -> Failure {
+        Failure { error: self.error.context(what), ..self }
+    }
+}
+
+/// Counts attempts without progress and waits between them.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    attempts: u32,
+    max_wait: Duration,
+    failed: u32,
+    trace: Option<Trace>,
+}
+
+impl Backoff {
+    /// At its start.
+    pub fn new(settings: &Settings) -> Backoff {
+        let Settings { attempts, max_wait, .. } = *settings;
+        Backoff { attempts, max_wait, failed: 0, trace: settings.trace.clone() }
+    }
+
+    /// There was progress: the count begins anew.
+    pub fn progressed(&mut self) {
+        self.failed = 0;
+    }
+
+    /// An attempt failed: waits for the next one.
+    ///
+    /// # Errors
+    /// The failure's error, when it is final or the attempts are spent; also when the registry asks
+    /// for a longer wait than is allowed, saying how long.
+    pub fn wait(&mut self, failure: Failure) -> Result<()> {
+        self.failed += 1;
+        let wait = match failure.retry {
+            Retry::Never => return Err(failure.error),
+            _ if self.failed >= self.attempts => {
+                return Err(match self.failed {
+                    1 => failure.error,
+                    n => failure.error.context(format_args!("gave up after {n} attempts")),
+                });
+            }
+            Retry::Backoff => {
+                let doubled = FIRST_WAIT.saturating_mul(1 << (self.failed - 1).min(16));
+                jitter(doubled).min(self.max_wait)
+            }
+            Retry::After(asked) if asked > self.max_wait => {
+                let seconds = asked.as_secs();
+                let error = failure.error;
+                return Err(Error::later(format_args!(
+                    "{error} (it asks to come back in {seconds} seconds)"
+                ))
+                .hint("--max-wait allows longer waits"));
+            }
+            Retry::After(asked) => asked,
+        };
+        if let Some(trace) = &self.trace {
+            trace.comment(format_args!("waiting {:.1} s: {}", wait.as_secs_f64(), failure.error));
+        }
+        std::thread::sleep(wait);
+        Ok(())
+    }
+}
+
+/// Adds 10 to 25 per cent, so that clients that failed together do not come back together. Any
+/// source of disorder will do: the hasher's random keys are one.
+pub fn jitter(wait: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let disorder = std::hash::RandomState::new().build_hasher().finish();
+    wait + wait.mul_f64(0.10 + 0.15 * ((disorder % 1000) as f64 / 1000.0))
+}
+
+/// Runs `attempt` until it succeeds or its failures are final.
+///
+/// # Errors
+/// The last attempt's.
+pub fn with_attempts<T>(
+    settings: &Settings,
+    mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
+) -> Result<T> {
+    let mut backoff = Backoff::new(settings);
+    loop {
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(failure) => backoff.wait(failure)?,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The few fields of a certificate that are needed here: who it is of, by whom, its public key, its time.
+//!
+//! The TLS library reads them too, but of certificates of version 3 alone, and `openssl x509 -req` makes those of
+//! version 1 where nothing asks for more. Nothing is judged here.
+
+/// A sequence, an integer, and the version where there is one, as DER tags them.
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const VERSION: u8 = 0xa0;
+
+/// The two forms of a time: with a year of two digits, and of four.
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+/// What a certificate says, names and key as they are in it, their tags included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fields<'a> {
+    /// The distinguished name of who signed it.
+    pub(crate) issuer: &'a [u8],
+    /// The distinguished name of whose it is.
+    pub(crate) subject: &'a [u8],
+    /// When its time begins, in seconds of the epoch; nothing when that cannot be read.
+    pub(crate) not_before: Option<u64>,
+    /// When it ends.
+    pub(crate) not_after: Option<u64>,
+    /// SubjectPublicKeyInfo.
+    pub(crate) key: &'a [u8],
+}
+
+/// One element: its tag, what is in it, and how many bytes it takes.
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    whole: &'a [u8],
+}
+
+/// The fields of a certificate (RFC 5280, section 4.1); nothing when it is none.
+pub(crate) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
+    let (certificate, _) = element(certificate, SEQUENCE)?;
+    let (signed, _) = element(certificate.content, SEQUENCE)?;
+    let mut rest = signed.content;
+    if rest.first() == Some(&VERSION) {
+        rest = element(rest, VERSION)?.1;
+    }
+    let (_serial, rest) = element(rest, INTEGER)?;
+    let (_algorithm, rest) = element(rest, SEQUENCE)?;
+    let (issuer, rest) = element(rest, SEQUENCE)?;
+    let (validity, rest) = element(rest, SEQUENCE)?;
+    let (subject, rest) = element(rest, SEQUENCE)?;
+    let (key, _) = element(rest, SEQUENCE)?;
+    let (not_before, not_after) = times(validity.content);
+    let (issuer, subject) = (issuer.whole, subject.whole);
+    Some(Fields { issuer, subject, not_before, not_after, key: key.whole })
+}
+
+/// The two times of a validity.
+fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
+    let either = |bytes| element(bytes, UTC_TIME).or_else(|| element(bytes, GENERALIZED_TIME));
+    let first = either(validity);
+    let second = first.as_ref().and_then(|(_, rest)| either(rest));
+    let seconds = |found: Option<(Element<'_>, &[u8])>| seconds(&found?.0);
+    (seconds(first), seconds(second))
+}
+
+/// A time in seconds of the epoch: `YYMMDDHHMMSSZ`, of which the years from 50 are of the last century, or
+/// `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). One before the epoch is the epoch.
+fn seconds(time: &Element<'_>) -> Option<u64> {
+    let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
+    let years = if time.tag == UTC_TIME { 2 } else { 4 };
+    if text.len() != years + 10 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text[from..to].parse::<i64>().ok();
+    let year = match (number(0, years)?, years) {
+        (year @ 50.., 2) => 1900 + year,
+        (year, 2) => 2000 + year,
+        (year, _) => year,
+    };
+    let at = |i: usize| number(years + 2 * i, years + 2 * i + 2);
+    let [month, day, hour, minute, second] = [at(0)?, at(1)?, at(2)?, at(3)?, at(4)?];
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    // Days since the epoch, in years that begin in March, so that a leap day is the last.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+            - 1
+            - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The element of this tag that the bytes begin with, and what is behind it.
+fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let (&length, mut rest) = rest.split_first()?;
+    let mut size = usize::from(length);
+    if length >= 0x80 {
+        // The length's own length. Four bytes are more than any certificate takes.
+        let digits = usize::from(length & 0x7f);
+        if digits == 0 || digits > 4 {
+            return None;
+        }
+        let (big_endian, behind) = rest.split_at_checked(digits)?;
+        size = big_endian.iter().fold(0, |size, digit| size << 8 | usize::from(*digit));
+        rest = behind;
+    }
+    let (content, behind) = rest.split_at_checked(size)?;
+    let whole = &bytes[..bytes.len() - behind.len()];
+    let element = Element { tag: first, content, whole };
+    (element.tag == tag).then_some((element, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let mut whole = vec![SEQUENCE, 0x82];
+        whole.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        whole.extend(content);
+        whole
+    }
+
+    /// A certificate with or without a version in it.
+    fn certificate(version: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let (issuer, key) = (sequence(&[b"the issuer"]), sequence(&[&[7; 200]]));
+        let other = sequence(&[]);
+        let times = sequence(&[b"\x17\x0d700101000001Z", b"\x18\x0f20500228235959Z"]);
+        let signed = sequence(&[version, &[2, 1, 5], &other, &issuer, &times, &issuer, &key]);
+        (sequence(&[&signed, &other, b"\x03\x01\x00"]), issuer, key)
+    }
+
+    #[test]
+    fn both_versions_are_read() {
+        for version in [&b""[..], b"\xa0\x03\x02\x01\x02"] {
+            let (certificate, issuer, key) = certificate(version);
+            let (not_before, not_after) = (Some(1), Some(2_529_705_599));
+            let (issuer, subject, key) = (&issuer[..], &issuer[..], &key[..]);
+            let expected = Fields { issuer, subject, not_before, not_after, key };
+            assert_eq!(fields(&certificate), Some(expected));
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        let at = |tag, text: &str| {
+            seconds(&Element { tag, content: text.as_bytes(), whole: text.as_bytes() })
+        };
+        for (tag, text, expected) in [
+            (UTC_TIME, "700101000000Z", Some(0)),
+            (UTC_TIME, "500101000000Z", Some(0)),
+            (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (UTC_TIME, "000229120000Z", Some(951_825_600)),
+            (GENERALIZED_TIME, "21000301000000Z", Some(4_107_542_400)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+            (GENERALIZED_TIME, "00000101000000Z", Some(0)),
+            (UTC_TIME, "701301000000Z", None),
+            (UTC_TIME, "700132000000Z", None),
+            (UTC_TIME, "700101240000Z", None),
+            (UTC_TIME, "700101000000", None),
+            (UTC_TIME, "+00101000000Z", None),
+            (GENERALIZED_TIME, "700101000000Z", None),
+        ] {
+            assert_eq!(at(tag, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_lies_about_its_length_is_nothing() {
+        let (whole, ..) = certificate(b"");
+        for end in 0..whole.len() {
+            assert_eq!(fields(&whole[..end]), None, "{end}");
+        }
+        for lie in [&b"\x30\x80"[..], b"\x30\x85\x01\x01\x01\x01\x01", b"\x30\x84\xff\xff\xff\xff"]
+        {
+            assert_eq!(fields(lie), None);
+        }
+    }
+}

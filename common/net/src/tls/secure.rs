@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//! TLS over a connection. The library's own connector is not used, since it knows one client certificate, takes none
+//! that is of version 1, panics at a wrong pair, and forgets whether the server asked for one.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use ureq::Error;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+    TransportAdapter,
+};
+
+use super::certificates::Pair;
+use super::der;
+use super::seen;
+use super::trouble::{Cause, Identity, Stage, Trouble};
+use super::trust::Trusted;
+use super::verifier::Verifier;
+use crate::connection::time_left;
+
+/// How a host is made sure of, and who the user is to it.
+#[derive(Clone)]
+pub(crate) struct Secure {
+    config: Arc<ClientConfig>,
+}
+
+impl Secure {
+    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits the server is shown
+    /// where a client certificate is asked for.
+    ///
+    /// # Errors
+    /// The library's, which are mistakes of this program.
+    pub(crate) fn new(trusted: Option<Trusted>, pairs: Vec<Pair>) -> Result<Secure, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match trusted {
+            // Of nobody the verifier below cannot be made.
+            Some(Trusted { authorities, .. }) if authorities.is_empty() => {
+                builder.with_root_certificates(authorities)
+            }
+            Some(Trusted { authorities, added }) => {
+                let provider = Arc::clone(&provider);
+                let inner = WebPkiServerVerifier::builder_with_provider(authorities, provider);
+                let inner = inner.build().map_err(|why| rustls::Error::General(why.to_string()))?;
+                let verifier = Arc::new(Verifier { inner, added });
+                builder.dangerous().with_custom_certificate_verifier(verifier)
+            }
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
+        };
+        let config = builder.with_client_cert_resolver(Arc::new(Pairs(pairs)));
+        Ok(Secure { config: Arc::new(config) })
+    }
+}
+
+impl fmt::Debug for Secure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secure")
+    }
+}
+
+impl<In: Transport> Connector<In> for Secure {
+    type Out = Either<In, Encrypted>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let Some(transport) = chained else { return Ok(None) };
+        if !details.needs_tls() || transport.is_tls() {
+            return Ok(Some(Either::A(transport)));
+        }
+        let host = details.uri.host().unwrap_or_default();
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| Error::Tls("the host's name cannot be in a certificate"))?;
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name)?;
+        let mut socket =
+            TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
+        socket.set_timeout(time_left(details)?);
+        SHOWN.set(Identity::Unasked);
+        let outcome = connection.complete_io(&mut socket);
+        let identity = SHOWN.get();
+        outcome.map_err(|cause| trouble(cause, Stage::Handshake, identity))?;
+        let port = details.uri.port_u16().unwrap_or(443);
+        let known = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+        seen::note_tls(&known, port, identity == Identity::Lacking);
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        let stream = StreamOwned::new(connection, socket);
+        Ok(Some(Either::B(Encrypted { buffers, stream, identity, stage: Stage::Unanswered })))
+    }
+}
+
+/// Sorts what the library says. A time-out stays one; so does a connection that ended when there is nothing to add.
+fn trouble(cause: io::Error, stage: Stage, identity: Identity) -> Error {
+    let told = |cause| Error::Other(Box::new(Trouble { cause, stage, identity }));
+    if let Some(error) = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        return told(Cause::Tls(error.clone()));
+    }
+    let telling = identity == Identity::Lacking && stage == Stage::Unanswered;
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof if stage == Stage::Handshake || telling => {
+            told(Cause::Ended(cause))
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted if telling => {
+            told(Cause::Ended(cause))
+        }
+        _ => cause.into(),
+    }
+}
+
+/// A connection that is encrypted.
+pub(crate) struct Encrypted {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+    identity: Identity,
+    stage: Stage,
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encrypted").field("over", &self.stream.sock.inner()).finish()
+    }
+}
+
+impl Transport for Encrypted {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let written = self.stream.write_all(&self.buffers.output()[..amount]);
+        written.map_err(|cause| trouble(cause, self.stage, self.identity))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let read = self.stream.read(self.buffers.input_append_buf());
+        let amount = read.map_err(|cause| trouble(cause, self.stage, self.identity))?;
+        self.buffers.input_appended(amount);
+        if amount > 0 {
+            self.stage = Stage::Answered;
+        }
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+thread_local! {
+    /// What became of the wish for a client certificate in the handshake that this thread makes: the library asks for
+    /// one in the middle of it, and does not say for which connection.
+    static SHOWN: Cell<Identity> = const { Cell::new(Identity::Unasked) };
+}
+
+/// Who the user may be.
+#[derive(Debug)]
+struct Pairs(Vec<Pair>);
+
+impl ResolvesClientCert for Pairs {
+    /// The first whose issuer the server names, or else, as servers do not always name them rightly, the first that
+    /// it can read.
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let fits = |pair: &&Pair| pair.key.choose_scheme(schemes).is_some();
+        let is_named = |pair: &&Pair| {
+            pair.cert
+                .iter()
+                .filter_map(|cert| der::fields(cert))
+                .any(|f| issuers.contains(&f.issuer))
+        };
+        let named = self.0.iter().filter(fits).find(is_named);
+        let chosen = named.or_else(|| self.0.iter().find(fits));
+        SHOWN.set(if chosen.is_some() { Identity::Shown } else { Identity::Lacking });
+        chosen.cloned()
+    }
+
+    /// Always said, so that every wish is heard of.
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Lets anybody be the server.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        use SignatureScheme as Scheme;
+        vec![
+            Scheme::RSA_PKCS1_SHA1,
+            Scheme::RSA_PKCS1_SHA256,
+            Scheme::RSA_PKCS1_SHA384,
+            Scheme::RSA_PKCS1_SHA512,
+            Scheme::ECDSA_NISTP256_SHA256,
+            Scheme::ECDSA_NISTP384_SHA384,
+            Scheme::ECDSA_NISTP521_SHA512,
+            Scheme::RSA_PSS_SHA256,
+            Scheme::RSA_PSS_SHA384,
+            Scheme::RSA_PSS_SHA512,
+            Scheme::ED25519,
+            Scheme::ED448,
+        ]
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a TLS connection was not made, or broke, in words.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use common::error::{Error, os_words, printable};
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+
+use crate::retry::{Failure, Retry};
+
+/// What happened to a connection.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// What the library says.
+    pub(crate) cause: Cause,
+    /// When.
+    pub(crate) stage: Stage,
+    /// What became of the server's wish for a client certificate.
+    pub(crate) identity: Identity,
+}
+
+/// What the library says.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// One of the two found the other wrong.
+    Tls(rustls::Error),
+    /// The connection ended.
+    Ended(std::io::Error),
+}
+
+/// How far a connection had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not beyond the handshake.
+    Handshake,
+    /// Nothing was heard since. In TLS 1.3 the server judges a client certificate here.
+    Unanswered,
+    /// Further.
+    Answered,
+}
+
+/// What became of the server's wish for a client certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// It had none.
+    Unasked,
+    /// There was none to show.
+    Lacking,
+    /// One was shown.
+    Shown,
+}
+
+impl std::error::Error for Trouble {}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.failure().error.to_string())
+    }
+}
+
+impl Trouble {
+    /// The failure that it is.
+    pub(crate) fn failure(&self) -> Failure {
+        let answered = self.stage == Stage::Answered;
+        match (&self.cause, self.identity) {
+            (Cause::Ended(_), Identity::Lacking) if !answered => {
+                Failure::temporary(lacking(Error::later(
+                    "the connection ended before the answer, and it asked for a client certificate",
+                )))
+            }
+            (Cause::Ended(cause), _) => match (cause.kind(), self.stage) {
+                (std::io::ErrorKind::UnexpectedEof, Stage::Handshake) => {
+                    Failure::temporary(Error::later("the connection ended in the TLS handshake"))
+                }
+                _ => Failure::temporary(Error::later(printable(&os_words(cause)))),
+            },
+            (Cause::Tls(rustls::Error::AlertReceived(alert)), identity)
+                if !answered && is_about_certificate(*alert) && identity != Identity::Unasked
+                    || *alert == AlertDescription::CertificateRequired =>
+            {
+                match identity {
+                    Identity::Shown => {
+                        let why = alert_words(*alert);
+                        Error::refused(format_args!("it refused the client certificate: {why}"))
+                            .into()
+                    }
+                    _ => lacking(Error::refused("it wants a client certificate")).into(),
+                }
+            }
+            // What once worked may work again.
+            (Cause::Tls(error), _) if answered => Failure::temporary(broken(error)),
+            (Cause::Tls(error), _) => Failure { error: tls_error(error), retry: Retry::Never },
+        }
+    }
+}
+
+/// With what to do where a client certificate is lacking.
+pub fn lacking(error: Error) -> Error {
+    error.hint("--cert-file FILE and --key-file FILE show one")
+}
+
+/// Whether an alert may be what a server says to a client certificate, or to none.
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::HandshakeFailure
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired
+    )
+}
+
+/// Why no connection can be made at all: a mistake of this program, or of what it was given.
+pub(crate) fn unusable(error: &rustls::Error) -> Error {
+    Error::malformed(format_args!("TLS: {}", printable(&error.to_string())))
+}
+
+/// An alert in words.
+fn alert_words(alert: AlertDescription) -> &'static str {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::UnknownCA => "it does not trust its issuer",
+        Alert::CertificateExpired => "it has expired",
+        Alert::CertificateRevoked => "it is revoked",
+        Alert::UnsupportedCertificate => "it is of the wrong kind",
+        Alert::AccessDenied => "access denied",
+        _ => "it does not say why",
+    }
+}
+
+/// A connection that spoke TLS well before.
+fn broken(error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            Error::later(format_args!("it broke the TLS connection off ({alert:?})"))
+        }
+        other => Error::later(format_args!(
+            "the TLS connection broke: {}",
+            printable(&other.to_string())
+        )),
+    }
+}
+
+/// What is wrong with a TLS connection, and what to do about it.
+fn tls_error(error: &rustls::Error) -> Error {
+    use rustls::Error as Tls;
+    match error {
+        Tls::InvalidCertificate(reason) => distrusted(reason),
+        Tls::InvalidMessage(_) => Error::malformed("it does not speak TLS")
+            .hint("--plain-http speaks http to a registry that has no TLS"),
+        Tls::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        )
+        | Tls::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Error::malformed("no common TLS version: 1.2 and 1.3 are wanted")
+        }
+        Tls::PeerIncompatible(_)
+        | Tls::AlertReceived(
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+        ) => Error::malformed("no common way of TLS: its ciphers, groups or signatures are others"),
+        Tls::AlertReceived(alert) => {
+            Error::malformed(format_args!("it broke the TLS handshake off ({alert:?})"))
+        }
+        other => Error::malformed(format_args!("TLS: {}", printable(&other.to_string()))),
+    }
+}
+
+/// Why a server's certificate is not trusted.
+fn distrusted(reason: &CertificateError) -> Error {
+    use CertificateError as Certificate;
+    let distrusted = |why: &str| Error::malformed(format_args!("certificate not trusted: {why}"));
+    let clock = "is this machine's clock right?";
+    match reason {
+        Certificate::UnknownIssuer => {
+            distrusted("unknown issuer").hint("--ca-file FILE trusts its authority")
+        }
+        Certificate::Expired => distrusted("it has expired").hint(clock),
+        Certificate::ExpiredContext { time, not_after } => {
+            let (end, now) = (date(*not_after), date(*time));
+            distrusted(&format!("it expired on {end}, and now it is {now}")).hint(clock)
+        }
+        Certificate::NotValidYet => distrusted("it is not valid yet").hint(clock),
+        Certificate::NotValidYetContext { time, not_before } => {
+            let (start, now) = (date(*not_before), date(*time));
+            distrusted(&format!("it is not valid yet, only from {start}, and now it is {now}"))
+                .hint(clock)
+        }
+        Certificate::NotValidForNameContext { expected, presented } => {
+            let own = match presented.is_empty() {
+                true => "no host at all".to_owned(),
+                false => presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
+            };
+            let expected = printable(&expected.to_str());
+            distrusted(&format!("it is not for {expected}, but for {}", printable(&own)))
+        }
+        Certificate::Other(other) => distrusted(&printable(&other.to_string())),
+        other => distrusted(&printable(&other.to_string())),
+    }
+}
+
+/// A name as the library shows it, `DnsName("a.example")`, without its clothes.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+/// A time as http writes it. One that no calendar of ours has is shown as seconds.
+fn date(time: UnixTime) -> String {
+    /// The end of the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    match time.as_secs() {
+        seconds @ 0..=LAST => {
+            httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        }
+        seconds => format!("second {seconds}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::error::Status;
+
+    fn failure(alert: AlertDescription, stage: Stage, identity: Identity) -> (Status, Retry) {
+        let cause = Cause::Tls(rustls::Error::AlertReceived(alert));
+        let failure = Trouble { cause, stage, identity }.failure();
+        (failure.error.status(), failure.retry)
+    }
+
+    #[test]
+    fn an_alert_is_about_the_client_certificate_where_one_was_asked_for() {
+        use AlertDescription::{
+            BadCertificate, BadRecordMac, CertificateRequired, HandshakeFailure,
+        };
+        let refused = (Status::Refused, Retry::Never);
+        for stage in [Stage::Handshake, Stage::Unanswered] {
+            for identity in [Identity::Lacking, Identity::Shown] {
+                assert_eq!(failure(BadCertificate, stage, identity), refused);
+                assert_eq!(failure(HandshakeFailure, stage, identity), refused);
+            }
+            let malformed = (Status::Malformed, Retry::Never);
+            assert_eq!(failure(HandshakeFailure, stage, Identity::Unasked), malformed);
+        }
+        assert_eq!(failure(CertificateRequired, Stage::Unanswered, Identity::Unasked), refused);
+        let later = (Status::Later, Retry::Backoff);
+        assert_eq!(failure(BadRecordMac, Stage::Answered, Identity::Lacking), later);
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_no_panic() {
+        let at = |seconds| date(UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+        assert_eq!(at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(at(253_402_300_800), "second 253402300800");
+    }
+
+    #[test]
+    fn names_are_shown_bare() {
+        assert_eq!(bare("DnsName(\"a.example\")"), "a.example");
+        assert_eq!(bare("IpAddress(127.0.0.1)"), "127.0.0.1");
+        assert_eq!(bare("what else"), "what else");
+    }
+}

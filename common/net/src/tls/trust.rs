@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whom to trust: the system's authorities, and those that are added to them.
+//!
+//! The system's are read when https is first spoken, once in a process.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use common::error::Result;
+use common::notice;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+
+use super::certificates::Pem;
+
+/// Where distributions keep their trust store as one file: a tenth of the time that the directory of single
+/// certificates beside it takes, which has the same ones.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The system's trust store; OpenSSL's variables say if it is elsewhere.
+fn read_system() -> CertificateResult {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let (file, dir) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));
+    let usual = BUNDLES.iter().map(PathBuf::from).find(|bundle| bundle.is_file());
+    let bundle = file.or(usual.filter(|bundle| dir.is_none() || dir.as_deref() == bundle.parent()));
+    match bundle {
+        Some(bundle) => {
+            let other = dir.filter(|dir| bundle.parent() != Some(dir));
+            load_certs_from_paths(Some(&bundle), other.as_deref())
+        }
+        None => load_native_certs(),
+    }
+}
+
+/// The system's authorities, read at the first call.
+fn system() -> Arc<RootCertStore> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(read_system().certs);
+        Arc::new(store)
+    };
+    Arc::clone(SYSTEM.get_or_init(read))
+}
+
+/// Whom to trust.
+pub(crate) struct Trusted {
+    /// All authorities.
+    pub(crate) authorities: Arc<RootCertStore>,
+    /// The certificates that were added to the system's, which a server may show as its own.
+    pub(crate) added: Vec<CertificateDer<'static>>,
+}
+
+/// The system's authorities, those of `ca_file`, and `more`.
+///
+/// # Errors
+/// Absent, malformed and local trouble with the file.
+pub(crate) fn trusted(
+    ca_file: Option<&Path>,
+    more: Vec<CertificateDer<'static>>,
+) -> Result<Trusted> {
+    let mut added = more;
+    if let Some(path) = ca_file {
+        added.extend(Pem::of("--ca-file", path)?.certificates()?);
+    }
+    let system = system();
+    if added.is_empty() {
+        if system.is_empty() {
+            notice::warn("trust store", || {
+                "the system has no trusted certificates (is ca-certificates installed?)".to_owned()
+            });
+        }
+        return Ok(Trusted { authorities: system, added });
+    }
+    let mut store = RootCertStore::clone(&system);
+    store.add_parsable_certificates(added.iter().cloned());
+    Ok(Trusted { authorities: Arc::new(store), added })
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether a server's certificate is trusted: by the library's rules, but for a server that shows the very certificate
+//! that the user trusts.
+//!
+//! The library takes no certificate of an authority for a server's. But `openssl req -x509` marks what it makes as an
+//! authority's, and many a private registry shows such a certificate, which its users then have in their `certs.d`. It is
+//! trusted like a key that is known: only its name and its time are looked at.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+use super::der;
+
+/// The library's verifier, and the certificates that were added to the system's.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    /// What judges all others.
+    pub(crate) inner: Arc<WebPkiServerVerifier>,
+    /// Those that are trusted as they are.
+    pub(crate) added: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let judged = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        // The library has no word of its own for an authority's certificate.
+        let Err(Error::InvalidCertificate(CertificateError::Other(_))) = judged else {
+            return judged;
+        };
+        let Some(fields) = der::fields(certificate) else { return judged };
+        if !self.added.iter().any(|known| known == certificate) {
+            return match fields.issuer == fields.subject {
+                true => Err(CertificateError::UnknownIssuer.into()),
+                false => judged,
+            };
+        }
+        verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        let time = |time: Option<u64>| {
+            let seconds = time.ok_or(CertificateError::BadEncoding)?;
+            Ok::<_, Error>(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+        };
+        let (not_before, not_after) = (time(fields.not_before)?, time(fields.not_after)?);
+        match () {
+            () if now < not_before => {
+                Err(CertificateError::NotValidYetContext { time: now, not_before }.into())
+            }
+            () if now > not_after => {
+                Err(CertificateError::ExpiredContext { time: now, not_after }.into())
+            }
+            () => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One exchange as a command for curl, and its answer as comments.
+//!
+//! The command sends what was sent, but for the headers that every client has of its own. What it gets goes where it
+//! harms no terminal: a blob into a file.
+
+use std::path::PathBuf;
+
+use common::digest::Algorithm;
+use common::secret::may_be_secret;
+
+use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
+use super::words::{comment, document, expanded, fields, telling, word};
+use crate::basic::name_and_password;
+use crate::proxy::{self, Proxy};
+use crate::request::{Method, Request, Role};
+use crate::response::Response;
+use crate::retry::Failure;
+use crate::settings::Settings;
+use crate::url::{self, Purpose, Url};
+
+/// How many digits of a digest a file's name has.
+const DIGITS: usize = 12;
+
+/// What was sent behind a header.
+pub(super) enum Body<'a> {
+    /// Nothing.
+    None,
+    /// These bytes, none of them too.
+    Bytes(&'a [u8]),
+    /// So many bytes that nobody has any more.
+    File(u64),
+}
+
+/// One exchange.
+pub(super) struct Exchange<'a> {
+    pub(super) settings: &'a Settings,
+    /// The registry's own origin.
+    pub(super) own: &'a Url,
+    pub(super) request: Request<'a>,
+    /// The proxy that it went by.
+    pub(super) proxy: Option<&'a Proxy>,
+    pub(super) body: Body<'a>,
+    pub(super) outcome: &'a Result<Response, Failure>,
+}
+
+/// Where an answer sends whoever asked, when he goes there.
+enum Next {
+    /// A redirect, which curl follows by itself.
+    Followed,
+    /// A redirect: by a command of its own, since curl would take along what is for one host alone.
+    Redirect(Url),
+    /// Where an upload goes on.
+    Upload(Url, String),
+}
+
+/// A command in the making.
+#[derive(Default)]
+struct Command {
+    /// What the variables in it stand for.
+    told: String,
+    words: Vec<String>,
+}
+
+impl Command {
+    fn add(&mut self, option: &str, word: impl AsRef<str>) {
+        self.words.push(format!("{option} {}", word.as_ref()));
+    }
+
+    fn tell(&mut self, variable: &(String, bool), what: &str) {
+        if variable.1 {
+            self.told.push_str(&comment(&format!("{}: {what}", variable.0)));
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// All that there is to be told.
+    pub(super) fn told(&self, names: &mut Names) -> String {
+        let Request { method, url, hop, .. } = self.request;
+        let mut command = Command::default();
+        let mut known = names.place(url);
+        if known.is_none() && self.request.role == Role::Session {
+            let variable = names.reserve(LOCATION);
+            names.keep_place(url, &variable, &url.uri().to_string(), None);
+            let what = "the address of an upload that an earlier run began";
+            command.tell(&(variable, true), what);
+            known = names.place(url);
+        }
+        if hop && known.is_none() {
+            return self.hop();
+        }
+        let next = self.next();
+        self.options(&next, &mut command);
+        match method {
+            Method::Get => {}
+            Method::Head => command.words.push("-I".to_owned()),
+            _ if matches!(self.request.role, Role::Token(_)) => {}
+            method => command.add("-X", method.name()),
+        }
+        self.headers(names, &mut command);
+        self.body(names, &mut command);
+        let target = match &known {
+            Some(known) => known.word.clone(),
+            None => word(&url.uri().to_string()),
+        };
+        let brings_token = self.status() / 100 == 2
+            || (method == Method::Get && matches!(next, Some(Next::Followed)));
+        let assigned = self.output(next, known, names, &mut command);
+        command.words.push(target);
+        let curl = format!("curl -sS {}", command.words.join(" "));
+        let line = match (assigned, self.request.role) {
+            (Some(variable), _) => format!("{variable}=$({curl})\n"),
+            (None, Role::Token(variable)) if brings_token => {
+                format!("{variable}=$({curl} | jq -r '.token // .access_token')\n")
+            }
+            (None, _) => format!("{curl}\n"),
+        };
+        format!("{}{line}{}", command.told, self.answer(""))
+    }
+
+    /// A step that curl does by itself.
+    fn hop(&self) -> String {
+        let Request { method, url, .. } = self.request;
+        self.answer(&format!("{} {url}: ", method.name()))
+    }
+
+    /// The answer, or why there is none.
+    fn answer(&self, what: &str) -> String {
+        match self.outcome {
+            Err(failure) => comment(&format!("{what}failed: {}", failure.error)),
+            Ok(Response { status, headers, url, .. }) => {
+                let reason = status.canonical_reason().unwrap_or_default();
+                let line = format!("{what}{} {reason}", status.as_u16());
+                format!("{}{}", comment(line.trim_end()), telling(headers, url))
+            }
+        }
+    }
+
+    fn status(&self) -> u16 {
+        self.outcome.as_ref().map_or(0, |response| response.status.as_u16())
+    }
+
+    /// Whether the request goes to the registry itself.
+    fn is_own(&self) -> bool {
+        self.request.url.same_origin(self.own)
+    }
+
+    /// Whether certificates are not looked at.
+    fn is_unchecked(&self) -> bool {
+        self.settings.skips_checks() && self.request.url.is_https() && self.is_own()
+    }
+
+    /// Where it goes on, as those decide who go there.
+    fn next(&self) -> Option<Next> {
+        let Request { method, url, role, redirects, .. } = self.request;
+        let response = self.outcome.as_ref().ok()?;
+        let location = response.header("location")?;
+        let decide = |purpose| url::decide(purpose, self.own, url, location).ok();
+        match (self.status(), method, role) {
+            (301 | 302 | 303 | 307 | 308, ..) if redirects > 0 => {
+                let target = decide(Purpose::Redirect)?;
+                let takes_along = self.has_own_headers()
+                    || self.is_unchecked()
+                    || self.shown_certificate().is_some();
+                match role {
+                    // What comes next may have another way.
+                    _ if method.only_reads() && proxy::is_any_named() => {
+                        Some(Next::Redirect(target.url))
+                    }
+                    // A secret in a body goes nowhere else.
+                    Role::Token(_) => (method == Method::Get).then_some(Next::Followed),
+                    _ if method.only_reads() && !takes_along => Some(Next::Followed),
+                    _ => Some(Next::Redirect(target.url)),
+                }
+            }
+            (202, Method::Post, Role::Api)
+            | (200..=299, Method::Patch | Method::Get, Role::Session) => {
+                Some(Next::Upload(decide(Purpose::Upload)?.url, location.to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// How curl is to go about it.
+    fn options(&self, next: &Option<Next>, command: &mut Command) {
+        let url = self.request.url;
+        if let Some(Next::Followed) = next {
+            command.words.push("-L".to_owned());
+            // What is behind the first redirect is curl's decision.
+            if url.is_https() {
+                command.add("--proto-redir", word("=https"));
+            }
+        }
+        self.way(command);
+        let text = url.uri().to_string();
+        if text.contains(['[', ']', '{', '}']) {
+            command.words.push("-g".to_owned());
+        }
+        if url.uri().path().contains("/.") {
+            command.words.push("--path-as-is".to_owned());
+        }
+        if url.is_https() {
+            command.words.push("--http1.1".to_owned());
+            self.certificates(command);
+        }
+    }
+
+    /// By way of whom it is to go: curl reads the same variables, and not all of them alike.
+    fn way(&self, command: &mut Command) {
+        match self.proxy {
+            // The variable, since a login may stand in it.
+            Some(proxy) => {
+                let (before, expansion) = proxy.of_variable();
+                command.add("--noproxy", word(""));
+                command.add("-x", expanded(before, &expansion, ""));
+            }
+            None if proxy::is_any_named() => command.add("--noproxy", word("*")),
+            None => {}
+        }
+    }
+
+    /// Whom curl is to trust, and as whom it is to go there.
+    fn certificates(&self, command: &mut Command) {
+        let Settings { ca_file, own_authorities, .. } = self.settings;
+        let own = own_authorities.iter().filter(|_| self.is_own());
+        let mut authorities = ca_file.iter().chain(own).map(|file| file.to_string_lossy());
+        match authorities.next() {
+            _ if self.is_unchecked() => command.words.push("-k".to_owned()),
+            Some(file) => command.add("--cacert", word(&file)),
+            None => {}
+        }
+        for file in authorities.filter(|_| !self.is_unchecked()) {
+            command
+                .told
+                .push_str(&comment(&format!("trusted too, which curl is not told: {file}")));
+        }
+        if let Some((certificate, key)) = self.shown_certificate() {
+            // A colon would begin a password to curl.
+            let name = certificate.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+            command.add("--cert", word(&name));
+            if let Some(key) = key {
+                command.add("--key", word(&key.to_string_lossy()));
+            }
+        }
+    }
+
+    /// The client certificate that is for this request, and its key if that is in another file.
+    fn shown_certificate(&self) -> Option<(&PathBuf, Option<&PathBuf>)> {
+        let Settings { cert_file, key_file, own_pairs, .. } = self.settings;
+        let pair = own_pairs.first().map(|(certificate, key)| (certificate, key.as_ref()));
+        let pair = cert_file.as_ref().map(|certificate| (certificate, key_file.as_ref())).or(pair);
+        pair.filter(|_| self.is_own() && self.request.url.is_https())
+    }
+
+    /// Whether a header is one that the user gave.
+    fn is_own_header(&self, name: &str, value: &str) -> bool {
+        let mut own = self.settings.headers.iter();
+        self.is_own() && own.any(|(n, v)| (n.as_str(), v.as_str()) == (name, value))
+    }
+
+    fn has_own_headers(&self) -> bool {
+        self.request.headers.iter().any(|(name, value)| self.is_own_header(name, value))
+    }
+
+    fn headers(&self, names: &mut Names, command: &mut Command) {
+        for (name, value) in self.request.headers {
+            let is_own = self.is_own_header(name, value);
+            let before = format!("{name}: ");
+            if is_own && may_be_secret(name) {
+                let variable = names.of_secret(HEADER, value);
+                command.tell(&variable, &format!("the value of the header {name}"));
+                command.add("-H", expanded(&before, &format!("${}", variable.0), ""));
+            } else if *name == "Authorization" && !is_own {
+                self.authorization(value, names, command);
+            } else if !(matches!(self.request.role, Role::Token(_)) && *name == "Content-Type") {
+                command.add("-H", word(&format!("{before}{value}")));
+            }
+        }
+    }
+
+    fn authorization(&self, value: &str, names: &mut Names, command: &mut Command) {
+        let place = self.request.url.authority();
+        if let Some((user, password)) = name_and_password(value) {
+            let variable = names.of_secret(PASSWORD, &password);
+            command
+                .tell(&variable, &format!("the password or identity token of {user} for {place}"));
+            return command
+                .add("-u", expanded(&format!("{user}:"), &format!("${}", variable.0), ""));
+        }
+        let (scheme, token) = value.split_once(' ').unwrap_or(("", value));
+        let variable = names.of_secret(TOKEN, token);
+        command.tell(&variable, &format!("the token that was given for {place}"));
+        command.add(
+            "-H",
+            expanded(&format!("Authorization: {scheme} "), &format!("${}", variable.0), ""),
+        );
+    }
+
+    fn body(&self, names: &mut Names, command: &mut Command) {
+        match &self.body {
+            Body::None => {}
+            Body::Bytes([]) => command.add("-H", word("Content-Length: 0")),
+            Body::Bytes(bytes) if matches!(self.request.role, Role::Token(_)) => {
+                for (name, value) in fields(&String::from_utf8_lossy(bytes)) {
+                    if name != "refresh_token" {
+                        command.add("--data-urlencode", word(&format!("{name}={value}")));
+                        continue;
+                    }
+                    let variable = names.of_secret(PASSWORD, &value);
+                    let place = self.request.url.authority();
+                    command.tell(&variable, &format!("the identity token for {place}"));
+                    let word = expanded("refresh_token=", &format!("${}", variable.0), "");
+                    command.add("--data-urlencode", word);
+                }
+            }
+            Body::Bytes(bytes) => match document(bytes) {
+                Some(word) => command.add("--data-binary", word),
+                None => {
+                    let digest = Algorithm::Sha256.digest(bytes).to_string();
+                    self.file(&format!("the {} bytes of {digest}", bytes.len()), names, command);
+                }
+            },
+            Body::File(length) => {
+                let digest =
+                    self.request.url.uri().query().and_then(|query| query.rsplit_once("digest="));
+                let range = self.request.headers.iter().find(|(name, _)| *name == "Content-Range");
+                let what = match (digest, range) {
+                    (Some((_, digest)), _) => format!("the {length} bytes of {digest}"),
+                    (None, Some((_, range))) => {
+                        let upload = names.place(self.request.url).map(|known| known.name);
+                        format!("the bytes {range} of the blob for {}", upload.unwrap_or_default())
+                    }
+                    (None, None) => format!("{length} bytes"),
+                };
+                self.file(&what, names, command);
+            }
+        }
+    }
+
+    fn file(&self, what: &str, names: &mut Names, command: &mut Command) {
+        let variable = names.of(BLOB, what);
+        command.tell(&variable, &format!("a file with {what}"));
+        command.add("--data-binary", format!("@\"${}\"", variable.0));
+    }
+
+    /// Where what comes goes; the variable that gets it, if one does.
+    fn output(
+        &self,
+        next: Option<Next>,
+        known: Option<Found>,
+        names: &mut Names,
+        command: &mut Command,
+    ) -> Option<String> {
+        let is_upload = self.request.role == Role::Session;
+        let (variable, file) = known.map_or((None, None), |known| (Some(known.name), known.file));
+        let file = file.or_else(|| self.file_name());
+        match next {
+            Some(Next::Upload(url, text)) => {
+                command.add("-o", "/dev/null");
+                command.add("-w", "'%header{location}'");
+                let name = variable.unwrap_or_else(|| names.reserve(LOCATION));
+                names.keep_place(&url, &name, &text, None);
+                return Some(name);
+            }
+            Some(Next::Redirect(url)) => {
+                command.add("-o", "/dev/null");
+                command.add("-w", "'%{redirect_url}'");
+                let name = names.reserve(LOCATION);
+                names.keep_place(&url, &name, &url.uri().to_string(), file);
+                return Some(name);
+            }
+            Some(Next::Followed) | None => {}
+        }
+        let is_over = matches!(self.request.method, Method::Put | Method::Delete);
+        if let Some(variable) =
+            variable.filter(|_| !is_upload || is_over && self.status() / 100 == 2)
+        {
+            names.forget_place(&variable);
+        }
+        if let Some(file) = file {
+            command.add("-o", word(&file));
+        }
+        None
+    }
+
+    /// The file that a blob goes into; of an error none, which is for people.
+    fn file_name(&self) -> Option<String> {
+        let Request { method, url, role, headers, .. } = self.request;
+        if method != Method::Get || self.status() >= 400 {
+            return None;
+        }
+        let stem = match role {
+            Role::Elsewhere => "blob".to_owned(),
+            Role::Api => {
+                let (_, digest) = url.uri().path().rsplit_once("/blobs/")?;
+                let (_, hex) = digest.split_once(':')?;
+                format!("blob-{}", hex.get(..DIGITS)?)
+            }
+            Role::Session | Role::Token(_) => return None,
+        };
+        let range = headers.iter().find(|(name, _)| *name == "Range").map(|(_, range)| *range);
+        let start = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next());
+        Some(match start {
+            None | Some("0") => stem,
+            Some(start) => format!("{stem}.{start}"),
+        })
+    }
+}

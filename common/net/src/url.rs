@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+//! URLs, and the one function that decides about every URL which a server supplies.
+//!
+//! A URL is parsed once, into [`Url`], by the parser that the connection uses: what decides and what connects
+//! see the same parse. Hosts that a resolver would read as an address in disguise (`2130706433`, `0x7f.1`)
+//! are refused. Names are not looked up here, so a name that resolves to a private address is not caught.
+
+use std::fmt;
+
+use common::error::printable;
+use common::host::{bare_host, check_host, is_loopback, not_public};
+use ureq::http::Uri;
+
+use crate::form::form;
+
+/// The longest URL that is taken from a server, in bytes.
+pub const MAX_URL: usize = 16 << 10;
+
+/// How many characters are shown of a text that is no URL.
+const MAX_SHOWN: usize = 200;
+
+/// An absolute http or https URL, without user information or fragment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    uri: Uri,
+}
+
+/// What a server supplied a URL for: each has its own rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A Location to follow with GET or HEAD.
+    Redirect,
+    /// A token server: the realm of a Bearer challenge.
+    Realm,
+    /// The Location of an upload session: where a blob's bytes are sent.
+    Upload,
+    /// The next page of a list.
+    Link,
+    /// A descriptor's `urls`: where a non-distributable layer may be had.
+    Elsewhere,
+}
+
+/// What [`decide`] allows.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where to go.
+    pub url: Url,
+    /// Whether it is the same scheme, host and port, so that credentials may go along.
+    pub same_origin: bool,
+}
+
+impl Url {
+    /// Parses an absolute URL.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn parse(text: &str) -> Result<Url, String> {
+        let shown = || shown(text);
+        if text.len() > MAX_URL {
+            return Err(format!("a URL of {} bytes, more than {MAX_URL}", text.len()));
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!("\"{}\" is no URL", shown()));
+        }
+        let stem = text.split('#').next().unwrap_or_default();
+        let uri: Uri = stem.parse().map_err(|_| format!("\"{}\" is no URL", shown()))?;
+        match uri.scheme_str() {
+            Some("http" | "https") => {}
+            Some(other) => return Err(format!("a URL of the scheme \"{}\"", printable(other))),
+            None => return Err(format!("\"{}\" is no absolute URL", shown())),
+        }
+        let authority = uri.authority().map(|a| a.as_str()).unwrap_or_default();
+        if authority.contains('@') {
+            return Err("a URL with user information".to_owned());
+        }
+        check_host(uri.host().unwrap_or_default())?;
+        let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+        let port = after_host.split_once(':').map(|(_, port)| port);
+        // By its digits alone: the parser takes a sign too.
+        let valid = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+        if port.is_some_and(|port| !valid(port) || uri.port_u16().is_none_or(|port| port == 0)) {
+            return Err(format!("\"{}\" has no valid port", printable(authority)));
+        }
+        Ok(Url { uri })
+    }
+
+    /// Resolves what a server wrote against the URL of the request (RFC 3986, section 5.2), without
+    /// touching its query.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn join(&self, text: &str) -> Result<Url, String> {
+        let text = text.split('#').next().unwrap_or_default();
+        let has_scheme = text.split_once(':').is_some_and(|(scheme, _)| {
+            scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        });
+        if has_scheme {
+            return Url::parse(text);
+        }
+        if let Some(rest) = text.strip_prefix("//") {
+            return Url::parse(&format!("{}://{rest}", self.scheme()));
+        }
+        let base = format!("{}://{}", self.scheme(), self.authority());
+        let path = self.uri.path();
+        if text.starts_with('/') {
+            return Url::parse(&format!("{base}{text}"));
+        }
+        if text.is_empty() || text.starts_with('?') {
+            return Url::parse(&format!("{base}{path}{text}"));
+        }
+        let (relative, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+        let directory = &path[..path.rfind('/').map_or(0, |i| i + 1)];
+        Url::parse(&format!("{base}{}{query}", without_dots(&format!("{directory}{relative}"))))
+    }
+
+    /// The same URL with parameters appended; its own query is kept byte for byte.
+    ///
+    /// # Errors
+    /// A sentence, when it grows too long.
+    pub fn with_query(&self, parameters: &[(&str, &str)]) -> Result<Url, String> {
+        let mut text = self.uri.to_string();
+        for (name, value) in parameters {
+            text.push(if text.contains('?') { '&' } else { '?' });
+            text.push_str(&form(&[(name, value)]));
+        }
+        Url::parse(&text)
+    }
+
+    /// The parse itself, for the connection.
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// The whole URL, with its query, which may be a signature.
+    pub fn as_sent(&self) -> String {
+        self.uri.to_string()
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &str {
+        self.uri.scheme_str().unwrap_or_default()
+    }
+
+    /// Whether it is https.
+    pub fn is_https(&self) -> bool {
+        self.scheme() == "https"
+    }
+
+    /// Host and port as written.
+    pub fn authority(&self) -> &str {
+        self.uri.authority().map(|a| a.as_str()).unwrap_or_default()
+    }
+
+    /// The host for comparison: lower case, without brackets and without a final dot.
+    pub fn host(&self) -> String {
+        bare_host(self.uri.host().unwrap_or_default())
+    }
+
+    /// The port, the scheme's own when none is written.
+    pub fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
+    }
+
+    /// Whether scheme, host and port are the same.
+    pub fn same_origin(&self, other: &Url) -> bool {
+        self.scheme() == other.scheme()
+            && self.host() == other.host()
+            && self.port() == other.port()
+    }
+}
+
+impl fmt::Display for Url {
+    /// Without the query, which may be a signature.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.uri.path())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What may be shown of a text that is no URL: neither its query, which may be a signature, nor what may be user
+/// information.
+fn shown(text: &str) -> String {
+    let stem = text.split(['?', '#']).next().unwrap_or_default();
+    let (hidden, rest) = stem.rsplit_once('@').map_or(("", stem), |(_, rest)| ("…@", rest));
+    hidden.chars().chain(printable(rest).chars().take(MAX_SHOWN)).collect()
+}
+
+/// Decides on a URL that a server supplied: where to go, and whether credentials may go along.
+///
+/// `registry` is the registry's own base, `from` the URL of the request that was answered. Never to
+/// another scheme than http and https, and never from https to http (a descriptor's `urls` are not an
+/// answer to an https request, and their bytes are checked: there http is let be). Never to an address that is
+/// loopback, private or otherwise not public, unless it is the registry's own host. Credentials go to the registry's
+/// own scheme, host and port alone. A next page must be there too. The Location of an upload at an https registry's own
+/// host that says http, as behind a proxy which speaks TLS for it, is taken as https at the registry's port.
+///
+/// # Errors
+/// A sentence, naming what was refused.
+pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Result<Target, String> {
+    let url = match purpose {
+        // A realm and a descriptor's urls are absolute by their definition.
+        Purpose::Realm | Purpose::Elsewhere => Url::parse(text),
+        Purpose::Redirect | Purpose::Link => from.join(text),
+        Purpose::Upload => from.join(text).and_then(|url| mend_scheme(registry, url)),
+    }?;
+    let downgrade = match purpose {
+        Purpose::Redirect | Purpose::Link | Purpose::Upload => from.is_https(),
+        Purpose::Realm => registry.is_https(),
+        Purpose::Elsewhere => false,
+    };
+    if downgrade && !url.is_https() {
+        return Err(format!("refused to go from https to {url}"));
+    }
+    if let Some(kind) = not_public(&url.host())
+        && !is_own_host(registry, &url)
+    {
+        return Err(format!("refused to go to {}, {kind} address", url.authority()));
+    }
+    let same_origin = url.same_origin(registry);
+    if purpose == Purpose::Link && !same_origin {
+        return Err(format!("refused a next page at another host, {}", url.authority()));
+    }
+    Ok(Target { url, same_origin })
+}
+
+/// A registry that does not know of the TLS in front of it calls itself by http.
+fn mend_scheme(registry: &Url, url: Url) -> Result<Url, String> {
+    let behind = registry.is_https() && !url.is_https() && url.host() == registry.host();
+    if !behind || !(url.port() == 80 || url.port() == registry.port()) {
+        return Ok(url);
+    }
+    let rest = url.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    Url::parse(&format!("https://{}{rest}", registry.authority()))
+}
+
+/// Whether a target is the host of the registry itself, on whatever port; loopback's name and its
+/// addresses are one host.
+fn is_own_host(registry: &Url, url: &Url) -> bool {
+    let (own, other) = (registry.host(), url.host());
+    own == other
+        || (own == "localhost" || other == "localhost") && is_loopback(&own) && is_loopback(&other)
+}
+
+/// RFC 3986, section 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            "." if !last => {}
+            "." => kept.push(""),
+            ".." => {
+                kept.pop();
+                if last {
+                    kept.push("");
+                }
+            }
+            part => kept.push(part),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn allowed(purpose: Purpose, registry: &str, text: &str) -> Result<bool, String> {
+        let registry = url(registry);
+        decide(purpose, &registry, &registry, text).map(|target| target.same_origin)
+    }
+
+    #[test]
+    fn disguised_and_broken_hosts_are_no_urls() {
+        for text in [
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://127.1/",
+            "http://0177.0.0.1/",
+            "http://a@b/",
+            "http://user:pass@b/",
+            "ftp://a/",
+            "file:///etc/passwd",
+            "/relative",
+            "http://",
+            "http:///x",
+            "http://a:0/",
+            "http://a:99999/",
+            "http://a:+80/",
+            "http://a b/",
+            "http://[::1/",
+            "http://..../",
+            "http://a\nb/",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+        assert!(Url::parse(&format!("http://a/{}", "x".repeat(MAX_URL - 9))).is_ok());
+        assert!(Url::parse(&format!("http://a/{}", "x".repeat(MAX_URL - 8))).is_err());
+    }
+
+    #[test]
+    fn what_is_secret_in_a_url_is_not_said_back() {
+        for text in [
+            "https://a b/x?signature=hush",
+            "https://me:hush@a b/",
+            "https://a:b:c/x?signature=hush",
+            "relative?signature=hush",
+            "me:hush@a.example/x",
+            "https://a.example/\u{e4}?hush",
+            "https:\\\\me:hush@a.example/x",
+            "https://me:hush\u{e4}@a.example/x",
+        ] {
+            let said = Url::parse(text).unwrap_err();
+            assert!(!said.contains("hush"), "{said}");
+        }
+    }
+
+    #[test]
+    fn relative_locations_resolve_and_keep_their_query() {
+        let base = url("https://r.example:444/v2/a/blobs/x?y=z");
+        let joined = |text: &str| base.join(text).unwrap().uri.to_string();
+        assert_eq!(joined("/p?_state=a%2Fb=="), "https://r.example:444/p?_state=a%2Fb==");
+        assert_eq!(joined("other"), "https://r.example:444/v2/a/blobs/other");
+        assert_eq!(joined("../up?x"), "https://r.example:444/v2/a/up?x");
+        assert_eq!(joined("?n=1"), "https://r.example:444/v2/a/blobs/x?n=1");
+        assert_eq!(joined("//cdn.example/q"), "https://cdn.example/q");
+        assert_eq!(joined("http://h.example/q#f"), "http://h.example/q");
+    }
+
+    #[test]
+    fn credentials_go_to_the_same_scheme_host_and_port_alone() {
+        let registry = "https://r.example/v2/";
+        for (text, same) in [
+            ("https://r.example:443/x", true),
+            ("https://R.EXAMPLE./x", true),
+            ("/x", true),
+            ("https://r.example:444/x", false),
+            ("https://s.example/x", false),
+        ] {
+            assert_eq!(allowed(Purpose::Redirect, registry, text), Ok(same), "{text}");
+        }
+    }
+
+    #[test]
+    fn targets_that_are_not_public_are_refused() {
+        for text in [
+            "https://127.0.0.1/",
+            "https://localhost/",
+            "https://a.localhost/",
+            "https://169.254.169.254/",
+            "https://10.0.0.1/",
+            "https://172.16.0.1/",
+            "https://192.168.1.1/",
+            "https://100.64.0.1/",
+            "https://0.0.0.0/",
+            "https://224.0.0.1/",
+            "https://[::1]/",
+            "https://[::]/",
+            "https://[fe80::1]/",
+            "https://[fd00::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[2002:7f00:1::]/",
+            "https://[::127.0.0.1]/",
+            "https://[::ffff:0:127.0.0.1]/",
+            "https://[64:ff9b:1::10.0.0.1]/",
+            "https://[fec0::1]/",
+            "https://192.0.0.192/",
+            "https://198.18.0.1/",
+            "https://192.0.2.1/",
+            "https://198.51.100.1/",
+            "https://203.0.113.5/",
+            "https://[2001:db8::1]/",
+            "https://[100::1]/",
+            "http://r.example/",
+        ] {
+            for purpose in [Purpose::Redirect, Purpose::Realm, Purpose::Link] {
+                assert!(
+                    allowed(purpose, "https://r.example/", text).is_err(),
+                    "{purpose:?} {text}"
+                );
+            }
+        }
+        assert!(
+            allowed(Purpose::Elsewhere, "https://r.example/", "http://169.254.169.254/").is_err()
+        );
+        assert!(allowed(Purpose::Elsewhere, "https://r.example/", "http://cdn.example/").is_ok());
+    }
+
+    #[test]
+    fn the_registrys_own_host_is_allowed_on_another_port() {
+        for (registry, text) in [
+            ("http://127.0.0.1:5000/", "http://127.0.0.1:6000/"),
+            ("http://localhost:5000/", "http://127.0.0.1:6000/"),
+            ("http://10.0.0.1/", "https://10.0.0.1/"),
+        ] {
+            assert_eq!(allowed(Purpose::Redirect, registry, text), Ok(false), "{registry} {text}");
+        }
+        assert!(allowed(Purpose::Redirect, "http://127.0.0.1:5000/", "http://10.0.0.1/").is_err());
+        assert!(allowed(Purpose::Redirect, "http://10.0.0.1/", "http://127.0.0.1/").is_err());
+    }
+
+    #[test]
+    fn a_next_page_is_at_the_same_origin() {
+        assert_eq!(allowed(Purpose::Link, "https://r.example/", "/v2/x?last=1"), Ok(true));
+        assert!(allowed(Purpose::Link, "https://r.example/", "https://s.example/").is_err());
+        assert!(allowed(Purpose::Link, "https://r.example/", "https://r.example:8443/").is_err());
+    }
+
+    #[test]
+    fn a_realm_is_absolute() {
+        assert!(allowed(Purpose::Realm, "https://r.example/", "/token").is_err());
+        assert!(allowed(Purpose::Realm, "http://r.example/", "http://auth.example/token").is_ok());
+    }
+
+    #[test]
+    fn a_query_is_added_to_the_urls_own() {
+        let url = url("https://a/t?x=y%3D")
+            .with_query(&[("service", "a b&c"), ("scope", "repository:x/y:pull")])
+            .unwrap();
+        assert_eq!(
+            url.uri().to_string(),
+            "https://a/t?x=y%3D&service=a%20b%26c&scope=repository:x/y:pull"
+        );
+    }
+
+    #[test]
+    fn an_uploads_location_keeps_https_at_the_registrys_own_host() {
+        let at = |registry: &str, text: &str| {
+            let registry = url(registry);
+            decide(Purpose::Upload, &registry, &registry, text)
+                .map(|target| (target.url.uri().to_string(), target.same_origin))
+        };
+        let here = |text: &str| Ok((text.to_owned(), true));
+        assert_eq!(at("https://a/", "http://a/u?_state=x%2F"), here("https://a/u?_state=x%2F"));
+        assert_eq!(at("https://a:5000/", "http://a/u"), here("https://a:5000/u"));
+        assert_eq!(at("https://a/", "https://a:443/u"), here("https://a:443/u"));
+        assert_eq!(at("http://a/", "http://a:80/u"), here("http://a:80/u"));
+        assert_eq!(at("https://a/", "//a/u"), here("https://a/u"));
+        assert_eq!(at("https://a/", "https://b/u"), Ok(("https://b/u".to_owned(), false)));
+        assert!(at("https://a/", "http://b/u").is_err());
+        assert!(at("https://a/", "http://a:8080/u").is_err());
+        assert!(at("https://a/", "https://169.254.169.254/u").is_err());
+    }
+}

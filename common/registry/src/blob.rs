@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Blobs: asking for one, whole or from an offset, and understanding the answer.
+//!
+//! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
+//! what is there already. Bytes are not checked here against anything but the answer's own words.
+
+use common::digest::Digest;
+use common::error::{Error, printable};
+use net::redirect::follow_foreign;
+use net::request::{Method, Request, Role};
+use net::response::{Body, Response};
+use net::retry::Failure;
+use net::url::{self, Purpose};
+
+use super::{Registry, answer};
+
+/// The bytes that are asked for: from `start`, up to but not including `end` when that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: Option<u64>,
+}
+
+/// What a registry answered.
+pub enum BlobAnswer {
+    /// Bytes from `start` on.
+    Bytes {
+        /// The bytes.
+        body: Body,
+        /// The offset of the first: that asked for, or 0 when the registry ignores ranges.
+        start: u64,
+        /// How many come, when it says so.
+        length: Option<u64>,
+        /// The size of the whole blob, when it says so.
+        total: Option<u64>,
+    },
+    /// 416: nothing at this offset; the size of the whole blob, when it says so.
+    Unsatisfiable {
+        /// The size of the whole blob, when it says so.
+        total: Option<u64>,
+    },
+    /// An answer to a range request that cannot be trusted to be at the right offset.
+    WrongRange(String),
+}
+
+impl Registry {
+    /// Asks for a blob, or for a range of it.
+    ///
+    /// # Errors
+    /// Sorted; a blob that is not there is absent, and final.
+    pub fn blob(&self, digest: &Digest, range: Option<Range>) -> Result<BlobAnswer, Failure> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        let value = range.map(range_header);
+        let header = value.as_deref().map(|value| ("Range", value));
+        let what = format!("{}@{digest}", self.repository());
+        let response = self.request(Request::new(Method::Get, &url, header.as_slice()));
+        self.understand(response.map_err(|failure| failure.context(&what))?, range, &what)
+    }
+
+    /// Asks for a blob at one of its descriptor's `urls`, without credentials.
+    ///
+    /// # Errors
+    /// As [`blob`](Registry::blob); malformed for a URL that is refused.
+    pub fn blob_elsewhere(&self, text: &str, range: Option<Range>) -> Result<BlobAnswer, Failure> {
+        let target = url::decide(Purpose::Elsewhere, &self.base, &self.base, text)
+            .map_err(Error::malformed)?;
+        let value = range.map(range_header);
+        let header = value.as_deref().map(|value| ("Range", value));
+        let response = follow_foreign(
+            &self.http,
+            &self.base,
+            &target.url,
+            header.as_slice(),
+            None,
+            Role::Elsewhere,
+        )?;
+        self.understand(response, range, &target.url.to_string())
+    }
+
+    fn understand(
+        &self,
+        response: Response,
+        range: Option<Range>,
+        what: &str,
+    ) -> Result<BlobAnswer, Failure> {
+        let start = range.map_or(0, |range| range.start);
+        match response.status.as_u16() {
+            200 => {
+                response.refuse_encoding().map_err(|e| e.context(what))?;
+                let total = content_length(&response);
+                Ok(BlobAnswer::Bytes { body: response.body, start: 0, length: total, total })
+            }
+            206 if range.is_some() => {
+                response.refuse_encoding().map_err(|e| e.context(what))?;
+                match content_range(&response, start) {
+                    Ok((length, total)) => {
+                        let length = Some(length);
+                        Ok(BlobAnswer::Bytes { body: response.body, start, length, total })
+                    }
+                    Err(why) => Ok(BlobAnswer::WrongRange(why)),
+                }
+            }
+            416 if range.is_some() => {
+                let total = response.header("content-range").and_then(|text| {
+                    text.trim().strip_prefix("bytes")?.trim_start().strip_prefix("*/")?.parse().ok()
+                });
+                Ok(BlobAnswer::Unsatisfiable { total })
+            }
+            201..=399 => {
+                let status = response.status.as_u16();
+                Err(Error::malformed(format_args!("{what}: unexpected answer {status}")).into())
+            }
+            _ => Err(answer::failure(response, what)),
+        }
+    }
+}
+
+/// The closed form when the end is known: some servers answer 416 to the open one.
+fn range_header(range: Range) -> String {
+    match range.end {
+        Some(end) => format!("bytes={}-{}", range.start, end.saturating_sub(1)),
+        None => format!("bytes={}-", range.start),
+    }
+}
+
+fn content_length(response: &Response) -> Option<u64> {
+    match response.header("transfer-encoding") {
+        Some(_) => None,
+        None => response.header("content-length")?.trim().parse().ok(),
+    }
+}
+
+/// Reads the Content-Range of a 206: how many bytes come and, when it is said, the size of the whole.
+fn content_range(response: &Response, start: u64) -> Result<(u64, Option<u64>), String> {
+    let mut values = response.headers.get_all("content-range").iter();
+    let text = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        (None, _) => return Err("206 without Content-Range".to_owned()),
+        (Some(_), Some(_)) => return Err("206 with several Content-Range headers".to_owned()),
+    };
+    parse_content_range(text, start).ok_or_else(|| {
+        format!("asked for bytes from {start}, got Content-Range \"{}\"", printable(text))
+    })
+}
+
+fn parse_content_range(text: &str, start: u64) -> Option<(u64, Option<u64>)> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().ok()).flatten()
+    };
+    let (span, total) = text.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
+    let (first, last) = span.split_once('-')?;
+    let (first, last) = (number(first)?, number(last)?);
+    let total = if total == "*" { None } else { Some(number(total)?) };
+    if first != start || last < first || total.is_some_and(|total| last >= total) {
+        return None;
+    }
+    Some(((last - first).checked_add(1)?, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closed_form_is_used_when_the_end_is_known() {
+        assert_eq!(range_header(Range { start: 5, end: Some(10) }), "bytes=5-9");
+        assert_eq!(range_header(Range { start: 5, end: None }), "bytes=5-");
+    }
+
+    #[test]
+    fn only_the_range_asked_for_is_believed() {
+        assert_eq!(parse_content_range("bytes 5-9/10", 5), Some((5, Some(10))));
+        assert_eq!(parse_content_range("bytes 5-7/*", 5), Some((3, None)));
+        for wrong in [
+            "bytes 4-9/10",
+            "bytes 5-4/10",
+            "bytes 5-10/10",
+            "5-9/10",
+            "bytes 5-/10",
+            "bytes */10",
+            "bytes 5-18446744073709551615/*x",
+            "bytes +5-9/10",
+            "",
+        ] {
+            assert_eq!(parse_content_range(wrong, 5), None, "{wrong}");
+        }
+    }
+}

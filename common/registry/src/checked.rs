@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A blob's bytes on their way to a registry: verified while they are sent, whatever part of them is sent again.
+
+use std::io::{self, Read};
+
+use common::digest::Digest;
+use common::error::source_error;
+use common::error::{Error, Result};
+use common::verify::{BUFFER, Verifier};
+
+use super::push::{Source, Watcher};
+
+/// The source's bytes on their way, each hashed once, in order, whatever part of them is sent again.
+pub(super) struct Checked<'a> {
+    /// What was read so far; nothing once the whole was judged and right.
+    verifier: Option<Verifier>,
+    /// How far it was read.
+    seen: u64,
+    size: u64,
+    watcher: &'a dyn Watcher,
+}
+
+impl<'a> Checked<'a> {
+    /// Bytes of this digest and size.
+    pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> Checked<'a> {
+        Checked { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
+    }
+
+    /// Reads what an earlier run sent.
+    ///
+    /// # Errors
+    /// The source's own; content when it is shorter.
+    pub(super) fn catch_up(&mut self, offset: u64, source: &mut dyn Source) -> Result<()> {
+        if self.seen >= offset {
+            return Ok(());
+        }
+        let from = self.seen;
+        let mut reader = self.reader(from, source)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut left = offset - from;
+        while left > 0 {
+            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            match reader.read(&mut buffer[..want]) {
+                Ok(0) => return Err(Error::content("the source ended early")),
+                Ok(n) => left -= n as u64,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(source_error(&cause)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes from an offset on.
+    ///
+    /// # Errors
+    /// The source's own.
+    pub(super) fn reader<'r>(
+        &'r mut self,
+        offset: u64,
+        source: &'r mut dyn Source,
+    ) -> Result<impl Read + 'r> {
+        let inner = source.open(offset)?;
+        Ok(Reader {
+            inner,
+            at: offset,
+            verifier: &mut self.verifier,
+            seen: &mut self.seen,
+            size: self.size,
+            watcher: self.watcher,
+        })
+    }
+}
+
+/// The source from an offset on. Its last bytes come only when all were right.
+struct Reader<'r> {
+    inner: Box<dyn Read + 'r>,
+    at: u64,
+    verifier: &'r mut Option<Verifier>,
+    seen: &'r mut u64,
+    size: u64,
+    watcher: &'r dyn Watcher,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let known = self.seen.saturating_sub(self.at).min(n as u64);
+        self.at += n as u64;
+        if let Some(verifier) = &mut self.verifier {
+            verifier.update(&buffer[known as usize..n]).map_err(io::Error::other)?;
+            *self.seen = self.at.max(*self.seen);
+        }
+        if *self.seen == self.size
+            && let Some(verifier) = self.verifier.take()
+        {
+            verifier.finish().map_err(io::Error::other)?;
+        }
+        self.watcher.sent(n as u64);
+        Ok(n)
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Manifests into a registry: the exact bytes, and what the registry says to them.
+//!
+//! Whether they may be sent at all (their structure, what they name) is the caller's to check first.
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::{manifest, mediatype};
+use net::request::{Method, Payload, Request};
+use net::response::Response;
+use net::retry::{Failure, Retry, with_attempts};
+
+use super::manifest::ACCEPT;
+use super::{Registry, answer};
+
+/// How often a registry that misses what a manifest names is asked again: what was pushed a moment ago may
+/// not have come to every part of it.
+const MAX_ASKED_AGAIN: u32 = 2;
+
+/// The most missing digests that a message names.
+const SHOWN_MISSING: usize = 20;
+
+/// What is put.
+#[derive(Clone, Copy, Debug)]
+pub struct Manifest<'a> {
+    /// The exact bytes.
+    pub bytes: &'a [u8],
+    /// Their digest.
+    pub digest: &'a Digest,
+    /// Their media type, as they say it themselves or as their shape does.
+    pub media_type: &'a str,
+}
+
+/// A registry's word on a manifest that it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Put {
+    /// Whether it keeps the manifest as a referrer of its subject (`OCI-Subject`).
+    pub knows_subject: bool,
+}
+
+impl Registry {
+    /// Puts a manifest under a tag or its digest.
+    ///
+    /// # Errors
+    /// Content when the registry stored something else; malformed when it rejects it, with what is missing;
+    /// refused, later.
+    pub fn put_manifest(&self, name: &str, manifest: Manifest<'_>) -> Result<Put> {
+        self.put_manifest_if(name, manifest, None)
+    }
+
+    /// Puts a manifest under each of these names. Where it has a subject and the registry does not know of referrers, it
+    /// is listed under the fallback tag.
+    ///
+    /// # Errors
+    /// As [`put_manifest`](Registry::put_manifest), and [`list_referrer`](Registry::list_referrer)'s.
+    pub fn publish(
+        &self,
+        names: &[String],
+        bytes: &[u8],
+        digest: &Digest,
+        parsed: &manifest::Manifest,
+    ) -> Result<()> {
+        let media_type = parsed.media_type.as_str();
+        let mut knows_subject = false;
+        for name in names {
+            let put = self.put_manifest(name, Manifest { bytes, digest, media_type })?;
+            knows_subject = put.knows_subject;
+        }
+        match &parsed.subject {
+            Some(subject) if !knows_subject => {
+                let own = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
+                self.list_referrer(&subject.digest, &manifest::referrer(bytes, &own)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the repository has a manifest.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        let url = self.url(&format!("manifests/{digest}"))?;
+        let accept = ACCEPT.join(", ");
+        let headers = [("Accept", accept.as_str())];
+        with_attempts(self.settings(), || {
+            let head = Request::new(Method::Head, &url, &headers);
+            let response = self.authorized(&self.scope, head, &mut Payload::None)?;
+            match response.status.as_u16() {
+                200 => Ok(true),
+                404 => Ok(false),
+                _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
+            }
+        })
+    }
+
+    /// Puts a manifest in the place of one whose entity tag is still `current`.
+    ///
+    /// # Errors
+    /// As [`put_manifest`](Registry::put_manifest).
+    pub(super) fn put_manifest_if(
+        &self,
+        name: &str,
+        manifest: Manifest<'_>,
+        current: Option<&str>,
+    ) -> Result<Put> {
+        let url = self.url(&format!("manifests/{name}"))?;
+        let what = self.manifest_name(name);
+        let mut headers = vec![("Content-Type", manifest.media_type)];
+        headers.extend(current.map(|tag| ("If-Match", tag)));
+        let mut asked_again = 0;
+        with_attempts(self.settings(), || {
+            let request = Request::new(Method::Put, &url, &headers);
+            let payload = &mut Payload::Bytes(manifest.bytes);
+            let response = self.authorized(&self.scope, request, payload);
+            let response = response.map_err(|failure| failure.context(&what))?;
+            self.judge(response, name, manifest, &what).map_err(|(failure, missing)| {
+                if missing && asked_again < MAX_ASKED_AGAIN {
+                    asked_again += 1;
+                    return Failure { retry: Retry::Backoff, ..failure };
+                }
+                failure
+            })
+        })
+    }
+
+    /// What an answer means; beside a failure, whether it is that something named is missing.
+    fn judge(
+        &self,
+        response: Response,
+        name: &str,
+        manifest: Manifest<'_>,
+        what: &str,
+    ) -> std::result::Result<Put, (Failure, bool)> {
+        let status = response.status.as_u16();
+        let stored = response.header("docker-content-digest").map(str::trim);
+        let stored: Option<Digest> = stored.and_then(|text| text.parse().ok());
+        let other = stored.as_ref().filter(|stored| {
+            stored.algorithm() == manifest.digest.algorithm() && *stored != manifest.digest
+        });
+        match status {
+            200 | 201 | 202 | 204 => {
+                if let Some(other) = other {
+                    let want = manifest.digest;
+                    let what = format_args!("{what}: the registry stored {other}, want {want}");
+                    return Err((Error::content(what).into(), false));
+                }
+                // Any web server says 200.
+                if status != 201 && stored.is_none() && !self.serves(name, manifest) {
+                    let what = format_args!("{what}: {status}, but it is not there then");
+                    return Err((Error::malformed(what).into(), false));
+                }
+                Ok(Put { knows_subject: response.header("oci-subject").is_some() })
+            }
+            412 => {
+                let error = Error::later(format_args!("{what}: it was changed meanwhile"));
+                Err((error.into(), false))
+            }
+            300..400 => {
+                let what = format_args!("{what}: unexpected answer {status}");
+                Err((Error::malformed(what).into(), false))
+            }
+            _ => Err(explain(response, manifest, what)),
+        }
+    }
+
+    /// Whether the registry gives back what was put.
+    fn serves(&self, name: &str, manifest: Manifest<'_>) -> bool {
+        self.manifest(name, None, &[manifest.media_type])
+            .is_ok_and(|remote| remote.bytes == manifest.bytes)
+    }
+
+    /// How messages name a manifest.
+    pub fn manifest_name(&self, name: &str) -> String {
+        let separator = if name.contains(':') { '@' } else { ':' };
+        format!("{}{separator}{name}", self.repository())
+    }
+}
+
+/// A refusal in words that say what to do.
+fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, bool) {
+    let status = response.status.as_u16();
+    let (said, failure) = answer::explained(response, what);
+    let code = said.code.to_ascii_uppercase();
+    let hinted = |hint: &str| Failure { error: failure.error.clone().hint(hint), ..failure };
+    let missing = matches!(code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
+        || (code == "MANIFEST_UNKNOWN" && status == 400);
+    if missing {
+        let named: Vec<&str> =
+            said.digests.iter().take(SHOWN_MISSING).map(String::as_str).collect();
+        let list = match said.digests.len() {
+            0 => "something that it names".to_owned(),
+            n if n > SHOWN_MISSING => format!("{} and {} more", named.join(" "), n - SHOWN_MISSING),
+            _ => named.join(" "),
+        };
+        let error = Error::malformed(format_args!("{what}: {code}: the registry lacks {list}"))
+            .hint("push-blob sends what a manifest names, before it");
+        return (error.into(), true);
+    }
+    let told = match status {
+        _ if code.contains("IMMUTABLE") => {
+            let words = printable(&said.message);
+            Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
+        }
+        413 => hinted("the manifest is larger than the registry, or a proxy before it, takes"),
+        400 | 415 if mediatype::is_docker(manifest.media_type) && code == "MANIFEST_INVALID" => {
+            hinted("some registries take OCI's types only")
+        }
+        400 | 405 | 415 if !has_media_type(manifest.bytes) => {
+            hinted("it has no mediaType, which some registries want")
+        }
+        404 => hinted("some registries want the repository to be created first"),
+        _ => failure,
+    };
+    (told, false)
+}
+
+fn has_media_type(bytes: &[u8]) -> bool {
+    common::json::parse_object(bytes).is_ok_and(|document| document.contains_key("mediaType"))
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Referrers in a registry that does not know of them: an index under a tag made of the subject's digest.
+//!
+//! From the distribution specification's "unavailable referrers API". Two who change that index at once may lose one
+//! another's entry where the registry has no entity tags: it is read again some time after it was written, which makes
+//! that rare and not impossible.
+
+use std::time::Duration;
+
+use common::descriptor::Descriptor;
+use common::digest::{Algorithm, Digest};
+use common::error::{Error, Result, Status};
+use common::json;
+use common::manifest::MAX_SIZE;
+use common::mediatype::OCI_INDEX;
+use net::retry::jitter;
+use serde_json::{Map, Value};
+
+use super::Registry;
+use super::put;
+
+/// How often the index is written when another writer is at it too.
+const MAX_ROUNDS: u32 = 8;
+
+/// How long the others have, at least, to write theirs before it is read again.
+const SETTLING: Duration = Duration::from_millis(150);
+
+/// The longest part of a tag that a digest's algorithm makes, and its digits, in characters.
+const MAX_ALGORITHM: usize = 32;
+const MAX_DIGITS: usize = 64;
+
+/// The tag under which a digest's referrers are listed.
+pub fn fallback_tag(subject: &Digest) -> String {
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let algorithm = cut(subject.algorithm().name(), MAX_ALGORITHM);
+    format!("{algorithm}-{}", cut(subject.hex(), MAX_DIGITS))
+}
+
+impl Registry {
+    /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
+    ///
+    /// # Errors
+    /// Malformed when the tag is taken by something that is no index: it is left alone. Otherwise the registry's.
+    pub fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
+        let tag = fallback_tag(subject);
+        for _ in 0..MAX_ROUNDS {
+            let Some((bytes, current)) = self.with_referrer(&tag, referrer)? else {
+                return Ok(());
+            };
+            let digest = &Algorithm::Sha256.digest(&bytes);
+            let manifest = put::Manifest { bytes: &bytes, digest, media_type: OCI_INDEX };
+            match self.put_manifest_if(&tag, manifest, current.as_deref()) {
+                Ok(_) => std::thread::sleep(jitter(SETTLING)),
+                // Another writer was there between.
+                Err(error) if current.is_some() && error.status() == Status::Later => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let what = self.manifest_name(&tag);
+        Err(Error::later(format_args!("{what}: others change it all the time")))
+    }
+
+    /// The index with the referrer in it, and the entity tag of the one that it replaces; nothing when it is in it.
+    fn with_referrer(
+        &self,
+        tag: &str,
+        referrer: &Descriptor,
+    ) -> Result<Option<(Vec<u8>, Option<String>)>> {
+        let what = self.manifest_name(tag);
+        let wrong = |why: &str| Error::malformed(format_args!("{what}: {why}: left as it is"));
+        let (mut document, current) = match self.manifest(tag, None, &[OCI_INDEX]) {
+            Ok(remote) => {
+                let document = json::parse_object(&remote.bytes).map_err(|e| wrong(&e))?;
+                (document, remote.entity_tag)
+            }
+            Err(error) if error.status() == Status::Absent => (empty_index(), None),
+            Err(error) => return Err(error),
+        };
+        if document.get("mediaType").and_then(Value::as_str).is_some_and(|said| said != OCI_INDEX) {
+            return Err(wrong("it is no index of referrers"));
+        }
+        let Some(Value::Array(manifests)) = document.get_mut("manifests") else {
+            return Err(wrong("it is no index of referrers"));
+        };
+        let digest = referrer.digest.to_string();
+        if manifests.iter().any(|entry| entry.get("digest") == Some(&Value::from(digest.as_str())))
+        {
+            return Ok(None);
+        }
+        manifests.push(referrer.clone().into_value());
+        let bytes = Value::Object(document).to_string().into_bytes();
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(wrong("too many referrers for one index"));
+        }
+        Ok(Some((bytes, current)))
+    }
+}
+
+fn empty_index() -> Map<String, Value> {
+    let mut index = Map::new();
+    index.insert("schemaVersion".to_owned(), 2.into());
+    index.insert("mediaType".to_owned(), OCI_INDEX.into());
+    index.insert("manifests".to_owned(), Value::Array(Vec::new()));
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_digest_is_cut_to_fit_a_tag() {
+        let short = Algorithm::Sha256.digest(b"");
+        assert_eq!(fallback_tag(&short), format!("sha256-{}", short.hex()));
+        let long = Algorithm::Sha512.digest(b"");
+        assert_eq!(fallback_tag(&long), format!("sha512-{}", &long.hex()[..64]));
+    }
+}

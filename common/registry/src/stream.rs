@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bytes of unknown length and digest on their way into a repository, as they come.
+//!
+//! They go in parts from memory, so that a part which broke is sent again from where the registry stands. What was sent
+//! before that part is gone: if the registry lost it, that is the end. What fits into one part is a blob like any
+//! other: it is looked for first, and sent in one request.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use common::digest::{Algorithm, Digest, Hasher};
+use common::error::{Error, Result};
+use net::retry::{Backoff, Failure};
+
+use super::Registry;
+use super::push::SMALL_CHUNK;
+use super::upload::{Refused, Session, Why};
+
+/// How large parts are, in bytes: all that is held in memory. Not less than what registries that keep parts as parts
+/// want of each.
+pub const PART: usize = 8 << 20;
+
+/// A blob in the making. Dropped before [`finish`](Stream::finish), its session is cancelled.
+pub struct Stream {
+    registry: Arc<Registry>,
+    hasher: Option<Hasher>,
+    /// All bytes so far.
+    size: u64,
+    /// The last of them, not sent yet.
+    part: Vec<u8>,
+    session: Option<Session>,
+    /// How large parts may be.
+    most: usize,
+}
+
+impl Registry {
+    /// Begins a blob of unknown length.
+    ///
+    /// `chunk` is how large its parts may be, if less than [`PART`].
+    pub fn stream(self: &Arc<Registry>, chunk: Option<u64>) -> Stream {
+        let most = chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(PART).min(PART);
+        Stream {
+            registry: Arc::clone(self),
+            hasher: Some(Algorithm::Sha256.hasher()),
+            size: 0,
+            part: Vec::new(),
+            session: None,
+            most,
+        }
+    }
+}
+
+impl Stream {
+    /// That was all: the blob's digest and size, once the registry has it.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn finish(mut self) -> Result<(Digest, u64)> {
+        let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
+        let (digest, size) = (hasher.finish(), self.size);
+        if self.session.is_none() {
+            self.registry.push_bytes(&digest, &self.part)?;
+            return Ok((digest, size));
+        }
+        self.send_part()?;
+        let mut backoff = Backoff::new(self.registry.settings());
+        while let Some(session) = &self.session {
+            match self.registry.close_upload(session, &digest) {
+                Ok(()) => self.session = None,
+                Err(Refused { failure, .. }) => {
+                    // Perhaps only the answer was lost.
+                    if matches!(self.registry.has_blob(&digest, size), Ok(true)) {
+                        self.registry.leave_upload(session);
+                        self.session = None;
+                        break;
+                    }
+                    backoff.wait(failure)?;
+                }
+            }
+        }
+        Ok((digest, size))
+    }
+
+    /// Sends what is held.
+    fn send_part(&mut self) -> Result<()> {
+        let base = self.size - self.part.len() as u64;
+        let mut backoff = Backoff::new(self.registry.settings());
+        let mut in_doubt = false;
+        loop {
+            let failure = match self.send_rest(base, in_doubt) {
+                Ok(()) => {
+                    self.part.clear();
+                    return Ok(());
+                }
+                Err(refused) => match refused.why {
+                    Why::TooLarge if self.most > SMALL_CHUNK as usize => {
+                        self.most = SMALL_CHUNK as usize;
+                        continue;
+                    }
+                    Why::Failed => refused.failure,
+                    Why::OutOfOrder => Failure::temporary(refused.failure.error),
+                    _ => {
+                        let hint = "from a file it can be sent in another way";
+                        return Err(refused.failure.error.hint(hint));
+                    }
+                },
+            };
+            in_doubt = true;
+            backoff.wait(failure)?;
+        }
+    }
+
+    fn send_rest(&mut self, base: u64, in_doubt: bool) -> std::result::Result<(), Refused> {
+        let what = format!("{}: upload", self.registry.repository());
+        let end = base + self.part.len() as u64;
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.registry.begin_upload()?,
+        };
+        if let Some(least) = session.min_chunk
+            && least > self.most as u64
+        {
+            self.registry.cancel_upload(&session);
+            let error = Error::malformed(format_args!(
+                "{what}: the registry wants parts of {least} bytes, more than {}",
+                self.most
+            ));
+            return Err(error.hint("put it into a file first").into());
+        }
+        let outcome = self.send_from(&mut session, &what, base, end, in_doubt);
+        self.session = Some(session);
+        outcome
+    }
+
+    fn send_from(
+        &self,
+        session: &mut Session,
+        what: &str,
+        base: u64,
+        end: u64,
+        in_doubt: bool,
+    ) -> std::result::Result<(), Refused> {
+        if in_doubt {
+            match self.registry.ask_upload(session)? {
+                Some(offset) if (base..=end).contains(&offset) => session.offset = offset,
+                _ => {
+                    let why = format_args!("{what}: broken, and the input cannot be read again");
+                    return Err(Error::later(why).hint("put it into a file first").into());
+                }
+            }
+        }
+        while session.offset < end {
+            let start = (session.offset - base) as usize;
+            let length = (self.part.len() - start).min(self.most);
+            let mut bytes = &self.part[start..start + length];
+            self.registry.send_part(session, what, &mut bytes, length as u64)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.part.len() >= self.most {
+            self.send_part().map_err(io::Error::other)?;
+        }
+        let n = bytes.len().min(self.most - self.part.len());
+        let bytes = &bytes[..n];
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.part.extend_from_slice(bytes);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.registry.cancel_upload(&session);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A repository's tags, page by page as the registry gives them.
+
+use std::collections::HashSet;
+
+use common::error::{Error, Result, printable};
+use common::reference::is_tag;
+use common::{json, notice};
+use net::request::{Method, Request};
+use net::retry::with_attempts;
+use net::url::{self, Purpose, Url};
+use serde_json::Value;
+
+use super::{Registry, answer};
+
+/// The largest page, in bytes.
+pub const MAX_PAGE: u64 = 16 << 20;
+
+/// The most pages.
+pub const MAX_PAGES: usize = 10_000;
+
+/// The most tags whose names are remembered to drop those that come twice.
+const MAX_REMEMBERED: usize = 100_000;
+
+/// One page: its tags, and where the next one is.
+struct Page {
+    tags: Vec<String>,
+    next: Option<String>,
+}
+
+impl Registry {
+    /// Hands every tag to `each`, in the registry's order, each once, as its page arrives. `each` returns
+    /// whether it wants more.
+    ///
+    /// `last` and `page` are the request's `last` and `n`: only what comes after a tag, and how many a page.
+    ///
+    /// # Errors
+    /// Absent, refused, later, malformed; also in the middle: a list that is cut is not a list.
+    pub fn tags(
+        &self,
+        last: Option<&str>,
+        page: Option<u64>,
+        mut each: impl FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        let mut query = Vec::new();
+        query.extend(page.map(|n| format!("n={n}")));
+        query.extend(last.map(|last| format!("last={last}")));
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let mut url = self.url(&format!("tags/list{query}"))?;
+        let mut visited: HashSet<String> = HashSet::new();
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut barren = 0;
+        loop {
+            if visited.len() >= MAX_PAGES {
+                return Err(self.incomplete(&format!("more than {MAX_PAGES} pages")));
+            }
+            if !visited.insert(url.as_sent()) {
+                return Err(self.incomplete("a page's next page is one that was there before"));
+            }
+            let page = self.page(&url, visited.len() > 1)?;
+            let mut fresh = false;
+            for tag in page.tags {
+                if !is_tag(&tag) {
+                    notice::warn("tag", || {
+                        format!("dropped \"{}\": no valid tag", printable(&tag))
+                    });
+                    continue;
+                }
+                if seen.contains(&tag) {
+                    continue;
+                }
+                fresh = true;
+                if !each(&tag)? {
+                    return Ok(());
+                }
+                if seen.len() < MAX_REMEMBERED {
+                    seen.insert(tag);
+                }
+            }
+            let Some(next) = page.next else { return Ok(()) };
+            barren = if fresh { 0 } else { barren + 1 };
+            if barren >= 2 {
+                return Err(self.incomplete("page after page without a new tag"));
+            }
+            url = url::decide(Purpose::Link, &self.base, &url, &next)
+                .map_err(|why| self.incomplete(&why))?
+                .url;
+        }
+    }
+
+    fn page(&self, url: &Url, is_next: bool) -> Result<Page> {
+        let what = format!("{}: tags", self.repository());
+        let page = with_attempts(self.settings(), || {
+            let response =
+                self.request(Request::new(Method::Get, url, &[("Accept", "application/json")]));
+            let response = response.map_err(|failure| failure.context(&what))?;
+            match response.status.as_u16() {
+                200 => {}
+                status @ 200..400 => {
+                    let unexpected = format_args!("{what}: unexpected answer {status}");
+                    return Err(Error::malformed(unexpected).into());
+                }
+                _ => return Err(answer::failure(response, &what)),
+            }
+            if answer::is_html(&response) {
+                let html = format_args!("{what}: not a registry's answer (text/html)");
+                return Err(Error::malformed(html).into());
+            }
+            response.refuse_encoding().map_err(|e| e.context(&what))?;
+            let links = response.headers.get_all("link");
+            let next = links.iter().filter_map(|value| value.to_str().ok()).find_map(next_link);
+            let body = response.read(MAX_PAGE).map_err(|failure| failure.context(&what))?;
+            let large =
+                || Error::malformed(format_args!("{what}: a page of more than {MAX_PAGE} bytes"));
+            let tags = tags_of(&body.ok_or_else(large)?)
+                .map_err(|why| Error::malformed(format_args!("{what}: {}", printable(&why))))?;
+            Ok(Page { tags, next })
+        });
+        // What came before is only a part of the list, whatever its status says.
+        page.map_err(|error| if is_next { error.context("the list is incomplete") } else { error })
+    }
+
+    fn incomplete(&self, why: &str) -> Error {
+        Error::malformed(format_args!("{}: the list is incomplete: {why}", self.repository()))
+    }
+}
+
+/// The tags of a page: absent and `null` are none.
+fn tags_of(body: &[u8]) -> std::result::Result<Vec<String>, String> {
+    // Not by the strict reader: a long list has more values than a manifest may.
+    let document: Value =
+        serde_json::from_slice(body).map_err(|e| format!("not valid JSON: {e}"))?;
+    let Value::Object(mut document) = document else {
+        return Err(format!("not a JSON object but {}", json::kind(&document)));
+    };
+    match document.remove("tags") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(tag) => Ok(tag),
+                other => Err(format!("a tag that is {}", json::kind(&other))),
+            })
+            .collect(),
+        Some(other) => Err(format!("tags is {}", json::kind(&other))),
+    }
+}
+
+/// The target of a Link header's `rel=next`: quotes optional, other links and parameters passed over.
+fn next_link(header: &str) -> Option<String> {
+    let mut rest = header;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (target, after) = after.split_once('>')?;
+        let parameters = after.split('<').next().unwrap_or_default();
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            parameter.split_once('=').is_some_and(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("rel")
+                    && value
+                        .trim()
+                        .trim_matches('"')
+                        .split(' ')
+                        .any(|rel| rel.eq_ignore_ascii_case("next"))
+            })
+        });
+        if is_next {
+            return Some(target.to_owned());
+        }
+        rest = after;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_in_every_form() {
+        for (header, want) in [
+            ("</v2/x/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/x/tags/list?last=b&n=2")),
+            ("<https://r/x>;rel=next", Some("https://r/x")),
+            ("<a>; rel=\"prev\", <b>; title=\"x\"; REL=\"next\"", Some("b")),
+            ("<a>; rel=prev", None),
+            ("rel=next", None),
+            ("<a", None),
+        ] {
+            assert_eq!(next_link(header).as_deref(), want, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_absent_or_null() {
+        assert_eq!(tags_of(br#"{"name":"x","tags":["a","b"]}"#).unwrap(), ["a", "b"]);
+        assert!(tags_of(br#"{"name":"x","tags":null}"#).unwrap().is_empty());
+        assert!(tags_of(b"{}").unwrap().is_empty());
+        for wrong in [&b"[]"[..], b"x", br#"{"tags":{}}"#, br#"{"tags":[1]}"#] {
+            assert!(tags_of(wrong).is_err());
+        }
+    }
+}

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Upload sessions: each request of the distribution specification's "pushing blobs", and its answer understood.
+//!
+//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is
+//! [`push`](super::push)'s to decide. A session's URL is opaque: it is used as the registry last gave it, its
+//! query byte for byte.
+
+use std::io::Read;
+
+use common::digest::Digest;
+use common::error::Error;
+use common::notice;
+use net::request::{Method, Payload, Request, Role};
+use net::response::Response;
+use net::retry::Failure;
+use net::url::{self, Purpose, Url};
+use ureq::http::StatusCode;
+
+use super::sessions::CANCEL_TIMEOUT;
+pub use super::sessions::Session;
+use super::{Registry, answer};
+
+/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
+pub const MAX_MIN_CHUNK: u64 = 1 << 30;
+
+const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
+
+/// What a request for a mount came to.
+pub enum Mount {
+    /// The blob is in the repository now.
+    Mounted,
+    /// It is not, and a session was opened for it.
+    Session(Session),
+    /// It is not.
+    Refused,
+}
+
+/// Why the registry did not take what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The session is gone: ended, expired or taken away.
+    Gone,
+    /// The bytes do not continue what it has.
+    OutOfOrder,
+    /// More at once than it, or a proxy before it, takes.
+    TooLarge,
+    /// The whole is not what its digest says.
+    Invalid,
+    /// It does not understand this way of sending.
+    Unsupported,
+    /// Anything else: the failure says.
+    Failed,
+}
+
+/// A refusal: why, for whoever goes on, and in words, for when nobody can.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: Why,
+    /// In words, and whether it may pass.
+    pub failure: Failure,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Refused {
+        Refused { why: Why::Failed, failure }
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Failure::from(error).into()
+    }
+}
+
+impl Registry {
+    /// Whether the repository has a blob. One of another size is said and counts as absent.
+    ///
+    /// # Errors
+    /// Sorted. A registry that does not answer HEAD may still take the blob.
+    pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        // A redirect alone says nothing: a front may redirect whatever it is asked for.
+        let head = Request::new(Method::Head, &url, &[]);
+        let mut response = self.authorized(&self.scope, head, &mut Payload::None)?;
+        let is_own = response.url.same_origin(&self.base);
+        if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
+            // What is signed for GET is often good for nothing else.
+            let headers = [("Range", "bytes=0-0")];
+            let get = Request::new(Method::Get, &url, &headers);
+            response = self.authorized(&self.scope, get, &mut Payload::None)?;
+        }
+        let header = |name| response.header(name).map(str::trim);
+        let length = match response.status.as_u16() {
+            200 => header("content-length").and_then(|length| length.parse().ok()),
+            206 => header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+            // Of no bytes there is no first one.
+            416 => Some(0),
+            404 => return Ok(false),
+            _ => return Err(answer::failure(response, &self.blob_name(digest))),
+        };
+        let fits = length.is_none_or(|length: u64| length == size);
+        if !fits {
+            notice::warn("other size", || {
+                let got = length.unwrap_or_default();
+                format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
+            });
+        }
+        Ok(fits)
+    }
+
+    /// Asks for a blob of another repository of the same registry. Whatever answer is not a success is
+    /// [`Mount::Refused`]: the blob can still be sent.
+    pub fn mount(&self, digest: &Digest, source: &str) -> Mount {
+        let text = digest.to_string();
+        let url = self.url("blobs/uploads/");
+        let Ok(Ok(url)) = url.map(|url| url.with_query(&[("mount", &text), ("from", source)]))
+        else {
+            return Mount::Refused;
+        };
+        let _opening = self.uploads.opening();
+        // Pulling there must be allowed too. Where that is refused, so is the mount.
+        let scope = self.scope.and_pull(source);
+        let post = Request::new(Method::Post, &url, &[]);
+        match self.authorized(&scope, post, &mut Payload::Bytes(&[])) {
+            Ok(response) if response.status == StatusCode::CREATED => {
+                match stored(&response).is_some_and(|stored| differs(&stored, digest)) {
+                    true => Mount::Refused,
+                    false => Mount::Mounted,
+                }
+            }
+            Ok(response) if response.status == StatusCode::ACCEPTED => {
+                self.opened(response).map_or(Mount::Refused, Mount::Session)
+            }
+            Ok(mut response) => {
+                response.error_text();
+                Mount::Refused
+            }
+            Err(_) => Mount::Refused,
+        }
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// Sorted; malformed when the answer is none that a registry gives.
+    pub fn begin_upload(&self) -> Result<Session, Failure> {
+        let url = self.url("blobs/uploads/")?;
+        let _opening = self.uploads.opening();
+        let post = Request::new(Method::Post, &url, &[]);
+        let response = self.authorized(&self.scope, post, &mut Payload::Bytes(&[]))?;
+        match response.status.as_u16() {
+            202 => Ok(self.opened(response)?),
+            status @ 200..=399 => {
+                let what = format_args!(
+                    "{}: start an upload: unexpected answer {status}",
+                    self.repository()
+                );
+                Err(Error::malformed(what).into())
+            }
+            404 => {
+                let what = format!("{}: start an upload", self.repository());
+                let Failure { error, retry } = answer::failure(response, &what);
+                let hint = "some registries want the repository to be created first";
+                Err(Failure { error: error.hint(hint), retry })
+            }
+            _ => Err(answer::failure(response, &format!("{}: start an upload", self.repository()))),
+        }
+    }
+
+    /// The session that an answer opens.
+    fn opened(&self, mut response: Response) -> Result<Session, Error> {
+        let (url, own) = self.location(&response)?.ok_or_else(|| {
+            Error::malformed(format_args!("{}: an upload without a Location", self.repository()))
+        })?;
+        let least = response.header("oci-chunk-min-length").and_then(|l| l.trim().parse().ok());
+        let least = least.filter(|least| (1..=MAX_MIN_CHUNK).contains(least));
+        response.error_text();
+        Ok(self.uploads.opened(url, own, least))
+    }
+
+    /// A session of an earlier run.
+    ///
+    /// # Errors
+    /// A sentence, when its address is none that this registry may have given.
+    pub fn reopen_upload(&self, address: &str) -> Result<Session, String> {
+        let target = url::decide(Purpose::Upload, &self.base, &self.base, address)?;
+        let mut session = self.uploads.opened(target.url, target.same_origin, None);
+        session.reopened = true;
+        Ok(session)
+    }
+
+    /// Where the Location of an answer leads, and whether that is the registry itself.
+    fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
+        let text = response.header("location").filter(|text| !text.trim().is_empty());
+        let Some(text) = text else { return Ok(None) };
+        let target = url::decide(Purpose::Upload, &self.base, &response.url, text);
+        let target = target.map_err(|why| {
+            Error::malformed(format_args!("{}: upload Location: {why}", self.repository()))
+        })?;
+        Ok(Some((target.url, target.same_origin)))
+    }
+
+    /// Sends the whole blob in one request, which closes the session.
+    ///
+    /// # Errors
+    /// [`Refused`]; of a body that was cut, what the registry has of it is unknown.
+    pub fn send_whole(
+        &self,
+        session: &Session,
+        digest: &Digest,
+        reader: &mut dyn Read,
+        length: u64,
+    ) -> Result<(), Refused> {
+        self.close(session, digest, &mut Payload::Stream { reader, length })
+    }
+
+    /// Closes a session that has all the bytes.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
+        self.close(session, digest, &mut Payload::Bytes(&[]))
+    }
+
+    fn close(
+        &self,
+        session: &Session,
+        digest: &Digest,
+        payload: &mut Payload<'_>,
+    ) -> Result<(), Refused> {
+        let url = session.url.with_query(&[("digest", &digest.to_string())]);
+        let url = url.map_err(Error::malformed)?;
+        let put = Request { commits: true, ..Request::new(Method::Put, &url, &[OCTETS]) };
+        let response = self.in_session(session, put, payload)?;
+        let status = response.status.as_u16();
+        let stored = stored(&response);
+        match status {
+            201 | 204 if session.own => {}
+            // Any web server says 200, and another host cannot say what the registry has.
+            200..=202 | 204 => match self.has_blob(digest, session.offset.max(payload.length())) {
+                Ok(true) => {}
+                _ => {
+                    let what = self.blob_name(digest);
+                    let what = format_args!("{what}: {status}, but it is not there then");
+                    return Err(Error::malformed(what).into());
+                }
+            },
+            _ => return Err(self.refused(response, &self.blob_name(digest))),
+        }
+        self.uploads.closed(session);
+        match stored {
+            Some(stored) if differs(&stored, digest) => {
+                let what = self.blob_name(digest);
+                Err(Error::content(format_args!("{what}: the registry stored {stored}")).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the next part, from the session's offset on, which it moves. `what` names the blob in messages: its
+    /// digest may not be known yet.
+    ///
+    /// # Errors
+    /// [`Refused`]; malformed when the registry says that it has more than was sent.
+    pub fn send_part(
+        &self,
+        session: &mut Session,
+        what: &str,
+        reader: &mut dyn Read,
+        length: u64,
+    ) -> Result<(), Refused> {
+        let end = session.offset + length;
+        let range = format!("{}-{}", session.offset, end.saturating_sub(1));
+        let headers = [OCTETS, ("Content-Range", range.as_str())];
+        let url = session.url.clone();
+        let patch = Request::new(Method::Patch, &url, &headers);
+        let response = self.in_session(session, patch, &mut Payload::Stream { reader, length })?;
+        match response.status.as_u16() {
+            201 | 202 | 204 => {}
+            _ => return Err(self.refused(response, what)),
+        }
+        self.follow_session(session, &response)?;
+        // Less is said by registries that count their own way: the next part shows who is right.
+        if said_offset(&response).is_some_and(|said| said > end) {
+            let what = format_args!("{what}: the registry has more than was sent");
+            return Err(Error::malformed(what).into());
+        }
+        session.offset = end;
+        self.uploads.moved(session);
+        Ok(())
+    }
+
+    /// Asks how far a session is; nothing when it is gone.
+    ///
+    /// # Errors
+    /// Sorted.
+    pub fn ask_upload(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
+        let url = session.url.clone();
+        let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
+        let response = self.in_session(session, get, &mut Payload::None)?;
+        match response.status.as_u16() {
+            200 | 202 | 204 => {
+                self.follow_session(session, &response)?;
+                self.uploads.moved(session);
+                Ok(Some(said_offset(&response).unwrap_or(0)))
+            }
+            // Some say 400 or 416 of a session whose state is not the one that its URL carries.
+            400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
+            _ => Err(answer::failure(response, &format!("{}: upload", self.repository()))),
+        }
+    }
+
+    /// Closes a session without a blob. What comes of it does not matter: the registry forgets it in time.
+    pub fn cancel_upload(&self, session: &Session) {
+        let within = Some(CANCEL_TIMEOUT);
+        let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
+        if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
+            response.error_text();
+        }
+        // Not before: whoever ends the run meanwhile must see to it then.
+        self.uploads.closed(session);
+    }
+
+    /// Marks a session as one that a later run may come back to.
+    pub fn keep_upload(&self, session: &mut Session) {
+        session.kept = true;
+        self.uploads.moved(session);
+    }
+
+    /// The session is left open, for another run to come back to.
+    pub fn leave_upload(&self, session: &Session) {
+        self.uploads.closed(session);
+    }
+
+    /// The run ends: cancels every session that is open, but for those that a later run may come back to if `keep` says
+    /// so. No more are opened.
+    pub fn cancel_uploads(&self, keep: bool) {
+        for session in self.uploads.close() {
+            if !(keep && session.kept) {
+                self.cancel_upload(&session);
+            }
+        }
+    }
+
+    /// Sends a request of a session: with authentication at the registry, with nothing of ours elsewhere.
+    fn in_session(
+        &self,
+        session: &Session,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        let request = Request { role: Role::Session, ..request };
+        if session.own {
+            return self.authorized(&self.scope, request, payload);
+        }
+        let response = self.http.send(Request { redirects: 0, ..request }, payload)?;
+        match response.status.as_u16() {
+            status @ (301..=303 | 307 | 308 | 401) => {
+                let host = session.url.authority();
+                let what = format_args!("{}: upload at {host}: {status}", self.repository());
+                Err(Error::malformed(what).into())
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// The session goes on where an answer says, if it says so.
+    fn follow_session(&self, session: &mut Session, response: &Response) -> Result<(), Error> {
+        if let Some((url, own)) = self.location(response)? {
+            (session.url, session.own) = (url, own);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, response: Response, what: &str) -> Refused {
+        let status = response.status.as_u16();
+        if (300..400).contains(&status) {
+            let what = format_args!("{what}: unexpected answer {status}");
+            return Error::malformed(what).into();
+        }
+        let (said, failure) = answer::explained(response, what);
+        let message = said.message.to_ascii_lowercase();
+        let why = match (status, said.code.as_str()) {
+            (413, _) => Why::TooLarge,
+            (416, _) if message.contains("too large") || message.contains("exceeds") => {
+                Why::TooLarge
+            }
+            (416, _) | (_, "RANGE_INVALID") => Why::OutOfOrder,
+            (404, "NAME_UNKNOWN") => Why::Failed,
+            (404 | 410, _) | (_, "BLOB_UPLOAD_UNKNOWN") => Why::Gone,
+            (400, "DIGEST_INVALID" | "SIZE_INVALID" | "BLOB_UPLOAD_INVALID") => Why::Invalid,
+            (400 | 405 | 411 | 501, _) => Why::Unsupported,
+            _ => Why::Failed,
+        };
+        Refused { why, failure }
+    }
+
+    /// How messages name a blob.
+    pub(super) fn blob_name(&self, digest: &Digest) -> String {
+        format!("{}@{digest}", self.repository())
+    }
+}
+
+/// The digest that an answer says the registry stored.
+fn stored(response: &Response) -> Option<Digest> {
+    response.header("docker-content-digest")?.trim().parse().ok()
+}
+
+/// Whether what was stored is another blob; of a digest of another algorithm that is unknown.
+fn differs(stored: &Digest, digest: &Digest) -> bool {
+    stored.algorithm() == digest.algorithm() && stored != digest
+}
+
+/// How many bytes an answer says the registry has: `Range: 0-LAST`, with or without `bytes=`. `0-0` is both none and one;
+/// none is the safe reading, since a byte that comes again is refused, and one that is left out is not.
+fn said_offset(response: &Response) -> Option<u64> {
+    parse_offset(response.header("range")?)
+}
+
+fn parse_offset(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (first, last) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().ok()).flatten()
+    };
+    match (number(first)?, number(last)?) {
+        (0, 0) => Some(0),
+        (0, last) => last.checked_add(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_says_how_many_bytes_are_there() {
+        assert_eq!(parse_offset("0-0"), Some(0));
+        assert_eq!(parse_offset("0-9"), Some(10));
+        assert_eq!(parse_offset(" bytes=0-9 "), Some(10));
+        for wrong in ["", "-", "5-9", "0-", "-9", "0-x", "0-18446744073709551615", "0--1"] {
+            assert_eq!(parse_offset(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One enum over registry and layout: what a tool holds, so that it need not know which it has.
+//!
+//! Manifests are read here whole and verified, and small blobs such as image configs. A large blob's bytes are
+//! [`source`]'s.
+
+mod login;
+pub mod options;
+pub mod place;
+pub mod source;
+
+use std::io::Read;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::manifest::{self, Content, Manifest, Schema1};
+use common::mediatype::{self, Kind};
+use common::platform::Platform;
+use common::reference::{Location, StoreName};
+use layout::Layout;
+use net::response::body_words;
+use net::retry::{Failure, with_attempts};
+use net::settings::Settings;
+use registry::blob::BlobAnswer;
+use registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
+
+use crate::place::Places;
+
+/// How deep an index may lie in indexes.
+pub const MAX_DEPTH: usize = 8;
+
+/// A repository in a registry, or a layout.
+pub enum Store {
+    /// A repository in a registry.
+    Registry(Box<Places>),
+    /// An OCI image layout that is there.
+    Layout(Layout),
+}
+
+/// A manifest that was read: its exact bytes, verified, and what they say.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The exact bytes.
+    pub bytes: Vec<u8>,
+    /// Type, digest and size; in a layout, the entry's annotations too.
+    pub descriptor: Descriptor,
+    /// What they say.
+    pub manifest: Manifest,
+}
+
+/// Which manifest is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// By its tag, or the name of a layout's entry.
+    Tag(&'a str),
+    /// By its digest.
+    Digest(&'a Digest),
+    /// The only one: a layout's only entry, a repository's `latest`.
+    Unnamed,
+}
+
+impl<'a> Which<'a> {
+    /// What a location means in its store: the digest decides when there is one.
+    pub fn of(location: &'a Location) -> Which<'a> {
+        let (tag, digest) = match location {
+            Location::Registry(reference) => (&reference.tag, &reference.digest),
+            Location::Layout(layout) => (&layout.tag, &layout.digest),
+        };
+        match (digest, tag) {
+            (Some(digest), _) => Which::Digest(digest),
+            (None, Some(tag)) => Which::Tag(tag),
+            (None, None) => Which::Unnamed,
+        }
+    }
+}
+
+/// How a manifest is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The media types of the Accept header; empty for all that can be read.
+    pub accept: &'a [String],
+    /// Whether schema 1 is let through.
+    pub schema1: Schema1,
+    /// Decides between entries of one name in a layout.
+    pub platform: Option<&'a Platform>,
+}
+
+impl Store {
+    /// Opens a store. A layout must be there; a registry is not spoken to yet.
+    ///
+    /// # Errors
+    /// Absent, malformed or local trouble with a layout.
+    pub fn open(name: &StoreName, settings: &Settings) -> Result<Store> {
+        Ok(match name {
+            StoreName::Repository(repository) => {
+                Store::Registry(Box::new(Places::open(repository, settings)?))
+            }
+            StoreName::Layout(dir) => Store::Layout(Layout::open(dir)?),
+        })
+    }
+
+    /// Opens the store that a location is in.
+    ///
+    /// # Errors
+    /// As [`open`](Store::open).
+    pub fn of(location: &Location, settings: &Settings) -> Result<Store> {
+        Store::open(
+            &match location {
+                Location::Registry(reference) => {
+                    StoreName::Repository(reference.repository.clone())
+                }
+                Location::Layout(layout) => StoreName::Layout(layout.dir.clone()),
+            },
+            settings,
+        )
+    }
+
+    /// A manifest's descriptor, without reading the manifest when the store can tell. Nothing when it cannot, and
+    /// when the manifest itself must say whether it may be believed.
+    ///
+    /// # Errors
+    /// Absent, refused, later, or trouble with a layout.
+    pub fn head(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Option<Descriptor>> {
+        match (self, which) {
+            (Store::Registry(registry), Which::Digest(digest)) => {
+                let found = registry.manifest_head(&digest.to_string(), &accept(asking))?;
+                Ok(found.filter(|found| found.digest == *digest))
+            }
+            (Store::Registry(registry), Which::Tag(tag)) => {
+                registry.manifest_head(tag, &accept(asking))
+            }
+            (Store::Registry(registry), Which::Unnamed) => {
+                registry.manifest_head("latest", &accept(asking))
+            }
+            (Store::Layout(_), _) => Ok(None),
+        }
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// Absent, refused, later; content when its digest or size differs; malformed when it is no manifest
+    /// that may be believed.
+    pub fn manifest(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Document> {
+        match self {
+            Store::Registry(registry) => {
+                let (name, want) = match which {
+                    Which::Tag(tag) => (tag.to_owned(), None),
+                    Which::Digest(digest) => (digest.to_string(), Some(digest)),
+                    Which::Unnamed => ("latest".to_owned(), None),
+                };
+                let remote = registry.manifest(&name, want, &accept(asking))?;
+                let separator = if want.is_some() { '@' } else { ':' };
+                let shown = format!("{}{separator}{name}", registry.repository());
+                let said = remote.said.as_deref();
+                let manifest = Manifest::parse(&remote.bytes, said, &shown, asking.schema1)
+                    .map_err(|e| e.context(&shown))?;
+                let size = remote.bytes.len() as u64;
+                let descriptor = Descriptor::new(&manifest.media_type, remote.digest, size);
+                Ok(Document { bytes: remote.bytes, descriptor, manifest })
+            }
+            Store::Layout(layout) => {
+                let (tag, digest) = match which {
+                    Which::Tag(tag) => (Some(tag), None),
+                    Which::Digest(digest) => (None, Some(digest)),
+                    Which::Unnamed => (None, None),
+                };
+                let entry = layout.resolve(tag, digest, asking.platform)?;
+                self.described(entry, asking)
+            }
+        }
+    }
+
+    /// Reads the manifest that a descriptor describes: its size, digest and type must be those.
+    ///
+    /// # Errors
+    /// As [`manifest`](Store::manifest).
+    pub fn described(&self, descriptor: Descriptor, asking: Asking<'_>) -> Result<Document> {
+        let digest = &descriptor.digest;
+        let shown = format!("{self}@{digest}");
+        if descriptor.size > manifest::MAX_SIZE {
+            let what = format_args!(
+                "{shown}: {} bytes, larger than {}",
+                descriptor.size,
+                manifest::MAX_SIZE
+            );
+            return Err(Error::malformed(what));
+        }
+        let bytes = match self {
+            Store::Registry(registry) => {
+                registry.manifest(&digest.to_string(), Some(digest), &accept(asking))?.bytes
+            }
+            Store::Layout(layout) => layout.read_blob(digest, manifest::MAX_SIZE)?,
+        };
+        if bytes.len() as u64 != descriptor.size {
+            return Err(Error::content(format_args!(
+                "{shown}: size differs: got {}, want {}",
+                bytes.len(),
+                descriptor.size
+            )));
+        }
+        let said = Some(descriptor.media_type.as_str());
+        let manifest =
+            Manifest::parse(&bytes, said, &shown, asking.schema1).map_err(|e| e.context(&shown))?;
+        Ok(Document { bytes, descriptor, manifest })
+    }
+
+    /// The whole of a small blob: its size and digest must be the descriptor's.
+    ///
+    /// # Errors
+    /// Absent, refused, later; malformed when it is larger than `limit` bytes; content when its size or
+    /// digest differs.
+    pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let Descriptor { digest, size, .. } = descriptor;
+        let shown = format!("{self}@{digest}");
+        if *size > limit {
+            let what = format_args!("{shown}: {size} bytes, larger than {limit}");
+            return Err(Error::malformed(what));
+        }
+        match self {
+            Store::Layout(layout) => {
+                let bytes = layout.read_blob(digest, limit)?;
+                judge(&bytes, descriptor, &shown).map(|()| bytes)
+            }
+            Store::Registry(places) => with_attempts(places.settings(), || {
+                loop {
+                    let BlobAnswer::Bytes { body, .. } = places.blob(digest, None)? else {
+                        let what = format_args!("{shown}: unexpected answer");
+                        return Err(Error::malformed(what).into());
+                    };
+                    let mut bytes = Vec::new();
+                    // One byte more than there should be tells that there are more.
+                    let read = body.take(size + 1).read_to_end(&mut bytes);
+                    let broken = |cause| Failure::temporary(Error::later(body_words(&cause)));
+                    let judged = read
+                        .map_err(|cause| broken(cause).context(&shown))
+                        .and_then(|_| Ok(judge(&bytes, descriptor, &shown)?));
+                    match judged {
+                        Err(failure) if places.leave_mirrors_of(digest, &failure.error) => {}
+                        judged => return judged.map(|()| bytes),
+                    };
+                }
+            }),
+        }
+    }
+
+    /// Goes down from a document to the manifest for a platform, through indexes in indexes. A document that
+    /// is no index is the answer itself.
+    ///
+    /// # Errors
+    /// Absent when no entry serves the platform, with what is offered; otherwise as
+    /// [`manifest`](Store::manifest).
+    pub fn for_platform(
+        &self,
+        document: Document,
+        wanted: &Platform,
+        asking: Asking<'_>,
+    ) -> Result<Document> {
+        self.descend(document, wanted, asking, 0)
+    }
+
+    fn descend(
+        &self,
+        document: Document,
+        wanted: &Platform,
+        asking: Asking<'_>,
+        depth: usize,
+    ) -> Result<Document> {
+        let Content::Index { manifests } = &document.manifest.content else { return Ok(document) };
+        let digest = &document.descriptor.digest;
+        if depth >= MAX_DEPTH {
+            return Err(Error::malformed(format_args!(
+                "{self}@{digest}: indexes nested deeper than {MAX_DEPTH}"
+            )));
+        }
+        let missing =
+            || manifest::no_platform(manifests, wanted).context(format_args!("{self}@{digest}"));
+        for entry in manifest::candidates(manifests, wanted) {
+            let chosen = match mediatype::kind(&entry.media_type) {
+                Kind::Manifest | Kind::Index | Kind::Schema1 => {
+                    self.described(entry.clone(), asking)?
+                }
+                _ => continue,
+            };
+            match self.descend(chosen, wanted, asking, depth + 1) {
+                // A nested index without the platform: the next entry may have it.
+                Err(error)
+                    if entry.platform().is_none()
+                        && error.status() == common::error::Status::Absent => {}
+                outcome => return outcome,
+            }
+        }
+        Err(missing())
+    }
+}
+
+/// Compares a small blob's bytes, read up to one more than it should have, with its descriptor.
+fn judge(bytes: &[u8], descriptor: &Descriptor, shown: &str) -> Result<()> {
+    let Descriptor { digest, size, .. } = descriptor;
+    // The digest is the stronger word, but of what was cut at the size it says nothing.
+    let got = digest.algorithm().digest(bytes);
+    if bytes.len() as u64 <= *size && got != *digest {
+        let what = format_args!("{shown}: digest differs: got {got}, want {digest}");
+        return Err(Error::content(what));
+    }
+    match bytes.len() as u64 {
+        got if got == *size => Ok(()),
+        got if got > *size => {
+            Err(Error::content(format_args!("{shown}: more than the {size} bytes it should have")))
+        }
+        got => Err(Error::content(format_args!("{shown}: size differs: got {got}, want {size}"))),
+    }
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Store::Registry(registry) => registry.repository().fmt(f),
+            Store::Layout(layout) => write!(f, "{}", printable(&layout.to_string())),
+        }
+    }
+}
+
+/// The media types to ask for.
+fn accept(asking: Asking<'_>) -> Vec<&str> {
+    if !asking.accept.is_empty() {
+        return asking.accept.iter().map(String::as_str).collect();
+    }
+    let schema1: &[&str] = if asking.schema1 == Schema1::Allowed { &ACCEPT_SCHEMA1 } else { &[] };
+    ACCEPT.iter().chain(schema1).copied().collect()
+}

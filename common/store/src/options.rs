@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The network options of the command line, and the reading of their values.
+//!
+//! A tool takes a group with clap's `flatten`. What a group means is decided in the crates below: here are only names,
+//! defaults and help texts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::error::Error;
+use common::exit;
+use common::secret;
+use machine::mirrors;
+use net::settings::{Mirrors, Settings};
+use net::trace::Trace;
+
+use crate::login::Login;
+pub use crate::login::Stdin;
+
+/// How to speak to registries: the options that every tool with a network has.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Network options")]
+pub struct Network {
+    /// Speak plain http to the registry
+    #[arg(long)]
+    plain_http: bool,
+    /// Do not check the registry's certificate
+    #[arg(long, conflicts_with = "plain_http")]
+    insecure: bool,
+    /// Trust the certificates in FILE too
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Show the registry the client certificate in FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "plain_http")]
+    cert_file: Option<PathBuf>,
+    /// The key of --cert-file, if FILE has it and not that
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// Send a header of your own to the registry (may come again)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Attempts without progress before giving up
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    retry_times: u32,
+    /// The longest wait between attempts, also when the registry asks for more
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    max_wait: Duration,
+    /// Give up an attempt when nothing comes for so long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
+    idle_timeout: Duration,
+    /// Give up connecting after so long
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = some_seconds)]
+    connect_timeout: Duration,
+    /// End the whole run after so long
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    timeout: Option<Duration>,
+    /// Show the conversation on standard error, as curl commands to run again
+    #[arg(long)]
+    trace: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+impl Network {
+    /// The settings that the options ask for. The time that the whole run may take begins here. A password that
+    /// is to come by stdin is read, unless the run itself has its input there.
+    ///
+    /// # Errors
+    /// Usage: a header that is none, credentials that contradict each other or are incomplete; trouble with the
+    /// file of a password.
+    pub fn settings(&self, stdin: Stdin) -> common::error::Result<Settings> {
+        if let Some(limit) = self.timeout {
+            exit::end_after(limit);
+        }
+        let headers: Vec<_> = self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?;
+        headers.iter().for_each(|(name, value)| secret::keep_header(name, value));
+        let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if own.is_some() && self.login.is_given() {
+            return Err(Error::usage("-H Authorization and --username: one or the other"));
+        }
+        let given = if own.is_some() { None } else { self.login.given(stdin)? };
+        Ok(Settings {
+            trace: self.trace.then(|| Trace::new(exit::trace(), given.as_ref())),
+            given,
+            authfile: self.login.authfile.clone(),
+            mirrors: Mirrors::Configured,
+            lax: false,
+            https_only: false,
+            plain_http: self.plain_http,
+            insecure: self.insecure,
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            own_authorities: Vec::new(),
+            own_pairs: Vec::new(),
+            headers,
+            attempts: self.retry_times,
+            max_wait: self.max_wait,
+            idle_timeout: self.idle_timeout,
+            connect_timeout: self.connect_timeout,
+        })
+    }
+}
+
+/// Where else than in its registry a repository may be read: an option of the tools that read.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Network options")]
+pub struct Mirrored {
+    /// Ask MIRROR, a HOST[:PORT] or URL, before the registry (may come again); "none": no mirror
+    #[arg(long = "mirror", value_name = "MIRROR", value_parser = mirrors::check)]
+    mirrors: Vec<String>,
+}
+
+impl Mirrored {
+    /// The option, if it was given.
+    pub fn given(&self) -> Option<&'static str> {
+        (!self.mirrors.is_empty()).then_some("--mirror")
+    }
+
+    /// The settings for what is read.
+    ///
+    /// # Errors
+    /// Usage: none and some.
+    pub fn settings(&self, settings: Settings) -> common::error::Result<Settings> {
+        let is_none = |name: &String| name == "none";
+        let mirrors = match self.mirrors.as_slice() {
+            [] => Mirrors::Configured,
+            [name] if is_none(name) => Mirrors::None,
+            names if names.iter().any(is_none) => {
+                return Err(Error::usage("--mirror: none and others contradict each other"));
+            }
+            names => Mirrors::Named(names.to_vec()),
+        };
+        Ok(Settings { mirrors, ..settings })
+    }
+}
+
+/// How to speak to the registry that `--from` names.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Network options")]
+pub struct FromNetwork {
+    /// Speak plain http to the registry of --from
+    #[arg(long, requires = "from")]
+    from_plain_http: bool,
+    /// Do not check the certificate of the registry of --from
+    #[arg(long, requires = "from", conflicts_with = "from_plain_http")]
+    from_insecure: bool,
+}
+
+impl FromNetwork {
+    /// The first of its options that was given.
+    pub fn given(self) -> Option<&'static str> {
+        match self {
+            FromNetwork { from_plain_http: true, .. } => Some("--from-plain-http"),
+            FromNetwork { from_insecure: true, .. } => Some("--from-insecure"),
+            FromNetwork { .. } => None,
+        }
+    }
+
+    /// The settings for the registry of `--from`. What flags give for the operand's registry holds for it too
+    /// if it is the same one, and for no other.
+    pub fn settings(self, operand: &Settings, is_same: bool) -> Settings {
+        let own = operand.clone();
+        if is_same {
+            let plain_http = own.plain_http || self.from_plain_http;
+            return Settings { plain_http, insecure: own.insecure || self.from_insecure, ..own };
+        }
+        let (plain_http, insecure) = (self.from_plain_http, self.from_insecure);
+        Settings { plain_http, insecure, ..own.of_another_host() }
+    }
+}
+
+fn header(text: &str) -> common::error::Result<(String, String)> {
+    let wrong = || Error::usage("--header: \"NAME: VALUE\" is wanted");
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let visible = |c: char| c == '\t' || (' '..='~').contains(&c);
+    if name.is_empty() || !name.bytes().all(token) || !value.chars().all(visible) {
+        return Err(wrong());
+    }
+    if FRAMING.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(Error::usage(format_args!("--header: {name} is the request's own")));
+    }
+    Ok((name.to_owned(), value.trim().to_owned()))
+}
+
+/// What tells one request from the next, or says where it goes: a wrong one would be waited for without end, or
+/// answered by another.
+const FRAMING: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// More than no time.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("nothing is done in no time".to_owned()),
+        some => Ok(some),
+    }
+}
+
+/// Seconds, whole or with a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("\"{text}\" is no time"))
+}
