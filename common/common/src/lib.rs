@@ -2,7 +2,7 @@
 //! What every tool says and means.
 //!
 //! - Words, without files, sockets, clock or environment: [`digest`], [`descriptor`], [`mediatype`], [`platform`],
-//!   [`reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
+//!   [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
 //! - How a tool begins and ends: [`cli`], [`exit`], [`interrupt`], [`progress`].
 //!

@@ -14,10 +14,12 @@ use std::time::Duration;
 use common::error::{Error, Result, os_words};
 use common::host::is_loopback;
 use common::reference::Repository;
+use machine::mirrors::Scheme;
 
+use crate::client::Client;
+use crate::peer::{Peer, Verification};
 use crate::proxy::Proxies;
 use crate::retry::{Failure, with_attempts};
-use crate::settings::Settings;
 use crate::tls::seen;
 use crate::url::Url;
 
@@ -31,39 +33,40 @@ const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 ///
 /// # Errors
 /// Usage, when the host cannot be part of a URL; later, when a host that is asked does not let anybody connect.
-pub fn base(repository: &Repository, settings: &Settings) -> Result<Url> {
+pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url> {
     let host = repository.api_host();
     let of = |scheme: &str| {
         Url::parse(&format!("{scheme}://{host}/"))
             .map_err(|e| Error::usage(e).context(repository.host()))
     };
     let https = of("https")?;
-    if settings.plain_http {
+    if peer.scheme == Some(Scheme::Http) {
         return of("http");
     }
-    // Who says how to check a certificate, or which to show, says that there is one.
-    let is_said = settings.insecure || settings.ca_file.is_some() || settings.cert_file.is_some();
-    let may_be_plain = settings.lax || !is_said && is_loopback(&https.host());
-    // Behind a proxy nobody can be asked.
+    // An option about certificates means that there is one.
+    let has_certificate = peer.verification == Verification::Skipped
+        || client.ca_file.is_some()
+        || peer.certificate.is_some();
+    let may_be_plain = peer.verification == Verification::Optional
+        || !has_certificate && is_loopback(&https.host());
+    // Behind a proxy the host cannot be probed.
     let in_doubt =
-        may_be_plain && !settings.https_only && Proxies::of_environment().of(&https)?.is_none();
-    // One that is not up yet is asked again, as any other request would be.
-    match !in_doubt || with_attempts(settings, || speaks_tls(&https, settings))? {
-        true => Ok(https),
-        false => {
-            settings.comment(format_args!("{host} speaks no TLS: plain http"));
-            of("http")
-        }
+        may_be_plain && peer.scheme.is_none() && Proxies::of_environment().of(&https)?.is_none();
+    // A host that is not up yet is asked again, as by any other request.
+    if !in_doubt || with_attempts(client, || speaks_tls(&https, client))? {
+        return Ok(https);
     }
+    client.comment(format_args!("{host} speaks no TLS: plain http"));
+    of("http")
 }
 
 /// Whether a host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
-fn speaks_tls(url: &Url, settings: &Settings) -> std::result::Result<bool, Failure> {
+fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
     if seen::of(&url.host(), url.port()).tls {
         return Ok(true);
     }
     let Some(offer) = client_hello() else { return Ok(true) };
-    let timeout = settings.connect_timeout.min(PROBE_TIMEOUT);
+    let timeout = client.connect_timeout.min(PROBE_TIMEOUT);
     let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else {
         return Ok(true);
     };
@@ -114,31 +117,22 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::settings::Mirrors;
 
-    fn settings(lax: bool) -> Settings {
+    /// The scheme of a registry whose certificate is checked so. That there is a --ca-file means that a loopback host is
+    /// not probed for being one.
+    fn scheme(registry: &Repository, verification: Verification) -> String {
         let second = Duration::from_secs(1);
-        Settings {
-            plain_http: false,
-            insecure: false,
-            // With it a loopback host is not in doubt of its own.
-            ca_file: Some(PathBuf::from("/none")),
-            cert_file: None,
-            key_file: None,
-            own_authorities: Vec::new(),
-            own_pairs: Vec::new(),
-            given: None,
-            authfile: None,
-            mirrors: Mirrors::None,
-            lax,
-            https_only: false,
-            headers: Vec::new(),
+        let client = Client {
             attempts: 1,
             max_wait: second,
             idle_timeout: second,
             connect_timeout: second,
+            ca_file: Some(PathBuf::from("/none")),
+            authfile: None,
             trace: None,
-        }
+        };
+        let peer = Peer { verification, ..Peer::stranger() };
+        base(registry, &client, &peer).unwrap().scheme().to_owned()
     }
 
     /// A registry that answers each offer with these bytes, one after the other.
@@ -158,10 +152,10 @@ mod tests {
     #[test]
     fn one_that_is_marked_insecure_is_asked_whether_it_speaks_tls() {
         let plain = answering(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
-        assert_eq!(base(&plain, &settings(false)).unwrap().scheme(), "https");
-        assert_eq!(base(&plain, &settings(true)).unwrap().scheme(), "http");
+        assert_eq!(scheme(&plain, Verification::Required), "https");
+        assert_eq!(scheme(&plain, Verification::Optional), "http");
         let alert = answering(&[b"\x15\x03\x01\x00\x02\x02\x28"]);
-        assert_eq!(base(&alert, &settings(true)).unwrap().scheme(), "https");
+        assert_eq!(scheme(&alert, Verification::Optional), "https");
     }
 
     #[test]
@@ -169,7 +163,7 @@ mod tests {
         let turncoat =
             answering(&[b"\x15\x03\x01\x00\x02\x02\x28", b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
         for _ in 0..2 {
-            assert_eq!(base(&turncoat, &settings(true)).unwrap().scheme(), "https");
+            assert_eq!(scheme(&turncoat, Verification::Optional), "https");
         }
     }
 }

@@ -11,12 +11,15 @@ use common::secret::may_be_secret;
 use ureq::http::StatusCode;
 use ureq::{Agent, SendBody};
 
+use crate::client::Client;
 use crate::failure::{answered, is_broken, sort};
+use crate::origin::Origin;
+use crate::peer::Peer;
 use crate::pool::Agents;
 use crate::request::{Exactly, Method, Payload, Request};
 use crate::response::{Body, Response, pass_on_warnings};
 use crate::retry::Failure;
-use crate::settings::Settings;
+use crate::trace::Told;
 use crate::url::Url;
 
 /// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
@@ -36,15 +39,25 @@ pub struct Http {
 }
 
 impl Http {
-    /// Those with the registry at `own`.
-    pub fn new(settings: Settings, own: Url) -> Http {
-        let agents = Agents::new(settings, own);
+    /// Those with the peer at `origin`, and with strangers that it sends us to.
+    pub fn new(client: Client, origin: Origin, peer: Peer) -> Http {
+        let agents = Agents::new(client, origin, peer);
         Http { agents, answered: AtomicBool::new(false), open: Mutex::default() }
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        self.agents.settings()
+    /// What holds for the run.
+    pub fn client(&self) -> &Client {
+        self.agents.client()
+    }
+
+    /// The peer's origin.
+    pub fn origin(&self) -> &Origin {
+        self.agents.origin()
+    }
+
+    /// The peer, whoever else a request goes to.
+    pub fn peer(&self) -> &Peer {
+        self.agents.peer()
     }
 
     /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes by one.
@@ -70,7 +83,7 @@ impl Http {
 
     /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not known to be harmless.
     fn may_be_secret(&self, name: &str, value: &str) -> bool {
-        let is_own = || self.settings().headers.iter().any(|(own, _)| own == name);
+        let is_own = || self.peer().headers.iter().any(|(own, _)| own == name);
         match name.eq_ignore_ascii_case("authorization") {
             true => {
                 let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,16 +107,9 @@ impl Http {
         if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
             self.refuse_to_show(request.url)?;
         }
-        let (settings, own) = (self.settings(), self.agents.own());
-        match &settings.trace {
-            None => self.send_untold(request, payload),
-            Some(trace) => {
-                let request = (request, proxy.as_ref());
-                trace.exchange(settings, own, request, payload, |payload| {
-                    self.send_untold(request.0, payload)
-                })
-            }
-        }
+        let Some(trace) = &self.client().trace else { return self.send_untold(request, payload) };
+        let told = Told { agents: &self.agents, request, proxy: proxy.as_ref() };
+        trace.exchange(told, payload, |payload| self.send_untold(request, payload))
     }
 
     fn send_untold(
@@ -118,7 +124,7 @@ impl Http {
             Err(Broken::Connection(error))
                 if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
             {
-                self.settings().comment("sent again: the connection had been closed meanwhile");
+                self.client().comment("sent again: the connection had been closed meanwhile");
                 self.exchange(&agent, request, payload)
             }
             outcome => outcome,
@@ -207,7 +213,7 @@ impl Http {
         agent: &Agent,
         request: ureq::http::Request<S>,
     ) -> ureq::http::Request<S> {
-        let patience = self.settings().idle_timeout.saturating_mul(COMMIT_PATIENCE);
+        let patience = self.client().idle_timeout.saturating_mul(COMMIT_PATIENCE);
         let config = agent.configure_request(request);
         config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience)).build()
     }

@@ -3,7 +3,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`settings`] | how a registry is spoken to |
+//! | [`client`] | what holds for a whole run |
+//! | [`peer`], [`origin`] | what holds for one origin alone |
 //! | [`url`], `form` | URLs, and the decision on every one that a server supplies |
 //! | [`endpoint`] | whether a host speaks TLS |
 //! | [`request`], [`response`] | what is sent, and what is received |
@@ -14,21 +15,24 @@
 //! | [`trace`] | the conversation as curl commands |
 //!
 //! Not here: what a registry's answers mean, challenges and tokens (crate `registry`), and which credentials there
-//! are (crate `machine`). Start reading at [`exchange`]; redirects are judged in [`url`].
+//! are (crate `machine`). Start reading at [`peer`]; a redirect is judged by
+//! [`url::decide`].
 
 pub mod basic;
+pub mod client;
 mod connection;
 pub mod endpoint;
 pub mod exchange;
 mod failure;
 pub mod form;
+pub mod origin;
+pub mod peer;
 mod pool;
 pub mod proxy;
 pub mod redirect;
 pub mod request;
 pub mod response;
 pub mod retry;
-pub mod settings;
 pub mod tls;
 pub mod trace;
 pub mod url;

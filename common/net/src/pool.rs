@@ -10,10 +10,12 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, Resolver};
 use ureq::unversioned::transport::{Connector, TcpConnector};
 
+use crate::client::Client;
 use crate::connection::Watch;
+use crate::origin::Origin;
+use crate::peer::{ClientCertificate, Peer};
 use crate::proxy::tunnel::{Nowhere, Through, socks};
 use crate::proxy::{Kind, Proxies, Proxy};
-use crate::settings::Settings;
 use crate::tls::certificates::{Pair, Pem, client_certificate, named_pair};
 use crate::tls::certs_d::{self, HostCertificates};
 use crate::tls::secure::Secure;
@@ -53,28 +55,43 @@ enum Encryption {
 
 /// Connections, kept and reused; the same to every thread.
 pub(crate) struct Agents {
-    settings: Settings,
-    /// The origin that `insecure` and the client certificate are for.
-    own: Url,
+    client: Client,
+    origin: Origin,
+    /// What holds at `origin`, and nowhere else.
+    peer: Peer,
     proxies: Proxies,
-    /// As they are needed: reading the trust store is half of a short run's time. Few: there are few ways.
+    /// Made when needed: reading the trust store is half of a short run's time. Few: there are few ways.
     made: Mutex<Vec<(Way, Agent)>>,
 }
 
+/// What holds everywhere else.
+static STRANGER: Peer = Peer::stranger();
+
 impl Agents {
-    /// Those of the registry at `own`.
-    pub(crate) fn new(settings: Settings, own: Url) -> Agents {
-        Agents { settings, own, proxies: Proxies::of_environment(), made: Mutex::default() }
+    /// Those of the peer at `origin`.
+    pub(crate) fn new(client: Client, origin: Origin, peer: Peer) -> Agents {
+        let (proxies, made) = (Proxies::of_environment(), Mutex::default());
+        Agents { client, origin, peer, proxies, made }
     }
 
-    /// The settings.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    /// What holds for the run.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
-    /// The registry's own origin.
-    pub(crate) fn own(&self) -> &Url {
-        &self.own
+    /// The peer's origin.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The peer.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Who is at a URL: the peer at its own origin, a stranger at every other.
+    pub(crate) fn peer_at(&self, url: &Url) -> &Peer {
+        if url.origin() == self.origin { &self.peer } else { &STRANGER }
     }
 
     /// Those that serve a URL, and the proxy that they go by.
@@ -112,30 +129,24 @@ impl Agents {
                 false => Ok(Way { encryption: Encryption::Plain, proxy }),
             };
         }
-        let is_own = url.same_origin(&self.own);
-        let unchecked = self.settings.skips_checks();
-        Ok(Way {
-            encryption: Encryption::Tls {
-                checked: !(is_own && unchecked),
-                own: is_own,
-                kept: certs_d::of(url)?,
-            },
-            proxy,
-        })
+        let own = url.origin() == self.origin;
+        let checked = !self.peer_at(url).skips_checks();
+        let encryption = Encryption::Tls { checked, own, kept: certs_d::of(url)? };
+        Ok(Way { encryption, proxy })
     }
 
     fn make(&self, way: &Way) -> Result<Agent> {
         let secure = self.secure(&way.encryption)?;
-        let config = |socks| config(&self.settings, socks);
+        let config = |socks| config(&self.client, socks);
         let Some(proxy) = &way.proxy else {
             let (connector, resolver) = (TcpConnector::default(), DefaultResolver::default());
             return Ok(agent(config(None), connector, secure, resolver));
         };
-        self.settings.comment(format_args!("used from here on: {}", proxy.words()));
+        self.client.comment(format_args!("used from here on: {}", proxy.words()));
         // What a proxy shows is always checked, and it is shown nothing.
         let own = match proxy.kind() {
             Kind::Https => {
-                let trusted = trusted(self.settings.ca_file.as_deref(), Vec::new())?;
+                let trusted = trusted(self.client.ca_file.as_deref(), Vec::new())?;
                 let secure = Secure::new(Some(trusted), Vec::new());
                 Some(secure.map_err(|error| trouble::unusable(&error))?)
             }
@@ -151,33 +162,38 @@ impl Agents {
         let kept = kept.as_deref();
         if let Some(kept) = kept {
             let directory = kept.directory.display();
-            self.settings.comment(format_args!("certificates are taken from: {directory}"));
+            self.client.comment(format_args!("certificates are taken from: {directory}"));
         }
-        let pairs = match own.then(|| self.own_pairs()).transpose()?.unwrap_or_default() {
+        let peer = if *own { &self.peer } else { &STRANGER };
+        let pairs = match own_pairs(peer)? {
             none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
             pairs => pairs,
         };
         let trusted = match checked {
             true => {
                 let mut more = kept.map_or_else(Vec::new, |kept| kept.authorities.clone());
-                for path in self.settings.own_authorities.iter().filter(|_| *own) {
+                for path in &peer.authorities {
                     more.extend(Pem::file(path)?.certificates()?);
                 }
-                Some(trusted(self.settings.ca_file.as_deref(), more)?)
+                Some(trusted(self.client.ca_file.as_deref(), more)?)
             }
             false => None,
         };
         let secure = Secure::new(trusted, pairs);
         secure.map(Some).map_err(|error| trouble::unusable(&error))
     }
+}
 
-    /// The client certificates that are for the registry's own origin: the flags', or else those that a configuration
-    /// names. Either comes instead of what is kept for the host.
-    fn own_pairs(&self) -> Result<Vec<Pair>> {
-        let Settings { cert_file, key_file, own_pairs, .. } = &self.settings;
-        match cert_file {
-            Some(cert_file) => client_certificate(cert_file, key_file.as_deref()).map(|p| vec![p]),
-            None => own_pairs.iter().map(|(cert, key)| named_pair(cert, key.as_deref())).collect(),
+/// The client certificates of a peer: the command line's, or else those that a configuration names. Either replaces what is
+/// kept for the host.
+fn own_pairs(peer: &Peer) -> Result<Vec<Pair>> {
+    match &peer.certificate {
+        Some(ClientCertificate { file, key }) => {
+            client_certificate(file, key.as_deref()).map(|pair| vec![pair])
+        }
+        None => {
+            let configured = peer.configured_certificates.iter();
+            configured.map(|pair| named_pair(&pair.file, pair.key.as_deref())).collect()
         }
     }
 }
@@ -194,7 +210,7 @@ fn agent(
     }
 }
 
-fn config(settings: &Settings, socks: Option<ureq::Proxy>) -> Config {
+fn config(client: &Client, socks: Option<ureq::Proxy>) -> Config {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -208,9 +224,9 @@ fn config(settings: &Settings, socks: Option<ureq::Proxy>) -> Config {
         .input_buffer_size(CONNECTION_BUFFER)
         .max_idle_connections(64)
         .max_idle_connections_per_host(64)
-        .timeout_connect(Some(settings.connect_timeout))
-        .timeout_recv_response(Some(HEAD_TIMEOUT.max(settings.idle_timeout)))
-        .timeout_per_read(Some(settings.idle_timeout))
-        .timeout_per_write(Some(settings.idle_timeout));
+        .timeout_connect(Some(client.connect_timeout))
+        .timeout_recv_response(Some(HEAD_TIMEOUT.max(client.idle_timeout)))
+        .timeout_per_read(Some(client.idle_timeout))
+        .timeout_per_write(Some(client.idle_timeout));
     config.build()
 }

@@ -8,52 +8,52 @@
 use common::error::Error;
 
 use crate::exchange::Http;
+use crate::origin::Origin;
 use crate::request::{Method, Payload, Request, Role};
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::url::{self, Purpose, Url};
 
-/// Sends a request to the registry at `base` and follows redirects.
+/// Sends a request to the peer and follows redirects.
 ///
 /// # Errors
 /// Malformed, for a redirect that leads nowhere or where it may not; else the exchange's.
 pub fn follow(
     http: &Http,
-    base: &Url,
     request: Request<'_>,
     authorization: Option<&str>,
     payload: &mut Payload<'_>,
 ) -> Result<Response, Failure> {
-    let own = http.settings().headers.iter();
+    let own = http.peer().headers.iter();
     let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
-    let secrets = authorization.map(|value| ("Authorization", value)).into_iter().chain(own);
-    let secrets = Secrets { origin: base, headers: secrets.collect(), also_back: true };
-    hops(http, base, request, secrets, payload)
+    let headers = authorization.map(|value| ("Authorization", value)).into_iter().chain(own);
+    let origin = http.origin().clone();
+    let secrets = Secrets { origin, headers: headers.collect(), also_back: true };
+    hops(http, request, secrets, payload)
 }
 
-/// Fetches from a place that is not the registry: nothing of the settings goes along, and `authorization` to the
-/// place's own scheme, host and port alone.
+/// Fetches from another place than the peer's API: the peer's headers are not sent, and `authorization` goes to the place's
+/// own scheme, host and port alone.
 ///
 /// # Errors
 /// As [`follow`].
 pub fn follow_foreign(
     http: &Http,
-    base: &Url,
     url: &Url,
     headers: &[(&str, &str)],
     authorization: Option<&str>,
     role: Role<'_>,
 ) -> Result<Response, Failure> {
     let request = Request { role, ..Request::new(Method::Get, url, headers) };
-    let secrets = authorization.map(|value| ("Authorization", value));
-    let headers = secrets.into_iter().collect();
-    let secrets = Secrets { origin: url, headers, also_back: false };
-    hops(http, base, request, secrets, &mut Payload::None)
+    let authorization = authorization.map(|value| ("Authorization", value));
+    let headers = authorization.into_iter().collect();
+    let secrets = Secrets { origin: url.origin(), headers, also_back: false };
+    hops(http, request, secrets, &mut Payload::None)
 }
 
 /// What only one origin may see.
 struct Secrets<'a> {
-    origin: &'a Url,
+    origin: Origin,
     headers: Vec<(&'a str, &'a str)>,
     /// Whether it still may when redirects led elsewhere and back.
     also_back: bool,
@@ -62,7 +62,6 @@ struct Secrets<'a> {
 /// Goes from hop to hop, with the secrets of one origin.
 fn hops(
     http: &Http,
-    base: &Url,
     request: Request<'_>,
     mut secrets: Secrets<'_>,
     payload: &mut Payload<'_>,
@@ -70,7 +69,7 @@ fn hops(
     let mut url = request.url.clone();
     let mut visited: Vec<Url> = Vec::new();
     loop {
-        let is_home = url.same_origin(secrets.origin);
+        let is_home = url.origin() == secrets.origin;
         if !is_home && !secrets.also_back {
             secrets.headers.clear();
         }
@@ -86,8 +85,8 @@ fn hops(
             |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
         let location = response.header("location").map(str::to_owned);
         let location = location.ok_or_else(|| wrong("no Location that can be read"))?;
-        let target =
-            url::decide(Purpose::Redirect, base, &url, &location).map_err(|e| wrong(&e))?;
+        let target = url::decide(Purpose::Redirect, http.origin(), &url, &location)
+            .map_err(|e| wrong(&e))?;
         let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();
         if !request.method.only_reads() && !sent_on {
             let why = format!("{status} to {} is not followed when writing", target.url);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::error::{Error, Result};
 
-use crate::settings::Settings;
+use crate::client::Client;
 use crate::trace::Trace;
 
 /// The first wait between attempts; each next one is twice as long.
@@ -64,9 +64,9 @@ pub struct Backoff {
 
 impl Backoff {
     /// At its start.
-    pub fn new(settings: &Settings) -> Backoff {
-        let Settings { attempts, max_wait, .. } = *settings;
-        Backoff { attempts, max_wait, failed: 0, trace: settings.trace.clone() }
+    pub fn new(client: &Client) -> Backoff {
+        let Client { attempts, max_wait, .. } = *client;
+        Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
     /// There was progress: the count begins anew.
@@ -124,10 +124,10 @@ pub fn jitter(wait: Duration) -> Duration {
 /// # Errors
 /// The last attempt's.
 pub fn with_attempts<T>(
-    settings: &Settings,
+    client: &Client,
     mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
 ) -> Result<T> {
-    let mut backoff = Backoff::new(settings);
+    let mut backoff = Backoff::new(client);
     loop {
         match attempt() {
             Ok(done) => return Ok(done),

@@ -11,7 +11,10 @@ use common::error::printable;
 use common::host::{bare_host, check_host, is_loopback, not_public};
 use ureq::http::Uri;
 
+use machine::mirrors::Scheme;
+
 use crate::form::form;
+use crate::origin::Origin;
 
 /// The longest URL that is taken from a server, in bytes.
 pub const MAX_URL: usize = 16 << 10;
@@ -137,6 +140,11 @@ impl Url {
         self.uri.to_string()
     }
 
+    /// The path.
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &str {
         self.uri.scheme_str().unwrap_or_default()
@@ -162,11 +170,10 @@ impl Url {
         self.uri.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
-    /// Whether scheme, host and port are the same.
-    pub fn same_origin(&self, other: &Url) -> bool {
-        self.scheme() == other.scheme()
-            && self.host() == other.host()
-            && self.port() == other.port()
+    /// Its scheme, host and port.
+    pub fn origin(&self) -> Origin {
+        let scheme = if self.is_https() { Scheme::Https } else { Scheme::Http };
+        Origin::new(scheme, self.host(), self.port())
     }
 }
 
@@ -193,7 +200,7 @@ fn shown(text: &str) -> String {
 
 /// Decides on a URL that a server supplied: where to go, and whether credentials may go along.
 ///
-/// `registry` is the registry's own base, `from` the URL of the request that was answered. Never to
+/// `registry` is the registry's own origin, `from` the URL of the request that was answered. Never to
 /// another scheme than http and https, and never from https to http (a descriptor's `urls` are not an
 /// answer to an https request, and their bytes are checked: there http is let be). Never to an address that is
 /// loopback, private or otherwise not public, unless it is the registry's own host. Credentials go to the registry's
@@ -202,7 +209,12 @@ fn shown(text: &str) -> String {
 ///
 /// # Errors
 /// A sentence, naming what was refused.
-pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Result<Target, String> {
+pub fn decide(
+    purpose: Purpose,
+    registry: &Origin,
+    from: &Url,
+    text: &str,
+) -> Result<Target, String> {
     let url = match purpose {
         // A realm and a descriptor's urls are absolute by their definition.
         Purpose::Realm | Purpose::Elsewhere => Url::parse(text),
@@ -222,7 +234,7 @@ pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Resul
     {
         return Err(format!("refused to go to {}, {kind} address", url.authority()));
     }
-    let same_origin = url.same_origin(registry);
+    let same_origin = url.origin() == *registry;
     if purpose == Purpose::Link && !same_origin {
         return Err(format!("refused a next page at another host, {}", url.authority()));
     }
@@ -230,21 +242,21 @@ pub fn decide(purpose: Purpose, registry: &Url, from: &Url, text: &str) -> Resul
 }
 
 /// A registry that does not know of the TLS in front of it calls itself by http.
-fn mend_scheme(registry: &Url, url: Url) -> Result<Url, String> {
+fn mend_scheme(registry: &Origin, url: Url) -> Result<Url, String> {
     let behind = registry.is_https() && !url.is_https() && url.host() == registry.host();
     if !behind || !(url.port() == 80 || url.port() == registry.port()) {
         return Ok(url);
     }
     let rest = url.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    Url::parse(&format!("https://{}{rest}", registry.authority()))
+    Url::parse(&format!("{registry}{rest}"))
 }
 
 /// Whether a target is the host of the registry itself, on whatever port; loopback's name and its
 /// addresses are one host.
-fn is_own_host(registry: &Url, url: &Url) -> bool {
+fn is_own_host(registry: &Origin, url: &Url) -> bool {
     let (own, other) = (registry.host(), url.host());
     own == other
-        || (own == "localhost" || other == "localhost") && is_loopback(&own) && is_loopback(&other)
+        || (own == "localhost" || other == "localhost") && is_loopback(own) && is_loopback(&other)
 }
 
 /// RFC 3986, section 5.2.4.
@@ -278,7 +290,7 @@ mod tests {
 
     fn allowed(purpose: Purpose, registry: &str, text: &str) -> Result<bool, String> {
         let registry = url(registry);
-        decide(purpose, &registry, &registry, text).map(|target| target.same_origin)
+        decide(purpose, &registry.origin(), &registry, text).map(|target| target.same_origin)
     }
 
     #[test]
@@ -439,7 +451,7 @@ mod tests {
     fn an_uploads_location_keeps_https_at_the_registrys_own_host() {
         let at = |registry: &str, text: &str| {
             let registry = url(registry);
-            decide(Purpose::Upload, &registry, &registry, text)
+            decide(Purpose::Upload, &registry.origin(), &registry, text)
                 .map(|target| (target.url.uri().to_string(), target.same_origin))
         };
         let here = |text: &str| Ok((text.to_owned(), true));

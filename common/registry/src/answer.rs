@@ -65,7 +65,7 @@ pub(super) struct Said {
 }
 
 /// Turns an answer that is no success into a failure: `what` names what was asked for.
-pub(super) fn failure(response: Response, what: &str) -> Failure {
+pub fn failure(response: Response, what: &str) -> Failure {
     explained(response, what).1
 }
 

@@ -64,13 +64,17 @@ impl Registry {
     /// # Errors
     /// As [`blob`](Registry::blob); malformed for a URL that is refused.
     pub fn blob_elsewhere(&self, text: &str, range: Option<Range>) -> Result<BlobAnswer, Failure> {
-        let target = url::decide(Purpose::Elsewhere, &self.base, &self.base, text)
-            .map_err(Error::malformed)?;
+        let target = url::decide(
+            Purpose::Elsewhere,
+            self.session.http().origin(),
+            self.session.root(),
+            text,
+        )
+        .map_err(Error::malformed)?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
         let response = follow_foreign(
-            &self.http,
-            &self.base,
+            self.session.http(),
             &target.url,
             header.as_slice(),
             None,

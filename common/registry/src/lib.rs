@@ -15,7 +15,7 @@
 //! that it names, and nowhere else. Not here: one exchange over the network (crate `net`), and where else a repository
 //! may be read (crate `store`).
 
-mod answer;
+pub mod answer;
 pub mod auth;
 pub mod blob;
 mod checked;
@@ -28,33 +28,29 @@ pub mod stream;
 pub mod tags;
 pub mod upload;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use common::error::{Error, Result};
 use common::reference::Repository;
 use machine::mirrors::{self, Configured, Place, ROOT};
+use net::client::Client;
 use net::endpoint;
 use net::exchange::Http;
+use net::peer::Peer;
 use net::request::{Payload, Request};
 use net::response::Response;
 use net::retry::Failure;
-use net::settings::Settings;
 use net::url::Url;
 
-use auth::{Auth, Scope};
+use auth::{Scope, Session};
 use sessions::Uploads;
 
-/// A repository in a registry. Shared between threads: connections and tokens are the same to all.
+/// A repository in a registry. Shared between threads.
 pub struct Registry {
     repository: Repository,
-    base: Url,
-    /// The path of the API's root.
-    root: String,
+    session: Session,
+    /// What its requests need to be allowed to do.
+    scope: Scope,
     /// The name of the registry that this is a mirror of, where a mirror of many wants to be told.
     namespace: Option<String>,
-    http: Http,
-    scope: Scope,
-    auth: Mutex<Auth>,
     uploads: Uploads,
 }
 
@@ -63,48 +59,67 @@ impl Registry {
     ///
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
-    pub fn open(repository: &Repository, settings: &Settings) -> Result<Registry> {
-        Registry::named(repository, settings, Scope::pull(repository.path()))
+    pub fn open(repository: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
+        Registry::open_for(repository, client, peer, Scope::pull(repository.path()))
     }
 
     /// Opens a repository to write to; as [`open`](Registry::open).
     ///
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
-    pub fn open_to_push(repository: &Repository, settings: &Settings) -> Result<Registry> {
-        Registry::named(repository, settings, Scope::push(repository.path()))
+    pub fn open_to_push(repository: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
+        Registry::open_for(repository, client, peer, Scope::push(repository.path()))
     }
 
-    /// A place where a repository of the registry `named` may be read. If that is another host, what is given for
-    /// the registry is not for it.
-    pub fn at(place: &Place, settings: &Settings, named: &str) -> Result<Registry> {
-        let repository = Repository::at(&place.host, &place.path)
-            .map_err(|why| Error::malformed(format_args!("{}: {why}", place.origin)))?;
-        let is_same = repository.host().eq_ignore_ascii_case(named);
-        let settings = if is_same { settings.clone() } else { settings.of_another_host() };
-        let settings = settings.at(place);
-        let scope = Scope::pull(repository.path());
-        let registry = Registry::with_scope(&repository, &settings, scope)?;
-        Ok(Registry { root: place.root.clone(), namespace: place.namespace.clone(), ..registry })
-    }
-
-    /// The repository where its name says, if the machine's configuration lets it be spoken to.
-    fn named(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
+    /// Opens a repository where its name says, if the machine's configuration does not block it, for requests of a scope.
+    ///
+    /// # Errors
+    /// Usage, when its host cannot be part of a URL; refused, when it is blocked; malformed configuration.
+    pub fn open_for(
+        repository: &Repository,
+        client: &Client,
+        peer: &Peer,
+        scope: Scope,
+    ) -> Result<Registry> {
         let Configured { own, blocked, .. } = mirrors::configured(repository)?;
         refuse_blocked(repository, blocked.as_deref())?;
-        // What is written goes where the name says, but as the machine says how to speak to that host.
-        let own = own.filter(|place| place.host.eq_ignore_ascii_case(repository.host()));
-        let Some(place) = own else { return Registry::with_scope(repository, settings, scope) };
-        let registry = Registry::with_scope(repository, &settings.clone().at(&place), scope)?;
-        Ok(Registry { root: place.root, ..registry })
+        // Writing goes to the registry that the name says, but by what the machine says of that host.
+        match own.filter(|place| place.host.eq_ignore_ascii_case(repository.host())) {
+            Some(place) => {
+                let peer = peer.clone().at(&place);
+                Registry::with_root(repository, &place.root, client, peer, scope)
+            }
+            None => Registry::with_root(repository, ROOT, client, peer.clone(), scope),
+        }
     }
 
-    fn with_scope(repository: &Repository, settings: &Settings, scope: Scope) -> Result<Registry> {
-        let base = endpoint::base(repository, settings)?;
-        let http = Http::new(settings.clone(), base.clone());
-        let (repository, auth) = (repository.clone(), Mutex::default());
-        let (root, namespace, uploads) = (ROOT.to_owned(), None, Uploads::default());
-        Ok(Registry { repository, base, root, namespace, http, scope, auth, uploads })
+    /// Opens a place where a repository may be read. `peer` is what is known of that host, beside what the configuration
+    /// says of the place.
+    ///
+    /// # Errors
+    /// Malformed, when host and path are no repository's; usage.
+    pub fn at(place: &Place, client: &Client, peer: &Peer) -> Result<Registry> {
+        let repository = Repository::at(&place.host, &place.path)
+            .map_err(|why| Error::malformed(format_args!("{}: {why}", place.origin)))?;
+        let peer = peer.clone().at(place);
+        let scope = Scope::pull(repository.path());
+        let registry = Registry::with_root(&repository, &place.root, client, peer, scope)?;
+        Ok(Registry { namespace: place.namespace.clone(), ..registry })
+    }
+
+    fn with_root(
+        repository: &Repository,
+        root: &str,
+        client: &Client,
+        peer: Peer,
+        scope: Scope,
+    ) -> Result<Registry> {
+        let base = endpoint::base(repository, client, &peer)?;
+        let root = base.join(root).map_err(Error::usage)?;
+        let http = Http::new(client.clone(), root.origin(), peer);
+        let repository = repository.clone();
+        let session = Session::new(http, root, repository.clone());
+        Ok(Registry { repository, session, scope, namespace: None, uploads: Uploads::default() })
     }
 
     /// The repository.
@@ -112,29 +127,34 @@ impl Registry {
         &self.repository
     }
 
-    /// How it is spoken to.
-    pub fn settings(&self) -> &Settings {
-        self.http.settings()
+    /// What holds for the run.
+    pub fn client(&self) -> &Client {
+        self.session.http().client()
+    }
+
+    /// The session with its registry.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     /// A URL of the API in this repository.
-    fn url(&self, rest: &str) -> Result<Url> {
-        let url = format!("{}{}/{rest}", self.root, self.repository.path());
-        let url = self.base.join(&url).map_err(Error::usage)?;
+    ///
+    /// # Errors
+    /// Usage, when it grows too long.
+    pub fn url(&self, rest: &str) -> Result<Url> {
+        let root = self.session.root();
+        let path = format!("{}{}/{rest}", root.path(), self.repository.path());
+        let url = root.join(&path).map_err(Error::usage)?;
         match &self.namespace {
             Some(name) => url.with_query(&[("ns", name)]).map_err(Error::usage),
             None => Ok(url),
         }
     }
 
-    fn auth(&self) -> MutexGuard<'_, Auth> {
-        self.auth.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sends a request that reads: authenticates when the registry challenges, follows redirects, and goes back
     /// to the registry once when a redirect's target refuses (its signature may have expired).
     fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
-        let send = || self.authorized(&self.scope, request, &mut Payload::None);
+        let send = || self.session.send(&self.scope, request, &mut Payload::None);
         let response = send()?;
         if !self.refused_elsewhere(&response) {
             return Ok(response);
@@ -154,7 +174,7 @@ impl Registry {
 
     /// Whether a redirect's target refused. Its challenge, if it has one, is not ours to answer.
     fn refused_elsewhere(&self, response: &Response) -> bool {
-        matches!(response.status.as_u16(), 400 | 401 | 403) && !response.url.same_origin(&self.base)
+        matches!(response.status.as_u16(), 400 | 401 | 403) && !self.session.is_own(response)
     }
 }
 

@@ -52,7 +52,7 @@ impl Registry {
         let url = self.url(&format!("manifests/{name}"))?;
         let what = self.manifest_name(name);
         let accept = accept.join(", ");
-        with_attempts(self.settings(), || {
+        with_attempts(self.client(), || {
             let response = self.request(Request::new(Method::Get, &url, &[("Accept", &accept)]));
             let received = response.and_then(|response| self.receive(response, want));
             received.map_err(|failure| failure.context(&what))

@@ -210,7 +210,7 @@ impl<'a> Upload<'a> {
     }
 
     fn run(&mut self, source: &mut dyn Source) -> Result<()> {
-        let mut backoff = Backoff::new(self.registry.settings());
+        let mut backoff = Backoff::new(self.registry.client());
         loop {
             let before = self.offset();
             let refused = match self.attempt(source) {
@@ -277,7 +277,7 @@ impl<'a> Upload<'a> {
             }
         }
         // A session that ended may have ended well, and be slow to show it.
-        let mut backoff = Backoff::new(self.registry.settings());
+        let mut backoff = Backoff::new(self.registry.client());
         while closing && self.session.is_none() && self.looks < MAX_LOOKS {
             self.looks += 1;
             backoff.wait(self.gone())?;

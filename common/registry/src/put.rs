@@ -84,9 +84,9 @@ impl Registry {
         let url = self.url(&format!("manifests/{digest}"))?;
         let accept = ACCEPT.join(", ");
         let headers = [("Accept", accept.as_str())];
-        with_attempts(self.settings(), || {
+        with_attempts(self.client(), || {
             let head = Request::new(Method::Head, &url, &headers);
-            let response = self.authorized(&self.scope, head, &mut Payload::None)?;
+            let response = self.session.send(&self.scope, head, &mut Payload::None)?;
             match response.status.as_u16() {
                 200 => Ok(true),
                 404 => Ok(false),
@@ -110,10 +110,10 @@ impl Registry {
         let mut headers = vec![("Content-Type", manifest.media_type)];
         headers.extend(current.map(|tag| ("If-Match", tag)));
         let mut asked_again = 0;
-        with_attempts(self.settings(), || {
+        with_attempts(self.client(), || {
             let request = Request::new(Method::Put, &url, &headers);
             let payload = &mut Payload::Bytes(manifest.bytes);
-            let response = self.authorized(&self.scope, request, payload);
+            let response = self.session.send(&self.scope, request, payload);
             let response = response.map_err(|failure| failure.context(&what))?;
             self.judge(response, name, manifest, &what).map_err(|(failure, missing)| {
                 if missing && asked_again < MAX_ASKED_AGAIN {

@@ -63,7 +63,7 @@ impl Stream {
             return Ok((digest, size));
         }
         self.send_part()?;
-        let mut backoff = Backoff::new(self.registry.settings());
+        let mut backoff = Backoff::new(self.registry.client());
         while let Some(session) = &self.session {
             match self.registry.close_upload(session, &digest) {
                 Ok(()) => self.session = None,
@@ -84,7 +84,7 @@ impl Stream {
     /// Sends what is held.
     fn send_part(&mut self) -> Result<()> {
         let base = self.size - self.part.len() as u64;
-        let mut backoff = Backoff::new(self.registry.settings());
+        let mut backoff = Backoff::new(self.registry.client());
         let mut in_doubt = false;
         loop {
             let failure = match self.send_rest(base, in_doubt) {

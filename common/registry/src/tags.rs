@@ -82,7 +82,7 @@ impl Registry {
             if barren >= 2 {
                 return Err(self.incomplete("page after page without a new tag"));
             }
-            url = url::decide(Purpose::Link, &self.base, &url, &next)
+            url = url::decide(Purpose::Link, self.session.http().origin(), &url, &next)
                 .map_err(|why| self.incomplete(&why))?
                 .url;
         }
@@ -90,7 +90,7 @@ impl Registry {
 
     fn page(&self, url: &Url, is_next: bool) -> Result<Page> {
         let what = format!("{}: tags", self.repository());
-        let page = with_attempts(self.settings(), || {
+        let page = with_attempts(self.client(), || {
             let response =
                 self.request(Request::new(Method::Get, url, &[("Accept", "application/json")]));
             let response = response.map_err(|failure| failure.context(&what))?;

@@ -82,13 +82,13 @@ impl Registry {
         let url = self.url(&format!("blobs/{digest}"))?;
         // A redirect alone says nothing: a front may redirect whatever it is asked for.
         let head = Request::new(Method::Head, &url, &[]);
-        let mut response = self.authorized(&self.scope, head, &mut Payload::None)?;
-        let is_own = response.url.same_origin(&self.base);
+        let mut response = self.session.send(&self.scope, head, &mut Payload::None)?;
+        let is_own = self.session.is_own(&response);
         if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
             // What is signed for GET is often good for nothing else.
             let headers = [("Range", "bytes=0-0")];
             let get = Request::new(Method::Get, &url, &headers);
-            response = self.authorized(&self.scope, get, &mut Payload::None)?;
+            response = self.session.send(&self.scope, get, &mut Payload::None)?;
         }
         let header = |name| response.header(name).map(str::trim);
         let length = match response.status.as_u16() {
@@ -122,7 +122,7 @@ impl Registry {
         // Pulling there must be allowed too. Where that is refused, so is the mount.
         let scope = self.scope.and_pull(source);
         let post = Request::new(Method::Post, &url, &[]);
-        match self.authorized(&scope, post, &mut Payload::Bytes(&[])) {
+        match self.session.send(&scope, post, &mut Payload::Bytes(&[])) {
             Ok(response) if response.status == StatusCode::CREATED => {
                 match stored(&response).is_some_and(|stored| differs(&stored, digest)) {
                     true => Mount::Refused,
@@ -148,7 +148,7 @@ impl Registry {
         let url = self.url("blobs/uploads/")?;
         let _opening = self.uploads.opening();
         let post = Request::new(Method::Post, &url, &[]);
-        let response = self.authorized(&self.scope, post, &mut Payload::Bytes(&[]))?;
+        let response = self.session.send(&self.scope, post, &mut Payload::Bytes(&[]))?;
         match response.status.as_u16() {
             202 => Ok(self.opened(response)?),
             status @ 200..=399 => {
@@ -184,7 +184,12 @@ impl Registry {
     /// # Errors
     /// A sentence, when its address is none that this registry may have given.
     pub fn reopen_upload(&self, address: &str) -> Result<Session, String> {
-        let target = url::decide(Purpose::Upload, &self.base, &self.base, address)?;
+        let target = url::decide(
+            Purpose::Upload,
+            self.session.http().origin(),
+            self.session.root(),
+            address,
+        )?;
         let mut session = self.uploads.opened(target.url, target.same_origin, None);
         session.reopened = true;
         Ok(session)
@@ -194,7 +199,8 @@ impl Registry {
     fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
         let text = response.header("location").filter(|text| !text.trim().is_empty());
         let Some(text) = text else { return Ok(None) };
-        let target = url::decide(Purpose::Upload, &self.base, &response.url, text);
+        let target =
+            url::decide(Purpose::Upload, self.session.http().origin(), &response.url, text);
         let target = target.map_err(|why| {
             Error::malformed(format_args!("{}: upload Location: {why}", self.repository()))
         })?;
@@ -352,9 +358,9 @@ impl Registry {
     ) -> Result<Response, Failure> {
         let request = Request { role: Role::Session, ..request };
         if session.own {
-            return self.authorized(&self.scope, request, payload);
+            return self.session.send(&self.scope, request, payload);
         }
-        let response = self.http.send(Request { redirects: 0, ..request }, payload)?;
+        let response = self.session.http().send(Request { redirects: 0, ..request }, payload)?;
         match response.status.as_u16() {
             status @ (301..=303 | 307 | 308 | 401) => {
                 let host = session.url.authority();

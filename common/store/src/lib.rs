@@ -19,16 +19,29 @@ use common::mediatype::{self, Kind};
 use common::platform::Platform;
 use common::reference::{Location, StoreName};
 use layout::Layout;
+use net::client::Client;
+use net::peer::Peer;
 use net::response::body_words;
 use net::retry::{Failure, with_attempts};
-use net::settings::Settings;
 use registry::blob::BlobAnswer;
 use registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 
-use crate::place::Places;
+use crate::place::{Mirrors, Places};
 
 /// How deep an index may lie in indexes.
 pub const MAX_DEPTH: usize = 8;
+
+/// How a registry is reached: what holds for the run, what holds for that registry alone, and where else its repositories
+/// may be read.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// What holds for the run.
+    pub client: Client,
+    /// What holds for the registry alone.
+    pub peer: Peer,
+    /// Where else it may be read.
+    pub mirrors: Mirrors,
+}
 
 /// A repository in a registry, or a layout.
 pub enum Store {
@@ -91,10 +104,10 @@ impl Store {
     ///
     /// # Errors
     /// Absent, malformed or local trouble with a layout.
-    pub fn open(name: &StoreName, settings: &Settings) -> Result<Store> {
+    pub fn open(name: &StoreName, remote: &Remote) -> Result<Store> {
         Ok(match name {
             StoreName::Repository(repository) => {
-                Store::Registry(Box::new(Places::open(repository, settings)?))
+                Store::Registry(Box::new(Places::open(repository, remote)?))
             }
             StoreName::Layout(dir) => Store::Layout(Layout::open(dir)?),
         })
@@ -104,7 +117,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`open`](Store::open).
-    pub fn of(location: &Location, settings: &Settings) -> Result<Store> {
+    pub fn of(location: &Location, remote: &Remote) -> Result<Store> {
         Store::open(
             &match location {
                 Location::Registry(reference) => {
@@ -112,7 +125,7 @@ impl Store {
                 }
                 Location::Layout(layout) => StoreName::Layout(layout.dir.clone()),
             },
-            settings,
+            remote,
         )
     }
 
@@ -223,7 +236,7 @@ impl Store {
                 let bytes = layout.read_blob(digest, limit)?;
                 judge(&bytes, descriptor, &shown).map(|()| bytes)
             }
-            Store::Registry(places) => with_attempts(places.settings(), || {
+            Store::Registry(places) => with_attempts(places.client(), || {
                 loop {
                     let BlobAnswer::Bytes { body, .. } = places.blob(digest, None)? else {
                         let what = format_args!("{shown}: unexpected answer");

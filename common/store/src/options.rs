@@ -7,15 +7,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::error::Error;
+use common::error::{Error, Result};
 use common::exit;
 use common::secret;
-use machine::mirrors;
-use net::settings::{Mirrors, Settings};
+use machine::mirrors::{self, Scheme};
+use net::client::Client;
+use net::peer::{ClientCertificate, Peer, Verification};
 use net::trace::Trace;
 
+use crate::Remote;
 use crate::login::Login;
 pub use crate::login::Stdin;
+use crate::place::Mirrors;
 
 /// How to speak to registries: the options that every tool with a network has.
 #[derive(clap::Args, Clone, Debug)]
@@ -62,43 +65,45 @@ pub struct Network {
 }
 
 impl Network {
-    /// The settings that the options ask for. The time that the whole run may take begins here. A password that
+    /// How the operand's registry is reached. The time that the whole run may take begins here. A password that
     /// is to come by stdin is read, unless the run itself has its input there.
     ///
     /// # Errors
     /// Usage: a header that is none, credentials that contradict each other or are incomplete; trouble with the
     /// file of a password.
-    pub fn settings(&self, stdin: Stdin) -> common::error::Result<Settings> {
+    pub fn remote(&self, stdin: Stdin) -> Result<Remote> {
         if let Some(limit) = self.timeout {
             exit::end_after(limit);
         }
-        let headers: Vec<_> = self.headers.iter().map(|h| header(h)).collect::<Result<_, _>>()?;
+        let headers: Vec<_> = self.headers.iter().map(|h| header(h)).collect::<Result<_>>()?;
         headers.iter().for_each(|(name, value)| secret::keep_header(name, value));
         let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         if own.is_some() && self.login.is_given() {
             return Err(Error::usage("-H Authorization and --username: one or the other"));
         }
-        let given = if own.is_some() { None } else { self.login.given(stdin)? };
-        Ok(Settings {
-            trace: self.trace.then(|| Trace::new(exit::trace(), given.as_ref())),
-            given,
-            authfile: self.login.authfile.clone(),
-            mirrors: Mirrors::Configured,
-            lax: false,
-            https_only: false,
-            plain_http: self.plain_http,
-            insecure: self.insecure,
-            ca_file: self.ca_file.clone(),
-            cert_file: self.cert_file.clone(),
-            key_file: self.key_file.clone(),
-            own_authorities: Vec::new(),
-            own_pairs: Vec::new(),
-            headers,
+        let login = if own.is_some() { None } else { self.login.given(stdin)? };
+        let client = Client {
             attempts: self.retry_times,
             max_wait: self.max_wait,
             idle_timeout: self.idle_timeout,
             connect_timeout: self.connect_timeout,
-        })
+            ca_file: self.ca_file.clone(),
+            authfile: self.login.authfile.clone(),
+            trace: self.trace.then(|| Trace::new(exit::trace(), login.as_ref())),
+        };
+        let verification =
+            if self.insecure { Verification::Skipped } else { Verification::Required };
+        let certificate = self.cert_file.clone();
+        let peer = Peer {
+            scheme: self.plain_http.then_some(Scheme::Http),
+            verification,
+            certificate: certificate
+                .map(|file| ClientCertificate { file, key: self.key_file.clone() }),
+            headers,
+            login,
+            ..Peer::stranger()
+        };
+        Ok(Remote { client, peer, mirrors: Mirrors::Configured })
     }
 }
 
@@ -117,11 +122,11 @@ impl Mirrored {
         (!self.mirrors.is_empty()).then_some("--mirror")
     }
 
-    /// The settings for what is read.
+    /// The same, read where the option says.
     ///
     /// # Errors
     /// Usage: none and some.
-    pub fn settings(&self, settings: Settings) -> common::error::Result<Settings> {
+    pub fn remote(&self, remote: Remote) -> Result<Remote> {
         let is_none = |name: &String| name == "none";
         let mirrors = match self.mirrors.as_slice() {
             [] => Mirrors::Configured,
@@ -131,7 +136,7 @@ impl Mirrored {
             }
             names => Mirrors::Named(names.to_vec()),
         };
-        Ok(Settings { mirrors, ..settings })
+        Ok(Remote { mirrors, ..remote })
     }
 }
 
@@ -157,20 +162,21 @@ impl FromNetwork {
         }
     }
 
-    /// The settings for the registry of `--from`. What flags give for the operand's registry holds for it too
-    /// if it is the same one, and for no other.
-    pub fn settings(self, operand: &Settings, is_same: bool) -> Settings {
-        let own = operand.clone();
-        if is_same {
-            let plain_http = own.plain_http || self.from_plain_http;
-            return Settings { plain_http, insecure: own.insecure || self.from_insecure, ..own };
+    /// How the registry of `--from` is reached. What is given for the operand's registry holds there if it is the same
+    /// one, and at no other.
+    pub fn remote(self, operand: &Remote, is_same: bool) -> Remote {
+        let mut peer = if is_same { operand.peer.clone() } else { Peer::stranger() };
+        if self.from_plain_http {
+            peer.scheme = Some(Scheme::Http);
         }
-        let (plain_http, insecure) = (self.from_plain_http, self.from_insecure);
-        Settings { plain_http, insecure, ..own.of_another_host() }
+        if self.from_insecure && peer.verification == Verification::Required {
+            peer.verification = Verification::Skipped;
+        }
+        Remote { client: operand.client.clone(), peer, mirrors: Mirrors::Configured }
     }
 }
 
-fn header(text: &str) -> common::error::Result<(String, String)> {
+fn header(text: &str) -> Result<(String, String)> {
     let wrong = || Error::usage("--header: \"NAME: VALUE\" is wanted");
     let (name, value) = text.split_once(':').ok_or_else(wrong)?;
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -201,7 +207,7 @@ const FRAMING: [&str; 11] = [
 ];
 
 /// More than no time.
-fn some_seconds(text: &str) -> Result<Duration, String> {
+fn some_seconds(text: &str) -> std::result::Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("nothing is done in no time".to_owned()),
         some => Ok(some),
@@ -209,7 +215,7 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Seconds, whole or with a fraction.
-fn seconds(text: &str) -> Result<Duration, String> {
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("\"{text}\" is no time"))
 }

@@ -21,16 +21,30 @@ use common::manifest::{Manifest, Schema1};
 use common::notice;
 use common::reference::Repository;
 use machine::mirrors::{self, Configured, Place, Serves};
+use net::client::Client;
+use net::peer::Peer;
 use net::retry::Failure;
-use net::settings::{Mirrors, Settings};
+
+use crate::Remote;
 use registry::Registry;
 use registry::blob::{BlobAnswer, Range};
 use registry::manifest::RemoteManifest;
 
+/// Where a repository may be read beside its registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mirrors {
+    /// Where the machine's configuration says.
+    Configured,
+    /// Nowhere: the registry is read where its name says.
+    None,
+    /// At these, in order.
+    Named(Vec<String>),
+}
+
 /// A repository that is read, wherever it is had.
 pub struct Places {
     repository: Repository,
-    settings: Settings,
+    remote: Remote,
     mirrors: Vec<Mirror>,
     /// Where the registry itself is, when the machine says that it is elsewhere.
     moved: Option<Place>,
@@ -57,9 +71,9 @@ impl Places {
     /// # Errors
     /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry, and
     /// it has no mirrors; malformed and local trouble with that configuration.
-    pub fn open(repository: &Repository, settings: &Settings) -> Result<Places> {
+    pub fn open(repository: &Repository, remote: &Remote) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
-        let (mut found, mut moved) = match &settings.mirrors {
+        let (mut found, mut moved) = match &remote.mirrors {
             Mirrors::Configured => (mirrors, own),
             Mirrors::None => (Vec::new(), None),
             Mirrors::Named(names) => {
@@ -72,9 +86,9 @@ impl Places {
             moved = found.pop_if(|place| place.serves == Serves::All);
         }
         let mirrors = found.into_iter().map(Mirror::new).collect();
-        let (repository, settings) = (repository.clone(), settings.clone());
+        let (repository, remote) = (repository.clone(), remote.clone());
         let (gave, own) = (Mutex::default(), OnceLock::new());
-        let places = Places { repository, settings, mirrors, moved, blocked, gave, own };
+        let places = Places { repository, remote, mirrors, moved, blocked, gave, own };
         if places.mirrors.is_empty() {
             places.own()?;
         }
@@ -86,9 +100,9 @@ impl Places {
         &self.repository
     }
 
-    /// How the registry itself is spoken to.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// What holds for the run.
+    pub fn client(&self) -> &Client {
+        &self.remote.client
     }
 
     /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or broke off. Whether
@@ -96,7 +110,7 @@ impl Places {
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         let guilty = self.gave().remove(digest).unwrap_or_default();
         for mirror in &guilty {
-            self.mirrors[*mirror].leave(&self.settings, why);
+            self.mirrors[*mirror].leave(&self.remote.client, why);
         }
         !guilty.is_empty()
     }
@@ -198,7 +212,7 @@ impl Places {
             if !mirror.serves(by_digest) {
                 continue;
             }
-            let asked = match mirror.opened(&self.settings) {
+            let asked = match mirror.opened(&self.remote.client) {
                 Ok(registry) => ask(registry).map_err(|failure| failure.error),
                 Err(error) => Err(error.clone()),
             };
@@ -206,7 +220,7 @@ impl Places {
                 Ok(Some(answer)) => return Some((number, answer)),
                 Ok(None) => {}
                 Err(error) if error.status() == Status::Absent => {}
-                Err(error) => mirror.leave(&self.settings, &error),
+                Err(error) => mirror.leave(&self.remote.client, &error),
             }
         }
         None
@@ -217,9 +231,14 @@ impl Places {
         if self.moved.is_none() {
             registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
         }
+        let Remote { client, peer, .. } = &self.remote;
         let open = || match &self.moved {
-            Some(place) => Registry::at(place, &self.settings, self.repository.host()),
-            None => Registry::open(&self.repository, &self.settings),
+            // What is known of the registry holds at the place if that is the same host.
+            Some(place) if place.host.eq_ignore_ascii_case(self.repository.host()) => {
+                Registry::at(place, client, peer)
+            }
+            Some(place) => Registry::at(place, client, &Peer::stranger()),
+            None => Registry::open(&self.repository, client, peer),
         };
         self.own.get_or_init(open).as_ref().map_err(Error::clone)
     }
@@ -240,19 +259,18 @@ impl Mirror {
         serves && !self.left.load(Ordering::Relaxed)
     }
 
-    fn leave(&self, settings: &Settings, why: &Error) {
+    fn leave(&self, client: &Client, why: &Error) {
         if !self.left.swap(true, Ordering::Relaxed) {
             let Place { host, origin, .. } = &self.place;
-            settings.comment(format_args!("mirror {host} is left: {why}"));
+            client.comment(format_args!("mirror {host} is left: {why}"));
             notice::say("mirror", &format!("mirror {host} ({origin}) is left: {why}"));
         }
     }
 
     /// A mirror gets one attempt: there is another place.
-    fn opened(&self, settings: &Settings) -> &Result<Registry> {
+    fn opened(&self, client: &Client) -> &Result<Registry> {
         self.opened.get_or_init(|| {
-            let settings = Settings { attempts: 1, ..settings.of_another_host() };
-            Registry::at(&self.place, &settings, "")
+            Registry::at(&self.place, &client.with_one_attempt(), &Peer::stranger())
         })
     }
 }

@@ -10,9 +10,9 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Status};
 use common::{manifest, mediatype, notice};
+use net::client::Client;
 use net::response::body_words;
 use net::retry::{Backoff, Failure};
-use net::settings::Settings;
 use registry::blob::{BlobAnswer, Range};
 use registry::manifest::ACCEPT;
 
@@ -44,13 +44,13 @@ const MAX_RESTARTS: u32 = 3;
 pub struct Source {
     /// The store.
     pub store: Store,
-    settings: Settings,
+    client: Client,
 }
 
 impl Source {
     /// A store as a source.
-    pub fn new(store: Store, settings: Settings) -> Source {
-        Source { store, settings }
+    pub fn new(store: Store, client: Client) -> Source {
+        Source { store, client }
     }
 
     /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or broke off. Whether
@@ -64,7 +64,7 @@ impl Source {
 
     /// Attempts to count, at their start.
     pub fn backoff(&self) -> Backoff {
-        Backoff::new(&self.settings)
+        Backoff::new(&self.client)
     }
 
     /// The bytes of a blob that need no blob's way: carried by the descriptor, or a manifest. They are verified.

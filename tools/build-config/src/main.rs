@@ -22,8 +22,8 @@ use common::output::Output;
 use common::reference::StoreName;
 use common::{cli as options, exit};
 use layout::Layout;
-use net::settings::Settings;
 use registry::Registry;
+use store::Remote;
 use store::options::Stdin;
 
 use cli::Cli;
@@ -42,7 +42,7 @@ fn story(cli: Cli) -> Result<()> {
     // The layers' lines come by stdin, unless there are none.
     let base_is_file = cli.base.as_ref().is_none_or(|base| base.as_os_str() != "-");
     let stdin = if cli.no_layers && base_is_file { Stdin::Free } else { Stdin::Data };
-    let settings = cli.network.settings(stdin)?;
+    let remote = cli.network.remote(stdin)?;
     let bytes = match &cli.schema1 {
         Some(file) => schema1::convert(file, cli.platform.as_ref())?,
         None => build(&cli, created)?,
@@ -53,7 +53,7 @@ fn story(cli: Cli) -> Result<()> {
             let media_type = if cli.docker { DOCKER_CONFIG } else { OCI_CONFIG };
             let digest = Algorithm::Sha256.digest(&bytes);
             let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-            put(store, &descriptor, &bytes, &settings)?;
+            put(store, &descriptor, &bytes, &remote)?;
             output.write(format!("{}\n", descriptor.line()).as_bytes())
         }
     }
@@ -79,17 +79,13 @@ fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
 }
 
 /// Puts the config where its manifest will look for it.
-fn put(
-    store: &StoreName,
-    descriptor: &Descriptor,
-    bytes: &[u8],
-    settings: &Settings,
-) -> Result<()> {
+fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8], remote: &Remote) -> Result<()> {
     let digest = &descriptor.digest;
     match store {
         StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(digest, bytes),
         StoreName::Repository(repository) => {
-            Registry::open_to_push(repository, settings)?.push_bytes(digest, bytes)
+            Registry::open_to_push(repository, &remote.client, &remote.peer)?
+                .push_bytes(digest, bytes)
         }
     }
 }

@@ -33,13 +33,13 @@ fn story(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let subject = cli.subject()?;
-    let settings = cli.mirrored.settings(cli.network.settings(Stdin::Data)?)?;
+    let remote = cli.mirrored.remote(cli.network.remote(Stdin::Data)?)?;
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
     match &cli.from {
         // Opened when the lines are there: what fills the store may have started in the same moment as this.
         Some(from) if parts.has_image_config() => {
-            agreement::check(&parts, &Store::open(from, &settings)?)?;
+            agreement::check(&parts, &Store::open(from, &remote)?)?;
         }
         _ => parts.refuse_no_layers()?,
     }

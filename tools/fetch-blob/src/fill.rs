@@ -10,13 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use common::error::{Error, Result, Status};
+use common::progress::Progress;
 use net::response::body_words;
 use net::retry::{Backoff, Failure};
 use registry::blob::Range;
+use store::source::{Answer, Source};
 
 use crate::blob::Blob;
-use common::progress::Progress;
-use store::source::{Answer, Source};
 
 /// What one read may bring, in bytes.
 const BUFFER: usize = 128 << 10;

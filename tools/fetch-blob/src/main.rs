@@ -31,7 +31,7 @@ use common::progress::{How, Mode, Progress};
 use common::reference::StoreName;
 use common::{exit, mediatype, stdio};
 use layout::Layout;
-use net::settings::Settings;
+use store::Remote;
 use store::Store;
 use store::options::{Mirrored, Network, Stdin};
 use store::source::Source;
@@ -93,23 +93,23 @@ fn fetch(cli: &Cli) -> Result<()> {
         return Err(Error::usage("--recheck goes with --into"));
     }
     let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
-    let settings = cli.mirrored.settings(cli.network.settings(stdin)?)?;
+    let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
-        Some(StoreName::Layout(dir)) => fetch_many(cli, settings, dir, progress),
+        Some(StoreName::Layout(dir)) => fetch_many(cli, remote, dir, progress),
         Some(StoreName::Repository(name)) => {
             Err(Error::usage(format_args!("--into {name}: a layout is wanted"))
                 .hint("a layout is named oci:DIR"))
         }
-        None => fetch_one(cli, settings, progress),
+        None => fetch_one(cli, remote, progress),
     }
 }
 
 /// One blob to stdout or a file.
-fn fetch_one(cli: &Cli, settings: Settings, progress: Progress) -> Result<()> {
+fn fetch_one(cli: &Cli, remote: Remote, progress: Progress) -> Result<()> {
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
     let wanted = the_only_one(&cli.digests)?;
-    let source = Source::new(Store::open(&cli.store, &settings)?, settings);
+    let source = Source::new(Store::open(&cli.store, &remote)?, remote.client);
     let file = match output {
         Output::Stream(file) => file,
         Output::File(place) => {
@@ -162,7 +162,7 @@ fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
 }
 
 /// Many blobs into a layout: each line is printed again, in input order, once its blob is there.
-fn fetch_many(cli: &Cli, settings: Settings, into: &Path, progress: Progress) -> Result<()> {
+fn fetch_many(cli: &Cli, remote: Remote, into: &Path, progress: Progress) -> Result<()> {
     let output = stdio::stdout()?;
     let (send, lines) = sync_channel(0);
     read(&cli.digests, send);
@@ -171,7 +171,7 @@ fn fetch_many(cli: &Cli, settings: Settings, into: &Path, progress: Progress) ->
     let first = first?;
 
     let layout = Layout::create(into)?;
-    let source = Source::new(Store::open(&cli.store, &settings)?, settings);
+    let source = Source::new(Store::open(&cli.store, &remote)?, remote.client);
     let (max_size, recheck) = (cli.max_size, cli.recheck);
     let destination = Destination::Layout(layout.clone());
     let run = Run { source, destination, max_size, recheck, progress };

@@ -16,15 +16,15 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::notice;
 use common::output::FilePlace;
+use common::progress::{How, Progress};
 use common::verify::{Verifier, verify};
 use layout::Layout;
+use store::source::Source;
 
 use crate::blob::{Blob, check_size};
 use crate::fill::fill;
 use crate::follow::follow;
 use crate::partial::Place;
-use common::progress::{How, Progress};
-use store::source::Source;
 
 /// Up to this size a blob is hashed by the connection that fetched it, after it came.
 const SMALL: u64 = 1 << 20;

@@ -9,15 +9,15 @@ use std::io::{ErrorKind, Read};
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
+use common::progress::Progress;
 use common::verify::{BUFFER, HeldBack, Verifier};
 use net::response::body_words;
 use net::retry::Failure;
 use registry::blob::Range;
+use store::source::{Answer, Source};
 
 use crate::blob::{MAX_UNSAID_SIZE, check_size};
 use crate::pool::refuse_size_of_nothing;
-use common::progress::Progress;
-use store::source::{Answer, Source};
 
 /// How often what passed already may have to come again.
 const MAX_RESTARTS: u32 = 3;

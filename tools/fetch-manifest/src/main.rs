@@ -67,9 +67,9 @@ fn main() -> ExitCode {
 fn fetch(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let into = cli.into.as_ref().map(layout_of).transpose()?;
-    let settings = cli.mirrored.settings(cli.network.settings(Stdin::Free)?)?;
+    let remote = cli.mirrored.remote(cli.network.remote(Stdin::Free)?)?;
     let output = Output::open(&cli.output)?;
-    let store = Store::of(&cli.reference, &settings)?;
+    let store = Store::of(&cli.reference, &remote)?;
     let asking = Asking {
         accept: &cli.media_types,
         schema1: cli::schema1(),

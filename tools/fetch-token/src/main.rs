@@ -4,6 +4,8 @@
 //! The token is that of the credentials which all tools find, or the anonymous one. It is printed and kept nowhere.
 //! Whether the registry takes it, only its use can tell.
 
+mod authorization;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -12,8 +14,11 @@ use common::error::{Error, Result};
 use common::reference::{Repository, StoreName};
 use common::{exit, stdio};
 use registry::Registry;
-use registry::auth::grant::{Access, Authorization};
+use registry::auth::Scope;
+use store::Remote;
 use store::options::{Network, Stdin};
+
+use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
@@ -43,17 +48,18 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    exit::run("fetch-token", |cli: Cli| fetch(&cli))
+    exit::run("fetch-token", run)
 }
 
-fn fetch(cli: &Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
-    let settings = cli.network.settings(Stdin::Free)?;
+    let Remote { client, peer, .. } = cli.network.remote(Stdin::Free)?;
     let mut output = stdio::stdout()?;
     let repository = repository(&cli.store)?;
     let sources = sources(repository, &cli.mount_from)?;
-    let access = if cli.push { Access::Push(&sources) } else { Access::Pull };
-    let authorization = Registry::open_for(repository, &settings, access)?.authorization()?;
+    let scope = scope(repository, cli.push, &sources);
+    let registry = Registry::open_for(repository, &client, &peer, scope.clone())?;
+    let authorization = Authorization::learn(&registry, &scope)?;
     let host = repository.host();
     let text = match authorization {
         Authorization::Bearer(token) if cli.header => format!("Authorization: Bearer {token}"),
@@ -71,6 +77,15 @@ fn fetch(cli: &Cli) -> Result<()> {
     output
         .write_all(format!("{text}\n").as_bytes())
         .map_err(|cause| Error::local("standard output", &cause))
+}
+
+/// What the token is to allow.
+fn scope(repository: &Repository, push: bool, sources: &[Repository]) -> Scope {
+    if !push {
+        return Scope::pull(repository.path());
+    }
+    let push = Scope::push(repository.path());
+    sources.iter().fold(push, |all, source| all.and_pull(source.path()))
 }
 
 fn repository(store: &StoreName) -> Result<&Repository> {

@@ -80,12 +80,12 @@ fn story(cli: Cli) -> anyhow::Result<()> {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
     }
     // The time for the whole run begins here.
-    let settings = cli.network.settings(Stdin::unless(cli.file.as_deref()))?;
-    let settings = cli.mirrored.settings(settings)?;
+    let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
+    let remote = cli.mirrored.remote(remote)?;
     let mut output = Lines(BufWriter::new(stdio::stdout()?));
     let document = given(cli.file.as_deref())?;
     // Opened when the input is there: what fills the store may have started in the same moment as this.
-    let store = |name: &StoreName| Store::open(name, &settings);
+    let store = |name: &StoreName| Store::open(name, &remote);
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
         (Some(from), None) => {

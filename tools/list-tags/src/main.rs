@@ -54,7 +54,7 @@ fn list(cli: &Cli) -> Result<()> {
         left -= 1;
         Ok(left > 0)
     };
-    match Store::open(&cli.store, &cli.network.settings(Stdin::Free)?)? {
+    match Store::open(&cli.store, &cli.network.remote(Stdin::Free)?)? {
         // A page need not hold more than is wanted.
         Store::Registry(registry) => registry.tags(cli.last.as_deref(), cli.limit, print),
         Store::Layout(layout) => {

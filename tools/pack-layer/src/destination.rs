@@ -16,9 +16,9 @@ use common::output::Output;
 use common::reference::Repository;
 use common::tempfile::Growing;
 use layout::Layout;
-use net::settings::Settings;
 use registry::Registry;
 use registry::stream::Stream;
+use store::Remote;
 
 /// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
 /// packing them; one that a power loss tears is found by its size or digest.
@@ -70,8 +70,8 @@ impl Destination {
     ///
     /// # Errors
     /// Usage, when its host is none; local trouble.
-    pub(crate) fn repository(name: &Repository, settings: &Settings) -> Result<Destination> {
-        let registry = Arc::new(Registry::open_to_push(name, settings)?);
+    pub(crate) fn repository(name: &Repository, remote: &Remote) -> Result<Destination> {
+        let registry = Arc::new(Registry::open_to_push(name, &remote.client, &remote.peer)?);
         let open = Arc::clone(&registry);
         interrupt::before_dying(move || open.cancel_uploads(false))?;
         Ok(Destination::Repository(Box::new(registry.stream(None))))

@@ -86,7 +86,7 @@ fn destination(cli: &Cli) -> Result<Destination> {
     match &cli.into {
         Some(StoreName::Layout(dir)) => Destination::layout(dir),
         Some(StoreName::Repository(name)) => {
-            Destination::repository(name, &cli.network.settings(Stdin::unless(Some(&cli.path)))?)
+            Destination::repository(name, &cli.network.remote(Stdin::unless(Some(&cli.path)))?)
         }
         None => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
     }

@@ -19,8 +19,8 @@ use common::reference::{Repository, StoreName};
 use common::verify::{BUFFER, Verifier};
 use common::{notice, stdio};
 use compress::{Compressor, Method};
-use net::settings::Settings;
 use registry::push::Source as _;
+use store::Remote;
 use store::source::Source;
 use store::{Asking, Store};
 
@@ -38,7 +38,7 @@ const MAGICS: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
 pub(crate) struct Run {
     pub(crate) target: Target,
     /// What lines name blobs of, opened at the first of them.
-    pub(crate) from: Option<(StoreName, Settings)>,
+    pub(crate) from: Option<(StoreName, Remote)>,
     pub(crate) source: OnceLock<Result<Source>>,
     /// Repositories to mount from.
     pub(crate) mount_from: Vec<Repository>,
@@ -244,9 +244,9 @@ impl Run {
 
     fn source(&self) -> Result<&Source> {
         let open = || {
-            let (name, settings) =
+            let (name, remote) =
                 self.from.as_ref().ok_or_else(|| Error::usage("lines without --from"))?;
-            Ok(Source::new(Store::open(name, settings)?, settings.clone()))
+            Ok(Source::new(Store::open(name, remote)?, remote.client.clone()))
         };
         self.source.get_or_init(open).as_ref().map_err(Error::clone)
     }

@@ -26,8 +26,8 @@ use common::progress::{Mode, Progress};
 use common::reference::{Repository, StoreName};
 use common::{exit, interrupt, stdio};
 use compress::Method;
-use net::settings::Settings;
 use registry::Registry;
+use store::Remote;
 use store::options::{FromNetwork, Mirrored, Network, Stdin};
 
 use bring::Run;
@@ -118,16 +118,16 @@ fn push(cli: Cli) -> Result<()> {
     if let (None, Some(option)) = (&cli.from, of_lines.or(of_from)) {
         return Err(Error::usage(format_args!("{option} goes with --from")));
     }
-    let settings = cli.network.settings(stdin(&cli))?;
+    let remote = cli.network.remote(stdin(&cli))?;
     let mut output = stdio::stdout()?;
     let mount_from = siblings(&cli)?;
-    let target = target(&cli.store, &settings)?;
+    let target = target(&cli.store, &remote)?;
     let from = match &cli.from {
         None => None,
         Some(from) => {
             let is_same = is_same_registry(&cli.store, from);
-            let settings = cli.from_network.settings(&settings, is_same);
-            Some((from.clone(), cli.mirrored.settings(settings)?))
+            let remote = cli.from_network.remote(&remote, is_same);
+            Some((from.clone(), cli.mirrored.remote(remote)?))
         }
     };
     let run = Arc::new(Run {
@@ -178,12 +178,12 @@ fn stdin(cli: &Cli) -> Stdin {
 }
 
 /// Where the blobs go. Of a registry, what is open there is closed before a signal ends the run.
-fn target(store: &StoreName, settings: &Settings) -> Result<Target> {
+fn target(store: &StoreName, remote: &Remote) -> Result<Target> {
     let repository = match store {
         StoreName::Layout(dir) => return Ok(Target::Layout(dir.clone(), OnceLock::new())),
         StoreName::Repository(repository) => repository,
     };
-    let registry = Arc::new(Registry::open_to_push(repository, settings)?);
+    let registry = Arc::new(Registry::open_to_push(repository, &remote.client, &remote.peer)?);
     let open = Arc::clone(&registry);
     interrupt::before_dying(move || open.cancel_uploads(false))?;
     Ok(Target::Registry(registry))

@@ -22,8 +22,8 @@ use common::output::Output;
 use common::reference::{LayoutReference, Location, Reference, is_tag};
 use common::{exit, stdio};
 use layout::Layout;
-use net::settings::Settings;
 use registry::Registry;
+use store::Remote;
 use store::options::{Network, Stdin};
 
 /// Put a manifest into a registry or a layout
@@ -66,13 +66,13 @@ fn main() -> ExitCode {
 
 fn put(cli: &Cli) -> Result<()> {
     exit::quiet(cli.quiet);
-    let settings = cli.network.settings(Stdin::unless(cli.file.as_deref()))?;
+    let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let mut output = stdio::stdout()?;
     let digestfile = cli.digestfile.as_deref().map(Output::open).transpose()?;
     let document = read(cli)?;
     match &cli.location {
         Location::Registry(reference) => {
-            into_registry(reference, &cli.tags, cli.check, &settings, &document)?;
+            into_registry(reference, &cli.tags, cli.check, &remote, &document)?;
         }
         Location::Layout(place) => into_layout(place, &cli.tags, &document)?,
     }
@@ -117,13 +117,14 @@ fn into_registry(
     reference: &Reference,
     tags: &[String],
     check: bool,
-    settings: &Settings,
+    remote: &Remote,
     document: &Document,
 ) -> Result<()> {
     if let Some(wrong) = tags.iter().find(|tag| !is_tag(tag)) {
         return Err(Error::usage(format_args!("--tag {wrong}: not a tag")));
     }
-    let registry = Arc::new(Registry::open_to_push(&reference.repository, settings)?);
+    let registry =
+        Arc::new(Registry::open_to_push(&reference.repository, &remote.client, &remote.peer)?);
     let Document { bytes, digest, manifest } = document;
     if check {
         complete::in_registry(&registry, manifest)?;

@@ -28,7 +28,7 @@ pub const ROOT: &str = "/v2/";
 pub const MAX_MIRRORS: usize = 64;
 
 /// http or https.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Plain http.
     Http,

@@ -4,19 +4,18 @@
 //! The command sends what was sent, but for the headers that every client has of its own. What it gets goes where it
 //! harms no terminal: a blob into a file.
 
-use std::path::PathBuf;
-
 use common::digest::Algorithm;
 use common::secret::may_be_secret;
 
+use super::Told;
 use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
 use super::words::{comment, document, expanded, fields, telling, word};
 use crate::basic::name_and_password;
-use crate::proxy::{self, Proxy};
+use crate::peer::{ClientCertificate, Peer};
+use crate::proxy;
 use crate::request::{Method, Request, Role};
 use crate::response::Response;
 use crate::retry::Failure;
-use crate::settings::Settings;
 use crate::url::{self, Purpose, Url};
 
 /// How many digits of a digest a file's name has.
@@ -34,12 +33,7 @@ pub(super) enum Body<'a> {
 
 /// One exchange.
 pub(super) struct Exchange<'a> {
-    pub(super) settings: &'a Settings,
-    /// The registry's own origin.
-    pub(super) own: &'a Url,
-    pub(super) request: Request<'a>,
-    /// The proxy that it went by.
-    pub(super) proxy: Option<&'a Proxy>,
+    pub(super) told: Told<'a>,
     pub(super) body: Body<'a>,
     pub(super) outcome: &'a Result<Response, Failure>,
 }
@@ -77,10 +71,10 @@ impl Command {
 impl Exchange<'_> {
     /// All that there is to be told.
     pub(super) fn told(&self, names: &mut Names) -> String {
-        let Request { method, url, hop, .. } = self.request;
+        let Request { method, url, hop, .. } = self.told.request;
         let mut command = Command::default();
         let mut known = names.place(url);
-        if known.is_none() && self.request.role == Role::Session {
+        if known.is_none() && self.told.request.role == Role::Session {
             let variable = names.reserve(LOCATION);
             names.keep_place(url, &variable, &url.uri().to_string(), None);
             let what = "the address of an upload that an earlier run began";
@@ -95,7 +89,7 @@ impl Exchange<'_> {
         match method {
             Method::Get => {}
             Method::Head => command.words.push("-I".to_owned()),
-            _ if matches!(self.request.role, Role::Token(_)) => {}
+            _ if matches!(self.told.request.role, Role::Token(_)) => {}
             method => command.add("-X", method.name()),
         }
         self.headers(names, &mut command);
@@ -109,7 +103,7 @@ impl Exchange<'_> {
         let assigned = self.output(next, known, names, &mut command);
         command.words.push(target);
         let curl = format!("curl -sS {}", command.words.join(" "));
-        let line = match (assigned, self.request.role) {
+        let line = match (assigned, self.told.request.role) {
             (Some(variable), _) => format!("{variable}=$({curl})\n"),
             (None, Role::Token(variable)) if brings_token => {
                 format!("{variable}=$({curl} | jq -r '.token // .access_token')\n")
@@ -121,7 +115,7 @@ impl Exchange<'_> {
 
     /// A step that curl does by itself.
     fn hop(&self) -> String {
-        let Request { method, url, .. } = self.request;
+        let Request { method, url, .. } = self.told.request;
         self.answer(&format!("{} {url}: ", method.name()))
     }
 
@@ -141,28 +135,28 @@ impl Exchange<'_> {
         self.outcome.as_ref().map_or(0, |response| response.status.as_u16())
     }
 
-    /// Whether the request goes to the registry itself.
-    fn is_own(&self) -> bool {
-        self.request.url.same_origin(self.own)
+    /// What holds where the request goes: nothing but at the registry's own origin.
+    fn peer(&self) -> &Peer {
+        self.told.agents.peer_at(self.told.request.url)
     }
 
     /// Whether certificates are not looked at.
     fn is_unchecked(&self) -> bool {
-        self.settings.skips_checks() && self.request.url.is_https() && self.is_own()
+        self.told.request.url.is_https() && self.peer().skips_checks()
     }
 
     /// Where it goes on, as those decide who go there.
     fn next(&self) -> Option<Next> {
-        let Request { method, url, role, redirects, .. } = self.request;
+        let Request { method, url, role, redirects, .. } = self.told.request;
         let response = self.outcome.as_ref().ok()?;
         let location = response.header("location")?;
-        let decide = |purpose| url::decide(purpose, self.own, url, location).ok();
+        let decide = |purpose| url::decide(purpose, self.told.agents.origin(), url, location).ok();
         match (self.status(), method, role) {
             (301 | 302 | 303 | 307 | 308, ..) if redirects > 0 => {
                 let target = decide(Purpose::Redirect)?;
                 let takes_along = self.has_own_headers()
                     || self.is_unchecked()
-                    || self.shown_certificate().is_some();
+                    || self.presented_certificate().is_some();
                 match role {
                     // What comes next may have another way.
                     _ if method.only_reads() && proxy::is_any_named() => {
@@ -184,7 +178,7 @@ impl Exchange<'_> {
 
     /// How curl is to go about it.
     fn options(&self, next: &Option<Next>, command: &mut Command) {
-        let url = self.request.url;
+        let url = self.told.request.url;
         if let Some(Next::Followed) = next {
             command.words.push("-L".to_owned());
             // What is behind the first redirect is curl's decision.
@@ -208,7 +202,7 @@ impl Exchange<'_> {
 
     /// By way of whom it is to go: curl reads the same variables, and not all of them alike.
     fn way(&self, command: &mut Command) {
-        match self.proxy {
+        match self.told.proxy {
             // The variable, since a login may stand in it.
             Some(proxy) => {
                 let (before, expansion) = proxy.of_variable();
@@ -222,9 +216,9 @@ impl Exchange<'_> {
 
     /// Whom curl is to trust, and as whom it is to go there.
     fn certificates(&self, command: &mut Command) {
-        let Settings { ca_file, own_authorities, .. } = self.settings;
-        let own = own_authorities.iter().filter(|_| self.is_own());
-        let mut authorities = ca_file.iter().chain(own).map(|file| file.to_string_lossy());
+        let ca_file = self.told.agents.client().ca_file.iter();
+        let authorities = ca_file.chain(&self.peer().authorities);
+        let mut authorities = authorities.map(|file| file.to_string_lossy());
         match authorities.next() {
             _ if self.is_unchecked() => command.words.push("-k".to_owned()),
             Some(file) => command.add("--cacert", word(&file)),
@@ -235,9 +229,9 @@ impl Exchange<'_> {
                 .told
                 .push_str(&comment(&format!("trusted too, which curl is not told: {file}")));
         }
-        if let Some((certificate, key)) = self.shown_certificate() {
+        if let Some(ClientCertificate { file, key }) = self.presented_certificate() {
             // A colon would begin a password to curl.
-            let name = certificate.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+            let name = file.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
             command.add("--cert", word(&name));
             if let Some(key) = key {
                 command.add("--key", word(&key.to_string_lossy()));
@@ -245,26 +239,24 @@ impl Exchange<'_> {
         }
     }
 
-    /// The client certificate that is for this request, and its key if that is in another file.
-    fn shown_certificate(&self) -> Option<(&PathBuf, Option<&PathBuf>)> {
-        let Settings { cert_file, key_file, own_pairs, .. } = self.settings;
-        let pair = own_pairs.first().map(|(certificate, key)| (certificate, key.as_ref()));
-        let pair = cert_file.as_ref().map(|certificate| (certificate, key_file.as_ref())).or(pair);
-        pair.filter(|_| self.is_own() && self.request.url.is_https())
+    /// The client certificate that is for this request.
+    fn presented_certificate(&self) -> Option<&ClientCertificate> {
+        let is_https = self.told.request.url.is_https();
+        self.peer().presented_certificate().filter(|_| is_https)
     }
 
     /// Whether a header is one that the user gave.
     fn is_own_header(&self, name: &str, value: &str) -> bool {
-        let mut own = self.settings.headers.iter();
-        self.is_own() && own.any(|(n, v)| (n.as_str(), v.as_str()) == (name, value))
+        let mut own = self.peer().headers.iter();
+        own.any(|(n, v)| (n.as_str(), v.as_str()) == (name, value))
     }
 
     fn has_own_headers(&self) -> bool {
-        self.request.headers.iter().any(|(name, value)| self.is_own_header(name, value))
+        self.told.request.headers.iter().any(|(name, value)| self.is_own_header(name, value))
     }
 
     fn headers(&self, names: &mut Names, command: &mut Command) {
-        for (name, value) in self.request.headers {
+        for (name, value) in self.told.request.headers {
             let is_own = self.is_own_header(name, value);
             let before = format!("{name}: ");
             if is_own && may_be_secret(name) {
@@ -273,14 +265,15 @@ impl Exchange<'_> {
                 command.add("-H", expanded(&before, &format!("${}", variable.0), ""));
             } else if *name == "Authorization" && !is_own {
                 self.authorization(value, names, command);
-            } else if !(matches!(self.request.role, Role::Token(_)) && *name == "Content-Type") {
+            } else if !(matches!(self.told.request.role, Role::Token(_)) && *name == "Content-Type")
+            {
                 command.add("-H", word(&format!("{before}{value}")));
             }
         }
     }
 
     fn authorization(&self, value: &str, names: &mut Names, command: &mut Command) {
-        let place = self.request.url.authority();
+        let place = self.told.request.url.authority();
         if let Some((user, password)) = name_and_password(value) {
             let variable = names.of_secret(PASSWORD, &password);
             command
@@ -301,14 +294,14 @@ impl Exchange<'_> {
         match &self.body {
             Body::None => {}
             Body::Bytes([]) => command.add("-H", word("Content-Length: 0")),
-            Body::Bytes(bytes) if matches!(self.request.role, Role::Token(_)) => {
+            Body::Bytes(bytes) if matches!(self.told.request.role, Role::Token(_)) => {
                 for (name, value) in fields(&String::from_utf8_lossy(bytes)) {
                     if name != "refresh_token" {
                         command.add("--data-urlencode", word(&format!("{name}={value}")));
                         continue;
                     }
                     let variable = names.of_secret(PASSWORD, &value);
-                    let place = self.request.url.authority();
+                    let place = self.told.request.url.authority();
                     command.tell(&variable, &format!("the identity token for {place}"));
                     let word = expanded("refresh_token=", &format!("${}", variable.0), "");
                     command.add("--data-urlencode", word);
@@ -322,13 +315,19 @@ impl Exchange<'_> {
                 }
             },
             Body::File(length) => {
-                let digest =
-                    self.request.url.uri().query().and_then(|query| query.rsplit_once("digest="));
-                let range = self.request.headers.iter().find(|(name, _)| *name == "Content-Range");
+                let digest = self
+                    .told
+                    .request
+                    .url
+                    .uri()
+                    .query()
+                    .and_then(|query| query.rsplit_once("digest="));
+                let range =
+                    self.told.request.headers.iter().find(|(name, _)| *name == "Content-Range");
                 let what = match (digest, range) {
                     (Some((_, digest)), _) => format!("the {length} bytes of {digest}"),
                     (None, Some((_, range))) => {
-                        let upload = names.place(self.request.url).map(|known| known.name);
+                        let upload = names.place(self.told.request.url).map(|known| known.name);
                         format!("the bytes {range} of the blob for {}", upload.unwrap_or_default())
                     }
                     (None, None) => format!("{length} bytes"),
@@ -352,7 +351,7 @@ impl Exchange<'_> {
         names: &mut Names,
         command: &mut Command,
     ) -> Option<String> {
-        let is_upload = self.request.role == Role::Session;
+        let is_upload = self.told.request.role == Role::Session;
         let (variable, file) = known.map_or((None, None), |known| (Some(known.name), known.file));
         let file = file.or_else(|| self.file_name());
         match next {
@@ -372,7 +371,7 @@ impl Exchange<'_> {
             }
             Some(Next::Followed) | None => {}
         }
-        let is_over = matches!(self.request.method, Method::Put | Method::Delete);
+        let is_over = matches!(self.told.request.method, Method::Put | Method::Delete);
         if let Some(variable) =
             variable.filter(|_| !is_upload || is_over && self.status() / 100 == 2)
         {
@@ -386,7 +385,7 @@ impl Exchange<'_> {
 
     /// The file that a blob goes into; of an error none, which is for people.
     fn file_name(&self) -> Option<String> {
-        let Request { method, url, role, headers, .. } = self.request;
+        let Request { method, url, role, headers, .. } = self.told.request;
         if method != Method::Get || self.status() >= 400 {
             return None;
         }

@@ -25,12 +25,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::secret;
 use machine::credentials::{Credential, Given};
 
+use crate::pool::Agents;
 use crate::proxy::Proxy;
 use crate::request::{Payload, Request};
 use crate::response::Response;
 use crate::retry::Failure;
-use crate::settings::Settings;
-use crate::url::Url;
 use command::{Body, Exchange};
 use names::{Names, PASSWORD, TOKEN};
 use words::{SECRET, UNSAID};
@@ -94,15 +93,13 @@ impl Trace {
         }
     }
 
-    /// Tells of one exchange, which `send` does, by way of this proxy. `own` is the registry's own origin.
+    /// Tells of one exchange, which `send` does.
     ///
     /// # Errors
     /// The exchange's.
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &self,
-        settings: &Settings,
-        own: &Url,
-        (request, proxy): (Request<'_>, Option<&Proxy>),
+        told: Told<'_>,
         payload: &mut Payload<'_>,
         send: impl FnOnce(&mut Payload<'_>) -> Result<Response, Failure>,
     ) -> Result<Response, Failure> {
@@ -127,12 +124,23 @@ impl Trace {
                 }
             }
         };
-        let exchange = Exchange { settings, own, request, proxy, body, outcome: &outcome };
+        let exchange = Exchange { told, body, outcome: &outcome };
         let mut names = self.names();
         (self.shared.write)(&checked(&exchange.told(&mut names)));
         drop(names);
         outcome
     }
+}
+
+/// A request that is told of, and what it is sent with.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The connections that serve it, which know the run and the peer.
+    pub(crate) agents: &'a Agents,
+    /// The request.
+    pub(crate) request: Request<'a>,
+    /// The proxy that it goes by.
+    pub(crate) proxy: Option<&'a Proxy>,
 }
 
 /// The second net: a line with a secret in it is left out, for taking the secret out of it might turn a command into

@@ -4,22 +4,22 @@
 /// What a request needs to be allowed to do, as distribution's token specification spells it:
 /// `repository:PATH:ACTION,ACTION`, a repository at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scope(Vec<String>);
+pub struct Scope(Vec<String>);
 
 impl Scope {
     /// Pulling from a repository.
-    pub(crate) fn pull(path: &str) -> Scope {
+    pub fn pull(path: &str) -> Scope {
         Scope(vec![format!("repository:{path}:pull")])
     }
 
     /// Pushing to a repository, which takes looking there too.
-    pub(crate) fn push(path: &str) -> Scope {
+    pub fn push(path: &str) -> Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }
 
     /// The same and pulling from another repository: what mounting from it takes. The target comes first: some
     /// token servers look at one scope alone.
-    pub(crate) fn and_pull(&self, path: &str) -> Scope {
+    pub fn and_pull(&self, path: &str) -> Scope {
         let mut both = self.clone();
         both.add(&format!("repository:{path}:pull"));
         both
@@ -31,7 +31,7 @@ impl Scope {
     }
 
     /// Whether something is to be pushed.
-    pub(super) fn writes(&self) -> bool {
+    pub fn writes(&self) -> bool {
         let mut actions = self.names().filter_map(|scope| Some(scope.rsplit_once(':')?.1));
         actions.any(|actions| actions.split(',').any(|action| action == "push"))
     }

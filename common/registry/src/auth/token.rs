@@ -17,9 +17,9 @@ use net::retry::Failure;
 use net::url::{self, Purpose, Url};
 use serde_json::Value;
 
-use super::Peer;
 use super::challenge::Challenge;
 use super::scope::Scope;
+use super::session::Api;
 use crate::answer;
 
 /// The largest answer of a token server, in bytes.
@@ -58,12 +58,12 @@ impl Token {
 ///
 /// # Errors
 /// Malformed.
-pub(super) fn realm(peer: Peer<'_>, challenge: &Challenge) -> Result<Url, Error> {
-    let base = peer.base;
+pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
+    let base = &api.root;
     let wrong =
         |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
     let realm = challenge.parameter("realm").ok_or_else(|| wrong("the challenge has none"))?;
-    Ok(url::decide(Purpose::Realm, base, base, realm).map_err(|e| wrong(&e))?.url)
+    Ok(url::decide(Purpose::Realm, &base.origin(), base, realm).map_err(|e| wrong(&e))?.url)
 }
 
 /// Asks a token server for a token for these scopes.
@@ -71,24 +71,24 @@ pub(super) fn realm(peer: Peer<'_>, challenge: &Challenge) -> Result<Url, Error>
 /// # Errors
 /// Refused, when it does not take the credential or gives nothing without one; malformed; later.
 pub(super) fn fetch(
-    peer: Peer<'_>,
+    api: &Api,
     realm: &Url,
     service: Option<&str>,
     scope: &Scope,
     found: &Found,
 ) -> Result<Token, Failure> {
-    let Some(trace) = &peer.http.settings().trace else {
-        return ask(peer, (realm, Role::Api), service, scope, found);
+    let Some(trace) = &api.http.client().trace else {
+        return ask(api, (realm, Role::Api), service, scope, found);
     };
     let variable = trace.ask_token();
-    let token = ask(peer, (realm, Role::Token(&variable)), service, scope, found);
+    let token = ask(api, (realm, Role::Token(&variable)), service, scope, found);
     let came = token.as_ref().ok().and_then(|token| token.header.strip_prefix("Bearer "));
     trace.token_came(&variable, came);
     token
 }
 
 fn ask(
-    peer: Peer<'_>,
+    api: &Api,
     (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
@@ -96,11 +96,11 @@ fn ask(
 ) -> Result<Token, Failure> {
     if found.credential.is_some() {
         // Nor could the token be sent on; and who reads the registry's answers could have written this realm.
-        peer.http.refuse_to_show(peer.base)?;
+        api.http.refuse_to_show(&api.root)?;
     }
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
-            let response = post(peer, (realm, role), service, scope, token)?;
+            let response = post(api, (realm, role), service, scope, token)?;
             match response.status.as_u16() {
                 // A server that knows no POST, or no identity tokens. Some take one as a password.
                 400 | 401 | 403 | 404 | 405 | 501 => {
@@ -114,19 +114,19 @@ fn ask(
                             )
                         });
                     }
-                    get(peer, (realm, role), service, scope, login)?
+                    get(api, (realm, role), service, scope, login)?
                 }
                 _ => response,
             }
         }
         Some(Credential::Password { user, password }) => {
-            get(peer, (realm, role), service, scope, Some((user, password)))?
+            get(api, (realm, role), service, scope, Some((user, password)))?
         }
-        _ => get(peer, (realm, role), service, scope, None)?,
+        _ => get(api, (realm, role), service, scope, None)?,
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
-        let refusal = answer::refusal_of_token_server(found, peer.base.authority());
+        let refusal = answer::refusal_of_token_server(found, api.root.authority());
         return Err(answer::failure(response.about(refusal), &place));
     }
     let body = response.read(MAX_TOKEN_BODY)?;
@@ -136,14 +136,14 @@ fn ask(
     let (text, life) = read(&body).map_err(wrong)?;
     let header = format!("Bearer {text}");
     if found.credential.is_none() {
-        peer.http.is_for_anybody(&header);
+        api.http.is_for_anybody(&header);
     }
     Ok(Token { header, asked: scope.clone(), dies: Instant::now() + life })
 }
 
 /// The token specification's own way. The login goes to the realm's scheme, host and port alone.
 fn get(
-    peer: Peer<'_>,
+    api: &Api,
     (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
@@ -155,14 +155,14 @@ fn get(
     query.extend(login.map(|(user, _)| ("account", user)));
     let target = realm.with_query(&query).map_err(Error::malformed)?;
     let login = login.map(|(user, password)| basic(user, password));
-    // Not the registry: the settings' own headers are not for it.
-    follow_foreign(peer.http, peer.base, &target, &[], login.as_deref(), role)
+    // Not the registry: the user's own headers are not for it.
+    follow_foreign(&api.http, &target, &[], login.as_deref(), role)
         .map_err(|failure| failure.context("token server"))
 }
 
 /// The way of OAuth2, for identity tokens: the secret is in the body, so no redirect is followed.
 fn post(
-    peer: Peer<'_>,
+    api: &Api,
     (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
@@ -178,10 +178,10 @@ fn post(
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     // Here a secret is in the body, where nobody else looks for one.
-    peer.http.refuse_to_show(realm)?;
+    api.http.refuse_to_show(realm)?;
     let request = Request { role, ..Request::new(Method::Post, realm, &headers) };
     let context = |failure: Failure| failure.context("token server");
-    peer.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)
+    api.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)
 }
 
 /// Reads a token server's answer: the token and how long it lives.

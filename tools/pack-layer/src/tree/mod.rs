@@ -19,10 +19,9 @@ use common::notice;
 
 use crate::archive::{Archive, WHITEOUT};
 use crate::rules::Rules;
+pub(crate) use entry::{Entry, Inode, Kind, changed, changed_from};
 use links::{Firsts, LinkChanges};
 use walk::{Step, Walk};
-
-pub(crate) use entry::{Entry, Inode, Kind, changed, changed_from};
 
 /// A tree to be packed.
 pub(crate) struct Tree<'a> {

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was learnt of a registry's challenges, and which header answers them.
+//!
+//! Not here: sending a request again. That is [`session`](super::session)'s.
+
+use common::error::{Error, Status};
+use machine::credentials::{Credential, Found, find};
+use net::basic::basic;
+use net::redirect::follow;
+use net::request::{Method, Payload, Request};
+use net::response::{Refusal, Response};
+use net::retry::Failure;
+
+use super::challenge::{Challenge, challenges_of, choose};
+use super::scope::Scope;
+use super::session::Api;
+use super::token::{self, Token};
+use crate::answer::{self, refusal};
+
+/// The most token servers that a repository's registry may send a run to: each learns who the user is.
+const MAX_REALMS: usize = 2;
+
+/// What is known of a registry's wish to know who is there.
+#[derive(Default)]
+pub(super) struct Known {
+    /// What it asked for last.
+    challenge: Option<Challenge>,
+    /// The credential that was looked for when it asked first.
+    found: Option<Found>,
+    tokens: Vec<(Scope, Token)>,
+    /// The header that was asked for when bytes were refused that could not be sent again at once, until some are taken.
+    pub(super) renewed: Option<String>,
+    /// The token servers that were asked, without their queries.
+    realms: Vec<String>,
+    /// Where the credential was refused: it is not tried again, since an account may be locked for that.
+    refused: Vec<(Scope, Error)>,
+}
+
+impl Known {
+    /// The Authorization header to send for a scope: none before a challenge. A token near its end is renewed, and
+    /// one that is missing is asked for where the registry is known to want one.
+    pub(super) fn header(&mut self, api: &Api, scope: &Scope) -> Result<Option<String>, Failure> {
+        if let Some(token) = given_token(api) {
+            return Ok(Some(token));
+        }
+        if let Some((_, error)) = self.refused.iter().find(|(of, _)| of == scope) {
+            return Err(error.clone().into());
+        }
+        let Some(challenge) = self.challenge.clone() else { return Ok(None) };
+        if let Some(fixed) = self.fixed(api, &challenge)? {
+            return Ok(Some(fixed));
+        }
+        match self.token(scope) {
+            Some(token) if token.lives() => Ok(Some(token.header.clone())),
+            Some(token) => {
+                let asked = token.asked.clone();
+                self.ask(api, &challenge, scope, &asked).map(Some)
+            }
+            None => self.ask(api, &challenge, scope, scope).map(Some),
+        }
+    }
+
+    /// Whether the registry has asked for anything.
+    pub(super) fn is_challenged(&self) -> bool {
+        self.challenge.is_some() || self.renewed.is_some()
+    }
+
+    fn token(&self, scope: &Scope) -> Option<&Token> {
+        self.tokens.iter().find(|(of, _)| of == scope).map(|(_, token)| token)
+    }
+
+    /// Answers a 401: the header to send now, or nothing when there is no other. `sent` is what the refused request
+    /// carried, `fresh` whether that was asked for just for it; if another connection has a newer token by now, that
+    /// one is used.
+    pub(super) fn answer(
+        &mut self,
+        api: &Api,
+        scope: &Scope,
+        refused: &Response,
+        sent: Option<&str>,
+        fresh: bool,
+    ) -> Result<Option<String>, Failure> {
+        if sent.is_some() && given_token(api).is_some() {
+            return Ok(None);
+        }
+        if let Some(token) = self.token(scope)
+            && sent != Some(token.header.as_str())
+        {
+            return Ok(Some(token.header.clone()));
+        }
+        let mut challenges = challenges_of(refused);
+        if challenges.is_empty() && !fresh {
+            challenges = ping(api)?;
+        }
+        let challenge = match choose(challenges) {
+            Err(_) if fresh => return Ok(None),
+            Err(why) => return Err(Error::refused(why).context(api.root.authority()).into()),
+            Ok(challenge) => challenge,
+        };
+        if let Some(fixed) = self.fixed(api, &challenge)? {
+            if sent != Some(fixed.as_str()) {
+                self.challenge = Some(challenge);
+                return Ok(Some(fixed));
+            }
+            let what = format!("{}: 401", api.repository);
+            let error = answer::refused(&what, &self.refusal(api));
+            self.refused.push((scope.clone(), error));
+            return Ok(None);
+        }
+        let had = self.token(scope).map(|token| token.asked.clone());
+        let asked = had.as_ref().unwrap_or(scope);
+        let wanted = asked.with(challenge.scopes(), fresh);
+        let says_why =
+            matches!(challenge.parameter("error"), Some("insufficient_scope" | "invalid_token"));
+        if fresh && !says_why && asked.covers(&wanted) {
+            return Ok(None);
+        }
+        let header = self.ask(api, &challenge, scope, &wanted)?;
+        self.challenge = Some(challenge);
+        Ok(Some(header))
+    }
+
+    /// The header that answers a challenge without a token server; nothing where one is to be asked.
+    fn fixed(&mut self, api: &Api, challenge: &Challenge) -> Result<Option<String>, Failure> {
+        let found = self.found(api);
+        match &found.credential {
+            Some(Credential::Bearer(token)) if challenge.is_bearer() => {
+                Ok(Some(format!("Bearer {token}")))
+            }
+            _ if challenge.is_bearer() => Ok(None),
+            Some(Credential::Password { user, password }) => Ok(Some(basic(user, password))),
+            Some(_) => {
+                let host = api.root.authority();
+                let why = "401: it wants a name and a password, and there is a token alone";
+                let hint = format!("it is that of {}", found.origin);
+                Err(Error::refused(why).context(host).hint(hint).into())
+            }
+            None => {
+                let refusal = refusal(found, api.repository.host());
+                Err(answer::refused(&format!("{}: 401", api.repository), &refusal).into())
+            }
+        }
+    }
+
+    /// The credential, looked for when it is first needed.
+    fn found(&mut self, api: &Api) -> &Found {
+        self.found.get_or_insert_with(|| {
+            let (client, host) = (api.http.client(), api.repository.host());
+            let found = match &api.http.peer().login {
+                Some(given) => Found {
+                    credential: Some(given.credential.clone()),
+                    origin: given.origin.clone(),
+                    unread: Vec::new(),
+                },
+                None => {
+                    let authfile = client.authfile.as_deref();
+                    find(&api.repository, authfile, client.idle_timeout)
+                }
+            };
+            match &found.credential {
+                Some(_) => client.comment(format_args!("credentials for {host}: {}", found.origin)),
+                None => client.comment(format_args!("credentials for {host}: none")),
+            }
+            found
+        })
+    }
+
+    /// Asks a challenge's realm for a token and keeps it; the header that carries it.
+    fn ask(
+        &mut self,
+        api: &Api,
+        challenge: &Challenge,
+        scope: &Scope,
+        wanted: &Scope,
+    ) -> Result<String, Failure> {
+        let realm = token::realm(api, challenge)?;
+        let name = realm.to_string();
+        if !self.realms.contains(&name) {
+            if self.realms.len() >= MAX_REALMS {
+                let what = format_args!(
+                    "{}: token realm: {name} is one more than the {MAX_REALMS} that a run may ask",
+                    api.root.authority()
+                );
+                return Err(Error::malformed(what).into());
+            }
+            self.realms.push(name);
+        }
+        let found = self.found(api).clone();
+        let service = challenge.parameter("service");
+        let token = token::fetch(api, &realm, service, wanted, &found).inspect_err(|failure| {
+            if failure.error.status() == Status::Refused {
+                self.refused.push((scope.clone(), failure.error.clone()));
+            }
+        })?;
+        let header = token.header.clone();
+        self.tokens.retain(|(of, _)| of != scope);
+        self.tokens.push((scope.clone(), token));
+        Ok(header)
+    }
+
+    /// As whom a request was refused, in words.
+    pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
+        match (&self.found, &api.http.peer().login) {
+            (Some(found), _) => refusal(found, api.repository.host()),
+            (None, Some(given)) if given_token(api).is_some() => {
+                let credential = Some(given.credential.clone());
+                let found = Found { credential, origin: given.origin.clone(), unread: Vec::new() };
+                refusal(&found, api.repository.host())
+            }
+            (None, _) => answer::unknown(),
+        }
+    }
+}
+
+/// The header of a bearer token that was given for just this registry.
+pub(super) fn given_token(api: &Api) -> Option<String> {
+    match &api.http.peer().login.as_ref()?.credential {
+        Credential::Bearer(token) => Some(format!("Bearer {token}")),
+        _ => None,
+    }
+}
+
+/// The challenges of the API's root: some fronts challenge there alone. Those of a place that it redirects to are not ours
+/// to answer.
+fn ping(api: &Api) -> Result<Vec<Challenge>, Failure> {
+    let request = Request::new(Method::Get, &api.root, &[]);
+    let mut response = follow(&api.http, request, None, &mut Payload::None)?;
+    response.error_text();
+    Ok(if api.is_own(&response) { challenges_of(&response) } else { Vec::new() })
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A session with a registry: sends requests with what the registry wants, and answers its challenges.
+//!
+//! Not here: what answers mean otherwise, and how often a request is tried again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::error::Error;
+use common::reference::Repository;
+use net::exchange::Http;
+use net::redirect::follow;
+use net::request::{Payload, Request};
+use net::response::Response;
+use net::retry::{Failure, Retry};
+use net::url::Url;
+
+use super::challenge::challenges_of;
+use super::known::{Known, given_token};
+use super::scope::Scope;
+
+/// A registry's API, and how it is reached.
+pub(super) struct Api {
+    pub(super) http: Http,
+    /// The URL of the API's root.
+    pub(super) root: Url,
+    /// What messages name, and credentials are kept for.
+    pub(super) repository: Repository,
+}
+
+impl Api {
+    /// Whether an answer is the registry's own, and not that of a place where it redirected to.
+    pub(super) fn is_own(&self, response: &Response) -> bool {
+        response.url.origin() == *self.http.origin()
+    }
+}
+
+/// A session with a registry. Shared between threads: connections and tokens are the same to all.
+pub struct Session {
+    api: Api,
+    known: Mutex<Known>,
+    /// Whether the registry has answered a request. Until then only one is under way, so that many connections learn from
+    /// one challenge.
+    has_answered: Mutex<bool>,
+}
+
+/// What a request was sent with, which decides whether a 401 may be answered.
+enum Sent {
+    /// Nothing: a challenge is answered, and once more if the answer to it is refused.
+    Bare,
+    /// A token that was kept: it may have died.
+    Kept(String),
+    /// What answered this request's first challenge.
+    Fresh(String),
+    /// The last try.
+    Last(String),
+}
+
+impl Sent {
+    fn header(&self) -> Option<&str> {
+        match self {
+            Sent::Bare => None,
+            Sent::Kept(header) | Sent::Fresh(header) | Sent::Last(header) => Some(header),
+        }
+    }
+
+    /// What comes after a 401, with this header.
+    fn then(&self, header: String) -> Sent {
+        if matches!(self, Sent::Bare) { Sent::Fresh(header) } else { Sent::Last(header) }
+    }
+}
+
+/// How one try of a request ended.
+enum Outcome {
+    /// There is nothing more to try.
+    Final(Response),
+    /// It was challenged, and this header answers it.
+    Challenged(String),
+}
+
+impl Session {
+    /// A session with the API whose root is at `root`.
+    pub fn new(http: Http, root: Url, repository: Repository) -> Session {
+        let api = Api { http, root, repository };
+        Session { api, known: Mutex::default(), has_answered: Mutex::new(false) }
+    }
+
+    /// How the registry is reached.
+    pub fn http(&self) -> &Http {
+        &self.api.http
+    }
+
+    /// The URL of the API's root.
+    pub fn root(&self) -> &Url {
+        &self.api.root
+    }
+
+    /// Whether an answer is the registry's own, and not that of a place where it redirected to.
+    pub fn is_own(&self, response: &Response) -> bool {
+        self.api.is_own(response)
+    }
+
+    /// Sends a request to the registry and authenticates when it is challenged. A payload that cannot be sent again
+    /// leaves the new token for the caller's next attempt.
+    ///
+    /// # Errors
+    /// Sorted: the exchange's; refused where a challenge cannot be answered; the token server's.
+    pub fn send(
+        &self,
+        scope: &Scope,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        let first = self.has_answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = Some(first).filter(|has_answered| !**has_answered);
+        let outcome = self.authorized(scope, request, payload);
+        if let Some(mut has_answered) = first {
+            *has_answered = outcome.is_ok() || self.known().is_challenged();
+        }
+        outcome
+    }
+
+    fn authorized(
+        &self,
+        scope: &Scope,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        let header = self.known().header(&self.api, scope)?;
+        let mut sent = header.map_or(Sent::Bare, Sent::Kept);
+        let response = loop {
+            match self.attempt(scope, request, &sent, payload)? {
+                Outcome::Final(response) => break response,
+                Outcome::Challenged(header) if payload.can_repeat() => sent = sent.then(header),
+                Outcome::Challenged(header) => {
+                    self.known().renewed = Some(header);
+                    let repository = &self.api.repository;
+                    let what = format_args!("{repository}: the token died while a blob was sent");
+                    let retry = Retry::After(Duration::ZERO);
+                    return Err(Failure { error: Error::later(what), retry });
+                }
+            }
+        };
+        let status = response.status.as_u16();
+        let mut known = self.known();
+        if !payload.can_repeat() && status != 401 {
+            known.renewed = None;
+        }
+        if matches!(status, 401 | 403) && self.is_own(&response) {
+            return Ok(response.about(known.refusal(&self.api)));
+        }
+        Ok(response)
+    }
+
+    /// Sends a request once.
+    fn attempt(
+        &self,
+        scope: &Scope,
+        request: Request<'_>,
+        sent: &Sent,
+        payload: &mut Payload<'_>,
+    ) -> Result<Outcome, Failure> {
+        let mut response = follow(&self.api.http, request, sent.header(), payload)?;
+        let is_challenge = response.status.as_u16() == 401 && self.is_own(&response);
+        // A user who brings an Authorization header answers for it.
+        let is_final = matches!(sent, Sent::Last(_)) || self.api.http.peer().authorizes();
+        if !is_challenge || is_final {
+            return Ok(Outcome::Final(response));
+        }
+        response.hold();
+        let mut known = self.known();
+        // This token was fetched to retry this very upload: a second 401 is final.
+        let is_retry = !payload.can_repeat() && sent.header().is_some();
+        if is_retry && sent.header() == known.renewed.as_deref() {
+            return Ok(Outcome::Final(response));
+        }
+        let is_fresh = matches!(sent, Sent::Fresh(_));
+        let header = known.answer(&self.api, scope, &response, sent.header(), is_fresh)?;
+        Ok(header.map_or(Outcome::Final(response), Outcome::Challenged))
+    }
+
+    /// Sends a request without authentication, whatever is known.
+    ///
+    /// # Errors
+    /// The exchange's.
+    pub fn send_bare(
+        &self,
+        request: Request<'_>,
+        payload: &mut Payload<'_>,
+    ) -> Result<Response, Failure> {
+        follow(&self.api.http, request, None, payload)
+    }
+
+    /// Whether an answer has a challenge.
+    pub fn is_challenge(&self, response: &Response) -> bool {
+        !challenges_of(response).is_empty()
+    }
+
+    /// The Authorization header that answers a challenge; `None` when no other than the one that was refused.
+    ///
+    /// # Errors
+    /// As [`send`](Session::send).
+    pub fn answer(&self, scope: &Scope, response: &Response) -> Result<Option<String>, Failure> {
+        self.known().answer(&self.api, scope, response, None, false)
+    }
+
+    /// The Authorization header with the bearer token that was given for this registry.
+    pub fn given_token(&self) -> Option<String> {
+        given_token(&self.api)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
