@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::lines::NO_INPUT;
 use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
+use crate::reference::StoreName;
 use crate::stdio;
 
 /// Whether the environment lets Docker schema 1 through.
@@ -59,6 +60,20 @@ pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
     match pairs.iter().find(|(key, _)| !seen.insert(key)) {
         None => Ok(()),
         Some((key, _)) => Err(Error::usage(format_args!("{option}: \"{key}\" comes twice"))),
+    }
+}
+
+/// The directory of a store that must be a layout, since the tool has no network. `option` is what names the
+/// store; `hint` says what to do about a repository.
+///
+/// # Errors
+/// Usage: it is a repository.
+pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<&'a Path> {
+    match store {
+        StoreName::Layout(dir) => Ok(dir),
+        StoreName::Repository(_) => {
+            Err(Error::usage(format_args!("{option} {store}: expected oci:DIR")).hint(hint))
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Registry {
     ///
     /// # Errors
     /// The registry's.
-    pub fn push_bytes(&self, digest: &Digest, mut bytes: &[u8]) -> Result<()> {
+    pub(super) fn push_bytes(&self, digest: &Digest, mut bytes: &[u8]) -> Result<()> {
         let size = bytes.len() as u64;
         if matches!(self.has_blob(digest, size), Ok(true)) {
             return Ok(());

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One enum over registry and layout: what a tool holds, so that it need not know which it has.
 //!
-//! Manifests are read here whole and verified, and small blobs such as image configs. A large blob's bytes are
-//! [`source`]'s.
+//! Manifests are read here whole and verified. A blob's bytes are [`source`]'s.
 
 mod login;
 pub mod options;
 pub mod place;
 pub mod source;
-
-use std::io::Read;
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -21,9 +18,6 @@ use common::reference::{Location, StoreName};
 use layout::Layout;
 use net::client::Client;
 use net::peer::Peer;
-use net::response::body_words;
-use net::retry::{Failure, with_attempts};
-use registry::blob::BlobAnswer;
 use registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 
 use crate::place::{Mirrors, Places};
@@ -219,45 +213,6 @@ impl Store {
         Ok(Document { bytes, descriptor, manifest })
     }
 
-    /// The whole of a small blob: its size and digest must be the descriptor's.
-    ///
-    /// # Errors
-    /// Absent, refused, later; malformed when it is larger than `limit` bytes; content when its size or
-    /// digest differs.
-    pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
-        let Descriptor { digest, size, .. } = descriptor;
-        let shown = format!("{self}@{digest}");
-        if *size > limit {
-            let what = format_args!("{shown}: {size} bytes, larger than {limit}");
-            return Err(Error::malformed(what));
-        }
-        match self {
-            Store::Layout(layout) => {
-                let bytes = layout.read_blob(digest, limit)?;
-                judge(&bytes, descriptor, &shown).map(|()| bytes)
-            }
-            Store::Registry(places) => with_attempts(places.client(), || {
-                loop {
-                    let BlobAnswer::Bytes { body, .. } = places.blob(digest, None)? else {
-                        let what = format_args!("{shown}: unexpected answer");
-                        return Err(Error::malformed(what).into());
-                    };
-                    let mut bytes = Vec::new();
-                    // One byte more than there should be tells that there are more.
-                    let read = body.take(size + 1).read_to_end(&mut bytes);
-                    let broken = |cause| Failure::temporary(Error::later(body_words(&cause)));
-                    let judged = read
-                        .map_err(|cause| broken(cause).context(&shown))
-                        .and_then(|_| Ok(judge(&bytes, descriptor, &shown)?));
-                    match judged {
-                        Err(failure) if places.leave_mirrors_of(digest, &failure.error) => {}
-                        judged => return judged.map(|()| bytes),
-                    };
-                }
-            }),
-        }
-    }
-
     /// Goes down from a document to the manifest for a platform, through indexes in indexes. A document that
     /// is no index is the answer itself.
     ///
@@ -305,24 +260,6 @@ impl Store {
             }
         }
         Err(missing())
-    }
-}
-
-/// Compares a small blob's bytes, read up to one more than it should have, with its descriptor.
-fn judge(bytes: &[u8], descriptor: &Descriptor, shown: &str) -> Result<()> {
-    let Descriptor { digest, size, .. } = descriptor;
-    // The digest is the stronger word, but of what was cut at the size it says nothing.
-    let got = digest.algorithm().digest(bytes);
-    if bytes.len() as u64 <= *size && got != *digest {
-        let what = format_args!("{shown}: digest differs: got {got}, want {digest}");
-        return Err(Error::content(what));
-    }
-    match bytes.len() as u64 {
-        got if got == *size => Ok(()),
-        got if got > *size => {
-            Err(Error::content(format_args!("{shown}: more than the {size} bytes it should have")))
-        }
-        got => Err(Error::content(format_args!("{shown}: size differs: got {got}, want {size}"))),
     }
 }
 

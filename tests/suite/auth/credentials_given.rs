@@ -78,9 +78,6 @@ fn a_password_by_stdin_is_refused_where_stdin_is_data() {
         ("push-blob", &["h.example/a", "--from", "oci:l"]),
         ("put-manifest", &["h.example/a:1"]),
         ("put-manifest", &["h.example/a:1", "-"]),
-        ("pack-layer", &["-", "--into", "h.example/a"]),
-        ("build-config", &["--into", "h.example/a"]),
-        ("build-manifest", &["--from", "h.example/a"]),
     ] {
         let run = tool(name).args(args).args(["-u", USER, "--password-stdin"]).dir(home.path());
         let run = run.stdin(PASSWORD).run();
@@ -96,7 +93,6 @@ fn a_password_by_stdin_is_taken_where_stdin_is_free() {
     let home = Scratch::new();
     home.write("m", &image.manifest.bytes);
     home.write("f", "x");
-    home.write("tree/f", "x");
     let repo = registry.repo("app");
     let tagged = format!("{repo}:2");
     for (name, args) in [
@@ -104,8 +100,6 @@ fn a_password_by_stdin_is_taken_where_stdin_is_free() {
         ("list-tags", &[&repo]),
         ("push-blob", &["--media-type", "a/b", &repo, "f"]),
         ("put-manifest", &[&tagged, "m"]),
-        ("pack-layer", &["tree", "--into", &repo]),
-        ("build-config", &["--no-layers", "--into", &repo]),
     ] {
         let run = tool(name).args(args).args(["-u", USER, "--password-stdin"]).dir(home.path());
         let run = run.stdin(PASSWORD).run();

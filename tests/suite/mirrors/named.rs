@@ -334,21 +334,6 @@ fn an_index_is_walked_through_a_mirror() {
 }
 
 #[test]
-fn a_config_is_read_from_a_mirror_unless_it_is_another() {
-    let (registry, mirror, image) = both();
-    let build = || {
-        tool("build-manifest")
-            .args(["--from", &registry.repo("app"), "--mirror", &mirror.host()])
-            .stdin(image.lines())
-            .run()
-    };
-    build().ok();
-    assert!(registry.server.asked().is_empty());
-    mirror.fault(|_, right| right.corrupted());
-    build().status(0).says("is left");
-}
-
-#[test]
 fn a_blob_is_copied_from_a_mirror_unless_it_is_another() {
     let (registry, mirror, image) = both();
     let push = |to: &FakeRegistry| {
@@ -372,7 +357,6 @@ fn a_mirror_is_for_what_is_read() {
     for args in [
         &["push-blob", "127.0.0.1:1/a", "--mirror", "m.invalid"][..],
         &["list-blobs", "--mirror", "m.invalid"],
-        &["build-manifest", "--mirror", "m.invalid"],
     ] {
         tool(args[0]).args(&args[1..]).stdin("x").run().fails(2, "--mirror goes with --from");
     }

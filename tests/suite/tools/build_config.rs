@@ -313,12 +313,15 @@ fn what_leads_to_a_pipe_is_written_as_one() {
 
 #[test]
 fn a_repository_gets_it_once() {
-    let registry = FakeRegistry::start();
+    let (registry, dir) = (FakeRegistry::start(), Scratch::new());
     let (one, _) = some_layer("one");
+    dir.write("layers", &one);
     let config = Blob::new(types::CONFIG, build(&[]).stdin(one.clone()).run().ok().stdout.clone());
     for steps in [&["HEAD blob", "POST uploads", "PUT session"][..], &["HEAD blob"]] {
         registry.server.forget();
-        let run = build(&["--into", &registry.repo("app")]).stdin(one.clone()).run();
+        let script = "build-config -p linux/amd64 <layers |
+            push-blob $repo --media-type application/vnd.oci.image.config.v1+json";
+        let run = shell(script).env("repo", registry.repo("app")).dir(dir.path()).run();
         run.ok().stdout(config.line());
         let asked = registry.steps();
         assert!(asked.len() == steps.len(), "{asked:#?}");
@@ -449,11 +452,14 @@ fn a_base_that_is_no_config_is_refused_saying_why() {
 
 #[test]
 fn a_wrong_command_line_is_refused() {
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["--base", "-"], "standard input has the layers' lines"),
         (&["--docker", "--no-layers"], "--into"),
         (&["--into", "oci:x", "-o", "y", "--no-layers"], "cannot be used with"),
         (&["--into", "oci:x:tag"], "without tag or digest"),
+        (&["--into", "app"], "--into app: expected oci:DIR"),
+        (&["--into", "app"], "push-blob REPO --media-type application/vnd.oci.image.config.v1"),
+        (&["--into", "app", "--docker"], "--media-type application/vnd.docker.container.image.v1"),
         (&["--env", "A"], "KEY=VALUE is wanted"),
         (&["--env", "=1"], "KEY=VALUE is wanted"),
         (&["--env", "A=1", "--env", "A=1"], "--env: \"A\" comes twice"),

@@ -169,6 +169,9 @@ fn a_config_that_is_not_the_one_described_is_refused() {
     line["size"] = json!(bytes.len() + 1);
     let wrong_size = lines.replace(stored.image.config.line().trim_end(), &line.to_string());
     stored.build(wrong_size).fails(1, "size differs: got ").stdout("");
+    line["size"] = json!(bytes.len() - 1);
+    let wrong_size = lines.replace(stored.image.config.line().trim_end(), &line.to_string());
+    stored.build(wrong_size).fails(1, "size differs: got ").stdout("");
     line["size"] = json!((4 << 20) + 1);
     let too_large = lines.replace(stored.image.config.line().trim_end(), &line.to_string());
     stored.build(too_large).fails(6, "4194305 bytes, larger than 4194304").stdout("");
@@ -199,26 +202,41 @@ fn a_config_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_config_in_a_registry_is_read_and_verified() {
+fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
-    let from = ["--plain-http", "--max-wait", "0", "--from", &registry.repo("app")];
-    let run = build(&from).stdin(marked_lines(&image).concat()).run();
-    run.ok().stdout(&image.manifest.bytes);
+    let lines = marked_lines(&image);
+    let (config, layers) = (&lines[0], lines[1..].concat());
+    // The layers stay where they are.
+    let script = "{ echo \"$config\" | fetch-blob --plain-http --max-wait 0 $repo --into oci:l &&
+        printf %s \"$layers\"; } | build-manifest --from oci:l";
+    let build_from = |config: &str| {
+        let run = shell(script).env("config", config.trim_end()).env("layers", &layers);
+        let dir = Scratch::new();
+        run.env("repo", registry.repo("app")).dir(dir.path()).run()
+    };
+    build_from(config).ok().stdout(&image.manifest.bytes);
     assert_eq!(registry.blob_requests().len(), 1);
 
+    let fails = |config: &str, words: &str| {
+        // Nothing comes through the pipe.
+        let run = build_from(config);
+        run.status(6).says(words).says("build-manifest: no input").stdout("");
+    };
     let missing = Image::big(10, 1);
-    build(&from).stdin(missing.lines()).run().fails(3, &missing.config.digest).stdout("");
+    fails(&missing.config.line(), &missing.config.digest);
     let longer = |by: usize| {
         let mut config = image.config.descriptor();
         config["size"] = json!(image.config.bytes.len() + by - 1);
-        image.lines().replace(image.config.line().trim_end(), &config.to_string())
+        config.to_string()
     };
-    build(&from).stdin(longer(2)).run().fails(1, "size differs: got ").stdout("");
-    build(&from).stdin(longer(0)).run().fails(1, "more than the ").stdout("");
+    fails(&longer(2), "size differs: ");
+    fails(&longer(0), "size differs: ");
     registry.fault(|request, right| if request.is_blob() { right.corrupted() } else { right });
-    build(&from).stdin(image.lines()).run().fails(1, "digest differs: got ").stdout("");
+    fails(config, "digest differs: got ");
+    let run = build(&["--from", "app"]).stdin(image.lines()).run();
+    run.fails(2, "--from app: expected oci:DIR").says("hint: fetch-blob REPO --into").stdout("");
 }
 
 // Two families.

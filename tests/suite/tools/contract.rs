@@ -100,3 +100,23 @@ fn documents(page: &str, option: &str) -> bool {
         .skip(1)
         .any(|after| after.starts_with(|c: char| !(c.is_ascii_alphanumeric() || c == '-')))
 }
+
+/// They have none of the options that only a network needs: bytes for a registry go through fetch-blob and
+/// push-blob.
+#[test]
+fn the_tools_that_use_no_network_have_no_network_options() {
+    for name in [
+        "build-config",
+        "build-manifest",
+        "detect-mediatype",
+        "pack-layer",
+        "unpack-layer",
+        "verify-digest",
+    ] {
+        let help = String::from_utf8(tool(name).arg("--help").run().stdout).unwrap();
+        assert!(!help.contains("Network options"), "{name}");
+        for option in ["--plain-http", "--trace", "--mirror=m.invalid", "--username=me", "-ume"] {
+            tool(name).arg(option).run().fails(2, "unexpected argument").stdout("");
+        }
+    }
+}

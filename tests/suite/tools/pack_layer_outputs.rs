@@ -148,7 +148,7 @@ fn the_output_may_not_be_in_the_tree() {
 #[test]
 fn wrong_calls_are_2_and_missing_trees_3() {
     let scratch = place();
-    pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into STORE");
+    pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into oci:DIR");
     pack(&scratch).args(["tree", "-o", "x", "--into", "oci:y"]).run().fails(2, "--into");
     pack(&scratch).args(["-o", "x"]).run().fails(2, "<PATH>");
     pack(&scratch).args(["missing", "-o", "x"]).run().fails(3, "missing: no such file");
@@ -320,21 +320,36 @@ fn tar_programs_read_what_is_packed() {
     must(peer("gzip").arg("-t").stdin(fs::File::open(scratch.join("layer")).unwrap()));
 }
 
+/// A layer on its way to a repository while it is packed.
+const PUSH: &str =
+    "pack-layer tree --compress none -o - | push-blob --plain-http $repo --compress gzip";
+
+#[test]
+fn a_repository_is_refused_with_the_pipe_that_does_it() {
+    let scratch = place();
+    let run = pack(&scratch).args(["tree", "--into", "app"]).run();
+    run.fails(2, "pack-layer: --into app: expected oci:DIR\n").stdout("");
+    run.says("hint: pack-layer PATH --compress none -o - | push-blob REPO --compress gzip");
+}
+
 #[test]
 fn a_repository_gets_the_layer_as_it_is_packed() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("tree/small", "x");
-    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
-    let line = run.ok().lines().join("");
-    let digest = line.split('"').find(|word| word.starts_with("sha256:")).unwrap().to_owned();
-    assert_eq!(sha256(&registry.blob("app", &digest).unwrap()), digest);
+    let push = || {
+        let packed = pack(&scratch).args(["tree", "-o", "layer"]).run();
+        let run = shell(PUSH).env("repo", registry.repo("app")).dir(scratch.path()).run();
+        run.ok().stdout(&packed.ok().stdout);
+        let digest = line(&run)["digest"].as_str().unwrap().to_owned();
+        let blob = registry.blob("app", &digest).unwrap();
+        assert_eq!(sha256(&blob), digest);
+        assert_eq!(blob[..], fs::read(scratch.join("layer")).unwrap());
+    };
+    push();
 
     // More than is sent at once: in parts, from memory.
     scratch.write("tree/large", noise(20_000_000, 1));
-    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
-    let line = run.ok().lines().join("");
-    let digest = line.split('"').find(|word| word.starts_with("sha256:")).unwrap().to_owned();
-    assert_eq!(sha256(&registry.blob("app", &digest).unwrap()), digest);
+    push();
     assert_eq!(registry.sessions(), []);
 }
 
@@ -343,7 +358,7 @@ fn a_tree_that_fails_leaves_no_upload_open() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("tree/a", noise(20_000_000, 1));
     scratch.write("tree/b/.wh.x", "");
-    let run = pack(&scratch).args(["tree", "--into", &registry.repo("app")]).run();
-    run.fails(6, ".wh.x").stdout("");
+    let run = shell(PUSH).env("repo", registry.repo("app")).dir(scratch.path()).run();
+    run.status(6).says("pack-layer: ").says(".wh.x").says("push-blob: ").stdout("");
     assert_eq!(registry.sessions(), []);
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, and which of them contradict each other.
+//! The command line: names, help texts, which options contradict each other, and what the others ask for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Args, Parser};
+use common::cli::{key_value, layout_dir, refuse_repeated};
 use common::error::{Error, Result};
+use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
 use common::platform::Platform;
 use common::reference::StoreName;
-use store::options::Network;
 
 use crate::config::Record;
 use crate::created;
 use crate::runtime::Runtime;
+use crate::values::{absolute, arguments, not_empty, port, signal};
 
 /// Build an image config from layer descriptor lines
 ///
@@ -30,17 +32,17 @@ pub(crate) struct Cli {
     pub(crate) no_layers: bool,
 
     /// Convert the Docker schema 1 manifest in FILE: the lines are its layers
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "no_layers", "Runtime", "author",
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "no_layers", "RuntimeOptions", "author",
         "created", "comment", "created_by", "no_history"])]
     pub(crate) schema1: Option<PathBuf>,
 
-    /// Store the config here, a repository or oci:DIR, and print its descriptor line instead
-    #[arg(long, value_name = "STORE")]
-    pub(crate) into: Option<StoreName>,
+    /// Store the config in this layout, and print its descriptor line instead
+    #[arg(long, value_name = "oci:DIR")]
+    into: Option<StoreName>,
 
     /// Give the descriptor line Docker's media type; the config is the same
     #[arg(long, requires = "into")]
-    pub(crate) docker: bool,
+    docker: bool,
 
     /// Write to FILE instead of standard output
     #[arg(
@@ -82,14 +84,49 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 
     #[command(flatten)]
-    pub(crate) runtime: Runtime,
-
-    #[command(flatten)]
-    pub(crate) network: Network,
+    runtime: RuntimeOptions,
 }
 
-pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {
-    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+/// What is run.
+#[derive(Args)]
+#[command(next_help_heading = "What is run")]
+struct RuntimeOptions {
+    /// The program, an argument each time (as --entrypoint=-v where it begins with a dash), or all as a JSON
+    /// array; an inherited --cmd goes
+    #[arg(long, value_name = "ARG")]
+    entrypoint: Vec<String>,
+
+    /// Arguments of the entrypoint, or without one the program and its arguments: as --entrypoint
+    #[arg(long, value_name = "ARG")]
+    cmd: Vec<String>,
+
+    /// Set an environment variable (may come again)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    env: Vec<(String, String)>,
+
+    /// The directory it starts in, absolute
+    #[arg(long, value_name = "DIR", value_parser = absolute)]
+    workdir: Option<String>,
+
+    /// The user it runs as, by name or number: USER or USER:GROUP
+    #[arg(long, value_name = "USER", value_parser = not_empty)]
+    user: Option<String>,
+
+    /// Set a label (may come again)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    label: Vec<(String, String)>,
+
+    /// A port it listens on, tcp unless it says udp or sctp (may come again)
+    #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = port)]
+    exposed_port: Vec<String>,
+
+    /// A directory to be mounted from outside, absolute (may come again)
+    #[arg(long, value_name = "DIR", value_parser = absolute)]
+    volume: Vec<String>,
+
+    /// The signal that ends it, as SIGTERM, SIGRTMIN+3 or a number
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    stop_signal: Option<String>,
 }
 
 impl Cli {
@@ -103,7 +140,39 @@ impl Cli {
             let error = Error::usage("--base -: standard input has the layers' lines");
             return Err(error.hint("with --no-layers it is free for the base"));
         }
-        self.runtime.check()
+        Ok(())
+    }
+
+    /// What a container of the image runs.
+    pub(crate) fn runtime(&self) -> Result<Runtime> {
+        let options = &self.runtime;
+        refuse_repeated("--env", &options.env)?;
+        refuse_repeated("--label", &options.label)?;
+        Ok(Runtime {
+            entrypoint: arguments("--entrypoint", &options.entrypoint)?,
+            cmd: arguments("--cmd", &options.cmd)?,
+            env: options.env.clone(),
+            workdir: options.workdir.clone(),
+            user: options.user.clone(),
+            label: options.label.clone(),
+            exposed_port: options.exposed_port.clone(),
+            volume: options.volume.clone(),
+            stop_signal: options.stop_signal.clone(),
+        })
+    }
+
+    /// The layout of --into.
+    pub(crate) fn layout(&self) -> Result<Option<&Path>> {
+        let hint = format!(
+            "build-config | push-blob REPO --media-type {} sends it to a repository",
+            self.media_type()
+        );
+        self.into.as_ref().map(|store| layout_dir("--into", store, &hint)).transpose()
+    }
+
+    /// The media type of the config's line.
+    pub(crate) fn media_type(&self) -> &'static str {
+        if self.docker { DOCKER_CONFIG } else { OCI_CONFIG }
     }
 
     /// The time that the image and its new layers get.

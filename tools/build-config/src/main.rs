@@ -10,6 +10,7 @@ mod created;
 mod layers;
 mod runtime;
 mod schema1;
+mod values;
 
 use std::process::ExitCode;
 
@@ -17,50 +18,39 @@ use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::Result;
 use common::manifest::MAX_CONFIG;
-use common::mediatype::{DOCKER_CONFIG, OCI_CONFIG};
 use common::output::Output;
-use common::reference::StoreName;
 use common::{cli as options, exit};
 use layout::Layout;
-use registry::Registry;
-use store::Remote;
-use store::options::Stdin;
 
 use cli::Cli;
 use config::Config;
 use layers::Layers;
+use runtime::Runtime;
 
 fn main() -> ExitCode {
-    exit::run("build-config", story)
+    exit::run("build-config", run)
 }
 
-fn story(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
+    let runtime = cli.runtime()?;
+    let layout = cli.layout()?;
     let created = cli.created()?;
     let output = Output::open(&cli.output)?;
-    // The layers' lines come by stdin, unless there are none.
-    let base_is_file = cli.base.as_ref().is_none_or(|base| base.as_os_str() != "-");
-    let stdin = if cli.no_layers && base_is_file { Stdin::Free } else { Stdin::Data };
-    let remote = cli.network.remote(stdin)?;
     let bytes = match &cli.schema1 {
         Some(file) => schema1::convert(file, cli.platform.as_ref())?,
-        None => build(&cli, created)?,
+        None => build(&cli, &runtime, created)?,
     };
-    match &cli.into {
-        None => output.write(&bytes),
-        Some(store) => {
-            let media_type = if cli.docker { DOCKER_CONFIG } else { OCI_CONFIG };
-            let digest = Algorithm::Sha256.digest(&bytes);
-            let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-            put(store, &descriptor, &bytes, &remote)?;
-            output.write(format!("{}\n", descriptor.line()).as_bytes())
-        }
-    }
+    let Some(dir) = layout else { return output.write(&bytes) };
+    let digest = Algorithm::Sha256.digest(&bytes);
+    Layout::create(dir)?.put_bytes(&digest, &bytes)?;
+    let descriptor = Descriptor::new(cli.media_type(), digest, bytes.len() as u64);
+    output.write(format!("{}\n", descriptor.line()).as_bytes())
 }
 
 /// The config that the command line and the lines on stdin describe.
-fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
+fn build(cli: &Cli, runtime: &Runtime, created: Option<String>) -> Result<Vec<u8>> {
     let mut config = match &cli.base {
         Some(file) => {
             let bytes = options::read_document(Some(file), MAX_CONFIG)?;
@@ -73,19 +63,7 @@ fn build(cli: &Cli, created: Option<String>) -> Result<Vec<u8>> {
     layers.warn_of_a_repeated_base(config.diff_ids());
     config.describe(created, cli.author.as_deref())?;
     config.set_platform(cli.platform.as_ref())?;
-    cli.runtime.apply(config.runtime()?)?;
+    runtime.apply(config.runtime()?)?;
     config.add_layers(layers.diff_ids, cli.history().as_ref())?;
     config.into_bytes()
-}
-
-/// Puts the config where its manifest will look for it.
-fn put(store: &StoreName, descriptor: &Descriptor, bytes: &[u8], remote: &Remote) -> Result<()> {
-    let digest = &descriptor.digest;
-    match store {
-        StoreName::Layout(dir) => Layout::create(dir)?.put_bytes(digest, bytes),
-        StoreName::Repository(repository) => {
-            Registry::open_to_push(repository, &remote.client, &remote.peer)?
-                .push_bytes(digest, bytes)
-        }
-    }
 }

@@ -4,14 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::cli::{key_value, read_document, refuse_repeated};
+use common::cli::{key_value, layout_dir, read_document, refuse_repeated};
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
 use common::lines::MAX_LINE;
 use common::mediatype::is_manifest;
 use common::reference::StoreName;
 use serde_json::Value;
-use store::options::{Mirrored, Network};
 
 use crate::family::Family;
 
@@ -22,9 +21,9 @@ use crate::family::Family;
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Read the config here (a repository, or oci:DIR), and check the layers against it
-    #[arg(long, value_name = "STORE")]
-    pub(crate) from: Option<StoreName>,
+    /// Read the config in this layout, and check the layers against it
+    #[arg(long, value_name = "oci:DIR")]
+    from: Option<StoreName>,
 
     /// Make all media types Docker's
     #[arg(long, conflicts_with_all = ["oci", "artifact_type", "subject", "annotation"])]
@@ -57,12 +56,11 @@ pub(crate) struct Cli {
     /// Drop warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
-
-    #[command(flatten)]
-    pub(crate) network: Network,
-    #[command(flatten)]
-    pub(crate) mirrored: Mirrored,
 }
+
+/// How a config that is in a repository gets into a layout.
+const FROM_REPOSITORY: &str =
+    "fetch-blob REPO --into oci:DIR stores the config that its line names";
 
 /// TYPE/SUBTYPE, by RFC 6838.
 fn media_type(text: &str) -> std::result::Result<String, String> {
@@ -80,10 +78,12 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 impl Cli {
     /// What of the command line contradicts itself beyond what clap sees.
     pub(crate) fn check(&self) -> Result<()> {
-        if let (None, Some(option)) = (&self.from, self.mirrored.given()) {
-            return Err(Error::usage(format_args!("{option} goes with --from")));
-        }
         refuse_repeated("--annotation", &self.annotation)
+    }
+
+    /// The layout of --from.
+    pub(crate) fn layout(&self) -> Result<Option<&Path>> {
+        self.from.as_ref().map(|store| layout_dir("--from", store, FROM_REPOSITORY)).transpose()
     }
 
     /// The family of media types that is asked for.

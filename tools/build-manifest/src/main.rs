@@ -2,8 +2,8 @@
 //! build-manifest: a manifest, from the descriptor lines of a config and its layers.
 //!
 //! What is written is what our own readers take: its media types are of one family, and with `--from` its layers are
-//! those that the config speaks of. Only `--from` touches a store, and only to read the config. Not here: whether
-//! the blobs are anywhere, and sending the manifest.
+//! those that the config speaks of. Only `--from` touches a layout, and only to read the config. Not here: whether
+//! the blobs are anywhere, sending the manifest, and any network.
 
 mod agreement;
 mod cli;
@@ -17,30 +17,27 @@ use common::error::{Error, Result};
 use common::exit;
 use common::manifest::{MAX_SIZE, Manifest, Schema1};
 use common::output::Output;
+use layout::Layout;
 use serde_json::{Map, Value};
-use store::Store;
-use store::options::Stdin;
 
 use cli::Cli;
 use family::Family;
 use parts::Parts;
 
 fn main() -> ExitCode {
-    exit::run("build-manifest", story)
+    exit::run("build-manifest", run)
 }
 
-fn story(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let subject = cli.subject()?;
-    let remote = cli.mirrored.remote(cli.network.remote(Stdin::Data)?)?;
+    let layout = cli.layout()?;
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
-    match &cli.from {
-        // Opened when the lines are there: what fills the store may have started in the same moment as this.
-        Some(from) if parts.has_image_config() => {
-            agreement::check(&parts, &Store::open(from, &remote)?)?;
-        }
+    match layout {
+        // Opened when the lines are there: the program that fills it may have started at the same moment.
+        Some(dir) if parts.has_image_config() => agreement::check(&parts, &Layout::open(dir)?)?,
         _ => parts.refuse_no_layers()?,
     }
     let (parts, family) = parts.of_one_family(cli.family())?;

@@ -78,7 +78,7 @@ impl Parts {
     pub(crate) fn refuse_no_layers(&self) -> Result<()> {
         if self.layers.is_empty() {
             let error = Error::malformed("no layer's line came: did the command before it fail?");
-            return Err(error.hint("with --from STORE the config says whether there are none"));
+            return Err(error.hint("with --from oci:DIR the config says whether there are none"));
         }
         Ok(())
     }

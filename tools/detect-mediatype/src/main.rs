@@ -37,10 +37,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    exit::run("detect-mediatype", story)
+    exit::run("detect-mediatype", run)
 }
 
-fn story(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
     let schema1 = cli::schema1();
     let files = if cli.files.is_empty() { vec!["-".into()] } else { cli.files };

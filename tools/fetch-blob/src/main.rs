@@ -84,10 +84,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    exit::run("fetch-blob", |cli: Cli| fetch(&cli))
+    exit::run("fetch-blob", run)
 }
 
-fn fetch(cli: &Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     if cli.recheck && cli.into.is_none() {
         return Err(Error::usage("--recheck goes with --into"));
@@ -96,12 +96,12 @@ fn fetch(cli: &Cli) -> Result<()> {
     let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
-        Some(StoreName::Layout(dir)) => fetch_many(cli, remote, dir, progress),
+        Some(StoreName::Layout(dir)) => fetch_many(&cli, remote, dir, progress),
         Some(StoreName::Repository(name)) => {
             Err(Error::usage(format_args!("--into {name}: a layout is wanted"))
                 .hint("a layout is named oci:DIR"))
         }
-        None => fetch_one(cli, remote, progress),
+        None => fetch_one(&cli, remote, progress),
     }
 }
 

@@ -61,10 +61,10 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    exit::run("fetch-manifest", |cli: Cli| fetch(&cli))
+    exit::run("fetch-manifest", run)
 }
 
-fn fetch(cli: &Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let into = cli.into.as_ref().map(layout_of).transpose()?;
     let remote = cli.mirrored.remote(cli.network.remote(Stdin::Free)?)?;

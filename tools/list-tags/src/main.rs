@@ -41,10 +41,10 @@ fn tag(text: &str) -> std::result::Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    exit::run("list-tags", |cli: Cli| list(&cli))
+    exit::run("list-tags", run)
 }
 
-fn list(cli: &Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let mut output = stdio::stdout()?;
     let mut left = cli.limit.unwrap_or(u64::MAX);

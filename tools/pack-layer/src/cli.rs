@@ -5,19 +5,20 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use common::cli::layout_dir;
 use common::error::{Error, Result};
 use common::mediatype::Compression;
 use common::reference::StoreName;
 use compress::Method;
-use store::options::Network;
 
+use crate::destination::DestinationName;
 use crate::rules::{Owner, Rules};
 use crate::time::{self, Time};
 
 /// Pack a directory or a tar archive into a container image layer.
 ///
-/// The layer goes to a file, a layout or a repository, and its descriptor line to standard output, with its
-/// diff ID as an annotation. The same tree gives the same bytes on any machine.
+/// The layer goes to a file or a layout, and its descriptor line to standard output, with its diff ID as an
+/// annotation. The same tree gives the same bytes on any machine.
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
 pub(crate) struct Cli {
@@ -26,11 +27,11 @@ pub(crate) struct Cli {
 
     /// Write the layer to FILE, which appears when it is whole (- is stdout, and no line is printed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
-    pub(crate) output: Option<PathBuf>,
+    output: Option<PathBuf>,
 
-    /// Put the layer into a store: a repository, or oci:DIR
-    #[arg(long, value_name = "STORE")]
-    pub(crate) into: Option<StoreName>,
+    /// Put the layer into a layout
+    #[arg(long, value_name = "oci:DIR")]
+    into: Option<StoreName>,
 
     /// How to compress
     #[arg(long, value_name = "HOW", value_enum, default_value = "gzip")]
@@ -75,13 +76,14 @@ pub(crate) struct Cli {
     /// Drop warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
-
-    #[command(flatten)]
-    pub(crate) network: Network,
 }
 
 const USAGE: &str = "pack-layer [OPTIONS] --output FILE PATH
-       pack-layer [OPTIONS] --into STORE PATH";
+       pack-layer [OPTIONS] --into oci:DIR PATH";
+
+/// How a layer gets into a repository.
+const INTO_REPOSITORY: &str =
+    "pack-layer PATH --compress none -o - | push-blob REPO --compress gzip";
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,13 +108,21 @@ enum Whiteouts {
 impl Cli {
     /// What of the command line contradicts itself beyond what clap sees.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.output.is_none() && self.into.is_none() {
-            return Err(Error::usage("no destination: -o FILE or --into STORE"));
-        }
         if self.base.is_some() && self.whiteouts == Whiteouts::Keep {
             return Err(Error::usage("--whiteouts keep and --base: both say what is hidden"));
         }
         Ok(())
+    }
+
+    /// Where the layer goes.
+    pub(crate) fn destination(&self) -> Result<DestinationName<'_>> {
+        match (&self.output, &self.into) {
+            (_, Some(store)) => {
+                layout_dir("--into", store, INTO_REPOSITORY).map(DestinationName::Layout)
+            }
+            (Some(file), None) => Ok(DestinationName::File(file)),
+            (None, None) => Err(Error::usage("no destination: -o FILE or --into oci:DIR")),
+        }
     }
 
     /// The first option that shapes entries: an archive is taken as it is.

@@ -1,30 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a layer goes: a stream, a file, a layout, a repository. Each is written, then finished or dropped.
+//! Where a layer goes: a stream, a file, a layout. Each is written, then finished or dropped.
 //!
 //! The digest is known only at the end, so nothing can be taken up by a later run; and dropped before that, nothing is
 //! left.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::interrupt;
 use common::output::Output;
-use common::reference::Repository;
 use common::tempfile::Growing;
 use layout::Layout;
-use registry::Registry;
-use registry::stream::Stream;
-use store::Remote;
 
 /// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
 /// packing them; one that a power loss tears is found by its size or digest.
 const SYNC_UP_TO: u64 = 4 << 20;
 
-/// Where a layer goes.
+/// Where a layer goes, as the command line names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DestinationName<'a> {
+    /// A file, a device or a fifo; `-` is stdout.
+    File(&'a Path),
+    /// A layout's directory.
+    Layout(&'a Path),
+}
+
+impl DestinationName<'_> {
+    /// The file or directory; `None` is stdout.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            DestinationName::File(file) => (file.as_os_str() != "-").then_some(file),
+            DestinationName::Layout(dir) => Some(dir),
+        }
+    }
+}
+
+impl fmt::Display for DestinationName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DestinationName::File(file) => file.display().fmt(f),
+            DestinationName::Layout(dir) => write!(f, "oci:{}", dir.display()),
+        }
+    }
+}
+
+/// Where a layer goes, opened.
 pub(crate) enum Destination {
     /// Written as it comes.
     Stream(File),
@@ -32,16 +55,21 @@ pub(crate) enum Destination {
     File(Growing, PathBuf),
     /// A blob of a layout.
     Layout(Growing, Layout),
-    /// A blob of a repository, sent as it comes.
-    Repository(Box<Stream>),
 }
 
 impl Destination {
-    /// The file, device or stream that `-o` names.
+    /// Opens what the command line names. A layout is made if it is not there.
     ///
     /// # Errors
     /// Local trouble.
-    pub(crate) fn file(operand: &Path) -> Result<Destination> {
+    pub(crate) fn open(name: DestinationName<'_>) -> Result<Destination> {
+        match name {
+            DestinationName::File(operand) => Destination::file(operand),
+            DestinationName::Layout(dir) => Destination::layout(dir),
+        }
+    }
+
+    fn file(operand: &Path) -> Result<Destination> {
         match Output::open(operand)? {
             Output::Stream(file) => Ok(Destination::Stream(file)),
             Output::File(place) => {
@@ -55,26 +83,11 @@ impl Destination {
         }
     }
 
-    /// A layout, made if it is not there.
-    ///
-    /// # Errors
-    /// Local trouble.
-    pub(crate) fn layout(dir: &Path) -> Result<Destination> {
+    fn layout(dir: &Path) -> Result<Destination> {
         let layout = Layout::create(dir)?;
         let growing = Growing::new(&layout.ingest_dir(), "layer".as_ref())
             .map_err(|cause| Error::local(format_args!("write to {layout}"), &cause))?;
         Ok(Destination::Layout(growing, layout))
-    }
-
-    /// A repository. What is open there is closed before a signal ends the run.
-    ///
-    /// # Errors
-    /// Usage, when its host is none; local trouble.
-    pub(crate) fn repository(name: &Repository, remote: &Remote) -> Result<Destination> {
-        let registry = Arc::new(Registry::open_to_push(name, &remote.client, &remote.peer)?);
-        let open = Arc::clone(&registry);
-        interrupt::before_dying(move || open.cancel_uploads(false))?;
-        Ok(Destination::Repository(Box::new(registry.stream(None))))
     }
 
     /// The stream that is written to, when it has a file of its own.
@@ -88,7 +101,7 @@ impl Destination {
     /// Ends what was written whole, of this digest and size.
     ///
     /// # Errors
-    /// Local trouble; the name has then what it had before. The registry's.
+    /// Local trouble; the name has then what it had before.
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<()> {
         match self {
             Destination::Stream(_) => Ok(()),
@@ -96,7 +109,6 @@ impl Destination {
             Destination::Layout(growing, layout) => {
                 publish(growing, &layout.prepare_blob(digest)?, size)
             }
-            Destination::Repository(stream) => stream.finish().map(drop),
         }
     }
 }
@@ -108,7 +120,6 @@ impl Write for Destination {
             Destination::File(growing, _) | Destination::Layout(growing, _) => {
                 growing.file.write(bytes)
             }
-            Destination::Repository(stream) => stream.write(bytes),
         }
     }
 
@@ -117,12 +128,9 @@ impl Write for Destination {
     }
 }
 
-/// A failure to write, as its own error where it is one.
+/// A failure to write the layer.
 pub(crate) fn trouble(cause: &io::Error) -> Error {
-    match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(error) => error.clone(),
-        None => Error::local("write the layer", cause),
-    }
+    Error::local("write the layer", cause)
 }
 
 fn publish(growing: Growing, path: &Path, size: u64) -> Result<()> {

@@ -19,35 +19,34 @@ use std::process::ExitCode;
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::error::{Error, Result};
-use common::reference::StoreName;
 use common::{exit, stdio};
 use compress::{Compressor, Finished, Method};
-use store::options::Stdin;
 
 use archive::Archive;
 use cli::Cli;
-use destination::Destination;
-use rules::Rules;
+use destination::{Destination, DestinationName};
 use source::{Source, Tarball};
 use tree::{Inode, Tree};
 
 fn main() -> ExitCode {
-    exit::run("pack-layer", story)
+    exit::run("pack-layer", run)
 }
 
-fn story(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
+    let destination = cli.destination()?;
     let (method, media_type) = cli.method()?;
     // Before anything is written: a layer without its line is lost to a pipe.
     let mut stdout = stdio::stdout()?;
     let finished = match Source::open(&cli.path)? {
-        Source::Directory(root) => pack(&cli, &root, &cli.rules()?, method)?,
-        Source::Archive(tarball) => pass(&cli, tarball, method)?,
+        Source::Directory(root) => pack(&cli, destination, &root, method)?,
+        Source::Archive(tarball) => pass(&cli, destination, tarball, method)?,
     };
     let Finished { output, diff_id, digest, size } = finished;
     output.finish(&digest, size)?;
-    if cli.output.as_deref().is_some_and(|output| output.as_os_str() == "-") {
+    if destination.path().is_none() {
+        // The layer itself went to stdout.
         return Ok(());
     }
     let layer = Descriptor::new(media_type, digest, size);
@@ -58,38 +57,39 @@ fn story(cli: Cli) -> Result<()> {
 }
 
 /// Packs a tree.
-fn pack(cli: &Cli, root: &Path, rules: &Rules, method: Method) -> Result<Finished<Destination>> {
-    refuse_inside(root, cli)?;
+fn pack(
+    cli: &Cli,
+    name: DestinationName<'_>,
+    root: &Path,
+    method: Method,
+) -> Result<Finished<Destination>> {
+    let rules = cli.rules()?;
+    refuse_inside(root, name)?;
     if let Some(base) = &cli.base {
         source::directory(base)?;
     }
-    let destination = destination(cli)?;
+    let destination = Destination::open(name)?;
     let outputs = outputs(&destination);
-    let tree = Tree { root, base: cli.base.as_deref(), rules, outputs: &outputs };
+    let tree = Tree { root, base: cli.base.as_deref(), rules: &rules, outputs: &outputs };
     let mut archive = Archive::new(compressor(destination, method)?);
     tree.pack(&mut archive)?;
     archive.finish()
 }
 
 /// Takes an archive as it is.
-fn pass(cli: &Cli, mut tarball: Tarball, method: Method) -> Result<Finished<Destination>> {
+fn pass(
+    cli: &Cli,
+    name: DestinationName<'_>,
+    mut tarball: Tarball,
+    method: Method,
+) -> Result<Finished<Destination>> {
     if let Some(option) = cli.shaping_option() {
         let what = format_args!("{option} and an archive: it is packed as it is");
         return Err(Error::usage(what).hint("unpack-layer makes a directory of it first"));
     }
-    let mut output = compressor(destination(cli)?, method)?;
+    let mut output = compressor(Destination::open(name)?, method)?;
     tarball.pass(&mut output)?;
     output.finish().map_err(|cause| destination::trouble(&cause))
-}
-
-fn destination(cli: &Cli) -> Result<Destination> {
-    match &cli.into {
-        Some(StoreName::Layout(dir)) => Destination::layout(dir),
-        Some(StoreName::Repository(name)) => {
-            Destination::repository(name, &cli.network.remote(Stdin::unless(Some(&cli.path)))?)
-        }
-        None => Destination::file(cli.output.as_deref().unwrap_or("-".as_ref())),
-    }
 }
 
 fn compressor(destination: Destination, method: Method) -> Result<Compressor<Destination>> {
@@ -105,13 +105,9 @@ fn outputs(destination: &Destination) -> Vec<Inode> {
 }
 
 /// The output may not grow in the tree that is read.
-fn refuse_inside(root: &Path, cli: &Cli) -> Result<()> {
-    let (shown, output) = match (&cli.into, &cli.output) {
-        (Some(StoreName::Layout(dir)), _) => (format!("oci:{}", dir.display()), dir.as_path()),
-        (_, Some(file)) if file.as_os_str() != "-" => (file.display().to_string(), file.as_path()),
-        _ => return Ok(()),
-    };
-    // What is not there yet lies where its nearest ancestor is. Trouble is told by who opens it.
+fn refuse_inside(root: &Path, destination: DestinationName<'_>) -> Result<()> {
+    let Some(output) = destination.path() else { return Ok(()) };
+    // A path that does not exist yet lies where its nearest ancestor is. Opening it reports what is wrong with it.
     let mut there = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
     let resolved = loop {
         match (there.canonicalize(), there.parent()) {
@@ -121,11 +117,10 @@ fn refuse_inside(root: &Path, cli: &Cli) -> Result<()> {
         }
     };
     let is_inside = root.canonicalize().is_ok_and(|root| resolved.starts_with(root));
-    match is_inside {
-        true => Err(Error::usage(format_args!(
-            "{shown}: the output is in the tree that is packed, {}",
-            root.display()
-        ))),
-        false => Ok(()),
+    if is_inside {
+        let tree = root.display();
+        let what = format_args!("{destination}: the output is in the tree that is packed, {tree}");
+        return Err(Error::usage(what));
     }
+    Ok(())
 }

@@ -108,10 +108,10 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    exit::run("push-blob", |cli: Cli| push(cli))
+    exit::run("push-blob", run)
 }
 
-fn push(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let of_lines = cli.allow_nondistributable.then_some("--allow-nondistributable");
     let of_from = cli.from_network.given().or(cli.mirrored.given());
