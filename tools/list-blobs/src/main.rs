@@ -4,24 +4,28 @@
 //! A descriptor is printed as the manifest has it, with all its fields. Only `--from` touches a store, and
 //! only to read manifests below the one given. Not here: whether the blobs exist, and fetching them.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+mod direct;
+mod lines;
+mod recursive;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::descriptor::Descriptor;
-use common::digest::{Algorithm, Digest};
+use common::digest::Algorithm;
 use common::error::{Error, Result};
 use common::lines::looks_like_descriptor;
 use common::manifest::{self, Content, Manifest};
-use common::mediatype::{self, Kind};
 use common::platform::Platform;
 use common::reference::StoreName;
-use common::{cli, exit, stdio};
+use common::{cli, exit};
 use store::options::{Mirrored, Network, Stdin};
-use store::{Asking, Document, MAX_DEPTH, Store};
+use store::{Asking, Document, Store};
+
+use direct::Part;
+use lines::LineWriter;
+use recursive::Walk;
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
@@ -64,14 +68,11 @@ struct Cli {
     mirrored: Mirrored,
 }
 
-/// The most digests that --recursive remembers, so that memory has a bound whatever an index unfolds to.
-const MAX_DIGESTS: usize = 200_000;
-
 fn main() -> ExitCode {
-    exit::run("list-blobs", story)
+    exit::run("list-blobs", run)
 }
 
-fn story(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
     if cli.from.is_some() && cli.platform.is_none() && !cli.recursive {
         return Err(Error::usage("--from goes with --recursive or -p: nothing else is read").into());
@@ -79,24 +80,31 @@ fn story(cli: Cli) -> anyhow::Result<()> {
     if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
     }
+    let part = match (cli.config, cli.layers) {
+        (true, _) => Part::Config,
+        (_, true) => Part::Layers,
+        _ => Part::All,
+    };
     // The time for the whole run begins here.
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let remote = cli.mirrored.remote(remote)?;
-    let mut output = Lines(BufWriter::new(stdio::stdout()?));
+    let mut output = LineWriter::new()?;
     let document = given(cli.file.as_deref())?;
-    // Opened when the input is there: what fills the store may have started in the same moment as this.
+    // Opened when the input is there: the program that fills the store may have started at the same moment.
     let store = |name: &StoreName| Store::open(name, &remote);
+    let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
         (Some(from), None) => {
-            let mut walk = Walk { store: store(from)?, seen: HashSet::new(), output: &mut output };
-            walk.down(document.manifest, 0)?;
+            Walk::new(store(from)?, asking, &mut output).print_below(document.manifest)?;
         }
         (Some(from), Some(platform)) if is_index => {
-            let image = store(from)?.for_platform(document, platform, asking())?;
-            image_blobs(image.manifest, &cli, &mut output)?;
+            let image = store(from)?.for_platform(document, platform, asking)?;
+            direct::print(image.manifest, part, None, &mut output)?;
         }
-        _ => image_blobs(document.manifest, &cli, &mut output)?,
+        (_, platform) => {
+            direct::print(document.manifest, part, platform.as_ref(), &mut output)?;
+        }
     }
     Ok(output.flush()?)
 }
@@ -120,107 +128,4 @@ fn given(file: Option<&Path>) -> Result<Document> {
     let digest = Algorithm::Sha256.digest(&bytes);
     let descriptor = Descriptor::new(&manifest.media_type, digest, bytes.len() as u64);
     Ok(Document { bytes, descriptor, manifest })
-}
-
-/// How manifests below an index are asked for.
-fn asking() -> Asking<'static> {
-    Asking { accept: &[], schema1: cli::schema1(), platform: None }
-}
-
-/// Prints what one manifest names.
-fn image_blobs(manifest: Manifest, cli: &Cli, output: &mut Lines) -> Result<()> {
-    match manifest.content {
-        Content::Image { config, layers } => {
-            if !cli.layers {
-                output.put(&config)?;
-            }
-            if !cli.config {
-                layers.iter().try_for_each(|layer| output.put(layer))?;
-            }
-            Ok(())
-        }
-        Content::Index { .. } if cli.config || cli.layers => {
-            let flag = if cli.config { "--config" } else { "--layers" };
-            let error = Error::usage(format_args!("{flag}: this is an index, which has none"));
-            Err(error.hint("-p OS/ARCH with --from STORE goes down to an image"))
-        }
-        Content::Index { manifests } => match &cli.platform {
-            None => manifests.iter().try_for_each(|entry| output.put(entry)),
-            Some(platform) => match manifest::candidates(&manifests, platform).first() {
-                None => Err(manifest::no_platform(&manifests, platform)),
-                Some(entry) if mediatype::kind(&entry.media_type) == Kind::Index => {
-                    let what = format_args!("{platform} may be in the index {}", entry.digest);
-                    Err(Error::usage(what).hint("--from STORE goes down to it"))
-                }
-                Some(entry) => output.put(entry),
-            },
-        },
-        Content::Schema1 => Err(schema1_is_not_listed()),
-    }
-}
-
-fn schema1_is_not_listed() -> Error {
-    Error::malformed("unsupported: a Docker schema 1 manifest has no descriptors to list")
-}
-
-/// The way down an index.
-struct Walk<'a> {
-    store: Store,
-    seen: HashSet<Digest>,
-    output: &'a mut Lines,
-}
-
-impl Walk<'_> {
-    /// Prints all below a manifest, but not the manifest.
-    fn down(&mut self, manifest: Manifest, depth: usize) -> Result<()> {
-        let manifests = match manifest.content {
-            Content::Image { config, layers } => {
-                return std::iter::once(config)
-                    .chain(layers)
-                    .try_for_each(|blob| self.put_once(&blob));
-            }
-            Content::Index { .. } if depth >= MAX_DEPTH => {
-                let what = format_args!("{}: indexes nested deeper than {MAX_DEPTH}", self.store);
-                return Err(Error::malformed(what));
-            }
-            Content::Index { manifests } => manifests,
-            Content::Schema1 => return Err(schema1_is_not_listed()),
-        };
-        for entry in manifests {
-            if mediatype::is_manifest(&entry.media_type) && !self.seen.contains(&entry.digest) {
-                // What is printed so far need not wait for the next manifest.
-                self.output.flush()?;
-                let child = self.store.described(entry.clone(), asking())?;
-                self.down(child.manifest, depth + 1)?;
-            }
-            self.put_once(&entry)?;
-        }
-        Ok(())
-    }
-
-    fn put_once(&mut self, descriptor: &Descriptor) -> Result<()> {
-        if self.seen.contains(&descriptor.digest) {
-            return Ok(());
-        }
-        if self.seen.len() >= MAX_DIGESTS {
-            let what = format_args!("the index leads to more than {MAX_DIGESTS} blobs");
-            return Err(Error::malformed(what));
-        }
-        self.seen.insert(descriptor.digest.clone());
-        self.output.put(descriptor)
-    }
-}
-
-/// Descriptor lines on stdout.
-struct Lines(BufWriter<File>);
-
-impl Lines {
-    fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
-        writeln!(self.0, "{}", descriptor.line())
-            .map_err(|cause| Error::local("standard output", &cause))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.0.flush().map_err(|cause| Error::local("standard output", &cause))
-    }
 }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one manifest names: of an image its blobs, of an index its manifests. Nothing else is read.
+
+use common::descriptor::Descriptor;
+use common::error::{Error, Result};
+use common::manifest::{self, Content, Manifest};
+use common::mediatype::{self, Kind};
+use common::platform::Platform;
+
+use crate::lines::LineWriter;
+
+/// Which blobs of an image are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The config and the layers.
+    All,
+    /// The config alone.
+    Config,
+    /// The layers alone.
+    Layers,
+}
+
+/// Prints what one manifest names; of an index only what serves `platform`, if there is one.
+///
+/// # Errors
+/// Usage: a part of an image is wanted, and this is an index; or the platform is deeper down. Absent: no entry serves
+/// the platform. Malformed: Docker's schema 1.
+pub(crate) fn print(
+    manifest: Manifest,
+    part: Part,
+    platform: Option<&Platform>,
+    output: &mut LineWriter,
+) -> Result<()> {
+    match manifest.content {
+        Content::Image { config, layers } => {
+            if part != Part::Layers {
+                output.put(&config)?;
+            }
+            if part != Part::Config {
+                layers.iter().try_for_each(|layer| output.put(layer))?;
+            }
+            Ok(())
+        }
+        Content::Index { manifests } => {
+            let flag = match part {
+                Part::All => return print_index(&manifests, platform, output),
+                Part::Config => "--config",
+                Part::Layers => "--layers",
+            };
+            let error = Error::usage(format_args!("{flag}: this is an index, which has none"));
+            Err(error.hint("-p OS/ARCH with --from STORE goes down to an image"))
+        }
+        Content::Schema1 => Err(schema1_is_not_listed()),
+    }
+}
+
+fn print_index(
+    manifests: &[Descriptor],
+    platform: Option<&Platform>,
+    output: &mut LineWriter,
+) -> Result<()> {
+    let Some(platform) = platform else {
+        return manifests.iter().try_for_each(|entry| output.put(entry));
+    };
+    match manifest::candidates(manifests, platform).first() {
+        None => Err(manifest::no_platform(manifests, platform)),
+        Some(entry) if mediatype::kind(&entry.media_type) == Kind::Index => {
+            let what = format_args!("{platform} may be in the index {}", entry.digest);
+            Err(Error::usage(what).hint("--from STORE goes down to it"))
+        }
+        Some(entry) => output.put(entry),
+    }
+}
+
+/// The error for a manifest that has no descriptors.
+pub(crate) fn schema1_is_not_listed() -> Error {
+    Error::malformed("unsupported: a Docker schema 1 manifest has no descriptors to list")
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything below an index, however deep: each digest once, each manifest after its blobs.
+
+use std::collections::HashSet;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::manifest::{Content, Manifest};
+use common::mediatype;
+use store::{Asking, MAX_DEPTH, Store};
+
+use crate::direct::schema1_is_not_listed;
+use crate::lines::LineWriter;
+
+/// The most digests that are remembered, so that memory has a bound whatever an index unfolds to.
+const MAX_DIGESTS: usize = 200_000;
+
+/// A walk down an index.
+pub(crate) struct Walk<'a> {
+    store: Store,
+    asking: Asking<'a>,
+    seen: HashSet<Digest>,
+    output: &'a mut LineWriter,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk through the manifests of a store, which are asked for as `asking` says.
+    pub(crate) fn new(store: Store, asking: Asking<'a>, output: &'a mut LineWriter) -> Walk<'a> {
+        Walk { store, asking, seen: HashSet::new(), output }
+    }
+
+    /// Prints everything below a manifest, but not the manifest.
+    ///
+    /// # Errors
+    /// Malformed: indexes nested too deep, too many blobs, or Docker's schema 1. Otherwise those of reading a manifest.
+    pub(crate) fn print_below(&mut self, manifest: Manifest) -> Result<()> {
+        self.down(manifest, 0)
+    }
+
+    fn down(&mut self, manifest: Manifest, depth: usize) -> Result<()> {
+        let manifests = match manifest.content {
+            Content::Image { config, layers } => {
+                return std::iter::once(config)
+                    .chain(layers)
+                    .try_for_each(|blob| self.put_once(&blob));
+            }
+            Content::Index { .. } if depth >= MAX_DEPTH => {
+                let what = format_args!("{}: indexes nested deeper than {MAX_DEPTH}", self.store);
+                return Err(Error::malformed(what));
+            }
+            Content::Index { manifests } => manifests,
+            Content::Schema1 => return Err(schema1_is_not_listed()),
+        };
+        for entry in manifests {
+            if mediatype::is_manifest(&entry.media_type) && !self.seen.contains(&entry.digest) {
+                // The lines so far need not wait for the next manifest.
+                self.output.flush()?;
+                let child = self.store.described(entry.clone(), self.asking)?;
+                self.down(child.manifest, depth + 1)?;
+            }
+            self.put_once(&entry)?;
+        }
+        Ok(())
+    }
+
+    fn put_once(&mut self, descriptor: &Descriptor) -> Result<()> {
+        if self.seen.contains(&descriptor.digest) {
+            return Ok(());
+        }
+        if self.seen.len() >= MAX_DIGESTS {
+            let what = format_args!("the index leads to more than {MAX_DIGESTS} blobs");
+            return Err(Error::malformed(what));
+        }
+        self.seen.insert(descriptor.digest.clone());
+        self.output.put(descriptor)
+    }
+}
