@@ -14,17 +14,33 @@ use common::lines::NO_INPUT;
 use common::parallel::{self, processors};
 use common::stdio;
 
+use crate::files::verify_file;
+use crate::input::{STDIN, open};
 use crate::list::{self, Entry};
-use crate::{Cli, STDIN, open, verify_file};
 
 /// The longest line of a list, in bytes: far beyond the longest path.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Checks the files of the lists that the command line names; of stdin, without one.
+/// What is reported about the files of a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    /// Whether a file that is absent is passed over.
+    pub(crate) ignore_missing: bool,
+    /// Whether verdicts are printed on stdout.
+    pub(crate) verdicts: bool,
+    /// Whether those of the files that are right are printed too.
+    pub(crate) successes: bool,
+}
+
+/// Checks the files of lists; of stdin, if none is named. Digits without an algorithm are `algorithm`'s.
 ///
 /// # Errors
 /// That of the first file or line that failed, with how many did.
-pub(crate) fn lists(cli: Cli) -> Result<()> {
+pub(crate) fn lists(
+    lists: Vec<OsString>,
+    algorithm: Option<Algorithm>,
+    report: Report,
+) -> Result<()> {
     let mut output = stdio::stdout()?;
     let work = |entry: Result<Entry>| match entry {
         Ok(entry) => (list::shown(&entry.file), verify_file(&entry.file, &entry.digest, None)),
@@ -34,14 +50,16 @@ pub(crate) fn lists(cli: Cli) -> Result<()> {
     let (mut right, mut wrong, mut first) = (0_u64, 0_u64, None);
     let take = |(name, verdict): (Vec<u8>, Result<()>)| {
         let verdict_words: &[u8] = match &verdict {
-            Ok(()) if cli.quiet => b"",
+            Ok(()) if !report.successes => b"",
             Ok(()) => b": OK\n",
             Err(_) if name.is_empty() => b"",
-            Err(error) if error.status() == Status::Absent && cli.ignore_missing => return Ok(()),
+            Err(error) if error.status() == Status::Absent && report.ignore_missing => {
+                return Ok(());
+            }
             Err(error) if error.status() == Status::Content => b": FAILED\n",
             Err(_) => b": FAILED open or read\n",
         };
-        if !cli.status && !verdict_words.is_empty() {
+        if report.verdicts && !verdict_words.is_empty() {
             let line = [name.as_slice(), verdict_words].concat();
             output.write_all(&line).map_err(|cause| Error::local("standard output", &cause))?;
         }
@@ -54,7 +72,7 @@ pub(crate) fn lists(cli: Cli) -> Result<()> {
         }
         Ok(())
     };
-    parallel::in_order(processors(), move || entries(cli.operands, cli.algorithm), work, take)?;
+    parallel::in_order(processors(), move || entries(lists, algorithm), work, take)?;
     match first {
         Some(error) if right + wrong > 1 => {
             Err(error.context(format_args!("{wrong} of {} failed", right + wrong)))

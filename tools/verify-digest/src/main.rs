@@ -6,23 +6,24 @@
 //! processors and reported in the order in which they were named. Not here: fetching what is missing, mending
 //! what is wrong (fetch-blob does both), and any network.
 
+mod blobs;
+mod check;
+mod files;
+mod filter;
+mod input;
+mod list;
+mod print;
+
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{BufRead, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::digest::{Algorithm, Digest};
-use common::error::{Error, Result, Status};
-use common::lines::{NO_INPUT, looks_like_descriptor};
-use common::parallel::{self, processors};
+use common::error::{Error, Result};
 use common::reference::StoreName;
-use common::verify::{BUFFER, Verifier, copy, verify};
-use common::{cli, exit, stdio};
+use common::{cli, exit};
 
-mod blobs;
-mod check;
-mod list;
+use check::Report;
 
 /// Verify bytes against a digest
 ///
@@ -78,10 +79,10 @@ fn algorithm(name: &str) -> std::result::Result<Algorithm, String> {
 }
 
 fn main() -> ExitCode {
-    exit::run("verify-digest", story)
+    exit::run("verify-digest", run)
 }
 
-fn story(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     match &cli.from {
         Some(StoreName::Layout(dir)) => return blobs::check(dir.clone()),
@@ -92,10 +93,12 @@ fn story(cli: Cli) -> Result<()> {
         None => {}
     }
     if cli.print {
-        return print(cli.operands, cli.algorithm.unwrap_or_default());
+        return print::print(cli.operands, cli.algorithm.unwrap_or_default());
     }
     if cli.check {
-        return check::lists(cli);
+        let Cli { operands, algorithm, ignore_missing, status, quiet, .. } = cli;
+        let report = Report { ignore_missing, verdicts: !status, successes: !quiet };
+        return check::lists(operands, algorithm, report);
     }
     if cli.algorithm.is_some() {
         return Err(Error::usage("-a goes with --print or --check: a digest names its own"));
@@ -103,16 +106,12 @@ fn story(cli: Cli) -> Result<()> {
     let (digest, files) = cli.operands.split_first().ok_or_else(|| Error::usage("no digest"))?;
     let digest = typed_digest(digest)?;
     match files {
-        [] => filter(&digest, cli.size),
-        [file] if file == "-" => filter(&digest, cli.size),
+        [] => filter::filter(&digest, cli.size),
+        [file] if file == "-" => filter::filter(&digest, cli.size),
         files if files.iter().any(|file| file == "-") => {
             Err(Error::usage("\"-\" beside other files: standard input is checked alone"))
         }
-        files => {
-            let files = files.to_vec();
-            let work = move |file: OsString| verify_file(&file, &digest, cli.size);
-            parallel::in_order(processors(), move || files.into_iter(), work, |verdict| verdict)
-        }
+        files => files::verify_all(files.to_vec(), digest, cli.size),
     }
 }
 
@@ -128,83 +127,4 @@ fn typed_digest(text: &OsStr) -> Result<Digest> {
             None => error,
         }
     })
-}
-
-/// Copies stdin to stdout, its end only when it is right.
-fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
-    let mut input = stdio::stdin()?;
-    if is_empty_input(&mut input)? && !digest.is_of_nothing() {
-        return Err(Error::malformed(NO_INPUT));
-    }
-    copy(input, stdio::stdout()?, Verifier::new(digest, size), STDIN)
-        .map_err(|e| if e.status() == Status::Content { e.context(STDIN) } else { e })?;
-    Ok(())
-}
-
-const STDIN: &str = "standard input";
-
-/// Whether nothing comes in at all. Refuses descriptor lines where bytes are wanted: whoever sent them meant
-/// the blobs that they name.
-fn is_empty_input(input: &mut impl BufRead) -> Result<bool> {
-    let start =
-        input.fill_buf().map_err(|cause| Error::local(format_args!("read {STDIN}"), &cause))?;
-    if looks_like_descriptor(start) {
-        let error =
-            Error::usage(format_args!("{STDIN}: a descriptor line, not the bytes it names"));
-        return Err(error.hint("--from oci:DIR checks the blobs that descriptor lines name"));
-    }
-    Ok(start.is_empty())
-}
-
-fn verify_file(file: &OsStr, digest: &Digest, size: Option<u64>) -> Result<()> {
-    let name = file.display();
-    verify(open(file)?, Verifier::new(digest, size), &name.to_string())
-        .map(|_| ())
-        .map_err(|e| if e.status() == Status::Content { e.context(name) } else { e })
-}
-
-fn open(file: &OsStr) -> Result<File> {
-    File::open(file).map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => Error::absent(format_args!("{}: no such file", file.display())),
-        _ => Error::local(format_args!("read {}", file.display()), &cause),
-    })
-}
-
-/// Prints each file's line; of stdin without a name, its digest.
-fn print(files: Vec<OsString>, algorithm: Algorithm) -> Result<()> {
-    let mut output = stdio::stdout()?;
-    let mut put =
-        |line: &[u8]| output.write_all(line).map_err(|e| Error::local("standard output", &e));
-    if files.is_empty() {
-        let digest = hash_stdin(algorithm)?;
-        return put(format!("{digest}\n").as_bytes());
-    }
-    let work = move |file: OsString| {
-        let digest = match file == "-" {
-            true => hash_stdin(algorithm)?,
-            false => hash(open(&file)?, algorithm, &file.display().to_string())?,
-        };
-        Ok::<_, Error>(list::line(&digest, &file))
-    };
-    parallel::in_order(processors(), || files.into_iter(), work, |line| put(&line?))
-}
-
-fn hash_stdin(algorithm: Algorithm) -> Result<Digest> {
-    let mut input = stdio::stdin()?;
-    if is_empty_input(&mut input)? {
-        return Err(Error::malformed(NO_INPUT));
-    }
-    hash(input, algorithm, STDIN)
-}
-
-fn hash(mut input: impl Read, algorithm: Algorithm, name: &str) -> Result<Digest> {
-    let (mut hasher, mut buffer) = (algorithm.hasher(), vec![0; BUFFER]);
-    loop {
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(n) => hasher.update(&buffer[..n]),
-            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(Error::local(format_args!("read {name}"), &cause)),
-        }
-    }
 }
