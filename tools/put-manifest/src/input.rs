@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The manifest that is to be stored, checked before anything is sent.
+
+use std::path::Path;
+
+use common::cli::read_document;
+use common::descriptor::Descriptor;
+use common::digest::{Algorithm, Digest};
+use common::error::{Error, Result};
+use common::lines::looks_like_descriptor;
+use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
+use common::reference::Location;
+use store::Document;
+
+/// Reads the manifest that is to be stored under `location`, from a file or standard input.
+///
+/// # Errors
+/// Malformed: no manifest, or one that fetch-manifest would refuse. Content: another one than the digest of the
+/// location says. Usage: a descriptor line. Absent; local trouble.
+pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
+    let bytes = read_document(file, MAX_SIZE)?;
+    let name = location.to_string();
+    let manifest = match Manifest::parse(&bytes, None, &name, Schema1::Allowed) {
+        Err(_) if looks_like_descriptor(&bytes) => {
+            let error = Error::usage("a descriptor line came, and a manifest is wanted");
+            return Err(error.hint("push-blob --from STORE takes descriptor lines"));
+        }
+        parsed => parsed.map_err(|e| e.context("manifest"))?,
+    };
+    if manifest.content == Content::Schema1 {
+        return Err(Error::malformed("manifest: schema 1 is read, and not written any more"));
+    }
+    let wanted = match location {
+        Location::Registry(reference) => reference.digest.as_ref(),
+        Location::Layout(place) => place.digest.as_ref(),
+    };
+    let digest = wanted.map_or(Algorithm::Sha256, Digest::algorithm).digest(&bytes);
+    if let Some(want) = wanted.filter(|want| **want != digest) {
+        return Err(Error::content(format_args!(
+            "manifest: digest differs: got {digest}, want {want}"
+        )));
+    }
+    let descriptor = Descriptor::new(&manifest.media_type, digest, bytes.len() as u64);
+    Ok(Document { bytes, descriptor, manifest })
+}
