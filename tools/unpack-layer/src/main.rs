@@ -24,10 +24,10 @@ use stream::{Limits, Stream};
 use unpack::Unpacking;
 
 fn main() -> ExitCode {
-    exit::run("unpack-layer", story)
+    exit::run("unpack-layer", run)
 }
 
-fn story(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let destination = Destination::new(&cli.dir, cli.existing(), !cli.no_sync)?;

@@ -18,7 +18,7 @@ use common::mediatype::{Kind, kind};
 use common::stdio;
 use layout::Layout;
 
-use crate::stream::{Item, Job, Source};
+use crate::stream::{LayerInput, LayerSource, SourceItem};
 
 /// The largest image config that is read, in bytes.
 pub(crate) const MAX_CONFIG: u64 = 4 << 20;
@@ -31,11 +31,11 @@ pub(crate) fn files(
     layers: Vec<PathBuf>,
     digest: Option<Digest>,
     diff_id: Option<Digest>,
-) -> Result<Source> {
+) -> Result<LayerSource> {
     let layers = if layers.is_empty() { vec![PathBuf::from("-")] } else { layers };
     Ok(Box::new(layers.into_iter().map(move |layer| {
         let (name, input) = open(&layer)?;
-        Ok(Item::Layer(Job {
+        Ok(SourceItem::Layer(LayerInput {
             name,
             input,
             digest: digest.clone(),
@@ -77,7 +77,7 @@ fn sequential(file: File) -> Box<dyn Read + Send> {
 }
 
 /// Layers by descriptor lines on stdin, their blobs in a layout.
-pub(crate) fn lines(layout: PathBuf, any_type: bool) -> Result<Source> {
+pub(crate) fn lines(layout: PathBuf, any_type: bool) -> Result<LayerSource> {
     let mut judge = Judge { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
     let lines = Lines::new(stdio::stdin()?);
     Ok(Box::new(lines.map(move |line| line.and_then(|descriptor| judge.item(descriptor)))))
@@ -95,7 +95,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn item(&mut self, descriptor: Descriptor) -> Result<Item> {
+    fn item(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         let foreign = match kind(&descriptor.media_type) {
             Kind::Config => return self.config(descriptor),
             Kind::Layer { foreign, .. } => foreign,
@@ -118,7 +118,7 @@ impl Judge {
         self.layer(descriptor, foreign)
     }
 
-    fn layer(&mut self, descriptor: Descriptor, foreign: bool) -> Result<Item> {
+    fn layer(&mut self, descriptor: Descriptor, foreign: bool) -> Result<SourceItem> {
         let diff_id = match &self.diff_ids {
             None => None,
             Some(ids) => match ids.get(self.layers) {
@@ -148,7 +148,7 @@ impl Judge {
             ));
             return Err(torn.hint("fetch-blob REPO --into fetches it again"));
         }
-        Ok(Item::Layer(Job {
+        Ok(SourceItem::Layer(LayerInput {
             name: descriptor.digest.to_string(),
             input: sequential(blob),
             digest: Some(descriptor.digest.clone()),
@@ -158,7 +158,7 @@ impl Judge {
         }))
     }
 
-    fn config(&mut self, descriptor: Descriptor) -> Result<Item> {
+    fn config(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         if self.diff_ids.is_some() {
             return Err(Error::malformed("a second image config: layers of one image are wanted"));
         }
@@ -173,7 +173,7 @@ impl Judge {
         }
         let ids = diff_ids(&bytes).map_err(|e| e.context(format_args!("image config {digest}")))?;
         self.diff_ids = Some(ids.clone());
-        Ok(Item::Config(descriptor, ids))
+        Ok(SourceItem::Config(descriptor, ids))
     }
 
     fn layout(&mut self) -> Result<&Layout> {

@@ -10,8 +10,10 @@
 
 mod buffer;
 mod decode;
+mod event;
 mod gzip;
 mod hash;
+mod layer;
 mod read;
 mod zstd;
 
@@ -20,77 +22,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use common::descriptor::Descriptor;
-use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
-use common::mediatype::Compression;
 
 use buffer::Buffer;
 pub(crate) use decode::{media_type, name};
+use event::Event;
 pub(crate) use hash::Verdict;
+pub(crate) use layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
 pub(crate) use read::Limits;
-
-/// A layer that is to be unpacked.
-pub(crate) struct Job {
-    /// What messages call it.
-    pub(crate) name: String,
-    /// Its stored bytes.
-    pub(crate) input: Box<dyn Read + Send>,
-    /// Their digest and number, as far as known.
-    pub(crate) digest: Option<Digest>,
-    /// The number of stored bytes.
-    pub(crate) size: Option<u64>,
-    /// The digest of its archive, as far as known.
-    pub(crate) diff_id: Option<Digest>,
-    /// The line that it came with.
-    pub(crate) descriptor: Option<Descriptor>,
-}
-
-/// What a source has next.
-pub(crate) enum Item {
-    /// A layer.
-    Layer(Job),
-    /// An image config's line and the diff IDs it lists.
-    Config(Descriptor, Vec<Digest>),
-}
-
-/// Where layers come from: made and used on the reading thread.
-pub(crate) type Source = Box<dyn Iterator<Item = Result<Item>>>;
-
-/// A layer whose bytes begin to come.
-pub(crate) struct Layer {
-    /// What messages call it.
-    pub(crate) name: String,
-    /// Its stored bytes' digest, as far as known before.
-    pub(crate) digest: Option<Digest>,
-    /// Its diff ID, as far as known before.
-    pub(crate) diff_id: Option<Digest>,
-    /// The line that it came with.
-    pub(crate) descriptor: Option<Descriptor>,
-    /// What its first bytes say.
-    pub(crate) compression: Option<Compression>,
-}
-
-/// What a source had, as the caller sees it.
-pub(crate) enum Step {
-    /// A layer; its bytes come from [`Stream`].
-    Layer(Box<Layer>),
-    /// An image config's line and the diff IDs it lists.
-    Config(Descriptor, Vec<Digest>),
-}
-
-/// What the reading thread sends.
-enum Event {
-    Step(Step),
-    Data(Arc<Buffer>),
-    /// The layer's bytes are over.
-    End,
-    /// The reading failed; `hashed` says that the layer's verdict comes nevertheless.
-    Failed {
-        error: Error,
-        hashed: bool,
-    },
-}
 
 /// The caller's end: gives steps, and of a layer its archive's bytes as a [`BufRead`].
 pub(crate) struct Stream {
@@ -108,7 +47,7 @@ impl Stream {
     /// Starts the threads. They end when the source does, or when the stream is dropped; a source that
     /// waits for input is not waited for.
     pub(crate) fn start(
-        source: impl FnOnce() -> Result<Source> + Send + 'static,
+        source: impl FnOnce() -> Result<LayerSource> + Send + 'static,
         limits: Limits,
     ) -> Result<Stream> {
         let (pool, back) = buffer::Pool::new();
@@ -234,11 +173,6 @@ impl BufRead for Stream {
     fn consume(&mut self, count: usize) {
         self.position += count;
     }
-}
-
-/// The algorithm of a digest that may be unknown.
-fn algorithm(digest: Option<&Digest>) -> Algorithm {
-    digest.map_or_else(Algorithm::default, Digest::algorithm)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
+use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 
 use super::buffer::{Buffer, Pool, SIZE};
 use super::decode::{Decoder, MAGIC, sniff};
+use super::event::Event;
 use super::hash::Task;
-use super::{Event, Item, Job, Layer, Source, Step, algorithm};
+use super::layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
 
 /// What bounds the reading.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ pub(super) struct Reading {
 
 /// A layer's stored bytes, counted.
 struct Input<'a> {
-    job: &'a mut Job,
+    layer: &'a mut LayerInput,
     read: u64,
 }
 
@@ -66,12 +68,14 @@ impl Reading {
     }
 
     /// Works until the source ends, something fails, or nobody listens.
-    pub(super) fn run(mut self, source: impl FnOnce() -> Result<Source>) {
+    pub(super) fn run(mut self, source: impl FnOnce() -> Result<LayerSource>) {
         let outcome = source().map_err(Stop::from).and_then(|source| {
             for item in source {
                 match item? {
-                    Item::Config(line, ids) => self.tell(Event::Step(Step::Config(line, ids)))?,
-                    Item::Layer(job) => self.layer(job)?,
+                    SourceItem::Config(line, ids) => {
+                        self.tell(Event::Step(Step::Config(line, ids)))?
+                    }
+                    SourceItem::Layer(layer) => self.layer(layer)?,
                 }
             }
             Ok(())
@@ -95,15 +99,15 @@ impl Reading {
 
     /// Reads a layer. When it fails, what is left of it is still hashed: if it is not what was asked
     /// for, that is the failure to tell.
-    fn layer(&mut self, mut job: Job) -> Outcome<()> {
-        let mut input = Input { job: &mut job, read: 0 };
+    fn layer(&mut self, mut layer: LayerInput) -> Outcome<()> {
+        let mut input = Input { layer: &mut layer, read: 0 };
         match self.decode(&mut input) {
             Ok(()) => {
                 self.hash(Task::End)?;
                 self.tell(Event::End)
             }
             Err(Stop::Failed { error, drain: true })
-                if input.job.digest.is_some() && input.read > 0 =>
+                if input.layer.digest.is_some() && input.read > 0 =>
             {
                 self.tell(Event::Failed { error, hashed: true })?;
                 self.drain(&mut input)?;
@@ -124,30 +128,31 @@ impl Reading {
     fn decode(&mut self, input: &mut Input<'_>) -> Outcome<()> {
         let first = self.stored(input)?;
         let start = first.as_ref().map_or(&b""[..], |buffer| buffer.filled());
-        let verifiable = input.job.digest.is_some() || input.job.diff_id.is_some();
+        let verifiable = input.layer.digest.is_some() || input.layer.diff_id.is_some();
         if start.is_empty() && !verifiable {
             return Err(fail(Error::malformed(NO_INPUT)));
         }
         let sniffed = sniff(&start[..start.len().min(MAGIC)]);
         let compression = *sniffed.as_ref().unwrap_or(&None);
-        if compression.is_none() && input.job.descriptor.is_none() && looks_like_descriptor(start) {
+        if compression.is_none() && input.layer.descriptor.is_none() && looks_like_descriptor(start)
+        {
             let error =
-                Error::usage(format_args!("{}: a descriptor line, not a layer", input.job.name));
+                Error::usage(format_args!("{}: a descriptor line, not a layer", input.layer.name));
             return Err(fail(error.hint("--from oci:DIR takes descriptor lines")));
         }
         self.hash(Task::Begin {
-            stored: algorithm(input.job.digest.as_ref()),
-            archive: algorithm(input.job.diff_id.as_ref()),
+            stored: algorithm(input.layer.digest.as_ref()),
+            archive: algorithm(input.layer.diff_id.as_ref()),
             compressed: compression.is_some(),
         })?;
         if let Some(first) = &first {
             self.hash(Task::Stored(first.clone()))?;
         }
         self.tell(Event::Step(Step::Layer(Box::new(Layer {
-            name: input.job.name.clone(),
-            digest: input.job.digest.clone(),
-            diff_id: input.job.diff_id.clone(),
-            descriptor: input.job.descriptor.clone(),
+            name: input.layer.name.clone(),
+            digest: input.layer.digest.clone(),
+            diff_id: input.layer.diff_id.clone(),
+            descriptor: input.layer.descriptor.clone(),
             compression,
         }))))?;
         match (sniffed?, first) {
@@ -236,23 +241,23 @@ impl Reading {
     fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
         let mut shared = self.buffer()?;
         let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };
-        let left = input.job.size.map_or(u64::MAX, |size| (size - input.read).saturating_add(1));
+        let left = input.layer.size.map_or(u64::MAX, |size| (size - input.read).saturating_add(1));
         let room = usize::try_from(left).unwrap_or(SIZE).min(SIZE);
         while buffer.len < room {
-            match input.job.input.read(&mut buffer.bytes[buffer.len..room]) {
+            match input.layer.input.read(&mut buffer.bytes[buffer.len..room]) {
                 Ok(0) => break,
                 Ok(count) => buffer.len += count,
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
                 Err(cause) => {
                     return Err(fail(Error::local(
-                        format_args!("read {}", input.job.name),
+                        format_args!("read {}", input.layer.name),
                         &cause,
                     )));
                 }
             }
         }
         input.read += buffer.len as u64;
-        match input.job.size {
+        match input.layer.size {
             Some(size) if input.read > size => Err(fail(Error::content(format_args!(
                 "size differs: got more than the {size} bytes wanted"
             )))),
@@ -266,6 +271,11 @@ impl Reading {
             _ => Ok(Some(shared)),
         }
     }
+}
+
+/// The algorithm of a digest that may be unknown.
+fn algorithm(digest: Option<&Digest>) -> Algorithm {
+    digest.map_or_else(Algorithm::default, Digest::algorithm)
 }
 
 /// A failure after which the rest of the layer is not read.

@@ -18,9 +18,13 @@ use rustix::io::Errno;
 use super::attributes::{self, Target, owner_trouble};
 use super::directory::{self, trouble};
 use super::names;
+use super::rules::Whiteouts;
 use super::walk::Missing;
-use super::{DEVICE, Tree, names as name_rules};
+use super::workspace::Workspace;
 use crate::reader::{Entry, Kind, Reader, shown};
+
+/// The kind of the warning that a device was left out.
+pub(crate) const DEVICE: &str = "device";
 
 /// The set-user-ID and set-group-ID bits: cleared by a change of owner, and by writing.
 const SET_ID: u32 = 0o6000;
@@ -40,7 +44,7 @@ static ZEROS: [u8; HOLE] = [0; HOLE];
 const MAX_MAJOR: u64 = (1 << 12) - 1;
 const MAX_MINOR: u64 = (1 << 20) - 1;
 
-impl Tree {
+impl Workspace {
     /// Makes a file of any type but a directory or a hard link; whether it was made.
     pub(super) fn file(
         &mut self,
@@ -55,7 +59,7 @@ impl Tree {
             return Ok(false);
         }
         self.walk.here().dirty = true;
-        let (uid, gid) = self.shared.rules.owner.of(entry.uid, entry.gid)?;
+        let (uid, gid) = self.state.rules.owner.of(entry.uid, entry.gid)?;
         let chowned = !self.is_created_as(uid, gid);
         let here = self.walk.here();
         let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -65,7 +69,7 @@ impl Tree {
                 .map_err(|e| owner_trouble(e, uid.as_raw(), gid.as_raw()))?;
         }
         let has_mode = entry.kind != Kind::Symlink;
-        let again = has_mode && (self.shared.acls || (chowned && entry.mode & SET_ID != 0));
+        let again = has_mode && (self.state.acls || (chowned && entry.mode & SET_ID != 0));
         if !entry.xattrs.is_empty() || again {
             let here = self.walk.here();
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -90,8 +94,8 @@ impl Tree {
         name: &[u8],
         reader: &mut Reader<impl BufRead>,
     ) -> Result<()> {
-        self.shared.count_bytes(entry.size)?;
-        let (uid, gid) = self.shared.rules.owner.of(entry.uid, entry.gid)?;
+        self.state.counts.add_bytes(entry.size)?;
+        let (uid, gid) = self.state.rules.owner.of(entry.uid, entry.gid)?;
         let chowned = !self.is_created_as(uid, gid);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -104,7 +108,7 @@ impl Tree {
         if chowned {
             attributes::chown(&file, uid, gid)?;
         }
-        if self.shared.acls {
+        if self.state.acls {
             attributes::clear_acls(&file)?;
         }
         let mut has_acl = false;
@@ -112,7 +116,7 @@ impl Tree {
             attributes::set(&Target::Open(file.as_fd()), &entry.xattrs)?;
             has_acl = entry.xattrs.iter().any(|(name, _)| name == attributes::ACCESS_ACL);
         }
-        if entry.mode & SET_ID != 0 || has_acl || self.shared.acls {
+        if entry.mode & SET_ID != 0 || has_acl || self.state.acls {
             rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
                 .map_err(|e| trouble("set the mode", e))?;
         }
@@ -148,7 +152,7 @@ impl Tree {
         if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
             return Err(Error::malformed("character device 0:0, an overlay's whiteout"));
         }
-        if kind != FileType::Fifo && self.shared.rules.skip_devices {
+        if kind != FileType::Fifo && self.state.rules.skip_devices {
             notice::warn(DEVICE, || format!("{}: device left out", shown(&entry.name)));
             return Ok(false);
         }
@@ -173,8 +177,7 @@ impl Tree {
             Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))
         };
         let clean = names::clean(&entry.link).map_err(|error| to(&error.to_string()))?;
-        if self.shared.rules.whiteouts != super::Whiteouts::Keep && name_rules::is_whiteout(&clean)
-        {
+        if self.state.rules.whiteouts != Whiteouts::Keep && names::is_whiteout(&clean) {
             return Err(to("a whiteout"));
         }
         let (parent, target) = names::split(&clean);
@@ -182,7 +185,7 @@ impl Tree {
             return Err(to("a directory"));
         }
         let missing = || to("not there (it must come before, or be in a lower layer)");
-        if !self.side.enter(&mut self.shared, parent, Missing::Stop)? {
+        if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
             return Err(missing());
         }
         if self.side.here().inode == self.walk.here().inode && target == name {
@@ -194,7 +197,7 @@ impl Tree {
                 Ok(()) => break,
                 Err(Errno::EXIST) => {
                     self.clear_way(name, &entry.name)?;
-                    if !self.side.enter(&mut self.shared, parent, Missing::Stop)? {
+                    if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
                         return Err(missing());
                     }
                 }
@@ -250,7 +253,7 @@ impl Tree {
     /// Whether what is made here belongs to this owner by itself. In a directory of another group it depends
     /// on the mount and on the directory's mode whose it is, so that it is always set.
     fn is_created_as(&mut self, uid: u32, gid: u32) -> bool {
-        let caller = self.shared.rules.owner.caller;
+        let caller = self.state.rules.owner.caller;
         (uid, gid) == caller && self.walk.here().gid == gid
     }
 }

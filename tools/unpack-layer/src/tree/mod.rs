@@ -1,51 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A root file system in the making: takes entries of layers and makes them true, under one directory.
 //!
-//! [`walk`] finds the directory of an entry, [`files`] makes what is no directory, [`whiteouts`] hides what lower
-//! layers have. An entry replaces whatever stood in its place; only a directory over a directory keeps
-//! what is in it and gets the entry's attributes. Nothing is ever written through a link,
-//! nor into a file that was there before.
+//! [`walk`] finds the directory of an entry, [`entry_directories`] makes directories, [`files`] makes everything else,
+//! [`whiteouts`] hides what lower layers have: all in a [`workspace`], by the [`state`] of the tree. An entry replaces
+//! whatever had its name; only a directory over a directory keeps what is in it and gets the entry's
+//! attributes. Nothing is ever written through a link, nor into a file that was there before.
 //!
 //! Not here: bytes of archives, and whether any of this is true to a digest. The tree is to be thrown away
 //! when it turns out not to be.
 
 mod attributes;
+mod counts;
+mod directories;
 mod directory;
+mod entry_directories;
 mod files;
 mod names;
+mod overlay;
 mod owner;
+mod pending_modes;
 pub(crate) mod remove;
-mod shared;
+mod rules;
+mod state;
 mod upper;
 mod walk;
 mod whiteouts;
+mod workspace;
 
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
 
 use common::error::{Error, Result};
 use common::notice;
-use rustix::fs::{FileType, Mode};
-use rustix::io::Errno;
+use rustix::fs::Mode;
 
 use crate::reader::{Entry, Kind, Reader, shown};
 use directory::{Directory, trouble};
+use entry_directories::Place;
+pub(crate) use files::DEVICE;
 use names::Meaning;
 pub(crate) use owner::{IdRange, Owner};
-use shared::Shared;
-pub(crate) use shared::{Rules, Whiteouts};
+pub(crate) use rules::{Rules, Whiteouts};
+use state::TreeState;
 use walk::{Missing, Walk};
-
-/// The kind of the warning that a device was left out.
-pub(crate) const DEVICE: &str = "device";
+use workspace::Workspace;
 
 /// A tree, by its root directory.
 pub(crate) struct Tree {
-    shared: Shared,
-    /// The way to where entries are made.
-    walk: Walk,
-    /// A second way, to the targets of hard links and through what whiteouts hide.
-    side: Walk,
+    workspace: Workspace,
     /// The root's mode, when it is to be set at the end.
     root_mode: Option<u32>,
 }
@@ -55,8 +57,8 @@ impl Tree {
     pub(crate) fn fresh(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, false)?;
         // The directory may have inherited from the one it was made in.
-        let (uid, gid) = tree.shared.rules.owner.implied()?;
-        let root = tree.walk.root();
+        let (uid, gid) = tree.workspace.state.rules.owner.implied()?;
+        let root = tree.workspace.walk.root();
         attributes::clear_acls(&root.fd)?;
         if (root.uid, root.gid) != (uid, gid) {
             attributes::chown(&root.fd, uid, gid)?;
@@ -74,8 +76,8 @@ impl Tree {
     /// A tree over what is in a directory.
     pub(crate) fn onto(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, true)?;
-        let Tree { shared, walk, .. } = &mut tree;
-        shared.unlock(walk.root(), Vec::new).map_err(|e| trouble("open the root directory", e))?;
+        let Workspace { state, walk, .. } = &mut tree.workspace;
+        state.unlock(walk.root(), Vec::new).map_err(|e| trouble("open the root directory", e))?;
         Ok(tree)
     }
 
@@ -85,36 +87,33 @@ impl Tree {
         let again = rustix::fs::openat(&root, ".", directory::OPEN, Mode::empty())
             .map_err(|e| trouble("open the root directory", e))?;
         let directory = |fd| Directory::new(fd).map_err(|e| trouble("stat the root directory", e));
-        Ok(Tree {
-            shared: Shared::new(rules, over_lower),
+        let workspace = Workspace {
+            state: TreeState::new(rules, over_lower),
             walk: Walk::new(directory(root)?),
             side: Walk::new(directory(again)?),
-            root_mode: None,
-        })
+        };
+        Ok(Tree { workspace, root_mode: None })
     }
 
     /// Begins the next layer, over what there is.
     pub(crate) fn next_layer(&mut self) -> Result<()> {
-        self.walk.reset()?;
-        self.side.reset()?;
-        self.shared.next_layer();
+        self.workspace.reset()?;
+        self.workspace.state.next_layer();
         Ok(())
     }
 
     /// Leaves all directories, and gives the last attributes that had to wait.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.walk.reset()?;
-        self.side.reset()?;
-        for (inode, path, mode) in self.shared.take_locked() {
-            if self.side.enter(&mut self.shared, &path, Missing::Stop)?
-                && self.side.here().inode == inode
-            {
-                rustix::fs::fchmod(&self.side.here().fd, Mode::from_raw_mode(mode))
+        self.workspace.reset()?;
+        let Workspace { state, walk, side } = &mut self.workspace;
+        for (inode, path, mode) in state.pending_modes.take() {
+            if side.enter(state, &path, Missing::Stop)? && side.here().inode == inode {
+                rustix::fs::fchmod(&side.here().fd, Mode::from_raw_mode(mode))
                     .map_err(|e| trouble("set a directory's mode", e))?;
             }
         }
-        self.side.reset()?;
-        let root = self.walk.root();
+        side.reset()?;
+        let root = walk.root();
         root.leave()?;
         if let Some(mode) = self.root_mode {
             rustix::fs::fchmod(&root.fd, Mode::from_raw_mode(mode))
@@ -130,7 +129,7 @@ impl Tree {
     }
 
     fn apply_named(&mut self, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
-        self.shared.count_entry()?;
+        self.workspace.state.counts.add_entry()?;
         if entry.foreign_attributes {
             notice::warn("foreign attributes", || {
                 "SCHILY.acl and LIBARCHIVE.xattr attributes are left out, as container engines do"
@@ -139,7 +138,7 @@ impl Tree {
         }
         let clean = names::clean(&entry.name)?;
         let (parent, name) = names::split(&clean);
-        if self.shared.rules.whiteouts != Whiteouts::Keep {
+        if self.workspace.state.rules.whiteouts != Whiteouts::Keep {
             match names::meaning(&clean)? {
                 Meaning::Plain => {}
                 Meaning::Aufs => {
@@ -148,26 +147,33 @@ impl Tree {
                     });
                     return Ok(());
                 }
-                meaning => return self.whiteout(entry, parent, &meaning),
+                meaning => return self.workspace.whiteout(entry, parent, &meaning),
             }
         }
         if name.is_empty() {
             return self.root_entry(entry);
         }
-        self.walk.enter(&mut self.shared, parent, Missing::Make)?;
-        self.walk.mark(&mut self.shared);
+        let Workspace { state, walk, .. } = &mut self.workspace;
+        walk.enter(state, parent, Missing::Make)?;
+        walk.mark(state);
         let made = match entry.kind {
-            Kind::Directory => self.directory(entry, name).map(|()| true),
-            Kind::Hardlink => self.hardlink(entry, name).map(|()| true),
-            _ => self.file(entry, name, reader),
-        }?;
+            Kind::Directory => {
+                if self.workspace.directory(entry, name)? == Place::Root {
+                    self.root_entry(entry)?;
+                }
+                true
+            }
+            Kind::Hardlink => self.workspace.hardlink(entry, name).map(|()| true)?,
+            _ => self.workspace.file(entry, name, reader)?,
+        };
         if made {
-            // A directory is entered at once: its place is in the one above.
+            let Workspace { state, walk, .. } = &mut self.workspace;
+            // A directory is entered at once: its name is in the one above.
             let inode = match entry.kind {
-                Kind::Directory => self.walk.above(),
-                _ => self.walk.here().inode,
+                Kind::Directory => walk.above(),
+                _ => walk.here().inode,
             };
-            self.shared.upper.add(inode, name);
+            state.upper.add(inode, name);
         }
         Ok(())
     }
@@ -177,145 +183,17 @@ impl Tree {
         if entry.kind != Kind::Directory {
             return Err(Error::malformed("the root is a directory and stays one"));
         }
-        self.walk.reset()?;
-        self.side.reset()?;
-        let Tree { shared, walk, root_mode, .. } = self;
+        self.workspace.reset()?;
+        let Workspace { state, walk, .. } = &mut self.workspace;
         let root = walk.root();
-        match root_mode {
+        match &mut self.root_mode {
             // Closed to others until the end.
             Some(mode) => {
-                set_attributes(shared, root, entry, 0o700, true, Vec::new)?;
+                state.set_attributes(root, entry, 0o700, true, Vec::new)?;
                 *mode = entry.mode;
             }
-            None => set_attributes(shared, root, entry, entry.mode, true, Vec::new)?,
+            None => state.set_attributes(root, entry, entry.mode, true, Vec::new)?,
         }
         Ok(())
     }
-
-    /// A directory: made, or given new attributes.
-    fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
-        let make = |shared: &Shared, here: &Directory| {
-            let locked_out = if shared.privileged { 0 } else { directory::WORKABLE };
-            let mode = Mode::from_raw_mode(entry.mode & 0o1777 | locked_out);
-            rustix::fs::mkdirat(&here.fd, name, mode)
-        };
-        let mut made = make(&self.shared, self.walk.here());
-        let mut opaque = false;
-        if made == Err(Errno::EXIST) {
-            let stat = directory::stat(self.walk.here(), name).map_err(|e| trouble("stat", e))?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                opaque = self.is_overlay_whiteout(&stat);
-                if self.shared.rules.keep_dirlinks
-                    && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
-                    && self.behind_link(entry, name)?
-                {
-                    return Ok(());
-                }
-                self.clear_way(name, &entry.name)?;
-                made = make(&self.shared, self.walk.here());
-            }
-        }
-        let existed = made == Err(Errno::EXIST);
-        if !existed {
-            made.map_err(|e| trouble("make the directory", e))?;
-            self.walk.here().dirty = true;
-        }
-        let Tree { shared, walk, .. } = self;
-        let path = walk.real_path();
-        let mut directory =
-            shared.open(walk.here(), name, || path.clone()).map_err(|e| trouble("open", e))?;
-        let path = || shared::join(path.clone(), name);
-        set_attributes(shared, &mut directory, entry, entry.mode, existed, path)?;
-        if opaque {
-            shared.make_opaque(&mut directory)?;
-        }
-        for same in walk.alike(directory.inode) {
-            (same.uid, same.gid, same.mode) = (directory.uid, directory.gid, directory.mode);
-            (same.times, same.dirty) = (directory.times.clone(), true);
-        }
-        walk.push(name, directory)
-    }
-
-    /// Gives the directory that a link leads to the entry's attributes; whether it leads to one. Else the way
-    /// is back where it was.
-    fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<bool> {
-        let parent = self.walk.real_path();
-        let path = shared::join(parent.clone(), name);
-        match self.walk.enter(&mut self.shared, &path, Missing::Stop) {
-            Ok(true) => {}
-            Err(error) if error.status() != common::error::Status::Malformed => return Err(error),
-            _ => {
-                self.walk.enter(&mut self.shared, &parent, Missing::Stop)?;
-                return Ok(false);
-            }
-        }
-        if self.walk.depth() == 0 {
-            self.root_entry(entry)?;
-            return Ok(true);
-        }
-        self.walk.mark(&mut self.shared);
-        let path = self.walk.real_path();
-        let Tree { shared, walk, .. } = self;
-        let here = walk.here();
-        set_attributes(shared, here, entry, entry.mode, true, || path)?;
-        let (inode, like) = (here.inode, (here.uid, here.gid, here.mode));
-        let times = here.times.clone();
-        for same in walk.alike(inode) {
-            (same.uid, same.gid, same.mode) = like;
-            (same.times, same.dirty) = (times.clone(), true);
-        }
-        Ok(true)
-    }
-
-    /// Removes what stands in an entry's way.
-    fn clear_way(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
-        let here = self.walk.here();
-        let stat = match directory::stat(here, name) {
-            Err(Errno::NOENT) => return Ok(()),
-            other => other.map_err(|e| trouble("stat", e))?,
-        };
-        let duplicate = self.shared.upper.has_entry(here.inode, name);
-        if duplicate && !(self.shared.rules.whiteouts == Whiteouts::Overlay && stat.st_rdev == 0) {
-            self.shared.warn_duplicate(entry_name);
-        }
-        here.dirty = true;
-        remove::remove(&here.fd, name)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => {
-                self.walk.forget_links();
-                self.side.reset()
-            }
-            FileType::Symlink => {
-                self.walk.forget_links();
-                self.side.forget_links();
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Gives a directory its entry's attributes; its times when it is left.
-fn set_attributes(
-    shared: &mut Shared,
-    directory: &mut Directory,
-    entry: &Entry,
-    mode: u32,
-    had_attributes: bool,
-    path: impl FnOnce() -> Vec<u8>,
-) -> Result<()> {
-    let (uid, gid) = shared.rules.owner.of(entry.uid, entry.gid)?;
-    shared.set_directory(directory, uid, gid, mode, had_attributes, path)?;
-    if !entry.xattrs.is_empty() {
-        use std::os::fd::AsFd;
-        attributes::set(&attributes::Target::Open(directory.fd.as_fd()), &entry.xattrs)?;
-        shared.acls |= entry.xattrs.iter().any(|(name, _)| name == attributes::DEFAULT_ACL);
-        if entry.xattrs.iter().any(|(name, _)| name == attributes::ACCESS_ACL) {
-            rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(directory.mode))
-                .map_err(|e| trouble("set the mode", e))?;
-        }
-    }
-    directory.times = directory::times(entry);
-    directory.dirty = true;
-    Ok(())
 }

@@ -55,6 +55,15 @@ pub(super) fn split(clean: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// The clean name of what is called `name` in the directory of the clean name `path`.
+pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
 /// What a clean name asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning<'a> {

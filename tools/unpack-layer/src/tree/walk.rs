@@ -15,11 +15,12 @@
 use std::borrow::Cow;
 
 use common::error::{Error, Result};
-use rustix::fs::{FileType, PROC_SUPER_MAGIC};
+use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, trouble};
-use super::shared::Shared;
+use super::overlay::is_whiteout;
+use super::state::TreeState;
 use super::upper::Inode;
 
 /// How many symbolic links one name may lead through, as in the kernel.
@@ -100,7 +101,7 @@ impl Walk {
     /// Goes to the directory of a clean name; whether it is there.
     pub(super) fn enter(
         &mut self,
-        shared: &mut Shared,
+        state: &mut TreeState,
         name: &[u8],
         missing: Missing,
     ) -> Result<bool> {
@@ -125,7 +126,7 @@ impl Walk {
                 continue;
             }
             self.back_to(depth)?;
-            match self.find(shared, &component, missing)? {
+            match self.find(state, &component, missing)? {
                 Found::Directory(directory) => {
                     self.push(&component, directory)?;
                     depth += 1;
@@ -219,8 +220,8 @@ impl Walk {
     }
 
     /// Notes that the layer at hand has something below each directory of the way.
-    pub(super) fn mark(&mut self, shared: &mut Shared) {
-        if !shared.upper.is_over_lower() {
+    pub(super) fn mark(&mut self, state: &mut TreeState) {
+        if !state.upper.is_over_lower() {
             return;
         }
         for i in (0..self.slots.len()).rev() {
@@ -228,17 +229,17 @@ impl Walk {
                 return;
             }
             let parent = i.checked_sub(1).map_or(self.root.inode, |above| self.slots[above].inode);
-            shared.upper.add_parent(parent, &self.slots[i].name);
+            state.upper.add_parent(parent, &self.slots[i].name);
             self.slots[i].marked = true;
         }
     }
 
     /// Opens what stands under a name here.
-    fn find(&mut self, shared: &mut Shared, name: &[u8], missing: Missing) -> Result<Found> {
+    fn find(&mut self, state: &mut TreeState, name: &[u8], missing: Missing) -> Result<Found> {
         loop {
             let path = || self.real_path();
             let here = self.slots.last().and_then(|slot| slot.open.as_ref()).unwrap_or(&self.root);
-            match shared.open(here, name, path) {
+            match state.open(here, name, path) {
                 Ok(directory) => return Ok(Found::Directory(directory)),
                 Err(Errno::NOENT) if missing == Missing::Stop => return Ok(Found::Nothing),
                 Err(Errno::NOENT) => {}
@@ -249,7 +250,7 @@ impl Walk {
                             return Ok(Found::Link(text.into_bytes()));
                         }
                         Err(Errno::INVAL) if missing == Missing::Stop => return Ok(Found::Nothing),
-                        Err(Errno::INVAL) => self.clear(shared, name)?,
+                        Err(Errno::INVAL) => self.clear(state, name)?,
                         Err(Errno::NOENT) => continue,
                         Err(cause) => return Err(trouble("read a symbolic link", cause)),
                     }
@@ -257,26 +258,24 @@ impl Walk {
                 Err(cause) => return Err(trouble("open a parent directory", cause)),
             }
             let here = self.here();
-            let directory = shared.make_implied(here, name)?;
+            let directory = state.make_implied(here, name)?;
             here.dirty = true;
             return Ok(Found::Directory(directory));
         }
     }
 
     /// Removes what is no directory from the way: only a lower layer's may be replaced.
-    fn clear(&mut self, shared: &mut Shared, name: &[u8]) -> Result<()> {
+    fn clear(&mut self, state: &mut TreeState, name: &[u8]) -> Result<()> {
         let here = self.here();
         let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
-        let whiteout = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == 0
-            && shared.opaque_name().is_some();
-        if !whiteout && shared.upper.has(here.inode, name) {
+        let whiteout = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
+        if !whiteout && state.upper.has(here.inode, name) {
             return Err(Error::malformed("a parent directory is no directory"));
         }
         rustix::fs::unlinkat(&here.fd, name, rustix::fs::AtFlags::empty())
             .map_err(|e| trouble("replace a parent directory", e))?;
         here.dirty = true;
-        shared.next_is_opaque = whiteout;
+        state.next_is_opaque = whiteout;
         Ok(())
     }
 }

@@ -6,18 +6,19 @@
 
 use common::error::{Error, Result};
 use common::notice;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
+use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::directory::{self, Directory, trouble};
-use super::names::Meaning;
+use super::directory::{self, trouble};
+use super::names::{Meaning, join};
+use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
-use super::shared::join;
+use super::rules::Whiteouts;
 use super::walk::Missing;
-use super::{Tree, Whiteouts};
+use super::workspace::Workspace;
 use crate::reader::{Entry, Kind, shown};
 
-impl Tree {
+impl Workspace {
     /// Applies a whiteout in the directory of that clean name.
     pub(super) fn whiteout(
         &mut self,
@@ -41,17 +42,17 @@ impl Tree {
 
     /// Hides one name of lower layers.
     fn hide(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
-        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         let missing = if overlay { Missing::Make } else { Missing::Stop };
-        if !self.walk.enter(&mut self.shared, parent, missing)? {
+        if !self.walk.enter(&mut self.state, parent, missing)? {
             return Ok(());
         }
-        if !self.shared.upper.is_over_lower() && !overlay {
+        if !self.state.upper.is_over_lower() && !overlay {
             return Ok(());
         }
         let here = self.walk.here();
         let place = here.inode;
-        if self.shared.upper.has(place, hidden) {
+        if self.state.upper.has(place, hidden) {
             let stat = match directory::stat(here, hidden) {
                 Ok(stat) => Some(stat),
                 Err(Errno::NOENT) => None,
@@ -74,45 +75,45 @@ impl Tree {
     /// Hides what lower layers have in a directory that the layer at hand has too: it is a new one, so that
     /// nothing of the old one is inherited.
     fn hide_below(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
-        let own = self.shared.upper.has_entry(self.walk.here().inode, name);
+        let own = self.state.upper.has_entry(self.walk.here().inode, name);
         let path = join(parent.to_vec(), name);
-        self.walk.enter(&mut self.shared, &path, Missing::Make)?;
-        if !own && self.shared.upper.is_over_lower() {
-            let Tree { shared, walk, .. } = self;
-            shared.reset_to_implied(walk.here(), true)?;
+        self.walk.enter(&mut self.state, &path, Missing::Make)?;
+        if !own && self.state.upper.is_over_lower() {
+            let Workspace { state, walk, .. } = self;
+            state.reset_to_implied(walk.here(), true)?;
         }
         self.hide_all(&path)
     }
 
     /// Hides all that lower layers have in a directory.
     fn hide_all(&mut self, path: &[u8]) -> Result<()> {
-        self.walk.enter(&mut self.shared, path, Missing::Make)?;
-        self.walk.mark(&mut self.shared);
-        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        self.walk.enter(&mut self.state, path, Missing::Make)?;
+        self.walk.mark(&mut self.state);
+        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         if overlay && self.walk.depth() == 0 {
             // The kernel merges the roots of all layers, whatever marks they have.
             return Err(Error::malformed("hides all lower layers, which no overlay can say")
                 .hint("nothing may be mounted below it then: --whiteouts apply"));
         }
         if overlay {
-            let Tree { shared, walk, .. } = self;
-            shared.make_opaque(walk.here())?;
+            let Workspace { state, walk, .. } = self;
+            state.opaque_mark.set(walk.here())?;
         }
-        if !self.shared.upper.is_over_lower() && !overlay {
+        if !self.state.upper.is_over_lower() && !overlay {
             return Ok(());
         }
         self.side.reset()?;
         let path = self.walk.real_path();
-        self.side.enter(&mut self.shared, &path, Missing::Stop)?;
+        self.side.enter(&mut self.state, &path, Missing::Stop)?;
         let mut changed = false;
         let mut pending: Vec<(usize, Vec<u8>)> = Vec::new();
         loop {
             changed |= self.clear_lower(&mut pending)?;
             let Some((depth, name)) = pending.pop() else { break };
             self.side.back_to(depth)?;
-            let Tree { shared, side, .. } = self;
+            let Workspace { state, side, .. } = self;
             let path = side.real_path();
-            let directory = shared
+            let directory = state
                 .open(side.here(), &name, || path.clone())
                 .map_err(|e| trouble("open a directory to hide in", e))?;
             side.push(&name, directory)?;
@@ -128,7 +129,7 @@ impl Tree {
     /// Removes what is lower in the directory that the second way has led to; directories that stay are left
     /// to be looked into, in `pending`.
     fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
-        let overlay = self.shared.rules.whiteouts == Whiteouts::Overlay;
+        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         let depth = self.side.depth();
         let here = self.side.here();
         let mut changed = false;
@@ -139,7 +140,7 @@ impl Tree {
             if matches!(name, b"." | b"..") {
                 continue;
             }
-            if !self.shared.upper.has(here.inode, name) {
+            if !self.state.upper.has(here.inode, name) {
                 changed |= remove(&here.fd, name)?;
                 continue;
             }
@@ -162,7 +163,7 @@ impl Tree {
 
     /// Writes a whiteout in the form of an overlay file system, but not where everything is hidden anyway.
     fn leave_whiteout(&mut self, name: &[u8]) -> Result<()> {
-        self.walk.mark(&mut self.shared);
+        self.walk.mark(&mut self.state);
         let here = self.walk.here();
         if here.opaque {
             return Ok(());
@@ -174,24 +175,8 @@ impl Tree {
         }
         Ok(())
     }
-
-    /// Whether this is a whiteout that was left for an overlay.
-    pub(super) fn is_overlay_whiteout(&self, stat: &Stat) -> bool {
-        self.shared.rules.whiteouts == Whiteouts::Overlay && is_whiteout(stat)
-    }
-}
-
-fn make_whiteout(here: &Directory, name: &[u8]) -> rustix::io::Result<()> {
-    match rustix::fs::statat(&here.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Err(Errno::EXIST),
-        Err(_) => rustix::fs::mknodat(&here.fd, name, FileType::CharacterDevice, Mode::empty(), 0),
-    }
 }
 
 fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

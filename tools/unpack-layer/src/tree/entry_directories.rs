@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes the directories that entries name.
+//!
+//! A directory over a directory keeps what is in it and gets the entry's attributes.
+
+use common::error::{Result, Status};
+use rustix::fs::{FileType, Mode};
+use rustix::io::Errno;
+
+use super::directory::{self, Directory, trouble};
+use super::names;
+use super::overlay::is_whiteout;
+use super::rules::Whiteouts;
+use super::state::TreeState;
+use super::walk::Missing;
+use super::workspace::Workspace;
+use crate::reader::Entry;
+
+/// Which directory an entry turned out to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The one that was entered: it has the entry's attributes.
+    Entered,
+    /// The root, by a link that was kept: the caller gives it the attributes.
+    Root,
+}
+
+impl Workspace {
+    /// A directory: made, or given new attributes.
+    pub(super) fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<Place> {
+        let make = |state: &TreeState, here: &Directory| {
+            let needed = if state.privileged { 0 } else { directory::WORKABLE };
+            let mode = Mode::from_raw_mode(entry.mode & 0o1777 | needed);
+            rustix::fs::mkdirat(&here.fd, name, mode)
+        };
+        let mut made = make(&self.state, self.walk.here());
+        let mut opaque = false;
+        if made == Err(Errno::EXIST) {
+            let stat = directory::stat(self.walk.here(), name).map_err(|e| trouble("stat", e))?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                opaque = self.state.rules.whiteouts == Whiteouts::Overlay && is_whiteout(&stat);
+                if self.state.rules.keep_dirlinks
+                    && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+                    && let Some(place) = self.behind_link(entry, name)?
+                {
+                    return Ok(place);
+                }
+                self.clear_way(name, &entry.name)?;
+                made = make(&self.state, self.walk.here());
+            }
+        }
+        let existed = made == Err(Errno::EXIST);
+        if !existed {
+            made.map_err(|e| trouble("make the directory", e))?;
+            self.walk.here().dirty = true;
+        }
+        let Workspace { state, walk, .. } = self;
+        let path = walk.real_path();
+        let mut directory =
+            state.open(walk.here(), name, || path.clone()).map_err(|e| trouble("open", e))?;
+        let path = || names::join(path.clone(), name);
+        state.set_attributes(&mut directory, entry, entry.mode, existed, path)?;
+        if opaque {
+            state.opaque_mark.set(&mut directory)?;
+        }
+        for same in walk.alike(directory.inode) {
+            (same.uid, same.gid, same.mode) = (directory.uid, directory.gid, directory.mode);
+            (same.times, same.dirty) = (directory.times.clone(), true);
+        }
+        walk.push(name, directory)?;
+        Ok(Place::Entered)
+    }
+
+    /// Gives the directory that a link leads to the entry's attributes. `None` if it leads to none: then the way is
+    /// back where it was.
+    fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<Option<Place>> {
+        let parent = self.walk.real_path();
+        let path = names::join(parent.clone(), name);
+        match self.walk.enter(&mut self.state, &path, Missing::Stop) {
+            Ok(true) => {}
+            Err(error) if error.status() != Status::Malformed => return Err(error),
+            _ => {
+                self.walk.enter(&mut self.state, &parent, Missing::Stop)?;
+                return Ok(None);
+            }
+        }
+        if self.walk.depth() == 0 {
+            return Ok(Some(Place::Root));
+        }
+        self.walk.mark(&mut self.state);
+        let path = self.walk.real_path();
+        let Workspace { state, walk, .. } = self;
+        let here = walk.here();
+        state.set_attributes(here, entry, entry.mode, true, || path)?;
+        let (inode, like) = (here.inode, (here.uid, here.gid, here.mode));
+        let times = here.times.clone();
+        for same in walk.alike(inode) {
+            (same.uid, same.gid, same.mode) = like;
+            (same.times, same.dirty) = (times.clone(), true);
+        }
+        Ok(Some(Place::Entered))
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where entries are made: the state of the tree, and two ways in it.
+
+use common::error::Result;
+use common::notice;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::directory::{self, trouble};
+use super::remove::remove;
+use super::rules::Whiteouts;
+use super::state::TreeState;
+use super::walk::Walk;
+use crate::reader::shown;
+
+/// A tree and the directories that are open in it.
+pub(super) struct Workspace {
+    pub(super) state: TreeState,
+    /// The way to where entries are made.
+    pub(super) walk: Walk,
+    /// A second way, to the targets of hard links and through what whiteouts hide.
+    pub(super) side: Walk,
+}
+
+impl Workspace {
+    /// Leaves all directories but the root.
+    pub(super) fn reset(&mut self) -> Result<()> {
+        self.walk.reset()?;
+        self.side.reset()
+    }
+
+    /// Removes what stands in an entry's way.
+    pub(super) fn clear_way(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
+        let here = self.walk.here();
+        let stat = match directory::stat(here, name) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(|e| trouble("stat", e))?,
+        };
+        let duplicate = self.state.upper.has_entry(here.inode, name);
+        if duplicate && !(self.state.rules.whiteouts == Whiteouts::Overlay && stat.st_rdev == 0) {
+            warn_duplicate(entry_name);
+        }
+        here.dirty = true;
+        remove(&here.fd, name)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                self.walk.forget_links();
+                self.side.reset()
+            }
+            FileType::Symlink => {
+                self.walk.forget_links();
+                self.side.forget_links();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Warns that an entry came twice, which layers must not have.
+fn warn_duplicate(name: &[u8]) {
+    notice::warn("duplicate", || {
+        format!("{}: comes twice in a layer, the last one holds", shown(name))
+    });
+}
