@@ -7,7 +7,6 @@
 
 mod cli;
 mod destination;
-mod reader;
 mod source;
 mod stream;
 mod tree;

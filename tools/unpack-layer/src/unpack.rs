@@ -10,10 +10,10 @@ use common::notice;
 use common::stdio;
 
 use crate::destination::Destination;
-use crate::reader::{Ending, Reader};
 use crate::source::mismatch;
 use crate::stream::{self, Layer, Step, Stream, Verdict};
 use crate::tree::{DEVICE, Rules, Tree};
+use archive::{Ending, Reader};
 
 /// A run, from its first layer to its end.
 pub(crate) struct Unpacking {

@@ -15,7 +15,7 @@ use super::directory::{self, Directory, WORKABLE, trouble};
 use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::{attributes, names};
-use crate::reader::{Entry, shown};
+use archive::{Entry, shown};
 
 /// The mode of a directory without an entry.
 const IMPLIED_MODE: u32 = 0o755;

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::upper::Inode;
-use crate::reader::{Entry, Time};
+use archive::{Entry, Time};
 
 /// How directories are opened: for real, since owner, modes and attributes are set through the descriptor.
 pub(super) const OPEN: OFlags =

@@ -14,7 +14,7 @@ use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::walk::Missing;
 use super::workspace::Workspace;
-use crate::reader::Entry;
+use archive::Entry;
 
 /// Which directory an entry turned out to be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::names;
 use super::rules::Whiteouts;
 use super::walk::Missing;
 use super::workspace::Workspace;
-use crate::reader::{Entry, Kind, Reader, shown};
+use archive::{Entry, EntryType, Reader, shown};
 
 /// The kind of the warning that a device was left out.
 pub(crate) const DEVICE: &str = "device";
@@ -52,7 +52,7 @@ impl Workspace {
         name: &[u8],
         reader: &mut Reader<impl BufRead>,
     ) -> Result<bool> {
-        if entry.kind == Kind::Regular {
+        if entry.entry_type == EntryType::Regular {
             return self.regular(entry, name, reader).map(|()| true);
         }
         if !self.make_special(entry, name)? {
@@ -68,7 +68,7 @@ impl Workspace {
             rustix::fs::chownat(&here.fd, name, Some(uid), Some(gid), flags)
                 .map_err(|e| owner_trouble(e, uid.as_raw(), gid.as_raw()))?;
         }
-        let has_mode = entry.kind != Kind::Symlink;
+        let has_mode = entry.entry_type != EntryType::Symlink;
         let again = has_mode && (self.state.acls || (chowned && entry.mode & SET_ID != 0));
         if !entry.xattrs.is_empty() || again {
             let here = self.walk.here();
@@ -127,8 +127,8 @@ impl Workspace {
     /// A symbolic link, a device or a named pipe, without its attributes; whether it was made.
     fn make_special(&mut self, entry: &Entry, name: &[u8]) -> Result<bool> {
         let mode = Mode::from_raw_mode(entry.mode);
-        let kind = match entry.kind {
-            Kind::Symlink => {
+        let kind = match entry.entry_type {
+            EntryType::Symlink => {
                 let target = entry.link.as_slice();
                 if target.is_empty() || target.len() > MAX_TARGET {
                     return Err(Error::malformed(format_args!(
@@ -139,8 +139,8 @@ impl Workspace {
                 self.make(name, &entry.name, |here| rustix::fs::symlinkat(target, &here.fd, name))?;
                 return Ok(true);
             }
-            Kind::Fifo => FileType::Fifo,
-            Kind::BlockDevice => FileType::BlockDevice,
+            EntryType::Fifo => FileType::Fifo,
+            EntryType::BlockDevice => FileType::BlockDevice,
             _ => FileType::CharacterDevice,
         };
         let (major, minor) = if kind == FileType::Fifo { (0, 0) } else { entry.device };

@@ -34,7 +34,7 @@ use common::error::{Error, Result};
 use common::notice;
 use rustix::fs::Mode;
 
-use crate::reader::{Entry, Kind, Reader, shown};
+use archive::{Entry, EntryType, Reader, shown};
 use directory::{Directory, trouble};
 use entry_directories::Place;
 pub(crate) use files::DEVICE;
@@ -156,21 +156,21 @@ impl Tree {
         let Workspace { state, walk, .. } = &mut self.workspace;
         walk.enter(state, parent, Missing::Make)?;
         walk.mark(state);
-        let made = match entry.kind {
-            Kind::Directory => {
+        let made = match entry.entry_type {
+            EntryType::Directory => {
                 if self.workspace.directory(entry, name)? == Place::Root {
                     self.root_entry(entry)?;
                 }
                 true
             }
-            Kind::Hardlink => self.workspace.hardlink(entry, name).map(|()| true)?,
+            EntryType::Hardlink => self.workspace.hardlink(entry, name).map(|()| true)?,
             _ => self.workspace.file(entry, name, reader)?,
         };
         if made {
             let Workspace { state, walk, .. } = &mut self.workspace;
             // A directory is entered at once: its name is in the one above.
-            let inode = match entry.kind {
-                Kind::Directory => walk.above(),
+            let inode = match entry.entry_type {
+                EntryType::Directory => walk.above(),
                 _ => walk.here().inode,
             };
             state.upper.add(inode, name);
@@ -180,7 +180,7 @@ impl Tree {
 
     /// An entry for the root itself: only its attributes.
     fn root_entry(&mut self, entry: &Entry) -> Result<()> {
-        if entry.kind != Kind::Directory {
+        if entry.entry_type != EntryType::Directory {
             return Err(Error::malformed("the root is a directory and stays one"));
         }
         self.workspace.reset()?;

@@ -127,7 +127,7 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 }
 
 fn trouble(name: &[u8], cause: Errno) -> Error {
-    let error = Error::local(format_args!("remove {}", crate::reader::shown(name)), &cause.into());
+    let error = Error::local(format_args!("remove {}", archive::shown(name)), &cause.into());
     match cause {
         Errno::NOSYS => error.hint("/proc must be mounted"),
         Errno::BUSY => error.hint("something is mounted there"),

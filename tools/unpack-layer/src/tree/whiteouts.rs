@@ -16,7 +16,7 @@ use super::remove::remove;
 use super::rules::Whiteouts;
 use super::walk::Missing;
 use super::workspace::Workspace;
-use crate::reader::{Entry, Kind, shown};
+use archive::{Entry, EntryType, shown};
 
 impl Workspace {
     /// Applies a whiteout in the directory of that clean name.
@@ -26,7 +26,7 @@ impl Workspace {
         parent: &[u8],
         meaning: &Meaning<'_>,
     ) -> Result<()> {
-        if entry.kind == Kind::Directory {
+        if entry.entry_type == EntryType::Directory {
             return Err(Error::malformed("a whiteout that is a directory"));
         }
         if entry.size > 0 {

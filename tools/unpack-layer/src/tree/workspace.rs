@@ -11,7 +11,7 @@ use super::remove::remove;
 use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::walk::Walk;
-use crate::reader::shown;
+use archive::shown;
 
 /// A tree and the directories that are open in it.
 pub(super) struct Workspace {

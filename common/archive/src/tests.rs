@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Archives made by hand, block by block, never with the code under test.
 //!
-//! Built for tests alone (`mod tests` in the reader says so): a panic here is how a test fails.
+//! Built for tests alone (`mod tests` in `lib.rs` says so): a panic here is how a test fails.
 
-use super::sparse::Segment;
-use super::*;
+use common::error::Result;
+
+use crate::header::BLOCK;
+use crate::reader::{MAX_METADATA, MAX_STACKED};
+use crate::{Ending, EntryType, Reader, Segment};
 
 /// A header block with the given fields and a right checksum.
 fn block(name: &str, typeflag: u8, size: u64, magic: &[u8; 8]) -> [u8; BLOCK] {
@@ -59,7 +62,7 @@ fn end() -> Vec<u8> {
 }
 
 /// Name, kind and data.
-type Listed = (String, Kind, Vec<u8>);
+type Listed = (String, EntryType, Vec<u8>);
 
 /// What is in an archive and how it ends, or why it is refused.
 fn list(archive: &[u8]) -> Result<(Vec<Listed>, Ending)> {
@@ -76,7 +79,7 @@ fn list(archive: &[u8]) -> Result<(Vec<Listed>, Ending)> {
             data.extend_from_slice(bytes);
             reader.consume(count);
         }
-        entries.push((String::from_utf8_lossy(&entry.name).into_owned(), entry.kind, data));
+        entries.push((String::from_utf8_lossy(&entry.name).into_owned(), entry.entry_type, data));
     }
     Ok((entries, reader.finish()?))
 }
@@ -90,8 +93,8 @@ fn names(parts: &[Vec<u8>]) -> Result<Vec<String>> {
 fn an_archive_is_read_in_order() {
     let archive = [part("d/", b'5', b""), part("d/f", b'0', b"hello"), end()].concat();
     let (entries, ending) = list(&archive).unwrap();
-    assert_eq!(entries[0], ("d/".to_owned(), Kind::Directory, vec![]));
-    assert_eq!(entries[1], ("d/f".to_owned(), Kind::Regular, b"hello".to_vec()));
+    assert_eq!(entries[0], ("d/".to_owned(), EntryType::Directory, vec![]));
+    assert_eq!(entries[1], ("d/f".to_owned(), EntryType::Regular, b"hello".to_vec()));
     assert_eq!(ending, Ending::Marked);
 }
 
@@ -205,9 +208,9 @@ fn types_that_are_not_files_are_refused() {
         assert!(names(&[part("x", typeflag, b"")]).is_err(), "{}", char::from(typeflag));
     }
     let kinds = |typeflag, name: &str| list(&part(name, typeflag, b"")).map(|(e, _)| e[0].1);
-    assert_eq!(kinds(0, "f").unwrap(), Kind::Regular);
-    assert_eq!(kinds(0, "d/").unwrap(), Kind::Directory);
-    assert_eq!(kinds(b'7', "f").unwrap(), Kind::Regular);
+    assert_eq!(kinds(0, "f").unwrap(), EntryType::Regular);
+    assert_eq!(kinds(0, "d/").unwrap(), EntryType::Directory);
+    assert_eq!(kinds(b'7', "f").unwrap(), EntryType::Regular);
     assert!(kinds(b'0', "d/").is_err());
 }
 

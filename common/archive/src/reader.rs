@@ -9,20 +9,15 @@
 //! Not here: names and their meaning, whiteouts, files. The reader takes bytes and gives entries; memory is
 //! bounded by the constants below, whatever an archive says.
 
-mod entry;
-mod header;
-mod number;
-mod pax;
-mod sparse;
-
 use std::io::BufRead;
 
 use common::error::{Error, Result};
 
-pub(crate) use entry::{Ending, Entry, Kind, shown};
-use header::{BLOCK, Dialect, Header, Numbers, until_nul};
-pub(crate) use number::Time;
-use pax::{Extended, SparseForm};
+use crate::entry::{self, Ending, Entry, EntryType, shown};
+use crate::header::{BLOCK, Dialect, Header, Numbers, until_nul};
+use crate::number::{self, Time};
+use crate::pax::{Extended, SparseForm};
+use crate::sparse;
 
 /// The largest extended header or long name, in bytes.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
@@ -34,7 +29,7 @@ pub(crate) const MAX_STACKED: usize = 16;
 const MAX_DIGITS: usize = 20;
 
 /// A reader at some place in an archive.
-pub(crate) struct Reader<R> {
+pub struct Reader<R> {
     input: R,
     block: [u8; BLOCK],
     /// What is left of the current entry's data, and of the zeros after it.
@@ -55,12 +50,12 @@ struct Pending {
 
 impl<R: BufRead> Reader<R> {
     /// Reads an archive from its beginning.
-    pub(crate) fn new(input: R) -> Reader<R> {
+    pub fn new(input: R) -> Reader<R> {
         Reader { input, block: [0; BLOCK], data: 0, padding: 0, started: false, ending: None }
     }
 
     /// The next entry; nothing at the archive's end. What was not read of the entry before is passed over.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next(&mut self) -> Result<Option<Entry>> {
         let mut pending = Pending::default();
         loop {
             if self.ending.is_some() || !self.pass_over()? || !self.read_header()? {
@@ -98,7 +93,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The next bytes of the current entry's data: whatever is there, nothing at its end.
-    pub(crate) fn data(&mut self) -> Result<&[u8]> {
+    pub fn data(&mut self) -> Result<&[u8]> {
         if self.data == 0 {
             return Ok(&[]);
         }
@@ -113,13 +108,13 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Passes over data that was used.
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         self.input.consume(count);
         self.data = self.data.saturating_sub(count as u64);
     }
 
     /// Reads what comes after the last entry to its very end and says how the archive ended.
-    pub(crate) fn finish(&mut self) -> Result<Ending> {
+    pub fn finish(&mut self) -> Result<Ending> {
         let mut ending = self.ending.unwrap_or(Ending::Unmarked);
         loop {
             let bytes = fill(&mut self.input)?;
@@ -281,7 +276,7 @@ impl<R: BufRead> Reader<R> {
         let context = |error: Error| error.context(format_args!("entry {}", shown(&name)));
         let kind = entry::kind(header.typeflag(), &name, stored).map_err(context)?;
         let mut entry = Entry {
-            kind,
+            entry_type: kind,
             link: extended.link.or(pending.link).unwrap_or_else(|| header.link()),
             mode: numbers.mode,
             uid: extended.uid.unwrap_or(numbers.uid),
@@ -290,7 +285,7 @@ impl<R: BufRead> Reader<R> {
             atime: extended.atime,
             device: match (kind, numbers.device) {
                 (_, Some(device)) => device,
-                (Kind::CharacterDevice | Kind::BlockDevice, None) => {
+                (EntryType::CharacterDevice | EntryType::BlockDevice, None) => {
                     return Err(context(Error::malformed("a device without a number")));
                 }
                 _ => (0, 0),
@@ -302,7 +297,7 @@ impl<R: BufRead> Reader<R> {
             name: Vec::new(),
         };
         // A directory's size is an allocation in some archives, never data.
-        self.open_data(if kind == Kind::Regular { stored } else { 0 });
+        self.open_data(if kind == EntryType::Regular { stored } else { 0 });
         if i64::try_from(stored).is_err() {
             return Err(context(Error::malformed(format_args!("size {stored} is beyond 2^63"))));
         }
@@ -310,7 +305,7 @@ impl<R: BufRead> Reader<R> {
             (b'S', Some(_)) => Err(Error::malformed("two sparse maps")),
             (b'S', None) => self.old_sparse(header, extended.size.is_some()).map(Some),
             (_, None) => Ok(None),
-            (_, Some(_)) if kind != Kind::Regular => {
+            (_, Some(_)) if kind != EntryType::Regular => {
                 Err(Error::malformed("a sparse map for what is no regular file"))
             }
             (_, Some(sparse)) => match sparse.form {
@@ -439,6 +434,3 @@ fn is_zero(bytes: &[u8]) -> bool {
 fn clamp(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -76,11 +76,11 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
 
 /// A moment, in seconds and nanoseconds since the epoch; the nanoseconds always count forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Time {
+pub struct Time {
     /// Whole seconds, rounded down.
-    pub(crate) seconds: i64,
+    pub seconds: i64,
     /// What is above them, below 10^9.
-    pub(crate) nanoseconds: u32,
+    pub nanoseconds: u32,
 }
 
 /// An extended header's time: `[-]SECONDS[.FRACTION]`, rounded down to nanoseconds.

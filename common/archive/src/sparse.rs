@@ -15,11 +15,11 @@ pub(crate) const MAX_SEGMENTS: usize = 10_000;
 
 /// A part of a sparse file that the archive holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Where it begins in the file.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// How long it is.
-    pub(crate) length: u64,
+    pub length: u64,
 }
 
 /// A map in the making.

@@ -10,7 +10,7 @@ use super::sparse::Segment;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum EntryType {
     /// A regular file.
     Regular,
     /// A directory.
@@ -29,38 +29,38 @@ pub(crate) enum Kind {
 
 /// An entry of an archive. Names are as they were written.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its name.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// What it is.
-    pub(crate) kind: Kind,
+    pub entry_type: EntryType,
     /// What a link points to.
-    pub(crate) link: Vec<u8>,
+    pub link: Vec<u8>,
     /// The permission bits, set-user-ID and the like included.
-    pub(crate) mode: u32,
+    pub mode: u32,
     /// The owner.
-    pub(crate) uid: u64,
+    pub uid: u64,
     /// The group.
-    pub(crate) gid: u64,
+    pub gid: u64,
     /// When it was modified.
-    pub(crate) mtime: Time,
+    pub mtime: Time,
     /// When it was read, where the archive says.
-    pub(crate) atime: Option<Time>,
+    pub atime: Option<Time>,
     /// A device's major and minor numbers.
-    pub(crate) device: (u64, u64),
+    pub device: (u64, u64),
     /// The file's size, holes included.
-    pub(crate) size: u64,
+    pub size: u64,
     /// The parts that the archive holds, of a sparse file.
-    pub(crate) sparse: Option<Vec<Segment>>,
+    pub sparse: Option<Vec<Segment>>,
     /// Extended attributes.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether attributes came in a form that is not applied.
-    pub(crate) foreign_attributes: bool,
+    pub foreign_attributes: bool,
 }
 
 /// How an archive ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     /// With its two zero blocks, and no more than zeros after them.
     Marked,
     /// With its two zero blocks, and then something else.
@@ -74,20 +74,20 @@ pub(crate) enum Ending {
 }
 
 /// What a type flag means; refused is what readers take for different things.
-pub(super) fn kind(typeflag: u8, name: &[u8], size: u64) -> Result<Kind> {
+pub(super) fn kind(typeflag: u8, name: &[u8], size: u64) -> Result<EntryType> {
     let slash = name.ends_with(b"/");
     let kind = match typeflag {
-        0 if slash && size == 0 => return Ok(Kind::Directory),
+        0 if slash && size == 0 => return Ok(EntryType::Directory),
         b'0' | b'7' | 0 | b'S' if slash => {
             return Err(Error::malformed("a regular file whose name ends in a slash"));
         }
-        b'0' | b'7' | 0 | b'S' => return Ok(Kind::Regular),
-        b'5' => return Ok(Kind::Directory),
-        b'1' => Kind::Hardlink,
-        b'2' => Kind::Symlink,
-        b'3' => Kind::CharacterDevice,
-        b'4' => Kind::BlockDevice,
-        b'6' => Kind::Fifo,
+        b'0' | b'7' | 0 | b'S' => return Ok(EntryType::Regular),
+        b'5' => return Ok(EntryType::Directory),
+        b'1' => EntryType::Hardlink,
+        b'2' => EntryType::Symlink,
+        b'3' => EntryType::CharacterDevice,
+        b'4' => EntryType::BlockDevice,
+        b'6' => EntryType::Fifo,
         other => {
             return Err(Error::malformed(format_args!(
                 "unsupported type '{}'",
@@ -105,7 +105,7 @@ pub(super) fn kind(typeflag: u8, name: &[u8], size: u64) -> Result<Kind> {
 const MAX_SHOWN: usize = 200;
 
 /// A name of an entry, fit to print. Never so long that it would hide what is wrong with it.
-pub(crate) fn shown(name: &[u8]) -> String {
+pub fn shown(name: &[u8]) -> String {
     let text = |part| printable(&String::from_utf8_lossy(part));
     if name.len() <= MAX_SHOWN {
         return format!("\"{}\"", text(name));
