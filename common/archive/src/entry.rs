@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an archive is read as: its entries, their types, and its end.
+//! The entries of an archive, their types, and how an archive ends.
 //!
-//! Not here: how any of it is written.
+//! Not here: how a header block holds any of it.
 
 use common::error::{Error, Result, printable};
 
-use super::number::Time;
-use super::sparse::Segment;
+use crate::number::Time;
+use crate::sparse::Segment;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryType {
     /// A regular file.
@@ -27,84 +27,104 @@ pub enum EntryType {
     Fifo,
 }
 
-/// An entry of an archive. Names are as they were written.
+/// An entry of an archive, as its headers describe it. Names are bytes, exactly as the archive has them:
+/// they may lead anywhere.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
+    /// The name.
     pub name: Vec<u8>,
-    /// What it is.
+    /// The type.
     pub entry_type: EntryType,
-    /// What a link points to.
+    /// The target of a symbolic link, or the name that a hard link gives another name to.
     pub link: Vec<u8>,
     /// The permission bits, set-user-ID and the like included.
     pub mode: u32,
-    /// The owner.
+    /// The owner's number.
     pub uid: u64,
-    /// The group.
+    /// The group's number.
     pub gid: u64,
-    /// When it was modified.
+    /// The time of the last modification.
     pub mtime: Time,
-    /// When it was read, where the archive says.
+    /// The time of the last access, if the archive has it.
     pub atime: Option<Time>,
-    /// A device's major and minor numbers.
+    /// The major and minor number of a device; of other types, whatever the header has there.
     pub device: (u64, u64),
-    /// The file's size, holes included.
+    /// The size of the file in bytes, holes included. A directory's is whatever the archive says.
     pub size: u64,
-    /// The parts that the archive holds, of a sparse file.
+    /// Of a sparse file: the segments whose data the archive holds, in order; the rest is holes.
     pub sparse: Option<Vec<Segment>>,
-    /// Extended attributes.
+    /// Extended attributes, sorted by name, each name once.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether attributes came in a form that is not applied.
+    /// Whether there are attributes in a form that is not read: ACLs as text, libarchive's encoding.
     pub foreign_attributes: bool,
 }
 
 /// How an archive ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its two zero blocks, and no more than zeros after them.
+    /// With two zero blocks, and only zeros after them.
     Marked,
-    /// With its two zero blocks, and then something else.
+    /// With two zero blocks, and then other bytes.
     Trailing,
-    /// With one zero block, or none: all readers take that.
+    /// With one zero block or none: all readers accept that.
     Unmarked,
-    /// In the zeros that fill up the last entry's last block.
+    /// Within the zeros that fill up the last entry's last block.
     CutPadding,
-    /// Before the first block.
+    /// There is not one byte.
     Empty,
 }
 
-/// What a type flag means; refused is what readers take for different things.
-pub(super) fn kind(typeflag: u8, name: &[u8], size: u64) -> Result<EntryType> {
-    let slash = name.ends_with(b"/");
-    let kind = match typeflag {
-        0 if slash && size == 0 => return Ok(EntryType::Directory),
-        b'0' | b'7' | 0 | b'S' if slash => {
-            return Err(Error::malformed("a regular file whose name ends in a slash"));
-        }
-        b'0' | b'7' | 0 | b'S' => return Ok(EntryType::Regular),
-        b'5' => return Ok(EntryType::Directory),
-        b'1' => EntryType::Hardlink,
-        b'2' => EntryType::Symlink,
-        b'3' => EntryType::CharacterDevice,
-        b'4' => EntryType::BlockDevice,
-        b'6' => EntryType::Fifo,
-        other => {
+impl EntryType {
+    /// The type that a header's type flag means, of an entry of this name and so many bytes of data. What
+    /// readers take for different things is refused.
+    pub(crate) fn read(typeflag: u8, name: &[u8], size: u64) -> Result<EntryType> {
+        let slash = name.ends_with(b"/");
+        let entry_type = match typeflag {
+            0 if slash && size == 0 => return Ok(EntryType::Directory),
+            b'0' | b'7' | 0 | b'S' if slash => {
+                return Err(Error::malformed("a regular file whose name ends in a slash"));
+            }
+            b'0' | b'7' | 0 | b'S' => return Ok(EntryType::Regular),
+            b'5' => return Ok(EntryType::Directory),
+            b'1' => EntryType::Hardlink,
+            b'2' => EntryType::Symlink,
+            b'3' => EntryType::CharacterDevice,
+            b'4' => EntryType::BlockDevice,
+            b'6' => EntryType::Fifo,
+            other => {
+                return Err(Error::malformed(format_args!(
+                    "unsupported type '{}'",
+                    char::from(other).escape_default()
+                )));
+            }
+        };
+        if size != 0 {
             return Err(Error::malformed(format_args!(
-                "unsupported type '{}'",
-                char::from(other).escape_default()
+                "{size} bytes of data for what can have none"
             )));
         }
-    };
-    if size != 0 {
-        return Err(Error::malformed(format_args!("{size} bytes of data for what can have none")));
+        Ok(entry_type)
     }
-    Ok(kind)
+
+    /// The type flag that is written.
+    pub(crate) fn typeflag(self) -> u8 {
+        match self {
+            EntryType::Regular => b'0',
+            EntryType::Hardlink => b'1',
+            EntryType::Symlink => b'2',
+            EntryType::CharacterDevice => b'3',
+            EntryType::BlockDevice => b'4',
+            EntryType::Directory => b'5',
+            EntryType::Fifo => b'6',
+        }
+    }
 }
 
-/// The most bytes of a name that are printed; of a longer one its beginning and its end.
+/// The most bytes of a name that are printed.
 const MAX_SHOWN: usize = 200;
 
-/// A name of an entry, fit to print. Never so long that it would hide what is wrong with it.
+/// A name of an entry for a message: in quotes, control characters escaped, and of a name of more than 200
+/// bytes only its beginning and its end.
 pub fn shown(name: &[u8]) -> String {
     let text = |part| printable(&String::from_utf8_lossy(part));
     if name.len() <= MAX_SHOWN {

@@ -6,14 +6,14 @@
 
 use common::error::{Error, Result, printable};
 
-use super::number;
+use crate::number;
 
-/// The size of a block.
-pub(super) const BLOCK: usize = 512;
+/// The size of a block, in bytes: headers are one, data is filled up to whole ones.
+pub const BLOCK: usize = 512;
 
 /// The dialects, told apart by the magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     /// No magic: the seventh edition's, or none that is known.
     V7,
     /// POSIX.
@@ -25,34 +25,27 @@ pub(super) enum Dialect {
 }
 
 /// The numbers of a header.
-pub(super) struct Numbers {
-    pub(super) size: u64,
+pub(crate) struct Numbers {
+    pub(crate) size: u64,
     /// The permission bits.
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    pub(super) mtime: i64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    pub(crate) mtime: i64,
     /// A device's major and minor numbers; nothing in the dialect that has no such fields.
-    pub(super) device: Option<(u64, u64)>,
+    pub(crate) device: Option<(u64, u64)>,
 }
 
 /// A header block whose checksum is right.
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     block: &'a [u8; BLOCK],
-    pub(super) dialect: Dialect,
+    pub(crate) dialect: Dialect,
 }
 
 impl<'a> Header<'a> {
-    /// Checks the checksum, summed unsigned or signed as tools do and did.
-    pub(super) fn parse(block: &'a [u8; BLOCK]) -> Option<Header<'a>> {
-        let stated = number::octal(&block[148..156])?;
-        let (mut unsigned, mut signed) = (0i64, 0i64);
-        for (i, byte) in block.iter().enumerate() {
-            let byte = if (148..156).contains(&i) { b' ' } else { *byte };
-            unsigned += i64::from(byte);
-            signed += i64::from(byte.cast_signed());
-        }
-        if stated != unsigned && stated != signed {
+    /// The header in a block, if its checksum is right.
+    pub(crate) fn parse(block: &'a [u8; BLOCK]) -> Option<Header<'a>> {
+        if !is_header(block) {
             return None;
         }
         let dialect = match &block[257..265] {
@@ -70,13 +63,13 @@ impl<'a> Header<'a> {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
     }
 
-    pub(super) fn typeflag(&self) -> u8 {
+    pub(crate) fn typeflag(&self) -> u8 {
         self.block[156]
     }
 
     /// All numbers of the header. Every one is checked, of a header too that is not used for them: a reader
     /// that looks at more fields than another would stop where the other goes on.
-    pub(super) fn numbers(&self) -> Result<Numbers> {
+    pub(crate) fn numbers(&self) -> Result<Numbers> {
         let numbers = Numbers {
             size: self.count("size", 124..136)?,
             // Type bits, which some writers add, are left out: the type flag holds.
@@ -122,7 +115,7 @@ impl<'a> Header<'a> {
     }
 
     /// The name, with its prefix where the dialect has one.
-    pub(super) fn name(&self) -> Result<Vec<u8>> {
+    pub(crate) fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.block[..100]);
         if self.has_odd_magic() {
             return Err(malformed("the magic is not one that all readers know"));
@@ -144,7 +137,7 @@ impl<'a> Header<'a> {
 
     /// Old versions of Go wrote a prefix into GNU's headers, where times belong. Layers with such headers
     /// exist: like Go, a time that is no number is taken as the prefix.
-    pub(super) fn mistaken_prefix(&self) -> &'a [u8] {
+    pub(crate) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
             field[0] != 0 && !number::is_number_to_go(field)
@@ -153,13 +146,13 @@ impl<'a> Header<'a> {
         if (wrong(345..357) || wrong(357..369)) && prefix.is_ascii() { prefix } else { b"" }
     }
 
-    pub(super) fn link(&self) -> Vec<u8> {
+    pub(crate) fn link(&self) -> Vec<u8> {
         until_nul(&self.block[157..257]).to_owned()
     }
 
     /// Whether GNU's sparse fields are in use in a header that is not of a sparse file: libarchive looks at
     /// them all the same.
-    pub(super) fn has_stray_sparse_fields(&self) -> bool {
+    pub(crate) fn has_stray_sparse_fields(&self) -> bool {
         let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
         self.dialect == Dialect::Gnu
             && self.typeflag() != b'S'
@@ -169,9 +162,30 @@ impl<'a> Header<'a> {
 
     /// The four sparse parts of GNU's old form, whether more follow in a block of their own, and the
     /// file's size.
-    pub(super) fn old_sparse(&self) -> Result<(&'a [u8], bool, u64)> {
+    pub(crate) fn old_sparse(&self) -> Result<(&'a [u8], bool, u64)> {
         Ok((&self.block[386..482], self.block[482] != 0, self.count("real size", 483..495)?))
     }
+}
+
+/// Where a header has its checksum.
+pub(crate) const CHECKSUM: std::ops::Range<usize> = 148..156;
+
+/// Whether a block is a header: it has a right checksum, summed unsigned, or signed as some old programs did.
+pub fn is_header(block: &[u8; BLOCK]) -> bool {
+    let Some(stated) = number::octal(&block[CHECKSUM]) else { return false };
+    stated == checksum(block, |byte| byte.into())
+        || stated == checksum(block, |byte| byte.cast_signed().into())
+}
+
+/// The sum of a header's bytes, its checksum counted as spaces.
+pub(crate) fn checksum(block: &[u8; BLOCK], value: fn(u8) -> i64) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| value(*byte)).sum::<i64>();
+    sum(block) - sum(&block[CHECKSUM]) + 8 * value(b' ')
+}
+
+/// Whether all bytes are zero, as in the blocks that end an archive.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
@@ -179,6 +193,6 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 }
 
 /// A field's text, which ends at the first NUL.
-pub(super) fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }

@@ -8,7 +8,7 @@
 ///
 /// What Go, GNU tar and libarchive read differently is no number: a field of spaces, anything but NULs and
 /// spaces behind the digits, base-256 behind other marks than 0x80 and 0xff.
-pub(super) fn numeric(field: &[u8]) -> Option<i64> {
+pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(0x80 | 0xff) => base256(field),
         _ => octal(field),
@@ -16,7 +16,7 @@ pub(super) fn numeric(field: &[u8]) -> Option<i64> {
 }
 
 /// Octal digits, spaces before them, spaces and NULs behind them; or nothing but NULs.
-pub(super) fn octal(field: &[u8]) -> Option<i64> {
+pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     if field.iter().all(|byte| *byte == 0) {
         return Some(0);
     }
@@ -30,7 +30,7 @@ pub(super) fn octal(field: &[u8]) -> Option<i64> {
 }
 
 /// Whether Go's archive/tar takes a field for a number: it is content with less.
-pub(super) fn is_number_to_go(field: &[u8]) -> bool {
+pub(crate) fn is_number_to_go(field: &[u8]) -> bool {
     if field.first().is_some_and(|first| first & 0x80 != 0) {
         return base256(field).is_some();
     }
@@ -66,8 +66,21 @@ fn base256(field: &[u8]) -> Option<i64> {
     Some(if negative { !value } else { value })
 }
 
+/// Writes a number as a field of octal digits, zeros before them and a NUL behind. The digits that do not
+/// fit are lost: the caller compares with the field's largest number first.
+pub(crate) fn put_octal(field: &mut [u8], mut value: u64) {
+    let mut places = field.iter_mut().rev();
+    if let Some(end) = places.next() {
+        *end = 0;
+    }
+    for place in places {
+        *place = b'0' + (value & 7) as u8;
+        value >>= 3;
+    }
+}
+
 /// Decimal digits and nothing else.
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -84,7 +97,7 @@ pub struct Time {
 }
 
 /// An extended header's time: `[-]SECONDS[.FRACTION]`, rounded down to nanoseconds.
-pub(super) fn time(text: &[u8]) -> Option<Time> {
+pub(crate) fn time(text: &[u8]) -> Option<Time> {
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -152,6 +165,17 @@ mod tests {
         assert_eq!(numeric(&most), None);
         most[3] = 1;
         assert_eq!(numeric(&most), None);
+    }
+
+    #[test]
+    fn octal_is_read_as_it_was_written() {
+        let mut field = [0xff; 8];
+        put_octal(&mut field, 0o644);
+        assert_eq!(&field, b"0000644\0");
+        for value in [0, 1, 0o7_777_777] {
+            put_octal(&mut field, value);
+            assert_eq!(numeric(&field), i64::try_from(value).ok());
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extended headers (POSIX.1-2001 pax): records of `LENGTH KEY=VALUE\n` about the entry that follows.
+//! What the records of an extended header (POSIX.1-2001 pax) say about the entry that follows.
 //!
 //! Of a keyword that comes twice the last one holds, as everywhere. What readers are known to disagree about
 //! is refused: an empty path, link path or size, a NUL in them, an incomplete set of sparse keywords,
@@ -7,12 +7,13 @@
 
 use common::error::{Error, Result, printable};
 
-use super::number::{self, Time};
-use super::sparse;
+use crate::number::{self, Time};
+use crate::records::split_first;
+use crate::sparse;
 
 /// Where an extended header's sparse file has its map.
 #[derive(Debug)]
-pub(super) enum SparseForm {
+pub(crate) enum SparseForm {
     /// In the header itself (0.0 and 0.1).
     Header(sparse::Map),
     /// In front of the data (1.0).
@@ -21,29 +22,29 @@ pub(super) enum SparseForm {
 
 /// What extended headers say of a sparse file.
 #[derive(Debug)]
-pub(super) struct Sparse {
-    pub(super) form: SparseForm,
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) size: u64,
+pub(crate) struct Sparse {
+    pub(crate) form: SparseForm,
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) size: u64,
 }
 
 /// What an extended header says.
 #[derive(Debug, Default)]
-pub(super) struct Extended {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<Time>,
-    pub(super) atime: Option<Time>,
-    pub(super) sparse: Option<Sparse>,
+pub(crate) struct Extended {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<u64>,
+    pub(crate) gid: Option<u64>,
+    pub(crate) mtime: Option<Time>,
+    pub(crate) atime: Option<Time>,
+    pub(crate) sparse: Option<Sparse>,
     /// Names and values, each name once.
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether attributes came in a form that is not applied (`SCHILY.acl.*`, `LIBARCHIVE.xattr.*`).
-    pub(super) foreign_attributes: bool,
+    pub(crate) foreign_attributes: bool,
     /// Whether anything but a comment was said.
-    pub(super) says_something: bool,
+    pub(crate) says_something: bool,
 }
 
 /// The sparse keywords as they came.
@@ -63,12 +64,12 @@ struct SparseKeys {
 
 impl Extended {
     /// Reads the records of an extended header.
-    pub(super) fn parse(mut records: &[u8]) -> Result<Extended> {
+    pub(crate) fn parse(mut records: &[u8]) -> Result<Extended> {
         let mut extended = Extended::default();
         let mut keys = SparseKeys::default();
         while !records.is_empty() {
             let (keyword, value, rest) =
-                record(records).ok_or_else(|| malformed("not a sequence of records"))?;
+                split_first(records).ok_or_else(|| malformed("not a sequence of records"))?;
             extended.take(keyword, value, &mut keys)?;
             records = rest;
         }
@@ -213,19 +214,6 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 fn unsupported(keyword: &[u8]) -> Error {
     let keyword = printable(&String::from_utf8_lossy(keyword));
     malformed(format_args!("{keyword}: readers disagree about what it means"))
-}
-
-/// The first record's keyword and value, and what comes after it.
-fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = records.iter().take(20).position(|byte| *byte == b' ')?;
-    let length = usize::try_from(number::decimal(&records[..space])?).ok()?;
-    let record = records.get(space + 1..length)?.strip_suffix(b"\n")?;
-    let equals = record.iter().position(|byte| *byte == b'=')?;
-    let (keyword, value) = (&record[..equals], &record[equals + 1..]);
-    if keyword.is_empty() || keyword.contains(&0) {
-        return None;
-    }
-    Some((keyword, value, &records[length..]))
 }
 
 #[cfg(test)]

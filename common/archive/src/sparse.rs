@@ -1,36 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Maps of sparse files: which parts of a file an archive holds. What lies between is holes.
+//! Maps of sparse files: which segments of a file an archive holds. The rest of the file is holes.
 //!
-//! Three writings lead to the same map: GNU's old header blocks, the numbers in an extended header (PAX 0.0 and
-//! 0.1), and the numbers in front of the data (PAX 1.0). Only the reading of numbers and the rules
-//! for a map are here, not where in an archive they stand.
+//! A map is read in three forms: GNU's old header blocks, numbers in an extended header (PAX 0.0 and 0.1),
+//! and lines of numbers before the data (PAX 1.0). The last one is written. Not here: where in an
+//! archive a map is.
 
 use common::error::{Error, Result};
 
-use super::header::BLOCK;
-use super::number;
+use crate::header::BLOCK;
+use crate::number;
 
 /// The most parts that a map may have.
 pub(crate) const MAX_SEGMENTS: usize = 10_000;
 
-/// A part of a sparse file that the archive holds.
+/// The longest number before a sparse file's data, in digits.
+const MAX_DIGITS: usize = 20;
+
+/// A segment of a sparse file that the archive holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it begins in the file.
+    /// Where it begins in the file, in bytes.
     pub offset: u64,
-    /// How long it is.
+    /// Its length in bytes.
     pub length: u64,
 }
 
-/// A map in the making.
+/// A map while it is read.
 #[derive(Debug, Default)]
-pub(super) struct Map {
+pub(crate) struct Map {
     segments: Vec<Segment>,
 }
 
 impl Map {
-    /// Takes the next part.
-    pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<()> {
+    /// Adds a segment.
+    pub(crate) fn push(&mut self, offset: u64, length: u64) -> Result<()> {
         if self.segments.len() == MAX_SEGMENTS {
             return Err(Error::malformed(format_args!(
                 "sparse map: more than {MAX_SEGMENTS} parts"
@@ -40,8 +43,25 @@ impl Map {
         Ok(())
     }
 
-    /// The map, checked: in order, without overlap, inside the file, in whole blocks, to the file's end, and as long as the data.
-    pub(super) fn finish(self, size: u64, stored: u64) -> Result<Vec<Segment>> {
+    /// Adds the segments of a header block of GNU's old form; whether a further block may follow.
+    pub(crate) fn push_fields(&mut self, fields: &[u8]) -> Result<bool> {
+        for segment in fields.chunks_exact(24) {
+            if segment[0] == 0 {
+                return Ok(false);
+            }
+            let number = |field: &[u8]| {
+                number::numeric(field)
+                    .and_then(|value| u64::try_from(value).ok())
+                    .ok_or_else(|| Error::malformed("sparse map: not a number"))
+            };
+            self.push(number(&segment[..12])?, number(&segment[12..])?)?;
+        }
+        Ok(true)
+    }
+
+    /// The map, checked: in order, without overlap, inside the file, in whole blocks, to the
+    /// file's end, and as long as the data.
+    pub(crate) fn finish(self, size: u64, stored: u64) -> Result<Vec<Segment>> {
         let mut end = 0;
         let mut held = 0u64;
         for segment in &self.segments {
@@ -77,7 +97,7 @@ impl Map {
 }
 
 /// The map of an extended header: offsets and lengths in turn, between commas.
-pub(super) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
+pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
     let wrong = || Error::malformed("sparse map: not pairs of numbers");
     let mut map = Map::default();
     let mut numbers = list.split(|byte| *byte == b',').map(number::decimal);
@@ -94,6 +114,81 @@ pub(super) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
         return Err(Error::malformed(format_args!("sparse map: {count} parts, want {pairs}")));
     }
     Ok(map)
+}
+
+/// A map of PAX form 1.0 while it is read: decimal numbers, a line each, filled up to a block, before the data.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    map: Map,
+    line: Vec<u8>,
+    /// How many segments are still to come; `None` before the first line, which says it.
+    left: Option<u64>,
+    /// The offset of a segment whose length is the next line.
+    offset: Option<u64>,
+    /// How many bytes were read.
+    read: u64,
+}
+
+impl Lines {
+    /// Reads bytes of the file's data until the map ends; how many it took, and whether it ended.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool)> {
+        for (i, byte) in bytes.iter().enumerate() {
+            self.read += 1;
+            match byte {
+                // What fills up the last block.
+                _ if self.left == Some(0) => {}
+                b'\n' => self.end_line()?,
+                _ if self.line.len() == MAX_DIGITS => return Err(not_a_number()),
+                digit => self.line.push(*digit),
+            }
+            if self.left == Some(0) && self.read.is_multiple_of(BLOCK as u64) {
+                return Ok((i + 1, true));
+            }
+        }
+        Ok((bytes.len(), false))
+    }
+
+    /// The map, once it ended.
+    pub(crate) fn into_map(self) -> Map {
+        self.map
+    }
+
+    fn end_line(&mut self) -> Result<()> {
+        let number = number::decimal(&self.line).ok_or_else(not_a_number)?;
+        self.line.clear();
+        match (self.left, self.offset.take()) {
+            (None, _) if number > MAX_SEGMENTS as u64 => {
+                return Err(Error::malformed(format_args!(
+                    "sparse map: {number} parts, more than {MAX_SEGMENTS}"
+                )));
+            }
+            (None, _) => self.left = Some(number),
+            (Some(_), None) => self.offset = Some(number),
+            (Some(left), Some(offset)) => {
+                self.map.push(offset, number)?;
+                self.left = Some(left - 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_a_number() -> Error {
+    Error::malformed("sparse map: a line is no number")
+}
+
+/// Writes a map of PAX form 1.0, filled up to a block. A hole at the end is marked by an empty segment
+/// there, as GNU tar does.
+pub(crate) fn lines(segments: &[Segment], size: u64) -> Vec<u8> {
+    let has_end_hole = segments.last().is_none_or(|last| last.offset + last.length < size);
+    let end = has_end_hole.then_some(Segment { offset: size, length: 0 });
+    let mut map = format!("{}\n", segments.len() + usize::from(has_end_hole));
+    for Segment { offset, length } in segments.iter().copied().chain(end) {
+        map.push_str(&format!("{offset}\n{length}\n"));
+    }
+    let mut map = map.into_bytes();
+    map.resize(map.len().next_multiple_of(BLOCK), 0);
+    map
 }
 
 #[cfg(test)]
@@ -141,6 +236,33 @@ mod tests {
         assert!(from_list(b"", 0).is_ok());
         for (list, pairs) in [("0,5,10", 2), ("0,5", 2), ("0,-5", 1), ("0, 5", 1), ("", 1)] {
             assert!(from_list(list.as_bytes(), pairs).is_err(), "{list}");
+        }
+    }
+    #[test]
+    fn a_written_map_ends_where_the_file_ends() {
+        let text = |segments: &[Segment], size| {
+            let map = lines(segments, size);
+            assert_eq!(map.len() % 512, 0);
+            String::from_utf8(map).unwrap().trim_end_matches('\0').to_owned()
+        };
+        let segment = Segment { offset: 65536, length: 10 };
+        assert_eq!(text(&[segment], 65546), "1\n65536\n10\n");
+        assert_eq!(text(&[segment], 65547), "2\n65536\n10\n65547\n0\n");
+        assert_eq!(text(&[], 7), "1\n7\n0\n");
+    }
+
+    #[test]
+    fn a_written_map_is_read_back() {
+        for count in [0, 1, 40, 8192] {
+            let segments: Vec<_> =
+                (0..count).map(|i| Segment { offset: i << 20, length: 65536 }).collect();
+            let size = (count << 20) + 1;
+            let written = lines(&segments, size);
+            let mut read = Lines::default();
+            assert_eq!(read.read(&written).unwrap(), (written.len(), true));
+            let map = read.into_map().finish(size, count << 16).unwrap();
+            assert_eq!(map[..map.len() - 1], segments);
+            assert_eq!(map.last(), Some(&Segment { offset: size, length: 0 }));
         }
     }
 }

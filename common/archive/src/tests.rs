@@ -6,7 +6,8 @@
 use common::error::Result;
 
 use crate::header::BLOCK;
-use crate::reader::{MAX_METADATA, MAX_STACKED};
+use crate::parser::MAX_STACKED;
+use crate::records::MAX_METADATA;
 use crate::{Ending, EntryType, Reader, Segment};
 
 /// A header block with the given fields and a right checksum.

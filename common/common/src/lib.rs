@@ -31,6 +31,5 @@ pub mod schema1;
 pub mod secret;
 pub mod shell;
 pub mod stdio;
-pub mod tarball;
 pub mod tempfile;
 pub mod verify;

@@ -22,7 +22,7 @@ use common::error::{Error, Result};
 use common::{exit, stdio};
 use compress::{Compressor, Finished, Method};
 
-use archive::Archive;
+use self::archive::Archive;
 use cli::Cli;
 use destination::{Destination, DestinationName};
 use source::{Source, Tarball};

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
+use archive::Check;
 use common::error::{Error, Result};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use common::stdio;
-use common::tarball::Check;
 use compress::Compressor;
 
 use crate::destination;

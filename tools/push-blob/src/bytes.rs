@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use archive::Check;
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::source_error;
 use common::error::{Error, Result};
 use common::progress::Progress;
-use common::tarball::Check;
 use common::verify::{BUFFER, Verifier};
 use layout::Layout;
 use registry::push;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Checks an archive that passes through unchanged: its bytes are pushed.
+//!
+//! It must be one whole archive that [`Reader`](crate::Reader) accepts, and more: its end must be marked by two
+//! zero blocks, and only zeros may follow. Bytes after it would be a second layer that no reader unpacks.
+//! Not here: the bytes themselves, which the caller passes on.
+
+use common::error::{Error, Result};
+
+use crate::entry::Ending;
+use crate::header::is_zero;
+use crate::parser::{Parser, not_an_archive};
+
+/// The check of an archive, up to some byte of it.
+pub struct Check {
+    parser: Parser,
+}
+
+impl Default for Check {
+    fn default() -> Check {
+        Check::new()
+    }
+}
+
+impl Check {
+    /// A check before the first byte.
+    pub fn new() -> Check {
+        // The bytes are passed on whatever a reader ignores in them: no warnings.
+        Check { parser: Parser::new(|_, _| ()) }
+    }
+
+    /// Looks at the next bytes, however many.
+    ///
+    /// # Errors
+    /// Malformed: not a tar archive, one that is damaged, or one that readers differ about.
+    pub fn look(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.parser.has_ended() {
+                if is_zero(bytes) {
+                    return Ok(());
+                }
+                let error = Error::malformed("data after the end of the archive");
+                return Err(error.hint("two archives are two layers"));
+            }
+            let (count, _) = self.parser.take(bytes)?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Says that these were all bytes.
+    ///
+    /// # Errors
+    /// Malformed: the archive has not ended.
+    pub fn finish(&self) -> Result<()> {
+        let where_cut = match self.parser.end()? {
+            Ending::Marked | Ending::Trailing => return Ok(()),
+            Ending::Empty => return Err(not_an_archive()),
+            Ending::Unmarked => "its end is not marked",
+            Ending::CutPadding => "within its last block",
+        };
+        Err(Error::malformed(format_args!("archive is cut short: {where_cut}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BLOCK;
+
+    /// A header with a right checksum.
+    fn header(kind: u8, size: &str) -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.as_old_mut().size[..size.len()].copy_from_slice(size.as_bytes());
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    /// What comes of the bytes, looked at in pieces of the given size.
+    fn outcome(bytes: &[u8], piece: usize) -> Option<String> {
+        let mut check = Check::new();
+        let looked = bytes.chunks(piece).try_for_each(|bytes| check.look(bytes));
+        looked.and_then(|()| check.finish()).err().map(|error| error.to_string())
+    }
+
+    fn says(bytes: &[u8]) -> String {
+        let whole = outcome(bytes, usize::MAX);
+        for piece in [1, 7, 512, 1000] {
+            assert_eq!(outcome(bytes, piece), whole, "in pieces of {piece}");
+        }
+        whole.unwrap_or_default()
+    }
+
+    fn blocks(count: usize) -> Vec<u8> {
+        vec![0; count * BLOCK]
+    }
+
+    #[test]
+    fn whole_archives_pass() {
+        let file = [header(b'0', "1001"), vec![1; 513], vec![0; 511]].concat();
+        assert_eq!(says(&[file.clone(), blocks(2)].concat()), "");
+        assert_eq!(says(&[file.clone(), blocks(20)].concat()), "");
+        assert_eq!(says(&blocks(2)), "");
+        let sized = [header(b'x', "14"), b"12 size=513\n".to_vec(), vec![0; 500]].concat();
+        let file = [sized, header(b'0', "0"), vec![1; 513], vec![0; 511], blocks(2)].concat();
+        assert_eq!(says(&file), "");
+        assert_eq!(says(&[header(b'5', "1000"), blocks(2)].concat()), "");
+    }
+
+    #[test]
+    fn what_is_no_whole_archive_is_told() {
+        let file = [header(b'0', "1001"), vec![1; 513], vec![0; 511]].concat();
+        assert_eq!(says(b"hello"), "not a tar archive");
+        assert_eq!(says(&[b'x'; 600]), "not a tar archive");
+        assert_eq!(says(&file), "archive is cut short: its end is not marked");
+        assert_eq!(
+            says(&[&file, &blocks(1)[..]].concat()),
+            "archive is cut short: its end is not marked"
+        );
+        assert_eq!(says(&file[..600]), "archive is cut short: 425 bytes of data are missing");
+        assert_eq!(says(&[&file, &file[..5]].concat()), "archive is cut short: in a header");
+        assert_eq!(says(&[&file, &[b'x'; 512][..]].concat()), "header: wrong checksum");
+        assert!(says(&[blocks(1), file.clone()].concat()).starts_with("a lone zero block"));
+        assert!(says(&[file.clone(), blocks(2), file].concat()).starts_with("data after"));
+        assert!(
+            says(&[header(b'2', "1"), blocks(3)].concat())
+                .starts_with("entry \"\": 1 bytes of data")
+        );
+        assert!(says(&header(b'0', "9")).starts_with("header: the size is no number"));
+        assert!(says(&[header(b'x', "4"), blocks(1)].concat()).contains("not a sequence"));
+        assert!(says(&header(b'x', "4000001")).starts_with("extended header of 1048577"));
+        assert!(!says(&header(b'x', "4000000")).starts_with("extended header of"));
+    }
+}

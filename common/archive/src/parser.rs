@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The grammar of an archive, as a machine that bytes go through: headers, the headers about other headers,
+//! sparse maps, data, padding, the end.
+//!
+//! It reads nothing itself, so that an archive can be pulled through it ([`Reader`](crate::Reader)) or pushed
+//! ([`Check`](crate::Check)). It holds at most one block, one extended header and one sparse map.
+
+use common::error::{Error, Result};
+
+use crate::entry::{Ending, Entry, EntryType, shown};
+use crate::header::{BLOCK, Dialect, Header, Numbers, is_zero, until_nul};
+use crate::number::Time;
+use crate::pax::{Extended, Sparse, SparseForm};
+use crate::records::MAX_METADATA;
+use crate::sparse::{Lines, Map};
+
+/// The most headers that may speak about one entry.
+pub(crate) const MAX_STACKED: usize = 16;
+
+/// Receives warnings: a kind by which they are counted, and a text.
+pub(crate) type Warn = fn(&'static str, &'static str);
+
+/// The machine, at some place in an archive.
+pub(crate) struct Parser {
+    state: State,
+    /// A block that is not complete, and how many bytes of it are there.
+    block: [u8; BLOCK],
+    filled: usize,
+    /// How many bytes of the current data are left, and of the padding after it.
+    data: u64,
+    padding: u64,
+    /// Whether there was a header or a zero block: before that it may not be an archive at all.
+    has_begun: bool,
+    /// Whether the block before was a zero block.
+    after_zeros: bool,
+    pending: Pending,
+    warn: Warn,
+}
+
+/// What the next bytes are.
+enum State {
+    /// The rest of the data and the padding, then a header.
+    Header,
+    /// The data of a header about the next entry, of this type flag.
+    Extension { typeflag: u8, content: Vec<u8> },
+    /// A block that continues a map of GNU's old form.
+    OldSparse(Box<Entry>, Map),
+    /// The map before a sparse file's data.
+    SparseLines(Box<Entry>, Lines),
+    /// Nothing that belongs to the archive.
+    End,
+}
+
+/// What the headers before an entry's own say about it.
+#[derive(Default)]
+struct Pending {
+    count: usize,
+    extended: Option<Extended>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl Parser {
+    /// A parser before an archive's first byte.
+    pub(crate) fn new(warn: Warn) -> Parser {
+        Parser {
+            state: State::Header,
+            block: [0; BLOCK],
+            filled: 0,
+            data: 0,
+            padding: 0,
+            has_begun: false,
+            after_zeros: false,
+            pending: Pending::default(),
+            warn,
+        }
+    }
+
+    /// Takes some of the bytes, from the front: how many, and the entry whose data comes next, if its headers
+    /// are complete.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
+        match &mut self.state {
+            State::Header if self.data > 0 => {
+                let count = clamp(self.data).min(bytes.len());
+                self.skip(count);
+                Ok((count, None))
+            }
+            State::Header if self.padding > 0 => {
+                let count = clamp(self.padding).min(bytes.len());
+                self.padding -= count as u64;
+                Ok((count, None))
+            }
+            State::Header => {
+                let (count, block) = self.take_block(bytes);
+                Ok((count, block.map_or(Ok(None), |block| self.header(&block))?))
+            }
+            State::Extension { typeflag, content } => {
+                let count = clamp(self.data).min(bytes.len());
+                content.extend_from_slice(&bytes[..count]);
+                self.data -= count as u64;
+                if self.data == 0 {
+                    let (typeflag, content) = (*typeflag, std::mem::take(content));
+                    self.state = State::Header;
+                    self.extension(typeflag, &content)?;
+                }
+                Ok((count, None))
+            }
+            State::OldSparse(..) => {
+                let (count, block) = self.take_block(bytes);
+                Ok((count, block.map_or(Ok(None), |block| self.old_sparse_block(&block))?))
+            }
+            State::SparseLines(..) => {
+                let bytes = &bytes[..clamp(self.data).min(bytes.len())];
+                self.sparse_lines(bytes)
+            }
+            State::End => Ok((bytes.len(), None)),
+        }
+    }
+
+    /// How many bytes of the current entry's data are left.
+    pub(crate) fn data(&self) -> u64 {
+        self.data
+    }
+
+    /// Passes over data of the current entry that was used.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.data = self.data.saturating_sub(count as u64);
+    }
+
+    /// Whether the two zero blocks at the end have passed.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// How the archive ends, if these were all its bytes.
+    ///
+    /// # Errors
+    /// Malformed: it is cut short where readers do not accept that.
+    pub(crate) fn end(&self) -> Result<Ending> {
+        let ending = match &self.state {
+            State::End => Ending::Marked,
+            State::OldSparse(entry, _) if self.filled == 0 => {
+                let error = Error::malformed("archive is cut short: in a sparse map");
+                return Err(in_entry(error, &entry.name));
+            }
+            State::Extension { .. } | State::SparseLines(..) => {
+                return Err(self.context(self.cut_data()));
+            }
+            _ if self.filled > 0 && !self.has_begun => return Err(not_an_archive()),
+            _ if self.filled > 0 => {
+                return Err(self.context(Error::malformed("archive is cut short: in a header")));
+            }
+            _ if self.data > 0 => return Err(self.cut_data()),
+            _ if self.padding > 0 => Ending::CutPadding,
+            _ if self.has_begun => Ending::Unmarked,
+            _ => Ending::Empty,
+        };
+        if self.pending.count > 0 { Err(dangling()) } else { Ok(ending) }
+    }
+
+    /// An error when the archive ends in the current data.
+    pub(crate) fn cut_data(&self) -> Error {
+        Error::malformed(format_args!(
+            "archive is cut short: {} bytes of data are missing",
+            self.data
+        ))
+    }
+
+    /// Adds to an error which entry is read, if that is known.
+    pub(crate) fn context(&self, error: Error) -> Error {
+        match &self.state {
+            State::OldSparse(entry, _) | State::SparseLines(entry, _) => {
+                in_entry(error, &entry.name)
+            }
+            _ => error,
+        }
+    }
+
+    /// Takes bytes of a block; the block, once it is complete.
+    fn take_block(&mut self, bytes: &[u8]) -> (usize, Option<[u8; BLOCK]>) {
+        if let (0, Some(block)) = (self.filled, bytes.first_chunk()) {
+            return (BLOCK, Some(*block));
+        }
+        let count = bytes.len().min(BLOCK - self.filled);
+        self.block[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
+        self.filled += count;
+        if self.filled < BLOCK {
+            return (count, None);
+        }
+        self.filled = 0;
+        (count, Some(self.block))
+    }
+
+    /// Sets what data follows: `size` bytes, then zeros to the end of the block.
+    fn open_data(&mut self, size: u64) {
+        self.data = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+    }
+
+    /// A header block, or one of the zero blocks at the end.
+    fn header(&mut self, block: &[u8; BLOCK]) -> Result<Option<Entry>> {
+        if is_zero(block) {
+            self.has_begun = true;
+            if self.after_zeros {
+                self.state = State::End;
+                return if self.pending.count == 0 { Ok(None) } else { Err(dangling()) };
+            }
+            self.after_zeros = true;
+            return Ok(None);
+        }
+        if self.after_zeros {
+            return Err(Error::malformed("a lone zero block, and more after it"));
+        }
+        let header = Header::parse(block).ok_or_else(|| {
+            if self.has_begun {
+                Error::malformed("header: wrong checksum")
+            } else {
+                not_an_archive()
+            }
+        })?;
+        self.has_begun = true;
+        let numbers = header.numbers()?;
+        if header.has_stray_sparse_fields() {
+            return Err(Error::malformed("header: sparse fields of what is no sparse file"));
+        }
+        match header.typeflag() {
+            b'x' | b'g' | b'L' | b'K' => self.begin_extension(&header, numbers.size).map(|()| None),
+            _ => self.entry(&header, numbers),
+        }
+    }
+
+    /// A header about the next one, whose data it is.
+    fn begin_extension(&mut self, header: &Header<'_>, size: u64) -> Result<()> {
+        if header.dialect == Dialect::V7 {
+            return Err(Error::malformed("header: an extension in an archive without a magic"));
+        }
+        if size > MAX_METADATA {
+            return Err(Error::malformed(format_args!(
+                "extended header of {size} bytes, more than {MAX_METADATA}"
+            )));
+        }
+        self.open_data(size);
+        let typeflag = header.typeflag();
+        if size == 0 {
+            return self.extension(typeflag, &[]);
+        }
+        self.state = State::Extension { typeflag, content: Vec::with_capacity(clamp(size)) };
+        Ok(())
+    }
+
+    /// The data of a header about the next one.
+    fn extension(&mut self, typeflag: u8, content: &[u8]) -> Result<()> {
+        let pending = &mut self.pending;
+        match typeflag {
+            b'L' => pending.name = Some(long_name(content)?),
+            b'K' => pending.link = Some(long_name(content)?),
+            b'x' if pending.extended.is_some() => {
+                return Err(Error::malformed("two extended headers in a row"));
+            }
+            b'x' => pending.extended = Some(Extended::parse(content)?),
+            _ if pending.count > 0 => return Err(dangling()),
+            _ => {
+                let global = Extended::parse(content)?;
+                if global.path.is_some()
+                    || global.link.is_some()
+                    || global.size.is_some()
+                    || global.sparse.is_some()
+                {
+                    return Err(Error::malformed("a global header with a path or a size"));
+                }
+                if global.says_something {
+                    let text = "a global header's defaults are ignored, as container engines do";
+                    (self.warn)("global header", text);
+                }
+                return Ok(());
+            }
+        }
+        pending.count += 1;
+        if pending.count > MAX_STACKED {
+            return Err(Error::malformed(format_args!(
+                "more than {MAX_STACKED} headers about one entry"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts an entry together and opens its data; the entry, unless a sparse map is still to come.
+    fn entry(&mut self, header: &Header<'_>, numbers: Numbers) -> Result<Option<Entry>> {
+        let pending = std::mem::take(&mut self.pending);
+        if header.dialect == Dialect::V7 && pending.extended.is_some() {
+            return Err(Error::malformed("header: an extended header about one without a magic"));
+        }
+        let extended = pending.extended.unwrap_or_default();
+        let mixed = (pending.name.is_some() || pending.link.is_some())
+            && (extended.path.is_some()
+                || extended.link.is_some()
+                || extended.size.is_some()
+                || extended.sparse.is_some());
+        if mixed {
+            return Err(Error::malformed(
+                "both a GNU long name and an extended header's name or size",
+            ));
+        }
+        let mut sparse = extended.sparse;
+        let stored = extended.size.unwrap_or(numbers.size);
+        let own_name = header.name()?;
+        if header.dialect == Dialect::Gnu && !header.mistaken_prefix().is_empty() {
+            let text = "a prefix where GNU's header has times: read as container engines do";
+            (self.warn)("GNU prefix", text);
+        }
+        let name = sparse
+            .as_mut()
+            .and_then(|sparse| sparse.name.take())
+            .or(extended.path)
+            .or(pending.name)
+            .unwrap_or(own_name);
+        let entry_type = EntryType::read(header.typeflag(), &name, stored)
+            .map_err(|error| in_entry(error, &name))?;
+        let is_device = matches!(entry_type, EntryType::CharacterDevice | EntryType::BlockDevice);
+        if is_device && numbers.device.is_none() {
+            return Err(in_entry(Error::malformed("a device without a number"), &name));
+        }
+        // A directory's size is an allocation in some archives, never data.
+        self.open_data(if entry_type == EntryType::Regular { stored } else { 0 });
+        if i64::try_from(stored).is_err() {
+            let error = Error::malformed(format_args!("size {stored} is beyond 2^63"));
+            return Err(in_entry(error, &name));
+        }
+        let entry = Entry {
+            name,
+            entry_type,
+            link: extended.link.or(pending.link).unwrap_or_else(|| header.link()),
+            mode: numbers.mode,
+            uid: extended.uid.unwrap_or(numbers.uid),
+            gid: extended.gid.unwrap_or(numbers.gid),
+            mtime: extended.mtime.unwrap_or(Time { seconds: numbers.mtime, nanoseconds: 0 }),
+            atime: extended.atime,
+            device: numbers.device.unwrap_or_default(),
+            size: stored,
+            sparse: None,
+            xattrs: extended.xattrs,
+            foreign_attributes: extended.foreign_attributes,
+        };
+        match (header.typeflag(), sparse) {
+            (b'S', None) => self.old_sparse(entry, header, extended.size.is_some()),
+            (_, None) => Ok(Some(entry)),
+            (typeflag, Some(sparse)) => self.pax_sparse(entry, typeflag, sparse),
+        }
+    }
+
+    /// A sparse file of GNU's old form: four segments in the header, then blocks of 21 segments each.
+    fn old_sparse(
+        &mut self,
+        mut entry: Entry,
+        header: &Header<'_>,
+        resized: bool,
+    ) -> Result<Option<Entry>> {
+        let begin = || {
+            if header.dialect != Dialect::Gnu || resized {
+                return Err(Error::malformed("a GNU sparse file without GNU's header"));
+            }
+            let (fields, more, size) = header.old_sparse()?;
+            let mut map = Map::default();
+            refuse_blocks_after_end(map.push_fields(fields)?, more)?;
+            Ok((map, more, size))
+        };
+        let (map, more, size) = begin().map_err(|error| in_entry(error, &entry.name))?;
+        entry.size = size;
+        if !more {
+            return self.finish_sparse(entry, map);
+        }
+        self.state = State::OldSparse(Box::new(entry), map);
+        Ok(None)
+    }
+
+    /// A block of 21 segments.
+    fn old_sparse_block(&mut self, block: &[u8; BLOCK]) -> Result<Option<Entry>> {
+        let State::OldSparse(entry, map) = &mut self.state else { return Ok(None) };
+        let more = block[504] != 0;
+        map.push_fields(&block[..504])
+            .and_then(|open| refuse_blocks_after_end(open, more))
+            .map_err(|error| in_entry(error, &entry.name))?;
+        if more {
+            return Ok(None);
+        }
+        match std::mem::replace(&mut self.state, State::Header) {
+            State::OldSparse(entry, map) => self.finish_sparse(*entry, map),
+            _ => Ok(None),
+        }
+    }
+
+    /// A sparse file by an extended header.
+    fn pax_sparse(
+        &mut self,
+        mut entry: Entry,
+        typeflag: u8,
+        sparse: Sparse,
+    ) -> Result<Option<Entry>> {
+        let wrong = match typeflag {
+            b'S' => Some("two sparse maps"),
+            _ if entry.entry_type != EntryType::Regular => {
+                Some("a sparse map for what is no regular file")
+            }
+            _ if matches!(sparse.form, SparseForm::Data) && self.data == 0 => Some(CUT_MAP),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(in_entry(Error::malformed(wrong), &entry.name));
+        }
+        entry.size = sparse.size;
+        match sparse.form {
+            SparseForm::Header(map) => self.finish_sparse(entry, map),
+            SparseForm::Data => {
+                self.state = State::SparseLines(Box::new(entry), Lines::default());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Data of a sparse file, in which the map comes first.
+    fn sparse_lines(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
+        let State::SparseLines(entry, lines) = &mut self.state else { return Ok((0, None)) };
+        let (count, has_ended) = lines.read(bytes).map_err(|e| in_entry(e, &entry.name))?;
+        self.data -= count as u64;
+        if !has_ended {
+            if self.data == 0 {
+                return Err(in_entry(Error::malformed(CUT_MAP), &entry.name));
+            }
+            return Ok((count, None));
+        }
+        match std::mem::replace(&mut self.state, State::Header) {
+            State::SparseLines(entry, lines) => {
+                Ok((count, self.finish_sparse(*entry, lines.into_map())?))
+            }
+            _ => Ok((count, None)),
+        }
+    }
+
+    fn finish_sparse(&mut self, mut entry: Entry, map: Map) -> Result<Option<Entry>> {
+        let map = map.finish(entry.size, self.data).map_err(|e| in_entry(e, &entry.name))?;
+        entry.sparse = Some(map);
+        Ok(Some(entry))
+    }
+}
+
+/// Why a map before the data is refused that is not whole.
+const CUT_MAP: &str = "sparse map: cut short";
+
+/// Some readers would go on with a block after the end of the map, some would not.
+fn refuse_blocks_after_end(is_open: bool, more: bool) -> Result<()> {
+    if more && !is_open {
+        return Err(Error::malformed("sparse map: goes on after its end"));
+    }
+    Ok(())
+}
+
+fn in_entry(error: Error, name: &[u8]) -> Error {
+    error.context(format_args!("entry {}", shown(name)))
+}
+
+fn long_name(bytes: &[u8]) -> Result<Vec<u8>> {
+    match until_nul(bytes) {
+        [] => Err(Error::malformed("an empty long name")),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// An error when the first bytes are no header.
+pub(crate) fn not_an_archive() -> Error {
+    Error::malformed("not a tar archive")
+}
+
+fn dangling() -> Error {
+    Error::malformed("an extended header without the entry it is about")
+}
+
+/// A size as a number of bytes in memory, or the largest such number.
+pub(crate) fn clamp(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

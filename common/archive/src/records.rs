@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The records of extended headers (POSIX.1-2001 pax), `LENGTH KEYWORD=VALUE\n`, read and written.
+//!
+//! Not here: what a keyword means. Values are bytes, of which names and attributes may have any.
+
+use common::error::{Error, Result};
+
+use crate::number;
+
+/// The largest extended header or long name, in bytes: the limit of Go, which container engines read with.
+pub(crate) const MAX_METADATA: u64 = 1 << 20;
+
+/// The most digits of a record's length.
+const MAX_DIGITS: usize = 20;
+
+/// The first record's keyword and value, and the records after it; `None` if it is not a record.
+pub(crate) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = records.iter().take(MAX_DIGITS).position(|byte| *byte == b' ')?;
+    let length = usize::try_from(number::decimal(&records[..space])?).ok()?;
+    let record = records.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+    if keyword.is_empty() || keyword.contains(&0) {
+        return None;
+    }
+    Some((keyword, value, &records[length..]))
+}
+
+/// Records to be written, in the order in which they are added.
+#[derive(Default)]
+pub(crate) struct Records {
+    bytes: Vec<u8>,
+}
+
+impl Records {
+    /// Adds a record. The keyword contains no `=`.
+    pub(crate) fn add(&mut self, keyword: &[u8], value: &[u8]) {
+        let rest = keyword.len() + value.len() + 3;
+        // The length counts its own digits.
+        let mut length = rest;
+        while length != rest + decimal_digits(length) {
+            length = rest + decimal_digits(length);
+        }
+        self.bytes.extend_from_slice(format!("{length} ").as_bytes());
+        self.bytes.extend_from_slice(keyword);
+        self.bytes.push(b'=');
+        self.bytes.extend_from_slice(value);
+        self.bytes.push(b'\n');
+    }
+
+    /// Adds a number.
+    pub(crate) fn add_number(&mut self, keyword: &[u8], value: impl std::fmt::Display) {
+        self.add(keyword, value.to_string().as_bytes());
+    }
+
+    /// The bytes of all records; empty if there are none.
+    ///
+    /// # Errors
+    /// Malformed: more than [`MAX_METADATA`].
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        let size = self.bytes.len();
+        if size as u64 > MAX_METADATA {
+            return Err(Error::malformed(format_args!(
+                "its names and extended attributes take {size} bytes, readers take {MAX_METADATA}"
+            )));
+        }
+        Ok(self.bytes)
+    }
+}
+
+fn decimal_digits(number: usize) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &str) -> String {
+        let mut records = Records::default();
+        records.add(b"path", value.as_bytes());
+        String::from_utf8(records.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_length_counts_itself() {
+        assert_eq!(record("a"), "9 path=a\n");
+        assert_eq!(record(""), "8 path=\n");
+        assert_eq!(record("\0\n="), "12 path=\0\n=\n");
+        for size in 80..1010 {
+            let record = record(&"x".repeat(size));
+            assert!(record.starts_with(&format!("{} ", record.len())), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        for size in [0, 1, 80, 90, 91, 92, 1000] {
+            let value = "=\n\0x".repeat(size);
+            let written = [record(&value), record("next")].concat();
+            let (keyword, read, rest) = split_first(written.as_bytes()).unwrap();
+            assert_eq!((keyword, read), (&b"path"[..], value.as_bytes()));
+            assert_eq!(rest, record("next").as_bytes());
+        }
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        let max = usize::try_from(MAX_METADATA).unwrap();
+        let mut records = Records::default();
+        // "1048576 a=" and a newline
+        records.add(b"a", &vec![0; max - 11]);
+        assert_eq!(records.bytes.len(), max);
+        records.add(b"a", b"");
+        assert!(records.finish().is_err());
+    }
+}
