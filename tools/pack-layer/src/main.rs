@@ -4,9 +4,10 @@
 //! This thread walks the tree and reads files into blocks; others hash the blocks, compress them, and hash and
 //! write what comes out. The layer has its name only when all of it is there.
 
-mod archive;
 mod cli;
 mod destination;
+mod layer;
+mod pack;
 mod rules;
 mod source;
 mod time;
@@ -22,11 +23,12 @@ use common::error::{Error, Result};
 use common::{exit, stdio};
 use compress::{Compressor, Finished, Method};
 
-use self::archive::Archive;
 use cli::Cli;
 use destination::{Destination, DestinationName};
+use layer::Archive;
+use pack::Tree;
 use source::{Source, Tarball};
-use tree::{Inode, Tree};
+use tree::Inode;
 
 fn main() -> ExitCode {
     exit::run("pack-layer", run)

@@ -7,25 +7,27 @@
 use std::os::fd::OwnedFd;
 
 use common::error::Result;
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::entry::{Entry, Kind, changed, trouble};
+use super::failure::{changed, trouble};
+use super::node::Node;
 
 /// The bytes that are compared at a time.
 const PIECE: usize = 128 << 10;
 
 /// Whether two entries say the same and have the same content.
-pub(super) fn is_same(here: &Entry, base: &Entry) -> Result<bool> {
-    let says = |entry: &Entry| {
-        (entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime, entry.device)
+pub(crate) fn is_same(here: &Node, base: &Node) -> Result<bool> {
+    let says = |node: &Node| {
+        (node.file_type, node.mode, node.uid, node.gid, node.size, node.mtime, node.device)
     };
     if says(here) != says(base) || here.target != base.target || here.xattrs != base.xattrs {
         return Ok(false);
     }
-    match (here.kind, &here.fd, &base.fd) {
-        (Kind::Regular, ..) if here.inode == base.inode => Ok(true),
-        (Kind::Regular, Some(one), Some(other)) => has_same_content(here.size, one, other),
-        (Kind::Regular, ..) => Err(changed()),
+    match (here.file_type, &here.fd, &base.fd) {
+        (FileType::RegularFile, ..) if here.inode == base.inode => Ok(true),
+        (FileType::RegularFile, Some(one), Some(other)) => has_same_content(here.size, one, other),
+        (FileType::RegularFile, ..) => Err(changed()),
         _ => Ok(true),
     }
 }

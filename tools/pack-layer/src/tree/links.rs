@@ -7,24 +7,26 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
 
-use super::entry::{Entry, Inode, Kind};
+use rustix::fs::FileType;
+
+use super::node::{Inode, Node};
 
 /// The files with several links that were met, by the first of their names.
 #[derive(Default)]
-pub(super) struct Firsts {
+pub(crate) struct Firsts {
     met: HashMap<Inode, (Box<[u8]>, u64)>,
 }
 
 impl Firsts {
     /// Meets a name of a file: the first one, if that is another. A file of which all names were met is
     /// forgotten.
-    pub(super) fn meet(&mut self, entry: &Entry, path: &[u8]) -> Option<Box<[u8]>> {
-        if !may_have_others(entry) {
+    pub(crate) fn meet(&mut self, node: &Node, path: &[u8]) -> Option<Box<[u8]>> {
+        if !may_have_others(node) {
             return None;
         }
-        match self.met.entry(entry.inode) {
+        match self.met.entry(node.inode) {
             Slot::Vacant(slot) => {
-                slot.insert((path.into(), entry.links - 1));
+                slot.insert((path.into(), node.links - 1));
                 None
             }
             Slot::Occupied(mut slot) => {
@@ -39,14 +41,14 @@ impl Firsts {
 }
 
 /// Whether a file may have other names in the tree. Directories have, but not ones to be seen.
-pub(super) fn may_have_others(entry: &Entry) -> bool {
-    entry.links > 1 && !matches!(entry.kind, Kind::Directory | Kind::Socket)
+pub(crate) fn may_have_others(node: &Node) -> bool {
+    node.links > 1 && !matches!(node.file_type, FileType::Directory | FileType::Socket)
 }
 
 /// How the links of a tree differ from those of the tree that it is compared with, found by a walk before
 /// the one that packs: a name that comes late can change what is to be done with the first.
 #[derive(Default)]
-pub(super) struct LinkChanges {
+pub(crate) struct LinkChanges {
     here: Firsts,
     base: Firsts,
     /// Files of several names, one of which is new or changed: all names go into the layer, since a link to a
@@ -58,7 +60,7 @@ pub(super) struct LinkChanges {
 
 impl LinkChanges {
     /// Meets a name in both trees, or in the first alone; `differs` is told what the files themselves say.
-    pub(super) fn meet(&mut self, path: &[u8], here: &Entry, base: Option<&Entry>, differs: bool) {
+    pub(crate) fn meet(&mut self, path: &[u8], here: &Node, base: Option<&Node>, differs: bool) {
         let first_here = self.here.meet(here, path);
         let first_base = base.and_then(|base| self.base.meet(base, path));
         if !differs && first_here == first_base {
@@ -72,7 +74,7 @@ impl LinkChanges {
     }
 
     /// Whether a name has to be packed for what was met.
-    pub(super) fn is_changed(&self, path: &[u8], here: &Entry) -> bool {
+    pub(crate) fn is_changed(&self, path: &[u8], here: &Node) -> bool {
         self.changed.contains(&here.inode) || self.parted.contains(path)
     }
 }

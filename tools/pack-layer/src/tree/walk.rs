@@ -9,13 +9,13 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use common::error::{Error, Result, Status};
+use common::error::{Error, Result, Status, printable};
 use common::notice;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
-use super::entry::{self, Entry, Inode, Kind, changed, trouble};
+use super::failure::{changed, trouble};
 use super::listing::{Listing, Name};
-use super::shown;
+use super::node::{self, Inode, Node};
 use crate::rules::Rules;
 
 /// How many directories of the way are open at a time, the deepest ones.
@@ -24,9 +24,9 @@ const MAX_OPEN: usize = 32;
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What a walk comes to.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Something in the tree, and what the other tree has under the same name.
-    Here(Box<Entry>, Option<Box<Entry>>),
+    Here(Box<Node>, Option<Box<Node>>),
     /// Something that only the other tree has.
     Gone,
 }
@@ -50,7 +50,7 @@ struct Frame {
 }
 
 /// A walk through a tree.
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     rules: &'a Rules,
     /// The tree's name, for messages.
     root: &'a Path,
@@ -65,38 +65,38 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// Absent or local trouble: a root cannot be opened as a directory.
-    pub(super) fn new(root: &'a Path, base: Option<&Path>, rules: &'a Rules) -> Result<Walk<'a>> {
+    pub(crate) fn new(root: &'a Path, base: Option<&Path>, rules: &'a Rules) -> Result<Walk<'a>> {
         let base = base.map(open_root).transpose()?;
         let start = Some((open_root(root)?, base));
         Ok(Walk { rules, root, path: Vec::new(), frames: Vec::new(), start })
     }
 
     /// The path of what was come to, relative to the root; empty for the root.
-    pub(super) fn path(&self) -> &[u8] {
+    pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
     /// How many directories lead to what was come to; 0 for the root.
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         let is_inside = self.frames.last().is_some_and(|frame| frame.path == self.path.len());
         self.frames.len() - usize::from(is_inside)
     }
 
     /// Adds where an error was met.
-    pub(super) fn place(&self, error: Error) -> Error {
+    pub(crate) fn place(&self, error: Error) -> Error {
         error.context(shown(self.root, &self.path))
     }
 
     /// Goes on; nothing at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Step>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Step>> {
         self.step().map_err(|error| self.place(error))
     }
 
     fn step(&mut self) -> Result<Option<Step>> {
         if let Some((here, base)) = self.start.take() {
-            let mut here = Entry::of_open(here, Kind::Directory, self.rules)?;
+            let mut here = Node::of_open(here, FileType::Directory, self.rules)?;
             let mut base =
-                base.map(|fd| Entry::of_open(fd, Kind::Directory, self.rules)).transpose()?;
+                base.map(|fd| Node::of_open(fd, FileType::Directory, self.rules)).transpose()?;
             self.enter(&mut here, base.as_mut())?;
             return Ok(Some(Step::Here(Box::new(here), base.map(Box::new))));
         }
@@ -114,10 +114,11 @@ impl<'a> Walk<'a> {
             frame.next += 1;
             push(&mut self.path, name.bytes);
             let (mut here, mut base) = frame.open(&name, self.rules)?;
-            if here.kind == Kind::Directory {
+            if here.file_type == FileType::Directory {
                 let device = frame.here.inode.device;
                 if here.inode.device == device || self.crosses(&here)? {
-                    let counterpart = base.as_mut().filter(|base| base.kind == Kind::Directory);
+                    let counterpart =
+                        base.as_mut().filter(|base| base.file_type == FileType::Directory);
                     self.enter(&mut here, counterpart)?;
                 }
             }
@@ -126,7 +127,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether the walk goes into a directory of another file system.
-    fn crosses(&self, directory: &Entry) -> Result<bool> {
+    fn crosses(&self, directory: &Node) -> Result<bool> {
         let Some(fd) = &directory.fd else { return Ok(false) };
         let kind = rustix::fs::fstatfs(fd).map_err(trouble)?.f_type;
         if PSEUDO.contains(&(kind as u32)) {
@@ -140,7 +141,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes into a directory: the next steps are what is in it.
-    fn enter(&mut self, here: &mut Entry, base: Option<&mut Entry>) -> Result<()> {
+    fn enter(&mut self, here: &mut Node, base: Option<&mut Node>) -> Result<()> {
         let here = Level::new(here)?;
         let base = base.map(Level::new).transpose()?;
         self.frames.push(Frame { here, base, next_gone: 0, next: 0, path: self.path.len() });
@@ -182,12 +183,12 @@ impl Frame {
     }
 
     /// Opens what has a name here, and its counterpart.
-    fn open(&self, name: &Name<'_>, rules: &Rules) -> Result<(Entry, Option<Entry>)> {
+    fn open(&self, name: &Name<'_>, rules: &Rules) -> Result<(Node, Option<Node>)> {
         let here = self.here.fd.as_ref().ok_or_else(changed)?;
-        let here = Entry::open(here, name, rules)?;
+        let here = Node::open(here, name, rules)?;
         let base = match &self.base {
             Some(Level { names, fd: Some(fd), .. }) => match names.find(name.bytes) {
-                Some(found) => Some(Entry::open(fd, &found, rules)?),
+                Some(found) => Some(Node::open(fd, &found, rules)?),
                 None => None,
             },
             _ => None,
@@ -197,10 +198,10 @@ impl Frame {
 }
 
 impl Level {
-    fn new(entry: &mut Entry) -> Result<Level> {
-        let fd = entry.fd.take().ok_or_else(changed)?;
+    fn new(node: &mut Node) -> Result<Level> {
+        let fd = node.fd.take().ok_or_else(changed)?;
         let names = Listing::read(&fd).map_err(trouble)?;
-        Ok(Level { inode: entry.inode, names, fd: Some(fd) })
+        Ok(Level { inode: node.inode, names, fd: Some(fd) })
     }
 
     /// Opens the directory again, if it was closed, from the one below.
@@ -211,7 +212,7 @@ impl Level {
         let below = below.fd.as_ref().ok_or_else(changed)?;
         let fd = rustix::fs::openat(below, "..", OPEN_DIRECTORY, Mode::empty()).map_err(trouble)?;
         let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
-        if entry::inode(&stat) != self.inode {
+        if node::inode(&stat) != self.inode {
             return Err(changed());
         }
         self.fd = Some(fd);
@@ -259,3 +260,14 @@ const PSEUDO: [u32; 15] = [
     0x4249_4e4d,
     0x6e73_6673,
 ];
+
+/// A path of the tree, for messages.
+pub(crate) fn shown(root: &Path, path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    let slash = if path.is_empty() || root.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        ""
+    } else {
+        "/"
+    };
+    printable(&format!("{}{slash}{path}", root.display()))
+}

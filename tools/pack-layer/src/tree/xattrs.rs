@@ -10,7 +10,7 @@ use common::error::{Error, Result, printable};
 use common::notice;
 use rustix::io::Errno;
 
-use super::entry::trouble;
+use super::failure::trouble;
 
 /// A file's extended attributes, each name once.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;

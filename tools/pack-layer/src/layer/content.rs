@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The content of a regular file: read straight into the blocks that are compressed.
+//! The content of a regular file, read straight into the blocks that are compressed.
 //!
-//! Exactly as many bytes as the header says. A file that became shorter would have to be filled up, and
-//! one that changed may be half old and half new: neither is a file that ever was, so both are errors.
+//! It is exactly as many bytes as the header says. A file that became shorter would have to be filled up, and
+//! one that changed may be half old and half new. Neither file ever existed, so both are errors.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
+use archive::Segment;
 use common::error::{Error, Result, Status, os_words};
 use compress::Compressor;
 use rustix::io::Errno;
 
-use super::sparse::Part;
 use crate::destination;
-use crate::tree::{Entry, changed, changed_from};
+use crate::tree::{Node, changed, changed_from};
 
 /// Appends all of a file, from where its descriptor stands at the beginning.
 pub(super) fn whole<W: Write + Send + 'static>(
     output: &mut Compressor<W>,
-    entry: &Entry,
+    node: &Node,
     fd: &OwnedFd,
 ) -> Result<()> {
-    let size = entry.size;
+    let size = node.size;
     let mut left = size;
     while left > 0 {
         match read(output, left, |room| rustix::io::read(fd, room))? {
@@ -29,19 +29,19 @@ pub(super) fn whole<W: Write + Send + 'static>(
             count => left -= count,
         }
     }
-    entry.check_unchanged(fd)
+    node.check_unchanged(fd)
 }
 
-/// Appends the parts of a file.
-pub(super) fn parts<W: Write + Send + 'static>(
+/// Appends the segments of a sparse file.
+pub(super) fn segments<W: Write + Send + 'static>(
     output: &mut Compressor<W>,
-    entry: &Entry,
+    node: &Node,
     fd: &OwnedFd,
-    parts: &[Part],
+    segments: &[Segment],
 ) -> Result<()> {
-    for part in parts {
-        let mut at = part.offset;
-        let end = part.offset + part.length;
+    for segment in segments {
+        let mut at = segment.offset;
+        let end = segment.offset + segment.length;
         while at < end {
             match read(output, end - at, |room| rustix::io::pread(fd, room, at))? {
                 0 => return Err(changed()),
@@ -49,7 +49,7 @@ pub(super) fn parts<W: Write + Send + 'static>(
             }
         }
     }
-    entry.check_unchanged(fd)
+    node.check_unchanged(fd)
 }
 
 /// Reads at most so many bytes into the output's room.

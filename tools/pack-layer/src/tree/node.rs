@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One thing in a tree, as it is opened and looked at: everything that an archive says of it.
+//! A file of any type in a tree, opened, with all its metadata that an archive holds.
 //!
-//! What has content is opened first and looked at through its descriptor, so that what is said and what
-//! is read are of the same file, and no link that takes its place meanwhile is followed.
+//! Regular files and directories are opened first and examined through their descriptor. So metadata and content
+//! are of the same file, and a link that takes its place meanwhile is not followed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use common::error::{Error, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
 
+use super::failure::{changed, changed_from, trouble};
 use super::listing::Name;
 use super::xattrs;
 use crate::rules::Rules;
@@ -18,19 +18,6 @@ use crate::rules::Rules;
 const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
-/// What a thing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Regular,
-    Directory,
-    Symlink,
-    Fifo,
-    CharacterDevice,
-    BlockDevice,
-    /// Archives have none.
-    Socket,
-}
-
 /// A file's identity on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Inode {
@@ -38,9 +25,9 @@ pub(crate) struct Inode {
     pub(crate) number: u64,
 }
 
-/// One thing, as it is to be packed.
-pub(crate) struct Entry {
-    pub(crate) kind: Kind,
+/// A file of any type, as it is to be packed.
+pub(crate) struct Node {
+    pub(crate) file_type: FileType,
     pub(crate) inode: Inode,
     pub(crate) links: u64,
     /// The permission bits.
@@ -64,61 +51,66 @@ pub(crate) struct Entry {
     pub(crate) fd: Option<OwnedFd>,
 }
 
-impl Entry {
+impl Node {
     /// Opens what stands under a name in a directory.
     ///
     /// # Errors
     /// Content when it is not there any more, or something else by now; local trouble.
-    pub(super) fn open(dir: &OwnedFd, name: &Name<'_>, rules: &Rules) -> Result<Entry> {
+    pub(super) fn open(dir: &OwnedFd, name: &Name<'_>, rules: &Rules) -> Result<Node> {
         let wanted = match (name.is_regular, name.is_directory) {
-            (true, _) => Kind::Regular,
-            (_, true) => Kind::Directory,
-            _ => return Entry::special(dir, name.bytes, rules),
+            (true, _) => FileType::RegularFile,
+            (_, true) => FileType::Directory,
+            _ => return Node::special(dir, name.bytes, rules),
         };
         let fd = rustix::fs::openat(dir, name.bytes, OPEN, Mode::empty()).map_err(trouble)?;
-        Entry::of_open(fd, wanted, rules)
+        Node::of_open(fd, wanted, rules)
     }
 
     /// Looks at what is not opened: it would do something, or lead elsewhere.
-    fn special(dir: &OwnedFd, name: &[u8], rules: &Rules) -> Result<Entry> {
+    fn special(dir: &OwnedFd, name: &[u8], rules: &Rules) -> Result<Node> {
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(trouble)?;
-        let kind = kind(&stat)?;
-        if matches!(kind, Kind::Regular | Kind::Directory) {
+        let file_type = file_type(&stat)?;
+        if matches!(file_type, FileType::RegularFile | FileType::Directory) {
             return Err(changed());
         }
-        let mut entry = Entry::of(&stat, kind, None, rules);
-        if kind == Kind::Symlink {
+        let mut node = Node::of(&stat, file_type, None, rules);
+        if file_type == FileType::Symlink {
             let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(trouble)?;
-            entry.target = target.into_bytes();
+            node.target = target.into_bytes();
         }
         let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name].concat();
-        entry.xattrs = xattrs::of_path(&path)?;
-        Ok(entry)
+        node.xattrs = xattrs::of_path(&path)?;
+        Ok(node)
     }
 
     /// Looks at an open regular file or directory.
-    pub(super) fn of_open(fd: OwnedFd, wanted: Kind, rules: &Rules) -> Result<Entry> {
+    pub(super) fn of_open(fd: OwnedFd, wanted: FileType, rules: &Rules) -> Result<Node> {
         let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
-        if kind(&stat)? != wanted {
+        if file_type(&stat)? != wanted {
             return Err(changed());
         }
         let xattrs = xattrs::of_open(&fd)?;
-        Ok(Entry { xattrs, ..Entry::of(&stat, wanted, Some(fd), rules) })
+        Ok(Node { xattrs, ..Node::of(&stat, wanted, Some(fd), rules) })
     }
 
-    fn of(stat: &Stat, kind: Kind, fd: Option<OwnedFd>, rules: &Rules) -> Entry {
+    fn of(stat: &Stat, file_type: FileType, fd: Option<OwnedFd>, rules: &Rules) -> Node {
         let (uid, gid) = rules.owner(stat.st_uid, stat.st_gid);
-        let is_device = matches!(kind, Kind::CharacterDevice | Kind::BlockDevice);
+        let is_device = matches!(file_type, FileType::CharacterDevice | FileType::BlockDevice);
         let number = stat.st_rdev;
-        Entry {
-            kind,
+        Node {
+            file_type,
             inode: inode(stat),
-            links: stat.st_nlink,
+            // Its type differs between architectures.
+            links: stat.st_nlink as _,
             // A symbolic link's mode says nothing; all systems but this one show 0777 too.
-            mode: if kind == Kind::Symlink { 0o777 } else { stat.st_mode & 0o7777 },
+            mode: if file_type == FileType::Symlink { 0o777 } else { stat.st_mode & 0o7777 },
             uid,
             gid,
-            size: if kind == Kind::Regular { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+            size: if file_type == FileType::RegularFile {
+                u64::try_from(stat.st_size).unwrap_or(0)
+            } else {
+                0
+            },
             allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: rules.time(stat.st_mtime),
             own_mtime: own_mtime(stat),
@@ -155,37 +147,9 @@ pub(crate) fn inode(stat: &Stat) -> Inode {
     Inode { device: stat.st_dev, number: stat.st_ino }
 }
 
-fn kind(stat: &Stat) -> Result<Kind> {
+fn file_type(stat: &Stat) -> Result<FileType> {
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(Kind::Regular),
-        FileType::Directory => Ok(Kind::Directory),
-        FileType::Symlink => Ok(Kind::Symlink),
-        FileType::Fifo => Ok(Kind::Fifo),
-        FileType::CharacterDevice => Ok(Kind::CharacterDevice),
-        FileType::BlockDevice => Ok(Kind::BlockDevice),
-        FileType::Socket => Ok(Kind::Socket),
         FileType::Unknown => Err(Error::malformed("a file of an unknown type")),
-    }
-}
-
-/// The file was not left alone.
-pub(crate) fn changed() -> Error {
-    Error::content("changed while it was read")
-}
-
-/// The file got another size.
-pub(crate) fn changed_from(want: u64, got: u64) -> Error {
-    Error::content(format_args!("changed while it was read: got {got} bytes, want {want}"))
-}
-
-/// A failed system call on something that was there a moment ago.
-pub(super) fn trouble(cause: Errno) -> Error {
-    match cause {
-        Errno::NOENT => Error::content("vanished while the tree was read"),
-        Errno::LOOP | Errno::NOTDIR => changed(),
-        _ => {
-            let words = common::error::os_words(&cause.into());
-            Error::new(common::error::Status::Local, words)
-        }
+        known => Ok(known),
     }
 }

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packs a tree: decides which of its nodes go into the layer, all of them or those that differ from another
+//! tree.
+//!
+//! Not here: how a tree is walked and compared (`tree`), and how an entry is written (`layer`).
+
+use std::io::Write;
+use std::path::Path;
+
+use common::error::{Error, Result};
+use common::notice;
+use rustix::fs::FileType;
+
+use crate::layer::{Archive, WHITEOUT};
+use crate::rules::Rules;
+use crate::tree::{Firsts, Inode, LinkChanges, Node, Step, Walk};
+use crate::tree::{is_same, may_have_others, shown};
+
+/// A tree to be packed.
+pub(crate) struct Tree<'a> {
+    /// Its root; a symbolic link is followed.
+    pub(crate) root: &'a Path,
+    /// The tree whose differences are wanted.
+    pub(crate) base: Option<&'a Path>,
+    pub(crate) rules: &'a Rules,
+    /// The files that are written meanwhile.
+    pub(crate) outputs: &'a [Inode],
+}
+
+impl Tree<'_> {
+    /// Packs it.
+    ///
+    /// # Errors
+    /// Content when the tree changes meanwhile; malformed when it has what no layer may have; usage when it has
+    /// the output in it; local trouble.
+    pub(crate) fn pack<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
+        match self.base {
+            None => self.pack_all(archive),
+            Some(base) => self.pack_changes(base, archive),
+        }
+    }
+
+    fn pack_all<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
+        let mut firsts = Firsts::default();
+        let mut walk = Walk::new(self.root, None, self.rules)?;
+        while let Some(step) = walk.next()? {
+            let Step::Here(node, _) = step else { continue };
+            let path = walk.path();
+            if path.is_empty() {
+                self.warn_of_closed_root(&node);
+            }
+            if self.is_packed(path, &node).map_err(|error| walk.place(error))? {
+                let first = firsts.meet(&node, path);
+                archive.node(path, &node, first.as_deref()).map_err(|error| walk.place(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_changes<W: Write + Send + 'static>(
+        &self,
+        base: &Path,
+        archive: &mut Archive<W>,
+    ) -> Result<()> {
+        let links = self.link_changes(base)?;
+        let mut firsts = Firsts::default();
+        // The directories that lead here and are not packed yet.
+        let mut unchanged: Vec<(usize, Vec<u8>, Box<Node>)> = Vec::new();
+        let mut walk = Walk::new(self.root, Some(base), self.rules)?;
+        while let Some(step) = walk.next()? {
+            let (path, depth) = (walk.path(), walk.depth());
+            let place = |error: Error| walk.place(error);
+            while unchanged.last().is_some_and(|(above, ..)| *above >= depth) {
+                unchanged.pop();
+            }
+            let packed = match &step {
+                Step::Gone if has_whiteouts_name(path) => {
+                    return Err(place(Error::malformed("a name that layers have for whiteouts")));
+                }
+                Step::Gone => None,
+                Step::Here(node, before) => {
+                    let is_packed = self.is_packed(path, node).map_err(place)?;
+                    let hides =
+                        before.as_ref().is_some_and(|old| old.file_type != FileType::Socket);
+                    if !is_packed && (path.is_empty() || !hides) {
+                        continue;
+                    }
+                    is_packed.then_some((node, before))
+                }
+            };
+            if let Some((node, Some(before))) = packed
+                && !links.is_changed(path, node)
+                // What has several names was compared with them.
+                && (may_have_others(node)
+                    || is_same(node, before).map_err(place)?)
+            {
+                if let (FileType::Directory, Step::Here(node, _)) = (node.file_type, step) {
+                    unchanged.push((depth, path.to_owned(), node));
+                }
+                continue;
+            }
+            // Not every unpacker gives a parent that has no entry the attributes that it has below.
+            for (_, path, directory) in unchanged.drain(..) {
+                if !path.is_empty() || !self.rules.no_root {
+                    archive.node(&path, &directory, None).map_err(place)?;
+                }
+            }
+            match packed {
+                Some((node, _)) => {
+                    let first = firsts.meet(node, path);
+                    archive.node(path, node, first.as_deref()).map_err(place)?;
+                }
+                None => archive.whiteout(path).map_err(place)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The walk before: what is to be known of links.
+    fn link_changes(&self, base: &Path) -> Result<LinkChanges> {
+        let mut links = LinkChanges::default();
+        let mut walk = Walk::new(self.root, Some(base), self.rules)?;
+        while let Some(step) = walk.next()? {
+            let Step::Here(here, base) = step else { continue };
+            let linked = |node: &Node| may_have_others(node);
+            if !linked(&here) && !base.as_deref().is_some_and(linked) {
+                continue;
+            }
+            let differs = match base.as_deref() {
+                None => true,
+                // What has one name now is compared when it is packed.
+                Some(_) if !linked(&here) => false,
+                Some(base) => !is_same(&here, base).map_err(|error| walk.place(error))?,
+            };
+            links.meet(walk.path(), &here, base.as_deref(), differs);
+        }
+        Ok(links)
+    }
+
+    /// Whether something goes into the layer.
+    fn is_packed(&self, path: &[u8], node: &Node) -> Result<bool> {
+        if path.is_empty() && self.rules.no_root {
+            return Ok(false);
+        }
+        if self.outputs.contains(&node.inode) {
+            return Err(Error::usage("the output is in the tree that is packed"));
+        }
+        if has_whiteouts_name(path)
+            && !(self.rules.keep_whiteouts && node.file_type == FileType::RegularFile)
+        {
+            let error = Error::malformed("a name that layers have for whiteouts");
+            return Err(match node.file_type {
+                FileType::RegularFile => {
+                    error.hint("--whiteouts keep packs it as the whiteout it is")
+                }
+                _ => error,
+            });
+        }
+        match node.file_type {
+            FileType::Socket => {
+                notice::warn("socket", || {
+                    format!("{}: a socket, left out", shown(self.root, path))
+                });
+                Ok(false)
+            }
+            FileType::CharacterDevice if node.device == (0, 0) => {
+                let what = "character device 0:0, an overlay's whiteout";
+                Err(Error::malformed(what).hint("--base packs the difference of two whole trees"))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// A directory made by mktemp is closed to others, and so would be the root of all that has this layer.
+    fn warn_of_closed_root(&self, node: &Node) {
+        if !self.rules.no_root && node.mode & 0o005 != 0o005 {
+            notice::warn("closed root", || {
+                format!(
+                    "{}: mode {:04o} becomes that of the image's root (--no-root leaves it out)",
+                    self.root.display(),
+                    node.mode
+                )
+            });
+        }
+    }
+}
+
+/// Whether unpackers take something for a whiteout by its name.
+fn has_whiteouts_name(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(WHITEOUT))
+}
