@@ -8,6 +8,7 @@
 
 use std::io::{Cursor, ErrorKind, Read};
 
+use archive::{BLOCK, is_header};
 use common::descriptor::Descriptor;
 use common::error::{Error, printable};
 use common::manifest::{self, Schema1};
@@ -23,9 +24,6 @@ pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
 
 /// The largest zstd window, as a power of two: what libzstd itself takes by default.
 const MAX_ZSTD_WINDOW: u32 = 27;
-
-/// A tar header, and the unit of an archive.
-const BLOCK: usize = 512;
 
 /// The largest archive of no files: tar programs fill up to a record, which is 20 blocks unless told
 /// otherwise. What fills the whole head is a longer run of zeros: a disk image or a hole, not an archive.
@@ -112,19 +110,7 @@ fn is_tar(head: &[u8]) -> bool {
             && head.len().is_multiple_of(BLOCK)
             && head.iter().all(|byte| *byte == 0);
     }
-    let Some(stated) = octal(&header[148..156]) else { return false };
-    // The checksum counts its own field as spaces. Some old programs added signed bytes.
-    let others = || header[..148].iter().chain(&header[156..]);
-    let unsigned: u64 = others().map(|byte| u64::from(*byte)).sum::<u64>() + 8 * 0x20;
-    let signed: i64 = others().map(|byte| i64::from(*byte as i8)).sum::<i64>() + 8 * 0x20;
-    stated == unsigned || i64::try_from(stated) == Ok(signed)
-}
-
-/// A number as tar has it: octal digits, spaces before them, NULs or spaces after.
-fn octal(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok()?;
-    let digits = text.trim_start_matches(' ').trim_end_matches(['\0', ' ']);
-    u64::from_str_radix(digits, 8).ok()
+    is_header(header)
 }
 
 /// The whole of a document.
