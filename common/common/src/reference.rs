@@ -21,6 +21,9 @@ const HUB: &str = "docker.io";
 const HUB_API: &str = "registry-1.docker.io";
 const HUB_NAMESPACE: &str = "library/";
 
+/// What a layout's name has before its first colon.
+const LAYOUT: &str = "oci";
+
 /// A repository: a registry's host and a path in it, normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repository {
@@ -59,12 +62,16 @@ impl Repository {
 }
 
 impl fmt::Display for Repository {
-    /// The familiar form: without `docker.io/` and `library/`.
+    /// The familiar form, without `docker.io/` and `library/`, unless it would be read as another repository.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.as_str() {
-            HUB => f.write_str(self.path.strip_prefix(HUB_NAMESPACE).unwrap_or(&self.path)),
-            host => write!(f, "{host}/{}", self.path),
-        }
+        let Repository { host, path } = self;
+        let familiar = path.strip_prefix(HUB_NAMESPACE).unwrap_or(path);
+        let is_same = || {
+            let (read_host, read_path) = split_host(familiar);
+            let is_other = familiar == LAYOUT || is_image_id(familiar);
+            read_host == HUB && read_path == *path && !is_other
+        };
+        if host == HUB && is_same() { f.write_str(familiar) } else { write!(f, "{host}/{path}") }
     }
 }
 
@@ -227,7 +234,7 @@ impl std::str::FromStr for Reference {
         if text.contains("://") {
             return Err("a reference is no URL: remove the scheme".to_owned());
         }
-        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_image_id(text) {
             return Err("64 hexadecimal digits are an image's ID, not a repository".to_owned());
         }
         let (host, remainder) = split_host(text);
@@ -252,6 +259,11 @@ impl std::str::FromStr for Reference {
         let repository = Repository { host: host.to_owned(), path: path.to_owned() };
         Ok(Reference { repository, tag: tag.map(str::to_owned), digest })
     }
+}
+
+/// Whether a text is the hexadecimal digits of an image's ID.
+fn is_image_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Splits off the host by Docker's rule: what stands before the first slash is one only if it has a dot,
@@ -373,6 +385,25 @@ mod tests {
         let r: Reference = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let Repository { host, path } = r.repository;
         (host, path, r.tag, r.digest.is_some())
+    }
+
+    #[test]
+    fn a_repository_is_printed_so_that_it_is_read_again() {
+        let id = "0123456789abcdef".repeat(4);
+        let id = format!("docker.io/library/{id}");
+        for (text, want) in [
+            ("docker.io/library/alpine", "alpine"),
+            ("docker.io/me/app", "me/app"),
+            ("docker.io/library/a/b", "docker.io/library/a/b"),
+            ("docker.io/a.b/c", "docker.io/a.b/c"),
+            ("docker.io/localhost/c", "docker.io/localhost/c"),
+            ("oci", "docker.io/library/oci"),
+            (&id, &id),
+        ] {
+            let repository = text.parse::<Reference>().unwrap().repository;
+            assert_eq!(repository.to_string(), want);
+            assert_eq!(want.parse::<Reference>().unwrap().repository, repository);
+        }
     }
 
     #[test]
