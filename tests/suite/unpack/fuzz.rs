@@ -2,7 +2,7 @@
 //! unpack-layer on layers that are changed by chance: so many, always the same ones. Whatever comes, nothing outside is
 //! touched, nothing panics, memory is bounded, and what is refused is refused in one line.
 //!
-//! The layers that are changed are kept in `fuzz/corpus`; each name says what is in it. A run that shows something
+//! The layers that are changed are kept in `fuzz/corpus/reader`; each name says what is in it. A run that shows something
 //! becomes a case of its own elsewhere. A failed test says the number of the run, which is all it takes to
 //! make the same layer again.
 
@@ -42,7 +42,7 @@ impl Dice {
 
 /// The kept layers, by name.
 fn corpus() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/reader");
     let mut all: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|file| file.unwrap())

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tar archives: the reader and the check.
+
+use std::io::{BufRead, BufReader};
+
+use archive::{BLOCK, Check, Ending, EntryType, Reader};
+use common::error::Result;
+
+/// The limits that the crate `archive` promises.
+const MAX_METADATA: usize = 1 << 20;
+const MAX_SEGMENTS: usize = 10_000;
+
+/// The reader and the check accept the same archives, but that the check wants the end marked and nothing after it,
+/// and refuse others with the same words. In whatever pieces the bytes come, the outcome is the same. Data is as long
+/// as its entry says, nothing is read twice, and an entry is no larger than the limits.
+pub fn reader(data: &[u8]) {
+    let pulled = pull(data, data.len());
+    let pushed = push(data, usize::MAX);
+    match (&pulled, &pushed) {
+        (Ok((_, Ending::Marked)), outcome) => assert_eq!(outcome, &Ok(())),
+        (Ok((_, ending)), outcome) => assert!(outcome.is_err(), "{ending:?}"),
+        (Err(why), outcome) => assert_eq!(outcome.as_ref(), Err(why)),
+    }
+    // Around a block, and a few by chance.
+    let length = data.len();
+    for piece in [1, 7, BLOCK - 1, BLOCK + 1, 1 + length % 1021, 1 + length % 4099] {
+        assert_eq!(pull(data, piece), pulled, "in pieces of {piece}");
+        assert_eq!(push(data, piece), pushed, "in pieces of {piece}");
+    }
+}
+
+/// An entry: its name, its type, and what a sum of its data's bytes is.
+type Seen = (Vec<u8>, EntryType, u64);
+
+/// The entries and the ending, read through a buffer of this size.
+fn pull(data: &[u8], buffer: usize) -> std::result::Result<(Vec<Seen>, Ending), String> {
+    let mut reader = Reader::new(BufReader::with_capacity(buffer.max(1), data));
+    let outcome = all(&mut reader);
+    // Warnings are the process's: they would add up.
+    common::notice::take();
+    let (seen, size, ending) = outcome.map_err(|error| error.to_string())?;
+    assert!(size <= data.len() as u64, "{size} bytes of {}", data.len());
+    Ok((seen, ending))
+}
+
+fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
+    let mut seen = Vec::new();
+    let mut size = 0;
+    while let Some(entry) = reader.next()? {
+        // A name is from a long name, an extended header, or the fields of 155 and 100 bytes.
+        assert!(entry.name.len() <= MAX_METADATA.max(256) && entry.link.len() <= MAX_METADATA);
+        let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(xattrs <= MAX_METADATA);
+        assert!(entry.xattrs.is_sorted_by(|a, b| a.0 < b.0), "each name once");
+        let want = match (&entry.sparse, entry.entry_type) {
+            (Some(map), _) => {
+                assert!(map.len() <= MAX_SEGMENTS);
+                let ends = map.iter().map(|segment| segment.offset + segment.length);
+                assert!(map.iter().skip(1).zip(ends.clone()).all(|(next, end)| next.offset >= end));
+                assert_eq!(ends.max().unwrap_or(0), entry.size);
+                map.iter().map(|segment| segment.length).sum()
+            }
+            (None, EntryType::Regular) => entry.size,
+            _ => 0,
+        };
+        let (mut got, mut sum) = (0, 0u64);
+        loop {
+            let bytes = reader.data()?;
+            let count = bytes.len();
+            if count == 0 {
+                break;
+            }
+            sum = bytes.iter().fold(sum, |sum, b| sum.rotate_left(5) ^ u64::from(*b));
+            got += count as u64;
+            reader.consume(count);
+        }
+        assert_eq!(got, want, "{}", archive::shown(&entry.name));
+        size += BLOCK as u64 + got;
+        seen.push((entry.name, entry.entry_type, sum));
+    }
+    Ok((seen, size, reader.finish()?))
+}
+
+/// The check's outcome, pushed in pieces.
+fn push(data: &[u8], piece: usize) -> std::result::Result<(), String> {
+    let mut check = Check::new();
+    data.chunks(piece)
+        .try_for_each(|bytes| check.look(bytes))
+        .and_then(|()| check.finish())
+        .map_err(|error| error.to_string())
+}
