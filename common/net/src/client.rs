@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::trace::Trace;
+use crate::trace::transcript::Trace;
 
 /// How a run speaks to every host.
 #[derive(Clone, Debug)]

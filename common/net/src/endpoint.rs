@@ -17,10 +17,11 @@ use common::reference::Repository;
 use machine::mirrors::Scheme;
 
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::peer::{Peer, Verification};
 use crate::proxy::Proxies;
-use crate::retry::{Failure, with_attempts};
-use crate::tls::seen;
+use crate::retry::with_attempts;
+use crate::tls::history;
 use crate::url::Url;
 
 /// How long a host may think about the offer before it counts as speaking TLS.
@@ -62,7 +63,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
 
 /// Whether a host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
 fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
-    if seen::of(&url.host(), url.port()).tls {
+    if history::of(&url.host(), url.port()).tls {
         return Ok(true);
     }
     let Some(offer) = client_hello() else { return Ok(true) };
@@ -86,7 +87,7 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
     Ok(match asked.and_then(|()| stream.read(&mut first)) {
         Ok(1) if TLS_RECORDS.contains(&first[0]) => {
-            seen::note_tls(&url.host(), url.port(), false);
+            history::note_tls(&url.host(), url.port(), false);
             true
         }
         Ok(1) => false,

@@ -11,15 +11,16 @@ use common::secret::may_be_secret;
 use ureq::http::StatusCode;
 use ureq::{Agent, SendBody};
 
+use crate::classify::{answered, is_broken, sort};
 use crate::client::Client;
-use crate::failure::{answered, is_broken, sort};
+use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::peer::Peer;
 use crate::pool::Agents;
 use crate::request::{Exactly, Method, Payload, Request};
 use crate::response::{Body, Response, pass_on_warnings};
-use crate::retry::Failure;
-use crate::trace::Told;
+use crate::trace::block;
+use crate::trace::command::Told;
 use crate::url::Url;
 
 /// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
@@ -109,7 +110,7 @@ impl Http {
         }
         let Some(trace) = &self.client().trace else { return self.send_untold(request, payload) };
         let told = Told { agents: &self.agents, request, proxy: proxy.as_ref() };
-        trace.exchange(told, payload, |payload| self.send_untold(request, payload))
+        block::exchange(trace, told, payload, |payload| self.send_untold(request, payload))
     }
 
     fn send_untold(

@@ -1,139 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why there was no answer to a request: in words, and whether another attempt may have one.
+//! A failed attempt, and whether another one is worth it. Whoever finds the failure decides; [`retry`](crate::retry)
+//! counts and waits.
 
-use std::io;
+use std::time::Duration;
 
-use common::error::{Error, os_words, printable};
-use ureq::http::StatusCode;
+use common::error::Error;
 
-use crate::connection::MAX_HEAD;
-use crate::proxy::tunnel::Barrier;
-use crate::proxy::{Kind, Proxy};
-use crate::retry::{Failure, Retry};
-use crate::tls::trouble::{Cause, Identity, Stage, Trouble};
-use crate::url::Url;
+/// A failed attempt: the error, and whether another one is worth it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to report if there is no other attempt.
+    pub error: Error,
+    /// What to do.
+    pub retry: Retry,
+}
 
-/// Sorts a failure before an answer. Before there is a way through a proxy, it is the proxy's.
-pub(crate) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
-    let Some(proxy) = proxy else { return of(url.authority(), error) };
-    let through = format!("{} through the proxy {proxy}", url.authority());
-    let barrier = match error {
-        ureq::Error::Other(cause) => match cause.downcast::<Barrier>() {
-            Ok(barrier) => *barrier,
-            Err(cause) => return of(&through, ureq::Error::Other(cause)),
-        },
-        error => return of(&through, error),
-    };
-    match barrier {
-        Barrier::Answered { status, schemes } => answered(url, proxy, status, &schemes),
-        barrier => {
-            let place = format!("proxy {proxy}");
-            let failure = match barrier {
-                Barrier::Broken(ureq::Error::Io(cause)) if is_socks_refusal(proxy, &cause) => {
-                    Error::refused(format_args!("{place}: {cause}")).into()
-                }
-                Barrier::Broken(error) => of(&place, error),
-                _ => Error::malformed(format_args!("{place}: it does not speak HTTP")).into(),
-            };
-            Failure { error: failure.error.hint(proxy.hint(&url.host())), ..failure }
-        }
+/// Whether a failed attempt is worth another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No: the answer would be the same.
+    Never,
+    /// Yes, after the usual wait.
+    Backoff,
+    /// Yes, but not before the registry's own word (Retry-After).
+    After(Duration),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, retry: Retry::Never }
     }
 }
 
-/// Sorts the answer of a proxy that is no way through it, and names these schemes of authentication.
-pub(crate) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
-    let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
-        Some(reason) => format!("{status} {reason}"),
-        None => status.to_string(),
-    };
-    let place = format!("proxy {proxy}");
-    let is_basic = |scheme: &String| scheme.eq_ignore_ascii_case("basic");
-    if status == 407 && !schemes.is_empty() && !schemes.iter().any(is_basic) {
-        let schemes = printable(&schemes.join(", "));
-        let text = format_args!("{place}: it takes no name and password, but {schemes}: {words}");
-        return Error::refused(text).hint(proxy.hint(&url.host())).into();
+impl Failure {
+    /// A failure that may pass.
+    pub fn temporary(error: Error) -> Failure {
+        Failure { error, retry: Retry::Backoff }
     }
-    if status == 407 {
-        let wants = match proxy.login() {
-            Some(_) => "it refused the name and password",
-            None => "it wants a name and a password",
-        };
-        return Error::refused(format_args!("{place}: {wants}: {words}"))
-            .hint(proxy.login_hint())
-            .into();
-    }
-    let text = format_args!("{place}: no way to {}: {words}", url.authority()).to_string();
-    let hint = proxy.hint(&url.host());
-    match status {
-        401 | 403 | 451 => Error::refused(text).hint(hint).into(),
-        408 | 425 | 429 | 500 | 502..=504 => Failure::temporary(Error::later(text).hint(hint)),
-        _ => Error::malformed(text).hint(hint).into(),
-    }
-}
 
-/// Whether a proxy that speaks SOCKS does not want us. The library has only words for it.
-fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
-    let words = cause.to_string();
-    let is_word = ["not allowed by ruleset", "acceptable auth", "unknown auth", "authentication"];
-    proxy.kind() == Kind::Socks && is_word.iter().any(|word| words.contains(word))
-}
-
-/// Sorts a failure of whoever is at a place.
-fn of(place: &str, error: ureq::Error) -> Failure {
-    let later = |what: String| Failure::temporary(Error::later(format_args!("{place}: {what}")));
-    let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
-    match error {
-        ureq::Error::HostNotFound => never(Error::later("cannot resolve the host's name")),
-        ureq::Error::ConnectionFailed => later("cannot connect".to_owned()),
-        ureq::Error::Timeout(which) => later(match which {
-            ureq::Timeout::Resolve => "resolving its name took too long".to_owned(),
-            ureq::Timeout::Connect => "timed out connecting".to_owned(),
-            _ => "no answer in time".to_owned(),
-        }),
-        ureq::Error::Rustls(error) => {
-            let (stage, identity) = (Stage::Handshake, Identity::Unasked);
-            Trouble { cause: Cause::Tls(error), stage, identity }.failure().context(place)
-        }
-        ureq::Error::Other(other) => match other.downcast::<Trouble>() {
-            Ok(trouble) => trouble.failure().context(place),
-            Err(other) => never(Error::malformed(printable(&other.to_string()))),
-        },
-        ureq::Error::Io(cause) => match cause.kind() {
-            _ if lookup_failure(&cause).is_some() => Failure {
-                error: Error::later(format_args!("{place}: cannot resolve the host's name")),
-                retry: lookup_failure(&cause).unwrap_or(Retry::Never),
-            },
-            io::ErrorKind::UnexpectedEof => {
-                later("the connection ended before the answer".to_owned())
-            }
-            _ => later(printable(&os_words(&cause))),
-        },
-        ureq::Error::LargeResponseHeader(..) => never(Error::malformed(format_args!(
-            "an answer's header of more than {MAX_HEAD} bytes"
-        ))),
-        ureq::Error::Protocol(error) => {
-            let why = printable(&error.to_string());
-            never(Error::malformed(format_args!("it does not speak HTTP as it should: {why}")))
-        }
-        other => never(Error::malformed(printable(&other.to_string()))),
-    }
-}
-
-/// Whether resolving a host's name failed, and whether that may pass. std has only words for it, the
-/// resolver's own, which are the same in every language setting.
-fn lookup_failure(cause: &io::Error) -> Option<Retry> {
-    let words = cause.to_string();
-    let why = words.strip_prefix("failed to lookup address information: ")?;
-    Some(if why.starts_with("Temporary") { Retry::Backoff } else { Retry::Never })
-}
-
-/// A kept connection that turned out to be closed.
-pub(crate) fn is_broken(error: &ureq::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    match error {
-        ureq::Error::Io(cause) => {
-            matches!(cause.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-        }
-        _ => false,
+    /// The same failure with what was being done put in front.
+    #[must_use]
+    pub fn context(self, what: impl std::fmt::Display) -> Failure {
+        Failure { error: self.error.context(what), ..self }
     }
 }

@@ -9,7 +9,7 @@
 //! | [`endpoint`] | whether a host speaks TLS |
 //! | [`request`], [`response`] | what is sent, and what is received |
 //! | [`exchange`], `pool`, `connection` | one request and its answer, over connections that are kept |
-//! | `failure`, [`retry`] | why there was no answer, and whether and when to try again |
+//! | [`failure`], `classify`, [`retry`] | a failed attempt, why it failed, and when to try again |
 //! | [`redirect`] | from hop to hop |
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
 //! | [`trace`] | the conversation as curl commands |
@@ -19,11 +19,12 @@
 //! [`url::decide`].
 
 pub mod basic;
+mod classify;
 pub mod client;
 mod connection;
 pub mod endpoint;
 pub mod exchange;
-mod failure;
+pub mod failure;
 pub mod form;
 pub mod origin;
 pub mod peer;

@@ -20,7 +20,7 @@ use crate::tls::certificates::{Pair, Pem, client_certificate, named_pair};
 use crate::tls::certs_d::{self, HostCertificates};
 use crate::tls::secure::Secure;
 use crate::tls::trust::trusted;
-use crate::tls::{seen, trouble};
+use crate::tls::{failure as tls_failure, history};
 use crate::url::Url;
 
 /// What the buffers of a connection hold.
@@ -121,7 +121,7 @@ impl Agents {
     fn way(&self, url: &Url) -> Result<Way> {
         let proxy = self.proxy(url)?;
         if !url.is_https() {
-            return match seen::of(&url.host(), url.port()).tls {
+            return match history::of(&url.host(), url.port()).tls {
                 true => Err(Error::malformed(format_args!(
                     "{}: it has spoken TLS before, and is not spoken to in plain http",
                     url.authority()
@@ -148,7 +148,7 @@ impl Agents {
             Kind::Https => {
                 let trusted = trusted(self.client.ca_file.as_deref(), Vec::new())?;
                 let secure = Secure::new(Some(trusted), Vec::new());
-                Some(secure.map_err(|error| trouble::unusable(&error))?)
+                Some(secure.map_err(|error| tls_failure::unusable(&error))?)
             }
             Kind::Http | Kind::Socks => None,
         };
@@ -180,7 +180,7 @@ impl Agents {
             false => None,
         };
         let secure = Secure::new(trusted, pairs);
-        secure.map(Some).map_err(|error| trouble::unusable(&error))
+        secure.map(Some).map_err(|error| tls_failure::unusable(&error))
     }
 }
 

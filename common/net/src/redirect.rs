@@ -8,10 +8,10 @@
 use common::error::Error;
 
 use crate::exchange::Http;
+use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::request::{Method, Payload, Request, Role};
 use crate::response::Response;
-use crate::retry::Failure;
 use crate::url::{self, Purpose, Url};
 
 /// Sends a request to the peer and follows redirects.

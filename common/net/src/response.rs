@@ -9,9 +9,9 @@ use common::notice;
 use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode};
 
+use crate::failure::Failure;
 use crate::proxy::{Kind, Proxy};
-use crate::retry::Failure;
-use crate::tls::seen;
+use crate::tls::history;
 use crate::url::Url;
 
 /// The most bytes of an error's body that are read.
@@ -60,7 +60,7 @@ impl Response {
 
     /// Whether it is from a host that asked for a client certificate and got none.
     pub fn lacks_client_certificate(&self) -> bool {
-        self.url.is_https() && seen::of(&self.url.host(), self.url.port()).wants_certificate
+        self.url.is_https() && history::of(&self.url.host(), self.url.port()).wants_certificate
     }
 
     /// Refuses a body that is encoded: its bytes would not be those that the digest is of.

@@ -1,57 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another attempt or none, and when.
+//! Another attempt or none, and when: attempts without progress are counted and waited between.
 //!
-//! Whoever meets a failure says whether it may pass; here attempts without progress are counted and waited between.
-//! What progress is, only the loop knows that makes the attempts.
+//! Whether a failure may pass is its own word ([`Failure`]). What progress is, only the loop knows that makes the attempts.
 
 use std::time::Duration;
 
 use common::error::{Error, Result};
 
 use crate::client::Client;
-use crate::trace::Trace;
+use crate::failure::{Failure, Retry};
+use crate::trace::transcript::Trace;
 
 /// The first wait between attempts; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-
-/// A failed attempt: the error, and whether another one is worth it.
-#[derive(Debug)]
-pub struct Failure {
-    /// What to report if there is no other attempt.
-    pub error: Error,
-    /// What to do.
-    pub retry: Retry,
-}
-
-/// Whether a failed attempt is worth another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// No: the answer would be the same.
-    Never,
-    /// Yes, after the usual wait.
-    Backoff,
-    /// Yes, but not before the registry's own word (Retry-After).
-    After(Duration),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure { error, retry: Retry::Never }
-    }
-}
-
-impl Failure {
-    /// A failure that may pass.
-    pub fn temporary(error: Error) -> Failure {
-        Failure { error, retry: Retry::Backoff }
-    }
-
-    /// The same failure with what was being done put in front.
-    #[must_use]
-    pub fn context(self, what: impl std::fmt::Display) -> Failure {
-        Failure { error: self.error.context(what), ..self }
-    }
-}
 
 /// Counts attempts without progress and waits between them.
 #[derive(Clone, Debug)]

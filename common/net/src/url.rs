@@ -9,9 +9,8 @@ use std::fmt;
 
 use common::error::printable;
 use common::host::{bare_host, check_host, is_loopback, not_public};
-use ureq::http::Uri;
-
 use machine::mirrors::Scheme;
+use ureq::http::Uri;
 
 use crate::form::form;
 use crate::origin::Origin;

@@ -6,8 +6,8 @@
 
 use common::error::{Error, printable};
 use machine::credentials::Found;
+use net::failure::{Failure, Retry};
 use net::response::{Refusal, Response};
-use net::retry::{Failure, Retry};
 use serde_json::Value;
 use ureq::http::StatusCode;
 

@@ -6,10 +6,10 @@
 
 use common::digest::Digest;
 use common::error::{Error, printable};
+use net::failure::Failure;
 use net::redirect::follow_foreign;
 use net::request::{Method, Request, Role};
 use net::response::{Body, Response};
-use net::retry::Failure;
 use net::url::{self, Purpose};
 
 use super::{Registry, answer};

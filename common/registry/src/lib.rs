@@ -34,10 +34,10 @@ use machine::mirrors::{self, Configured, Place, ROOT};
 use net::client::Client;
 use net::endpoint;
 use net::exchange::Http;
+use net::failure::Failure;
 use net::peer::Peer;
 use net::request::{Payload, Request};
 use net::response::Response;
-use net::retry::Failure;
 use net::url::Url;
 
 use auth::{Scope, Session};

@@ -6,9 +6,10 @@ use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
 use common::manifest::MAX_SIZE;
 use common::{mediatype, notice};
+use net::failure::Failure;
 use net::request::{Method, Request};
 use net::response::Response;
-use net::retry::{Failure, with_attempts};
+use net::retry::with_attempts;
 
 use super::{Registry, answer};
 

@@ -13,7 +13,8 @@ use std::io::Read;
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use net::retry::{Backoff, Failure, Retry};
+use net::failure::{Failure, Retry};
+use net::retry::Backoff;
 
 use super::Registry;
 use super::checked::Checked;

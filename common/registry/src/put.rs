@@ -7,9 +7,10 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
 use common::{manifest, mediatype};
+use net::failure::{Failure, Retry};
 use net::request::{Method, Payload, Request};
 use net::response::Response;
-use net::retry::{Failure, Retry, with_attempts};
+use net::retry::with_attempts;
 
 use super::manifest::ACCEPT;
 use super::{Registry, answer};

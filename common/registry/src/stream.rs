@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use common::digest::{Algorithm, Digest, Hasher};
 use common::error::{Error, Result};
-use net::retry::{Backoff, Failure};
+use net::failure::Failure;
+use net::retry::Backoff;
 
 use super::Registry;
 use super::push::SMALL_CHUNK;

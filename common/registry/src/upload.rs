@@ -10,9 +10,9 @@ use std::io::Read;
 use common::digest::Digest;
 use common::error::Error;
 use common::notice;
+use net::failure::Failure;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
-use net::retry::Failure;
 use net::url::{self, Purpose, Url};
 use ureq::http::StatusCode;
 

@@ -13,7 +13,7 @@ use common::secret;
 use machine::mirrors::{self, Scheme};
 use net::client::Client;
 use net::peer::{ClientCertificate, Peer, Verification};
-use net::trace::Trace;
+use net::trace::transcript::Trace;
 
 use crate::Remote;
 use crate::login::Login;

@@ -22,8 +22,8 @@ use common::notice;
 use common::reference::Repository;
 use machine::mirrors::{self, Configured, Place, Serves};
 use net::client::Client;
+use net::failure::Failure;
 use net::peer::Peer;
-use net::retry::Failure;
 
 use crate::Remote;
 use registry::Registry;

@@ -11,8 +11,9 @@ use common::digest::Digest;
 use common::error::{Error, Status};
 use common::{manifest, mediatype, notice};
 use net::client::Client;
+use net::failure::Failure;
 use net::response::body_words;
-use net::retry::{Backoff, Failure};
+use net::retry::Backoff;
 use registry::blob::{BlobAnswer, Range};
 use registry::manifest::ACCEPT;
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use common::error::{Error, Result, Status};
 use common::progress::Progress;
+use net::failure::Failure;
 use net::response::body_words;
-use net::retry::{Backoff, Failure};
+use net::retry::Backoff;
 use registry::blob::Range;
 use store::source::{Answer, Source};
 

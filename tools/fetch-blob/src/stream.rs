@@ -11,8 +11,8 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::progress::Progress;
 use common::verify::{BUFFER, HeldBack, Verifier};
+use net::failure::Failure;
 use net::response::body_words;
-use net::retry::Failure;
 use registry::blob::Range;
 use store::source::{Answer, Source};
 

@@ -5,9 +5,10 @@
 //! takes the answer only its use can tell.
 
 use common::error::Result;
+use net::failure::Failure;
 use net::request::{Method, Payload, Request};
 use net::response::Response;
-use net::retry::{Failure, with_attempts};
+use net::retry::with_attempts;
 use net::url::Url;
 use registry::auth::Scope;
 use registry::{Registry, answer};

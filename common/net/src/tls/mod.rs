@@ -9,18 +9,18 @@
 //! | `secure` | the connection |
 //! | `verifier` | the host made sure of |
 //! | `der` | the fields of a certificate that are needed |
-//! | `seen` | what must not be forgotten of a host: that it has spoken TLS |
-//! | `trouble` | why there is no connection |
+//! | `history` | what must not be forgotten of a host: that it has spoken TLS |
+//! | `failure` | why there is no connection |
 //!
 //! Not here: which connection serves a URL, which is [`pool`](crate::pool)'s.
 
 pub(super) mod certificates;
 pub(super) mod certs_d;
 mod der;
+pub(super) mod failure;
+pub(super) mod history;
 pub(super) mod secure;
-pub(super) mod seen;
-pub(super) mod trouble;
 pub(super) mod trust;
 mod verifier;
 
-pub use trouble::lacking;
+pub use failure::lacking;

@@ -20,8 +20,8 @@ use ureq::unversioned::transport::{
 
 use super::certificates::Pair;
 use super::der;
-use super::seen;
-use super::trouble::{Cause, Identity, Stage, Trouble};
+use super::failure::{Cause, Identity, Stage, Trouble};
+use super::history;
 use super::trust::Trusted;
 use super::verifier::Verifier;
 use crate::connection::time_left;
@@ -93,7 +93,7 @@ impl<In: Transport> Connector<In> for Secure {
         outcome.map_err(|cause| trouble(cause, Stage::Handshake, identity))?;
         let port = details.uri.port_u16().unwrap_or(443);
         let known = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-        seen::note_tls(&known, port, identity == Identity::Lacking);
+        history::note_tls(&known, port, identity == Identity::Lacking);
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         let stream = StreamOwned::new(connection, socket);

@@ -7,19 +7,31 @@
 use common::digest::Algorithm;
 use common::secret::may_be_secret;
 
-use super::Told;
 use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
-use super::words::{comment, document, expanded, fields, telling, word};
+use super::text::{comment, document, expanded, fields, telling, word};
 use crate::basic::name_and_password;
+use crate::failure::Failure;
 use crate::peer::{ClientCertificate, Peer};
+use crate::pool::Agents;
 use crate::proxy;
+use crate::proxy::Proxy;
 use crate::request::{Method, Request, Role};
 use crate::response::Response;
-use crate::retry::Failure;
 use crate::url::{self, Purpose, Url};
 
 /// How many digits of a digest a file's name has.
 const DIGITS: usize = 12;
+
+/// A request that is told of, and what it is sent with.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The connections that serve it, which know the run and the peer.
+    pub(crate) agents: &'a Agents,
+    /// The request.
+    pub(crate) request: Request<'a>,
+    /// The proxy that it goes by.
+    pub(crate) proxy: Option<&'a Proxy>,
+}
 
 /// What was sent behind a header.
 pub(super) enum Body<'a> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::secret;
 
-use super::words::{expanded, resolved};
+use super::text::{expanded, resolved};
 use crate::url::Url;
 
 /// The most variables, and the most places, that are remembered. What is forgotten has a new name when it comes again.

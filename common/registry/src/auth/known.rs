@@ -6,14 +6,14 @@
 use common::error::{Error, Status};
 use machine::credentials::{Credential, Found, find};
 use net::basic::basic;
+use net::failure::Failure;
 use net::redirect::follow;
 use net::request::{Method, Payload, Request};
 use net::response::{Refusal, Response};
-use net::retry::Failure;
 
+use super::api::Api;
 use super::challenge::{Challenge, challenges_of, choose};
 use super::scope::Scope;
-use super::session::Api;
 use super::token::{self, Token};
 use crate::answer::{self, refusal};
 

@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`session`] | requests sent with what the registry wants, and what a 401 leads to |
+//! | `api` | which API that is, and how it is reached |
 //! | `known` | what was learnt of challenges, credentials and tokens |
 //! | `challenge` | what is asked for |
 //! | [`scope`] | what a request needs to be allowed to do |
@@ -16,6 +17,7 @@
 //! its connections. A token that was just fetched and is refused is replaced once, if the refusal says what is wrong
 //! with it. Not here: which URLs a registry's API has.
 
+mod api;
 mod challenge;
 mod known;
 pub mod scope;

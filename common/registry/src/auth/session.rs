@@ -9,31 +9,16 @@ use std::time::Duration;
 use common::error::Error;
 use common::reference::Repository;
 use net::exchange::Http;
+use net::failure::{Failure, Retry};
 use net::redirect::follow;
 use net::request::{Payload, Request};
 use net::response::Response;
-use net::retry::{Failure, Retry};
 use net::url::Url;
 
+use super::api::Api;
 use super::challenge::challenges_of;
 use super::known::{Known, given_token};
 use super::scope::Scope;
-
-/// A registry's API, and how it is reached.
-pub(super) struct Api {
-    pub(super) http: Http,
-    /// The URL of the API's root.
-    pub(super) root: Url,
-    /// What messages name, and credentials are kept for.
-    pub(super) repository: Repository,
-}
-
-impl Api {
-    /// Whether an answer is the registry's own, and not that of a place where it redirected to.
-    pub(super) fn is_own(&self, response: &Response) -> bool {
-        response.url.origin() == *self.http.origin()
-    }
-}
 
 /// A session with a registry. Shared between threads: connections and tokens are the same to all.
 pub struct Session {

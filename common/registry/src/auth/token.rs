@@ -9,17 +9,17 @@ use common::error::Error;
 use common::{json, notice, secret};
 use machine::credentials::{Credential, Found};
 use net::basic::basic;
+use net::failure::Failure;
 use net::form::form;
 use net::redirect::follow_foreign;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
-use net::retry::Failure;
 use net::url::{self, Purpose, Url};
 use serde_json::Value;
 
+use super::api::Api;
 use super::challenge::Challenge;
 use super::scope::Scope;
-use super::session::Api;
 use crate::answer;
 
 /// The largest answer of a token server, in bytes.

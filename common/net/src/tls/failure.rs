@@ -8,7 +8,7 @@ use common::error::{Error, os_words, printable};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
-use crate::retry::{Failure, Retry};
+use crate::failure::{Failure, Retry};
 
 /// What happened to a connection.
 #[derive(Debug)]

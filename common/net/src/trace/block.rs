@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An exchange and its block of the trace. A short payload is kept as it is sent, to be part of the command.
+
+use std::io::{self, Read};
+
+use super::command::{Body, Exchange, Told};
+use super::text;
+use super::transcript::Trace;
+use crate::failure::Failure;
+use crate::request::Payload;
+use crate::response::Response;
+
+/// Makes an exchange, by `send`, and writes its block.
+///
+/// # Errors
+/// The exchange's.
+pub(crate) fn exchange(
+    trace: &Trace,
+    told: Told<'_>,
+    payload: &mut Payload<'_>,
+    send: impl FnOnce(&mut Payload<'_>) -> Result<Response, Failure>,
+) -> Result<Response, Failure> {
+    let (outcome, copy);
+    let body = match payload {
+        Payload::Stream { reader, length } if *length <= text::MAX_INLINE => {
+            let mut copying = Copying { reader: &mut **reader, copy: Vec::new() };
+            outcome = send(&mut Payload::Stream { reader: &mut copying, length: *length });
+            copy = copying.copy;
+            // Of what was cut only the length is known.
+            if copy.len() as u64 == *length { Body::Bytes(&copy) } else { Body::File(*length) }
+        }
+        payload => {
+            outcome = send(payload);
+            match payload {
+                Payload::None => Body::None,
+                Payload::Bytes(bytes) => Body::Bytes(bytes),
+                Payload::Stream { length, .. } => Body::File(*length),
+            }
+        }
+    };
+    let exchange = Exchange { told, body, outcome: &outcome };
+    trace.block(|names| exchange.told(names));
+    outcome
+}
+
+/// A reader whose bytes are kept as they come.
+struct Copying<'a> {
+    reader: &'a mut dyn Read,
+    copy: Vec<u8>,
+}
+
+impl Read for Copying<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.copy.extend_from_slice(&buffer[..n]);
+        Ok(n)
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a trace is written, and the variables that it has used so far.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::secret;
+use machine::credentials::{Credential, Given};
+
+use super::names::{Names, PASSWORD, TOKEN};
+use super::text::{self, SECRET, UNSAID};
+
+/// A trace. Clones write to the same place, with the same variables.
+#[derive(Clone)]
+pub struct Trace {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    write: fn(&str),
+    names: Mutex<Names>,
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trace")
+    }
+}
+
+impl Trace {
+    /// Tells it to `write`, which gets whole lines. The credential that was given is the one that the variable without a
+    /// number stands for.
+    pub fn new(write: fn(&str), given: Option<&Given>) -> Trace {
+        let mut names = Names::default();
+        match given.map(|given| &given.credential) {
+            Some(Credential::Bearer(token)) => names.give_first(TOKEN, token),
+            Some(
+                Credential::Password { password: secret, .. }
+                | Credential::Identity { token: secret, .. },
+            ) => {
+                names.give_first(PASSWORD, secret);
+            }
+            None => {}
+        }
+        Trace { shared: Arc::new(Shared { write, names: Mutex::new(names) }) }
+    }
+
+    /// Says something beside the exchanges: one line, whatever is in it.
+    pub fn comment(&self, text: impl fmt::Display) {
+        let _order = self.names();
+        (self.shared.write)(&text::comment(&text.to_string()));
+    }
+
+    /// The variables. Nothing else is written while they are locked.
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The variable that the token will be in that is asked for now.
+    pub fn ask_token(&self) -> String {
+        self.names().reserve(TOKEN)
+    }
+
+    /// This token came of it, or none did.
+    pub fn token_came(&self, variable: &str, token: Option<&str>) {
+        let mut names = self.names();
+        match token {
+            Some(token) => names.learn(TOKEN, variable, token),
+            None => names.give_back(TOKEN, variable),
+        }
+    }
+
+    /// Writes one block, as it is made of the variables.
+    pub(super) fn block(&self, block: impl FnOnce(&mut Names) -> String) {
+        let mut names = self.names();
+        (self.shared.write)(&checked(&block(&mut names)));
+    }
+}
+
+/// The last check: a line with a secret in it is left out. Cutting the secret out might turn the command into another one.
+fn checked(block: &str) -> String {
+    let lines = block.lines().map(|line| {
+        if line.contains(SECRET) || secret::redact(line) != line {
+            return text::comment("left out: a line that would show a secret");
+        }
+        match line.contains(UNSAID) {
+            true => text::comment("left out: a line that no shell would take for what it is"),
+            false => format!("{line}\n"),
+        }
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_secret_is_left_out() {
+        secret::keep("b' 'correct");
+        let block = "curl 'b' 'correct horse'\n# 200 OK\n";
+        assert_eq!(checked(block), "# left out: a line that would show a secret\n# 200 OK\n");
+        let block = format!("curl {SECRET}\n# 200 OK\n");
+        assert_eq!(checked(&block), "# left out: a line that would show a secret\n# 200 OK\n");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_said_is_left_out() {
+        let said = checked(&format!("curl {UNSAID}\n"));
+        assert_eq!(said, "# left out: a line that no shell would take for what it is\n");
+    }
+}
