@@ -17,7 +17,7 @@ use crate::peer::{ClientCertificate, Peer};
 use crate::proxy::tunnel::{Nowhere, Through, socks};
 use crate::proxy::{Kind, Proxies, Proxy};
 use crate::tls::certificates::{Pair, Pem, client_certificate, named_pair};
-use crate::tls::certs_d::{self, HostCertificates};
+use crate::tls::host_certificates::{self, HostCertificates};
 use crate::tls::secure::Secure;
 use crate::tls::trust::trusted;
 use crate::tls::{failure as tls_failure, history};
@@ -131,7 +131,7 @@ impl Agents {
         }
         let own = url.origin() == self.origin;
         let checked = !self.peer_at(url).skips_checks();
-        let encryption = Encryption::Tls { checked, own, kept: certs_d::of(url)? };
+        let encryption = Encryption::Tls { checked, own, kept: host_certificates::of(url)? };
         Ok(Way { encryption, proxy })
     }
 

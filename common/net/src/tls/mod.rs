@@ -4,7 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `certificates` | certificates and keys in files |
-//! | `certs_d` | what the machine's owner keeps for a host |
+//! | `host_certificates` | the certificates that `certs.d` keeps for a host |
 //! | `trust` | the authorities that are trusted |
 //! | `secure` | the connection |
 //! | `verifier` | the host made sure of |
@@ -15,10 +15,11 @@
 //! Not here: which connection serves a URL, which is [`pool`](crate::pool)'s.
 
 pub(super) mod certificates;
-pub(super) mod certs_d;
+
 mod der;
 pub(super) mod failure;
 pub(super) mod history;
+pub(super) mod host_certificates;
 pub(super) mod secure;
 pub(super) mod trust;
 mod verifier;

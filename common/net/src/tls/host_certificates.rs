@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The certificates that the machine's `certs.d` keeps for a host, read once for a run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::error::{Error, Result, Status};
+use common::notice;
+use machine::certs_d::{self, HostFiles};
+use rustls::pki_types::CertificateDer;
+
+use super::certificates::{Pair, Pem, named_pair};
+use crate::url::Url;
+
+/// How many hosts are remembered; more are looked up each time.
+const MAX_HOSTS: usize = 256;
+
+/// What is kept for a host.
+pub(crate) struct HostCertificates {
+    /// The directory.
+    pub(crate) directory: PathBuf,
+    /// Authorities to trust there beside the system's.
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
+    /// Client certificates to present there, in the order of their names.
+    pub(crate) pairs: Vec<Pair>,
+}
+
+impl PartialEq for HostCertificates {
+    fn eq(&self, other: &HostCertificates) -> bool {
+        self.directory == other.directory
+    }
+}
+
+/// What is kept for a URL's host and port; `None` when there is no directory for it.
+///
+/// # Errors
+/// Malformed and local trouble with the files.
+pub(crate) fn of(url: &Url) -> Result<Option<Arc<HostCertificates>>> {
+    static KNOWN: Mutex<Option<HashMap<String, Option<Arc<HostCertificates>>>>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    let names = certs_d::names(&url.host(), url.port(), url.authority().ends_with(":443"));
+    let key = names.join("/");
+    if let Some(kept) = known.get(&key) {
+        return Ok(kept.clone());
+    }
+    let kept = certs_d::find(&names)?.map(read).transpose()?.map(Arc::new);
+    if known.len() < MAX_HOSTS {
+        known.insert(key, kept.clone());
+    }
+    Ok(kept)
+}
+
+fn read(files: HostFiles) -> Result<HostCertificates> {
+    let mut certificates =
+        HostCertificates { directory: files.directory, authorities: Vec::new(), pairs: Vec::new() };
+    for file in &files.authorities {
+        certificates.authorities.extend(authorities(file)?);
+    }
+    for (file, key) in &files.pairs {
+        // "Absent" is the status of what a registry does not have.
+        let pair = named_pair(file, Some(key)).map_err(|error| match error.status() {
+            Status::Absent => Error::malformed(error),
+            _ => error,
+        });
+        certificates.pairs.push(pair?);
+    }
+    Ok(certificates)
+}
+
+/// The authorities in a file. One that is not there (a link to nowhere) or has none is passed over, as those programs
+/// do, but not silently.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = Pem::file(path).and_then(|pem| match pem.certificates() {
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(Error::absent(error)),
+    });
+    match read {
+        Err(error) if error.status() == Status::Absent => {
+            notice::warn("certs.d", || format!("{error}: passed over"));
+            Ok(Vec::new())
+        }
+        outcome => outcome,
+    }
+}
