@@ -11,10 +11,14 @@
 // A property that does not hold is a panic: that is how libFuzzer sees it.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+mod challenge;
 mod manifest;
 mod reader;
 mod reference;
+mod url;
 
+pub use challenge::challenge;
 pub use manifest::manifest;
 pub use reader::reader;
 pub use reference::reference;
+pub use url::url;

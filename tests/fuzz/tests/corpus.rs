@@ -109,6 +109,16 @@ fn references_are_printed_as_they_were_read() {
 }
 
 #[test]
+fn urls_of_servers_lead_where_they_may() {
+    run("url", fuzz::url, 30_000, |_| ());
+}
+
+#[test]
+fn challenges_are_written_as_they_were_read() {
+    run("challenge", fuzz::challenge, 30_000, |_| ());
+}
+
+#[test]
 fn manifests_have_valid_descriptors() {
     run("manifest", fuzz::manifest, 10_000, |_| ());
 }

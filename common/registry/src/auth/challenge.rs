@@ -8,16 +8,21 @@ use net::response::Response;
 
 /// One challenge of a WWW-Authenticate header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub struct Challenge {
     /// The scheme, lower case.
-    pub(super) scheme: String,
+    pub scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// A parameter's value; names are lower case.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Its parameters, in order.
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
     }
 
     /// Whether a Bearer challenge: the other one that is ever chosen is Basic.
@@ -57,13 +62,13 @@ pub(super) fn choose(challenges: Vec<Challenge>) -> Result<Challenge, String> {
 /// The challenges of an answer.
 pub(super) fn challenges_of(response: &Response) -> Vec<Challenge> {
     let headers = response.headers.get_all("www-authenticate");
-    headers.iter().filter_map(|value| value.to_str().ok()).flat_map(parse_challenges).collect()
+    headers.iter().filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
 }
 
 /// Reads the challenges of one header (RFC 9110, section 11.6.1): several in one, commas inside quotes,
 /// tokens unquoted, empty elements. What is malformed is passed over and does not spoil the rest; of a
 /// parameter that comes twice the first counts.
-fn parse_challenges(text: &str) -> Vec<Challenge> {
+pub fn parse(text: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = text;
     loop {
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Vec<(String, Vec<(String, String)>)> {
-        parse_challenges(text).into_iter().map(|c| (c.scheme, c.parameters)).collect()
+        parse(text).into_iter().map(|c| (c.scheme, c.parameters)).collect()
     }
 
     fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> (String, Vec<(String, String)>) {
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn bearer_is_preferred_and_what_is_missing_is_said() {
-        let choose = |text: &str| choose(parse_challenges(text)).map(|c| c.scheme);
+        let choose = |text: &str| choose(parse(text)).map(|c| c.scheme);
         assert_eq!(choose("Basic realm=x, Bearer realm=y"), Ok("bearer".to_owned()));
         assert_eq!(choose("Bearer x=y, Basic realm=x"), Ok("basic".to_owned()));
         assert_eq!(choose("Bearer x=y"), Ok("bearer".to_owned()));

@@ -6,7 +6,7 @@
 //! | [`session`] | requests sent with what the registry wants, and what a 401 leads to |
 //! | `api` | which API that is, and how it is reached |
 //! | `known` | what was learnt of challenges, credentials and tokens |
-//! | `challenge` | what is asked for |
+//! | [`challenge`] | what is asked for |
 //! | [`scope`] | what a request needs to be allowed to do |
 //! | `token` | asking a token server |
 //!
@@ -18,7 +18,7 @@
 //! with it. Not here: which URLs a registry's API has.
 
 mod api;
-mod challenge;
+pub mod challenge;
 mod known;
 pub mod scope;
 pub mod session;

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `fuzz::challenge` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::challenge(data));
