@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `index.json`: its entries, and which one a reference means.
+
+use std::io::ErrorKind;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::json;
+use common::manifest::{self, Manifest, Schema1};
+use common::platform::Platform;
+use serde_json::{Map, Value};
+
+use crate::{Layout, read_limited};
+
+/// The largest `index.json` that is read, in bytes.
+pub(crate) const MAX_INDEX: u64 = manifest::MAX_SIZE;
+
+/// The annotation of an entry's name.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The annotation that containerd writes for an entry's name.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+impl Layout {
+    /// The entries of `index.json`.
+    ///
+    /// # Errors
+    /// Malformed, absent, or local trouble.
+    pub fn entries(&self) -> Result<Vec<Descriptor>> {
+        Ok(self.index()?.1)
+    }
+
+    fn index(&self) -> Result<(Map<String, Value>, Vec<Descriptor>)> {
+        let wrong =
+            |e: &str| Error::malformed(format_args!("{self}: index.json: {}", printable(e)));
+        let bytes = match read_limited(&self.dir.join("index.json"), MAX_INDEX) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                return Err(wrong("there is none"));
+            }
+            Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
+                return Err(wrong(&format!("larger than {MAX_INDEX} bytes")));
+            }
+            Err(cause) => return Err(Error::local(format_args!("{self}: index.json"), &cause)),
+        };
+        let mut document = json::parse_object(&bytes).map_err(|e| wrong(&e))?;
+        let entries = match document.remove("manifests") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .map(Descriptor::from_value)
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|e| wrong(&e))?,
+            Some(other) => return Err(wrong(&format!("manifests is {}", json::kind(&other)))),
+        };
+        Ok((document, entries))
+    }
+
+    /// The entry that a reference means.
+    ///
+    /// By digest: that manifest, listed or not. By tag: the entry of that name, first by the OCI
+    /// annotation, then by containerd's. By neither: the only entry.
+    ///
+    /// # Errors
+    /// Absent; usage when there are several and nothing says which; malformed when one name stands on
+    /// two digests and `platform` does not decide.
+    pub fn resolve(
+        &self,
+        tag: Option<&str>,
+        digest: Option<&Digest>,
+        platform: Option<&Platform>,
+    ) -> Result<Descriptor> {
+        let entries = self.entries()?;
+        if let Some(digest) = digest {
+            return match entries.into_iter().find(|entry| entry.digest == *digest) {
+                Some(entry) => Ok(entry),
+                None => self.describe(digest),
+            };
+        }
+        let Some(tag) = tag else { return self.only(entries) };
+        for annotation in [REF_NAME, CONTAINERD_NAME] {
+            let mut named: Vec<Descriptor> =
+                entries.iter().filter(|e| e.annotation(annotation) == Some(tag)).cloned().collect();
+            named.dedup_by(|a, b| a.digest == b.digest);
+            let chosen = match (named.len(), platform) {
+                (0, _) => continue,
+                (1, _) => named.pop(),
+                (_, Some(wanted)) => manifest::candidates(&named, wanted).first().copied().cloned(),
+                (n, None) => {
+                    let what = format_args!("{self}: \"{}\" names {n} manifests", printable(tag));
+                    return Err(Error::malformed(what).hint("-p OS/ARCH decides between them"));
+                }
+            };
+            let missing = || match platform {
+                Some(wanted) => manifest::no_platform(&named, wanted),
+                None => Error::absent("no entry"),
+            };
+            return chosen.ok_or_else(missing);
+        }
+        let what = format_args!("{self}: no entry named \"{}\"", printable(tag));
+        Err(Error::absent(what).hint(names_of(&entries)))
+    }
+
+    fn only(&self, mut entries: Vec<Descriptor>) -> Result<Descriptor> {
+        match entries.len() {
+            1 => entries.pop().ok_or_else(|| Error::absent("no entry")),
+            0 => Err(Error::absent(format_args!("{self}: no entry in index.json"))),
+            n => {
+                let what = format_args!("{self}: {n} entries, and none was named");
+                Err(Error::usage(what).hint(names_of(&entries)))
+            }
+        }
+    }
+
+    /// The descriptor of a manifest that no entry names: its media type is what its bytes say.
+    fn describe(&self, digest: &Digest) -> Result<Descriptor> {
+        let bytes = self.read_blob(digest, manifest::MAX_SIZE)?;
+        let parsed = Manifest::parse(&bytes, None, &digest.to_string(), Schema1::Allowed)
+            .map_err(|e| e.context(format_args!("{self}@{digest}")))?;
+        Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))
+    }
+
+    /// Makes a manifest an entry of `index.json`: under `tag`, replacing what had that name, or without a
+    /// name. The manifest itself must be stored.
+    ///
+    /// # Errors
+    /// Malformed index, or local trouble.
+    pub fn tag(&self, descriptor: &Descriptor, tag: Option<&str>) -> Result<()> {
+        let _lock = self.lock()?;
+        let (mut document, mut entries) = self.index()?;
+        let entry = match tag {
+            Some(tag) => {
+                entries.retain(|entry| entry.annotation(REF_NAME) != Some(tag));
+                descriptor.clone().with_annotation(REF_NAME, tag)
+            }
+            None if entries.iter().any(|entry| entry.digest == descriptor.digest) => return Ok(()),
+            None => descriptor.clone(),
+        };
+        entries.push(entry);
+        let manifests = entries.into_iter().map(Descriptor::into_value).collect();
+        document.insert("manifests".to_owned(), Value::Array(manifests));
+        self.replace("index.json", &Value::Object(document).to_string())
+    }
+
+    /// The names of the entries, in the index's order.
+    ///
+    /// # Errors
+    /// As [`entries`](Layout::entries).
+    pub fn tags(&self) -> Result<Vec<String>> {
+        let name = |entry: &Descriptor| {
+            entry.annotation(REF_NAME).or(entry.annotation(CONTAINERD_NAME)).map(str::to_owned)
+        };
+        Ok(self.entries()?.iter().filter_map(name).collect())
+    }
+}
+
+/// Names what an index has, for a hint.
+fn names_of(entries: &[Descriptor]) -> String {
+    const SHOWN: usize = 20;
+    let mut names: Vec<String> = entries
+        .iter()
+        .take(SHOWN)
+        .map(|entry| match entry.annotation(REF_NAME).or(entry.annotation(CONTAINERD_NAME)) {
+            Some(name) => format!(":{}", printable(name)),
+            None => format!("@{}", entry.digest),
+        })
+        .collect();
+    if entries.len() > SHOWN {
+        names.push(format!("and {} more", entries.len() - SHOWN));
+    }
+    if names.is_empty() {
+        "it has no entry".to_owned()
+    } else {
+        format!("it has {}", names.join(" "))
+    }
+}
