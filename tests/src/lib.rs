@@ -26,6 +26,7 @@
 //! | [`token_server`] | a token server for a real registry |
 //! | [`trace`] | a tool's trace, judged and run as a script |
 //! | [`registry`] | a real one: Debian's docker-registry |
+//! | [`ports`] | ports that refuse connections |
 //! | [`proxy`] | a proxy that keeps every byte it is sent; it speaks HTTP or SOCKS |
 //! | [`squid`] | a real one |
 //!
@@ -48,6 +49,7 @@ pub mod logins;
 pub mod nginx;
 pub mod packages;
 pub mod peers;
+pub mod ports;
 pub mod proxy;
 pub mod push;
 pub mod registry;

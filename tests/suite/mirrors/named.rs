@@ -5,12 +5,12 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpListener;
 
 use tests::fake::{End, Reply};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, file, noise, tar, types};
 use tests::logins::{auths, keep, login};
+use tests::ports::Closed;
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
@@ -40,12 +40,6 @@ fn both_with_blob(len: usize) -> (FakeRegistry, FakeRegistry, Vec<u8>, String) {
     (registry, mirror, bytes, digest)
 }
 
-/// A host where nobody listens.
-fn nowhere() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("127.0.0.1:{port}")
-}
-
 #[test]
 fn a_mirror_that_has_it_is_the_only_one_that_is_asked() {
     let (registry, mirror, image) = both();
@@ -61,7 +55,8 @@ fn a_mirror_that_has_it_is_the_only_one_that_is_asked() {
 #[test]
 fn a_registry_out_of_reach_is_read_from_its_mirror() {
     let (_, mirror, image) = both();
-    let reference = format!("{}/app:1", nowhere());
+    let registry = Closed::new();
+    let reference = format!("{}/app:1", registry.host());
     let run = fetch_manifest().args(["--mirror", &mirror.host(), &reference]).run();
     run.ok().stdout(&image.manifest.bytes);
 }
@@ -99,7 +94,8 @@ fn a_mirror_that_fails_is_left_with_a_warning() {
 #[test]
 fn a_mirror_that_is_not_there_is_asked_once() {
     let (registry, _, image) = both();
-    let mirror = nowhere();
+    let closed = Closed::new();
+    let mirror = closed.host();
     let scratch = Scratch::new();
     let into = format!("oci:{}", scratch.join("layout").display());
     let run = fetch_blob()

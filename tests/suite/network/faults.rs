@@ -8,6 +8,7 @@ use std::time::Duration;
 use tests::fake::{End, Reply, Request, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, gzip, noise, read_blob, types};
+use tests::ports::Closed;
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 
@@ -83,9 +84,9 @@ fn first(
 
 #[test]
 fn a_refused_connection_is_5_and_names_the_host() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let reference = format!("127.0.0.1:{port}/app:1");
-    fetch_manifest().arg(&reference).run().fails(5, &format!("127.0.0.1:{port}")).stdout("");
+    let host = Closed::new();
+    let run = fetch_manifest().arg(format!("{}/app:1", host.host())).run();
+    run.fails(5, &host.host()).stdout("");
 }
 
 #[test]
@@ -421,13 +422,13 @@ fn a_loopback_registry_that_comes_up_late_is_waited_for() {
     let image = Image::small();
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &image);
-    // Nobody has the port yet, and then a front of the registry has it.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let reference = format!("127.0.0.1:{port}/app:1");
+    // The port refuses connections, and then a front of the registry listens there.
+    let closed = Closed::new();
+    let reference = format!("{}/app:1", closed.host());
     let running = tool("fetch-manifest")
         .args(["--retry-times", "100", "--max-wait", "0.05", &reference])
         .start();
-    let front = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let front = closed.listen();
     let host = registry.host();
     std::thread::spawn(move || {
         for client in front.incoming() {

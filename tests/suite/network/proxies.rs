@@ -4,13 +4,13 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpListener;
 
 use tests::certs::Authority;
 use tests::fake::{Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise, sha256};
 use tests::logins::{PASSWORD, USER, base64, basic, has_login};
+use tests::ports::Closed;
 use tests::proxy::{Proxy, Verdict};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
@@ -231,9 +231,9 @@ fn a_proxy_that_finds_no_way_is_5_after_retries() {
 #[test]
 fn a_proxy_that_is_down_is_5_and_named() {
     let (_registry, authority) = registry();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let run = fetch(&authority).env("HTTPS_PROXY", free.to_string()).run();
-    run.fails(5, &format!("proxy {free}: connection refused"))
+    let closed = Closed::new();
+    let run = fetch(&authority).env("HTTPS_PROXY", closed.host()).run();
+    run.fails(5, &format!("proxy {}: connection refused", closed.host()))
         .says("hint: it is the proxy of $HTTPS_PROXY");
 }
 
