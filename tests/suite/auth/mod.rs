@@ -5,10 +5,14 @@ mod between_registries;
 mod credentials;
 mod credentials_given;
 mod credentials_helpers;
-mod real_logins;
-mod secrets_said_back;
-mod server_urls;
-mod server_urls_tokens;
-mod server_urls_uploads;
 mod token_lifetimes;
 mod tokens;
+
+#[path = "."]
+mod with_peers {
+    mod real_logins;
+    mod secrets_said_back;
+    mod server_urls;
+    mod server_urls_tokens;
+    mod server_urls_uploads;
+}

@@ -320,38 +320,42 @@ fn where_no_other_token_is_to_be_had_the_run_ends() {
     }
 }
 
-#[test]
-fn a_real_registry_that_finds_a_token_dead_is_shown_another() {
-    let server = TokenServer::new();
-    let registry = Registry::with_tokens_of(&server);
-    let scratch = Scratch::new();
-    let layers: Vec<Vec<u8>> = (1..=6).map(|seed| noise(200_000, seed)).collect();
-    let image = Image::of_archives(&layers, "linux", "amd64");
-    write_image(&scratch.join("l"), "1", &image);
-    let app = registry.repo("app");
-    let known = |name, args: &[&str]| {
-        let command = tool(name).args(["--max-wait", "0", "-u", USER, &app]).args(args);
-        let command = command.env("REGISTRY_PASSWORD", PASSWORD).dir(scratch.path());
-        command.stdin(image.lines()).run()
-    };
-    for (name, args) in [
-        ("push-blob", &["--from", "oci:l", "--chunk", "64k", "-j", "4"][..]),
-        ("fetch-blob", &["--into", "oci:back", "-j", "4"]),
-    ] {
-        server.server.forget();
-        server.next_are_dead(1);
-        known(name, args).ok().stdout(image.lines());
-        assert_eq!(server.server.requests().len(), 2, "{name}");
-        server.server.forget();
-        server.next_are_dead(100);
-        let run = known(name, &[args, &["-q"][..]].concat());
-        if name == "push-blob" {
-            run.fails(4, "401").stdout("");
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_real_registry_that_finds_a_token_dead_is_shown_another() {
+        let server = TokenServer::new();
+        let registry = Registry::with_tokens_of(&server);
+        let scratch = Scratch::new();
+        let layers: Vec<Vec<u8>> = (1..=6).map(|seed| noise(200_000, seed)).collect();
+        let image = Image::of_archives(&layers, "linux", "amd64");
+        write_image(&scratch.join("l"), "1", &image);
+        let app = registry.repo("app");
+        let known = |name, args: &[&str]| {
+            let command = tool(name).args(["--max-wait", "0", "-u", USER, &app]).args(args);
+            let command = command.env("REGISTRY_PASSWORD", PASSWORD).dir(scratch.path());
+            command.stdin(image.lines()).run()
+        };
+        for (name, args) in [
+            ("push-blob", &["--from", "oci:l", "--chunk", "64k", "-j", "4"][..]),
+            ("fetch-blob", &["--into", "oci:back", "-j", "4"]),
+        ] {
+            server.server.forget();
+            server.next_are_dead(1);
+            known(name, args).ok().stdout(image.lines());
+            assert_eq!(server.server.requests().len(), 2, "{name}");
+            server.server.forget();
+            server.next_are_dead(100);
+            let run = known(name, &[args, &["-q"][..]].concat());
+            if name == "push-blob" {
+                run.fails(4, "401").stdout("");
+            }
+            // One more a request, until the first line fails.
+            assert!(server.server.requests().len() <= 16, "{name}: {:?}", server.server.asked());
+            server.next_are_dead(0);
         }
-        // One more a request, until the first line fails.
-        assert!(server.server.requests().len() <= 16, "{name}: {:?}", server.server.asked());
-        server.next_are_dead(0);
+        let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
+        assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));
     }
-    let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
-    assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));
 }

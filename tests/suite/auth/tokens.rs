@@ -203,21 +203,6 @@ fn realms_that_nobody_may_be_sent_to_are_6() {
 }
 
 #[test]
-fn a_registry_with_tls_may_not_send_to_a_realm_without() {
-    let authority = Authority::new();
-    let realm = Server::start(|_| Reply::json(200, &json!({"token": "x"})));
-    let registry = FakeRegistry::start_tls(authority.server().server_config());
-    let challenge = format!("Bearer realm=\"{}/token\"", realm.url());
-    registry.fault(move |_, _| Reply::new(401).header("WWW-Authenticate", &challenge));
-    let run = tool("fetch-manifest")
-        .args([&format!("{}:1", registry.repo("app")), "--ca-file"])
-        .arg(authority.certificate())
-        .run();
-    run.fails(6, "https").stdout("");
-    assert_eq!(realm.asked(), Vec::<String>::new());
-}
-
-#[test]
 fn a_registry_that_is_never_content_is_given_up() {
     let registry = registry();
     registry.fault(|request, right| match is_token(request) {
@@ -237,4 +222,23 @@ fn a_token_is_never_shown_even_when_the_registry_says_it_back() {
         None => right,
     });
     fetch_manifest(&registry).run().fails(4, "DENIED").does_not_say(TOKEN);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_registry_with_tls_may_not_send_to_a_realm_without() {
+        let authority = Authority::new();
+        let realm = Server::start(|_| Reply::json(200, &json!({"token": "x"})));
+        let registry = FakeRegistry::start_tls(authority.server().server_config());
+        let challenge = format!("Bearer realm=\"{}/token\"", realm.url());
+        registry.fault(move |_, _| Reply::new(401).header("WWW-Authenticate", &challenge));
+        let run = tool("fetch-manifest")
+            .args([&format!("{}:1", registry.repo("app")), "--ca-file"])
+            .arg(authority.certificate())
+            .run();
+        run.fails(6, "https").stdout("");
+        assert_eq!(realm.asked(), Vec::<String>::new());
+    }
 }

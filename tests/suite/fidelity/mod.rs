@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Real packages and a real system as layers: all of it needs root and a Debian mirror.
 
-mod debian;
-mod packages;
-mod round_trip;
-mod stacks;
+#[path = "."]
+mod as_root {
+    mod debian;
+    mod packages;
+    mod round_trip;
+    mod stacks;
+}

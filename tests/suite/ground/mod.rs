@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ground itself: the doubles, judged by curl, and the peers.
 
-mod fake_registry;
-mod fake_server;
-mod fake_uploads;
-mod peers;
+#[path = "."]
+mod with_peers {
+    mod fake_registry;
+    mod fake_server;
+    mod fake_uploads;
+    mod peers;
+}

@@ -142,26 +142,6 @@ fn a_mirror_for_tags_is_not_asked_for_a_digest() {
 }
 
 #[test]
-fn an_insecure_place_needs_no_certificate_that_is_trusted() {
-    let (own, image) = (Registry::start(), Image::small());
-    let mirror = Registry::with_tls();
-    own.put_image("app", "1", &image);
-    mirror.put_image("app", "1", &image);
-    let text = registry(&own.host(), "", &[&mirror.host()]);
-    let run = Conf::new(&text).fetch_manifest(&own.repo("app:1"));
-    run.status(0).stdout(&image.manifest.bytes).says("is left: ").says("certificate not trusted");
-    let mark = own.mark();
-    let run = Conf::new(&(text + "insecure = true")).fetch_manifest(&own.repo("app:1"));
-    run.ok().silent().stdout(&image.manifest.bytes);
-    assert_eq!(own.steps_since(mark), Vec::<String>::new());
-    // So may the registry itself be.
-    let run = Conf::new("").fetch_manifest(&mirror.repo("app:1"));
-    run.fails(6, "certificate not trusted").stdout("");
-    let conf = Conf::new(&registry(&mirror.host(), "insecure = true", &[]));
-    conf.fetch_manifest(&mirror.repo("app:1")).ok().stdout(&image.manifest.bytes);
-}
-
-#[test]
 fn a_registry_that_is_blocked_is_not_spoken_to() {
     let (own, image) = with_image("app");
     let conf = Conf::new(&registry(&own.host(), "blocked = true", &[]));
@@ -295,38 +275,6 @@ fn a_proxy_for_one_registry_is_warned_of() {
 }
 
 #[test]
-fn a_pipeline_reads_an_image_from_a_cache_and_from_a_copy() {
-    let (own, image) = (Registry::start(), Image::small());
-    own.put_image("team/app", "1", &image);
-    let copy = Registry::start();
-    copy.put_image("copies/app", "1", &image);
-    let cache = Registry::cache_of(&own);
-    let copies = format!(
-        "[[registry]]\nprefix = \"{}\"\nlocation = \"{}\"\n\
-         [[registry.mirror]]\nlocation = \"{}\"",
-        own.repo("team"),
-        own.repo("team"),
-        copy.repo("copies")
-    );
-    for (mirror, text) in [(&cache, registry(&own.host(), "", &[&cache.host()])), (&copy, copies)] {
-        let conf = Conf::new(&text);
-        let mark = mirror.mark();
-        let script = "fetch-manifest $name:1 --into oci:l | list-blobs |
-            fetch-blob $name --into oci:l | unpack-layer --from oci:l rootfs";
-        let run = shell(script)
-            .env("name", own.repo("team/app"))
-            .env("CONTAINERS_REGISTRIES_CONF", conf.scratch.join("registries.conf"))
-            .dir(conf.scratch.path())
-            .run();
-        run.ok().silent();
-        let steps = mirror.steps_since(mark);
-        let blobs = image.blobs().count();
-        assert_eq!(steps.len(), 1 + blobs, "{steps:?}");
-        assert!(Path::new(&conf.scratch.join("rootfs")).is_dir());
-    }
-}
-
-#[test]
 fn a_blob_comes_whole_from_the_registry_when_the_mirrors_is_wrong() {
     let (own, mirror) = (FakeRegistry::start(), FakeRegistry::start());
     let bytes = noise(300_000, 1);
@@ -340,4 +288,65 @@ fn a_blob_comes_whole_from_the_registry_when_the_mirrors_is_wrong() {
         .run();
     run.status(0).says("is left: ").says(&conf.shown());
     assert!(std::fs::read(out).unwrap() == bytes);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn an_insecure_place_needs_no_certificate_that_is_trusted() {
+        let (own, image) = (Registry::start(), Image::small());
+        let mirror = Registry::with_tls();
+        own.put_image("app", "1", &image);
+        mirror.put_image("app", "1", &image);
+        let text = registry(&own.host(), "", &[&mirror.host()]);
+        let run = Conf::new(&text).fetch_manifest(&own.repo("app:1"));
+        run.status(0)
+            .stdout(&image.manifest.bytes)
+            .says("is left: ")
+            .says("certificate not trusted");
+        let mark = own.mark();
+        let run = Conf::new(&(text + "insecure = true")).fetch_manifest(&own.repo("app:1"));
+        run.ok().silent().stdout(&image.manifest.bytes);
+        assert_eq!(own.steps_since(mark), Vec::<String>::new());
+        // So may the registry itself be.
+        let run = Conf::new("").fetch_manifest(&mirror.repo("app:1"));
+        run.fails(6, "certificate not trusted").stdout("");
+        let conf = Conf::new(&registry(&mirror.host(), "insecure = true", &[]));
+        conf.fetch_manifest(&mirror.repo("app:1")).ok().stdout(&image.manifest.bytes);
+    }
+
+    #[test]
+    fn a_pipeline_reads_an_image_from_a_cache_and_from_a_copy() {
+        let (own, image) = (Registry::start(), Image::small());
+        own.put_image("team/app", "1", &image);
+        let copy = Registry::start();
+        copy.put_image("copies/app", "1", &image);
+        let cache = Registry::cache_of(&own);
+        let copies = format!(
+            "[[registry]]\nprefix = \"{}\"\nlocation = \"{}\"\n\
+         [[registry.mirror]]\nlocation = \"{}\"",
+            own.repo("team"),
+            own.repo("team"),
+            copy.repo("copies")
+        );
+        for (mirror, text) in
+            [(&cache, registry(&own.host(), "", &[&cache.host()])), (&copy, copies)]
+        {
+            let conf = Conf::new(&text);
+            let mark = mirror.mark();
+            let script = "fetch-manifest $name:1 --into oci:l | list-blobs |
+            fetch-blob $name --into oci:l | unpack-layer --from oci:l rootfs";
+            let run = shell(script)
+                .env("name", own.repo("team/app"))
+                .env("CONTAINERS_REGISTRIES_CONF", conf.scratch.join("registries.conf"))
+                .dir(conf.scratch.path())
+                .run();
+            run.ok().silent();
+            let steps = mirror.steps_since(mark);
+            let blobs = image.blobs().count();
+            assert_eq!(steps.len(), 1 + blobs, "{steps:?}");
+            assert!(Path::new(&conf.scratch.join("rootfs")).is_dir());
+        }
+    }
 }

@@ -213,68 +213,74 @@ fn there_is_so_much_configuration_and_no_more() {
     run.fails(6, "hosts.toml: more than").stdout("");
 }
 
-/// skopeo is told of the same file, and asks for the same at the same places in the same order.
-#[test]
-fn skopeo_reads_the_file_as_we_do() {
-    let (own, image) = (Registry::start(), Image::small());
-    let places = [Registry::start(), Registry::start(), Registry::start()];
-    own.put_image("team/app", "1", &image);
-    let [a, b, c] = &places;
-    let mut conf = String::new();
-    let mut add = |prefix: &str,
-                   location: &str,
-                   words: &str,
-                   mirrors: &[(&Registry, &str, &str)]| {
-        let _ = writeln!(
-            conf,
-            "[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"\ninsecure = true\n{words}"
-        );
-        for (registry, path, words) in mirrors {
-            let location = format!("{}{path}", registry.host());
+mod with_peers {
+    use super::*;
+
+    /// skopeo is told of the same file, and asks for the same at the same places in the same order.
+    #[test]
+    fn skopeo_reads_the_file_as_we_do() {
+        let (own, image) = (Registry::start(), Image::small());
+        let places = [Registry::start(), Registry::start(), Registry::start()];
+        own.put_image("team/app", "1", &image);
+        let [a, b, c] = &places;
+        let mut conf = String::new();
+        let mut add = |prefix: &str,
+                       location: &str,
+                       words: &str,
+                       mirrors: &[(&Registry, &str, &str)]| {
             let _ = writeln!(
                 conf,
-                "[[registry.mirror]]\nlocation = \"{location}\"\ninsecure = true\n{words}"
+                "[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"\ninsecure = true\n{words}"
             );
-        }
-    };
-    add("one.test", &own.host(), "", &[(a, "", ""), (b, "/x", "")]);
-    add("one.test/team", &own.repo("team"), "", &[(c, "/y", ""), (a, "", "")]);
-    add("*.two.test", &own.host(), "mirror-by-digest-only = true", &[(a, "", ""), (b, "", "")]);
-    add("*.b.two.test", &own.host(), "", &[(c, "/deep/er", "")]);
-    add(
-        "three.test:5000",
-        &own.host(),
-        "",
-        &[
-            (a, "", "pull-from-mirror = \"digest-only\""),
-            (b, "", "pull-from-mirror = \"all\""),
-            (c, "", ""),
-        ],
-    );
-    let scratch = Scratch::new();
-    let file = scratch.write("registries.conf", conf);
-    let file = file.display().to_string();
-    let digest = &image.manifest.digest;
-    for host in ["one.test", "a.two.test", "a.b.two.test", "three.test:5000"] {
-        for which in [":1".to_owned(), format!("@{digest}")] {
-            let name = format!("{host}/team/app{which}");
-            let marks = places.each_ref().map(Registry::mark);
-            let steps = |marks: [usize; 3]| {
-                let all = places.iter().zip(marks).map(|(place, mark)| place.answered_since(mark));
-                let manifests = all.map(|steps| {
-                    let is_manifest = |step: &String| step.contains("/manifests/");
-                    steps.into_iter().filter(is_manifest).collect::<Vec<_>>()
-                });
-                manifests.collect::<Vec<_>>()
-            };
-            let mut skopeo = peer("skopeo");
-            skopeo.args(["--registries-conf", &file, "--insecure-policy", "inspect", "--raw"]);
-            let raw = must(skopeo.arg(format!("docker://{name}")));
-            let theirs = steps(marks);
-            let marks = places.each_ref().map(Registry::mark);
-            let run = tool("fetch-manifest").env("CONTAINERS_REGISTRIES_CONF", &file).arg(&name);
-            run.run().ok().silent().stdout(&raw);
-            assert_eq!(steps(marks), theirs, "{name}");
+            for (registry, path, words) in mirrors {
+                let location = format!("{}{path}", registry.host());
+                let _ = writeln!(
+                    conf,
+                    "[[registry.mirror]]\nlocation = \"{location}\"\ninsecure = true\n{words}"
+                );
+            }
+        };
+        add("one.test", &own.host(), "", &[(a, "", ""), (b, "/x", "")]);
+        add("one.test/team", &own.repo("team"), "", &[(c, "/y", ""), (a, "", "")]);
+        add("*.two.test", &own.host(), "mirror-by-digest-only = true", &[(a, "", ""), (b, "", "")]);
+        add("*.b.two.test", &own.host(), "", &[(c, "/deep/er", "")]);
+        add(
+            "three.test:5000",
+            &own.host(),
+            "",
+            &[
+                (a, "", "pull-from-mirror = \"digest-only\""),
+                (b, "", "pull-from-mirror = \"all\""),
+                (c, "", ""),
+            ],
+        );
+        let scratch = Scratch::new();
+        let file = scratch.write("registries.conf", conf);
+        let file = file.display().to_string();
+        let digest = &image.manifest.digest;
+        for host in ["one.test", "a.two.test", "a.b.two.test", "three.test:5000"] {
+            for which in [":1".to_owned(), format!("@{digest}")] {
+                let name = format!("{host}/team/app{which}");
+                let marks = places.each_ref().map(Registry::mark);
+                let steps = |marks: [usize; 3]| {
+                    let all =
+                        places.iter().zip(marks).map(|(place, mark)| place.answered_since(mark));
+                    let manifests = all.map(|steps| {
+                        let is_manifest = |step: &String| step.contains("/manifests/");
+                        steps.into_iter().filter(is_manifest).collect::<Vec<_>>()
+                    });
+                    manifests.collect::<Vec<_>>()
+                };
+                let mut skopeo = peer("skopeo");
+                skopeo.args(["--registries-conf", &file, "--insecure-policy", "inspect", "--raw"]);
+                let raw = must(skopeo.arg(format!("docker://{name}")));
+                let theirs = steps(marks);
+                let marks = places.each_ref().map(Registry::mark);
+                let run =
+                    tool("fetch-manifest").env("CONTAINERS_REGISTRIES_CONF", &file).arg(&name);
+                run.run().ok().silent().stdout(&raw);
+                assert_eq!(steps(marks), theirs, "{name}");
+            }
         }
     }
 }

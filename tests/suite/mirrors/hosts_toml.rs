@@ -165,46 +165,6 @@ fn a_hosts_headers_are_sent_to_it_alone_and_never_shown() {
 }
 
 #[test]
-fn a_host_that_is_not_verified_needs_no_certificate_that_is_trusted() {
-    let (own, image) = (FakeRegistry::start(), Image::small());
-    own.add_image("app", "1", &image);
-    let mirror = Registry::with_tls();
-    mirror.put_image("app", "1", &image);
-    let text = format!("[host.\"https://{}\"]\n", mirror.host());
-    let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
-    run.status(0).stdout(&image.manifest.bytes).says("certificate not trusted");
-    own.server.forget();
-    let text = text + "skip_verify = true";
-    let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
-    run.ok().silent().stdout(&image.manifest.bytes);
-    // So it is with http at a port that speaks TLS.
-    let text = text.replace("https:", "http:");
-    let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
-    run.ok().silent().stdout(&image.manifest.bytes);
-    assert!(own.server.asked().is_empty());
-}
-
-#[test]
-fn a_hosts_certificates_are_trusted_there_alone() {
-    let image = Image::small();
-    let (own, mirror) = (Registry::with_tls(), Registry::with_tls());
-    mirror.put_image("app", "1", &image);
-    own.put_image("app", "2", &image);
-    let certs = Certs::new(
-        &own.host(),
-        &format!("[host.\"https://{}\"]\nca = \"mirror.crt\"", mirror.host()),
-    );
-    let file = format!(".config/containerd/certs.d/{}/mirror.crt", own.host());
-    certs.scratch.write(&file, std::fs::read(mirror.authority().certificate()).unwrap());
-    let run = certs.fetch_manifest(&own.repo("app:1"));
-    run.ok().silent().stdout(&image.manifest.bytes);
-    certs.fetch_manifest(&own.repo("app:2")).fails(6, "certificate not trusted").stdout("");
-    std::fs::remove_file(certs.scratch.join(file)).unwrap();
-    let run = certs.fetch_manifest(&own.repo("app:1"));
-    run.fails(7, "/mirror.crt: no such file").says("hosts.toml: ").stdout("");
-}
-
-#[test]
 fn the_most_exact_directory_alone_counts() {
     let (own, image) = with_image();
     let (escaped, plain, default) = (with_image().0, with_image().0, with_image().0);
@@ -286,4 +246,48 @@ fn an_index_is_followed_at_the_mirror_that_gave_it() {
     let certs = Certs::new("registry.invalid", &text);
     let run = certs.tool("fetch-manifest").args(["-p", "linux/amd64", "registry.invalid/app:1"]);
     run.run().ok().silent().stdout(&image.manifest.bytes);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_host_that_is_not_verified_needs_no_certificate_that_is_trusted() {
+        let (own, image) = (FakeRegistry::start(), Image::small());
+        own.add_image("app", "1", &image);
+        let mirror = Registry::with_tls();
+        mirror.put_image("app", "1", &image);
+        let text = format!("[host.\"https://{}\"]\n", mirror.host());
+        let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
+        run.status(0).stdout(&image.manifest.bytes).says("certificate not trusted");
+        own.server.forget();
+        let text = text + "skip_verify = true";
+        let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
+        run.ok().silent().stdout(&image.manifest.bytes);
+        // So it is with http at a port that speaks TLS.
+        let text = text.replace("https:", "http:");
+        let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
+        run.ok().silent().stdout(&image.manifest.bytes);
+        assert!(own.server.asked().is_empty());
+    }
+
+    #[test]
+    fn a_hosts_certificates_are_trusted_there_alone() {
+        let image = Image::small();
+        let (own, mirror) = (Registry::with_tls(), Registry::with_tls());
+        mirror.put_image("app", "1", &image);
+        own.put_image("app", "2", &image);
+        let certs = Certs::new(
+            &own.host(),
+            &format!("[host.\"https://{}\"]\nca = \"mirror.crt\"", mirror.host()),
+        );
+        let file = format!(".config/containerd/certs.d/{}/mirror.crt", own.host());
+        certs.scratch.write(&file, std::fs::read(mirror.authority().certificate()).unwrap());
+        let run = certs.fetch_manifest(&own.repo("app:1"));
+        run.ok().silent().stdout(&image.manifest.bytes);
+        certs.fetch_manifest(&own.repo("app:2")).fails(6, "certificate not trusted").stdout("");
+        std::fs::remove_file(certs.scratch.join(file)).unwrap();
+        let run = certs.fetch_manifest(&own.repo("app:1"));
+        run.fails(7, "/mirror.crt: no such file").says("hosts.toml: ").stdout("");
+    }
 }

@@ -2,9 +2,13 @@
 //! What is between a tool and a registry: faults, redirects, proxies, fronts; and what a job costs.
 
 mod faults;
-mod fronts;
-mod proxies;
 mod proxies_http;
-mod proxies_squid;
 mod redirects;
 mod request_counts;
+
+#[path = "."]
+mod with_peers {
+    mod fronts;
+    mod proxies;
+    mod proxies_squid;
+}

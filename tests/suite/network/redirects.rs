@@ -223,22 +223,6 @@ fn a_redirect_to_nowhere_is_6() {
 }
 
 #[test]
-fn https_never_becomes_http() {
-    let authority = Authority::new();
-    let registry = FakeRegistry::start_tls(authority.server().server_config());
-    let digest = registry.add_blob("app", noise(1000, 1));
-    let plain = Server::start(|_| Reply::ok("anything"));
-    let url = plain.url();
-    registry.fault(move |_, _| Reply::redirect(307, &format!("{url}/bucket")));
-    let run = tool("fetch-blob")
-        .args(["--max-wait", "0", &registry.repo("app"), &digest, "--ca-file"])
-        .arg(authority.certificate())
-        .run();
-    run.fails(6, "https").stdout("");
-    assert_eq!(plain.asked(), Vec::<String>::new());
-}
-
-#[test]
 fn a_signature_is_never_shown() {
     let storage = Server::start(|_| Reply::new(404));
     let registry = FakeRegistry::start();
@@ -267,4 +251,24 @@ fn manifests_and_tags_are_redirected_as_well() {
     assert_eq!(std::fs::read(scratch.join("m")).unwrap(), image.manifest.bytes);
     assert!(target.server.requests()[0].header("accept").unwrap().contains(types::MANIFEST));
     tool("list-tags").args(["--plain-http", &app]).run().ok().stdout("1\n");
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn https_never_becomes_http() {
+        let authority = Authority::new();
+        let registry = FakeRegistry::start_tls(authority.server().server_config());
+        let digest = registry.add_blob("app", noise(1000, 1));
+        let plain = Server::start(|_| Reply::ok("anything"));
+        let url = plain.url();
+        registry.fault(move |_, _| Reply::redirect(307, &format!("{url}/bucket")));
+        let run = tool("fetch-blob")
+            .args(["--max-wait", "0", &registry.repo("app"), &digest, "--ca-file"])
+            .arg(authority.certificate())
+            .run();
+        run.fails(6, "https").stdout("");
+        assert_eq!(plain.asked(), Vec::<String>::new());
+    }
 }

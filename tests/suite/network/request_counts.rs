@@ -148,31 +148,6 @@ fn a_mount_costs_one_more_token() {
 }
 
 #[test]
-fn a_real_registry_is_asked_as_often() {
-    let server = TokenServer::new();
-    let registry = Registry::with_tokens_of(&server);
-    let scratch = Scratch::new();
-    let image = image(4);
-    write_image(&scratch.join("l"), "1", &image);
-    scratch.write("m", &image.manifest.bytes);
-    let home = tests::logins::auths(
-        &registry.host(),
-        &tests::logins::login(tests::logins::USER, tests::logins::PASSWORD),
-    );
-    tests::logins::keep(&scratch, ".docker/config.json", &home);
-    let mut before = 0;
-    // Without those to the token server.
-    for (text, want) in [(PUSH, 3 * 5 + 3), ("rm -r l", 0), (PULL, 4 + 4)] {
-        run(text, &registry.repo("app"), &scratch).status(0);
-        let answered = || registry.answered().len() - before;
-        tests::eventually("the access log", || (answered() >= want).then_some(()));
-        assert_eq!(answered(), want, "{:#?}", registry.answered());
-        before += want;
-    }
-    assert_eq!(server.server.requests().len(), 4);
-}
-
-#[test]
 fn no_more_connections_than_allowed_are_made() {
     for jobs in [1, 2, 5] {
         for registry in [FakeRegistry::start(), FakeRegistry::with_tokens()] {
@@ -203,4 +178,33 @@ fn a_large_blob_takes_no_more_connections_than_allowed() {
     let command = command.args([&registry.repo("app"), &blob.digest]).dir(scratch.path());
     command.run().ok();
     assert!(registry.server.connections() <= 3, "{:?}", registry.server.asked());
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_real_registry_is_asked_as_often() {
+        let server = TokenServer::new();
+        let registry = Registry::with_tokens_of(&server);
+        let scratch = Scratch::new();
+        let image = image(4);
+        write_image(&scratch.join("l"), "1", &image);
+        scratch.write("m", &image.manifest.bytes);
+        let home = tests::logins::auths(
+            &registry.host(),
+            &tests::logins::login(tests::logins::USER, tests::logins::PASSWORD),
+        );
+        tests::logins::keep(&scratch, ".docker/config.json", &home);
+        let mut before = 0;
+        // Without those to the token server.
+        for (text, want) in [(PUSH, 3 * 5 + 3), ("rm -r l", 0), (PULL, 4 + 4)] {
+            run(text, &registry.repo("app"), &scratch).status(0);
+            let answered = || registry.answered().len() - before;
+            tests::eventually("the access log", || (answered() >= want).then_some(()));
+            assert_eq!(answered(), want, "{:#?}", registry.answered());
+            before += want;
+        }
+        assert_eq!(server.server.requests().len(), 4);
+    }
 }

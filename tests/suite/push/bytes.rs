@@ -103,27 +103,6 @@ fn one_connection_is_enough_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_is_there_costs_one_head_and_nothing_else() {
-    let registry = Registry::start();
-    let scratch = Scratch::new();
-    let blob = layer(&scratch, "layer", 200_000, 1);
-    let push = || {
-        let run = push_blob().args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
-        run.dir(scratch.path()).run()
-    };
-    let mark = registry.mark();
-    push().ok().stdout(blob.line());
-    assert_eq!(
-        registry.steps_since(mark),
-        ["HEAD blob 404", "POST uploads 202", "PUT session 201"]
-    );
-    assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
-    let mark = registry.mark();
-    push().ok().stdout(blob.line());
-    assert_eq!(registry.steps_since(mark), ["HEAD blob 200"]);
-}
-
-#[test]
 fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
@@ -284,28 +263,6 @@ fn a_chunk_size_cuts_the_bytes() {
 }
 
 #[test]
-fn a_real_registry_takes_chunks_and_streams() {
-    let registry = Registry::start();
-    let scratch = Scratch::new();
-    let blob = layer(&scratch, "layer", 3_500_000, 1);
-    for (repository, chunks, stdin) in
-        [("a", true, false), ("b", false, true), ("c", true, true), ("d/e/f", false, false)]
-    {
-        let run = push_blob().args(["--media-type", types::TAR, &registry.repo(repository)]);
-        let run = run.args(chunks.then_some(["--chunk", "1M"]).iter().flatten());
-        let run = match stdin {
-            true => run.stdin(blob.bytes.clone()),
-            false => run.arg("layer"),
-        };
-        run.dir(scratch.path()).run().ok().stdout(blob.line());
-        assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
-    }
-    let left = tests::scratch::list(&registry.storage());
-    let sessions = left.iter().filter(|name| name.contains("/_uploads/") && name.ends_with("data"));
-    assert_eq!(sessions.collect::<Vec<_>>(), Vec::<&String>::new());
-}
-
-#[test]
 fn what_is_compressed_already_is_not_compressed_again() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("layer", gzip(b"x"));
@@ -337,5 +294,54 @@ fn options_of_lines_are_2_without_them() {
         for operands in [&["oci:l"][..], &["oci:l", "file"]] {
             tool("push-blob").arg(option).args(operands).run().fails(2, "--from").stdout("");
         }
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn what_is_there_costs_one_head_and_nothing_else() {
+        let registry = Registry::start();
+        let scratch = Scratch::new();
+        let blob = layer(&scratch, "layer", 200_000, 1);
+        let push = || {
+            let run =
+                push_blob().args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
+            run.dir(scratch.path()).run()
+        };
+        let mark = registry.mark();
+        push().ok().stdout(blob.line());
+        assert_eq!(
+            registry.steps_since(mark),
+            ["HEAD blob 404", "POST uploads 202", "PUT session 201"]
+        );
+        assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
+        let mark = registry.mark();
+        push().ok().stdout(blob.line());
+        assert_eq!(registry.steps_since(mark), ["HEAD blob 200"]);
+    }
+
+    #[test]
+    fn a_real_registry_takes_chunks_and_streams() {
+        let registry = Registry::start();
+        let scratch = Scratch::new();
+        let blob = layer(&scratch, "layer", 3_500_000, 1);
+        for (repository, chunks, stdin) in
+            [("a", true, false), ("b", false, true), ("c", true, true), ("d/e/f", false, false)]
+        {
+            let run = push_blob().args(["--media-type", types::TAR, &registry.repo(repository)]);
+            let run = run.args(chunks.then_some(["--chunk", "1M"]).iter().flatten());
+            let run = match stdin {
+                true => run.stdin(blob.bytes.clone()),
+                false => run.arg("layer"),
+            };
+            run.dir(scratch.path()).run().ok().stdout(blob.line());
+            assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
+        }
+        let left = tests::scratch::list(&registry.storage());
+        let sessions =
+            left.iter().filter(|name| name.contains("/_uploads/") && name.ends_with("data"));
+        assert_eq!(sessions.collect::<Vec<_>>(), Vec::<&String>::new());
     }
 }

@@ -87,20 +87,6 @@ fn from_a_layout_or_a_registry_to_a_layout() {
 }
 
 #[test]
-fn in_one_registry_nothing_is_sent() {
-    let (registry, image) = (Registry::start(), Image::small());
-    registry.put_image("base", "1", &image);
-    let mark = registry.mark();
-    let run = push_blob(&registry.repo("app"), &registry.repo("base"));
-    run.args(["-j", "1"]).stdin(image.lines()).run().ok().stdout(image.lines());
-    let each = ["HEAD blob 404", "POST mount 201"];
-    assert_eq!(registry.steps_since(mark), each.repeat(3));
-    for blob in image.blobs() {
-        assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
-    }
-}
-
-#[test]
 fn a_line_that_comes_again_is_moved_once_and_printed_again() {
     let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
     write_image(&scratch.join("l"), "1", &image);
@@ -190,32 +176,6 @@ fn a_manifest_waits_for_a_slow_blob() {
     assert!(!target.server.requests().iter().any(|r| r.is_manifest() && r.method == "PUT"));
     target.server.release();
     run.wait().ok().stdout(lines);
-}
-
-#[test]
-fn a_whole_image_for_many_platforms_goes_from_registry_to_registry_in_a_line() {
-    let [source, target] = [(); 2].map(|()| Registry::start());
-    let (index, images) = index_of_two();
-    for image in &images {
-        source.put_image("app", &image.manifest.digest, image);
-    }
-    source.put_manifest("app", "1", &index);
-    let scratch = Scratch::new();
-    let script = "fetch-manifest \"$A\":1 >m && list-blobs --recursive --from \"$A\" m |
-        push-blob \"$B\" --from \"$A\" >lines && put-manifest \"$B\":1 m";
-    let run = shell(script).env("A", source.repo("app")).env("B", target.repo("copies/app"));
-    run.dir(scratch.path()).run().ok().stdout(index.line());
-    assert_eq!(target.get("copies/app/manifests/1"), index.bytes);
-    for platform in ["amd64", "arm64"] {
-        let layout = scratch.join(platform);
-        must(
-            peer("skopeo")
-                .args(["--insecure-policy", "--override-arch", platform, "copy", "--quiet"])
-                .args(["--src-tls-verify=false", "--override-os", "linux"])
-                .arg(format!("docker://{}:1", target.repo("copies/app")))
-                .arg(format!("oci:{}:1", layout.display())),
-        );
-    }
 }
 
 #[test]
@@ -312,46 +272,6 @@ fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
 }
 
 #[test]
-fn a_cache_is_a_source_like_any_other() {
-    let [upstream, target] = [(); 2].map(|()| Registry::start());
-    let image = Image::big(3_000_000, 1);
-    upstream.put_image("a", "1", &image);
-    let cache = Registry::cache_of(&upstream);
-    let run = push_blob(&target.repo("b"), &cache.repo("a")).stdin(image.lines()).run();
-    run.ok().stdout(image.lines());
-    for blob in image.blobs() {
-        assert_eq!(target.get(&format!("b/blobs/{}", blob.digest)), blob.bytes);
-    }
-}
-
-#[test]
-fn plain_layers_are_compressed_on_the_way_and_nothing_else() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
-    let archive = tests::images::tar(&[tests::images::file("f", "text ".repeat(100_000))]);
-    let plain = Blob::new(types::TAR, archive);
-    let gzipped = Blob::new(types::TAR_GZIP, tests::images::gzip(&plain.bytes));
-    write_layout(&scratch.join("l"), "1", &plain, [&gzipped]);
-    for (how, suffix) in [("gzip", "+gzip"), ("zstd", "+zstd")] {
-        let run = push_blob(&registry.repo("app"), "oci:l").args(["--compress", how]);
-        let run = run.stdin(plain.line() + &gzipped.line()).dir(scratch.path()).run();
-        let lines = run.ok().lines();
-        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
-        assert_eq!(line["mediaType"], format!("{}{suffix}", types::TAR));
-        assert_eq!(line["annotations"]["containerd.io/uncompressed"], plain.digest.as_str());
-        let held = registry.blob("app", line["digest"].as_str().unwrap()).unwrap();
-        assert_eq!(line["size"], held.len());
-        assert!(held.len() < plain.bytes.len() / 10);
-        if how == "gzip" {
-            scratch.write("held.gz", &held);
-            let bytes = must(peer("pigz").arg("-dc").arg(scratch.join("held.gz")));
-            assert!(bytes == plain.bytes);
-        }
-        assert_eq!(format!("{}\n", lines[1]), gzipped.line());
-        assert_eq!(registry.sessions(), []);
-    }
-}
-
-#[test]
 fn lines_that_are_none_are_6() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     write_image(&scratch.join("l"), "1", &Image::small());
@@ -394,4 +314,88 @@ fn what_the_target_has_need_not_be_in_the_layout() {
     registry.add_image("app", "1", &image);
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(image.lines()).dir(scratch.path());
     run.run().ok().stdout(image.lines());
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn in_one_registry_nothing_is_sent() {
+        let (registry, image) = (Registry::start(), Image::small());
+        registry.put_image("base", "1", &image);
+        let mark = registry.mark();
+        let run = push_blob(&registry.repo("app"), &registry.repo("base"));
+        run.args(["-j", "1"]).stdin(image.lines()).run().ok().stdout(image.lines());
+        let each = ["HEAD blob 404", "POST mount 201"];
+        assert_eq!(registry.steps_since(mark), each.repeat(3));
+        for blob in image.blobs() {
+            assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
+        }
+    }
+
+    #[test]
+    fn a_whole_image_for_many_platforms_goes_from_registry_to_registry_in_a_line() {
+        let [source, target] = [(); 2].map(|()| Registry::start());
+        let (index, images) = index_of_two();
+        for image in &images {
+            source.put_image("app", &image.manifest.digest, image);
+        }
+        source.put_manifest("app", "1", &index);
+        let scratch = Scratch::new();
+        let script = "fetch-manifest \"$A\":1 >m && list-blobs --recursive --from \"$A\" m |
+        push-blob \"$B\" --from \"$A\" >lines && put-manifest \"$B\":1 m";
+        let run = shell(script).env("A", source.repo("app")).env("B", target.repo("copies/app"));
+        run.dir(scratch.path()).run().ok().stdout(index.line());
+        assert_eq!(target.get("copies/app/manifests/1"), index.bytes);
+        for platform in ["amd64", "arm64"] {
+            let layout = scratch.join(platform);
+            must(
+                peer("skopeo")
+                    .args(["--insecure-policy", "--override-arch", platform, "copy", "--quiet"])
+                    .args(["--src-tls-verify=false", "--override-os", "linux"])
+                    .arg(format!("docker://{}:1", target.repo("copies/app")))
+                    .arg(format!("oci:{}:1", layout.display())),
+            );
+        }
+    }
+
+    #[test]
+    fn a_cache_is_a_source_like_any_other() {
+        let [upstream, target] = [(); 2].map(|()| Registry::start());
+        let image = Image::big(3_000_000, 1);
+        upstream.put_image("a", "1", &image);
+        let cache = Registry::cache_of(&upstream);
+        let run = push_blob(&target.repo("b"), &cache.repo("a")).stdin(image.lines()).run();
+        run.ok().stdout(image.lines());
+        for blob in image.blobs() {
+            assert_eq!(target.get(&format!("b/blobs/{}", blob.digest)), blob.bytes);
+        }
+    }
+
+    #[test]
+    fn plain_layers_are_compressed_on_the_way_and_nothing_else() {
+        let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+        let archive = tests::images::tar(&[tests::images::file("f", "text ".repeat(100_000))]);
+        let plain = Blob::new(types::TAR, archive);
+        let gzipped = Blob::new(types::TAR_GZIP, tests::images::gzip(&plain.bytes));
+        write_layout(&scratch.join("l"), "1", &plain, [&gzipped]);
+        for (how, suffix) in [("gzip", "+gzip"), ("zstd", "+zstd")] {
+            let run = push_blob(&registry.repo("app"), "oci:l").args(["--compress", how]);
+            let run = run.stdin(plain.line() + &gzipped.line()).dir(scratch.path()).run();
+            let lines = run.ok().lines();
+            let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+            assert_eq!(line["mediaType"], format!("{}{suffix}", types::TAR));
+            assert_eq!(line["annotations"]["containerd.io/uncompressed"], plain.digest.as_str());
+            let held = registry.blob("app", line["digest"].as_str().unwrap()).unwrap();
+            assert_eq!(line["size"], held.len());
+            assert!(held.len() < plain.bytes.len() / 10);
+            if how == "gzip" {
+                scratch.write("held.gz", &held);
+                let bytes = must(peer("pigz").arg("-dc").arg(scratch.join("held.gz")));
+                assert!(bytes == plain.bytes);
+            }
+            assert_eq!(format!("{}\n", lines[1]), gzipped.line());
+            assert_eq!(registry.sessions(), []);
+        }
+    }
 }

@@ -36,19 +36,6 @@ fn mounts(request: &Request) -> bool {
 }
 
 #[test]
-fn a_mount_costs_a_head_and_a_post() {
-    let registry = Registry::start();
-    let (scratch, blob) = scratch_with_blob(200_000);
-    registry.put_blob("base", &blob.bytes);
-    let mark = registry.mark();
-    let run = tool("push-blob").args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
-    let run = run.args(["--mount-from", &registry.repo("base")]).dir(scratch.path()).run();
-    run.ok().stdout(blob.line());
-    assert_eq!(registry.steps_since(mark), ["HEAD blob 404", "POST mount 201"]);
-    assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
-}
-
-#[test]
 fn the_session_of_a_refused_mount_is_used() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(1000);
@@ -234,4 +221,22 @@ fn a_mount_with_another_digest_is_not_taken_for_it() {
     let run = run.dir(scratch.path()).run();
     let sent = registry.steps().iter().any(|step| step.starts_with("PUT"));
     assert!(run.code() == Some(1) || sent, "{run} {:?}", registry.steps());
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_mount_costs_a_head_and_a_post() {
+        let registry = Registry::start();
+        let (scratch, blob) = scratch_with_blob(200_000);
+        registry.put_blob("base", &blob.bytes);
+        let mark = registry.mark();
+        let run =
+            tool("push-blob").args([&registry.repo("app"), "layer", "--media-type", types::TAR]);
+        let run = run.args(["--mount-from", &registry.repo("base")]).dir(scratch.path()).run();
+        run.ok().stdout(blob.line());
+        assert_eq!(registry.steps_since(mark), ["HEAD blob 404", "POST mount 201"]);
+        assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
+    }
 }

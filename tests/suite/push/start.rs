@@ -93,30 +93,6 @@ fn another_host_gets_no_credentials() {
 }
 
 #[test]
-fn a_place_without_tls_at_a_registry_with_it_is_meant_with_it() {
-    let authority = Authority::new();
-    let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
-    push.registry.fault(|_, right| right.change("Location", |l| l.replace("https://", "http://")));
-    let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
-    push.judge(run).ok();
-}
-
-#[test]
-fn another_host_without_tls_is_not_sent_to_from_one_with_it() {
-    let authority = Authority::new();
-    let other = Server::start(|_| Reply::new(201));
-    let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
-    let place = format!("http://localhost:{}/upload?a=b", other.port());
-    push.registry.fault(move |request, right| match request.is_start() {
-        true => right.change("Location", |_| place.clone()),
-        false => right,
-    });
-    let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
-    run.fails(6, "").stdout("");
-    assert_eq!(other.asked(), Vec::<String>::new());
-}
-
-#[test]
 fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
     let push = Push::of(SIZE);
     push.registry.intake(|request| match request.is_start() {
@@ -182,6 +158,35 @@ fn a_write_that_is_sent_elsewhere_is_an_error() {
             _ => Intake::whole(),
         });
         push.run(&[]).fails(6, "redirect");
+        assert_eq!(other.asked(), Vec::<String>::new());
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_place_without_tls_at_a_registry_with_it_is_meant_with_it() {
+        let authority = Authority::new();
+        let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
+        push.registry
+            .fault(|_, right| right.change("Location", |l| l.replace("https://", "http://")));
+        let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
+        push.judge(run).ok();
+    }
+
+    #[test]
+    fn another_host_without_tls_is_not_sent_to_from_one_with_it() {
+        let authority = Authority::new();
+        let other = Server::start(|_| Reply::new(201));
+        let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
+        let place = format!("http://localhost:{}/upload?a=b", other.port());
+        push.registry.fault(move |request, right| match request.is_start() {
+            true => right.change("Location", |_| place.clone()),
+            false => right,
+        });
+        let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
+        run.fails(6, "").stdout("");
         assert_eq!(other.asked(), Vec::<String>::new());
     }
 }

@@ -321,34 +321,38 @@ fn a_file_that_is_cut_while_it_is_sent_is_not_filled_up() {
     assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
-#[test]
-fn a_real_registry_that_is_stopped_at_any_place_has_the_blob_in_the_end() {
-    let registry = Registry::start();
-    let scratch = Scratch::new();
-    let blob = Blob::new(types::TAR, noise(30 << 20, 1));
-    scratch.write("layer", &blob.bytes);
-    let push = |repository: &str| {
-        tool("push-blob")
-            .args(["--media-type", types::TAR, "--chunk", "2M", &registry.repo(repository)])
-            .arg("layer")
-            .env("HOME", scratch.path())
-            .dir(scratch.path())
-    };
-    for parts in [1, 3, 7] {
-        let repository = format!("app{parts}");
-        let patches = |registry: &Registry| {
-            let answered = registry.answered();
-            answered
-                .iter()
-                .filter(|line| line.starts_with("PATCH") && line.contains(&repository))
-                .count()
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_real_registry_that_is_stopped_at_any_place_has_the_blob_in_the_end() {
+        let registry = Registry::start();
+        let scratch = Scratch::new();
+        let blob = Blob::new(types::TAR, noise(30 << 20, 1));
+        scratch.write("layer", &blob.bytes);
+        let push = |repository: &str| {
+            tool("push-blob")
+                .args(["--media-type", types::TAR, "--chunk", "2M", &registry.repo(repository)])
+                .arg("layer")
+                .env("HOME", scratch.path())
+                .dir(scratch.path())
         };
-        let mut running = push(&repository).start();
-        eventually("some parts", || {
-            (patches(&registry) >= parts || !running.is_running()).then_some(())
-        });
-        running.kill();
-        push(&repository).run().status(0).stdout(blob.line());
-        assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
+        for parts in [1, 3, 7] {
+            let repository = format!("app{parts}");
+            let patches = |registry: &Registry| {
+                let answered = registry.answered();
+                answered
+                    .iter()
+                    .filter(|line| line.starts_with("PATCH") && line.contains(&repository))
+                    .count()
+            };
+            let mut running = push(&repository).start();
+            eventually("some parts", || {
+                (patches(&registry) >= parts || !running.is_running()).then_some(())
+            });
+            running.kill();
+            push(&repository).run().status(0).stdout(blob.line());
+            assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
+        }
     }
 }

@@ -25,72 +25,6 @@ fn good(authority: &Authority) -> FakeRegistry {
 }
 
 #[test]
-fn an_unknown_authority_is_not_trusted_and_the_way_out_is_told() {
-    let authority = Authority::new();
-    let registry = good(&authority);
-    let run = fetch_manifest(&registry).run();
-    run.fails(6, "certificate not trusted").says("--ca-file").stdout("");
-    assert_eq!(registry.server.asked(), Vec::<String>::new());
-}
-
-#[test]
-fn a_ca_file_makes_it_trusted() {
-    let authority = Authority::new();
-    let registry = good(&authority);
-    let run = fetch_manifest(&registry).arg("--ca-file").arg(authority.certificate()).run();
-    run.ok().stdout(&Image::small().manifest.bytes);
-}
-
-#[test]
-fn a_ca_file_that_is_none_is_refused() {
-    let authority = Authority::new();
-    let registry = good(&authority);
-    let none = authority.dir().join("none.pem");
-    let run = fetch_manifest(&registry).arg("--ca-file").arg(&none).run();
-    assert!(run.code().is_some_and(|code| code != 0), "{run}");
-    run.says("none.pem").stdout("");
-    std::fs::write(&none, "hello").unwrap();
-    let run = fetch_manifest(&registry).arg("--ca-file").arg(&none).run();
-    assert!(run.code().is_some_and(|code| code != 0), "{run}");
-    run.says("none.pem").stdout("");
-}
-
-#[test]
-fn insecure_does_not_look() {
-    let authority = Authority::new();
-    let registry = good(&authority);
-    fetch_manifest(&registry)
-        .arg("--insecure")
-        .run()
-        .status(0)
-        .stdout(&Image::small().manifest.bytes);
-}
-
-#[test]
-fn certificates_out_of_their_time_or_place_are_refused() {
-    let authority = Authority::new();
-    for (names, from, to, words) in [
-        ("IP:127.0.0.1", "20200101000000Z", "20200201000000Z", "expired"),
-        ("IP:127.0.0.1", "20980101000000Z", "20991231000000Z", "not valid yet"),
-        ("DNS:other.example", "20200101000000Z", "20991231000000Z", "other.example"),
-    ] {
-        let registry = registry_as(&authority, names, from, to);
-        let run = fetch_manifest(&registry).arg("--ca-file").arg(authority.certificate()).run();
-        run.fails(6, words).stdout("");
-        assert_eq!(registry.server.asked(), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn plain_http_to_a_server_with_tls_is_6() {
-    let authority = Authority::new();
-    let registry = good(&authority);
-    let run = fetch_manifest(&registry).arg("--plain-http").run();
-    assert!(matches!(run.code(), Some(5 | 6)), "{run}");
-    run.stdout("");
-}
-
-#[test]
 fn the_loopback_is_spoken_to_plainly_where_there_is_no_tls() {
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &Image::small());
@@ -104,37 +38,107 @@ fn plain_and_insecure_at_once_are_2() {
     run.fails(2, "").stdout("");
 }
 
-#[test]
-fn an_end_without_goodbye_is_judged_by_the_digest() {
-    let authority = Authority::new();
-    let registry = FakeRegistry::start_tls(authority.server().server_config());
-    let blob = Blob::new(types::TAR, noise(300_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
-    for (stop, requests) in [(300_000, 1), (100_000, 2)] {
-        registry.server.forget();
-        registry.fault(move |request, right| match request.earlier {
-            0 => right.close_delimited().cut(stop, End::Fin),
-            _ => right,
-        });
-        let run = tool("fetch-blob")
-            .args(["--max-wait", "0", &registry.repo("app"), "--ca-file"])
-            .arg(authority.certificate())
-            .stdin(blob.line())
-            .run();
-        run.status(0).stdout(&blob.bytes);
-        assert_eq!(registry.server.requests().len(), requests);
-    }
-}
+mod with_peers {
+    use super::*;
 
-#[test]
-fn a_real_registry_with_tls_is_read() {
-    let registry = Registry::with_tls();
-    let image = Image::small();
-    registry.put_image("app", "1", &image);
-    let run = tool("fetch-manifest")
-        .arg(format!("{}:1", registry.repo("app")))
-        .arg("--ca-file")
-        .arg(registry.authority().certificate())
-        .run();
-    run.ok().stdout(&image.manifest.bytes);
+    #[test]
+    fn an_unknown_authority_is_not_trusted_and_the_way_out_is_told() {
+        let authority = Authority::new();
+        let registry = good(&authority);
+        let run = fetch_manifest(&registry).run();
+        run.fails(6, "certificate not trusted").says("--ca-file").stdout("");
+        assert_eq!(registry.server.asked(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_ca_file_makes_it_trusted() {
+        let authority = Authority::new();
+        let registry = good(&authority);
+        let run = fetch_manifest(&registry).arg("--ca-file").arg(authority.certificate()).run();
+        run.ok().stdout(&Image::small().manifest.bytes);
+    }
+
+    #[test]
+    fn a_ca_file_that_is_none_is_refused() {
+        let authority = Authority::new();
+        let registry = good(&authority);
+        let none = authority.dir().join("none.pem");
+        let run = fetch_manifest(&registry).arg("--ca-file").arg(&none).run();
+        assert!(run.code().is_some_and(|code| code != 0), "{run}");
+        run.says("none.pem").stdout("");
+        std::fs::write(&none, "hello").unwrap();
+        let run = fetch_manifest(&registry).arg("--ca-file").arg(&none).run();
+        assert!(run.code().is_some_and(|code| code != 0), "{run}");
+        run.says("none.pem").stdout("");
+    }
+
+    #[test]
+    fn insecure_does_not_look() {
+        let authority = Authority::new();
+        let registry = good(&authority);
+        fetch_manifest(&registry)
+            .arg("--insecure")
+            .run()
+            .status(0)
+            .stdout(&Image::small().manifest.bytes);
+    }
+
+    #[test]
+    fn certificates_out_of_their_time_or_place_are_refused() {
+        let authority = Authority::new();
+        for (names, from, to, words) in [
+            ("IP:127.0.0.1", "20200101000000Z", "20200201000000Z", "expired"),
+            ("IP:127.0.0.1", "20980101000000Z", "20991231000000Z", "not valid yet"),
+            ("DNS:other.example", "20200101000000Z", "20991231000000Z", "other.example"),
+        ] {
+            let registry = registry_as(&authority, names, from, to);
+            let run = fetch_manifest(&registry).arg("--ca-file").arg(authority.certificate()).run();
+            run.fails(6, words).stdout("");
+            assert_eq!(registry.server.asked(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn plain_http_to_a_server_with_tls_is_6() {
+        let authority = Authority::new();
+        let registry = good(&authority);
+        let run = fetch_manifest(&registry).arg("--plain-http").run();
+        assert!(matches!(run.code(), Some(5 | 6)), "{run}");
+        run.stdout("");
+    }
+
+    #[test]
+    fn an_end_without_goodbye_is_judged_by_the_digest() {
+        let authority = Authority::new();
+        let registry = FakeRegistry::start_tls(authority.server().server_config());
+        let blob = Blob::new(types::TAR, noise(300_000, 1));
+        registry.add_blob("app", blob.bytes.clone());
+        for (stop, requests) in [(300_000, 1), (100_000, 2)] {
+            registry.server.forget();
+            registry.fault(move |request, right| match request.earlier {
+                0 => right.close_delimited().cut(stop, End::Fin),
+                _ => right,
+            });
+            let run = tool("fetch-blob")
+                .args(["--max-wait", "0", &registry.repo("app"), "--ca-file"])
+                .arg(authority.certificate())
+                .stdin(blob.line())
+                .run();
+            run.status(0).stdout(&blob.bytes);
+            assert_eq!(registry.server.requests().len(), requests);
+        }
+    }
+
+    #[test]
+    fn a_real_registry_with_tls_is_read() {
+        let registry = Registry::with_tls();
+        let image = Image::small();
+        registry.put_image("app", "1", &image);
+        let run = tool("fetch-manifest")
+            .arg(format!("{}:1", registry.repo("app")))
+            .arg("--ca-file")
+            .arg(registry.authority().certificate())
+            .run();
+        run.ok().stdout(&image.manifest.bytes);
+    }
 }

@@ -412,24 +412,29 @@ fn a_manifests_line_is_moved_to_stdout_too() {
     run.ok().stdout(&image.manifest.bytes);
 }
 
-#[test]
-fn skopeo_reads_the_layout_afterwards() {
-    let registry = FakeRegistry::start();
-    let image = Image::small();
-    registry.add_image("app", "1", &image);
-    let scratch = Scratch::new();
-    write_image(&scratch.join("l"), "1", &image);
-    std::fs::remove_dir_all(scratch.join("l/blobs")).unwrap();
-    let reference = format!("{}:1", registry.repo("app"));
-    let manifest = tool("fetch-manifest").args(["--plain-http", &reference, "--into", "oci:l"]);
-    manifest.dir(scratch.path()).run().ok();
-    let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(image.lines());
-    run.dir(scratch.path()).run().ok();
-    let mut skopeo = peer("skopeo");
-    skopeo.args(["--insecure-policy", "copy", "-q", "oci:l:1", "oci:again:1"]);
-    must(skopeo.current_dir(scratch.path()));
-    assert_eq!(
-        read_blob(&scratch.join("again"), &image.layers[0].digest).as_ref(),
-        Some(&image.layers[0].bytes)
-    );
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn skopeo_reads_the_layout_afterwards() {
+        let registry = FakeRegistry::start();
+        let image = Image::small();
+        registry.add_image("app", "1", &image);
+        let scratch = Scratch::new();
+        write_image(&scratch.join("l"), "1", &image);
+        std::fs::remove_dir_all(scratch.join("l/blobs")).unwrap();
+        let reference = format!("{}:1", registry.repo("app"));
+        let manifest = tool("fetch-manifest").args(["--plain-http", &reference, "--into", "oci:l"]);
+        manifest.dir(scratch.path()).run().ok();
+        let run =
+            fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(image.lines());
+        run.dir(scratch.path()).run().ok();
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "-q", "oci:l:1", "oci:again:1"]);
+        must(skopeo.current_dir(scratch.path()));
+        assert_eq!(
+            read_blob(&scratch.join("again"), &image.layers[0].digest).as_ref(),
+            Some(&image.layers[0].bytes)
+        );
+    }
 }

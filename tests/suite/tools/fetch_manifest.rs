@@ -457,13 +457,17 @@ fn wrong_usage_is_2_and_asks_nothing_of_the_network() {
     assert_eq!(registry.server.asked(), Vec::<String>::new());
 }
 
-#[test]
-fn skopeo_reads_the_name_that_was_stored() {
-    let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
-    let scratch = Scratch::new();
-    let reference = format!("{}:1", registry.repo("app"));
-    fetch_manifest().args([&reference, "--into", "oci:l:x"]).dir(scratch.path()).run().ok();
-    let mut skopeo = peer("skopeo");
-    skopeo.args(["inspect", "--raw"]).arg(format!("oci:{}:x", scratch.join("l").display()));
-    assert_eq!(must(&mut skopeo), manifest.bytes);
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn skopeo_reads_the_name_that_was_stored() {
+        let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
+        let scratch = Scratch::new();
+        let reference = format!("{}:1", registry.repo("app"));
+        fetch_manifest().args([&reference, "--into", "oci:l:x"]).dir(scratch.path()).run().ok();
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["inspect", "--raw"]).arg(format!("oci:{}:x", scratch.join("l").display()));
+        assert_eq!(must(&mut skopeo), manifest.bytes);
+    }
 }

@@ -136,18 +136,6 @@ fn a_registry_that_asks_only_who_writes_is_asked_as_a_push_asks() {
 }
 
 #[test]
-fn a_registry_that_asks_nobody_who_writes_has_nothing_left_of_the_question() {
-    let registry = Registry::start();
-    registry.put_image("app", "1", &Image::small());
-    let mark = registry.mark();
-    tool("fetch-token").args(["--push", &registry.repo("app")]).run().fails(3, "asks nobody");
-    let steps = registry.steps_since(mark);
-    assert_eq!(steps, ["GET /v2/ 200", "GET /v2/app/tags/list 200", "PATCH session 404"]);
-    let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
-    assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));
-}
-
-#[test]
 fn a_refusal_that_does_not_say_what_it_wants_is_4() {
     for status in [401, 403] {
         let registry = FakeRegistry::start();
@@ -177,5 +165,21 @@ fn wrong_calls_are_2() {
         (&["a.example/b", "--push", "--mount-from", "oci:l"], "same registry"),
     ] {
         tool("fetch-token").args(args).run().fails(2, words).stdout("");
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_asks_nobody_who_writes_has_nothing_left_of_the_question() {
+        let registry = Registry::start();
+        registry.put_image("app", "1", &Image::small());
+        let mark = registry.mark();
+        tool("fetch-token").args(["--push", &registry.repo("app")]).run().fails(3, "asks nobody");
+        let steps = registry.steps_since(mark);
+        assert_eq!(steps, ["GET /v2/ 200", "GET /v2/app/tags/list 200", "PATCH session 404"]);
+        let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
+        assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));
     }
 }

@@ -250,27 +250,6 @@ fn wrong_calls_are_2() {
 }
 
 #[test]
-fn into_a_layout_that_has_all_it_names() {
-    let (scratch, image) = (Scratch::new(), Image::small());
-    let layout = scratch.join("l");
-    write_image(&layout, "old", &image);
-    std::fs::remove_file(layout.join("blobs").join(image.manifest.digest.replace(':', "/")))
-        .unwrap();
-    let run = put_manifest("oci:l:1").args(["--tag", "2"]).stdin(image.manifest.bytes.clone());
-    run.dir(scratch.path()).run().ok().stdout(image.manifest.line());
-    assert_eq!(read_blob(&layout, &image.manifest.digest), Some(image.manifest.bytes));
-    let index = read_index(&layout);
-    let names: Vec<_> = index["manifests"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap())
-        .collect();
-    assert_eq!(names, ["old", "1", "2"]);
-    must(peer("skopeo").args(["inspect", "--raw"]).arg(format!("oci:{}:2", layout.display())));
-}
-
-#[test]
 fn into_a_layout_that_lacks_something_is_6_with_a_list() {
     let (scratch, image) = (Scratch::new(), Image::small());
     let other = Image::big(1000, 1);
@@ -313,27 +292,6 @@ fn a_digest_that_cannot_be_written_is_7_before_anything_is_asked() {
 }
 
 #[test]
-fn a_real_registry_gives_it_back_as_it_was() {
-    let (registry, image) = (Registry::start(), Image::small());
-    for blob in image.blobs() {
-        registry.put_blob("app", &blob.bytes);
-    }
-    let mark = registry.mark();
-    let run = put_manifest(&format!("{}:1", registry.repo("app"))).args(["--tag", "2"]);
-    run.stdin(image.manifest.bytes.clone()).run().ok().stdout(image.manifest.line());
-    assert_eq!(registry.steps_since(mark), ["PUT manifest 201"; 2]);
-    for tag in ["1", "2"] {
-        assert_eq!(registry.get(&format!("app/manifests/{tag}")), image.manifest.bytes);
-    }
-    let shown = must(
-        peer("skopeo")
-            .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
-            .arg(format!("docker://{}:2", registry.repo("app"))),
-    );
-    assert_eq!(String::from_utf8(shown).unwrap().trim(), image.manifest.digest);
-}
-
-#[test]
 fn a_token_is_asked_for_to_pull_and_push() {
     let registry = FakeRegistry::with_tokens();
     let image = Image::small();
@@ -352,4 +310,52 @@ fn a_line_says_no_more_than_it_must() {
     let line: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
     let keys: Vec<_> = line.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["mediaType", "digest", "size"]);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn into_a_layout_that_has_all_it_names() {
+        let (scratch, image) = (Scratch::new(), Image::small());
+        let layout = scratch.join("l");
+        write_image(&layout, "old", &image);
+        std::fs::remove_file(layout.join("blobs").join(image.manifest.digest.replace(':', "/")))
+            .unwrap();
+        let run = put_manifest("oci:l:1").args(["--tag", "2"]).stdin(image.manifest.bytes.clone());
+        run.dir(scratch.path()).run().ok().stdout(image.manifest.line());
+        assert_eq!(read_blob(&layout, &image.manifest.digest), Some(image.manifest.bytes));
+        let index = read_index(&layout);
+        let names: Vec<_> = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| {
+                entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap()
+            })
+            .collect();
+        assert_eq!(names, ["old", "1", "2"]);
+        must(peer("skopeo").args(["inspect", "--raw"]).arg(format!("oci:{}:2", layout.display())));
+    }
+
+    #[test]
+    fn a_real_registry_gives_it_back_as_it_was() {
+        let (registry, image) = (Registry::start(), Image::small());
+        for blob in image.blobs() {
+            registry.put_blob("app", &blob.bytes);
+        }
+        let mark = registry.mark();
+        let run = put_manifest(&format!("{}:1", registry.repo("app"))).args(["--tag", "2"]);
+        run.stdin(image.manifest.bytes.clone()).run().ok().stdout(image.manifest.line());
+        assert_eq!(registry.steps_since(mark), ["PUT manifest 201"; 2]);
+        for tag in ["1", "2"] {
+            assert_eq!(registry.get(&format!("app/manifests/{tag}")), image.manifest.bytes);
+        }
+        let shown = must(
+            peer("skopeo")
+                .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
+                .arg(format!("docker://{}:2", registry.repo("app"))),
+        );
+        assert_eq!(String::from_utf8(shown).unwrap().trim(), image.manifest.digest);
+    }
 }

@@ -34,26 +34,6 @@ fn fetches(run: &Run, want: &[u8]) {
 }
 
 #[test]
-fn a_pull_by_tag_and_by_digest_is_fetched_again() {
-    let registry = Registry::start();
-    let image = Image::small();
-    registry.put_image("app", "1", &image);
-    let digest = &image.manifest.digest;
-    for name in [":1".to_owned(), format!("@{digest}")] {
-        let run = traced("fetch-manifest").arg(registry.repo("app") + &name).run();
-        run.status(0).stdout(&image.manifest.bytes).says("# 200 OK\n# Content-Length: ");
-        run.says(&format!("# Docker-Content-Digest: {digest}\n"));
-        fetches(&run, &image.manifest.bytes);
-    }
-    let layer = &image.layers[0];
-    let run = traced("fetch-blob").args([&registry.repo("app"), &layer.digest]).run();
-    run.status(0).stdout(&layer.bytes);
-    let scratch = Scratch::new();
-    script(&run, &scratch).run().ok().stdout("");
-    assert_eq!(std::fs::read(scratch.join(file_of(&layer.digest))).unwrap(), layer.bytes);
-}
-
-#[test]
 fn what_a_run_does_is_the_same_without_a_trace() {
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &Image::small());
@@ -76,84 +56,6 @@ fn what_a_run_does_is_the_same_without_a_trace() {
     traced("fetch-manifest").args(["-q", &reference]).run().says("\n# 200 OK\n");
 }
 
-#[test]
-fn a_head_is_one_again() {
-    let registry = Registry::start();
-    registry.put_image("app", "1", &Image::small());
-    let reference = format!("{}:1", registry.repo("app"));
-    let run = traced("fetch-manifest").args(["--digest", &reference]).run();
-    run.status(0).says("curl -sS -I -H 'Accept: ");
-    let again = script(&run, &Scratch::new()).run();
-    let head = String::from_utf8_lossy(&again.ok().stdout).into_owned();
-    assert!(head.contains(&Image::small().manifest.digest), "{head}");
-}
-
-#[test]
-fn all_pages_of_tags_are_listed_again() {
-    let registry = FakeRegistry::start();
-    for tag in ["a", "b", "c", "d", "e"] {
-        registry.add_image("app", tag, &Image::small());
-    }
-    registry.tags_a_page(2);
-    let run = traced("list-tags").arg(registry.repo("app")).run();
-    run.status(0).stdout("a\nb\nc\nd\ne\n").says("# Link: ");
-    assert_eq!(commands(&run.stderr).len(), 3);
-    let again = script(&run, &Scratch::new()).run();
-    let text = String::from_utf8_lossy(&again.ok().stdout).into_owned();
-    assert!(["\"a\"", "\"c\"", "\"e\""].iter().all(|tag| text.contains(tag)), "{text}");
-}
-
-#[test]
-fn a_login_by_password_lets_in_again() {
-    let registry = Registry::with_login();
-    let home = Scratch::new();
-    keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
-    let blob = Blob::new(types::TAR, noise(1000, 1));
-    let mut push = tool("push-blob").args([&registry.repo("app"), "-"]).stdin(blob.bytes.clone());
-    push = at_home(push.args(["--media-type", types::TAR]), home.path());
-    push.run().status(0);
-    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]);
-    let run = at_home(fetch, home.path()).run();
-    run.status(0).stdout(&blob.bytes).says(" -u \"me:$REGISTRY_PASSWORD\" ");
-    run.says("# REGISTRY_PASSWORD: the password or identity token of me for ");
-    run.says(&format!("# credentials for {}: {}", registry.host(), home.path().display()));
-    let scratch = Scratch::new();
-    script(&run, &scratch).run().status(0);
-    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
-}
-
-#[test]
-fn tokens_are_asked_for_again() {
-    let server = TokenServer::new();
-    let registry = Registry::with_tokens_of(&server);
-    let home = Scratch::new();
-    keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
-    let image = Image::small();
-    push_image(&registry);
-    let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
-    let run = at_home(fetch, home.path()).run();
-    run.status(0).stdout(&image.manifest.bytes);
-    run.says("\nREGISTRY_TOKEN=$(curl -sS -u \"me:$REGISTRY_PASSWORD\" 'http://");
-    run.says("' | jq -r '.token // .access_token')\n");
-    run.says(" -H \"Authorization: Bearer $REGISTRY_TOKEN\" ");
-    let again = script(&run, &Scratch::new()).run();
-    assert!(again.ok().stdout.ends_with(&image.manifest.bytes), "{again}");
-}
-
-#[test]
-fn a_token_that_is_another_has_another_name() {
-    let server = TokenServer::new();
-    let registry = Registry::with_tokens_of(&server);
-    push_image(&registry);
-    server.next_are_dead(1);
-    let run = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app"))).run();
-    run.status(0).says("\nREGISTRY_TOKEN=$(curl ").says("\nREGISTRY_TOKEN_2=$(curl ");
-    run.says("\"Authorization: Bearer $REGISTRY_TOKEN\"");
-    run.says("\"Authorization: Bearer $REGISTRY_TOKEN_2\"");
-    let again = script(&run, &Scratch::new()).run();
-    assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
-}
-
 /// Pushes an image, with the login.
 fn push_image(registry: &Registry) {
     let home = Scratch::new();
@@ -163,105 +65,6 @@ fn push_image(registry: &Registry) {
          put-manifest $REPO:1 m";
     let push = tests::tools::shell(push).env("REPO", registry.repo("app")).dir(home.path());
     at_home(push, home.path()).run().ok();
-}
-
-#[test]
-fn a_token_of_the_environment_is_that_variable() {
-    let registry = registry_with_tokens();
-    let home = Scratch::new();
-    keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
-    let token = at_home(tool("fetch-token").arg(registry.repo("app")), home.path()).run();
-    let token = token.status(0).lines().remove(0);
-    let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
-    let run = fetch.env("REGISTRY_TOKEN", &token).run();
-    run.status(0).does_not_say(&token).says("\"Authorization: Bearer $REGISTRY_TOKEN\"");
-    let again = script(&run, &Scratch::new()).env("REGISTRY_TOKEN", &token).run();
-    again.ok().stdout(&Image::small().manifest.bytes);
-}
-
-#[test]
-fn an_identity_token_is_the_password() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
-    registry.fault(|request, right| {
-        let body = String::from_utf8_lossy(&request.body);
-        let is_right = body.contains("refresh_token=open%20sesame");
-        match request.path.as_str() {
-            "/token" if is_right => {
-                Reply::json(200, &serde_json::json!({"access_token": "let-me-in"}))
-            }
-            "/token" => Reply::error(401, "UNAUTHORIZED", "no"),
-            _ if request.header("authorization") == Some("Bearer let-me-in") => right,
-            _ => {
-                let host = request.header("host").unwrap_or_default();
-                let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"it\"");
-                Reply::new(401).header("WWW-Authenticate", challenge)
-            }
-        }
-    });
-    let home = Scratch::new();
-    let entry = serde_json::json!({"auth": logins::base64("<token>:"), "identitytoken": PASSWORD});
-    keep(&home, ".docker/config.json", &auths(&registry.host(), &entry));
-    let run =
-        at_home(traced("fetch-manifest").arg(format!("{}:1", registry.repo("app"))), home.path());
-    let run = run.run();
-    run.says(" --data-urlencode 'grant_type=refresh_token' --data-urlencode 'client_id=regutils' ");
-    run.says(" --data-urlencode \"refresh_token=$REGISTRY_PASSWORD\" ").does_not_say("sesame");
-    let asked = || {
-        let token = registry.server.requests().into_iter().find(|r| r.path == "/token").unwrap();
-        let mut body = String::from_utf8_lossy(&token.body).replace("%3A", ":").replace("%2F", "/");
-        body = body.replace("%2C", ",").replace('+', "%20");
-        (token.method.clone(), body, token.header("authorization").map(str::to_owned))
-    };
-    let first = asked();
-    registry.server.forget();
-    script(&run, &Scratch::new()).run().status(0);
-    assert_eq!(asked(), first);
-}
-
-#[test]
-fn https_is_spoken_to_who_is_trusted_again() {
-    let registry = Registry::with_tls();
-    let image = Image::small();
-    registry.put_image("app", "1", &image);
-    let fetch = || traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
-    let run = fetch().arg("--ca-file").arg(registry.authority().certificate()).run();
-    run.status(0).says("curl -sS --http1.1 --cacert '/");
-    fetches(&run, &image.manifest.bytes);
-    let run = fetch().arg("--insecure").run();
-    run.status(0).says("curl -sS --http1.1 -k ");
-    fetches(&run, &image.manifest.bytes);
-    let run = fetch().run();
-    run.status(6).says("# failed: ").says("certificate not trusted");
-    assert!(run.stderr.starts_with("curl -sS --http1.1 "), "{run}");
-}
-
-#[test]
-fn a_client_certificate_is_shown_again_and_nowhere_else() {
-    let authority = Authority::new();
-    let identity = authority.server();
-    let registry = FakeRegistry::start_tls(identity.server_config());
-    let storage = FakeRegistry::start_tls(authority.server().server_config());
-    let blob = Blob::new(types::TAR, noise(5000, 1));
-    storage.add_blob("app", blob.bytes.clone());
-    let target =
-        format!("{}/v2/app/blobs/{}?signature=hush-hush", storage.server.url(), blob.digest);
-    registry.fault(move |_, _| Reply::redirect(307, &target));
-    let scratch = Scratch::new();
-    let certificate = scratch.join("a:b.pem");
-    std::fs::copy(&identity.certificate, &certificate).unwrap();
-    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);
-    let fetch = fetch.arg(authority.certificate()).arg("--cert-file").arg(&certificate);
-    let run = fetch.arg("--key-file").arg(&identity.key).run();
-    run.status(0).stdout(&blob.bytes).says("LOCATION=$(curl -sS ").does_not_say(" -L ");
-    run.says(&format!("/a\\:b.pem' --key '{}' -o /dev/null ", identity.key.display()));
-    assert_eq!(run.stderr.matches(" --cert ").count(), 1, "{run}");
-    // What others can read is warned of, which is no command.
-    let lines = run.stderr.lines().filter(|line| !line.starts_with("fetch-blob: "));
-    let trace: String = lines.map(|line| format!("{line}\n")).collect();
-    let again = tests::tools::shell(&trace).dir(scratch.path()).run();
-    again.ok();
-    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
 }
 
 /// A registry whose blobs lie elsewhere, by signed URLs, and that other server.
@@ -280,87 +83,6 @@ fn registry_and_storage() -> (FakeRegistry, Server, Blob) {
         _ => right,
     });
     (registry, storage, blob)
-}
-
-#[test]
-fn a_redirect_is_followed_again_by_curl_itself() {
-    let (registry, storage, blob) = registry_and_storage();
-    let run = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]).run();
-    run.status(0).stdout(&blob.bytes).does_not_say("hush-hush");
-    run.says("\ncurl -sS -L ").says("# 307 Temporary Redirect\n");
-    run.says(&format!("# Location: '{}/bucket?(withheld)'\n", storage.url()));
-    run.says(&format!("# GET {}/bucket: 200 OK\n# Content-Length: 5000\n", storage.url()));
-    storage.forget();
-    let scratch = Scratch::new();
-    script(&run, &scratch).run().status(0);
-    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
-    assert!(storage.requests().iter().all(|request| request.header("authorization").is_none()));
-}
-
-#[test]
-fn a_header_of_ones_own_goes_along_nowhere_again() {
-    let (registry, storage, blob) = registry_and_storage();
-    let fetch = traced("fetch-blob").args(["-H", "X-Key: mum's the word", "-H", "Accept: */*"]);
-    let run = fetch.args([&registry.repo("app"), &blob.digest]).run();
-    run.status(0).stdout(&blob.bytes).does_not_say("hush-hush").does_not_say("the word");
-    run.says("# REGISTRY_HEADER: the value of the header X-Key\n");
-    run.says(" -H \"X-Key: $REGISTRY_HEADER\" ").says(" -H 'Accept: */*' ");
-    run.says("LOCATION=$(curl -sS -H ").says(" -w '%{redirect_url}' ");
-    storage.forget();
-    registry.server.forget();
-    let scratch = Scratch::new();
-    script(&run, &scratch).env("REGISTRY_HEADER", "mum's the word").run().status(0);
-    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
-    assert_eq!(storage.requests().len(), 1);
-    assert_eq!(storage.requests()[0].header("x-key"), None);
-    let own = registry.server.requests().into_iter().filter(|r| r.is_blob());
-    assert!(own.clone().count() > 0);
-    own.for_each(|r| assert_eq!(r.header("x-key"), Some("mum's the word")));
-}
-
-#[test]
-fn a_range_goes_into_a_file_of_its_own() {
-    let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(200_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
-    registry.fault(|request, right| match request.range() {
-        None => right.cut(100_000, End::Fin),
-        Some(_) => right,
-    });
-    let scratch = Scratch::new();
-    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "-o", "out"]);
-    let run = fetch.dir(scratch.path()).run();
-    run.status(0).says("# waiting 0.0 s: ").says(" -H 'Range: bytes=100000-");
-    let scratch = Scratch::new();
-    script(&run, &scratch).run();
-    let rest = std::fs::read(scratch.join(file_of(&blob.digest) + ".100000")).unwrap();
-    assert_eq!(sha256(&[&blob.bytes[..100_000], &rest[..]].concat()), blob.digest);
-}
-
-#[test]
-fn the_blocks_of_many_connections_do_not_mix() {
-    let registry = FakeRegistry::with_tokens();
-    let scratch = Scratch::new();
-    let blobs: Vec<Blob> = (0..64).map(|i| Blob::new(types::TAR, noise(3000, i))).collect();
-    blobs.iter().for_each(|blob| drop(registry.add_blob("app", blob.bytes.clone())));
-    let lines: String = blobs.iter().map(Blob::line).collect();
-    let fetch = traced("fetch-blob").args(["-j", "8", &registry.repo("app"), "--into", "oci:l"]);
-    let run = fetch.dir(scratch.path()).stdin(lines.clone()).run();
-    run.status(0).stdout(lines);
-    // A command, its status, and its answer's headers, then the next: nothing stands between.
-    let blocks = run.stderr.replace("REGISTRY_TOKEN=$(", "");
-    assert_eq!(blocks.matches("\ncurl ").count(), 64 + 2);
-    for block in blocks.split("\ncurl ").skip(1) {
-        let status = block.lines().nth(1).unwrap();
-        assert!(status == "# 200 OK" || status == "# 401 Unauthorized", "{block}");
-        let length = block.matches("# Content-Length: ").count();
-        assert_eq!(length, 1, "{block}");
-    }
-    let again = script(&run, &scratch);
-    again.run().status(0);
-    for blob in blobs {
-        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
-    }
 }
 
 #[test]
@@ -474,79 +196,370 @@ fn registry_and_proxy() -> (FakeRegistry, Proxy) {
     (registry, proxy)
 }
 
-#[test]
-fn a_proxy_is_gone_by_again_whose_variable_curl_does_not_read() {
-    let (_registry, proxy) = registry_and_proxy();
-    let value = format!("http://me:hunter22@{}", proxy.host());
-    let run = goes_by(&proxy, "HTTP_PROXY", &value);
-    run.says(" -x \"$HTTP_PROXY\" ").does_not_say("hunter22");
-    let login = format!("\r\nProxy-Authorization: Basic {}\r\n", logins::base64("me:hunter22"));
-    assert!(proxy.heads().iter().all(|head| head.contains(&login)), "{:?}", proxy.heads());
-}
+mod with_peers {
+    use super::*;
 
-#[test]
-fn a_socks_proxy_looks_names_up_again() {
-    let (_registry, proxy) = registry_and_proxy();
-    let run = goes_by(&proxy, "all_proxy", &format!("socks5://{}", proxy.host()));
-    run.says(" -x \"socks5h://${all_proxy#*://}\" ");
-}
-
-#[test]
-fn a_redirect_goes_its_own_way_again() {
-    let registry = FakeRegistry::start();
-    let storage = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(5000, 1));
-    storage.add_blob("app", blob.bytes.clone());
-    let target = format!("http://storage.example:5000/v2/app/blobs/{}", blob.digest);
-    registry.fault(move |_, _| Reply::redirect(307, &target));
-    let proxy = Proxy::start(&[("storage.example:5000", &storage.host())]);
-    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]);
-    let run = fetch.env("http_proxy", proxy.url()).run();
-    run.status(0).stdout(&blob.bytes).does_not_say(" -L ");
-    let asked = proxy.asked();
-    let scratch = Scratch::new();
-    script(&run, &scratch).env("http_proxy", proxy.url()).run().status(0);
-    assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
-    assert_eq!(proxy.asked(), [asked.clone(), asked].concat());
-}
-
-#[test]
-fn a_token_server_that_redirects_is_asked_again_with_a_proxy_around() {
-    let registry = FakeRegistry::with_tokens();
-    registry.add_image("app", "1", &Image::small());
-    registry.fault(|request, right| match request.path == "/token" {
-        true if !request.query.contains("again") => {
-            Reply::redirect(307, &format!("{}&again=1", request.target))
+    #[test]
+    fn a_pull_by_tag_and_by_digest_is_fetched_again() {
+        let registry = Registry::start();
+        let image = Image::small();
+        registry.put_image("app", "1", &image);
+        let digest = &image.manifest.digest;
+        for name in [":1".to_owned(), format!("@{digest}")] {
+            let run = traced("fetch-manifest").arg(registry.repo("app") + &name).run();
+            run.status(0).stdout(&image.manifest.bytes).says("# 200 OK\n# Content-Length: ");
+            run.says(&format!("# Docker-Content-Digest: {digest}\n"));
+            fetches(&run, &image.manifest.bytes);
         }
-        _ => right,
-    });
-    let recording = Server::start(|_| Reply::new(502));
-    let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
-    let run = fetch.env("http_proxy", recording.url()).run();
-    run.status(0).says("\nREGISTRY_TOKEN=$(curl ");
-    let again = script(&run, &Scratch::new()).env("http_proxy", recording.url()).run();
-    assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
-    assert!(recording.requests().is_empty(), "{:?}", recording.asked());
-}
+        let layer = &image.layers[0];
+        let run = traced("fetch-blob").args([&registry.repo("app"), &layer.digest]).run();
+        run.status(0).stdout(&layer.bytes);
+        let scratch = Scratch::new();
+        script(&run, &scratch).run().ok().stdout("");
+        assert_eq!(std::fs::read(scratch.join(file_of(&layer.digest))).unwrap(), layer.bytes);
+    }
 
-#[test]
-fn no_redirect_leads_from_https_to_http_again() {
-    let authority = Authority::new();
-    let [registry, storage] =
-        [(); 2].map(|()| FakeRegistry::start_tls(authority.server().server_config()));
-    let plain = Server::start(|_| Reply::new(200));
-    let blob = Blob::new(types::TAR, noise(5000, 1));
-    storage.add_blob("app", blob.bytes.clone());
-    let target = format!("{}/v2/app/blobs/{}", storage.server.url(), blob.digest);
-    registry.fault(move |_, _| Reply::redirect(307, &target));
-    let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);
-    let run = fetch.arg(authority.certificate()).run();
-    run.status(0).stdout(&blob.bytes).says(" -L --proto-redir '=https' ");
-    let url = plain.url();
-    storage.fault(move |_, _| Reply::redirect(307, &url));
-    storage.server.forget();
-    let again = script(&run, &Scratch::new()).run();
-    assert_ne!(again.code(), Some(0), "{again}");
-    assert_eq!(storage.server.requests().len(), 1);
-    assert!(plain.requests().is_empty(), "{:?}", plain.asked());
+    #[test]
+    fn a_head_is_one_again() {
+        let registry = Registry::start();
+        registry.put_image("app", "1", &Image::small());
+        let reference = format!("{}:1", registry.repo("app"));
+        let run = traced("fetch-manifest").args(["--digest", &reference]).run();
+        run.status(0).says("curl -sS -I -H 'Accept: ");
+        let again = script(&run, &Scratch::new()).run();
+        let head = String::from_utf8_lossy(&again.ok().stdout).into_owned();
+        assert!(head.contains(&Image::small().manifest.digest), "{head}");
+    }
+
+    #[test]
+    fn all_pages_of_tags_are_listed_again() {
+        let registry = FakeRegistry::start();
+        for tag in ["a", "b", "c", "d", "e"] {
+            registry.add_image("app", tag, &Image::small());
+        }
+        registry.tags_a_page(2);
+        let run = traced("list-tags").arg(registry.repo("app")).run();
+        run.status(0).stdout("a\nb\nc\nd\ne\n").says("# Link: ");
+        assert_eq!(commands(&run.stderr).len(), 3);
+        let again = script(&run, &Scratch::new()).run();
+        let text = String::from_utf8_lossy(&again.ok().stdout).into_owned();
+        assert!(["\"a\"", "\"c\"", "\"e\""].iter().all(|tag| text.contains(tag)), "{text}");
+    }
+
+    #[test]
+    fn a_login_by_password_lets_in_again() {
+        let registry = Registry::with_login();
+        let home = Scratch::new();
+        keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
+        let blob = Blob::new(types::TAR, noise(1000, 1));
+        let mut push =
+            tool("push-blob").args([&registry.repo("app"), "-"]).stdin(blob.bytes.clone());
+        push = at_home(push.args(["--media-type", types::TAR]), home.path());
+        push.run().status(0);
+        let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]);
+        let run = at_home(fetch, home.path()).run();
+        run.status(0).stdout(&blob.bytes).says(" -u \"me:$REGISTRY_PASSWORD\" ");
+        run.says("# REGISTRY_PASSWORD: the password or identity token of me for ");
+        run.says(&format!("# credentials for {}: {}", registry.host(), home.path().display()));
+        let scratch = Scratch::new();
+        script(&run, &scratch).run().status(0);
+        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+    }
+
+    #[test]
+    fn tokens_are_asked_for_again() {
+        let server = TokenServer::new();
+        let registry = Registry::with_tokens_of(&server);
+        let home = Scratch::new();
+        keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
+        let image = Image::small();
+        push_image(&registry);
+        let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+        let run = at_home(fetch, home.path()).run();
+        run.status(0).stdout(&image.manifest.bytes);
+        run.says("\nREGISTRY_TOKEN=$(curl -sS -u \"me:$REGISTRY_PASSWORD\" 'http://");
+        run.says("' | jq -r '.token // .access_token')\n");
+        run.says(" -H \"Authorization: Bearer $REGISTRY_TOKEN\" ");
+        let again = script(&run, &Scratch::new()).run();
+        assert!(again.ok().stdout.ends_with(&image.manifest.bytes), "{again}");
+    }
+
+    #[test]
+    fn a_token_that_is_another_has_another_name() {
+        let server = TokenServer::new();
+        let registry = Registry::with_tokens_of(&server);
+        push_image(&registry);
+        server.next_are_dead(1);
+        let run = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app"))).run();
+        run.status(0).says("\nREGISTRY_TOKEN=$(curl ").says("\nREGISTRY_TOKEN_2=$(curl ");
+        run.says("\"Authorization: Bearer $REGISTRY_TOKEN\"");
+        run.says("\"Authorization: Bearer $REGISTRY_TOKEN_2\"");
+        let again = script(&run, &Scratch::new()).run();
+        assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
+    }
+
+    #[test]
+    fn a_token_of_the_environment_is_that_variable() {
+        let registry = registry_with_tokens();
+        let home = Scratch::new();
+        keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
+        let token = at_home(tool("fetch-token").arg(registry.repo("app")), home.path()).run();
+        let token = token.status(0).lines().remove(0);
+        let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+        let run = fetch.env("REGISTRY_TOKEN", &token).run();
+        run.status(0).does_not_say(&token).says("\"Authorization: Bearer $REGISTRY_TOKEN\"");
+        let again = script(&run, &Scratch::new()).env("REGISTRY_TOKEN", &token).run();
+        again.ok().stdout(&Image::small().manifest.bytes);
+    }
+
+    #[test]
+    fn an_identity_token_is_the_password() {
+        let registry = FakeRegistry::start();
+        registry.add_image("app", "1", &Image::small());
+        registry.fault(|request, right| {
+            let body = String::from_utf8_lossy(&request.body);
+            let is_right = body.contains("refresh_token=open%20sesame");
+            match request.path.as_str() {
+                "/token" if is_right => {
+                    Reply::json(200, &serde_json::json!({"access_token": "let-me-in"}))
+                }
+                "/token" => Reply::error(401, "UNAUTHORIZED", "no"),
+                _ if request.header("authorization") == Some("Bearer let-me-in") => right,
+                _ => {
+                    let host = request.header("host").unwrap_or_default();
+                    let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"it\"");
+                    Reply::new(401).header("WWW-Authenticate", challenge)
+                }
+            }
+        });
+        let home = Scratch::new();
+        let entry =
+            serde_json::json!({"auth": logins::base64("<token>:"), "identitytoken": PASSWORD});
+        keep(&home, ".docker/config.json", &auths(&registry.host(), &entry));
+        let run = at_home(
+            traced("fetch-manifest").arg(format!("{}:1", registry.repo("app"))),
+            home.path(),
+        );
+        let run = run.run();
+        run.says(
+            " --data-urlencode 'grant_type=refresh_token' --data-urlencode 'client_id=regutils' ",
+        );
+        run.says(" --data-urlencode \"refresh_token=$REGISTRY_PASSWORD\" ").does_not_say("sesame");
+        let asked = || {
+            let token =
+                registry.server.requests().into_iter().find(|r| r.path == "/token").unwrap();
+            let mut body =
+                String::from_utf8_lossy(&token.body).replace("%3A", ":").replace("%2F", "/");
+            body = body.replace("%2C", ",").replace('+', "%20");
+            (token.method.clone(), body, token.header("authorization").map(str::to_owned))
+        };
+        let first = asked();
+        registry.server.forget();
+        script(&run, &Scratch::new()).run().status(0);
+        assert_eq!(asked(), first);
+    }
+
+    #[test]
+    fn https_is_spoken_to_who_is_trusted_again() {
+        let registry = Registry::with_tls();
+        let image = Image::small();
+        registry.put_image("app", "1", &image);
+        let fetch = || traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+        let run = fetch().arg("--ca-file").arg(registry.authority().certificate()).run();
+        run.status(0).says("curl -sS --http1.1 --cacert '/");
+        fetches(&run, &image.manifest.bytes);
+        let run = fetch().arg("--insecure").run();
+        run.status(0).says("curl -sS --http1.1 -k ");
+        fetches(&run, &image.manifest.bytes);
+        let run = fetch().run();
+        run.status(6).says("# failed: ").says("certificate not trusted");
+        assert!(run.stderr.starts_with("curl -sS --http1.1 "), "{run}");
+    }
+
+    #[test]
+    fn a_client_certificate_is_shown_again_and_nowhere_else() {
+        let authority = Authority::new();
+        let identity = authority.server();
+        let registry = FakeRegistry::start_tls(identity.server_config());
+        let storage = FakeRegistry::start_tls(authority.server().server_config());
+        let blob = Blob::new(types::TAR, noise(5000, 1));
+        storage.add_blob("app", blob.bytes.clone());
+        let target =
+            format!("{}/v2/app/blobs/{}?signature=hush-hush", storage.server.url(), blob.digest);
+        registry.fault(move |_, _| Reply::redirect(307, &target));
+        let scratch = Scratch::new();
+        let certificate = scratch.join("a:b.pem");
+        std::fs::copy(&identity.certificate, &certificate).unwrap();
+        let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);
+        let fetch = fetch.arg(authority.certificate()).arg("--cert-file").arg(&certificate);
+        let run = fetch.arg("--key-file").arg(&identity.key).run();
+        run.status(0).stdout(&blob.bytes).says("LOCATION=$(curl -sS ").does_not_say(" -L ");
+        run.says(&format!("/a\\:b.pem' --key '{}' -o /dev/null ", identity.key.display()));
+        assert_eq!(run.stderr.matches(" --cert ").count(), 1, "{run}");
+        // What others can read is warned of, which is no command.
+        let lines = run.stderr.lines().filter(|line| !line.starts_with("fetch-blob: "));
+        let trace: String = lines.map(|line| format!("{line}\n")).collect();
+        let again = tests::tools::shell(&trace).dir(scratch.path()).run();
+        again.ok();
+        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+    }
+
+    #[test]
+    fn a_redirect_is_followed_again_by_curl_itself() {
+        let (registry, storage, blob) = registry_and_storage();
+        let run = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]).run();
+        run.status(0).stdout(&blob.bytes).does_not_say("hush-hush");
+        run.says("\ncurl -sS -L ").says("# 307 Temporary Redirect\n");
+        run.says(&format!("# Location: '{}/bucket?(withheld)'\n", storage.url()));
+        run.says(&format!("# GET {}/bucket: 200 OK\n# Content-Length: 5000\n", storage.url()));
+        storage.forget();
+        let scratch = Scratch::new();
+        script(&run, &scratch).run().status(0);
+        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+        assert!(storage.requests().iter().all(|request| request.header("authorization").is_none()));
+    }
+
+    #[test]
+    fn a_header_of_ones_own_goes_along_nowhere_again() {
+        let (registry, storage, blob) = registry_and_storage();
+        let fetch = traced("fetch-blob").args(["-H", "X-Key: mum's the word", "-H", "Accept: */*"]);
+        let run = fetch.args([&registry.repo("app"), &blob.digest]).run();
+        run.status(0).stdout(&blob.bytes).does_not_say("hush-hush").does_not_say("the word");
+        run.says("# REGISTRY_HEADER: the value of the header X-Key\n");
+        run.says(" -H \"X-Key: $REGISTRY_HEADER\" ").says(" -H 'Accept: */*' ");
+        run.says("LOCATION=$(curl -sS -H ").says(" -w '%{redirect_url}' ");
+        storage.forget();
+        registry.server.forget();
+        let scratch = Scratch::new();
+        script(&run, &scratch).env("REGISTRY_HEADER", "mum's the word").run().status(0);
+        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+        assert_eq!(storage.requests().len(), 1);
+        assert_eq!(storage.requests()[0].header("x-key"), None);
+        let own = registry.server.requests().into_iter().filter(|r| r.is_blob());
+        assert!(own.clone().count() > 0);
+        own.for_each(|r| assert_eq!(r.header("x-key"), Some("mum's the word")));
+    }
+
+    #[test]
+    fn a_range_goes_into_a_file_of_its_own() {
+        let registry = FakeRegistry::start();
+        let blob = Blob::new(types::TAR, noise(200_000, 1));
+        registry.add_blob("app", blob.bytes.clone());
+        registry.fault(|request, right| match request.range() {
+            None => right.cut(100_000, End::Fin),
+            Some(_) => right,
+        });
+        let scratch = Scratch::new();
+        let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "-o", "out"]);
+        let run = fetch.dir(scratch.path()).run();
+        run.status(0).says("# waiting 0.0 s: ").says(" -H 'Range: bytes=100000-");
+        let scratch = Scratch::new();
+        script(&run, &scratch).run();
+        let rest = std::fs::read(scratch.join(file_of(&blob.digest) + ".100000")).unwrap();
+        assert_eq!(sha256(&[&blob.bytes[..100_000], &rest[..]].concat()), blob.digest);
+    }
+
+    #[test]
+    fn the_blocks_of_many_connections_do_not_mix() {
+        let registry = FakeRegistry::with_tokens();
+        let scratch = Scratch::new();
+        let blobs: Vec<Blob> = (0..64).map(|i| Blob::new(types::TAR, noise(3000, i))).collect();
+        blobs.iter().for_each(|blob| drop(registry.add_blob("app", blob.bytes.clone())));
+        let lines: String = blobs.iter().map(Blob::line).collect();
+        let fetch =
+            traced("fetch-blob").args(["-j", "8", &registry.repo("app"), "--into", "oci:l"]);
+        let run = fetch.dir(scratch.path()).stdin(lines.clone()).run();
+        run.status(0).stdout(lines);
+        // A command, its status, and its answer's headers, then the next: nothing stands between.
+        let blocks = run.stderr.replace("REGISTRY_TOKEN=$(", "");
+        assert_eq!(blocks.matches("\ncurl ").count(), 64 + 2);
+        for block in blocks.split("\ncurl ").skip(1) {
+            let status = block.lines().nth(1).unwrap();
+            assert!(status == "# 200 OK" || status == "# 401 Unauthorized", "{block}");
+            let length = block.matches("# Content-Length: ").count();
+            assert_eq!(length, 1, "{block}");
+        }
+        let again = script(&run, &scratch);
+        again.run().status(0);
+        for blob in blobs {
+            assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_gone_by_again_whose_variable_curl_does_not_read() {
+        let (_registry, proxy) = registry_and_proxy();
+        let value = format!("http://me:hunter22@{}", proxy.host());
+        let run = goes_by(&proxy, "HTTP_PROXY", &value);
+        run.says(" -x \"$HTTP_PROXY\" ").does_not_say("hunter22");
+        let login = format!("\r\nProxy-Authorization: Basic {}\r\n", logins::base64("me:hunter22"));
+        assert!(proxy.heads().iter().all(|head| head.contains(&login)), "{:?}", proxy.heads());
+    }
+
+    #[test]
+    fn a_socks_proxy_looks_names_up_again() {
+        let (_registry, proxy) = registry_and_proxy();
+        let run = goes_by(&proxy, "all_proxy", &format!("socks5://{}", proxy.host()));
+        run.says(" -x \"socks5h://${all_proxy#*://}\" ");
+    }
+
+    #[test]
+    fn a_redirect_goes_its_own_way_again() {
+        let registry = FakeRegistry::start();
+        let storage = FakeRegistry::start();
+        let blob = Blob::new(types::TAR, noise(5000, 1));
+        storage.add_blob("app", blob.bytes.clone());
+        let target = format!("http://storage.example:5000/v2/app/blobs/{}", blob.digest);
+        registry.fault(move |_, _| Reply::redirect(307, &target));
+        let proxy = Proxy::start(&[("storage.example:5000", &storage.host())]);
+        let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]);
+        let run = fetch.env("http_proxy", proxy.url()).run();
+        run.status(0).stdout(&blob.bytes).does_not_say(" -L ");
+        let asked = proxy.asked();
+        let scratch = Scratch::new();
+        script(&run, &scratch).env("http_proxy", proxy.url()).run().status(0);
+        assert_eq!(std::fs::read(scratch.join(file_of(&blob.digest))).unwrap(), blob.bytes);
+        assert_eq!(proxy.asked(), [asked.clone(), asked].concat());
+    }
+
+    #[test]
+    fn a_token_server_that_redirects_is_asked_again_with_a_proxy_around() {
+        let registry = FakeRegistry::with_tokens();
+        registry.add_image("app", "1", &Image::small());
+        registry.fault(|request, right| match request.path == "/token" {
+            true if !request.query.contains("again") => {
+                Reply::redirect(307, &format!("{}&again=1", request.target))
+            }
+            _ => right,
+        });
+        let recording = Server::start(|_| Reply::new(502));
+        let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
+        let run = fetch.env("http_proxy", recording.url()).run();
+        run.status(0).says("\nREGISTRY_TOKEN=$(curl ");
+        let again = script(&run, &Scratch::new()).env("http_proxy", recording.url()).run();
+        assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
+        assert!(recording.requests().is_empty(), "{:?}", recording.asked());
+    }
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http_again() {
+        let authority = Authority::new();
+        let [registry, storage] =
+            [(); 2].map(|()| FakeRegistry::start_tls(authority.server().server_config()));
+        let plain = Server::start(|_| Reply::new(200));
+        let blob = Blob::new(types::TAR, noise(5000, 1));
+        storage.add_blob("app", blob.bytes.clone());
+        let target = format!("{}/v2/app/blobs/{}", storage.server.url(), blob.digest);
+        registry.fault(move |_, _| Reply::redirect(307, &target));
+        let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);
+        let run = fetch.arg(authority.certificate()).run();
+        run.status(0).stdout(&blob.bytes).says(" -L --proto-redir '=https' ");
+        let url = plain.url();
+        storage.fault(move |_, _| Reply::redirect(307, &url));
+        storage.server.forget();
+        let again = script(&run, &Scratch::new()).run();
+        assert_ne!(again.code(), Some(0), "{again}");
+        assert_eq!(storage.server.requests().len(), 1);
+        assert!(plain.requests().is_empty(), "{:?}", plain.asked());
+    }
 }

@@ -23,116 +23,6 @@ fn elsewhere(run: &Run, from: &str, to: &str, dir: &Scratch) -> Command {
 }
 
 #[test]
-fn an_image_is_pushed_again_to_another_registry() {
-    let server = TokenServer::new();
-    let [registry, fresh] = [(); 2].map(|()| Registry::with_tokens_of(&server));
-    let image = Image::small();
-    let home = Scratch::new();
-    keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
-    write_image(&home.join("l"), "1", &image);
-    let push = "fetch-manifest oci:l:1 >m && \
-         list-blobs m | push-blob --trace -j 1 $REPO --from oci:l >lines && put-manifest --trace $REPO:1 m";
-    let push = shell(push).env("REPO", registry.repo("app")).dir(home.path());
-    let run = at_home(push, home.path()).run();
-    run.status(0).says("LOCATION=$(curl -sS -X POST ").says(" -w '%header{location}' ");
-    run.does_not_say("_state=").says(" -H 'Content-Length: 0' ");
-    // A layer is no text: it comes from a file, each from its own.
-    let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &home);
-    for (i, layer) in image.layers.iter().enumerate() {
-        home.write(format!("layer{i}"), &layer.bytes);
-        let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
-        run.says(&format!(
-            "# {name}: a file with the {} bytes of {}\n",
-            layer.bytes.len(),
-            layer.digest
-        ));
-        again = again.env(&name, format!("layer{i}"));
-    }
-    again.run().status(0);
-    let fetch =
-        "fetch-manifest $REPO:1 --into oci:back | list-blobs | fetch-blob $REPO --into oci:back";
-    let fetch = shell(fetch).env("REPO", fresh.repo("app")).dir(home.path());
-    keep(&home, ".docker/config.json", &auths(&fresh.host(), &login(USER, PASSWORD)));
-    at_home(fetch, home.path()).run().ok().stdout(image.lines());
-}
-
-#[test]
-fn parts_are_sent_again_each_from_its_file() {
-    for is_relative in [false, true] {
-        let push = Push::of(150_000);
-        let fresh = FakeRegistry::start();
-        for registry in [&push.registry, &fresh] {
-            registry.set(|settings| settings.relative = is_relative);
-        }
-        let run = push.file().args(["--trace", "--chunk", "64k"]).run();
-        run.status(0).does_not_say("_state=");
-        run.says("# BLOB_2: a file with the bytes 65536-131071 of the blob for LOCATION\n");
-        run.says("\nLOCATION=$(curl -sS -X PATCH ");
-        let mut again = elsewhere(&run, &push.registry.host(), &fresh.host(), &push.scratch);
-        for (i, part) in push.blob.bytes.chunks(64 << 10).enumerate() {
-            push.scratch.write(format!("part{i}"), part);
-            let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
-            again = again.env(&name, format!("part{i}"));
-        }
-        let again = again.run();
-        let got = fresh.blob("app", &push.blob.digest);
-        assert!(
-            got.is_some_and(|got| got[..] == push.blob.bytes),
-            "{run}\n{again}\n{:#?}",
-            fresh.server.asked()
-        );
-        assert_eq!(fresh.sessions(), []);
-        let steps = |registry: &FakeRegistry| {
-            registry.steps().into_iter().filter(|step| !step.contains("HEAD")).collect::<Vec<_>>()
-        };
-        assert_eq!(steps(&fresh), steps(&push.registry));
-    }
-}
-
-#[test]
-fn a_mount_is_asked_for_again() {
-    let registry = Registry::start();
-    let image = Image::small();
-    registry.put_image("app", "1", &image);
-    let script =
-        "fetch-manifest $HOST/app:1 | list-blobs | push-blob --trace $HOST/other --from $HOST/app";
-    let run = shell(script).env("HOST", registry.host()).run();
-    run.status(0).says("?mount=sha256:").says("# 201 Created\n");
-    let fresh = Registry::start();
-    fresh.put_image("app", "1", &image);
-    elsewhere(&run, &registry.host(), &fresh.host(), &Scratch::new()).run().status(0);
-    for blob in image.blobs() {
-        assert_eq!(fresh.head(&format!("other/blobs/{}", blob.digest)), "200");
-    }
-}
-
-#[test]
-fn several_uploads_have_a_variable_each() {
-    let registry = FakeRegistry::start();
-    let fresh = FakeRegistry::start();
-    let scratch = Scratch::new();
-    let blobs: Vec<Blob> = (0..16).map(|i| Blob::new(types::TAR, noise(100, i))).collect();
-    let names: Vec<String> = (0..blobs.len()).map(|i| format!("f{i}")).collect();
-    names.iter().zip(&blobs).for_each(|(name, blob)| drop(scratch.write(name, &blob.bytes)));
-    let push =
-        tests::tools::tool("push-blob").args(["--trace", "-j", "8", "--media-type", types::TAR]);
-    let run = push.arg(registry.repo("app")).args(&names).dir(scratch.path()).run();
-    run.status(0).says("\nLOCATION_16=$(curl ");
-    let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &scratch);
-    // Which file a variable stands for is told before it is used.
-    for line in run.stderr.lines().filter(|line| line.starts_with("# BLOB")) {
-        let (name, digest) =
-            (line[2..].split(':').next().unwrap(), line.rsplit(' ').next().unwrap());
-        let at = blobs.iter().position(|blob| blob.digest == digest).unwrap();
-        again = again.env(name, &names[at]);
-    }
-    again.run();
-    for blob in &blobs {
-        assert!(fresh.blob("app", &blob.digest).is_some());
-    }
-}
-
-#[test]
 fn what_an_earlier_run_began_is_a_variable_that_has_to_be_set() {
     let push = Push::of(20_000_000);
     push.registry.set(|settings| settings.steady = true);
@@ -196,27 +86,148 @@ fn put_again(text: &str) -> String {
     run.stderr
 }
 
-#[test]
-fn a_document_that_looks_like_another_is_sent_byte_by_byte() {
-    let text = Image::small().manifest_json().to_string();
-    let text = text.replacen('{', "{\"annotations\":{\"it's\":\"\u{202e}1%\\n\u{200d}\"},", 1);
-    let trace = put_again(&text);
-    assert!(!trace.contains(['\u{202e}', '\u{200d}']), "{trace}");
-    assert!(!trace.contains("# BLOB: "), "{trace}");
-}
+mod with_peers {
+    use super::*;
 
-#[test]
-fn a_document_of_several_lines_is_sent_byte_by_byte() {
-    let image = Image::small();
-    let pretty = serde_json::to_string_pretty(&image.manifest_json()).unwrap();
-    let tricky = pretty.replacen(
-        '{',
-        "{\n\t\"annotations\": {\"it's\": \"100% \\\\ `x` $(y) \\u0041\"},",
-        1,
-    );
-    for text in [pretty.clone(), tricky, format!("{pretty}\n"), format!("{pretty}\r")] {
+    #[test]
+    fn an_image_is_pushed_again_to_another_registry() {
+        let server = TokenServer::new();
+        let [registry, fresh] = [(); 2].map(|()| Registry::with_tokens_of(&server));
+        let image = Image::small();
+        let home = Scratch::new();
+        keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
+        write_image(&home.join("l"), "1", &image);
+        let push = "fetch-manifest oci:l:1 >m && \
+         list-blobs m | push-blob --trace -j 1 $REPO --from oci:l >lines && put-manifest --trace $REPO:1 m";
+        let push = shell(push).env("REPO", registry.repo("app")).dir(home.path());
+        let run = at_home(push, home.path()).run();
+        run.status(0).says("LOCATION=$(curl -sS -X POST ").says(" -w '%header{location}' ");
+        run.does_not_say("_state=").says(" -H 'Content-Length: 0' ");
+        // A layer is no text: it comes from a file, each from its own.
+        let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &home);
+        for (i, layer) in image.layers.iter().enumerate() {
+            home.write(format!("layer{i}"), &layer.bytes);
+            let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
+            run.says(&format!(
+                "# {name}: a file with the {} bytes of {}\n",
+                layer.bytes.len(),
+                layer.digest
+            ));
+            again = again.env(&name, format!("layer{i}"));
+        }
+        again.run().status(0);
+        let fetch = "fetch-manifest $REPO:1 --into oci:back | list-blobs | fetch-blob $REPO --into oci:back";
+        let fetch = shell(fetch).env("REPO", fresh.repo("app")).dir(home.path());
+        keep(&home, ".docker/config.json", &auths(&fresh.host(), &login(USER, PASSWORD)));
+        at_home(fetch, home.path()).run().ok().stdout(image.lines());
+    }
+
+    #[test]
+    fn parts_are_sent_again_each_from_its_file() {
+        for is_relative in [false, true] {
+            let push = Push::of(150_000);
+            let fresh = FakeRegistry::start();
+            for registry in [&push.registry, &fresh] {
+                registry.set(|settings| settings.relative = is_relative);
+            }
+            let run = push.file().args(["--trace", "--chunk", "64k"]).run();
+            run.status(0).does_not_say("_state=");
+            run.says("# BLOB_2: a file with the bytes 65536-131071 of the blob for LOCATION\n");
+            run.says("\nLOCATION=$(curl -sS -X PATCH ");
+            let mut again = elsewhere(&run, &push.registry.host(), &fresh.host(), &push.scratch);
+            for (i, part) in push.blob.bytes.chunks(64 << 10).enumerate() {
+                push.scratch.write(format!("part{i}"), part);
+                let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
+                again = again.env(&name, format!("part{i}"));
+            }
+            let again = again.run();
+            let got = fresh.blob("app", &push.blob.digest);
+            assert!(
+                got.is_some_and(|got| got[..] == push.blob.bytes),
+                "{run}\n{again}\n{:#?}",
+                fresh.server.asked()
+            );
+            assert_eq!(fresh.sessions(), []);
+            let steps = |registry: &FakeRegistry| {
+                registry
+                    .steps()
+                    .into_iter()
+                    .filter(|step| !step.contains("HEAD"))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(steps(&fresh), steps(&push.registry));
+        }
+    }
+
+    #[test]
+    fn a_mount_is_asked_for_again() {
+        let registry = Registry::start();
+        let image = Image::small();
+        registry.put_image("app", "1", &image);
+        let script = "fetch-manifest $HOST/app:1 | list-blobs | push-blob --trace $HOST/other --from $HOST/app";
+        let run = shell(script).env("HOST", registry.host()).run();
+        run.status(0).says("?mount=sha256:").says("# 201 Created\n");
+        let fresh = Registry::start();
+        fresh.put_image("app", "1", &image);
+        elsewhere(&run, &registry.host(), &fresh.host(), &Scratch::new()).run().status(0);
+        for blob in image.blobs() {
+            assert_eq!(fresh.head(&format!("other/blobs/{}", blob.digest)), "200");
+        }
+    }
+
+    #[test]
+    fn several_uploads_have_a_variable_each() {
+        let registry = FakeRegistry::start();
+        let fresh = FakeRegistry::start();
+        let scratch = Scratch::new();
+        let blobs: Vec<Blob> = (0..16).map(|i| Blob::new(types::TAR, noise(100, i))).collect();
+        let names: Vec<String> = (0..blobs.len()).map(|i| format!("f{i}")).collect();
+        names.iter().zip(&blobs).for_each(|(name, blob)| drop(scratch.write(name, &blob.bytes)));
+        let push = tests::tools::tool("push-blob").args([
+            "--trace",
+            "-j",
+            "8",
+            "--media-type",
+            types::TAR,
+        ]);
+        let run = push.arg(registry.repo("app")).args(&names).dir(scratch.path()).run();
+        run.status(0).says("\nLOCATION_16=$(curl ");
+        let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &scratch);
+        // Which file a variable stands for is told before it is used.
+        for line in run.stderr.lines().filter(|line| line.starts_with("# BLOB")) {
+            let (name, digest) =
+                (line[2..].split(':').next().unwrap(), line.rsplit(' ').next().unwrap());
+            let at = blobs.iter().position(|blob| blob.digest == digest).unwrap();
+            again = again.env(name, &names[at]);
+        }
+        again.run();
+        for blob in &blobs {
+            assert!(fresh.blob("app", &blob.digest).is_some());
+        }
+    }
+
+    #[test]
+    fn a_document_that_looks_like_another_is_sent_byte_by_byte() {
+        let text = Image::small().manifest_json().to_string();
+        let text = text.replacen('{', "{\"annotations\":{\"it's\":\"\u{202e}1%\\n\u{200d}\"},", 1);
         let trace = put_again(&text);
-        let is_file = trace.contains("# BLOB: a file with ");
-        assert_eq!(is_file, text.ends_with('\n'), "{trace}");
+        assert!(!trace.contains(['\u{202e}', '\u{200d}']), "{trace}");
+        assert!(!trace.contains("# BLOB: "), "{trace}");
+    }
+
+    #[test]
+    fn a_document_of_several_lines_is_sent_byte_by_byte() {
+        let image = Image::small();
+        let pretty = serde_json::to_string_pretty(&image.manifest_json()).unwrap();
+        let tricky = pretty.replacen(
+            '{',
+            "{\n\t\"annotations\": {\"it's\": \"100% \\\\ `x` $(y) \\u0041\"},",
+            1,
+        );
+        for text in [pretty.clone(), tricky, format!("{pretty}\n"), format!("{pretty}\r")] {
+            let trace = put_again(&text);
+            let is_file = trace.contains("# BLOB: a file with ");
+            assert_eq!(is_file, text.ends_with('\n'), "{trace}");
+        }
     }
 }

@@ -115,20 +115,6 @@ fn a_password_that_the_quotes_break_up_leaves_the_line_out() {
 }
 
 #[test]
-fn a_login_goes_by_no_proxy_that_the_tool_went_around() {
-    let registry = registry_with_login();
-    let recording = Server::start(|_| Reply::new(502));
-    for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
-        let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
-        let run = run.env("REGISTRY_PASSWORD", PASSWORD).env(name, recording.url()).run();
-        run.status(0).says(" --noproxy '*' ");
-        let again = script(&run, &Scratch::new()).env(name, recording.url()).run();
-        assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
-    }
-    assert!(recording.requests().is_empty(), "{:?}", recording.asked());
-}
-
-#[test]
 fn what_a_proxy_would_read_is_no_command() {
     let proxy = Proxy::start(&[]);
     let fetch = tool("fetch-manifest").args(["--trace", "--max-wait", "0", "--plain-http"]);
@@ -224,30 +210,6 @@ fn where_a_server_sends_to_is_one_word() {
 }
 
 #[test]
-fn a_location_that_changes_its_mind_gets_no_token() {
-    let push = Push::to(FakeRegistry::with_tokens(), 1000);
-    let run = push.file().arg("--trace").run();
-    run.status(0);
-    let own = format!("http://{}/", push.registry.host());
-    for evil in [
-        "http://evil.example/x",
-        "//evil.example/x",
-        ".evil.example/x",
-        "@evil.example/x",
-        "-o/etc/x",
-    ] {
-        let calls = arguments(&run.stderr, evil);
-        let carries =
-            |call: &&Vec<String>| call.iter().any(|word| word.starts_with("Authorization: "));
-        let with_token: Vec<_> = calls.iter().filter(carries).collect();
-        assert!(with_token.len() >= 3, "{calls:#?}");
-        for call in with_token {
-            assert!(call.last().is_some_and(|url| url.starts_with(&own)), "{call:#?}");
-        }
-    }
-}
-
-#[test]
 fn a_name_of_a_user_is_quoted() {
     let registry = registry_with_tokens();
     for user in ["we$ird", "it's", "`id`", "a b", "\"q\""] {
@@ -288,4 +250,46 @@ fn the_file_of_an_identity_token_stays_its_own() {
         command.args(["--trace", "--max-wait", "0", &format!("{}:1", registry.repo("app"))]).run();
     hunt(&run, &[]);
     run.says("\"refresh_token=$REGISTRY_PASSWORD\"");
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_login_goes_by_no_proxy_that_the_tool_went_around() {
+        let registry = registry_with_login();
+        let recording = Server::start(|_| Reply::new(502));
+        for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
+            let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
+            let run = run.env("REGISTRY_PASSWORD", PASSWORD).env(name, recording.url()).run();
+            run.status(0).says(" --noproxy '*' ");
+            let again = script(&run, &Scratch::new()).env(name, recording.url()).run();
+            assert!(again.ok().stdout.ends_with(&Image::small().manifest.bytes), "{again}");
+        }
+        assert!(recording.requests().is_empty(), "{:?}", recording.asked());
+    }
+
+    #[test]
+    fn a_location_that_changes_its_mind_gets_no_token() {
+        let push = Push::to(FakeRegistry::with_tokens(), 1000);
+        let run = push.file().arg("--trace").run();
+        run.status(0);
+        let own = format!("http://{}/", push.registry.host());
+        for evil in [
+            "http://evil.example/x",
+            "//evil.example/x",
+            ".evil.example/x",
+            "@evil.example/x",
+            "-o/etc/x",
+        ] {
+            let calls = arguments(&run.stderr, evil);
+            let carries =
+                |call: &&Vec<String>| call.iter().any(|word| word.starts_with("Authorization: "));
+            let with_token: Vec<_> = calls.iter().filter(carries).collect();
+            assert!(with_token.len() >= 3, "{calls:#?}");
+            for call in with_token {
+                assert!(call.last().is_some_and(|url| url.starts_with(&own)), "{call:#?}");
+            }
+        }
+    }
 }

@@ -35,25 +35,6 @@ fn attributes(path: &Path) -> Vec<String> {
 // Owners.
 
 #[test]
-fn owners_are_exact_up_to_the_largest() {
-    everywhere(|cage| {
-        let largest = "4294967294";
-        let parts = [
-            file("octal", "").owner(0o7_777_777, 0o7_777_777),
-            file("binary", "").at(108, b"\x80\0\0\0\xff\xff\xff\xfe"),
-            file("decimal", "").pax(&[("uid", largest), ("gid", largest)]),
-            symlink("link", "x").pax(&[("uid", largest)]),
-        ];
-        cage.unpack(&[&parts]).ok();
-        let owner = |name| (cage.stat(name).uid(), cage.stat(name).gid());
-        assert_eq!(owner("octal"), (0o7_777_777, 0o7_777_777));
-        assert_eq!(owner("binary"), (4_294_967_294, 0));
-        assert_eq!(owner("decimal"), (4_294_967_294, 4_294_967_294));
-        assert_eq!(owner("link"), (4_294_967_294, 0));
-    });
-}
-
-#[test]
 fn owners_that_nobody_has_are_refused() {
     for (key, what) in [("uid", "user"), ("gid", "group")] {
         for id in ["4294967295", "4294967296", "18446744073709551615"] {
@@ -63,15 +44,6 @@ fn owners_that_nobody_has_are_refused() {
         refused(file("f", "").pax(&[(key, "-1")]), &format!("{key}: wrong value \"-1\""));
     }
     refused(file("f", "").at(108, &[0xff; 8]), "the user ID is negative (-1)");
-}
-
-#[test]
-fn names_of_owners_mean_nothing() {
-    everywhere(|cage| {
-        let part = file("f", "").owner(1000, 1000).at(265, b"root\0").at(297, b"root\0");
-        cage.unpack(&[&[part.pax(&[("uname", "daemon"), ("gname", "daemon")])]]).ok();
-        assert_eq!((cage.stat("f").uid(), cage.stat("f").gid()), (1000, 1000));
-    });
 }
 
 #[test]
@@ -85,21 +57,6 @@ fn an_ordinary_user_owns_what_an_ordinary_user_unpacks() {
             assert_eq!((cage.stat(name).uid(), cage.stat(name).gid()), (65534, 65534), "{name}");
         }
     }
-}
-
-#[test]
-fn ids_are_mapped_by_ranges_and_those_in_none_are_refused() {
-    everywhere(|cage| {
-        cage.options(&["--uid-map", "0:1000:1", "--uid-map", "1:100000:9", "--gid-map", "0:7:9"]);
-        let parts = [file("a", "").owner(0, 0), file("b", "").owner(9, 8), file("i/f", "")];
-        cage.unpack(&[&parts]).ok();
-        let owner = |name| (cage.stat(name).uid(), cage.stat(name).gid());
-        assert_eq!((owner("a"), owner("b")), ((1000, 7), (100_008, 15)));
-        assert_eq!((owner("i"), owner("")), ((1000, 7), (1000, 7)));
-        cage.options(&["--replace"]);
-        let run = cage.unpack(&[&[file("f", "").owner(10, 0)]]);
-        run.fails(6, "user ID 10 is in none of the maps");
-    });
 }
 
 #[test]
@@ -119,47 +76,6 @@ fn a_map_to_oneself_needs_no_privilege() {
 // Extended attributes.
 
 #[test]
-fn attributes_of_users_are_set_on_files_and_directories() {
-    everywhere_and_unprivileged(|cage| {
-        let values = [("user.text", &b"value"[..]), ("user.nul", b"a\0b\n=c"), ("user.none", b"")];
-        let with = |part: Part| values.iter().fold(part, |part, (name, v)| part.xattr(name, v));
-        cage.unpack(&[&[with(file("f", "")), with(dir("d")), with(dir("./"))]]).ok();
-        let want = ["user.none=\"\"", "user.nul=0x6100620a3d63", "user.text=0x76616c7565"];
-        for name in ["f", "d", ""] {
-            let got = attributes(&cage.root(name));
-            let got: Vec<_> = got.iter().map(|a| a.replace("=0x\"\"", "=\"\"")).collect();
-            assert_eq!(got.len(), want.len(), "{name}: {got:?}");
-            assert_eq!(got[1..], want[1..], "{name}");
-        }
-    });
-}
-
-#[test]
-fn an_attribute_as_large_as_linux_has_them_is_exact() {
-    // Memory takes 64 KiB, ext4 what fits in a block: there it is refused by name.
-    let cage = Cage::new(PLACES[0]);
-    cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]).ok();
-    let value =
-        must(peer("getfattr").args(["-n", "user.big", "--only-values"]).arg(cage.root("f")));
-    assert_eq!(value.len(), 65_536);
-    let cage = Cage::new(PLACES[0]);
-    let run = cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_537])]]);
-    run.fails(6, "extended attribute user.big: ");
-    let cage = Cage::new(PLACES[1]);
-    let run = cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]);
-    run.status(7).says("entry \"f\": extended attribute user.big: ");
-    cage.nothing();
-}
-
-#[test]
-fn an_attributes_name_ends_at_the_first_equals_sign_and_is_not_decoded() {
-    everywhere(|cage| {
-        cage.unpack(&[&[file("f", "").xattr("user.a%3Db", "1").xattr("user.c=d", "2")]]).ok();
-        assert_eq!(attributes(&cage.root("f")), ["user.a%3Db=0x31", "user.c=0x643d32"]);
-    });
-}
-
-#[test]
 fn attributes_that_a_type_cannot_have_are_left_out_with_a_warning() {
     everywhere(|cage| {
         let parts = [symlink("s", "x").xattr("user.x", "1"), fifo("p").xattr("user.x", "1")];
@@ -170,18 +86,6 @@ fn attributes_that_a_type_cannot_have_are_left_out_with_a_warning() {
 
 /// cap_net_raw+ep, as version 2 of the attribute has it.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-
-#[test]
-fn capabilities_are_there_after_the_change_of_owner() {
-    everywhere(|cage| {
-        let part =
-            file("ping", "x").mode(0o755).owner(5, 6).xattr("security.capability", CAPABILITY);
-        cage.unpack(&[&[part]]).ok();
-        let listed = must(peer("getcap").arg(cage.root("ping")));
-        assert!(String::from_utf8_lossy(&listed).contains("cap_net_raw=ep"));
-        assert_eq!(cage.stat("ping").uid(), 5);
-    });
-}
 
 #[test]
 fn capabilities_that_may_not_be_set_are_counted_in_a_warning() {
@@ -199,91 +103,9 @@ fn capabilities_that_may_not_be_set_are_counted_in_a_warning() {
     }
 }
 
-#[test]
-fn labels_of_the_host_are_not_the_layers_to_give() {
-    everywhere(|cage| {
-        let part = file("f", "").xattr("security.selinux", "label").xattr("system.nfs4_acl", "x");
-        cage.unpack(&[&[part]]).ok();
-        assert_eq!(attributes(&cage.root("f")), Vec::<String>::new());
-    });
-}
-
-#[test]
-fn attributes_that_steer_the_kernel_are_left_out_with_a_warning() {
-    everywhere_and_unprivileged(|cage| {
-        let names = ["trusted.x", "trusted.overlay.redirect", "user.overlay.origin"];
-        let part = names.iter().fold(file("f", ""), |part, name| part.xattr(name, "1"));
-        cage.unpack(&[&[part.xattr("user.kept", "1")]]).status(0).says("not for a layer to set");
-        assert_eq!(attributes(&cage.root("f")), ["user.kept=0x31"]);
-    });
-}
-
 /// user::rw-, user:9:rw-, group::r--, mask::rw-, other::---.
 const ACL: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\x09\0\0\0\
     \x04\0\x04\0\xff\xff\xff\xff\x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
-
-#[test]
-fn access_lists_are_set_in_binary_and_agree_with_the_mode() {
-    everywhere(|cage| {
-        let list = "system.posix_acl_access";
-        let default = "system.posix_acl_default";
-        let parts = [
-            file("f", "").mode(0o660).owner(5, 6).xattr(list, ACL),
-            dir("d").mode(0o755).xattr(default, ACL),
-            file("d/f", "").mode(0o644),
-            dir("d/e").mode(0o755),
-        ];
-        cage.unpack(&[&parts]).ok();
-        assert_eq!((cage.mode("f"), attributes(&cage.root("f")).len()), (0o660, 1));
-        assert_eq!(attributes(&cage.root("d")).len(), 1);
-        // What is made below inherits nothing of it.
-        for (name, mode) in [("d/f", 0o644), ("d/e", 0o755)] {
-            assert_eq!((cage.mode(name), attributes(&cage.root(name))), (mode, vec![]), "{name}");
-        }
-    });
-}
-
-#[test]
-fn attributes_in_other_writings_are_left_out_with_a_warning() {
-    everywhere(|cage| {
-        let text = file("f", "").pax(&[("SCHILY.acl.access", "user::rw-")]);
-        let base64 = file("g", "").pax(&[("LIBARCHIVE.xattr.user.x", "Mg==")]);
-        let both = base64.xattr("user.x", "1");
-        let run = cage.unpack(&[&[text, both]]);
-        run.status(0).says("SCHILY.acl and LIBARCHIVE.xattr attributes are left out");
-        assert_eq!(attributes(&cage.root("g")), ["user.x=0x31"]);
-    });
-}
-
-#[test]
-fn a_directorys_entry_takes_away_the_attributes_it_had() {
-    everywhere(|cage| {
-        let lower = dir("d").mode(0o700).owner(5, 6).mtime(7).xattr("user.old", "1");
-        let lower = lower.xattr("system.posix_acl_default", ACL);
-        let upper = dir("d").mode(0o751).owner(8, 9).mtime(10).xattr("user.new", "1");
-        cage.unpack(&[&[lower, file("d/f", "")], &[upper]]).ok();
-        let d = cage.stat("d");
-        assert_eq!((cage.mode("d"), d.uid(), d.gid(), d.mtime()), (0o751, 8, 9, 10));
-        assert_eq!(attributes(&cage.root("d")), ["user.new=0x31"]);
-        assert!(cage.root("d/f").exists());
-    });
-}
-
-#[test]
-fn where_there_are_no_attributes_is_worth_one_warning() {
-    let scratch = Scratch::new();
-    must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
-    let layer = archive(&[file("f", "").xattr("user.x", "1"), file("g", "").xattr("user.x", "1")]);
-    let unpack = || tool("unpack-layer").dir(scratch.path()).stdin(layer.clone());
-    let run = unpack().arg("root").run();
-    let strict = unpack().args(["other", "--strict"]).run();
-    let left = scratch.join("other").exists();
-    must(peer("umount").arg(scratch.path()));
-    let words = "extended attribute user.x: not supported by the file system, left out";
-    run.status(0).says(&format!("warning: {words} (2 times)"));
-    strict.fails(6, words);
-    assert!(!left);
-}
 
 // Times.
 
@@ -401,5 +223,207 @@ fn a_file_that_ends_in_zeros_is_as_long_as_it_is() {
             assert_eq!(cage.stat("f").len(), size as u64);
             assert!(fs::read(cage.root("f")).unwrap().iter().all(|byte| *byte == 0));
         });
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn attributes_of_users_are_set_on_files_and_directories() {
+        everywhere_and_unprivileged(|cage| {
+            let values =
+                [("user.text", &b"value"[..]), ("user.nul", b"a\0b\n=c"), ("user.none", b"")];
+            let with = |part: Part| values.iter().fold(part, |part, (name, v)| part.xattr(name, v));
+            cage.unpack(&[&[with(file("f", "")), with(dir("d")), with(dir("./"))]]).ok();
+            let want = ["user.none=\"\"", "user.nul=0x6100620a3d63", "user.text=0x76616c7565"];
+            for name in ["f", "d", ""] {
+                let got = attributes(&cage.root(name));
+                let got: Vec<_> = got.iter().map(|a| a.replace("=0x\"\"", "=\"\"")).collect();
+                assert_eq!(got.len(), want.len(), "{name}: {got:?}");
+                assert_eq!(got[1..], want[1..], "{name}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_attribute_as_large_as_linux_has_them_is_exact() {
+        // Memory takes 64 KiB, ext4 what fits in a block: there it is refused by name.
+        let cage = Cage::new(PLACES[0]);
+        cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]).ok();
+        let value =
+            must(peer("getfattr").args(["-n", "user.big", "--only-values"]).arg(cage.root("f")));
+        assert_eq!(value.len(), 65_536);
+        let cage = Cage::new(PLACES[0]);
+        let run = cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_537])]]);
+        run.fails(6, "extended attribute user.big: ");
+        let cage = Cage::new(PLACES[1]);
+        let run = cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]);
+        run.status(7).says("entry \"f\": extended attribute user.big: ");
+        cage.nothing();
+    }
+
+    #[test]
+    fn an_attributes_name_ends_at_the_first_equals_sign_and_is_not_decoded() {
+        everywhere(|cage| {
+            cage.unpack(&[&[file("f", "").xattr("user.a%3Db", "1").xattr("user.c=d", "2")]]).ok();
+            assert_eq!(attributes(&cage.root("f")), ["user.a%3Db=0x31", "user.c=0x643d32"]);
+        });
+    }
+
+    #[test]
+    fn labels_of_the_host_are_not_the_layers_to_give() {
+        everywhere(|cage| {
+            let part =
+                file("f", "").xattr("security.selinux", "label").xattr("system.nfs4_acl", "x");
+            cage.unpack(&[&[part]]).ok();
+            assert_eq!(attributes(&cage.root("f")), Vec::<String>::new());
+        });
+    }
+
+    #[test]
+    fn attributes_that_steer_the_kernel_are_left_out_with_a_warning() {
+        everywhere_and_unprivileged(|cage| {
+            let names = ["trusted.x", "trusted.overlay.redirect", "user.overlay.origin"];
+            let part = names.iter().fold(file("f", ""), |part, name| part.xattr(name, "1"));
+            cage.unpack(&[&[part.xattr("user.kept", "1")]])
+                .status(0)
+                .says("not for a layer to set");
+            assert_eq!(attributes(&cage.root("f")), ["user.kept=0x31"]);
+        });
+    }
+
+    #[test]
+    fn access_lists_are_set_in_binary_and_agree_with_the_mode() {
+        everywhere(|cage| {
+            let list = "system.posix_acl_access";
+            let default = "system.posix_acl_default";
+            let parts = [
+                file("f", "").mode(0o660).owner(5, 6).xattr(list, ACL),
+                dir("d").mode(0o755).xattr(default, ACL),
+                file("d/f", "").mode(0o644),
+                dir("d/e").mode(0o755),
+            ];
+            cage.unpack(&[&parts]).ok();
+            assert_eq!((cage.mode("f"), attributes(&cage.root("f")).len()), (0o660, 1));
+            assert_eq!(attributes(&cage.root("d")).len(), 1);
+            // What is made below inherits nothing of it.
+            for (name, mode) in [("d/f", 0o644), ("d/e", 0o755)] {
+                assert_eq!(
+                    (cage.mode(name), attributes(&cage.root(name))),
+                    (mode, vec![]),
+                    "{name}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn attributes_in_other_writings_are_left_out_with_a_warning() {
+        everywhere(|cage| {
+            let text = file("f", "").pax(&[("SCHILY.acl.access", "user::rw-")]);
+            let base64 = file("g", "").pax(&[("LIBARCHIVE.xattr.user.x", "Mg==")]);
+            let both = base64.xattr("user.x", "1");
+            let run = cage.unpack(&[&[text, both]]);
+            run.status(0).says("SCHILY.acl and LIBARCHIVE.xattr attributes are left out");
+            assert_eq!(attributes(&cage.root("g")), ["user.x=0x31"]);
+        });
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn owners_are_exact_up_to_the_largest() {
+        everywhere(|cage| {
+            let largest = "4294967294";
+            let parts = [
+                file("octal", "").owner(0o7_777_777, 0o7_777_777),
+                file("binary", "").at(108, b"\x80\0\0\0\xff\xff\xff\xfe"),
+                file("decimal", "").pax(&[("uid", largest), ("gid", largest)]),
+                symlink("link", "x").pax(&[("uid", largest)]),
+            ];
+            cage.unpack(&[&parts]).ok();
+            let owner = |name| (cage.stat(name).uid(), cage.stat(name).gid());
+            assert_eq!(owner("octal"), (0o7_777_777, 0o7_777_777));
+            assert_eq!(owner("binary"), (4_294_967_294, 0));
+            assert_eq!(owner("decimal"), (4_294_967_294, 4_294_967_294));
+            assert_eq!(owner("link"), (4_294_967_294, 0));
+        });
+    }
+
+    #[test]
+    fn names_of_owners_mean_nothing() {
+        everywhere(|cage| {
+            let part = file("f", "").owner(1000, 1000).at(265, b"root\0").at(297, b"root\0");
+            cage.unpack(&[&[part.pax(&[("uname", "daemon"), ("gname", "daemon")])]]).ok();
+            assert_eq!((cage.stat("f").uid(), cage.stat("f").gid()), (1000, 1000));
+        });
+    }
+
+    #[test]
+    fn ids_are_mapped_by_ranges_and_those_in_none_are_refused() {
+        everywhere(|cage| {
+            cage.options(&[
+                "--uid-map",
+                "0:1000:1",
+                "--uid-map",
+                "1:100000:9",
+                "--gid-map",
+                "0:7:9",
+            ]);
+            let parts = [file("a", "").owner(0, 0), file("b", "").owner(9, 8), file("i/f", "")];
+            cage.unpack(&[&parts]).ok();
+            let owner = |name| (cage.stat(name).uid(), cage.stat(name).gid());
+            assert_eq!((owner("a"), owner("b")), ((1000, 7), (100_008, 15)));
+            assert_eq!((owner("i"), owner("")), ((1000, 7), (1000, 7)));
+            cage.options(&["--replace"]);
+            let run = cage.unpack(&[&[file("f", "").owner(10, 0)]]);
+            run.fails(6, "user ID 10 is in none of the maps");
+        });
+    }
+
+    #[test]
+    fn capabilities_are_there_after_the_change_of_owner() {
+        everywhere(|cage| {
+            let part =
+                file("ping", "x").mode(0o755).owner(5, 6).xattr("security.capability", CAPABILITY);
+            cage.unpack(&[&[part]]).ok();
+            let listed = must(peer("getcap").arg(cage.root("ping")));
+            assert!(String::from_utf8_lossy(&listed).contains("cap_net_raw=ep"));
+            assert_eq!(cage.stat("ping").uid(), 5);
+        });
+    }
+
+    #[test]
+    fn a_directorys_entry_takes_away_the_attributes_it_had() {
+        everywhere(|cage| {
+            let lower = dir("d").mode(0o700).owner(5, 6).mtime(7).xattr("user.old", "1");
+            let lower = lower.xattr("system.posix_acl_default", ACL);
+            let upper = dir("d").mode(0o751).owner(8, 9).mtime(10).xattr("user.new", "1");
+            cage.unpack(&[&[lower, file("d/f", "")], &[upper]]).ok();
+            let d = cage.stat("d");
+            assert_eq!((cage.mode("d"), d.uid(), d.gid(), d.mtime()), (0o751, 8, 9, 10));
+            assert_eq!(attributes(&cage.root("d")), ["user.new=0x31"]);
+            assert!(cage.root("d/f").exists());
+        });
+    }
+
+    #[test]
+    fn where_there_are_no_attributes_is_worth_one_warning() {
+        let scratch = Scratch::new();
+        must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
+        let layer =
+            archive(&[file("f", "").xattr("user.x", "1"), file("g", "").xattr("user.x", "1")]);
+        let unpack = || tool("unpack-layer").dir(scratch.path()).stdin(layer.clone());
+        let run = unpack().arg("root").run();
+        let strict = unpack().args(["other", "--strict"]).run();
+        let left = scratch.join("other").exists();
+        must(peer("umount").arg(scratch.path()));
+        let words = "extended attribute user.x: not supported by the file system, left out";
+        run.status(0).says(&format!("warning: {words} (2 times)"));
+        strict.fails(6, words);
+        assert!(!left);
     }
 }

@@ -92,34 +92,6 @@ const FAILURES: [(&str, &str); 24] = [
     ("fsync", "EIO"),
 ];
 
-#[test]
-fn whatever_call_fails_nothing_half_made_is_there() {
-    for (call, error) in FAILURES {
-        let want = whole(PLACES[0]);
-        for nth in [1, 3, 9, 27] {
-            let cage = Cage::new(PLACES[0]);
-            let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
-            let told = run.stderr.contains("unpack-layer: ");
-            match run.code() {
-                // It was the loader's call, or none that mattered; or the directory's own sync, when DIR is there.
-                Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
-                Some(127) => cage.nothing(),
-                code => {
-                    assert_eq!(code, Some(7), "{call} {error} {nth}: {run}");
-                    assert!(told && run.stderr.lines().count() <= 2, "{call} {nth}: {run}");
-                    if call != "fsync" && call != "write" {
-                        cage.nothing();
-                    }
-                }
-            }
-            let [lower, upper] = layers();
-            let again = tool("unpack-layer").dir(cage.dir()).args(["--replace", "root"]);
-            cage.judged(again.args(cage.write(&[&lower, &upper]))).ok();
-            assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}");
-        }
-    }
-}
-
 /// What changes something that can be seen from outside, or seems to have.
 const CHANGES: &str = "mkdirat,openat,write,fchmod,fchown,fchownat,fsetxattr,utimensat,symlinkat,\
     linkat,mknodat,unlinkat,syncfs,renameat2,fsync,flock,close";
@@ -149,47 +121,6 @@ fn again(cage: &Cage, more: &[&str]) -> Run {
     let [lower, upper] = layers();
     let names = cage.write(&[&lower, &upper]);
     tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(more).run()
-}
-
-#[test]
-fn a_run_killed_anywhere_leaves_nothing_and_the_same_again_makes_it() {
-    for place in PLACES {
-        let want = whole(place);
-        killed_everywhere(place, &[], |cage, _| {
-            if cage.root("").exists() {
-                // Killed after the last step.
-                assert!(portrait(&cage.root("")) == want);
-                return;
-            }
-            again(cage, &[]).ok();
-            assert!(portrait(&cage.root("")) == want);
-            assert!(!cage.dir().join(".root.unpacking").exists());
-        });
-    }
-}
-
-#[test]
-fn a_replacement_killed_anywhere_leaves_the_old_tree_or_the_new_one() {
-    let want = whole(PLACES[0]);
-    killed_everywhere(PLACES[0], &["--replace"], |cage, run| {
-        let is_old = cage.tree() == ["old"];
-        assert!(is_old || portrait(&cage.root("")) == want, "{:?} {run}", cage.tree());
-        again(cage, &["--replace"]).ok();
-        assert!(portrait(&cage.root("")) == want);
-        assert!(!cage.dir().join(".root.unpacking").exists());
-    });
-}
-
-#[test]
-fn an_application_killed_anywhere_leaves_the_old_tree_a_mark_or_the_new_one() {
-    killed_everywhere(PLACES[0], &["--onto"], |cage, run| {
-        let marked = cage.dir().join(".root.dirty").exists();
-        let is_new = cage.root("gone2").exists() && cage.stat("gone2").mtime_is_entrys();
-        assert!(marked || is_new || cage.tree() == ["old"], "{:?} {run}", cage.tree());
-        if marked {
-            again(cage, &["--onto"]).fails(7, "dirty");
-        }
-    });
 }
 
 /// Whether a directory is what its entry says: the last of the last layer.
@@ -261,97 +192,8 @@ fn a_closed_stdin_is_no_layer_and_a_closed_stdout_no_success() {
     run(">&-").status(7).says("unpack-layer: standard output: closed");
 }
 
-#[test]
-fn everything_is_on_the_disk_before_it_has_its_name() {
-    let [lower, upper] = layers();
-    for (options, want) in [(&["--replace"][..], true), (&["--replace", "--no-sync"], false)] {
-        let cage = Cage::new(PLACES[1]);
-        let names = cage.write(&[&lower, &upper]);
-        let log = cage.scratch().join("log");
-        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(options);
-        let strace = ["strace", "-f", "-qq", "-e", "trace=syncfs,fsync,renameat2,utimensat"];
-        let strace = [&strace[..], &["-o", log.to_str().unwrap()]].concat();
-        unpack.under(&strace).run().ok();
-        let log = fs::read_to_string(log).unwrap();
-        let calls = ["utimensat", "syncfs", "renameat2", "fsync"];
-        let order: Vec<&str> = log
-            .lines()
-            .filter_map(|line| calls.into_iter().find(|call| line.contains(&format!(" {call}("))))
-            .collect();
-        let mut order = order;
-        order.dedup();
-        assert_eq!(order == calls, want, "{order:?}");
-        if !want {
-            assert_eq!(order, ["utimensat", "renameat2"]);
-        }
-    }
-}
-
-#[test]
-fn after_the_start_no_call_names_a_path_from_the_outside() {
-    let cage = Cage::new(PLACES[0]);
-    let log = cage.scratch().join("log");
-    let [lower, upper] = layers();
-    let names = cage.write(&[&lower, &upper]);
-    let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(&names);
-    let strace = ["strace", "-f", "-qq", "-e", "trace=file", "-o", log.to_str().unwrap()];
-    unpack.under(&strace).run().ok();
-    let log = fs::read_to_string(log).unwrap();
-    let (_, after) = log.split_once("mkdirat(").unwrap();
-    let outside: Vec<&str> = after
-        .lines()
-        .filter(|line| line.contains("\"/") || line.contains("AT_FDCWD"))
-        .filter(|line| !names.iter().any(|name| line.contains(name.to_str().unwrap())))
-        .filter(|line| !line.contains("\"/proc/self/fd/"))
-        .collect();
-    assert_eq!(outside, Vec::<&str>::new());
-}
-
-#[test]
-fn a_kernel_without_openat2_changes_nothing() {
-    for error in ["ENOSYS", "EPERM"] {
-        let want = whole(PLACES[0]);
-        let cage = Cage::new(PLACES[0]);
-        traced(&cage, &["-e", &format!("inject=openat2:error={error}")]).run().ok();
-        assert!(portrait(&cage.root("")) == want);
-    }
-}
-
-#[test]
-fn calls_that_are_interrupted_are_made_again() {
-    let want = whole(PLACES[0]);
-    for inject in ["read:error=EINTR:when=20+3", "write:error=EINTR:when=1+3"] {
-        let cage = Cage::new(PLACES[0]);
-        traced(&cage, &["-e", &format!("inject={inject}")]).run().ok();
-        assert!(portrait(&cage.root("")) == want, "{inject}");
-    }
-}
-
 /// A layer for which an ordinary user needs /proc: a directory without permissions is entered.
 const LOCKED: &str = "locked/f";
-
-#[test]
-fn without_proc_it_works_or_says_so() {
-    let [lower, upper] = layers();
-    for place in PLACES {
-        let cage = Cage::new(place);
-        let script = "umount -l /proc && exec \"$0\" \"$@\"";
-        let names = cage.write(&[&lower, &upper]);
-        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names);
-        cage.judged(unpack.under(&["unshare", "-m", "dash", "-c", script])).ok();
-        assert!(portrait(&cage.root("")) == whole(place));
-        let mut cage = Cage::new(place);
-        cage.nobody();
-        cage.unpack(&[&[dir("locked").mode(0), file("other", "")]]).ok();
-        cage.options(&["--onto"]);
-        let layer = cage.write(&[&[file(LOCKED, "")]]);
-        let script = "umount -l /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \
-            \"$0\" \"$@\"";
-        let unpack = tool("unpack-layer").dir(cage.dir()).args(["--onto", "root"]).args(layer);
-        let run = unpack.under(&["unshare", "-m", "dash", "-c", script]).run();
-        run.status(7).says("hint: /proc must be mounted");
-    }
-}
 
 #[test]
 fn few_descriptors_a_small_stack_and_small_files_are_told() {
@@ -381,19 +223,183 @@ fn few_descriptors_a_small_stack_and_small_files_are_told() {
     cage.nothing();
 }
 
-#[test]
-fn umoci_makes_the_same_of_the_same_layers() {
-    let cage = Cage::new(PLACES[1]);
-    let [lower, upper] = layers();
-    // The entries of the directories that have none here: what they are then, each does its own way.
-    let parents = ["hidden", "hidden/by", "gone"].map(|name| dir(name).mtime(8));
-    let lower = [&parents[..], &lower].concat();
-    let upper = [&upper[..], &[dir("hidden").mtime(9), dir("hidden/by").mtime(9)]].concat();
-    agree_on_layers(&cage, &[&lower, &upper]);
-}
+mod as_root {
+    use super::*;
 
-#[test]
-fn the_same_layers_are_the_same_tree_everywhere() {
-    let trees: Vec<_> = PLACES.iter().chain(&PLACES).map(|place| whole(place)).collect();
-    assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:#?}");
+    #[test]
+    fn whatever_call_fails_nothing_half_made_is_there() {
+        for (call, error) in FAILURES {
+            let want = whole(PLACES[0]);
+            for nth in [1, 3, 9, 27] {
+                let cage = Cage::new(PLACES[0]);
+                let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
+                let told = run.stderr.contains("unpack-layer: ");
+                match run.code() {
+                    // It was the loader's call, or none that mattered; or the directory's own sync, when DIR is there.
+                    Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
+                    Some(127) => cage.nothing(),
+                    code => {
+                        assert_eq!(code, Some(7), "{call} {error} {nth}: {run}");
+                        assert!(told && run.stderr.lines().count() <= 2, "{call} {nth}: {run}");
+                        if call != "fsync" && call != "write" {
+                            cage.nothing();
+                        }
+                    }
+                }
+                let [lower, upper] = layers();
+                let again = tool("unpack-layer").dir(cage.dir()).args(["--replace", "root"]);
+                cage.judged(again.args(cage.write(&[&lower, &upper]))).ok();
+                assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_killed_anywhere_leaves_nothing_and_the_same_again_makes_it() {
+        for place in PLACES {
+            let want = whole(place);
+            killed_everywhere(place, &[], |cage, _| {
+                if cage.root("").exists() {
+                    // Killed after the last step.
+                    assert!(portrait(&cage.root("")) == want);
+                    return;
+                }
+                again(cage, &[]).ok();
+                assert!(portrait(&cage.root("")) == want);
+                assert!(!cage.dir().join(".root.unpacking").exists());
+            });
+        }
+    }
+
+    #[test]
+    fn a_replacement_killed_anywhere_leaves_the_old_tree_or_the_new_one() {
+        let want = whole(PLACES[0]);
+        killed_everywhere(PLACES[0], &["--replace"], |cage, run| {
+            let is_old = cage.tree() == ["old"];
+            assert!(is_old || portrait(&cage.root("")) == want, "{:?} {run}", cage.tree());
+            again(cage, &["--replace"]).ok();
+            assert!(portrait(&cage.root("")) == want);
+            assert!(!cage.dir().join(".root.unpacking").exists());
+        });
+    }
+
+    #[test]
+    fn an_application_killed_anywhere_leaves_the_old_tree_a_mark_or_the_new_one() {
+        killed_everywhere(PLACES[0], &["--onto"], |cage, run| {
+            let marked = cage.dir().join(".root.dirty").exists();
+            let is_new = cage.root("gone2").exists() && cage.stat("gone2").mtime_is_entrys();
+            assert!(marked || is_new || cage.tree() == ["old"], "{:?} {run}", cage.tree());
+            if marked {
+                again(cage, &["--onto"]).fails(7, "dirty");
+            }
+        });
+    }
+
+    #[test]
+    fn everything_is_on_the_disk_before_it_has_its_name() {
+        let [lower, upper] = layers();
+        for (options, want) in [(&["--replace"][..], true), (&["--replace", "--no-sync"], false)] {
+            let cage = Cage::new(PLACES[1]);
+            let names = cage.write(&[&lower, &upper]);
+            let log = cage.scratch().join("log");
+            let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(options);
+            let strace = ["strace", "-f", "-qq", "-e", "trace=syncfs,fsync,renameat2,utimensat"];
+            let strace = [&strace[..], &["-o", log.to_str().unwrap()]].concat();
+            unpack.under(&strace).run().ok();
+            let log = fs::read_to_string(log).unwrap();
+            let calls = ["utimensat", "syncfs", "renameat2", "fsync"];
+            let order: Vec<&str> = log
+                .lines()
+                .filter_map(|line| {
+                    calls.into_iter().find(|call| line.contains(&format!(" {call}(")))
+                })
+                .collect();
+            let mut order = order;
+            order.dedup();
+            assert_eq!(order == calls, want, "{order:?}");
+            if !want {
+                assert_eq!(order, ["utimensat", "renameat2"]);
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_start_no_call_names_a_path_from_the_outside() {
+        let cage = Cage::new(PLACES[0]);
+        let log = cage.scratch().join("log");
+        let [lower, upper] = layers();
+        let names = cage.write(&[&lower, &upper]);
+        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(&names);
+        let strace = ["strace", "-f", "-qq", "-e", "trace=file", "-o", log.to_str().unwrap()];
+        unpack.under(&strace).run().ok();
+        let log = fs::read_to_string(log).unwrap();
+        let (_, after) = log.split_once("mkdirat(").unwrap();
+        let outside: Vec<&str> = after
+            .lines()
+            .filter(|line| line.contains("\"/") || line.contains("AT_FDCWD"))
+            .filter(|line| !names.iter().any(|name| line.contains(name.to_str().unwrap())))
+            .filter(|line| !line.contains("\"/proc/self/fd/"))
+            .collect();
+        assert_eq!(outside, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_kernel_without_openat2_changes_nothing() {
+        for error in ["ENOSYS", "EPERM"] {
+            let want = whole(PLACES[0]);
+            let cage = Cage::new(PLACES[0]);
+            traced(&cage, &["-e", &format!("inject=openat2:error={error}")]).run().ok();
+            assert!(portrait(&cage.root("")) == want);
+        }
+    }
+
+    #[test]
+    fn calls_that_are_interrupted_are_made_again() {
+        let want = whole(PLACES[0]);
+        for inject in ["read:error=EINTR:when=20+3", "write:error=EINTR:when=1+3"] {
+            let cage = Cage::new(PLACES[0]);
+            traced(&cage, &["-e", &format!("inject={inject}")]).run().ok();
+            assert!(portrait(&cage.root("")) == want, "{inject}");
+        }
+    }
+
+    #[test]
+    fn without_proc_it_works_or_says_so() {
+        let [lower, upper] = layers();
+        for place in PLACES {
+            let cage = Cage::new(place);
+            let script = "umount -l /proc && exec \"$0\" \"$@\"";
+            let names = cage.write(&[&lower, &upper]);
+            let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names);
+            cage.judged(unpack.under(&["unshare", "-m", "dash", "-c", script])).ok();
+            assert!(portrait(&cage.root("")) == whole(place));
+            let mut cage = Cage::new(place);
+            cage.nobody();
+            cage.unpack(&[&[dir("locked").mode(0), file("other", "")]]).ok();
+            cage.options(&["--onto"]);
+            let layer = cage.write(&[&[file(LOCKED, "")]]);
+            let script = "umount -l /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \
+            \"$0\" \"$@\"";
+            let unpack = tool("unpack-layer").dir(cage.dir()).args(["--onto", "root"]).args(layer);
+            let run = unpack.under(&["unshare", "-m", "dash", "-c", script]).run();
+            run.status(7).says("hint: /proc must be mounted");
+        }
+    }
+
+    #[test]
+    fn umoci_makes_the_same_of_the_same_layers() {
+        let cage = Cage::new(PLACES[1]);
+        let [lower, upper] = layers();
+        // The entries of the directories that have none here: what they are then, each does its own way.
+        let parents = ["hidden", "hidden/by", "gone"].map(|name| dir(name).mtime(8));
+        let lower = [&parents[..], &lower].concat();
+        let upper = [&upper[..], &[dir("hidden").mtime(9), dir("hidden/by").mtime(9)]].concat();
+        agree_on_layers(&cage, &[&lower, &upper]);
+    }
+
+    #[test]
+    fn the_same_layers_are_the_same_tree_everywhere() {
+        let trees: Vec<_> = PLACES.iter().chain(&PLACES).map(|place| whole(place)).collect();
+        assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:#?}");
+    }
 }

@@ -130,18 +130,6 @@ fn a_link_needs_no_entry_for_its_directory() {
 }
 
 #[test]
-fn a_link_with_other_attributes_changes_nothing_of_its_target() {
-    everywhere_and_unprivileged(|cage| {
-        let link = hardlink("h", "f").mode(0o4777).owner(7, 8).mtime(9).xattr("user.x", "1");
-        cage.unpack(&[&[file("f", "1").mode(0o640).mtime(5), link]]).ok();
-        assert_eq!((cage.mode("f"), cage.stat("f").mtime()), (0o640, 5));
-        assert!(cage.stat("f").uid() != 7);
-        let listed = must(peer("getfattr").arg("-d").arg(cage.root("f")));
-        assert!(listed.is_empty());
-    });
-}
-
-#[test]
 fn a_link_with_data_is_refused() {
     // Readers take the data for the next header, or pass over it.
     refused(&[file("f", ""), entry(b'1', "h", "data").link("f")], "4 bytes of data");
@@ -168,31 +156,6 @@ fn a_file_that_is_open_elsewhere_keeps_its_content() {
         assert_eq!(std::io::read_to_string(open).unwrap(), "old");
         assert_eq!((cage.read("bin"), cage.mode("bin")), ("new".into(), 0o4755));
     });
-}
-
-#[test]
-fn pipes_and_devices_have_other_names_too() {
-    everywhere(|cage| {
-        let parts = [fifo("p"), hardlink("p2", "p"), block("b", 7, 1), hardlink("b2", "b")];
-        cage.unpack(&[&parts]).ok();
-        assert!(cage.stat("p2").file_type().is_fifo() && cage.stat("p2").nlink() == 2);
-        assert!(cage.stat("b2").file_type().is_block_device());
-    });
-}
-
-#[test]
-fn somebody_elses_file_may_not_be_linked_to() {
-    assert_eq!(fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap(), "1\n");
-    for place in PLACES {
-        let mut cage = Cage::new(place);
-        cage.nobody();
-        fs::create_dir(cage.root("")).unwrap();
-        fs::write(cage.root("theirs"), "").unwrap();
-        must(peer("chown").args(["65534:65534"]).arg(cage.root("")));
-        cage.options(&["--onto"]);
-        let run = cage.unpack(&[&[hardlink("h", "theirs")]]);
-        run.fails(7, "hard link to \"theirs\"").says("hint: fs.protected_hardlinks");
-    }
 }
 
 #[test]
@@ -244,4 +207,49 @@ fn a_file_handle_is_not_needed_for_each_link() {
     }
     // The cage gives a run 64 descriptors.
     cage.judged(cage.command().stdin(archive(&parts))).status(0);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_link_with_other_attributes_changes_nothing_of_its_target() {
+        everywhere_and_unprivileged(|cage| {
+            let link = hardlink("h", "f").mode(0o4777).owner(7, 8).mtime(9).xattr("user.x", "1");
+            cage.unpack(&[&[file("f", "1").mode(0o640).mtime(5), link]]).ok();
+            assert_eq!((cage.mode("f"), cage.stat("f").mtime()), (0o640, 5));
+            assert!(cage.stat("f").uid() != 7);
+            let listed = must(peer("getfattr").arg("-d").arg(cage.root("f")));
+            assert!(listed.is_empty());
+        });
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn pipes_and_devices_have_other_names_too() {
+        everywhere(|cage| {
+            let parts = [fifo("p"), hardlink("p2", "p"), block("b", 7, 1), hardlink("b2", "b")];
+            cage.unpack(&[&parts]).ok();
+            assert!(cage.stat("p2").file_type().is_fifo() && cage.stat("p2").nlink() == 2);
+            assert!(cage.stat("b2").file_type().is_block_device());
+        });
+    }
+
+    #[test]
+    fn somebody_elses_file_may_not_be_linked_to() {
+        assert_eq!(fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap(), "1\n");
+        for place in PLACES {
+            let mut cage = Cage::new(place);
+            cage.nobody();
+            fs::create_dir(cage.root("")).unwrap();
+            fs::write(cage.root("theirs"), "").unwrap();
+            must(peer("chown").args(["65534:65534"]).arg(cage.root("")));
+            cage.options(&["--onto"]);
+            let run = cage.unpack(&[&[hardlink("h", "theirs")]]);
+            run.fails(7, "hard link to \"theirs\"").says("hint: fs.protected_hardlinks");
+        }
+    }
 }

@@ -40,31 +40,6 @@ fn zstd(args: &[&str], data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bombs_stop_at_the_size_that_is_allowed() {
-    const ZEROS: usize = 64 << 20;
-    let bomb = archive(&[file("zeros", vec![0; ZEROS])]);
-    for stored in [gzip(&bomb), zstd(&[], &bomb)] {
-        assert!(stored.len() < ZEROS / 100);
-        let (cage, run) = unpack(&["--max-size", "16M"], stored.clone());
-        run.fails(6, "(--max-size)");
-        cage.nothing();
-        let (_, run) = unpack(&["--max-size", "65M"], stored);
-        run.ok();
-    }
-}
-
-#[test]
-fn the_allowed_size_is_allowed_to_the_byte() {
-    let bytes = archive(&[file("f", noise(3000, 1))]);
-    let size = bytes.len().to_string();
-    let less = (bytes.len() - 1).to_string();
-    for stored in [bytes.clone(), gzip(&bytes), zstd(&[], &bytes)] {
-        unpack(&["--max-size", &size], stored.clone()).1.ok();
-        unpack(&["--max-size", &less], stored).1.fails(6, &format!("more than {less} bytes"));
-    }
-}
-
-#[test]
 fn the_allowed_number_of_entries_is_allowed_to_the_entry() {
     let parts: Vec<_> = (0..10).map(|i| file(format!("f{i}"), "")).collect();
     let (_, run) = unpack(&["--max-entries", "10"], archive(&parts));
@@ -95,55 +70,85 @@ fn memory(cage: &Cage, stored: &[u8], times: usize) -> (Run, u64) {
 /// What no layer makes of it, whatever it says: buffers, threads and the program itself.
 const MEMORY_KIB: u64 = 40 << 10;
 
-#[test]
-fn memory_does_not_grow_with_what_a_layer_says() {
-    let many: Vec<u8> = (0..40_000).flat_map(|i| file(format!("f{i}"), "").bytes()).collect();
-    let named: Vec<u8> =
-        (0..60).flat_map(|i| file(format!("{}{i}", "a/../".repeat(100_000)), "").bytes()).collect();
-    let huge = blocks(&[entry(b'0', "big", "").size((1 << 33) - 1)]);
-    let cases = [
-        ("a large file", gzip(&archive(&[file("zeros", vec![0; 64 << 20])]))),
-        ("many entries", gzip(&many)),
-        ("long names", gzip(&named)),
-        ("many files over lower ones", gzip(&many)),
-        ("a size that is not there", huge),
-        ("a window as large as it may be", zstd(&["--ultra", "--long=27"], &many)),
-    ];
-    for (what, stored) in cases {
-        let cage = Cage::new(PLACES[0]);
-        let (run, used) = memory(&cage, &stored, 1 + usize::from(what.contains("lower")));
-        // A window is memory by its nature: only what is in use of it counts, the archive's 20 MiB.
-        let most = if what.contains("window") { MEMORY_KIB + (128 << 10) } else { MEMORY_KIB };
-        assert!(used < most, "{what}: {used} KiB of {run}");
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn bombs_stop_at_the_size_that_is_allowed() {
+        const ZEROS: usize = 64 << 20;
+        let bomb = archive(&[file("zeros", vec![0; ZEROS])]);
+        for stored in [gzip(&bomb), zstd(&[], &bomb)] {
+            assert!(stored.len() < ZEROS / 100);
+            let (cage, run) = unpack(&["--max-size", "16M"], stored.clone());
+            run.fails(6, "(--max-size)");
+            cage.nothing();
+            let (_, run) = unpack(&["--max-size", "65M"], stored);
+            run.ok();
+        }
     }
-}
 
-#[test]
-fn a_file_beyond_8_gib_goes_through_in_pieces() {
-    // A frame of zeros, again and again: not even the test has it in memory.
-    const PIECE: usize = 64 << 20;
-    const PIECES: usize = (8 << 30) / PIECE;
-    let size = (PIECE * PIECES + 512) as u64;
-    let header =
-        entry(b'0', "big", "").at(124, &[&[0x80, 0, 0, 0], &size.to_be_bytes()[..]].concat());
-    let end = zstd(&[], &[vec![b'x'; 512], vec![0; 1024]].concat());
-    let zeros = zstd(&[], &vec![0; PIECE]);
-    let stored = [zstd(&[], &header.bytes()), zeros.repeat(PIECES), end].concat();
-    let cage = Cage::new(PLACES[0]);
-    let (run, used) = memory(&cage, &stored, 1);
-    assert_eq!(run.code(), Some(0), "{run}");
-    assert_eq!(cage.stat("big").len(), size);
-    assert!(used < MEMORY_KIB, "{used} KiB");
-}
+    #[test]
+    fn the_allowed_size_is_allowed_to_the_byte() {
+        let bytes = archive(&[file("f", noise(3000, 1))]);
+        let size = bytes.len().to_string();
+        let less = (bytes.len() - 1).to_string();
+        for stored in [bytes.clone(), gzip(&bytes), zstd(&[], &bytes)] {
+            unpack(&["--max-size", &size], stored.clone()).1.ok();
+            unpack(&["--max-size", &less], stored).1.fails(6, &format!("more than {less} bytes"));
+        }
+    }
 
-#[test]
-fn a_list_of_attributes_as_long_as_a_header_takes_is_no_bomb() {
-    let pairs: Vec<(String, &str)> =
-        (0..30_000).map(|i| (format!("SCHILY.xattr.trusted.{i}"), "x")).collect();
-    let pairs: Vec<(&str, &str)> =
-        pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let cage = Cage::new(PLACES[0]);
-    let (run, used) = memory(&cage, &archive(&[file("f", "").pax(&pairs[..25_000])]), 1);
-    run.status(0).says("25000 times");
-    assert!(used < MEMORY_KIB, "{used} KiB");
+    #[test]
+    fn memory_does_not_grow_with_what_a_layer_says() {
+        let many: Vec<u8> = (0..40_000).flat_map(|i| file(format!("f{i}"), "").bytes()).collect();
+        let named: Vec<u8> = (0..60)
+            .flat_map(|i| file(format!("{}{i}", "a/../".repeat(100_000)), "").bytes())
+            .collect();
+        let huge = blocks(&[entry(b'0', "big", "").size((1 << 33) - 1)]);
+        let cases = [
+            ("a large file", gzip(&archive(&[file("zeros", vec![0; 64 << 20])]))),
+            ("many entries", gzip(&many)),
+            ("long names", gzip(&named)),
+            ("many files over lower ones", gzip(&many)),
+            ("a size that is not there", huge),
+            ("a window as large as it may be", zstd(&["--ultra", "--long=27"], &many)),
+        ];
+        for (what, stored) in cases {
+            let cage = Cage::new(PLACES[0]);
+            let (run, used) = memory(&cage, &stored, 1 + usize::from(what.contains("lower")));
+            // A window is memory by its nature: only what is in use of it counts, the archive's 20 MiB.
+            let most = if what.contains("window") { MEMORY_KIB + (128 << 10) } else { MEMORY_KIB };
+            assert!(used < most, "{what}: {used} KiB of {run}");
+        }
+    }
+
+    #[test]
+    fn a_file_beyond_8_gib_goes_through_in_pieces() {
+        // A frame of zeros, again and again: not even the test has it in memory.
+        const PIECE: usize = 64 << 20;
+        const PIECES: usize = (8 << 30) / PIECE;
+        let size = (PIECE * PIECES + 512) as u64;
+        let header =
+            entry(b'0', "big", "").at(124, &[&[0x80, 0, 0, 0], &size.to_be_bytes()[..]].concat());
+        let end = zstd(&[], &[vec![b'x'; 512], vec![0; 1024]].concat());
+        let zeros = zstd(&[], &vec![0; PIECE]);
+        let stored = [zstd(&[], &header.bytes()), zeros.repeat(PIECES), end].concat();
+        let cage = Cage::new(PLACES[0]);
+        let (run, used) = memory(&cage, &stored, 1);
+        assert_eq!(run.code(), Some(0), "{run}");
+        assert_eq!(cage.stat("big").len(), size);
+        assert!(used < MEMORY_KIB, "{used} KiB");
+    }
+
+    #[test]
+    fn a_list_of_attributes_as_long_as_a_header_takes_is_no_bomb() {
+        let pairs: Vec<(String, &str)> =
+            (0..30_000).map(|i| (format!("SCHILY.xattr.trusted.{i}"), "x")).collect();
+        let pairs: Vec<(&str, &str)> =
+            pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let cage = Cage::new(PLACES[0]);
+        let (run, used) = memory(&cage, &archive(&[file("f", "").pax(&pairs[..25_000])]), 1);
+        run.status(0).says("25000 times");
+        assert!(used < MEMORY_KIB, "{used} KiB");
+    }
 }

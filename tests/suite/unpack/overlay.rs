@@ -88,39 +88,6 @@ fn a_whiteout_is_a_device_that_anybody_can_make() {
 }
 
 #[test]
-fn an_opaque_directory_has_the_mark_of_who_made_it() {
-    everywhere(|cage| {
-        cage.options(&["--whiteouts", "overlay"]);
-        cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
-        assert_eq!(mark(&cage.root("d"), "trusted.overlay"), "y");
-    });
-    for place in PLACES {
-        let mut cage = Cage::new(place);
-        cage.nobody().options(&["--whiteouts", "overlay"]);
-        cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
-        assert_eq!(mark(&cage.root("d"), "user.overlay"), "y");
-    }
-}
-
-#[test]
-fn where_there_are_no_attributes_whiteouts_work_and_opaqueness_is_refused() {
-    let scratch = Scratch::new();
-    must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
-    let unpack = |part: &[Part]| {
-        let unpack = tool("unpack-layer").dir(scratch.path()).args(["--whiteouts", "overlay", "d"]);
-        unpack.stdin(archive(part)).run()
-    };
-    let opaque = unpack(&[dir("d"), opaque("d")]);
-    let left = list(scratch.path());
-    let plain = unpack(&[whiteout("x")]);
-    let made = is_whiteout(&scratch.join("d/x"));
-    must(peer("umount").arg(scratch.path()));
-    opaque.fails(7, "mark a directory as opaque (trusted.overlay.opaque)");
-    plain.ok();
-    assert!(left.is_empty() && made);
-}
-
-#[test]
 fn no_whiteout_is_left_in_an_opaque_directory() {
     for order in [[whiteout("d/x"), opaque("d")], [opaque("d"), whiteout("d/x")]] {
         everywhere(|cage| {
@@ -129,47 +96,6 @@ fn no_whiteout_is_left_in_an_opaque_directory() {
             cage.unpack(&[&[dir("d"), one, other, whiteout("d/e/f"), file("d/e/g", "")]]).ok();
             cage.has(&["d/", "d/e/", "d/e/g"]);
         });
-    }
-}
-
-#[test]
-fn a_directory_in_a_whiteouts_place_is_opaque() {
-    let orders: [&[Part]; 3] = [
-        &[whiteout("d"), file("d/foo", "")],
-        &[file("d/foo", ""), whiteout("d")],
-        &[whiteout("d"), dir("d"), file("d/foo", "")],
-    ];
-    for parts in orders {
-        everywhere(|cage| {
-            cage.options(&["--whiteouts", "overlay"]);
-            cage.unpack(&[parts]).status(0);
-            cage.has(&["d/", "d/foo"]);
-            assert_eq!(mark(&cage.root("d"), "trusted.overlay"), "y", "{parts:?}");
-        });
-    }
-}
-
-#[test]
-fn an_opaque_directory_keeps_its_mark_whatever_entries_it_gets() {
-    everywhere(|cage| {
-        cage.options(&["--whiteouts", "overlay"]);
-        let parts = [opaque("d"), dir("d").mode(0o700), file("d/f", ""), dir("d").mode(0o711)];
-        cage.unpack(&[&parts]).status(0);
-        assert_eq!((mark(&cage.root("d"), "trusted.overlay"), cage.mode("d")), ("y".into(), 0o711));
-    });
-    let lower = [dir("d"), file("d/old", "")];
-    same_when_mounted(&[&lower, &[opaque("d"), dir("d").mtime(3), file("d/new", "")]]);
-}
-
-#[test]
-fn a_file_that_its_layer_brings_and_hides_is_there() {
-    for parts in [[file("f", "1"), whiteout("f")], [whiteout("f"), file("f", "1")]] {
-        everywhere(|cage| {
-            cage.options(&["--whiteouts", "overlay"]);
-            cage.unpack(&[&parts]).ok();
-            assert_eq!(cage.read("f"), "1");
-        });
-        same_when_mounted(&[&[file("f", "0")], &parts]);
     }
 }
 
@@ -194,20 +120,6 @@ fn a_device_that_would_be_a_whiteout_is_refused() {
 }
 
 #[test]
-fn a_layer_gives_no_orders_to_the_overlay() {
-    everywhere(|cage| {
-        cage.options(&["--whiteouts", "overlay"]);
-        let steering = dir("d")
-            .xattr("trusted.overlay.opaque", "y")
-            .xattr("user.overlay.redirect", "/etc")
-            .xattr("trusted.overlay.metacopy", "");
-        let run = cage.unpack(&[&[steering, file("f", "").xattr("user.overlay.origin", "x")]]);
-        run.status(0).says("not for a layer to set");
-        assert_eq!(mark(&cage.root("d"), "overlay") + &mark(&cage.root("f"), "overlay"), "");
-    });
-}
-
-#[test]
 fn an_opaque_root_is_refused() {
     for name in ["", "l"] {
         everywhere(|cage| {
@@ -225,59 +137,6 @@ fn a_hard_link_to_a_lower_layer_is_refused() {
         cage.options(&["--whiteouts", "overlay"]);
         cage.unpack(&[&[hardlink("h", "lower")]]).fails(6, "or be in a lower layer");
     });
-}
-
-#[test]
-fn whiteouts_of_all_kinds_are_the_same_when_mounted() {
-    let lower = [
-        dir("a").mtime(1),
-        file("a/x", "1"),
-        dir("a/b").mtime(2),
-        file("a/b/y", "2"),
-        dir("c").mode(0o700),
-        file("c/z", "3"),
-        symlink("l", "a"),
-        file("f", ""),
-    ];
-    let upper = [
-        whiteout("f"),
-        dir("a").mtime(3),
-        opaque("a"),
-        dir("a/b").mtime(4),
-        file("a/b/new", ""),
-        whiteout("c"),
-        dir("c").mtime(5),
-        fifo("c/p"),
-        whiteout("l"),
-        dir("l"),
-        whiteout("gone"),
-    ];
-    let top = [whiteout("c/p"), dir("c").mtime(6), dir("f"), file("f/in", ""), whiteout("a")];
-    same_when_mounted(&[&lower, &upper]);
-    same_when_mounted(&[&lower, &upper, &top]);
-}
-
-#[test]
-fn an_ordinary_user_mounts_what_an_ordinary_user_unpacked() {
-    for place in PLACES {
-        let scratch = Scratch::new_in(Path::new(place));
-        scratch.chmod(".", 0o777);
-        let layers: [&[Part]; 2] = [
-            &[dir("a"), file("a/old", ""), file("b", ""), dir("c"), file("c/kept", "")],
-            &[dir("a"), opaque("a"), file("a/new", ""), whiteout("b"), dir("c"), file("c/n", "")],
-        ];
-        for (i, parts) in layers.iter().enumerate() {
-            let unpack = tool("unpack-layer").dir(scratch.path()).args(["--whiteouts", "overlay"]);
-            unpack.arg(format!("l{i}")).stdin(archive(parts)).as_nobody().run().ok();
-        }
-        let script = "mkdir m && mount -t overlay -o userxattr,lowerdir=l1:l0 none m &&
-            cd m && find . -mindepth 1 | sort";
-        let mut user = peer("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-rm"]);
-        let listed = must(user.args(["sh", "-c", script]).current_dir(scratch.path()));
-        let names = "./a\n./a/new\n./c\n./c/kept\n./c/n\n";
-        assert_eq!(String::from_utf8_lossy(&listed), names);
-    }
 }
 
 /// Layers drawn by chance from a few names, so that they meet; every parent has an entry, since an overlay takes all
@@ -339,11 +198,172 @@ fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
     all
 }
 
-#[test]
-fn layers_drawn_by_chance_are_the_same_when_mounted() {
-    for seed in 0..40 {
-        let layers = chance(seed, 2 + (seed % 3) as usize);
-        let layers: Vec<&[Part]> = layers.iter().map(Vec::as_slice).collect();
-        same_when_mounted(&layers);
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_layer_gives_no_orders_to_the_overlay() {
+        everywhere(|cage| {
+            cage.options(&["--whiteouts", "overlay"]);
+            let steering = dir("d")
+                .xattr("trusted.overlay.opaque", "y")
+                .xattr("user.overlay.redirect", "/etc")
+                .xattr("trusted.overlay.metacopy", "");
+            let run = cage.unpack(&[&[steering, file("f", "").xattr("user.overlay.origin", "x")]]);
+            run.status(0).says("not for a layer to set");
+            assert_eq!(mark(&cage.root("d"), "overlay") + &mark(&cage.root("f"), "overlay"), "");
+        });
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn an_opaque_directory_has_the_mark_of_who_made_it() {
+        everywhere(|cage| {
+            cage.options(&["--whiteouts", "overlay"]);
+            cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
+            assert_eq!(mark(&cage.root("d"), "trusted.overlay"), "y");
+        });
+        for place in PLACES {
+            let mut cage = Cage::new(place);
+            cage.nobody().options(&["--whiteouts", "overlay"]);
+            cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
+            assert_eq!(mark(&cage.root("d"), "user.overlay"), "y");
+        }
+    }
+
+    #[test]
+    fn where_there_are_no_attributes_whiteouts_work_and_opaqueness_is_refused() {
+        let scratch = Scratch::new();
+        must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
+        let unpack = |part: &[Part]| {
+            let unpack =
+                tool("unpack-layer").dir(scratch.path()).args(["--whiteouts", "overlay", "d"]);
+            unpack.stdin(archive(part)).run()
+        };
+        let opaque = unpack(&[dir("d"), opaque("d")]);
+        let left = list(scratch.path());
+        let plain = unpack(&[whiteout("x")]);
+        let made = is_whiteout(&scratch.join("d/x"));
+        must(peer("umount").arg(scratch.path()));
+        opaque.fails(7, "mark a directory as opaque (trusted.overlay.opaque)");
+        plain.ok();
+        assert!(left.is_empty() && made);
+    }
+
+    #[test]
+    fn a_directory_in_a_whiteouts_place_is_opaque() {
+        let orders: [&[Part]; 3] = [
+            &[whiteout("d"), file("d/foo", "")],
+            &[file("d/foo", ""), whiteout("d")],
+            &[whiteout("d"), dir("d"), file("d/foo", "")],
+        ];
+        for parts in orders {
+            everywhere(|cage| {
+                cage.options(&["--whiteouts", "overlay"]);
+                cage.unpack(&[parts]).status(0);
+                cage.has(&["d/", "d/foo"]);
+                assert_eq!(mark(&cage.root("d"), "trusted.overlay"), "y", "{parts:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn an_opaque_directory_keeps_its_mark_whatever_entries_it_gets() {
+        everywhere(|cage| {
+            cage.options(&["--whiteouts", "overlay"]);
+            let parts = [opaque("d"), dir("d").mode(0o700), file("d/f", ""), dir("d").mode(0o711)];
+            cage.unpack(&[&parts]).status(0);
+            assert_eq!(
+                (mark(&cage.root("d"), "trusted.overlay"), cage.mode("d")),
+                ("y".into(), 0o711)
+            );
+        });
+        let lower = [dir("d"), file("d/old", "")];
+        same_when_mounted(&[&lower, &[opaque("d"), dir("d").mtime(3), file("d/new", "")]]);
+    }
+
+    #[test]
+    fn a_file_that_its_layer_brings_and_hides_is_there() {
+        for parts in [[file("f", "1"), whiteout("f")], [whiteout("f"), file("f", "1")]] {
+            everywhere(|cage| {
+                cage.options(&["--whiteouts", "overlay"]);
+                cage.unpack(&[&parts]).ok();
+                assert_eq!(cage.read("f"), "1");
+            });
+            same_when_mounted(&[&[file("f", "0")], &parts]);
+        }
+    }
+
+    #[test]
+    fn whiteouts_of_all_kinds_are_the_same_when_mounted() {
+        let lower = [
+            dir("a").mtime(1),
+            file("a/x", "1"),
+            dir("a/b").mtime(2),
+            file("a/b/y", "2"),
+            dir("c").mode(0o700),
+            file("c/z", "3"),
+            symlink("l", "a"),
+            file("f", ""),
+        ];
+        let upper = [
+            whiteout("f"),
+            dir("a").mtime(3),
+            opaque("a"),
+            dir("a/b").mtime(4),
+            file("a/b/new", ""),
+            whiteout("c"),
+            dir("c").mtime(5),
+            fifo("c/p"),
+            whiteout("l"),
+            dir("l"),
+            whiteout("gone"),
+        ];
+        let top = [whiteout("c/p"), dir("c").mtime(6), dir("f"), file("f/in", ""), whiteout("a")];
+        same_when_mounted(&[&lower, &upper]);
+        same_when_mounted(&[&lower, &upper, &top]);
+    }
+
+    #[test]
+    fn an_ordinary_user_mounts_what_an_ordinary_user_unpacked() {
+        for place in PLACES {
+            let scratch = Scratch::new_in(Path::new(place));
+            scratch.chmod(".", 0o777);
+            let layers: [&[Part]; 2] = [
+                &[dir("a"), file("a/old", ""), file("b", ""), dir("c"), file("c/kept", "")],
+                &[
+                    dir("a"),
+                    opaque("a"),
+                    file("a/new", ""),
+                    whiteout("b"),
+                    dir("c"),
+                    file("c/n", ""),
+                ],
+            ];
+            for (i, parts) in layers.iter().enumerate() {
+                let unpack =
+                    tool("unpack-layer").dir(scratch.path()).args(["--whiteouts", "overlay"]);
+                unpack.arg(format!("l{i}")).stdin(archive(parts)).as_nobody().run().ok();
+            }
+            let script = "mkdir m && mount -t overlay -o userxattr,lowerdir=l1:l0 none m &&
+            cd m && find . -mindepth 1 | sort";
+            let mut user = peer("setpriv");
+            user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-rm"]);
+            let listed = must(user.args(["sh", "-c", script]).current_dir(scratch.path()));
+            let names = "./a\n./a/new\n./c\n./c/kept\n./c/n\n";
+            assert_eq!(String::from_utf8_lossy(&listed), names);
+        }
+    }
+
+    #[test]
+    fn layers_drawn_by_chance_are_the_same_when_mounted() {
+        for seed in 0..40 {
+            let layers = chance(seed, 2 + (seed % 3) as usize);
+            let layers: Vec<&[Part]> = layers.iter().map(Vec::as_slice).collect();
+            same_when_mounted(&layers);
+        }
     }
 }

@@ -39,35 +39,12 @@ fn inner() -> Vec<u8> {
 // Sizes.
 
 #[test]
-fn an_extended_size_is_the_datas_when_the_header_has_none() {
-    let big = entry(b'0', "big", inner()).size(0).pax(&[("size", inner().len().to_string())]);
-    agreed(&[big, file("after", "")], &["after", "big"]);
-}
-
-#[test]
-fn an_extended_size_is_the_datas_when_the_header_has_another() {
-    for said in [512, 1, 1 << 32] {
-        let size = [("size", inner().len().to_string())];
-        agreed(&[entry(b'0', "big", inner()).size(said).pax(&size), file("z", "")], &["big", "z"]);
-    }
-}
-
-#[test]
 fn an_extended_size_that_is_no_number_is_refused() {
     for size in ["+4", " 4", "4 ", "0x4", "-4", "99999999999999999999", "", "4\0", "4.0"] {
         refused(&[file("f", "data").pax(&[("size", size)])], "extended header: size: wrong value");
     }
     let beyond = [("size", "9223372036854775808")];
     refused(&[file("f", "data").pax(&beyond)], "size 9223372036854775808 is beyond 2^63");
-}
-
-#[test]
-fn sizes_in_octal_as_writers_spell_them() {
-    for spelling in
-        [&b"00000000004\0"[..], b"000000000004", b"          4 ", b"4", b"4 \0 ", b"  4"]
-    {
-        agreed(&with(124, 12, spelling), &["after", "f"]);
-    }
 }
 
 #[test]
@@ -91,48 +68,7 @@ fn sizes_that_readers_spell_out_differently_are_refused() {
     }
 }
 
-#[test]
-fn sizes_in_binary() {
-    agreed(&with(124, 12, b"\x80\0\0\0\0\0\0\0\0\0\0\x04"), &["after", "f"]);
-    refused(&with(124, 12, &[0xff; 12]), "header: the size is negative (-1)");
-    refused(&with(124, 12, b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), "the size is no number");
-    let most = b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff";
-    refused(&with(124, 12, most), "archive is cut short: 9223372036854773759 bytes");
-}
-
-#[test]
-fn data_where_none_can_be_is_refused() {
-    for typeflag in *b"12346" {
-        let part = entry(typeflag, "x", "data").link("y").device(1, 3);
-        refused(&[part, file("after", "")], "4 bytes of data for what can have none");
-    }
-    // A directory's size is an allocation, never data: there all agree.
-    agreed(&[dir("d/").size(255), file("after", "")], &["after", "d/"]);
-}
-
-#[test]
-fn every_number_of_every_header_is_looked_at() {
-    let places = [(100, "mode"), (108, "user ID"), (116, "group ID"), (136, "modification time")];
-    for (offset, what) in places {
-        let words = format!("header: the {what} is no number that all readers agree on (\"1x");
-        refused(&with(offset, 8, b"1x"), &words);
-        // Also of a header that only speaks about another, and of one that another overrides.
-        let about = extended(b'x', records(&[("comment", "x")])).field(offset, 8, b"1x");
-        refused(&[about, file("f", "")], &words);
-        let all = [("uid", "1"), ("gid", "1"), ("mtime", "1")];
-        refused(&[file("f", "").field(offset, 8, b"1x").pax(&all)], &words);
-    }
-    refused(&[character("c", 1, 3).field(329, 8, b"x")], "the major device number is no number");
-    refused(&with(337, 8, b"x"), "the minor device number is no number");
-    agreed(&with(329, 16, b"                "), &["after", "f"]);
-}
-
 // Extended headers.
-
-#[test]
-fn the_last_of_a_keyword_holds() {
-    agreed(&[file("f", "").pax(&[("path", "one"), ("path", "two")])], &["two"]);
-}
 
 #[test]
 fn two_extended_headers_in_a_row_are_refused() {
@@ -189,24 +125,6 @@ fn a_header_about_nothing_is_refused() {
 }
 
 #[test]
-fn keywords_that_only_some_know_are_refused() {
-    for key in [
-        "SCHILY.realsize",
-        "SUN.holesdata",
-        "GNU.dumpdir",
-        "GNU.volume.label",
-        "GNU.volume.offset",
-        "SCHILY.devmajor",
-        "SUN.devminor",
-    ] {
-        let words = format!("extended header: {key}: readers disagree about what it means");
-        refused(&[file("f", "data").pax(&[(key, "4")])], &words);
-    }
-    let harmless = [("SCHILY.dev", "4"), ("SCHILY.ino", "5"), ("MSWINDOWS.rawsd", "x")];
-    agreed(&[file("f", "data").pax(&harmless)], &["f"]);
-}
-
-#[test]
 fn headers_about_an_entry_are_limited() {
     let stacked = |count| vec![long(b'L', "name\0"); count];
     let cage = Cage::new(PLACES[0]);
@@ -244,37 +162,6 @@ fn what_stands_about_an_entry_is_limited() {
 // GNU's long names.
 
 #[test]
-fn long_names_end_at_a_nul_or_with_their_data() {
-    for length in [99, 100, 101, 300] {
-        let name = "n".repeat(length.min(200)) + &"/m".repeat(length.saturating_sub(200) / 2);
-        for text in [name.clone(), format!("{name}\0"), format!("{name}\0garbage")] {
-            let part = file("short", "1").magic(GNU).after(&long(b'L', text));
-            let cage = Cage::new(PLACES[0]);
-            agree(&cage, &archive(&[part, file("after", "")]));
-            assert!(cage.root(&name).is_file());
-        }
-    }
-}
-
-#[test]
-fn long_links_and_long_names_together() {
-    let target = "t".repeat(150);
-    let [name, link] = [long(b'L', "the/name\0"), long(b'K', format!("{target}\0"))];
-    for about in [[&name, &link], [&link, &name]] {
-        let part = symlink("n", "t").magic(GNU).after(about[0]).after(about[1]);
-        agreed(&[part], &["the/", "the/name"]);
-        let part = hardlink("n", "t").magic(GNU).after(about[0]).after(about[1]);
-        agreed(&[file(&target, ""), part], &["the/", "the/name", &target]);
-    }
-}
-
-#[test]
-fn of_two_long_names_the_last_holds() {
-    let part = file("f", "").magic(GNU).after(&long(b'L', "one\0")).after(&long(b'L', "two\0"));
-    agreed(&[part], &["two"]);
-}
-
-#[test]
 fn a_long_name_of_nothing_is_refused() {
     for text in ["", "\0", "\0name"] {
         refused(&[file("f", "").magic(GNU).after(&long(b'L', text))], "an empty long name");
@@ -297,92 +184,6 @@ fn long_names_and_extended_headers_do_not_mix() {
 // Dialects.
 
 #[test]
-fn a_checksum_may_be_of_signed_bytes_and_in_any_spelling_but_must_be_right() {
-    let spoil = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut header = file("f", "").at(265, b"\xe9").bytes();
-        change(&mut header);
-        [raw(header), file("after", "")]
-    };
-    let sum = |header: &[u8], signed: bool| -> i64 {
-        let byte = |b: &u8| if signed { i64::from(b.cast_signed()) } else { i64::from(*b) };
-        let field: i64 = header[148..156].iter().map(byte).sum();
-        header[..512].iter().map(byte).sum::<i64>() - field + 8 * 32
-    };
-    for spelling in ["{:06}\0 ", "{:07}\0", "{:07} ", "{: >6}\0 "] {
-        for signed in [false, true] {
-            let parts = spoil(&|header| {
-                let octal = format!("{:o}", sum(header, signed));
-                let text = match spelling {
-                    "{:06}\0 " => format!("{octal:0>6}\0 "),
-                    "{:07}\0" => format!("{octal:0>7}\0"),
-                    "{:07} " => format!("{octal:0>7} "),
-                    _ => format!("{octal: >6}\0 "),
-                };
-                header[148..156].copy_from_slice(text.as_bytes());
-            });
-            let cage = Cage::new(PLACES[0]);
-            agree(&cage, &archive(&parts));
-        }
-    }
-    let refused = |change: &dyn Fn(&mut Vec<u8>)| {
-        let cage = Cage::new(PLACES[0]);
-        cage.stream(archive(&spoil(change))).fails(6, "not a tar archive");
-        let [wrong, after] = spoil(change);
-        cage.stream(archive(&[after, wrong])).fails(6, "header: wrong checksum");
-    };
-    refused(&|header| header[0] = b'x');
-    refused(&|header| header[148..156].copy_from_slice(b"        "));
-    refused(&|header| header[149] = b'x');
-    refused(&|header| {
-        let octal = format!("\0{:0>6o}\0", sum(header, false));
-        header[148..156].copy_from_slice(octal.as_bytes());
-    });
-}
-
-#[test]
-fn a_prefix_is_part_of_the_name_where_the_dialect_has_one() {
-    let prefixed = |magic: &[u8; 8]| [file("name", "").magic(magic).field(345, 155, b"pre/fix")];
-    agreed(&prefixed(USTAR), &["pre/", "pre/fix/", "pre/fix/name"]);
-    // The version behind the magic is nobody's concern.
-    for magic in [b"ustar\0\0\0", b"ustar\0  ", b"ustar\0xx"] {
-        agreed(&prefixed(magic), &["pre/", "pre/fix/", "pre/fix/name"]);
-    }
-    for magic in [V7, b"garbage!"] {
-        agreed(&prefixed(magic), &["name"]);
-    }
-    // What begins like a magic and is none is one to libarchive, and none to Go.
-    refused(&prefixed(b"ustarXYZ"), "header: the magic is not one that all readers know");
-}
-
-#[test]
-fn stars_prefix_is_shorter() {
-    let star = |prefix: &[u8]| {
-        let part = file("name", "").field(345, 155, prefix).at(508, b"tar\0");
-        part.field(476, 12, b"00000000001").field(488, 12, b"00000000001")
-    };
-    agreed(&[star(b"pre")], &["pre/", "pre/name"]);
-    let words = "header: the prefix goes on into the access time";
-    refused(&[star(&[b'p'; 131])], words);
-    refused(&[star(b"").field(476, 12, b"1x")], "the access time is no number");
-}
-
-#[test]
-fn gnus_times_are_no_prefix_but_a_prefix_there_is_taken_as_go_does() {
-    let part = file("name", "").magic(GNU).field(345, 12, b"00000000001");
-    agreed(&[part.field(357, 12, b"00000000001")], &["name"]);
-    // Go before 1.8 wrote this, into layers too. GNU tar and libarchive lose the prefix.
-    let cage = Cage::new(PLACES[0]);
-    let part = file("name", "").magic(GNU).field(345, 155, b"pre");
-    cage.stream(archive(std::slice::from_ref(&part)))
-        .status(0)
-        .says("read as container engines do");
-    cage.has(&["pre/", "pre/name"]);
-    let mut cage = Cage::new(PLACES[0]);
-    cage.options(&["--strict"]);
-    cage.stream(archive(&[part])).fails(6, "a prefix where GNU's header has times");
-}
-
-#[test]
 fn headers_about_others_need_a_magic() {
     let about = extended(b'x', records(&[("path", "p")])).magic(V7);
     refused(&[about, file("f", "")], "an extension in an archive without a magic");
@@ -392,16 +193,227 @@ fn headers_about_others_need_a_magic() {
     refused(&[file("f", "").magic(V7).pax(&[("path", "p")])], words);
 }
 
-#[test]
-fn a_regular_file_whose_name_ends_in_a_slash_is_refused() {
-    for typeflag in *b"07" {
-        refused(&[entry(typeflag, "d/", "")], "a regular file whose name ends in a slash");
-    }
-    refused(&[entry(0, "d/", "data")], "a regular file whose name ends in a slash");
-    agreed(&[entry(0, "d/", "").magic(V7).mode(0o755)], &["d/"]);
-}
+mod as_root {
+    use super::*;
 
-#[test]
-fn metadata_of_macs_is_files() {
-    agreed(&[file("d/._f", "\0\x05\x16\x07"), file("d/f", "")], &["d/", "d/._f", "d/f"]);
+    #[test]
+    fn an_extended_size_is_the_datas_when_the_header_has_none() {
+        let big = entry(b'0', "big", inner()).size(0).pax(&[("size", inner().len().to_string())]);
+        agreed(&[big, file("after", "")], &["after", "big"]);
+    }
+
+    #[test]
+    fn an_extended_size_is_the_datas_when_the_header_has_another() {
+        for said in [512, 1, 1 << 32] {
+            let size = [("size", inner().len().to_string())];
+            agreed(
+                &[entry(b'0', "big", inner()).size(said).pax(&size), file("z", "")],
+                &["big", "z"],
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_in_octal_as_writers_spell_them() {
+        for spelling in
+            [&b"00000000004\0"[..], b"000000000004", b"          4 ", b"4", b"4 \0 ", b"  4"]
+        {
+            agreed(&with(124, 12, spelling), &["after", "f"]);
+        }
+    }
+
+    #[test]
+    fn sizes_in_binary() {
+        agreed(&with(124, 12, b"\x80\0\0\0\0\0\0\0\0\0\0\x04"), &["after", "f"]);
+        refused(&with(124, 12, &[0xff; 12]), "header: the size is negative (-1)");
+        refused(&with(124, 12, b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), "the size is no number");
+        let most = b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff";
+        refused(&with(124, 12, most), "archive is cut short: 9223372036854773759 bytes");
+    }
+
+    #[test]
+    fn data_where_none_can_be_is_refused() {
+        for typeflag in *b"12346" {
+            let part = entry(typeflag, "x", "data").link("y").device(1, 3);
+            refused(&[part, file("after", "")], "4 bytes of data for what can have none");
+        }
+        // A directory's size is an allocation, never data: there all agree.
+        agreed(&[dir("d/").size(255), file("after", "")], &["after", "d/"]);
+    }
+
+    #[test]
+    fn every_number_of_every_header_is_looked_at() {
+        let places =
+            [(100, "mode"), (108, "user ID"), (116, "group ID"), (136, "modification time")];
+        for (offset, what) in places {
+            let words = format!("header: the {what} is no number that all readers agree on (\"1x");
+            refused(&with(offset, 8, b"1x"), &words);
+            // Also of a header that only speaks about another, and of one that another overrides.
+            let about = extended(b'x', records(&[("comment", "x")])).field(offset, 8, b"1x");
+            refused(&[about, file("f", "")], &words);
+            let all = [("uid", "1"), ("gid", "1"), ("mtime", "1")];
+            refused(&[file("f", "").field(offset, 8, b"1x").pax(&all)], &words);
+        }
+        refused(
+            &[character("c", 1, 3).field(329, 8, b"x")],
+            "the major device number is no number",
+        );
+        refused(&with(337, 8, b"x"), "the minor device number is no number");
+        agreed(&with(329, 16, b"                "), &["after", "f"]);
+    }
+
+    #[test]
+    fn the_last_of_a_keyword_holds() {
+        agreed(&[file("f", "").pax(&[("path", "one"), ("path", "two")])], &["two"]);
+    }
+
+    #[test]
+    fn keywords_that_only_some_know_are_refused() {
+        for key in [
+            "SCHILY.realsize",
+            "SUN.holesdata",
+            "GNU.dumpdir",
+            "GNU.volume.label",
+            "GNU.volume.offset",
+            "SCHILY.devmajor",
+            "SUN.devminor",
+        ] {
+            let words = format!("extended header: {key}: readers disagree about what it means");
+            refused(&[file("f", "data").pax(&[(key, "4")])], &words);
+        }
+        let harmless = [("SCHILY.dev", "4"), ("SCHILY.ino", "5"), ("MSWINDOWS.rawsd", "x")];
+        agreed(&[file("f", "data").pax(&harmless)], &["f"]);
+    }
+
+    #[test]
+    fn long_names_end_at_a_nul_or_with_their_data() {
+        for length in [99, 100, 101, 300] {
+            let name = "n".repeat(length.min(200)) + &"/m".repeat(length.saturating_sub(200) / 2);
+            for text in [name.clone(), format!("{name}\0"), format!("{name}\0garbage")] {
+                let part = file("short", "1").magic(GNU).after(&long(b'L', text));
+                let cage = Cage::new(PLACES[0]);
+                agree(&cage, &archive(&[part, file("after", "")]));
+                assert!(cage.root(&name).is_file());
+            }
+        }
+    }
+
+    #[test]
+    fn long_links_and_long_names_together() {
+        let target = "t".repeat(150);
+        let [name, link] = [long(b'L', "the/name\0"), long(b'K', format!("{target}\0"))];
+        for about in [[&name, &link], [&link, &name]] {
+            let part = symlink("n", "t").magic(GNU).after(about[0]).after(about[1]);
+            agreed(&[part], &["the/", "the/name"]);
+            let part = hardlink("n", "t").magic(GNU).after(about[0]).after(about[1]);
+            agreed(&[file(&target, ""), part], &["the/", "the/name", &target]);
+        }
+    }
+
+    #[test]
+    fn of_two_long_names_the_last_holds() {
+        let part = file("f", "").magic(GNU).after(&long(b'L', "one\0")).after(&long(b'L', "two\0"));
+        agreed(&[part], &["two"]);
+    }
+
+    #[test]
+    fn a_checksum_may_be_of_signed_bytes_and_in_any_spelling_but_must_be_right() {
+        let spoil = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut header = file("f", "").at(265, b"\xe9").bytes();
+            change(&mut header);
+            [raw(header), file("after", "")]
+        };
+        let sum = |header: &[u8], signed: bool| -> i64 {
+            let byte = |b: &u8| if signed { i64::from(b.cast_signed()) } else { i64::from(*b) };
+            let field: i64 = header[148..156].iter().map(byte).sum();
+            header[..512].iter().map(byte).sum::<i64>() - field + 8 * 32
+        };
+        for spelling in ["{:06}\0 ", "{:07}\0", "{:07} ", "{: >6}\0 "] {
+            for signed in [false, true] {
+                let parts = spoil(&|header| {
+                    let octal = format!("{:o}", sum(header, signed));
+                    let text = match spelling {
+                        "{:06}\0 " => format!("{octal:0>6}\0 "),
+                        "{:07}\0" => format!("{octal:0>7}\0"),
+                        "{:07} " => format!("{octal:0>7} "),
+                        _ => format!("{octal: >6}\0 "),
+                    };
+                    header[148..156].copy_from_slice(text.as_bytes());
+                });
+                let cage = Cage::new(PLACES[0]);
+                agree(&cage, &archive(&parts));
+            }
+        }
+        let refused = |change: &dyn Fn(&mut Vec<u8>)| {
+            let cage = Cage::new(PLACES[0]);
+            cage.stream(archive(&spoil(change))).fails(6, "not a tar archive");
+            let [wrong, after] = spoil(change);
+            cage.stream(archive(&[after, wrong])).fails(6, "header: wrong checksum");
+        };
+        refused(&|header| header[0] = b'x');
+        refused(&|header| header[148..156].copy_from_slice(b"        "));
+        refused(&|header| header[149] = b'x');
+        refused(&|header| {
+            let octal = format!("\0{:0>6o}\0", sum(header, false));
+            header[148..156].copy_from_slice(octal.as_bytes());
+        });
+    }
+
+    #[test]
+    fn a_prefix_is_part_of_the_name_where_the_dialect_has_one() {
+        let prefixed =
+            |magic: &[u8; 8]| [file("name", "").magic(magic).field(345, 155, b"pre/fix")];
+        agreed(&prefixed(USTAR), &["pre/", "pre/fix/", "pre/fix/name"]);
+        // The version behind the magic is nobody's concern.
+        for magic in [b"ustar\0\0\0", b"ustar\0  ", b"ustar\0xx"] {
+            agreed(&prefixed(magic), &["pre/", "pre/fix/", "pre/fix/name"]);
+        }
+        for magic in [V7, b"garbage!"] {
+            agreed(&prefixed(magic), &["name"]);
+        }
+        // What begins like a magic and is none is one to libarchive, and none to Go.
+        refused(&prefixed(b"ustarXYZ"), "header: the magic is not one that all readers know");
+    }
+
+    #[test]
+    fn stars_prefix_is_shorter() {
+        let star = |prefix: &[u8]| {
+            let part = file("name", "").field(345, 155, prefix).at(508, b"tar\0");
+            part.field(476, 12, b"00000000001").field(488, 12, b"00000000001")
+        };
+        agreed(&[star(b"pre")], &["pre/", "pre/name"]);
+        let words = "header: the prefix goes on into the access time";
+        refused(&[star(&[b'p'; 131])], words);
+        refused(&[star(b"").field(476, 12, b"1x")], "the access time is no number");
+    }
+
+    #[test]
+    fn gnus_times_are_no_prefix_but_a_prefix_there_is_taken_as_go_does() {
+        let part = file("name", "").magic(GNU).field(345, 12, b"00000000001");
+        agreed(&[part.field(357, 12, b"00000000001")], &["name"]);
+        // Go before 1.8 wrote this, into layers too. GNU tar and libarchive lose the prefix.
+        let cage = Cage::new(PLACES[0]);
+        let part = file("name", "").magic(GNU).field(345, 155, b"pre");
+        cage.stream(archive(std::slice::from_ref(&part)))
+            .status(0)
+            .says("read as container engines do");
+        cage.has(&["pre/", "pre/name"]);
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--strict"]);
+        cage.stream(archive(&[part])).fails(6, "a prefix where GNU's header has times");
+    }
+
+    #[test]
+    fn a_regular_file_whose_name_ends_in_a_slash_is_refused() {
+        for typeflag in *b"07" {
+            refused(&[entry(typeflag, "d/", "")], "a regular file whose name ends in a slash");
+        }
+        refused(&[entry(0, "d/", "data")], "a regular file whose name ends in a slash");
+        agreed(&[entry(0, "d/", "").magic(V7).mode(0o755)], &["d/"]);
+    }
+
+    #[test]
+    fn metadata_of_macs_is_files() {
+        agreed(&[file("d/._f", "\0\x05\x16\x07"), file("d/f", "")], &["d/", "d/._f", "d/f"]);
+    }
 }

@@ -108,28 +108,6 @@ fn refused(map: Map, size: u64, data: &[u8], words: &str) {
 }
 
 #[test]
-fn four_writings_are_one_file_to_everybody() {
-    for (writing, write) in WRITINGS {
-        let cage = Cage::new(PLACES[1]);
-        let content = [vec![b'a'; 1024], b"hello".to_vec()].concat();
-        let [header, data] = write("f", &[(512, 1024), (4096, 5), (8192, 0)], 8192, &content);
-        agreed(&cage, writing, &archive(&[header, data, file("z", "1")]));
-        cage.has(&["f", "z"]);
-        let content = cage.read("f");
-        assert_eq!((&content[1534..1537], &content[4096..4102]), ("aa\0", "hello\0"));
-    }
-}
-
-#[test]
-fn maps_of_many_parts_go_on_in_more_blocks() {
-    let map: Vec<(u64, u64)> = (0..100).map(|i| (i * 1024 + 512, 512)).collect();
-    for (writing, write) in WRITINGS {
-        let cage = Cage::new(PLACES[0]);
-        agreed(&cage, writing, &archive(&write("f", &map, 102_400, &[b'x'; 51_200])));
-    }
-}
-
-#[test]
 fn a_file_of_nothing_but_a_hole_takes_no_disk() {
     for (writing, write) in WRITINGS {
         everywhere(|cage| {
@@ -266,5 +244,31 @@ fn the_largest_size_there_is_is_refused_by_the_file_system() {
         let run = cage.stream(archive(&write("f", &[(size, 0)], size, b"")));
         assert!(matches!(run.code(), Some(6 | 7)), "{run}");
         cage.nothing();
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn four_writings_are_one_file_to_everybody() {
+        for (writing, write) in WRITINGS {
+            let cage = Cage::new(PLACES[1]);
+            let content = [vec![b'a'; 1024], b"hello".to_vec()].concat();
+            let [header, data] = write("f", &[(512, 1024), (4096, 5), (8192, 0)], 8192, &content);
+            agreed(&cage, writing, &archive(&[header, data, file("z", "1")]));
+            cage.has(&["f", "z"]);
+            let content = cage.read("f");
+            assert_eq!((&content[1534..1537], &content[4096..4102]), ("aa\0", "hello\0"));
+        }
+    }
+
+    #[test]
+    fn maps_of_many_parts_go_on_in_more_blocks() {
+        let map: Vec<(u64, u64)> = (0..100).map(|i| (i * 1024 + 512, 512)).collect();
+        for (writing, write) in WRITINGS {
+            let cage = Cage::new(PLACES[0]);
+            agreed(&cage, writing, &archive(&write("f", &map, 102_400, &[b'x'; 51_200])));
+        }
     }
 }

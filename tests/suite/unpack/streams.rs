@@ -267,67 +267,6 @@ fn skippable(data: &[u8]) -> Vec<u8> {
     [&[0x5a, 0x2a, 0x4d, 0x18], &(data.len() as u32).to_le_bytes()[..], data].concat()
 }
 
-#[test]
-fn every_frame_counts_and_skippable_ones_do_not() {
-    let (one, other) = (zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..]));
-    let [toc, none] = [skippable(b"table of contents"), skippable(b"")];
-    taken([one.clone(), other.clone()].concat());
-    taken([&toc[..], &one, &none, &toc, &other, &toc].concat());
-    let (_, run) = unpack(&[], [toc, one, other].concat());
-    assert!(run.ok().lines()[0].contains("tar+zstd"));
-}
-
-#[test]
-fn a_frame_may_do_without_a_checksum_but_not_have_a_wrong_one() {
-    taken(zstd(&["--no-check"], &layer()));
-    let mut wrong = zstd(&["--check"], &layer());
-    *wrong.last_mut().unwrap() ^= 1;
-    refused(wrong, "zstd: ");
-}
-
-#[test]
-fn a_frame_cut_anywhere_is_refused() {
-    let whole = [zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..])].concat();
-    for cut in [5, 20, whole.len() / 2, whole.len() - 1] {
-        let (cage, run) = unpack(&[], &whole[..cut]);
-        run.status(6);
-        cage.nothing();
-    }
-}
-
-#[test]
-fn windows_up_to_128_mib_are_taken_and_no_larger_ones() {
-    taken(zstd(&["--ultra", "--long=27"], &layer()));
-    // The header alone says the window.
-    let window = |log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
-    for log in [28, 30, 31] {
-        let mib = 1u64 << (log - 20);
-        refused(window(log), &format!("zstd: window of {mib} MiB, more than 128"));
-    }
-}
-
-#[test]
-fn dictionaries_old_versions_and_what_follows_are_refused() {
-    refused(vec![0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0], "zstd: needs a dictionary");
-    for version in 0x22..=0x27 {
-        refused(vec![version, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0], "not a tar archive");
-    }
-    refused([zstd(&[], &layer()), vec![0; 512]].concat(), "trailing data after the last frame");
-    refused([zstd(&[], &layer()), b"junk".to_vec()].concat(), "trailing data");
-}
-
-#[test]
-fn compressions_that_layers_may_not_have_are_named() {
-    refused(through("bzip2", &["-c"], &layer()), "unsupported compression: bzip2");
-    refused(through("xz", &["-c"], &layer()), "unsupported compression: xz");
-}
-
-#[test]
-fn what_is_compressed_twice_is_no_archive() {
-    refused(gzip(&gzip(&layer())), "not a tar archive");
-    refused(zstd(&[], &gzip(&layer())), "not a tar archive");
-}
-
 // Digests.
 
 #[test]
@@ -338,17 +277,6 @@ fn digests_are_of_every_byte_in_either_algorithm() {
     run.ok();
     let (_, run) = unpack(&["--digest", &sha256(&bytes), "--diff-id", &sha512(&layer())], bytes);
     run.ok();
-}
-
-#[test]
-fn a_wrong_digest_or_diff_id_is_1_and_leaves_nothing() {
-    for option in ["--digest", "--diff-id"] {
-        for bytes in [layer(), gzip(&layer()), zstd(&[], &layer())] {
-            let (cage, run) = unpack(&[option, &sha256(b"other")], bytes);
-            run.fails(1, "differs: got sha256:");
-            cage.nothing();
-        }
-    }
 }
 
 #[test]
@@ -373,21 +301,97 @@ fn an_input_that_comes_a_byte_at_a_time_is_the_same() {
     assert_eq!(cage.stat("f").len(), 3000);
 }
 
-/// What one layer has used of the memory must be there for the next.
-#[test]
-fn more_layers_than_there_are_buffers() {
-    for compressed in [None, Some("gzip"), Some("zstd")] {
-        let cage = Cage::new(PLACES[0]);
-        let layers = (0..40).map(|i| {
-            // Empty, small, just as much as a buffer, and more than one.
-            let size = [0, 100, (512 << 10) - 2048, 600_000][i % 4];
-            let archive = archive(&[file(format!("f{i}"), noise(size, i as u64))]);
-            let layer = compressed.map_or(archive.clone(), |by| through(by, &["-c"], &archive));
-            cage.scratch().write(format!("in/layer{i}"), layer)
-        });
-        let layers: Vec<_> = layers.collect();
-        let run = cage.judged(cage.command().args(layers));
-        assert_eq!(run.ok().lines().len(), 40);
-        assert_eq!(cage.tree().len(), 40);
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn every_frame_counts_and_skippable_ones_do_not() {
+        let (one, other) = (zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..]));
+        let [toc, none] = [skippable(b"table of contents"), skippable(b"")];
+        taken([one.clone(), other.clone()].concat());
+        taken([&toc[..], &one, &none, &toc, &other, &toc].concat());
+        let (_, run) = unpack(&[], [toc, one, other].concat());
+        assert!(run.ok().lines()[0].contains("tar+zstd"));
+    }
+
+    #[test]
+    fn a_frame_may_do_without_a_checksum_but_not_have_a_wrong_one() {
+        taken(zstd(&["--no-check"], &layer()));
+        let mut wrong = zstd(&["--check"], &layer());
+        *wrong.last_mut().unwrap() ^= 1;
+        refused(wrong, "zstd: ");
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_refused() {
+        let whole = [zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..])].concat();
+        for cut in [5, 20, whole.len() / 2, whole.len() - 1] {
+            let (cage, run) = unpack(&[], &whole[..cut]);
+            run.status(6);
+            cage.nothing();
+        }
+    }
+
+    #[test]
+    fn windows_up_to_128_mib_are_taken_and_no_larger_ones() {
+        taken(zstd(&["--ultra", "--long=27"], &layer()));
+        // The header alone says the window.
+        let window = |log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
+        for log in [28, 30, 31] {
+            let mib = 1u64 << (log - 20);
+            refused(window(log), &format!("zstd: window of {mib} MiB, more than 128"));
+        }
+    }
+
+    #[test]
+    fn dictionaries_old_versions_and_what_follows_are_refused() {
+        refused(vec![0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0], "zstd: needs a dictionary");
+        for version in 0x22..=0x27 {
+            refused(vec![version, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0], "not a tar archive");
+        }
+        refused([zstd(&[], &layer()), vec![0; 512]].concat(), "trailing data after the last frame");
+        refused([zstd(&[], &layer()), b"junk".to_vec()].concat(), "trailing data");
+    }
+
+    #[test]
+    fn compressions_that_layers_may_not_have_are_named() {
+        refused(through("bzip2", &["-c"], &layer()), "unsupported compression: bzip2");
+        refused(through("xz", &["-c"], &layer()), "unsupported compression: xz");
+    }
+
+    #[test]
+    fn what_is_compressed_twice_is_no_archive() {
+        refused(gzip(&gzip(&layer())), "not a tar archive");
+        refused(zstd(&[], &gzip(&layer())), "not a tar archive");
+    }
+
+    #[test]
+    fn a_wrong_digest_or_diff_id_is_1_and_leaves_nothing() {
+        for option in ["--digest", "--diff-id"] {
+            for bytes in [layer(), gzip(&layer()), zstd(&[], &layer())] {
+                let (cage, run) = unpack(&[option, &sha256(b"other")], bytes);
+                run.fails(1, "differs: got sha256:");
+                cage.nothing();
+            }
+        }
+    }
+
+    /// What one layer has used of the memory must be there for the next.
+    #[test]
+    fn more_layers_than_there_are_buffers() {
+        for compressed in [None, Some("gzip"), Some("zstd")] {
+            let cage = Cage::new(PLACES[0]);
+            let layers = (0..40).map(|i| {
+                // Empty, small, just as much as a buffer, and more than one.
+                let size = [0, 100, (512 << 10) - 2048, 600_000][i % 4];
+                let archive = archive(&[file(format!("f{i}"), noise(size, i as u64))]);
+                let layer = compressed.map_or(archive.clone(), |by| through(by, &["-c"], &archive));
+                cage.scratch().write(format!("in/layer{i}"), layer)
+            });
+            let layers: Vec<_> = layers.collect();
+            let run = cage.judged(cage.command().args(layers));
+            assert_eq!(run.ok().lines().len(), 40);
+            assert_eq!(cage.tree().len(), 40);
+        }
     }
 }

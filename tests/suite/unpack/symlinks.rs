@@ -391,80 +391,84 @@ fn who_swaps_a_directory_for_a_link_meanwhile_gets_nothing_outside() {
     }
 }
 
-#[test]
-fn links_of_procfs_are_not_followed() {
-    for place in PLACES {
-        let mut cage = Cage::new(place);
-        cage.options(&["--onto"]);
-        fs::create_dir_all(cage.root("proc")).unwrap();
-        must(peer("mount").args(["-t", "proc", "proc"]).arg(cage.root("proc")));
-        let cwd = format!("proc/{}/cwd/pwned", std::process::id());
-        let runs = ["proc/self/root/pwned", &cwd]
-            .map(|name| cage.command().stdin(archive(&[file(name, "")])).run());
-        must(peer("umount").arg(cage.root("proc")));
-        for run in runs {
-            assert!(matches!(run.code(), Some(6 | 7)), "{run}");
-        }
-        assert!(!fs::exists("/pwned").unwrap() && !fs::exists("pwned").unwrap());
-    }
-}
+mod as_root {
+    use super::*;
 
-#[test]
-fn what_is_mounted_below_is_entered_unless_told_otherwise() {
-    for place in PLACES {
-        let mut cage = Cage::new(place);
-        for name in ["root/mnt", "root/same", "elsewhere"] {
-            fs::create_dir_all(cage.dir().join(name)).unwrap();
+    #[test]
+    fn links_of_procfs_are_not_followed() {
+        for place in PLACES {
+            let mut cage = Cage::new(place);
+            cage.options(&["--onto"]);
+            fs::create_dir_all(cage.root("proc")).unwrap();
+            must(peer("mount").args(["-t", "proc", "proc"]).arg(cage.root("proc")));
+            let cwd = format!("proc/{}/cwd/pwned", std::process::id());
+            let runs = ["proc/self/root/pwned", &cwd]
+                .map(|name| cage.command().stdin(archive(&[file(name, "")])).run());
+            must(peer("umount").arg(cage.root("proc")));
+            for run in runs {
+                assert!(matches!(run.code(), Some(6 | 7)), "{run}");
+            }
+            assert!(!fs::exists("/pwned").unwrap() && !fs::exists("pwned").unwrap());
         }
-        fs::rename(cage.dir().join("elsewhere"), cage.scratch().join("elsewhere")).unwrap();
-        must(peer("mount").args(["-t", "tmpfs", "none"]).arg(cage.root("mnt")));
-        // The same file system at another place: no device number tells.
-        let elsewhere = cage.scratch().join("elsewhere");
-        must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("same")));
-        cage.options(&["--onto"]);
-        let entered = cage.unpack(&[&[file("mnt/f", ""), file("same/f", "")]]);
-        let found = [cage.root("mnt/f").exists(), elsewhere.join("f").exists()];
-        cage.options(&["--one-file-system"]);
-        let refused: Vec<_> = ["mnt/g", "same/g"]
-            .into_iter()
-            .map(|name| {
-                let run = cage.unpack(&[&[file(name, "")]]);
+    }
+
+    #[test]
+    fn what_is_mounted_below_is_entered_unless_told_otherwise() {
+        for place in PLACES {
+            let mut cage = Cage::new(place);
+            for name in ["root/mnt", "root/same", "elsewhere"] {
+                fs::create_dir_all(cage.dir().join(name)).unwrap();
+            }
+            fs::rename(cage.dir().join("elsewhere"), cage.scratch().join("elsewhere")).unwrap();
+            must(peer("mount").args(["-t", "tmpfs", "none"]).arg(cage.root("mnt")));
+            // The same file system at another place: no device number tells.
+            let elsewhere = cage.scratch().join("elsewhere");
+            must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("same")));
+            cage.options(&["--onto"]);
+            let entered = cage.unpack(&[&[file("mnt/f", ""), file("same/f", "")]]);
+            let found = [cage.root("mnt/f").exists(), elsewhere.join("f").exists()];
+            cage.options(&["--one-file-system"]);
+            let refused: Vec<_> = ["mnt/g", "same/g"]
+                .into_iter()
+                .map(|name| {
+                    let run = cage.unpack(&[&[file(name, "")]]);
+                    fs::remove_file(cage.dir().join(".root.dirty")).unwrap();
+                    run
+                })
+                .collect();
+            for mounted in ["mnt", "same"] {
+                must(peer("umount").arg(cage.root(mounted)));
+            }
+            entered.ok();
+            assert_eq!(found, [true, true]);
+            for run in refused {
+                run.fails(7, "cross-device").says("hint: a mount point");
+            }
+            assert!(!elsewhere.join("g").exists());
+        }
+    }
+
+    #[test]
+    fn hidden_mount_points_are_refused_and_nothing_mounted_is_removed() {
+        for place in PLACES {
+            let mut cage = Cage::new(place);
+            fs::create_dir_all(cage.root("d/mnt")).unwrap();
+            let elsewhere = cage.scratch().join("elsewhere");
+            fs::create_dir(&elsewhere).unwrap();
+            fs::write(elsewhere.join("kept"), "").unwrap();
+            must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("d/mnt")));
+            cage.options(&["--onto"]);
+            let hidden = ["d/mnt", "d"].map(|name| {
+                let run = cage.unpack(&[&[whiteout(name)]]);
                 fs::remove_file(cage.dir().join(".root.dirty")).unwrap();
                 run
-            })
-            .collect();
-        for mounted in ["mnt", "same"] {
-            must(peer("umount").arg(cage.root(mounted)));
+            });
+            must(peer("umount").arg(cage.root("d/mnt")));
+            for run in hidden {
+                run.fails(7, "busy").says("hint: something is mounted there");
+            }
+            assert!(elsewhere.join("kept").exists());
+            assert!(fs::metadata(cage.root("")).unwrap().mode() & 0o170_000 == 0o040_000);
         }
-        entered.ok();
-        assert_eq!(found, [true, true]);
-        for run in refused {
-            run.fails(7, "cross-device").says("hint: a mount point");
-        }
-        assert!(!elsewhere.join("g").exists());
-    }
-}
-
-#[test]
-fn hidden_mount_points_are_refused_and_nothing_mounted_is_removed() {
-    for place in PLACES {
-        let mut cage = Cage::new(place);
-        fs::create_dir_all(cage.root("d/mnt")).unwrap();
-        let elsewhere = cage.scratch().join("elsewhere");
-        fs::create_dir(&elsewhere).unwrap();
-        fs::write(elsewhere.join("kept"), "").unwrap();
-        must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("d/mnt")));
-        cage.options(&["--onto"]);
-        let hidden = ["d/mnt", "d"].map(|name| {
-            let run = cage.unpack(&[&[whiteout(name)]]);
-            fs::remove_file(cage.dir().join(".root.dirty")).unwrap();
-            run
-        });
-        must(peer("umount").arg(cage.root("d/mnt")));
-        for run in hidden {
-            run.fails(7, "busy").says("hint: something is mounted there");
-        }
-        assert!(elsewhere.join("kept").exists());
-        assert!(fs::metadata(cage.root("")).unwrap().mode() & 0o170_000 == 0o040_000);
     }
 }

@@ -37,21 +37,6 @@ fn each_type() -> Vec<(Vec<Part>, char)> {
 }
 
 #[test]
-fn each_type_takes_the_place_of_each_other() {
-    for (lower, from) in each_type() {
-        for (upper, to) in each_type() {
-            everywhere(|cage| {
-                cage.unpack(&[&lower, &upper]).ok();
-                assert_eq!(letter(&cage.stat("x")), to, "{lower:?} {upper:?}");
-                let kept = cage.root("x/in").exists();
-                let merged = from == 'd' && to == 'd' && lower.len() + upper.len() > 2;
-                assert_eq!(kept, merged || upper.len() == 2 && to == 'd', "{lower:?} {upper:?}");
-            });
-        }
-    }
-}
-
-#[test]
 fn an_old_regular_file_is_one_and_with_a_slash_a_directory() {
     everywhere(|cage| {
         let parts = [
@@ -71,32 +56,6 @@ fn types_that_no_file_has_are_refused() {
         refused(entry(typeflag, "x", ""), &format!("entry \"x\": unsupported type '{name}'"));
     }
     refused(entry(0x1b, "x", ""), "unsupported type '\\u{1b}'");
-}
-
-#[test]
-fn a_global_header_gives_nothing_and_is_worth_a_warning() {
-    everywhere(|cage| {
-        let global = extended(b'g', records(&[("mtime", "5"), ("uid", "7")]));
-        cage.unpack(&[&[global, file("f", "")]]).status(0).says("a global header's defaults");
-        assert_eq!((cage.stat("f").uid(), cage.stat("f").mtime()), (0, 1_000_000_000));
-        cage.only_options(&["--replace"]);
-        let comment = extended(b'g', records(&[("comment", "of git")]));
-        cage.unpack(&[&[comment, file("f", "")]]).ok();
-    });
-    for key in ["path", "linkpath", "size"] {
-        refused(extended(b'g', records(&[(key, "1")])), "a global header with a path or a size");
-    }
-}
-
-#[test]
-fn devices_have_their_numbers_to_the_last_bit() {
-    everywhere(|cage| {
-        let parts = [character("null", 1, 3), block("big", 4095, 1_048_575), character("z", 0, 1)];
-        cage.unpack(&[&parts]).ok();
-        let number = |name| cage.stat(name).rdev();
-        assert_eq!(number("null"), rustix::fs::makedev(1, 3));
-        assert_eq!(number("big"), rustix::fs::makedev(4095, 1_048_575));
-    });
 }
 
 #[test]
@@ -125,22 +84,6 @@ fn an_ordinary_user_makes_no_devices_but_can_leave_them_out() {
         cage.options(&["--strict", "--replace"]);
         cage.unpack(&[&parts]).status(0);
     }
-}
-
-#[test]
-fn a_device_is_never_opened() {
-    // A loop device without a file behind it: opening one of no number there is fails.
-    everywhere(|cage| {
-        let parts = [
-            character("none", 4095, 77).mode(0o4660).owner(5, 6).mtime(9),
-            fifo("pipe").mode(0o4660).owner(5, 6).xattr("user.x", "1"),
-        ];
-        cage.unpack(&[&parts]).status(0);
-        for name in ["none", "pipe"] {
-            assert_eq!((cage.mode(name), cage.stat(name).uid()), (0o4660, 5), "{name}");
-        }
-        assert_eq!(cage.stat("none").mtime(), 9);
-    });
 }
 
 #[test]
@@ -203,20 +146,6 @@ fn modes_are_exact_with_every_bit() {
 }
 
 #[test]
-fn set_id_bits_survive_a_change_of_owner() {
-    everywhere(|cage| {
-        let parts = [
-            file("suid", "x").mode(0o6755).owner(5, 6),
-            dir("sgid").mode(0o2775).owner(5, 6),
-            file("sgid/f", "").owner(5, 7),
-        ];
-        cage.unpack(&[&parts]).ok();
-        assert_eq!((cage.mode("suid"), cage.mode("sgid")), (0o6755, 0o2775));
-        assert_eq!((cage.stat("sgid/f").uid(), cage.stat("sgid/f").gid()), (5, 7));
-    });
-}
-
-#[test]
 fn bits_of_the_type_in_a_mode_mean_nothing() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "").mode(0o100_640), dir("d").mode(0o40_750)]]).ok();
@@ -225,33 +154,117 @@ fn bits_of_the_type_in_a_mode_mean_nothing() {
     });
 }
 
-#[test]
-fn nothing_is_inherited_from_the_place() {
-    for place in PLACES {
-        let cage = Cage::new(place);
-        // A set-group-ID directory gives its group on, a default list its entries.
-        must(peer("chgrp").arg("7").arg(cage.dir()));
-        fs::set_permissions(cage.dir(), fs::Permissions::from_mode(0o2755)).unwrap();
-        let acl = "0x0200000001000700ffffffff020007000900000004000700ffffffff10000700ffffffff\
-                   20000500ffffffff";
-        let set = ["-n", "system.posix_acl_default", "-v", acl];
-        must(peer("setfattr").args(set).arg(cage.dir()));
-        cage.unpack(&[&[file("f", "").mode(0o640), dir("d/"), fifo("d/p"), file("i/f", "")]]).ok();
-        for name in ["", "f", "d", "d/p", "i", "i/f"] {
-            assert_eq!(cage.stat(name).gid(), 0, "{name}");
-        }
-        let modes = [cage.mode("f"), cage.mode("d"), cage.mode("i"), cage.mode("d/p")];
-        assert_eq!(modes, [0o640, 0o755, 0o755, 0o644]);
-        let listed = must(peer("getfattr").args(["-R", "-m", "-"]).arg(cage.root("")));
-        assert_eq!(String::from_utf8_lossy(&listed), "");
-    }
-}
+mod as_root {
+    use super::*;
 
-#[test]
-fn a_gnu_header_is_as_good_as_any() {
-    everywhere(|cage| {
-        let parts = [dir("d").magic(GNU), file("d/f", "1").magic(GNU), character("d/c", 1, 3)];
-        cage.unpack(&[&parts]).ok();
-        cage.has(&["d/", "d/c", "d/f"]);
-    });
+    #[test]
+    fn each_type_takes_the_place_of_each_other() {
+        for (lower, from) in each_type() {
+            for (upper, to) in each_type() {
+                everywhere(|cage| {
+                    cage.unpack(&[&lower, &upper]).ok();
+                    assert_eq!(letter(&cage.stat("x")), to, "{lower:?} {upper:?}");
+                    let kept = cage.root("x/in").exists();
+                    let merged = from == 'd' && to == 'd' && lower.len() + upper.len() > 2;
+                    assert_eq!(
+                        kept,
+                        merged || upper.len() == 2 && to == 'd',
+                        "{lower:?} {upper:?}"
+                    );
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_global_header_gives_nothing_and_is_worth_a_warning() {
+        everywhere(|cage| {
+            let global = extended(b'g', records(&[("mtime", "5"), ("uid", "7")]));
+            cage.unpack(&[&[global, file("f", "")]]).status(0).says("a global header's defaults");
+            assert_eq!((cage.stat("f").uid(), cage.stat("f").mtime()), (0, 1_000_000_000));
+            cage.only_options(&["--replace"]);
+            let comment = extended(b'g', records(&[("comment", "of git")]));
+            cage.unpack(&[&[comment, file("f", "")]]).ok();
+        });
+        for key in ["path", "linkpath", "size"] {
+            refused(
+                extended(b'g', records(&[(key, "1")])),
+                "a global header with a path or a size",
+            );
+        }
+    }
+
+    #[test]
+    fn devices_have_their_numbers_to_the_last_bit() {
+        everywhere(|cage| {
+            let parts =
+                [character("null", 1, 3), block("big", 4095, 1_048_575), character("z", 0, 1)];
+            cage.unpack(&[&parts]).ok();
+            let number = |name| cage.stat(name).rdev();
+            assert_eq!(number("null"), rustix::fs::makedev(1, 3));
+            assert_eq!(number("big"), rustix::fs::makedev(4095, 1_048_575));
+        });
+    }
+
+    #[test]
+    fn a_device_is_never_opened() {
+        // A loop device without a file behind it: opening one of no number there is fails.
+        everywhere(|cage| {
+            let parts = [
+                character("none", 4095, 77).mode(0o4660).owner(5, 6).mtime(9),
+                fifo("pipe").mode(0o4660).owner(5, 6).xattr("user.x", "1"),
+            ];
+            cage.unpack(&[&parts]).status(0);
+            for name in ["none", "pipe"] {
+                assert_eq!((cage.mode(name), cage.stat(name).uid()), (0o4660, 5), "{name}");
+            }
+            assert_eq!(cage.stat("none").mtime(), 9);
+        });
+    }
+
+    #[test]
+    fn set_id_bits_survive_a_change_of_owner() {
+        everywhere(|cage| {
+            let parts = [
+                file("suid", "x").mode(0o6755).owner(5, 6),
+                dir("sgid").mode(0o2775).owner(5, 6),
+                file("sgid/f", "").owner(5, 7),
+            ];
+            cage.unpack(&[&parts]).ok();
+            assert_eq!((cage.mode("suid"), cage.mode("sgid")), (0o6755, 0o2775));
+            assert_eq!((cage.stat("sgid/f").uid(), cage.stat("sgid/f").gid()), (5, 7));
+        });
+    }
+
+    #[test]
+    fn nothing_is_inherited_from_the_place() {
+        for place in PLACES {
+            let cage = Cage::new(place);
+            // A set-group-ID directory gives its group on, a default list its entries.
+            must(peer("chgrp").arg("7").arg(cage.dir()));
+            fs::set_permissions(cage.dir(), fs::Permissions::from_mode(0o2755)).unwrap();
+            let acl = "0x0200000001000700ffffffff020007000900000004000700ffffffff10000700ffffffff\
+                   20000500ffffffff";
+            let set = ["-n", "system.posix_acl_default", "-v", acl];
+            must(peer("setfattr").args(set).arg(cage.dir()));
+            cage.unpack(&[&[file("f", "").mode(0o640), dir("d/"), fifo("d/p"), file("i/f", "")]])
+                .ok();
+            for name in ["", "f", "d", "d/p", "i", "i/f"] {
+                assert_eq!(cage.stat(name).gid(), 0, "{name}");
+            }
+            let modes = [cage.mode("f"), cage.mode("d"), cage.mode("i"), cage.mode("d/p")];
+            assert_eq!(modes, [0o640, 0o755, 0o755, 0o644]);
+            let listed = must(peer("getfattr").args(["-R", "-m", "-"]).arg(cage.root("")));
+            assert_eq!(String::from_utf8_lossy(&listed), "");
+        }
+    }
+
+    #[test]
+    fn a_gnu_header_is_as_good_as_any() {
+        everywhere(|cage| {
+            let parts = [dir("d").magic(GNU), file("d/f", "1").magic(GNU), character("d/c", 1, 3)];
+            cage.unpack(&[&parts]).ok();
+            cage.has(&["d/", "d/c", "d/f"]);
+        });
+    }
 }

@@ -234,21 +234,6 @@ fn what_a_layer_brings_and_hides_stays() {
 }
 
 #[test]
-fn a_directory_that_is_hidden_and_brought_has_only_what_is_new() {
-    let lower = [dir("dir").mode(0o700).mtime(5).xattr("user.old", "1"), file("dir/old", "")];
-    let upper = [whiteout("dir"), dir("dir"), file("dir/new", "")];
-    in_any_order(&lower, &upper, &["dir/", "dir/new"]);
-    for upper in [[whiteout("dir"), file("dir/new", "")], [file("dir/new", ""), whiteout("dir")]] {
-        everywhere(|cage| {
-            cage.unpack(&[&lower, &upper]).ok();
-            assert_eq!((cage.mode("dir"), cage.stat("dir").mtime()), (0o755, 0));
-            let listed = must(peer("getfattr").arg("-d").arg(cage.root("dir")));
-            assert!(listed.is_empty());
-        });
-    }
-}
-
-#[test]
 fn a_hidden_file_makes_room_for_a_directory_without_an_entry() {
     in_any_order(&[file("foo", "")], &[whiteout("foo"), file("foo/bar", "")], &["foo/", "foo/bar"]);
     everywhere(|cage| {
@@ -330,25 +315,6 @@ fn files_that_are_there_with_a_whiteouts_name_are_files() {
 }
 
 #[test]
-fn an_immutable_file_is_not_hidden_by_force() {
-    // Flags of files are the disk's own; memory has them since Linux 6.6.
-    let mut cage = Cage::new(PLACES[1]);
-    fs::create_dir(cage.root("")).unwrap();
-    fs::write(cage.root("fixed"), "").unwrap();
-    must(peer("chattr").arg("+i").arg(cage.root("fixed")));
-    cage.options(&["--onto"]);
-    let runs = [whiteout("fixed"), file("fixed", "new")].map(|part| {
-        let run = cage.unpack(&[&[part]]);
-        fs::remove_file(cage.dir().join(".root.dirty")).unwrap();
-        run
-    });
-    must(peer("chattr").arg("-i").arg(cage.root("fixed")));
-    for run in runs {
-        run.fails(7, "remove \"fixed\"").says("hint: it may be immutable");
-    }
-}
-
-#[test]
 fn a_directory_that_its_owner_may_not_read_is_hidden_too() {
     for place in PLACES {
         let mut cage = Cage::new(place);
@@ -370,4 +336,48 @@ fn a_parents_time_is_its_entrys_or_what_it_was() {
         cage.unpack(&[&lower, &upper, &[file("e/newer", "")]]).ok();
         assert_eq!((cage.stat("d").mtime(), cage.stat("e").mtime()), (5, 7));
     });
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_hidden_and_brought_has_only_what_is_new() {
+        let lower = [dir("dir").mode(0o700).mtime(5).xattr("user.old", "1"), file("dir/old", "")];
+        let upper = [whiteout("dir"), dir("dir"), file("dir/new", "")];
+        in_any_order(&lower, &upper, &["dir/", "dir/new"]);
+        for upper in
+            [[whiteout("dir"), file("dir/new", "")], [file("dir/new", ""), whiteout("dir")]]
+        {
+            everywhere(|cage| {
+                cage.unpack(&[&lower, &upper]).ok();
+                assert_eq!((cage.mode("dir"), cage.stat("dir").mtime()), (0o755, 0));
+                let listed = must(peer("getfattr").arg("-d").arg(cage.root("dir")));
+                assert!(listed.is_empty());
+            });
+        }
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn an_immutable_file_is_not_hidden_by_force() {
+        // Flags of files are the disk's own; memory has them since Linux 6.6.
+        let mut cage = Cage::new(PLACES[1]);
+        fs::create_dir(cage.root("")).unwrap();
+        fs::write(cage.root("fixed"), "").unwrap();
+        must(peer("chattr").arg("+i").arg(cage.root("fixed")));
+        cage.options(&["--onto"]);
+        let runs = [whiteout("fixed"), file("fixed", "new")].map(|part| {
+            let run = cage.unpack(&[&[part]]);
+            fs::remove_file(cage.dir().join(".root.dirty")).unwrap();
+            run
+        });
+        must(peer("chattr").arg("-i").arg(cage.root("fixed")));
+        for run in runs {
+            run.fails(7, "remove \"fixed\"").says("hint: it may be immutable");
+        }
+    }
 }

@@ -2,8 +2,12 @@
 //! Several tools together: pipelines, and all that README and manual show.
 
 mod build_image;
-mod demo;
 mod layering;
-mod make;
 mod pipeline;
 mod readme;
+
+#[path = "."]
+mod with_peers {
+    mod demo;
+    mod make;
+}

@@ -102,29 +102,6 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-#[test]
-fn an_image_of_skopeos_comes_out_as_umoci_unpacks_it() {
-    let registry = Registry::start();
-    let scratch = Scratch::new();
-    let script = PIPELINE.replace("-p linux/amd64 ", "");
-    registry.push("some/app", "1", &ordinary(), "oci");
-    pipeline(&script, &registry.repo("some/app"), &scratch).run().ok();
-    // The layout is one that others read, and they get the same out of it.
-    let mut skopeo = peer("skopeo");
-    skopeo.args(["--insecure-policy", "copy", "-q", "oci:layout:1", "oci:theirs:1"]);
-    must(skopeo.current_dir(scratch.path()));
-    umoci_unpacked(&scratch.join("theirs"), "1", &scratch.join("umoci"));
-    let [ours, theirs] = ["root", "umoci"].map(|name| tree(&scratch.join(name)));
-    assert_eq!(ours, theirs);
-    assert!(ours.contains_key("opt/old/c") && !ours.contains_key("opt/old/a"));
-
-    // In Docker's types, which umoci does not know.
-    registry.push("docker/app", "1", &ordinary(), "v2s2");
-    let script = script.replace("layout root", "layout docker");
-    pipeline(&script, &registry.repo("docker/app"), &scratch).run().ok();
-    assert_eq!(tree(&scratch.join("docker")), ours);
-}
-
 /// An image behind an index, on a registry that can be made to fail.
 fn fake_registry(image: &Image) -> FakeRegistry {
     let registry = FakeRegistry::start();
@@ -325,17 +302,6 @@ fn an_index_without_a_platform_is_refused_with_a_hint() {
 }
 
 #[test]
-fn everything_works_without_a_network_from_a_layout() {
-    let image = ordinary();
-    let scratch = Scratch::new();
-    tests::images::write_image(&scratch.join("source"), "1", &image);
-    let script = "fetch-manifest oci:source:1 | list-blobs | unpack-layer --from oci:source root";
-    shell(script).dir(scratch.path()).run().ok();
-    umoci_unpacked(&scratch.join("source"), "1", &scratch.join("umoci"));
-    assert_eq!(tree(&scratch.join("root")), tree(&scratch.join("umoci")));
-}
-
-#[test]
 fn verify_digest_stands_between_as_a_filter() {
     let registry = FakeRegistry::start();
     let blob = Blob::new(types::TAR, noise(300_000, 1));
@@ -363,5 +329,44 @@ fn two_pipelines_share_one_layout() {
     }
     for root in ["one", "two", "three"] {
         assert_eq!(tests::scratch::list(&scratch.join(root)), ["a", "b"]);
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn an_image_of_skopeos_comes_out_as_umoci_unpacks_it() {
+        let registry = Registry::start();
+        let scratch = Scratch::new();
+        let script = PIPELINE.replace("-p linux/amd64 ", "");
+        registry.push("some/app", "1", &ordinary(), "oci");
+        pipeline(&script, &registry.repo("some/app"), &scratch).run().ok();
+        // The layout is one that others read, and they get the same out of it.
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "-q", "oci:layout:1", "oci:theirs:1"]);
+        must(skopeo.current_dir(scratch.path()));
+        umoci_unpacked(&scratch.join("theirs"), "1", &scratch.join("umoci"));
+        let [ours, theirs] = ["root", "umoci"].map(|name| tree(&scratch.join(name)));
+        assert_eq!(ours, theirs);
+        assert!(ours.contains_key("opt/old/c") && !ours.contains_key("opt/old/a"));
+
+        // In Docker's types, which umoci does not know.
+        registry.push("docker/app", "1", &ordinary(), "v2s2");
+        let script = script.replace("layout root", "layout docker");
+        pipeline(&script, &registry.repo("docker/app"), &scratch).run().ok();
+        assert_eq!(tree(&scratch.join("docker")), ours);
+    }
+
+    #[test]
+    fn everything_works_without_a_network_from_a_layout() {
+        let image = ordinary();
+        let scratch = Scratch::new();
+        tests::images::write_image(&scratch.join("source"), "1", &image);
+        let script =
+            "fetch-manifest oci:source:1 | list-blobs | unpack-layer --from oci:source root";
+        shell(script).dir(scratch.path()).run().ok();
+        umoci_unpacked(&scratch.join("source"), "1", &scratch.join("umoci"));
+        assert_eq!(tree(&scratch.join("root")), tree(&scratch.join("umoci")));
     }
 }
