@@ -138,20 +138,6 @@ fn names_of_all_kinds_come_back() {
     place.comes_back().silent();
 }
 
-/// Deeper than any path may be long, and than there are descriptors.
-#[test]
-fn very_deep_trees_are_packed() {
-    let place = Place::new();
-    let script = "cd tree && i=0 && while [ $i -lt 1300 ]; do
-        mkdir dddd && cd -P dddd && i=$((i+1)) || exit; done && echo x >f";
-    shell(script).dir(place.scratch.path()).run().ok();
-    let names = place.names(&[]);
-    assert_eq!(names.len(), 1302);
-    assert_eq!(names[1301], format!("{}f", "dddd/".repeat(1300)));
-    let limited = "ulimit -n 60 && pack-layer tree -o -";
-    shell(limited).dir(place.scratch.path()).run().ok();
-}
-
 #[test]
 fn entries_are_sorted_by_their_paths() {
     let place = Place::new();
@@ -412,4 +398,22 @@ fn docker_types_and_levels() {
     run(&["--compress", "zstd", "--level", "20"]).fails(2, "zstd has levels 1 to 19");
     run(&["-j", "0"]).fails(2, "0");
     assert!(fs::metadata(place.scratch.join("layer")).unwrap().permissions().mode() & 0o111 == 0);
+}
+
+mod at_length {
+    use super::*;
+
+    /// Deeper than any path may be long, and than there are descriptors.
+    #[test]
+    fn very_deep_trees_are_packed() {
+        let place = Place::new();
+        let script = "cd tree && i=0 && while [ $i -lt 1300 ]; do
+        mkdir dddd && cd -P dddd && i=$((i+1)) || exit; done && echo x >f";
+        shell(script).dir(place.scratch.path()).run().ok();
+        let names = place.names(&[]);
+        assert_eq!(names.len(), 1302);
+        assert_eq!(names[1301], format!("{}f", "dddd/".repeat(1300)));
+        let limited = "ulimit -n 60 && pack-layer tree -o -";
+        shell(limited).dir(place.scratch.path()).run().ok();
+    }
 }

@@ -252,41 +252,6 @@ fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
 }
 
 #[test]
-fn changed_archives_do_no_harm() {
-    let mut cage = Cage::new(PLACES[0]);
-    cage.options(&["--replace"]);
-    runs(700, 0, &cage, true, false);
-}
-
-#[test]
-fn changed_archives_over_others_do_no_harm() {
-    let mut cage = Cage::new(PLACES[1]);
-    cage.options(&["--replace"]);
-    runs(500, 10_000, &cage, true, true);
-}
-
-#[test]
-fn changed_archives_do_no_harm_to_an_ordinary_user() {
-    let mut cage = Cage::new(PLACES[0]);
-    cage.nobody().options(&["--replace", "--skip-devices"]);
-    runs(150, 20_000, &cage, true, true);
-}
-
-#[test]
-fn changed_archives_do_no_harm_as_an_overlay() {
-    let mut cage = Cage::new(PLACES[0]);
-    cage.options(&["--replace", "--whiteouts", "overlay"]);
-    runs(200, 30_000, &cage, true, true);
-}
-
-#[test]
-fn changed_streams_do_no_harm() {
-    let mut cage = Cage::new(PLACES[0]);
-    cage.options(&["--replace"]);
-    runs(400, 40_000, &cage, false, false);
-}
-
-#[test]
 fn noise_is_no_layer() {
     let cage = Cage::new(PLACES[0]);
     for seed in 0..50 {
@@ -308,5 +273,44 @@ mod as_root {
             assert_eq!(run.code(), Some(0), "{name}: {run}");
             assert!(!cage.tree().is_empty(), "{name}");
         }
+    }
+}
+
+mod at_length {
+    use super::*;
+
+    #[test]
+    fn changed_archives_do_no_harm() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--replace"]);
+        runs(700, 0, &cage, true, false);
+    }
+
+    #[test]
+    fn changed_archives_over_others_do_no_harm() {
+        let mut cage = Cage::new(PLACES[1]);
+        cage.options(&["--replace"]);
+        runs(500, 10_000, &cage, true, true);
+    }
+
+    #[test]
+    fn changed_archives_do_no_harm_to_an_ordinary_user() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.nobody().options(&["--replace", "--skip-devices"]);
+        runs(150, 20_000, &cage, true, true);
+    }
+
+    #[test]
+    fn changed_archives_do_no_harm_as_an_overlay() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--replace", "--whiteouts", "overlay"]);
+        runs(200, 30_000, &cage, true, true);
+    }
+
+    #[test]
+    fn changed_streams_do_no_harm() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--replace"]);
+        runs(400, 40_000, &cage, false, false);
     }
 }
