@@ -5,7 +5,6 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
-
 use tests::fake::{End, Reply};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, file, noise, tar, types};

@@ -4,7 +4,6 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
-
 use tests::certs::Authority;
 use tests::fake::{Reply, Server};
 use tests::fake_registry::FakeRegistry;

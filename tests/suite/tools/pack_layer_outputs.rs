@@ -168,35 +168,6 @@ fn archive() -> Vec<u8> {
 }
 
 #[test]
-fn an_archive_passes_unchanged() {
-    let scratch = place();
-    scratch.write("a.tar", archive());
-    for run in [
-        pack(&scratch).args(["-", "-o", "layer"]).stdin(archive()).run(),
-        pack(&scratch).args(["a.tar", "-o", "layer"]).run(),
-    ] {
-        let annotations = &line(run.ok())["annotations"];
-        assert_eq!(annotations["containerd.io/uncompressed"], sha256(&archive()));
-    }
-    let run = pack(&scratch).args(["-", "-o", "-", "--compress", "none"]).stdin(archive()).run();
-    run.ok().stdout(archive());
-    // What others write, with all that they put into headers.
-    let long = format!("tree/{}/{}", "d".repeat(150), "f".repeat(150));
-    scratch.write(&long, "x");
-    fs::File::create(scratch.join("tree/holes")).unwrap().set_len(1 << 20).unwrap();
-    for command in [
-        "tar -S --format=gnu -c tree",
-        "tar -S --format=posix -c tree",
-        "tar --format=v7 -c tree/etc",
-        "bsdtar -c tree",
-        "bsdtar --format=gnutar -c tree",
-    ] {
-        let script = format!("{command} | pack-layer - -o layer");
-        shell(&script).dir(scratch.path()).run().ok();
-    }
-}
-
-#[test]
 fn what_is_no_whole_archive_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new();
     let fails = |input: &[u8], status: i32, words: &str| {
@@ -268,58 +239,6 @@ fn varied(root: &Path) {
     set_times(root, 1_000_000_000);
 }
 
-#[test]
-fn umoci_and_skopeo_read_what_is_packed() {
-    let scratch = Scratch::new();
-    for name in ["base", "tree"] {
-        fs::create_dir(scratch.join(name)).unwrap();
-        varied(&scratch.join(name));
-    }
-    let into = ["--into", "oci:store"];
-    let lower = pack(&scratch).arg("base").args(into).run();
-    fs::remove_file(scratch.join("tree/gone")).unwrap();
-    fs::remove_dir_all(scratch.join("tree/d/e")).unwrap();
-    fs::write(scratch.join("tree/d/f"), "new").unwrap();
-    fs::write(scratch.join("tree/d/e"), "no directory now").unwrap();
-    set_times(&scratch.join("tree"), 1_000_000_000);
-    let upper = pack(&scratch).args(["tree", "--base", "base"]).args(into).run();
-    image(&scratch, &[lower, upper]);
-
-    let mut umoci = peer("umoci");
-    umoci.args(["raw", "unpack", "--image", "store:t", "theirs"]);
-    if !rustix::process::geteuid().is_root() {
-        umoci.arg("--rootless");
-    }
-    must(umoci.current_dir(scratch.path()));
-    assert_eq!(snapshot(&scratch.join("theirs")), snapshot(&scratch.join("tree")));
-
-    let mut skopeo = peer("skopeo");
-    skopeo.args(["--insecure-policy", "copy", "-q", "oci:store:t", "dir:copied"]);
-    must(skopeo.current_dir(scratch.path()));
-}
-
-#[test]
-fn tar_programs_read_what_is_packed() {
-    let scratch = Scratch::new();
-    fs::create_dir(scratch.join("tree")).unwrap();
-    varied(&scratch.join("tree"));
-    pack(&scratch).args(["tree", "-o", "layer"]).run().ok();
-    let programs = [("tar", &["--xattrs", "--xattrs-include=*"][..]), ("bsdtar", &["--xattrs"])];
-    for (program, options) in programs {
-        let back = scratch.join(program);
-        fs::create_dir(&back).unwrap();
-        let mut extract = peer(program);
-        extract.args(options).args(["--numeric-owner", "-xpf", "layer", "-C", program]);
-        must(extract.current_dir(scratch.path()));
-        // bsdtar gives a directory that was there no time.
-        assert_eq!(snapshot(&back)[1..], snapshot(&scratch.join("tree"))[1..], "{program}");
-        let mut list = peer(program);
-        let listed = must(list.args(["-tvf", "layer"]).current_dir(scratch.path()));
-        assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 12, "{program}");
-    }
-    must(peer("gzip").arg("-t").stdin(fs::File::open(scratch.join("layer")).unwrap()));
-}
-
 /// A layer on its way to a repository while it is packed.
 const PUSH: &str =
     "pack-layer tree --compress none -o - | push-blob --plain-http $repo --compress gzip";
@@ -361,4 +280,95 @@ fn a_tree_that_fails_leaves_no_upload_open() {
     let run = shell(PUSH).env("repo", registry.repo("app")).dir(scratch.path()).run();
     run.status(6).says("pack-layer: ").says(".wh.x").says("push-blob: ").stdout("");
     assert_eq!(registry.sessions(), []);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn an_archive_passes_unchanged() {
+        let scratch = place();
+        scratch.write("a.tar", archive());
+        for run in [
+            pack(&scratch).args(["-", "-o", "layer"]).stdin(archive()).run(),
+            pack(&scratch).args(["a.tar", "-o", "layer"]).run(),
+        ] {
+            let annotations = &line(run.ok())["annotations"];
+            assert_eq!(annotations["containerd.io/uncompressed"], sha256(&archive()));
+        }
+        let run =
+            pack(&scratch).args(["-", "-o", "-", "--compress", "none"]).stdin(archive()).run();
+        run.ok().stdout(archive());
+        // What others write, with all that they put into headers.
+        let long = format!("tree/{}/{}", "d".repeat(150), "f".repeat(150));
+        scratch.write(&long, "x");
+        fs::File::create(scratch.join("tree/holes")).unwrap().set_len(1 << 20).unwrap();
+        for command in [
+            "tar -S --format=gnu -c tree",
+            "tar -S --format=posix -c tree",
+            "tar --format=v7 -c tree/etc",
+            "bsdtar -c tree",
+            "bsdtar --format=gnutar -c tree",
+        ] {
+            let script = format!("{command} | pack-layer - -o layer");
+            shell(&script).dir(scratch.path()).run().ok();
+        }
+    }
+
+    #[test]
+    fn tar_programs_read_what_is_packed() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.join("tree")).unwrap();
+        varied(&scratch.join("tree"));
+        pack(&scratch).args(["tree", "-o", "layer"]).run().ok();
+        let programs =
+            [("tar", &["--xattrs", "--xattrs-include=*"][..]), ("bsdtar", &["--xattrs"])];
+        for (program, options) in programs {
+            let back = scratch.join(program);
+            fs::create_dir(&back).unwrap();
+            let mut extract = peer(program);
+            extract.args(options).args(["--numeric-owner", "-xpf", "layer", "-C", program]);
+            must(extract.current_dir(scratch.path()));
+            // bsdtar gives a directory that was there no time.
+            assert_eq!(snapshot(&back)[1..], snapshot(&scratch.join("tree"))[1..], "{program}");
+            let mut list = peer(program);
+            let listed = must(list.args(["-tvf", "layer"]).current_dir(scratch.path()));
+            assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 12, "{program}");
+        }
+        must(peer("gzip").arg("-t").stdin(fs::File::open(scratch.join("layer")).unwrap()));
+    }
+}
+
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn umoci_and_skopeo_read_what_is_packed() {
+        let scratch = Scratch::new();
+        for name in ["base", "tree"] {
+            fs::create_dir(scratch.join(name)).unwrap();
+            varied(&scratch.join(name));
+        }
+        let into = ["--into", "oci:store"];
+        let lower = pack(&scratch).arg("base").args(into).run();
+        fs::remove_file(scratch.join("tree/gone")).unwrap();
+        fs::remove_dir_all(scratch.join("tree/d/e")).unwrap();
+        fs::write(scratch.join("tree/d/f"), "new").unwrap();
+        fs::write(scratch.join("tree/d/e"), "no directory now").unwrap();
+        set_times(&scratch.join("tree"), 1_000_000_000);
+        let upper = pack(&scratch).args(["tree", "--base", "base"]).args(into).run();
+        image(&scratch, &[lower, upper]);
+
+        let mut umoci = peer("umoci");
+        umoci.args(["raw", "unpack", "--image", "store:t", "theirs"]);
+        if !rustix::process::geteuid().is_root() {
+            umoci.arg("--rootless");
+        }
+        must(umoci.current_dir(scratch.path()));
+        assert_eq!(snapshot(&scratch.join("theirs")), snapshot(&scratch.join("tree")));
+
+        let mut skopeo = peer("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "-q", "oci:store:t", "dir:copied"]);
+        must(skopeo.current_dir(scratch.path()));
+    }
 }
