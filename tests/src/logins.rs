@@ -47,9 +47,7 @@ pub fn keep(scratch: &Scratch, name: &str, document: &Value) {
 
 /// Makes a helper `docker-credential-NAME` of a script for sh, in the directory `bin`.
 pub fn helper(scratch: &Scratch, name: &str, script: &str) {
-    let file = format!("bin/docker-credential-{name}");
-    scratch.write(&file, format!("#!/bin/sh\n{script}\n"));
-    scratch.chmod(&file, 0o755);
+    scratch.script(format!("bin/docker-credential-{name}"), script);
 }
 
 /// Whether a request has the login.

@@ -73,6 +73,16 @@ impl Scratch {
         file
     }
 
+    /// Writes a script for sh inside it that can be run.
+    pub fn script(&self, name: impl AsRef<Path>, script: &str) {
+        let file = self.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        // By another process: what a thread of this one has open for writing, others' children inherit, and
+        // then it cannot be run.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        must(peer("sh").args(["-c", write]).arg(&file).arg(script));
+    }
+
     /// All that is in it, at any depth, as sorted relative names; directories end in a slash.
     pub fn list(&self) -> Vec<String> {
         list(&self.path)

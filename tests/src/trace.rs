@@ -42,7 +42,6 @@ pub fn script(run: &Run, scratch: &Scratch) -> Command {
 pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
     let scratch = Scratch::new();
     for name in ["curl", "noted"] {
-        let file = format!("bin/{name}");
         let tell = "{ printf '%s\\0' \"$@\"; printf '\\1'; } >>\"$OUT/told\"";
         let print = match name {
             "curl" => {
@@ -50,8 +49,7 @@ pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
             }
             _ => ":",
         };
-        scratch.write(&file, format!("#!/bin/sh\n{tell}\n{print}\n"));
-        scratch.chmod(&file, 0o755);
+        scratch.script(format!("bin/{name}"), &format!("{tell}\n{print}"));
     }
     scratch.write("empty/.keep", "");
     let noted: String = trace
