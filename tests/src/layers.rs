@@ -259,7 +259,7 @@ pub fn archive(parts: &[Part]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+mod with_peers {
     use super::*;
     use crate::peers::must;
     use crate::scratch::Scratch;

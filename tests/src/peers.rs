@@ -3,10 +3,17 @@
 //! (docker-registry) and as plain clients (curl).
 //!
 //! A missing one fails the test that needs it. Nothing is skipped, because a suite that skips
-//! looks exactly like one that passes.
+//! looks exactly like one that passes. What needs one is in a module `with_peers` or `as_root`, so that all others
+//! can be run where there is none.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+/// What every Debian system has: any test may run it.
+const EVERYWHERE: [&str; 14] = [
+    "chgrp", "chmod", "chown", "cp", "dash", "gzip", "mkfifo", "mount", "prlimit", "setpriv", "sh",
+    "tar", "umount", "unshare",
+];
 
 /// A command line to build on, for a program that must be there.
 ///
@@ -20,9 +27,18 @@ pub fn peer(name: &str) -> Command {
 /// Where a program is.
 ///
 /// # Panics
-/// When it is not on the PATH.
+/// When it is not on the PATH, or is a peer and the test does not say that it needs one.
 #[track_caller]
 pub fn find(name: &str) -> PathBuf {
+    // The thread of a test has its name, unless there is one thread for all.
+    let thread = std::thread::current();
+    let test = thread.name().filter(|test| test.contains("::"));
+    let says_so =
+        test.is_none_or(|test| test.contains("::with_peers::") || test.contains("::as_root::"));
+    assert!(
+        says_so || EVERYWHERE.contains(&name),
+        "{name} is not on every machine: this test belongs in a module `with_peers`"
+    );
     let path = std::env::var_os("PATH").unwrap_or_default();
     // An ordinary user's PATH often lacks the places of servers.
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
