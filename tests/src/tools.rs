@@ -7,13 +7,14 @@
 //!
 //! Deliberately absent: any judgement of a tool's words beyond the contract that all tools share.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 pub use rustix::process::Signal;
@@ -28,41 +29,68 @@ const HOME: &str = "/proc/none";
 /// The user and group "nobody": the ordinary user that a root test becomes.
 const NOBODY: u32 = 65534;
 
-/// Where the tools are: `$REGUTILS_BIN` when it is set, so that the suite runs against any build;
-/// else they are built, once, in the profile of the running test.
+/// Where the tools are: `$REGUTILS_BIN` when it is set, so that the suite runs against any build; else beside the
+/// running test, of its profile, where [`tool`] and [`shell`] build what they need.
 pub fn bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
-    BIN.get_or_init(|| match std::env::var_os("REGUTILS_BIN") {
+    BIN.get_or_init(|| match given() {
         // A test may run its tools in any directory.
         Some(dir) => std::fs::canonicalize(&dir)
             .unwrap_or_else(|why| panic!("REGUTILS_BIN={}: {why}", dir.display())),
-        None => build(),
+        None => {
+            // TARGET/PROFILE/deps/TEST
+            let test = std::env::current_exe().unwrap();
+            test.parent().and_then(Path::parent).unwrap().to_owned()
+        }
     })
 }
 
-/// Builds all tools into the directory that the test itself was built in.
-fn build() -> PathBuf {
-    // TARGET/PROFILE/deps/TEST
-    let test = std::env::current_exe().unwrap();
-    let bin = test.parent().and_then(Path::parent).unwrap();
-    let profile = match bin.file_name().and_then(OsStr::to_str) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = std::process::Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile])
-        .arg("--target-dir")
-        .arg(bin.parent().unwrap())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs");
+fn given() -> Option<OsString> {
+    std::env::var_os("REGUTILS_BIN")
+}
+
+/// Builds what these arguments choose, once in a run, unless the tools are given. What cargo says of it goes to
+/// stderr, past what a test's output is kept in.
+#[track_caller]
+fn build(what: &[&str]) {
+    static DONE: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    if given().is_some() {
+        return;
+    }
+    // Whoever needs the same meanwhile waits for it here.
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = *done.entry(what.join(" ")).or_insert_with(|| {
+        let profile = match bin().file_name().and_then(OsStr::to_str) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = std::process::Command::new(cargo);
+        // What the cargo that runs this test says of its package would be news to build scripts that look at it.
+        for (name, _) in std::env::vars_os() {
+            let said = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_"];
+            if said.iter().any(|part| name.as_encoded_bytes().starts_with(part.as_bytes())) {
+                cargo.env_remove(name);
+            }
+        }
+        // Always of the whole workspace: then all have the same dependencies with the same features, built once.
+        cargo
+            .args(["build", "--locked", "--workspace", "--profile", profile])
+            .args(what)
+            .arg("--target-dir")
+            .arg(bin().parent().unwrap())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    drop(done);
     assert!(
-        built.status.success(),
-        "the tools do not build ($REGUTILS_BIN names a directory of built ones):\n{}",
-        String::from_utf8_lossy(&built.stderr)
+        built,
+        "cargo build {}: failed (REGUTILS_BIN names a directory of built tools)",
+        what.join(" ")
     );
-    bin.to_owned()
 }
 
 /// One of the tools, to be given arguments and run.
@@ -71,6 +99,7 @@ fn build() -> PathBuf {
 /// When there is no such tool.
 #[track_caller]
 pub fn tool(name: &str) -> Command {
+    build(&["--bin", name]);
     let program = bin().join(name);
     assert!(program.is_file(), "no {name} in {}", bin().display());
     Command::new(&program, name)
@@ -80,6 +109,7 @@ pub fn tool(name: &str) -> Command {
 /// so that nothing has to be quoted.
 #[track_caller]
 pub fn shell(script: &str) -> Command {
+    build(&["--bins"]);
     Command::new(&find("dash"), "dash").arg("-c").arg(script)
 }
 
