@@ -2,6 +2,8 @@
 
 PREFIX = /usr/local
 DESTDIR =
+# A test waits more than it computes: two for each processor.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 CARGO = cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 TOOLS = $(notdir $(wildcard tools/*))
@@ -17,16 +19,30 @@ install: all
 		install -d "$$section" && install -m 644 "$$page" "$$section" || exit; \
 	done
 
-# All that must hold. The suite runs the tools as they are shipped, but for link-time optimisation.
+# What runs anywhere in a minute: all tests that need neither root nor programs of others. `make test T=words`
+# runs those that have the words in their names instead, whatever they need, and builds only what they run.
+ELSEWHERE = ::with_peers:: ::as_root:: ::at_length::
+test:
+ifdef T
+	$(CARGO) test --locked --test suite $(T)
+else
+	$(CARGO) build --locked --workspace --bins
+	REGUTILS_BIN=$(abspath $(TARGET))/debug $(CARGO) test --locked --workspace --no-fail-fast -- \
+		$(addprefix --skip ,$(ELSEWHERE))
+	@echo "not run: $$($(CARGO) test --locked --workspace --quiet -- --list $(ELSEWHERE) 2>/dev/null | \
+		grep -c ': test$$') tests that need root or programs of others: \"make check\" runs them"
+endif
+
+# All that must hold. The suite runs the tools as they are shipped.
 check: peers
 	rustfmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --profile fast -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --profile fast
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	for page in man/*.[0-9]; do mandoc -T lint -W warning "$$page" || exit; done
-	$(CARGO) build --locked --workspace --bins --profile fast
-	REGUTILS_BIN=$(abspath $(TARGET))/fast $(CARGO) test --locked --workspace --profile fast --no-fail-fast
+	$(CARGO) build --locked --release --workspace --bins
+	REGUTILS_BIN=$(abspath $(TARGET))/release $(CARGO) test --locked --workspace --no-fail-fast
 
 # The programs of others that the suite needs.
 peers:
@@ -41,4 +57,4 @@ bench: all
 clean:
 	$(CARGO) clean
 
-.PHONY: all install check peers demo bench clean
+.PHONY: all install test check peers demo bench clean
