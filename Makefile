@@ -41,6 +41,7 @@ check: peers
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	for page in man/*.[0-9]; do mandoc -T lint -W warning "$$page" || exit; done
+	CARGO='$(CARGO)' tests/cross.sh
 	$(CARGO) build --locked --release --workspace --bins
 	REGUTILS_BIN=$(abspath $(TARGET))/release $(CARGO) test --locked --workspace --no-fail-fast
 

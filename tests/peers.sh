@@ -4,8 +4,9 @@
 # what descends from it. Not root: says what to install, and fails.
 set -eu
 
-# The command, and the package that has it.
+# The command, and the packages that have it and what it needs.
 peers='
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 bsdtar          libarchive-tools
 bzip2           bzip2
 chattr          e2fsprogs
@@ -16,6 +17,7 @@ docker-registry docker-registry
 getfattr        attr
 jq              jq
 mandoc          mandoc
+musl-gcc        musl-tools
 nginx           nginx
 openssl         openssl
 pigz            pigz

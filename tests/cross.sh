@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Other targets than this machine's: compiles for arm64, and builds for musl without shared libraries, and runs
+# these. A target that cannot be had here is said on a line of its own, and is no failure.
+set -eu
+cd "$(dirname "$0")/.."
+CARGO=${CARGO:-cargo}
+musl=$(uname -m)-unknown-linux-musl
+arm=aarch64-unknown-linux-gnu
+
+# have TARGET COMPILER: whether it can be compiled for, Rust and the C that some dependencies have.
+have() {
+	if ! command -v "$2" >/dev/null; then
+		echo "NOT CHECKED: $1, for want of $2" >&2
+	elif ! test -d "$(rustc --print sysroot)/lib/rustlib/$1" && ! rustup target add "$1"; then
+		echo "NOT CHECKED: $1, for this Rust toolchain has no standard library for it" >&2
+	else
+		return 0
+	fi
+	return 1
+}
+
+if have $arm aarch64-linux-gnu-gcc; then
+	$CARGO check --locked --workspace --target $arm
+fi
+if have "$musl" musl-gcc; then
+	$CARGO build --locked --workspace --bins --target "$musl"
+	bin=$(realpath "${CARGO_TARGET_DIR:-target}/$musl/debug")
+	if ldd "$bin/verify-digest" | grep '=>'; then
+		echo "$bin/verify-digest is not static" >&2
+		exit 1
+	fi
+	REGUTILS_BIN=$bin $CARGO test --locked --workspace --test suite tools::contract::
+fi
