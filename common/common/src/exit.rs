@@ -29,6 +29,7 @@ use crate::{notice, secret};
 static QUIET: AtomicBool = AtomicBool::new(false);
 static TRACED: AtomicBool = AtomicBool::new(false);
 static TOOL: OnceLock<&'static str> = OnceLock::new();
+static BEFORE_END: OnceLock<fn()> = OnceLock::new();
 
 /// Drops warnings from here on (`-q`).
 pub fn quiet(yes: bool) {
@@ -141,12 +142,19 @@ fn shown(text: &str) -> String {
     if is_traced() { inert(&text) } else { text }
 }
 
+/// From now on [`end_after`] calls `cleanup` before it ends the process. The first call of this function holds.
+pub fn before_end(cleanup: fn()) {
+    let _ = BEFORE_END.set(cleanup);
+}
+
 /// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by then
 /// stays and is taken up by the next run.
 pub fn end_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
-        crate::interrupt::run();
+        if let Some(cleanup) = BEFORE_END.get() {
+            cleanup();
+        }
         let seconds = limit.as_secs_f64();
         let _ = writeln!(
             std::io::stderr(),

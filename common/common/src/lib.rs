@@ -4,7 +4,7 @@
 //! - Words, without files, sockets, clock or environment: [`digest`], [`descriptor`], [`mediatype`], [`platform`],
 //!   [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
-//! - How a tool begins and ends: [`cli`], [`exit`], [`interrupt`], [`progress`].
+//! - How a tool begins and ends: [`cli`], [`exit`], [`progress`].
 //!
 //! Deliberately absent: the network, the image layout, archives and compression (crates of their own), anything that
 //! one tool alone needs (it lives in that tool's crate), printing from a library (errors are returned, warnings are
@@ -16,7 +16,6 @@ pub mod digest;
 pub mod error;
 pub mod exit;
 pub mod host;
-pub mod interrupt;
 pub mod json;
 pub mod lines;
 pub mod manifest;

@@ -55,13 +55,13 @@ fn hinted(error: Error, refusal: &Refusal) -> Error {
 }
 
 /// An error body's code and words.
-pub(super) struct Said {
+pub struct Said {
     /// The specification's code, or whatever stands in its place.
-    pub(super) code: String,
+    pub code: String,
     /// The words.
-    pub(super) message: String,
+    pub message: String,
     /// The digests that the first error's `detail` names.
-    pub(super) digests: Vec<String>,
+    pub digests: Vec<String>,
 }
 
 /// Turns an answer that is no success into a failure: `what` names what was asked for.
@@ -70,7 +70,7 @@ pub fn failure(response: Response, what: &str) -> Failure {
 }
 
 /// As [`failure`], with what the answer's body said.
-pub(super) fn explained(mut response: Response, what: &str) -> (Said, Failure) {
+pub fn explained(mut response: Response, what: &str) -> (Said, Failure) {
     let body = response.error_text();
     let said = said(&body);
     let failure = sorted(&response, &said, what);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs: asking for one, whole or from an offset, and understanding the answer.
+//! Blobs: whether one is there; asking for one, whole or from an offset; and understanding the answer.
 //!
 //! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
 //! what is there already. Bytes are not checked here against anything but the answer's own words.
 
 use common::digest::Digest;
 use common::error::{Error, printable};
+use common::notice;
 use net::failure::Failure;
 use net::redirect::follow_foreign;
-use net::request::{Method, Request, Role};
+use net::request::{Method, Payload, Request, Role};
 use net::response::{Body, Response};
 use net::url::{self, Purpose};
 
@@ -46,6 +47,41 @@ pub enum BlobAnswer {
 }
 
 impl Registry {
+    /// Whether the repository has a blob. One of another size is said and counts as absent.
+    ///
+    /// # Errors
+    /// Sorted. A registry that does not answer HEAD may still take the blob.
+    pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        // A redirect alone says nothing: a front may redirect whatever it is asked for.
+        let head = Request::new(Method::Head, &url, &[]);
+        let mut response = self.session.send(&self.scope, head, &mut Payload::None)?;
+        let is_own = self.session.is_own(&response);
+        if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
+            // What is signed for GET is often good for nothing else.
+            let headers = [("Range", "bytes=0-0")];
+            let get = Request::new(Method::Get, &url, &headers);
+            response = self.session.send(&self.scope, get, &mut Payload::None)?;
+        }
+        let header = |name| response.header(name).map(str::trim);
+        let length = match response.status.as_u16() {
+            200 => header("content-length").and_then(|length| length.parse().ok()),
+            206 => header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+            // Of no bytes there is no first one.
+            416 => Some(0),
+            404 => return Ok(false),
+            _ => return Err(answer::failure(response, &self.blob_name(digest))),
+        };
+        let fits = length.is_none_or(|length: u64| length == size);
+        if !fits {
+            notice::warn("other size", || {
+                let got = length.unwrap_or_default();
+                format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
+            });
+        }
+        Ok(fits)
+    }
+
     /// Asks for a blob, or for a range of it.
     ///
     /// # Errors
@@ -54,7 +90,7 @@ impl Registry {
         let url = self.url(&format!("blobs/{digest}"))?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
-        let what = format!("{}@{digest}", self.repository());
+        let what = self.blob_name(digest);
         let response = self.request(Request::new(Method::Get, &url, header.as_slice()));
         self.understand(response.map_err(|failure| failure.context(&what))?, range, &what)
     }
@@ -81,6 +117,11 @@ impl Registry {
             Role::Elsewhere,
         )?;
         self.understand(response, range, &target.url.to_string())
+    }
+
+    /// How messages name a blob.
+    pub fn blob_name(&self, digest: &Digest) -> String {
+        format!("{}@{digest}", self.repository())
     }
 
     fn understand(

@@ -4,29 +4,22 @@
 //! | module | owns |
 //! |---|---|
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
-//! | [`upload`], [`put`], [`referrers`] | the operations that write |
-//! | `sessions` | the uploads that are open |
-//! | `checked` | bytes on their way there |
-//! | [`push`], [`stream`] | a whole blob brought into a repository |
+//! | [`put`], [`referrers`] | the operations that write |
 //! | [`auth`] | challenges and tokens |
 //! | `answer` | statuses and error bodies in words |
 //!
 //! A program's secrets and own headers go to the registry's own scheme, host and port, and a login to the token server
 //! that it names, and nowhere else. Not here: one exchange over the network (crate `net`), and where else a repository
-//! may be read (crate `store`).
+//! may be read (crate `store`). Uploads are push-blob's, the one tool that makes them; it sends them through the
+//! [`session`](Registry::session) here.
 
 pub mod answer;
 pub mod auth;
 pub mod blob;
-mod checked;
 pub mod manifest;
-pub mod push;
 pub mod put;
 pub mod referrers;
-mod sessions;
-pub mod stream;
 pub mod tags;
-pub mod upload;
 
 use common::error::{Error, Result};
 use common::reference::Repository;
@@ -41,7 +34,6 @@ use net::response::Response;
 use net::url::Url;
 
 use auth::{Scope, Session};
-use sessions::Uploads;
 
 /// A repository in a registry. Shared between threads.
 pub struct Registry {
@@ -51,7 +43,6 @@ pub struct Registry {
     scope: Scope,
     /// The name of the registry that this is a mirror of, where a mirror of many wants to be told.
     namespace: Option<String>,
-    uploads: Uploads,
 }
 
 impl Registry {
@@ -119,7 +110,7 @@ impl Registry {
         let http = Http::new(client.clone(), root.origin(), peer);
         let repository = repository.clone();
         let session = Session::new(http, root, repository.clone());
-        Ok(Registry { repository, session, scope, namespace: None, uploads: Uploads::default() })
+        Ok(Registry { repository, session, scope, namespace: None })
     }
 
     /// The repository.
@@ -135,6 +126,11 @@ impl Registry {
     /// The session with its registry.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What its requests need to be allowed to do.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// A URL of the API in this repository.

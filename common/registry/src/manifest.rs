@@ -7,7 +7,7 @@ use common::error::{Error, Result};
 use common::manifest::MAX_SIZE;
 use common::{mediatype, notice};
 use net::failure::Failure;
-use net::request::{Method, Request};
+use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
 
@@ -111,6 +111,31 @@ impl Registry {
             fits.then(|| Descriptor::new(&said, digest, size))
         };
         Ok(described())
+    }
+
+    /// Whether the repository has a manifest.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        let url = self.url(&format!("manifests/{digest}"))?;
+        let accept = ACCEPT.join(", ");
+        let headers = [("Accept", accept.as_str())];
+        with_attempts(self.client(), || {
+            let head = Request::new(Method::Head, &url, &headers);
+            let response = self.session.send(&self.scope, head, &mut Payload::None)?;
+            match response.status.as_u16() {
+                200 => Ok(true),
+                404 => Ok(false),
+                _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
+            }
+        })
+    }
+
+    /// How messages name a manifest.
+    pub fn manifest_name(&self, name: &str) -> String {
+        let separator = if name.contains(':') { '@' } else { ':' };
+        format!("{}{separator}{name}", self.repository())
     }
 }
 

@@ -12,7 +12,6 @@ use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
 
-use super::manifest::ACCEPT;
 use super::{Registry, answer};
 
 /// How often a registry that misses what a manifest names is asked again: what was pushed a moment ago may
@@ -75,25 +74,6 @@ impl Registry {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether the repository has a manifest.
-    ///
-    /// # Errors
-    /// The registry's.
-    pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
-        let url = self.url(&format!("manifests/{digest}"))?;
-        let accept = ACCEPT.join(", ");
-        let headers = [("Accept", accept.as_str())];
-        with_attempts(self.client(), || {
-            let head = Request::new(Method::Head, &url, &headers);
-            let response = self.session.send(&self.scope, head, &mut Payload::None)?;
-            match response.status.as_u16() {
-                200 => Ok(true),
-                404 => Ok(false),
-                _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
-            }
-        })
     }
 
     /// Puts a manifest in the place of one whose entity tag is still `current`.
@@ -170,12 +150,6 @@ impl Registry {
     fn serves(&self, name: &str, manifest: Manifest<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes)
-    }
-
-    /// How messages name a manifest.
-    pub fn manifest_name(&self, name: &str) -> String {
-        let separator = if name.contains(':') { '@' } else { ':' };
-        format!("{}{separator}{name}", self.repository())
     }
 }
 

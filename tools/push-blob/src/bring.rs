@@ -19,7 +19,6 @@ use common::reference::{Repository, StoreName};
 use common::verify::{BUFFER, Verifier};
 use common::{notice, stdio};
 use compress::{Compressor, Method};
-use registry::push::Source as _;
 use store::Remote;
 use store::source::Source;
 use store::{Asking, Store};
@@ -27,6 +26,7 @@ use store::{Asking, Store};
 use crate::bytes::{Archive, Blob, FileBytes, Verified, copy};
 use crate::input::Job;
 use crate::target::{Manner, Sink, Target};
+use crate::upload::push::Source as _;
 
 /// How much of the bytes is looked at, to tell lines that were meant for `--from`.
 const START: usize = 64 << 10;
@@ -69,11 +69,11 @@ impl Run {
 
     /// The source layout remembers where its blobs are now too.
     pub(crate) fn remember(&self) {
-        if let (Target::Registry(registry), Some(Ok(source))) = (&self.target, self.source.get())
+        if let (Target::Registry(uploads), Some(Ok(source))) = (&self.target, self.source.get())
             && let Store::Layout(layout) = &source.store
             && layout.takes_notes()
         {
-            layout.remember_source(registry.repository(), &self.done());
+            layout.remember_source(uploads.registry().repository(), &self.done());
         }
     }
 
@@ -209,12 +209,13 @@ impl Run {
         manner.named = self.mount_from.iter().map(|from| from.path().to_owned()).collect();
         match (&source.store, &self.target) {
             (Store::Registry(from), Target::Registry(to)) => {
-                if from.repository().api_host() == to.repository().api_host() {
+                if from.repository().api_host() == to.registry().repository().api_host() {
                     manner.named.push(from.repository().path().to_owned());
                 }
             }
             (Store::Layout(layout), Target::Registry(to)) => {
-                manner.remembered = layout.sources(&descriptor.digest, to.repository().host());
+                manner.remembered =
+                    layout.sources(&descriptor.digest, to.registry().repository().host());
                 manner.resumable = true;
             }
             (_, Target::Layout(..)) => {}

@@ -13,9 +13,10 @@ use common::error::{Error, Result};
 use common::progress::Progress;
 use common::verify::{BUFFER, Verifier};
 use layout::Layout;
-use registry::push;
 use store::Store;
 use store::source::Source;
+
+use crate::upload::push;
 
 /// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
 pub(crate) enum Blob<'a> {

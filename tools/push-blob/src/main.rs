@@ -8,9 +8,11 @@ mod bring;
 mod bytes;
 mod candidates;
 mod input;
+mod interrupt;
 mod sessions;
 mod target;
 mod turns;
+mod upload;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -24,7 +26,7 @@ use common::mediatype::{self, Compression};
 use common::parallel::{in_order, processors};
 use common::progress::{Mode, Progress};
 use common::reference::{Repository, StoreName};
-use common::{exit, interrupt, stdio};
+use common::{exit, stdio};
 use compress::Method;
 use registry::Registry;
 use store::Remote;
@@ -33,6 +35,7 @@ use store::options::{FromNetwork, Mirrored, Network, Stdin};
 use bring::Run;
 use input::{Confirmed, Job};
 use target::Target;
+use upload::Uploads;
 
 /// Push blobs into a registry or a layout
 ///
@@ -183,10 +186,11 @@ fn target(store: &StoreName, remote: &Remote) -> Result<Target> {
         StoreName::Layout(dir) => return Ok(Target::Layout(dir.clone(), OnceLock::new())),
         StoreName::Repository(repository) => repository,
     };
-    let registry = Arc::new(Registry::open_to_push(repository, &remote.client, &remote.peer)?);
-    let open = Arc::clone(&registry);
+    let registry = Registry::open_to_push(repository, &remote.client, &remote.peer)?;
+    let uploads = Arc::new(Uploads::new(registry));
+    let open = Arc::clone(&uploads);
     interrupt::before_dying(move || open.cancel_uploads(false))?;
-    Ok(Target::Registry(registry))
+    Ok(Target::Registry(uploads))
 }
 
 /// The repositories that the user names to mount from: of the target's registry, all of them.

@@ -11,21 +11,21 @@ use common::error::{Error, Result, Status};
 use common::progress::{How, Progress};
 use layout::Layout;
 use layout::ingest::NewBlob;
-use registry::Registry;
-use registry::push::{Push, Source, Watcher};
-use registry::stream::Stream;
-use registry::upload::{Mount, Session};
 use store::Document;
 
 use crate::bytes::copy;
 use crate::candidates::candidates;
 use crate::sessions::{self, Place};
 use crate::turns;
+use crate::upload::push::{Push, Source, Watcher};
+use crate::upload::requests::Mount;
+use crate::upload::stream::Stream;
+use crate::upload::{Session, Uploads};
 
 /// Where blobs go.
 pub(crate) enum Target {
     /// Into a repository.
-    Registry(Arc<Registry>),
+    Registry(Arc<Uploads>),
     /// Into a layout, made when the first blob comes.
     Layout(PathBuf, OnceLock<Result<Layout>>),
 }
@@ -59,7 +59,7 @@ impl Target {
         let _turn = turns::turn(digest);
         progress.announce(*size);
         let outcome = match self {
-            Target::Registry(registry) => push(registry, descriptor, source, manner, progress),
+            Target::Registry(uploads) => push(uploads, descriptor, source, manner, progress),
             Target::Layout(..) => store(self.layout()?, descriptor, source, progress),
         };
         let how = match outcome {
@@ -80,7 +80,7 @@ impl Target {
     /// The target's.
     pub(crate) fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool> {
         match self {
-            Target::Registry(registry) => registry.has_manifest(&descriptor.digest),
+            Target::Registry(uploads) => uploads.registry().has_manifest(&descriptor.digest),
             Target::Layout(..) => Ok(self.layout()?.blob(descriptor)?.is_some()),
         }
     }
@@ -93,8 +93,8 @@ impl Target {
         let Document { bytes, descriptor, manifest } = document;
         let digest = &descriptor.digest;
         match self {
-            Target::Registry(registry) => {
-                registry.publish(&[digest.to_string()], bytes, digest, manifest)
+            Target::Registry(uploads) => {
+                uploads.registry().publish(&[digest.to_string()], bytes, digest, manifest)
             }
             Target::Layout(..) => self.layout()?.put_bytes(digest, bytes),
         }
@@ -106,15 +106,15 @@ impl Target {
     /// Local trouble with a layout.
     pub(crate) fn sink(&self, chunk: Option<u64>) -> Result<Sink> {
         Ok(match self {
-            Target::Registry(registry) => Sink::Registry(registry.stream(chunk)),
+            Target::Registry(uploads) => Sink::Registry(uploads.stream(chunk)),
             Target::Layout(..) => Sink::Layout(self.layout()?.new_blob(Algorithm::Sha256)?),
         })
     }
 
     /// The run failed: what is open at a registry and no other run will come back to is closed.
     pub(crate) fn close(&self) {
-        if let Target::Registry(registry) = self {
-            registry.cancel_uploads(true);
+        if let Target::Registry(uploads) = self {
+            uploads.cancel_uploads(true);
         }
     }
 
@@ -181,7 +181,7 @@ fn store(
 
 /// Into a repository.
 fn push(
-    registry: &Registry,
+    uploads: &Uploads,
     descriptor: &Descriptor,
     source: &mut dyn Source,
     manner: &Manner,
@@ -189,15 +189,15 @@ fn push(
 ) -> Result<How> {
     let Descriptor { digest, size, .. } = descriptor;
     // A registry that does not say may still take it: what is wrong shows then.
-    if matches!(registry.has_blob(digest, *size), Ok(true)) {
+    if matches!(uploads.registry().has_blob(digest, *size), Ok(true)) {
         return Ok(How::Present);
     }
     let worth_it = manner.resumable && *size >= sessions::WORTH_IT;
-    let place = worth_it.then(|| Place::of(registry.repository(), digest)).flatten();
+    let place = worth_it.then(|| Place::of(uploads.registry().repository(), digest)).flatten();
     let left = place.as_ref().and_then(Place::recall);
-    let session = match left.and_then(|address| registry.reopen_upload(&address).ok()) {
+    let session = match left.and_then(|address| uploads.reopen_upload(&address).ok()) {
         Some(session) => Some(session),
-        None => match mount(registry, descriptor, manner) {
+        None => match mount(uploads, descriptor, manner) {
             Mount::Mounted => return Ok(How::Mounted),
             Mount::Session(session) => Some(session),
             Mount::Refused => None,
@@ -205,25 +205,25 @@ fn push(
     };
     let watch = Watch { place, progress };
     let push = Push { digest, size: *size, chunk: manner.chunk, session, watcher: &watch };
-    registry.push(push, source)?;
+    uploads.push(push, source)?;
     Ok(How::Pushed)
 }
 
 /// Asks for the blob of other repositories, one after the other. Of the sessions that are opened where it is not had, the
 /// last is kept to be used and the others are closed.
-fn mount(registry: &Registry, descriptor: &Descriptor, manner: &Manner) -> Mount {
+fn mount(uploads: &Uploads, descriptor: &Descriptor, manner: &Manner) -> Mount {
     let Descriptor { digest, size, .. } = descriptor;
     let mut kept: Option<Session> = None;
-    let target = registry.repository().path();
+    let target = uploads.registry().repository().path();
     for path in candidates(target, &manner.named, &manner.remembered, *size) {
-        let session = match registry.mount(digest, &path) {
+        let session = match uploads.mount(digest, &path) {
             Mount::Refused => continue,
             Mount::Session(session) => Some(session),
             Mount::Mounted => None,
         };
         let mounted = session.is_none();
         if let Some(unused) = std::mem::replace(&mut kept, session) {
-            registry.cancel_upload(&unused);
+            uploads.cancel_upload(&unused);
         }
         if mounted {
             return Mount::Mounted;

@@ -14,31 +14,31 @@ pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open upload: where its bytes go, and how many the registry is known to have.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     id: u64,
     pub(super) url: Url,
     /// Whether it is at the registry itself, so that credentials go along.
     pub(super) own: bool,
     /// How many bytes the registry has of it, as far as is known.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// The least that each part but the last must have, when the registry says so.
-    pub min_chunk: Option<u64>,
+    pub(crate) min_chunk: Option<u64>,
     /// Whether it is an earlier run's, and must be asked how far it is.
-    pub reopened: bool,
+    pub(crate) reopened: bool,
     /// Whether a later run may come back to it.
-    pub kept: bool,
+    pub(crate) kept: bool,
 }
 
 impl Session {
     /// Its URL, to come back to it in another run. With it, whoever may write to the repository may go on.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.url.as_sent()
     }
 }
 
 /// The sessions that are open, to be closed at the end.
 #[derive(Default)]
-pub(super) struct Uploads {
+pub(super) struct OpenSessions {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -54,7 +54,7 @@ struct State {
     closing: bool,
 }
 
-impl Uploads {
+impl OpenSessions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +67,7 @@ impl Uploads {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.opening += 1;
-        Opening { uploads: self }
+        Opening { sessions: self }
     }
 
     pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
@@ -109,12 +109,12 @@ impl Uploads {
 
 /// A request that may open a session.
 pub(super) struct Opening<'a> {
-    uploads: &'a Uploads,
+    sessions: &'a OpenSessions,
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.uploads.lock().opening -= 1;
-        self.uploads.changed.notify_all();
+        self.sessions.lock().opening -= 1;
+        self.sessions.changed.notify_all();
     }
 }

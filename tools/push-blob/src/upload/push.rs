@@ -16,25 +16,26 @@ use common::error::{Error, Result, Status};
 use net::failure::{Failure, Retry};
 use net::retry::Backoff;
 
-use super::Registry;
-use super::checked::Checked;
-use super::upload::{Refused, Session, Why};
+use super::Uploads;
+use super::hashed::Hashed;
+use super::open::Session;
+use super::requests::{Refused, Why};
 
 /// How large parts are when a registry refuses large bodies, in bytes.
-pub const CHUNK: u64 = 16 << 20;
+pub(crate) const CHUNK: u64 = 16 << 20;
 
 /// How large they are when it refuses those too: the least that is known of any.
-pub const SMALL_CHUNK: u64 = 4 << 20;
+pub(crate) const SMALL_CHUNK: u64 = 4 << 20;
 
 /// The most sessions that are opened for one blob.
-pub const MAX_SESSIONS: u32 = 6;
+pub(crate) const MAX_SESSIONS: u32 = 6;
 
 /// How often a session that ended with its answer lost is looked for as a blob, before it is sent again: some
 /// registries are slow to show what they took.
 const MAX_LOOKS: u32 = 3;
 
 /// Bytes that can be read again, from wherever they are wanted.
-pub trait Source {
+pub(crate) trait Source {
     /// The bytes from `offset` to the end.
     ///
     /// # Errors
@@ -59,7 +60,7 @@ impl Source for &[u8] {
 }
 
 /// Where an open session is remembered for another run, and who watches.
-pub trait Watcher {
+pub(crate) trait Watcher {
     /// Whether another run will come back to the session.
     fn remembers(&self) -> bool {
         false
@@ -79,27 +80,27 @@ pub trait Watcher {
 impl Watcher for () {}
 
 /// What is pushed, and how.
-pub struct Push<'a> {
+pub(crate) struct Push<'a> {
     /// Its digest.
-    pub digest: &'a Digest,
+    pub(crate) digest: &'a Digest,
     /// Its size.
-    pub size: u64,
+    pub(crate) size: u64,
     /// How large its parts are to be; nothing for one piece where the registry takes it.
-    pub chunk: Option<u64>,
+    pub(crate) chunk: Option<u64>,
     /// A session that is open for it: of a mount that was none, or of an earlier run.
-    pub session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// Who remembers and watches.
-    pub watcher: &'a dyn Watcher,
+    pub(crate) watcher: &'a dyn Watcher,
 }
 
-impl Registry {
+impl Uploads {
     /// Brings a blob into the repository.
     ///
     /// On failure its session is cancelled, unless trying again later may help: then it is left for another run.
     ///
     /// # Errors
     /// Content when the source is not what its digest says; otherwise the source's own and the registry's.
-    pub fn push(&self, push: Push<'_>, source: &mut dyn Source) -> Result<()> {
+    pub(crate) fn push(&self, push: Push<'_>, source: &mut dyn Source) -> Result<()> {
         if push.size == 0 && !push.digest.is_of_nothing() {
             let what = format_args!("{}: no bytes, and not the digest of none", push.digest);
             return Err(Error::content(what));
@@ -136,7 +137,7 @@ impl Registry {
     /// The registry's.
     pub(super) fn push_bytes(&self, digest: &Digest, mut bytes: &[u8]) -> Result<()> {
         let size = bytes.len() as u64;
-        if matches!(self.has_blob(digest, size), Ok(true)) {
+        if matches!(self.registry.has_blob(digest, size), Ok(true)) {
             return Ok(());
         }
         let push = Push { digest, size, chunk: None, session: None, watcher: &() };
@@ -166,7 +167,7 @@ enum Doubt {
 
 /// An upload under way.
 struct Upload<'a> {
-    registry: &'a Registry,
+    uploads: &'a Uploads,
     push: &'a Push<'a>,
     plan: Plan,
     doubt: Doubt,
@@ -186,15 +187,15 @@ struct Upload<'a> {
     /// Whether the registry found the whole to be another blob once.
     invalid: bool,
     /// What was read so far.
-    checked: Checked<'a>,
+    hashed: Hashed<'a>,
 }
 
 impl<'a> Upload<'a> {
-    fn new(registry: &'a Registry, push: &'a Push<'a>) -> Upload<'a> {
+    fn new(uploads: &'a Uploads, push: &'a Push<'a>) -> Upload<'a> {
         let session = push.session.clone();
         let reopened = session.as_ref().is_some_and(|session| session.reopened);
         Upload {
-            registry,
+            uploads,
             push,
             plan: push.chunk.map_or(Plan::Whole, Plan::Parts),
             doubt: if reopened { Doubt::Offset } else { Doubt::No },
@@ -206,12 +207,12 @@ impl<'a> Upload<'a> {
             disorders: 0,
             switched: false,
             invalid: false,
-            checked: Checked::new(push.digest, push.size, push.watcher),
+            hashed: Hashed::new(push.digest, push.size, push.watcher),
         }
     }
 
     fn run(&mut self, source: &mut dyn Source) -> Result<()> {
-        let mut backoff = Backoff::new(self.registry.client());
+        let mut backoff = Backoff::new(self.uploads.registry.client());
         loop {
             let before = self.offset();
             let refused = match self.attempt(source) {
@@ -246,7 +247,7 @@ impl<'a> Upload<'a> {
             },
         };
         if self.push.watcher.remembers() {
-            self.registry.keep_upload(&mut session);
+            self.uploads.keep_upload(&mut session);
             self.push.watcher.session(&session);
         }
         let outcome = self.send(&mut session, source);
@@ -259,18 +260,18 @@ impl<'a> Upload<'a> {
         let Push { digest, size, .. } = *self.push;
         let closing = self.doubt == Doubt::Outcome;
         if (closing || self.session.is_none())
-            && matches!(self.registry.has_blob(digest, size), Ok(true))
+            && matches!(self.uploads.registry.has_blob(digest, size), Ok(true))
         {
             return Ok(true);
         }
         if let Some(mut session) = self.session.take() {
-            match self.registry.ask_upload(&mut session) {
+            match self.uploads.ask_upload(&mut session) {
                 Ok(Some(offset)) if offset <= self.reach => {
                     session.offset = offset;
                     self.session = Some(session);
                 }
-                Ok(Some(_)) => self.registry.cancel_upload(&session),
-                Ok(None) => self.registry.leave_upload(&session),
+                Ok(Some(_)) => self.uploads.cancel_upload(&session),
+                Ok(None) => self.uploads.leave_upload(&session),
                 Err(failure) => {
                     self.session = Some(session);
                     return Err(failure.into());
@@ -278,11 +279,11 @@ impl<'a> Upload<'a> {
             }
         }
         // A session that ended may have ended well, and be slow to show it.
-        let mut backoff = Backoff::new(self.registry.client());
+        let mut backoff = Backoff::new(self.uploads.registry.client());
         while closing && self.session.is_none() && self.looks < MAX_LOOKS {
             self.looks += 1;
             backoff.wait(self.gone())?;
-            if matches!(self.registry.has_blob(digest, size), Ok(true)) {
+            if matches!(self.uploads.registry.has_blob(digest, size), Ok(true)) {
                 return Ok(true);
             }
         }
@@ -292,7 +293,7 @@ impl<'a> Upload<'a> {
 
     /// A session ended, and the blob is not there, or not yet.
     fn gone(&self) -> Failure {
-        let name = self.registry.blob_name(self.push.digest);
+        let name = self.uploads.registry.blob_name(self.push.digest);
         Failure::temporary(Error::later(format_args!("{name}: its upload session is gone")))
     }
 
@@ -302,14 +303,14 @@ impl<'a> Upload<'a> {
         self.sessions += 1;
         self.reach = 0;
         if self.sessions > MAX_SESSIONS {
-            let name = self.registry.blob_name(digest);
+            let name = self.uploads.registry.blob_name(digest);
             let what = format_args!("{name}: {MAX_SESSIONS} upload sessions, and none ended well");
             return Err(Error::later(what).into());
         }
-        match self.registry.begin_upload() {
+        match self.uploads.begin_upload() {
             Ok(session) => Ok(Some(session)),
             Err(failure) if failure.error.status() == Status::Malformed => {
-                match self.registry.has_blob(digest, size) {
+                match self.uploads.registry.has_blob(digest, size) {
                     Ok(true) => Ok(None),
                     _ => Err(failure.into()),
                 }
@@ -324,29 +325,29 @@ impl<'a> Upload<'a> {
             // Who names a least part wants parts.
             self.plan = Plan::Parts(CHUNK);
         }
-        self.checked.catch_up(session.offset, source)?;
+        self.hashed.catch_up(session.offset, source)?;
         if self.plan == Plan::Whole && session.offset == 0 {
             (self.doubt, self.reach) = (Doubt::Outcome, size);
-            let mut reader = self.checked.reader(0, source)?;
-            return self.registry.send_whole(session, digest, &mut reader, size);
+            let mut reader = self.hashed.reader(0, source)?;
+            return self.uploads.send_whole(session, digest, &mut reader, size);
         }
         let part = match self.plan {
             Plan::Whole => u64::MAX,
             Plan::Parts(bytes) => bytes.max(session.min_chunk.unwrap_or(1)),
         };
-        let what = self.registry.blob_name(digest);
-        let mut reader = self.checked.reader(session.offset, source)?;
+        let what = self.uploads.registry.blob_name(digest);
+        let mut reader = self.hashed.reader(session.offset, source)?;
         while session.offset < size {
             let length = part.min(size - session.offset);
             (self.doubt, self.reach) = (Doubt::Offset, session.offset + length);
-            self.registry.send_part(session, &what, &mut reader, length)?;
+            self.uploads.send_part(session, &what, &mut reader, length)?;
             self.doubt = Doubt::No;
             self.push.watcher.session(session);
         }
         drop(reader);
         source.check_unchanged()?;
         self.doubt = Doubt::Outcome;
-        self.registry.close_upload(session, digest)
+        self.uploads.close_upload(session, digest)
     }
 
     /// What to do about a refusal: what is returned is waited for, and then it is tried again.
@@ -358,7 +359,7 @@ impl<'a> Upload<'a> {
         match why {
             Why::Gone => {
                 if let Some(session) = self.session.take() {
-                    self.registry.leave_upload(&session);
+                    self.uploads.leave_upload(&session);
                 }
                 if self.doubt == Doubt::No {
                     self.doubt = Doubt::Offset;
@@ -424,7 +425,7 @@ impl<'a> Upload<'a> {
 
     fn begin_anew(&mut self, plan: Plan) {
         if let Some(session) = self.session.take() {
-            self.registry.cancel_upload(&session);
+            self.uploads.cancel_upload(&session);
         }
         (self.plan, self.doubt) = (plan, Doubt::No);
     }

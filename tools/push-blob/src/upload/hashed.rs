@@ -11,7 +11,7 @@ use common::verify::{BUFFER, Verifier};
 use super::push::{Source, Watcher};
 
 /// The source's bytes on their way, each hashed once, in order, whatever part of them is sent again.
-pub(super) struct Checked<'a> {
+pub(super) struct Hashed<'a> {
     /// What was read so far; nothing once the whole was judged and right.
     verifier: Option<Verifier>,
     /// How far it was read.
@@ -20,10 +20,10 @@ pub(super) struct Checked<'a> {
     watcher: &'a dyn Watcher,
 }
 
-impl<'a> Checked<'a> {
+impl<'a> Hashed<'a> {
     /// Bytes of this digest and size.
-    pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> Checked<'a> {
-        Checked { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
+    pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> Hashed<'a> {
+        Hashed { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
     }
 
     /// Reads what an earlier run sent.

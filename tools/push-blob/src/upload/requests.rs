@@ -9,24 +9,22 @@ use std::io::Read;
 
 use common::digest::Digest;
 use common::error::Error;
-use common::notice;
 use net::failure::Failure;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
 use net::url::{self, Purpose, Url};
-use ureq::http::StatusCode;
+use registry::answer;
 
-use super::sessions::CANCEL_TIMEOUT;
-pub use super::sessions::Session;
-use super::{Registry, answer};
+use super::Uploads;
+use super::open::{CANCEL_TIMEOUT, Session};
 
 /// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
-pub const MAX_MIN_CHUNK: u64 = 1 << 30;
+pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
 /// What a request for a mount came to.
-pub enum Mount {
+pub(crate) enum Mount {
     /// The blob is in the repository now.
     Mounted,
     /// It is not, and a session was opened for it.
@@ -37,7 +35,7 @@ pub enum Mount {
 
 /// Why the registry did not take what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// The session is gone: ended, expired or taken away.
     Gone,
     /// The bytes do not continue what it has.
@@ -54,11 +52,11 @@ pub enum Why {
 
 /// A refusal: why, for whoever goes on, and in words, for when nobody can.
 #[derive(Debug)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Why.
-    pub why: Why,
+    pub(crate) why: Why,
     /// In words, and whether it may pass.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
 }
 
 impl From<Failure> for Refused {
@@ -73,63 +71,28 @@ impl From<Error> for Refused {
     }
 }
 
-impl Registry {
-    /// Whether the repository has a blob. One of another size is said and counts as absent.
-    ///
-    /// # Errors
-    /// Sorted. A registry that does not answer HEAD may still take the blob.
-    pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
-        let url = self.url(&format!("blobs/{digest}"))?;
-        // A redirect alone says nothing: a front may redirect whatever it is asked for.
-        let head = Request::new(Method::Head, &url, &[]);
-        let mut response = self.session.send(&self.scope, head, &mut Payload::None)?;
-        let is_own = self.session.is_own(&response);
-        if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
-            // What is signed for GET is often good for nothing else.
-            let headers = [("Range", "bytes=0-0")];
-            let get = Request::new(Method::Get, &url, &headers);
-            response = self.session.send(&self.scope, get, &mut Payload::None)?;
-        }
-        let header = |name| response.header(name).map(str::trim);
-        let length = match response.status.as_u16() {
-            200 => header("content-length").and_then(|length| length.parse().ok()),
-            206 => header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
-            // Of no bytes there is no first one.
-            416 => Some(0),
-            404 => return Ok(false),
-            _ => return Err(answer::failure(response, &self.blob_name(digest))),
-        };
-        let fits = length.is_none_or(|length: u64| length == size);
-        if !fits {
-            notice::warn("other size", || {
-                let got = length.unwrap_or_default();
-                format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
-            });
-        }
-        Ok(fits)
-    }
-
+impl Uploads {
     /// Asks for a blob of another repository of the same registry. Whatever answer is not a success is
     /// [`Mount::Refused`]: the blob can still be sent.
-    pub fn mount(&self, digest: &Digest, source: &str) -> Mount {
+    pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
-        let url = self.url("blobs/uploads/");
+        let url = self.registry.url("blobs/uploads/");
         let Ok(Ok(url)) = url.map(|url| url.with_query(&[("mount", &text), ("from", source)]))
         else {
             return Mount::Refused;
         };
-        let _opening = self.uploads.opening();
+        let _opening = self.open.opening();
         // Pulling there must be allowed too. Where that is refused, so is the mount.
-        let scope = self.scope.and_pull(source);
+        let scope = self.registry.scope().and_pull(source);
         let post = Request::new(Method::Post, &url, &[]);
-        match self.session.send(&scope, post, &mut Payload::Bytes(&[])) {
-            Ok(response) if response.status == StatusCode::CREATED => {
+        match self.registry.session().send(&scope, post, &mut Payload::Bytes(&[])) {
+            Ok(response) if response.status.as_u16() == 201 => {
                 match stored(&response).is_some_and(|stored| differs(&stored, digest)) {
                     true => Mount::Refused,
                     false => Mount::Mounted,
                 }
             }
-            Ok(response) if response.status == StatusCode::ACCEPTED => {
+            Ok(response) if response.status.as_u16() == 202 => {
                 self.opened(response).map_or(Mount::Refused, Mount::Session)
             }
             Ok(mut response) => {
@@ -144,53 +107,60 @@ impl Registry {
     ///
     /// # Errors
     /// Sorted; malformed when the answer is none that a registry gives.
-    pub fn begin_upload(&self) -> Result<Session, Failure> {
-        let url = self.url("blobs/uploads/")?;
-        let _opening = self.uploads.opening();
+    pub(crate) fn begin_upload(&self) -> Result<Session, Failure> {
+        let url = self.registry.url("blobs/uploads/")?;
+        let _opening = self.open.opening();
         let post = Request::new(Method::Post, &url, &[]);
-        let response = self.session.send(&self.scope, post, &mut Payload::Bytes(&[]))?;
+        let response =
+            self.registry.session().send(self.registry.scope(), post, &mut Payload::Bytes(&[]))?;
         match response.status.as_u16() {
             202 => Ok(self.opened(response)?),
             status @ 200..=399 => {
                 let what = format_args!(
                     "{}: start an upload: unexpected answer {status}",
-                    self.repository()
+                    self.registry.repository()
                 );
                 Err(Error::malformed(what).into())
             }
             404 => {
-                let what = format!("{}: start an upload", self.repository());
+                let what = format!("{}: start an upload", self.registry.repository());
                 let Failure { error, retry } = answer::failure(response, &what);
                 let hint = "some registries want the repository to be created first";
                 Err(Failure { error: error.hint(hint), retry })
             }
-            _ => Err(answer::failure(response, &format!("{}: start an upload", self.repository()))),
+            _ => Err(answer::failure(
+                response,
+                &format!("{}: start an upload", self.registry.repository()),
+            )),
         }
     }
 
     /// The session that an answer opens.
     fn opened(&self, mut response: Response) -> Result<Session, Error> {
         let (url, own) = self.location(&response)?.ok_or_else(|| {
-            Error::malformed(format_args!("{}: an upload without a Location", self.repository()))
+            Error::malformed(format_args!(
+                "{}: an upload without a Location",
+                self.registry.repository()
+            ))
         })?;
         let least = response.header("oci-chunk-min-length").and_then(|l| l.trim().parse().ok());
         let least = least.filter(|least| (1..=MAX_MIN_CHUNK).contains(least));
         response.error_text();
-        Ok(self.uploads.opened(url, own, least))
+        Ok(self.open.opened(url, own, least))
     }
 
     /// A session of an earlier run.
     ///
     /// # Errors
     /// A sentence, when its address is none that this registry may have given.
-    pub fn reopen_upload(&self, address: &str) -> Result<Session, String> {
+    pub(crate) fn reopen_upload(&self, address: &str) -> Result<Session, String> {
         let target = url::decide(
             Purpose::Upload,
-            self.session.http().origin(),
-            self.session.root(),
+            self.registry.session().http().origin(),
+            self.registry.session().root(),
             address,
         )?;
-        let mut session = self.uploads.opened(target.url, target.same_origin, None);
+        let mut session = self.open.opened(target.url, target.same_origin, None);
         session.reopened = true;
         Ok(session)
     }
@@ -199,10 +169,14 @@ impl Registry {
     fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
         let text = response.header("location").filter(|text| !text.trim().is_empty());
         let Some(text) = text else { return Ok(None) };
-        let target =
-            url::decide(Purpose::Upload, self.session.http().origin(), &response.url, text);
+        let target = url::decide(
+            Purpose::Upload,
+            self.registry.session().http().origin(),
+            &response.url,
+            text,
+        );
         let target = target.map_err(|why| {
-            Error::malformed(format_args!("{}: upload Location: {why}", self.repository()))
+            Error::malformed(format_args!("{}: upload Location: {why}", self.registry.repository()))
         })?;
         Ok(Some((target.url, target.same_origin)))
     }
@@ -211,7 +185,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refused`]; of a body that was cut, what the registry has of it is unknown.
-    pub fn send_whole(
+    pub(crate) fn send_whole(
         &self,
         session: &Session,
         digest: &Digest,
@@ -225,7 +199,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
+    pub(crate) fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
         self.close(session, digest, &mut Payload::Bytes(&[]))
     }
 
@@ -244,20 +218,22 @@ impl Registry {
         match status {
             201 | 204 if session.own => {}
             // Any web server says 200, and another host cannot say what the registry has.
-            200..=202 | 204 => match self.has_blob(digest, session.offset.max(payload.length())) {
-                Ok(true) => {}
-                _ => {
-                    let what = self.blob_name(digest);
-                    let what = format_args!("{what}: {status}, but it is not there then");
-                    return Err(Error::malformed(what).into());
+            200..=202 | 204 => {
+                match self.registry.has_blob(digest, session.offset.max(payload.length())) {
+                    Ok(true) => {}
+                    _ => {
+                        let what = self.registry.blob_name(digest);
+                        let what = format_args!("{what}: {status}, but it is not there then");
+                        return Err(Error::malformed(what).into());
+                    }
                 }
-            },
-            _ => return Err(self.refused(response, &self.blob_name(digest))),
+            }
+            _ => return Err(self.refused(response, &self.registry.blob_name(digest))),
         }
-        self.uploads.closed(session);
+        self.open.closed(session);
         match stored {
             Some(stored) if differs(&stored, digest) => {
-                let what = self.blob_name(digest);
+                let what = self.registry.blob_name(digest);
                 Err(Error::content(format_args!("{what}: the registry stored {stored}")).into())
             }
             _ => Ok(()),
@@ -269,7 +245,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refused`]; malformed when the registry says that it has more than was sent.
-    pub fn send_part(
+    pub(crate) fn send_part(
         &self,
         session: &mut Session,
         what: &str,
@@ -293,7 +269,7 @@ impl Registry {
             return Err(Error::malformed(what).into());
         }
         session.offset = end;
-        self.uploads.moved(session);
+        self.open.moved(session);
         Ok(())
     }
 
@@ -301,48 +277,48 @@ impl Registry {
     ///
     /// # Errors
     /// Sorted.
-    pub fn ask_upload(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
+    pub(crate) fn ask_upload(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
         let url = session.url.clone();
         let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
         let response = self.in_session(session, get, &mut Payload::None)?;
         match response.status.as_u16() {
             200 | 202 | 204 => {
                 self.follow_session(session, &response)?;
-                self.uploads.moved(session);
+                self.open.moved(session);
                 Ok(Some(said_offset(&response).unwrap_or(0)))
             }
             // Some say 400 or 416 of a session whose state is not the one that its URL carries.
             400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
-            _ => Err(answer::failure(response, &format!("{}: upload", self.repository()))),
+            _ => Err(answer::failure(response, &format!("{}: upload", self.registry.repository()))),
         }
     }
 
     /// Closes a session without a blob. What comes of it does not matter: the registry forgets it in time.
-    pub fn cancel_upload(&self, session: &Session) {
+    pub(crate) fn cancel_upload(&self, session: &Session) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
             response.error_text();
         }
         // Not before: whoever ends the run meanwhile must see to it then.
-        self.uploads.closed(session);
+        self.open.closed(session);
     }
 
     /// Marks a session as one that a later run may come back to.
-    pub fn keep_upload(&self, session: &mut Session) {
+    pub(crate) fn keep_upload(&self, session: &mut Session) {
         session.kept = true;
-        self.uploads.moved(session);
+        self.open.moved(session);
     }
 
     /// The session is left open, for another run to come back to.
-    pub fn leave_upload(&self, session: &Session) {
-        self.uploads.closed(session);
+    pub(crate) fn leave_upload(&self, session: &Session) {
+        self.open.closed(session);
     }
 
     /// The run ends: cancels every session that is open, but for those that a later run may come back to if `keep` says
     /// so. No more are opened.
-    pub fn cancel_uploads(&self, keep: bool) {
-        for session in self.uploads.close() {
+    pub(crate) fn cancel_uploads(&self, keep: bool) {
+        for session in self.open.close() {
             if !(keep && session.kept) {
                 self.cancel_upload(&session);
             }
@@ -358,13 +334,15 @@ impl Registry {
     ) -> Result<Response, Failure> {
         let request = Request { role: Role::Session, ..request };
         if session.own {
-            return self.session.send(&self.scope, request, payload);
+            return self.registry.session().send(self.registry.scope(), request, payload);
         }
-        let response = self.session.http().send(Request { redirects: 0, ..request }, payload)?;
+        let response =
+            self.registry.session().http().send(Request { redirects: 0, ..request }, payload)?;
         match response.status.as_u16() {
             status @ (301..=303 | 307 | 308 | 401) => {
                 let host = session.url.authority();
-                let what = format_args!("{}: upload at {host}: {status}", self.repository());
+                let what =
+                    format_args!("{}: upload at {host}: {status}", self.registry.repository());
                 Err(Error::malformed(what).into())
             }
             _ => Ok(response),
@@ -400,11 +378,6 @@ impl Registry {
             _ => Why::Failed,
         };
         Refused { why, failure }
-    }
-
-    /// How messages name a blob.
-    pub(super) fn blob_name(&self, digest: &Digest) -> String {
-        format!("{}@{digest}", self.repository())
     }
 }
 

@@ -13,17 +13,18 @@ use common::error::{Error, Result};
 use net::failure::Failure;
 use net::retry::Backoff;
 
-use super::Registry;
+use super::Uploads;
+use super::open::Session;
 use super::push::SMALL_CHUNK;
-use super::upload::{Refused, Session, Why};
+use super::requests::{Refused, Why};
 
 /// How large parts are, in bytes: all that is held in memory. Not less than what registries that keep parts as parts
 /// want of each.
-pub const PART: usize = 8 << 20;
+pub(crate) const PART: usize = 8 << 20;
 
 /// A blob in the making. Dropped before [`finish`](Stream::finish), its session is cancelled.
-pub struct Stream {
-    registry: Arc<Registry>,
+pub(crate) struct Stream {
+    uploads: Arc<Uploads>,
     hasher: Option<Hasher>,
     /// All bytes so far.
     size: u64,
@@ -34,14 +35,14 @@ pub struct Stream {
     most: usize,
 }
 
-impl Registry {
+impl Uploads {
     /// Begins a blob of unknown length.
     ///
     /// `chunk` is how large its parts may be, if less than [`PART`].
-    pub fn stream(self: &Arc<Registry>, chunk: Option<u64>) -> Stream {
+    pub(crate) fn stream(self: &Arc<Uploads>, chunk: Option<u64>) -> Stream {
         let most = chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(PART).min(PART);
         Stream {
-            registry: Arc::clone(self),
+            uploads: Arc::clone(self),
             hasher: Some(Algorithm::Sha256.hasher()),
             size: 0,
             part: Vec::new(),
@@ -56,22 +57,22 @@ impl Stream {
     ///
     /// # Errors
     /// The registry's.
-    pub fn finish(mut self) -> Result<(Digest, u64)> {
+    pub(crate) fn finish(mut self) -> Result<(Digest, u64)> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
         let (digest, size) = (hasher.finish(), self.size);
         if self.session.is_none() {
-            self.registry.push_bytes(&digest, &self.part)?;
+            self.uploads.push_bytes(&digest, &self.part)?;
             return Ok((digest, size));
         }
         self.send_part()?;
-        let mut backoff = Backoff::new(self.registry.client());
+        let mut backoff = Backoff::new(self.uploads.registry.client());
         while let Some(session) = &self.session {
-            match self.registry.close_upload(session, &digest) {
+            match self.uploads.close_upload(session, &digest) {
                 Ok(()) => self.session = None,
                 Err(Refused { failure, .. }) => {
                     // Perhaps only the answer was lost.
-                    if matches!(self.registry.has_blob(&digest, size), Ok(true)) {
-                        self.registry.leave_upload(session);
+                    if matches!(self.uploads.registry.has_blob(&digest, size), Ok(true)) {
+                        self.uploads.leave_upload(session);
                         self.session = None;
                         break;
                     }
@@ -85,7 +86,7 @@ impl Stream {
     /// Sends what is held.
     fn send_part(&mut self) -> Result<()> {
         let base = self.size - self.part.len() as u64;
-        let mut backoff = Backoff::new(self.registry.client());
+        let mut backoff = Backoff::new(self.uploads.registry.client());
         let mut in_doubt = false;
         loop {
             let failure = match self.send_rest(base, in_doubt) {
@@ -112,16 +113,16 @@ impl Stream {
     }
 
     fn send_rest(&mut self, base: u64, in_doubt: bool) -> std::result::Result<(), Refused> {
-        let what = format!("{}: upload", self.registry.repository());
+        let what = format!("{}: upload", self.uploads.registry.repository());
         let end = base + self.part.len() as u64;
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => self.registry.begin_upload()?,
+            None => self.uploads.begin_upload()?,
         };
         if let Some(least) = session.min_chunk
             && least > self.most as u64
         {
-            self.registry.cancel_upload(&session);
+            self.uploads.cancel_upload(&session);
             let error = Error::malformed(format_args!(
                 "{what}: the registry wants parts of {least} bytes, more than {}",
                 self.most
@@ -142,7 +143,7 @@ impl Stream {
         in_doubt: bool,
     ) -> std::result::Result<(), Refused> {
         if in_doubt {
-            match self.registry.ask_upload(session)? {
+            match self.uploads.ask_upload(session)? {
                 Some(offset) if (base..=end).contains(&offset) => session.offset = offset,
                 _ => {
                     let why = format_args!("{what}: broken, and the input cannot be read again");
@@ -154,7 +155,7 @@ impl Stream {
             let start = (session.offset - base) as usize;
             let length = (self.part.len() - start).min(self.most);
             let mut bytes = &self.part[start..start + length];
-            self.registry.send_part(session, what, &mut bytes, length as u64)?;
+            self.uploads.send_part(session, what, &mut bytes, length as u64)?;
         }
         Ok(())
     }
@@ -183,7 +184,7 @@ impl Write for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.registry.cancel_upload(&session);
+            self.uploads.cancel_upload(&session);
         }
     }
 }

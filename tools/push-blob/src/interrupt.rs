@@ -15,11 +15,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::error::{Error, Result};
-use crate::stdio;
+use common::error::{Error, Result};
+use common::{exit, stdio};
 
 /// How long putting things in order may take.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 type Cleanup = Box<dyn FnOnce() + Send>;
 
@@ -29,8 +29,9 @@ static CLEANUP: Mutex<Option<Cleanup>> = Mutex::new(None);
 ///
 /// # Errors
 /// Local trouble: the signals cannot be caught.
-pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     *CLEANUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cleanup));
+    exit::before_end(run);
     let trouble = |cause: std::io::Error| Error::local("catch signals", &cause);
     let caught = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !stdio::is_ignored(*signal));
     let caught: Vec<i32> = caught.collect();
@@ -51,14 +52,14 @@ pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// The reader of what is printed left: the run ends as it does for any program, but in order.
-pub fn die_of_sigpipe() -> ! {
+pub(crate) fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);
     std::process::exit(128 + SIGPIPE)
 }
 
 /// Puts things in order, if there is anything, for as long as the patience lasts.
-pub(super) fn run() {
+fn run() {
     let Some(cleanup) = CLEANUP.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };
