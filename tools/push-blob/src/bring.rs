@@ -26,7 +26,7 @@ use store::{Asking, Store};
 use crate::bytes::{Archive, Blob, FileBytes, Verified, copy};
 use crate::input::Job;
 use crate::target::{Manner, Sink, Target};
-use crate::upload::push::Source as _;
+use crate::upload::rereadable::Rereadable as _;
 
 /// How much of the bytes is looked at, to tell lines that were meant for `--from`.
 const START: usize = 64 << 10;

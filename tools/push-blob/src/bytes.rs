@@ -16,7 +16,7 @@ use layout::Layout;
 use store::Store;
 use store::source::Source;
 
-use crate::upload::push;
+use crate::upload::rereadable::Rereadable;
 
 /// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
 pub(crate) enum Blob<'a> {
@@ -54,7 +54,7 @@ fn stored(layout: &Layout, descriptor: &Descriptor) -> Result<FileBytes> {
     FileBytes::new(file, format!("{layout}: {digest}"))
 }
 
-impl push::Source for Blob<'_> {
+impl Rereadable for Blob<'_> {
     fn open(&mut self, offset: u64) -> Result<Box<dyn Read + '_>> {
         match self {
             Blob::Carried(bytes) => {
@@ -148,7 +148,7 @@ impl FileBytes {
     }
 }
 
-impl push::Source for FileBytes {
+impl Rereadable for FileBytes {
     fn open(&mut self, offset: u64) -> Result<Box<dyn Read + '_>> {
         Ok(Box::new(From { file: &self.file, at: offset }))
     }

@@ -189,7 +189,7 @@ fn target(store: &StoreName, remote: &Remote) -> Result<Target> {
     let registry = Registry::open_to_push(repository, &remote.client, &remote.peer)?;
     let uploads = Arc::new(Uploads::new(registry));
     let open = Arc::clone(&uploads);
-    interrupt::before_dying(move || open.cancel_uploads(false))?;
+    interrupt::before_dying(move || open.cancel_all(false))?;
     Ok(Target::Registry(uploads))
 }
 

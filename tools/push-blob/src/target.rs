@@ -17,8 +17,9 @@ use crate::bytes::copy;
 use crate::candidates::candidates;
 use crate::sessions::{self, Place};
 use crate::turns;
-use crate::upload::push::{Push, Source, Watcher};
+use crate::upload::push::{Push, Watcher};
 use crate::upload::requests::Mount;
+use crate::upload::rereadable::Rereadable;
 use crate::upload::stream::Stream;
 use crate::upload::{Session, Uploads};
 
@@ -51,7 +52,7 @@ impl Target {
     pub(crate) fn deliver(
         &self,
         descriptor: &Descriptor,
-        source: &mut dyn Source,
+        source: &mut dyn Rereadable,
         manner: &Manner,
         progress: &Progress,
     ) -> Result<()> {
@@ -114,7 +115,7 @@ impl Target {
     /// The run failed: what is open at a registry and no other run will come back to is closed.
     pub(crate) fn close(&self) {
         if let Target::Registry(uploads) = self {
-            uploads.cancel_uploads(true);
+            uploads.cancel_all(true);
         }
     }
 
@@ -166,7 +167,7 @@ impl Write for Sink {
 fn store(
     layout: &Layout,
     descriptor: &Descriptor,
-    source: &mut dyn Source,
+    source: &mut dyn Rereadable,
     progress: &Progress,
 ) -> Result<How> {
     if layout.blob(descriptor)?.is_some() {
@@ -183,7 +184,7 @@ fn store(
 fn push(
     uploads: &Uploads,
     descriptor: &Descriptor,
-    source: &mut dyn Source,
+    source: &mut dyn Rereadable,
     manner: &Manner,
     progress: &Progress,
 ) -> Result<How> {
@@ -195,7 +196,7 @@ fn push(
     let worth_it = manner.resumable && *size >= sessions::WORTH_IT;
     let place = worth_it.then(|| Place::of(uploads.registry().repository(), digest)).flatten();
     let left = place.as_ref().and_then(Place::recall);
-    let session = match left.and_then(|address| uploads.reopen_upload(&address).ok()) {
+    let session = match left.and_then(|address| uploads.reopen(&address).ok()) {
         Some(session) => Some(session),
         None => match mount(uploads, descriptor, manner) {
             Mount::Mounted => return Ok(How::Mounted),
@@ -223,7 +224,7 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, manner: &Manner) -> Mount {
         };
         let mounted = session.is_none();
         if let Some(unused) = std::mem::replace(&mut kept, session) {
-            uploads.cancel_upload(&unused);
+            uploads.cancel(&unused);
         }
         if mounted {
             return Mount::Mounted;

@@ -3,25 +3,31 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`requests`] | each request of an upload session, and its answer understood; one call is one attempt |
 //! | [`push`] | a blob of known digest brought into the repository, whatever happens on the way |
+//! | [`states`], [`setbacks`] | the states of such an upload; where it continues after a refusal |
 //! | [`stream`] | bytes of unknown length and digest, sent as they arrive |
-//! | [`hashed`] | bytes on their way out, each hashed once |
-//! | [`open`] | the sessions that are open, to be closed when the run ends |
+//! | [`requests`] | each request of an upload session, and its answer understood; one call is one attempt |
+//! | [`refused`] | why a registry did not take what was sent |
+//! | [`rereadable`], [`hashed_once`] | bytes that can be read again; bytes on their way out, each hashed once |
+//! | [`open_sessions`] | the sessions that are open, to be closed when the run ends |
 //!
-//! Not here: which blobs are pushed, whether they are there already, and where they may be mounted from (`target`); the
-//! sessions that a later run may continue, on disk (`sessions`).
+//! Not here: which blobs are pushed, whether they are there already, where they may be mounted from, and the sessions that
+//! a later run may continue, on disk.
 
-mod hashed;
-mod open;
+mod hashed_once;
+mod open_sessions;
 pub(crate) mod push;
+mod refused;
 pub(crate) mod requests;
+pub(crate) mod rereadable;
+mod setbacks;
+mod states;
 pub(crate) mod stream;
 
 use registry::Registry;
 
-use open::OpenSessions;
-pub(crate) use open::Session;
+use open_sessions::OpenSessions;
+pub(crate) use open_sessions::Session;
 
 /// The uploads into one repository. Shared between threads.
 pub(crate) struct Uploads {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upload sessions: each request of the distribution specification's "pushing blobs", and its answer understood.
 //!
-//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is
-//! [`push`](super::push)'s to decide. A session's URL is opaque: it is used as the registry last gave it, its
+//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is decided in
+//! [`setbacks`](super::setbacks). A session's URL is opaque: it is used as the registry last gave it, its
 //! query byte for byte.
 
 use std::io::Read;
@@ -16,7 +16,8 @@ use net::url::{self, Purpose, Url};
 use registry::answer;
 
 use super::Uploads;
-use super::open::{CANCEL_TIMEOUT, Session};
+use super::open_sessions::{CANCEL_TIMEOUT, Session};
+use super::refused::{Refused, refused};
 
 /// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
 pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
@@ -31,44 +32,6 @@ pub(crate) enum Mount {
     Session(Session),
     /// It is not.
     Refused,
-}
-
-/// Why the registry did not take what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The session is gone: ended, expired or taken away.
-    Gone,
-    /// The bytes do not continue what it has.
-    OutOfOrder,
-    /// More at once than it, or a proxy before it, takes.
-    TooLarge,
-    /// The whole is not what its digest says.
-    Invalid,
-    /// It does not understand this way of sending.
-    Unsupported,
-    /// Anything else: the failure says.
-    Failed,
-}
-
-/// A refusal: why, for whoever goes on, and in words, for when nobody can.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    /// Why.
-    pub(crate) why: Why,
-    /// In words, and whether it may pass.
-    pub(crate) failure: Failure,
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Refused {
-        Refused { why: Why::Failed, failure }
-    }
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Refused {
-        Failure::from(error).into()
-    }
 }
 
 impl Uploads {
@@ -107,7 +70,7 @@ impl Uploads {
     ///
     /// # Errors
     /// Sorted; malformed when the answer is none that a registry gives.
-    pub(crate) fn begin_upload(&self) -> Result<Session, Failure> {
+    pub(crate) fn begin(&self) -> Result<Session, Failure> {
         let url = self.registry.url("blobs/uploads/")?;
         let _opening = self.open.opening();
         let post = Request::new(Method::Post, &url, &[]);
@@ -153,7 +116,7 @@ impl Uploads {
     ///
     /// # Errors
     /// A sentence, when its address is none that this registry may have given.
-    pub(crate) fn reopen_upload(&self, address: &str) -> Result<Session, String> {
+    pub(crate) fn reopen(&self, address: &str) -> Result<Session, String> {
         let target = url::decide(
             Purpose::Upload,
             self.registry.session().http().origin(),
@@ -192,18 +155,19 @@ impl Uploads {
         reader: &mut dyn Read,
         length: u64,
     ) -> Result<(), Refused> {
-        self.close(session, digest, &mut Payload::Stream { reader, length })
+        self.commit(session, digest, &mut Payload::Stream { reader, length })
     }
 
     /// Closes a session that has all the bytes.
     ///
     /// # Errors
     /// [`Refused`].
-    pub(crate) fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
-        self.close(session, digest, &mut Payload::Bytes(&[]))
+    pub(crate) fn close(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
+        self.commit(session, digest, &mut Payload::Bytes(&[]))
     }
 
-    fn close(
+    /// Sends the request that closes a session.
+    fn commit(
         &self,
         session: &Session,
         digest: &Digest,
@@ -228,7 +192,7 @@ impl Uploads {
                     }
                 }
             }
-            _ => return Err(self.refused(response, &self.registry.blob_name(digest))),
+            _ => return Err(refused(response, &self.registry.blob_name(digest))),
         }
         self.open.closed(session);
         match stored {
@@ -260,7 +224,7 @@ impl Uploads {
         let response = self.in_session(session, patch, &mut Payload::Stream { reader, length })?;
         match response.status.as_u16() {
             201 | 202 | 204 => {}
-            _ => return Err(self.refused(response, what)),
+            _ => return Err(refused(response, what)),
         }
         self.follow_session(session, &response)?;
         // Less is said by registries that count their own way: the next part shows who is right.
@@ -277,7 +241,7 @@ impl Uploads {
     ///
     /// # Errors
     /// Sorted.
-    pub(crate) fn ask_upload(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
+    pub(crate) fn ask(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
         let url = session.url.clone();
         let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
         let response = self.in_session(session, get, &mut Payload::None)?;
@@ -294,7 +258,7 @@ impl Uploads {
     }
 
     /// Closes a session without a blob. What comes of it does not matter: the registry forgets it in time.
-    pub(crate) fn cancel_upload(&self, session: &Session) {
+    pub(crate) fn cancel(&self, session: &Session) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
@@ -305,22 +269,22 @@ impl Uploads {
     }
 
     /// Marks a session as one that a later run may come back to.
-    pub(crate) fn keep_upload(&self, session: &mut Session) {
+    pub(crate) fn keep(&self, session: &mut Session) {
         session.kept = true;
         self.open.moved(session);
     }
 
     /// The session is left open, for another run to come back to.
-    pub(crate) fn leave_upload(&self, session: &Session) {
+    pub(crate) fn leave(&self, session: &Session) {
         self.open.closed(session);
     }
 
     /// The run ends: cancels every session that is open, but for those that a later run may come back to if `keep` says
     /// so. No more are opened.
-    pub(crate) fn cancel_uploads(&self, keep: bool) {
+    pub(crate) fn cancel_all(&self, keep: bool) {
         for session in self.open.close() {
             if !(keep && session.kept) {
-                self.cancel_upload(&session);
+                self.cancel(&session);
             }
         }
     }
@@ -355,29 +319,6 @@ impl Uploads {
             (session.url, session.own) = (url, own);
         }
         Ok(())
-    }
-
-    fn refused(&self, response: Response, what: &str) -> Refused {
-        let status = response.status.as_u16();
-        if (300..400).contains(&status) {
-            let what = format_args!("{what}: unexpected answer {status}");
-            return Error::malformed(what).into();
-        }
-        let (said, failure) = answer::explained(response, what);
-        let message = said.message.to_ascii_lowercase();
-        let why = match (status, said.code.as_str()) {
-            (413, _) => Why::TooLarge,
-            (416, _) if message.contains("too large") || message.contains("exceeds") => {
-                Why::TooLarge
-            }
-            (416, _) | (_, "RANGE_INVALID") => Why::OutOfOrder,
-            (404, "NAME_UNKNOWN") => Why::Failed,
-            (404 | 410, _) | (_, "BLOB_UPLOAD_UNKNOWN") => Why::Gone,
-            (400, "DIGEST_INVALID" | "SIZE_INVALID" | "BLOB_UPLOAD_INVALID") => Why::Invalid,
-            (400 | 405 | 411 | 501, _) => Why::Unsupported,
-            _ => Why::Failed,
-        };
-        Refused { why, failure }
     }
 }
 

@@ -14,9 +14,9 @@ use net::failure::Failure;
 use net::retry::Backoff;
 
 use super::Uploads;
-use super::open::Session;
-use super::push::SMALL_CHUNK;
-use super::requests::{Refused, Why};
+use super::open_sessions::Session;
+use super::refused::{Refused, Why};
+use super::setbacks::SMALL_CHUNK;
 
 /// How large parts are, in bytes: all that is held in memory. Not less than what registries that keep parts as parts
 /// want of each.
@@ -67,12 +67,12 @@ impl Stream {
         self.send_part()?;
         let mut backoff = Backoff::new(self.uploads.registry.client());
         while let Some(session) = &self.session {
-            match self.uploads.close_upload(session, &digest) {
+            match self.uploads.close(session, &digest) {
                 Ok(()) => self.session = None,
                 Err(Refused { failure, .. }) => {
                     // Perhaps only the answer was lost.
                     if matches!(self.uploads.registry.has_blob(&digest, size), Ok(true)) {
-                        self.uploads.leave_upload(session);
+                        self.uploads.leave(session);
                         self.session = None;
                         break;
                     }
@@ -117,12 +117,12 @@ impl Stream {
         let end = base + self.part.len() as u64;
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => self.uploads.begin_upload()?,
+            None => self.uploads.begin()?,
         };
         if let Some(least) = session.min_chunk
             && least > self.most as u64
         {
-            self.uploads.cancel_upload(&session);
+            self.uploads.cancel(&session);
             let error = Error::malformed(format_args!(
                 "{what}: the registry wants parts of {least} bytes, more than {}",
                 self.most
@@ -143,7 +143,7 @@ impl Stream {
         in_doubt: bool,
     ) -> std::result::Result<(), Refused> {
         if in_doubt {
-            match self.uploads.ask_upload(session)? {
+            match self.uploads.ask(session)? {
                 Some(offset) if (base..=end).contains(&offset) => session.offset = offset,
                 _ => {
                     let why = format_args!("{what}: broken, and the input cannot be read again");
@@ -184,7 +184,7 @@ impl Write for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.uploads.cancel_upload(&session);
+            self.uploads.cancel(&session);
         }
     }
 }

@@ -8,10 +8,11 @@ use common::error::source_error;
 use common::error::{Error, Result};
 use common::verify::{BUFFER, Verifier};
 
-use super::push::{Source, Watcher};
+use super::push::Watcher;
+use super::rereadable::Rereadable;
 
 /// The source's bytes on their way, each hashed once, in order, whatever part of them is sent again.
-pub(super) struct Hashed<'a> {
+pub(super) struct HashedOnce<'a> {
     /// What was read so far; nothing once the whole was judged and right.
     verifier: Option<Verifier>,
     /// How far it was read.
@@ -20,17 +21,17 @@ pub(super) struct Hashed<'a> {
     watcher: &'a dyn Watcher,
 }
 
-impl<'a> Hashed<'a> {
+impl<'a> HashedOnce<'a> {
     /// Bytes of this digest and size.
-    pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> Hashed<'a> {
-        Hashed { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
+    pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> HashedOnce<'a> {
+        HashedOnce { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
     }
 
     /// Reads what an earlier run sent.
     ///
     /// # Errors
     /// The source's own; content when it is shorter.
-    pub(super) fn catch_up(&mut self, offset: u64, source: &mut dyn Source) -> Result<()> {
+    pub(super) fn catch_up(&mut self, offset: u64, source: &mut dyn Rereadable) -> Result<()> {
         if self.seen >= offset {
             return Ok(());
         }
@@ -57,7 +58,7 @@ impl<'a> Hashed<'a> {
     pub(super) fn reader<'r>(
         &'r mut self,
         offset: u64,
-        source: &'r mut dyn Source,
+        source: &'r mut dyn Rereadable,
     ) -> Result<impl Read + 'r> {
         let inner = source.open(offset)?;
         Ok(Reader {

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where an upload continues after a refusal, and how often.
+//!
+//! | refusal | the upload continues |
+//! |---|---|
+//! | the session is gone | in `Ended`, or in `EndedAtClose` if it was being closed |
+//! | out of order | in `Unanswered`; in `Unopened` with one piece after too many |
+//! | too large | in `Unanswered` with smaller parts, until the smallest are refused |
+//! | another digest | in `Unopened`, once |
+//! | not understood | in `Unopened`, once: parts instead of one piece, or the reverse |
+//! | any other | where it is, after a wait; repeated without progress, with parts instead of one piece, or in `EndedAtClose` with one piece if the empty closing request fails |
+
+use common::error::Result;
+use net::failure::{Failure, Retry};
+
+use super::refused::{Refused, Why};
+use super::rereadable::Rereadable;
+use super::states::{State, Upload};
+
+/// The size of parts when a registry refuses large bodies, in bytes.
+pub(super) const CHUNK: u64 = 16 << 20;
+
+/// Their size when it refuses those too, in bytes: the smallest limit that is known of any registry or proxy.
+pub(super) const SMALL_CHUNK: u64 = 4 << 20;
+
+/// The most sessions that are opened for one blob.
+pub(super) const MAX_SESSIONS: u32 = 6;
+
+/// How the bytes are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// All in the request that closes the session.
+    Whole,
+    /// In parts of so many bytes, then an empty request that closes the session.
+    Parts(u64),
+}
+
+/// How often each of these may still be done for one blob.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Opening a session.
+    sessions: u32,
+    /// Looking for the blob after its session ended at its close.
+    looks: u32,
+    /// Continuing a session that the registry said was out of order.
+    disorders: u32,
+    /// Sending everything again because the registry computed another digest.
+    digests: u32,
+    /// Changing between one piece and parts because the registry did not understand.
+    switches: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { sessions: MAX_SESSIONS, looks: 3, disorders: 2, digests: 1, switches: 1 }
+    }
+}
+
+impl Budget {
+    /// Spends a session, if one is left.
+    pub(super) fn may_open_session(&mut self) -> bool {
+        spend(&mut self.sessions)
+    }
+
+    /// Spends a look for the blob, if one is left.
+    pub(super) fn may_look(&mut self) -> bool {
+        spend(&mut self.looks)
+    }
+}
+
+/// Spends one, if one is left.
+fn spend(left: &mut u32) -> bool {
+    let is_left = *left > 0;
+    *left = left.saturating_sub(1);
+    is_left
+}
+
+impl Upload<'_> {
+    /// Decides where the upload continues after a refusal. A failure that is returned is to be waited for first.
+    ///
+    /// # Errors
+    /// The refusal's when it is final; the source's when its bytes changed.
+    pub(super) fn adapt(
+        &mut self,
+        refused: Refused,
+        source: &mut dyn Rereadable,
+    ) -> Result<Option<Failure>> {
+        let Refused { why, mut failure } = refused;
+        if self.push.size == 0 {
+            failure = failure.context("the empty blob, which some registries do not take");
+        }
+        match why {
+            Why::Gone => self.session_is_gone(),
+            Why::OutOfOrder => {
+                self.offset_is_unknown();
+                if !spend(&mut self.budget.disorders) {
+                    self.begin_anew(Plan::Whole);
+                }
+            }
+            Why::TooLarge => {
+                self.offset_is_unknown();
+                let sent = match self.plan {
+                    Plan::Whole => self.push.size,
+                    Plan::Parts(part) => part.min(self.push.size),
+                };
+                self.plan = match sent {
+                    _ if sent > CHUNK => Plan::Parts(CHUNK),
+                    _ if sent > SMALL_CHUNK => Plan::Parts(SMALL_CHUNK),
+                    _ => {
+                        let hint = "a proxy may limit it: --chunk SIZE sends smaller parts";
+                        return Err(failure.error.hint(hint));
+                    }
+                };
+            }
+            Why::Invalid => {
+                source.check_unchanged()?;
+                if !spend(&mut self.budget.digests) {
+                    return Err(failure.error);
+                }
+                self.begin_anew(self.plan);
+            }
+            Why::Unsupported => {
+                if !spend(&mut self.budget.switches) {
+                    return Err(failure.error);
+                }
+                self.begin_anew(match self.plan {
+                    Plan::Whole => Plan::Parts(u64::MAX),
+                    Plan::Parts(_) => Plan::Whole,
+                });
+            }
+            Why::Failed => {
+                if self.stalled && failure.retry != Retry::Never {
+                    self.change_plan();
+                }
+                return Ok(Some(failure));
+            }
+        }
+        Ok(None)
+    }
+
+    fn session_is_gone(&mut self) {
+        let is_closing = matches!(self.state, State::Unconfirmed(_) | State::EndedAtClose);
+        let next = if is_closing { State::EndedAtClose } else { State::Ended };
+        if let Some(session) = std::mem::replace(&mut self.state, next).into_session() {
+            self.uploads.leave(&session);
+        }
+    }
+
+    /// The registry must be asked how far the session is.
+    fn offset_is_unknown(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ready(session) | State::Unconfirmed(session) => {
+                State::Unanswered { session, reach: self.push.size }
+            }
+            other => other,
+        };
+    }
+
+    /// Failures in a row without progress: tries the other way of sending, where it may help.
+    fn change_plan(&mut self) {
+        match (self.plan, &self.state) {
+            // A proxy's limit may show as nothing but a connection that ends.
+            (Plan::Whole, _) if self.push.size > CHUNK => self.plan = Plan::Parts(CHUNK),
+            // Some registries fail on a closing request without bytes.
+            (Plan::Parts(_), State::Unconfirmed(_) | State::EndedAtClose) => {
+                self.begin_anew(Plan::Whole);
+                self.state = State::EndedAtClose;
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the session up, and opens another one with this plan.
+    fn begin_anew(&mut self, plan: Plan) {
+        if let Some(session) = std::mem::replace(&mut self.state, State::Unopened).into_session() {
+            self.uploads.cancel(&session);
+        }
+        self.plan = plan;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_once_for_each_that_it_has() {
+        let mut budget = Budget::default();
+        let opened = (0..10).filter(|_| budget.may_open_session()).count();
+        assert_eq!(opened, MAX_SESSIONS as usize);
+        assert!(!budget.may_open_session());
+    }
+}

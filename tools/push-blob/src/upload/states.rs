@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The states of one upload, and the step that is taken in each.
+//!
+//! | state | it means | the step | leads to |
+//! |---|---|---|---|
+//! | [`Unopened`](State::Unopened) | no session is open | POST opens one | `Ready`; `Done` if the registry has the blob |
+//! | [`Ready`](State::Ready) | the registry has the session's bytes up to its offset | PATCH parts and PUT, or one PUT | `Done` |
+//! | [`Unanswered`](State::Unanswered) | a part was sent, its answer is missing or a refusal | GET asks for the offset | `Ready`; `Unopened` if the session is gone |
+//! | [`Unconfirmed`](State::Unconfirmed) | the closing request was sent, its answer is missing or a refusal | HEAD of the blob, then GET as above | `Done`; `Ready`; as `EndedAtClose` if the session is gone |
+//! | [`Ended`](State::Ended) | the session is gone, its closing request was not sent | HEAD of the blob | `Done`; `Unopened` |
+//! | [`EndedAtClose`](State::EndedAtClose) | the session is gone since its closing request | HEAD of the blob, several times | `Done`; `Unopened` |
+//! | [`Done`](State::Done) | the blob is there | | |
+//!
+//! A step that fails leaves a state too. In `Ready` that depends on the request that failed: a part leaves `Unanswered`,
+//! the closing request `Unconfirmed`, the source's own failure `Ready`. Every other state is left as it is.
+//! [`adapt`](Upload::adapt) then decides where the upload continues.
+
+use common::error::{Error, Result, Status};
+use net::failure::Failure;
+use net::retry::Backoff;
+
+use super::Uploads;
+use super::hashed_once::HashedOnce;
+use super::open_sessions::Session;
+use super::push::Push;
+use super::refused::Refused;
+use super::rereadable::Rereadable;
+use super::setbacks::{Budget, CHUNK, MAX_SESSIONS, Plan};
+
+/// How far an upload is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// No session is open.
+    Unopened,
+    /// The registry has the session's bytes up to its offset.
+    Ready(Session),
+    /// A part was sent, and its answer is missing or a refusal.
+    Unanswered {
+        /// The session.
+        session: Session,
+        /// The end of the bytes that were sent, which the registry cannot exceed.
+        reach: u64,
+    },
+    /// The request that closes the session was sent, and its answer is missing or a refusal.
+    Unconfirmed(Session),
+    /// The session is gone. Its closing request was not sent.
+    Ended,
+    /// The session is gone since its closing request was sent.
+    EndedAtClose,
+    /// The blob is there.
+    Done,
+}
+
+impl State {
+    /// The state of an upload that has this session at its start.
+    pub(super) fn starting(session: Option<Session>, size: u64) -> State {
+        match session {
+            None => State::Unopened,
+            Some(session) if session.reopened => State::Unanswered { session, reach: size },
+            Some(session) => State::Ready(session),
+        }
+    }
+
+    /// How many bytes the registry is known to have.
+    fn offset(&self) -> u64 {
+        match self {
+            State::Ready(session)
+            | State::Unanswered { session, .. }
+            | State::Unconfirmed(session) => session.offset,
+            State::Unopened | State::Ended | State::EndedAtClose | State::Done => 0,
+        }
+    }
+
+    /// The session that is open.
+    pub(super) fn into_session(self) -> Option<Session> {
+        match self {
+            State::Ready(session)
+            | State::Unanswered { session, .. }
+            | State::Unconfirmed(session) => Some(session),
+            State::Unopened | State::Ended | State::EndedAtClose | State::Done => None,
+        }
+    }
+}
+
+/// A step that was taken: the state that it leads to, and the refusal if it failed.
+struct Step {
+    next: State,
+    refused: Option<Refused>,
+}
+
+impl Step {
+    fn to(next: State) -> Step {
+        Step { next, refused: None }
+    }
+
+    fn failed(next: State, why: impl Into<Refused>) -> Step {
+        Step { next, refused: Some(why.into()) }
+    }
+}
+
+/// An upload under way.
+pub(super) struct Upload<'a> {
+    pub(super) uploads: &'a Uploads,
+    pub(super) push: &'a Push<'a>,
+    pub(super) state: State,
+    pub(super) plan: Plan,
+    pub(super) budget: Budget,
+    /// Whether the last attempt failed too, without progress.
+    pub(super) stalled: bool,
+    hashed: HashedOnce<'a>,
+}
+
+impl<'a> Upload<'a> {
+    /// An upload at its start.
+    pub(super) fn new(uploads: &'a Uploads, push: &'a Push<'a>) -> Upload<'a> {
+        Upload {
+            uploads,
+            push,
+            state: State::starting(push.session.clone(), push.size),
+            plan: push.chunk.map_or(Plan::Whole, Plan::Parts),
+            budget: Budget::default(),
+            stalled: false,
+            hashed: HashedOnce::new(push.digest, push.size, push.watcher),
+        }
+    }
+
+    /// Brings the upload to [`State::Done`].
+    ///
+    /// # Errors
+    /// The source's and the registry's, once no other attempt is worth it. The session may be open still.
+    pub(super) fn run(&mut self, source: &mut dyn Rereadable) -> Result<()> {
+        let mut backoff = Backoff::new(self.uploads.registry().client());
+        loop {
+            let before = self.state.offset();
+            let Err(refused) = self.attempt(source) else { return Ok(()) };
+            if self.state.offset() > before {
+                backoff.progressed();
+                self.stalled = false;
+            }
+            if let Some(failure) = self.adapt(refused, source)? {
+                self.stalled = true;
+                backoff.wait(failure)?;
+            }
+        }
+    }
+
+    /// Takes steps until the blob is there, or one fails.
+    fn attempt(&mut self, source: &mut dyn Rereadable) -> std::result::Result<(), Refused> {
+        loop {
+            let step = match std::mem::replace(&mut self.state, State::Unopened) {
+                State::Unopened => self.open(),
+                State::Ready(session) => self.send(session, source),
+                State::Unanswered { session, reach } => self.ask(session, reach),
+                State::Unconfirmed(session) => self.confirm(session),
+                State::Ended if self.is_there() => Step::to(State::Done),
+                State::Ended => Step::to(State::Unopened),
+                State::EndedAtClose if self.is_there() => Step::to(State::Done),
+                State::EndedAtClose => self.wait_for_blob(),
+                State::Done => {
+                    self.state = State::Done;
+                    return Ok(());
+                }
+            };
+            self.state = step.next;
+            if let Some(refused) = step.refused {
+                return Err(refused);
+            }
+        }
+    }
+
+    /// `Unopened`: opens a session.
+    fn open(&mut self) -> Step {
+        if !self.budget.may_open_session() {
+            let name = self.name();
+            let what = format_args!("{name}: {MAX_SESSIONS} upload sessions, and none ended well");
+            return Step::failed(State::Unopened, Error::later(what));
+        }
+        match self.uploads.begin() {
+            Ok(session) => Step::to(State::Ready(session)),
+            // The registry wants no bytes, perhaps because it has them.
+            Err(failure) if failure.error.status() == Status::Malformed && self.is_there() => {
+                Step::to(State::Done)
+            }
+            Err(failure) => Step::failed(State::Unopened, failure),
+        }
+    }
+
+    /// `Ready`: sends all that the registry does not have, and closes the session.
+    fn send(&mut self, mut session: Session, source: &mut dyn Rereadable) -> Step {
+        if self.push.watcher.remembers() {
+            self.uploads.keep(&mut session);
+            self.push.watcher.session(&session);
+        }
+        if self.plan == Plan::Whole && session.min_chunk.is_some_and(|min| min < self.push.size) {
+            // A registry that names a least part wants parts.
+            self.plan = Plan::Parts(CHUNK);
+        }
+        if let Err(error) = self.hashed.catch_up(session.offset, source) {
+            return Step::failed(State::Ready(session), error);
+        }
+        if self.plan == Plan::Whole && session.offset == 0 {
+            return self.send_whole(session, source);
+        }
+        self.send_parts(session, source)
+    }
+
+    /// Sends all in the request that closes the session.
+    fn send_whole(&mut self, session: Session, source: &mut dyn Rereadable) -> Step {
+        let Push { digest, size, .. } = *self.push;
+        let mut reader = match self.hashed.reader(0, source) {
+            Ok(reader) => reader,
+            Err(error) => return Step::failed(State::Ready(session), error),
+        };
+        match self.uploads.send_whole(&session, digest, &mut reader, size) {
+            Ok(()) => Step::to(State::Done),
+            Err(refused) => Step::failed(State::Unconfirmed(session), refused),
+        }
+    }
+
+    /// Sends the parts that the registry does not have, read in one go, and closes the session.
+    fn send_parts(&mut self, mut session: Session, source: &mut dyn Rereadable) -> Step {
+        let part = match self.plan {
+            Plan::Whole => u64::MAX,
+            Plan::Parts(bytes) => bytes.max(session.min_chunk.unwrap_or(1)),
+        };
+        let (size, name) = (self.push.size, self.name());
+        let mut reader = match self.hashed.reader(session.offset, source) {
+            Ok(reader) => reader,
+            Err(error) => return Step::failed(State::Ready(session), error),
+        };
+        while session.offset < size {
+            let length = part.min(size - session.offset);
+            let reach = session.offset + length;
+            let sent = self.uploads.send_part(&mut session, &name, &mut reader, length);
+            if let Err(refused) = sent {
+                return Step::failed(State::Unanswered { session, reach }, refused);
+            }
+            self.push.watcher.session(&session);
+        }
+        drop(reader);
+        if let Err(error) = source.check_unchanged() {
+            return Step::failed(State::Ready(session), error);
+        }
+        match self.uploads.close(&session, self.push.digest) {
+            Ok(()) => Step::to(State::Done),
+            Err(refused) => Step::failed(State::Unconfirmed(session), refused),
+        }
+    }
+
+    /// `Unanswered`: asks for the session's offset.
+    fn ask(&self, mut session: Session, reach: u64) -> Step {
+        match self.continues(&mut session, reach) {
+            Ok(true) => Step::to(State::Ready(session)),
+            Ok(false) => Step::to(State::Unopened),
+            Err(failure) => Step::failed(State::Unanswered { session, reach }, failure),
+        }
+    }
+
+    /// `Unconfirmed`: looks for the blob, then asks for the session's offset.
+    fn confirm(&mut self, mut session: Session) -> Step {
+        if self.is_there() {
+            self.uploads.leave(&session);
+            return Step::to(State::Done);
+        }
+        match self.continues(&mut session, self.push.size) {
+            Ok(true) => Step::to(State::Ready(session)),
+            Ok(false) => self.wait_for_blob(),
+            Err(failure) => Step::failed(State::Unconfirmed(session), failure),
+        }
+    }
+
+    /// Brings the session to the offset that the registry says it has. False when it is gone, or was cancelled because an
+    /// offset beyond `reach` cannot be believed.
+    fn continues(&self, session: &mut Session, reach: u64) -> std::result::Result<bool, Failure> {
+        match self.uploads.ask(session)? {
+            Some(offset) if offset <= reach => {
+                session.offset = offset;
+                Ok(true)
+            }
+            Some(_) => {
+                self.uploads.cancel(session);
+                Ok(false)
+            }
+            None => {
+                self.uploads.leave(session);
+                Ok(false)
+            }
+        }
+    }
+
+    /// `EndedAtClose`: looks for the blob several times, since the session may have ended well and some registries are slow
+    /// to show the blob.
+    fn wait_for_blob(&mut self) -> Step {
+        let mut backoff = Backoff::new(self.uploads.registry().client());
+        while self.budget.may_look() {
+            let what = format_args!("{}: its upload session is gone", self.name());
+            if let Err(error) = backoff.wait(Failure::temporary(Error::later(what))) {
+                return Step::failed(State::EndedAtClose, error);
+            }
+            if self.is_there() {
+                return Step::to(State::Done);
+            }
+        }
+        Step::to(State::Unopened)
+    }
+
+    /// Whether the blob is there, as far as the registry answers.
+    fn is_there(&self) -> bool {
+        let Push { digest, size, .. } = *self.push;
+        matches!(self.uploads.registry().has_blob(digest, size), Ok(true))
+    }
+
+    /// How messages name the blob.
+    fn name(&self) -> String {
+        self.uploads.registry().blob_name(self.push.digest)
+    }
+}
