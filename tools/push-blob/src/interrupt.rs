@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is put in order before a signal or the clock ends a run.
+//! A cleanup that runs before a signal or `--timeout` ends the process: upload sessions are cancelled, since the registry
+//! would hold them open.
 //!
-//! Without it a tool dies as any program does: what it leaves is resumable by its nature. It is for what another
-//! machine holds open on our behalf. The process still dies of its signal, within [`PATIENCE`]; a second one ends it at
-//! once. A signal that was ignored when the tool started (`nohup`) stays ignored. SIGPIPE, which comes in the middle of
-//! a write, is turned into that write's failure: whoever prints calls [`die_of_sigpipe`] then.
+//! The process still dies of its signal, at most [`PATIENCE`] later. A second signal ends it at once. A signal that was
+//! ignored when the tool started (`nohup`) stays ignored. SIGPIPE would end the process in the middle of a write, so it is
+//! ignored: the write fails, and its caller calls [`die_of_sigpipe`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::error::{Error, Result};
+use common::{exit, stdio};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use common::error::{Error, Result};
-use common::{exit, stdio};
-
-/// How long putting things in order may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the cleanup may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type Cleanup = Box<dyn FnOnce() + Send>;
 
@@ -51,14 +50,14 @@ pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// The reader of what is printed left: the run ends as it does for any program, but in order.
+/// Runs the cleanup, then ends the process as SIGPIPE does: the reader of standard output is gone.
 pub(crate) fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);
     std::process::exit(128 + SIGPIPE)
 }
 
-/// Puts things in order, if there is anything, for as long as the patience lasts.
+/// Runs the cleanup if it did not run yet, and waits for it no longer than [`PATIENCE`].
 fn run() {
     let Some(cleanup) = CLEANUP.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions that are open, known so that they can be closed when the run ends.
+//! Upload sessions that are open, so that they can be cancelled when the run ends.
 //!
-//! What ends a run may come while a request is under way that opens one: it is waited for.
+//! The run may end while a request is under way that opens a session. The end waits for that request.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use net::url::Url;
 
-/// How long cancelling a session may take: nobody waits for it but a person at the keyboard.
+/// How long cancelling a session may take: a user who pressed Ctrl-C waits for it.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open upload: where its bytes go, and how many the registry is known to have.
@@ -19,24 +19,24 @@ pub(crate) struct Session {
     pub(super) url: Url,
     /// Whether it is at the registry itself, so that credentials go along.
     pub(super) own: bool,
-    /// How many bytes the registry has of it, as far as is known.
+    /// How many bytes of it the registry is known to have.
     pub(crate) offset: u64,
     /// The least that each part but the last must have, when the registry says so.
     pub(crate) min_chunk: Option<u64>,
     /// Whether it is an earlier run's, and must be asked how far it is.
     pub(crate) reopened: bool,
-    /// Whether a later run may come back to it.
+    /// Whether a later run may continue it.
     pub(crate) kept: bool,
 }
 
 impl Session {
-    /// Its URL, to come back to it in another run. With it, whoever may write to the repository may go on.
+    /// Its URL, to continue it in another run. Its holder may write into the session if they may push to the repository.
     pub(crate) fn address(&self) -> String {
         self.url.as_sent()
     }
 }
 
-/// The sessions that are open, to be closed at the end.
+/// The sessions that are open.
 #[derive(Default)]
 pub(super) struct OpenSessions {
     state: Mutex<State>,
@@ -50,7 +50,7 @@ struct State {
     open: BTreeMap<u64, Session>,
     /// How many requests are under way that may open one.
     opening: usize,
-    /// Whether the run ends: nothing is opened any more.
+    /// Whether the run ends, and no session is opened any more.
     closing: bool,
 }
 
@@ -59,8 +59,8 @@ impl OpenSessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request that may open a session is under way until this is dropped. When the run ends, nothing is opened any
-    /// more: who would then waits for that end.
+    /// Marks a request that may open a session as under way, until the returned value is dropped. Once the run ends, this
+    /// blocks until the process is gone.
     pub(super) fn opening(&self) -> Opening<'_> {
         let mut state = self.lock();
         while state.closing {
@@ -70,6 +70,7 @@ impl OpenSessions {
         Opening { sessions: self }
     }
 
+    /// Adds a session that was opened.
     pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
         let mut state = self.lock();
         state.count += 1;
@@ -79,17 +80,20 @@ impl OpenSessions {
         session
     }
 
+    /// Replaces what is known of a session.
     pub(super) fn moved(&self, session: &Session) {
         if let Some(open) = self.lock().open.get_mut(&session.id) {
             *open = session.clone();
         }
     }
 
+    /// Removes a session: it was closed, or is left open on purpose.
     pub(super) fn closed(&self, session: &Session) {
         self.lock().open.remove(&session.id);
     }
 
-    /// Nothing is opened from here on; what is open, when no request is under way any more that may open one.
+    /// Stops the opening of sessions, waits for the requests under way that may open one (no longer than
+    /// [`CANCEL_TIMEOUT`] at a time), and returns the sessions that are open.
     pub(super) fn close(&self) -> Vec<Session> {
         let mut state = self.lock();
         state.closing = true;
@@ -107,7 +111,7 @@ impl OpenSessions {
     }
 }
 
-/// A request that may open a session.
+/// A request under way that may open a session.
 pub(super) struct Opening<'a> {
     sessions: &'a OpenSessions,
 }

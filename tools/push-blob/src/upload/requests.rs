@@ -24,11 +24,11 @@ pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
-/// What a request for a mount came to.
+/// The outcome of a request for a mount.
 pub(crate) enum Mount {
     /// The blob is in the repository now.
     Mounted,
-    /// It is not, and a session was opened for it.
+    /// It is not. A session was opened for it.
     Session(Session),
     /// It is not.
     Refused,
@@ -112,10 +112,10 @@ impl Uploads {
         Ok(self.open.opened(url, own, least))
     }
 
-    /// A session of an earlier run.
+    /// A session that an earlier run left.
     ///
     /// # Errors
-    /// A sentence, when its address is none that this registry may have given.
+    /// A sentence, when this registry may not have given that address.
     pub(crate) fn reopen(&self, address: &str) -> Result<Session, String> {
         let target = url::decide(
             Purpose::Upload,
@@ -181,7 +181,7 @@ impl Uploads {
         let stored = stored(&response);
         match status {
             201 | 204 if session.own => {}
-            // Any web server says 200, and another host cannot say what the registry has.
+            // Any web server answers 200, and another host does not know what the registry has.
             200..=202 | 204 => {
                 match self.registry.has_blob(digest, session.offset.max(payload.length())) {
                     Ok(true) => {}
@@ -227,7 +227,7 @@ impl Uploads {
             _ => return Err(refused(response, what)),
         }
         self.follow_session(session, &response)?;
-        // Less is said by registries that count their own way: the next part shows who is right.
+        // Some registries count in their own way and report less: the answer to the next part shows whether that is right.
         if said_offset(&response).is_some_and(|said| said > end) {
             let what = format_args!("{what}: the registry has more than was sent");
             return Err(Error::malformed(what).into());
@@ -237,7 +237,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// Asks how far a session is; nothing when it is gone.
+    /// Asks for a session's offset; `None` when it is gone.
     ///
     /// # Errors
     /// Sorted.
@@ -251,36 +251,36 @@ impl Uploads {
                 self.open.moved(session);
                 Ok(Some(said_offset(&response).unwrap_or(0)))
             }
-            // Some say 400 or 416 of a session whose state is not the one that its URL carries.
+            // Some registries answer 400 or 416 when a session's state is not the one in its URL.
             400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
             _ => Err(answer::failure(response, &format!("{}: upload", self.registry.repository()))),
         }
     }
 
-    /// Closes a session without a blob. What comes of it does not matter: the registry forgets it in time.
+    /// Closes a session without a blob. A failure is ignored: registries remove old sessions themselves.
     pub(crate) fn cancel(&self, session: &Session) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
             response.error_text();
         }
-        // Not before: whoever ends the run meanwhile must see to it then.
+        // Not earlier: if the run ends meanwhile, the session must still be known as open.
         self.open.closed(session);
     }
 
-    /// Marks a session as one that a later run may come back to.
+    /// Marks a session as one that a later run may continue.
     pub(crate) fn keep(&self, session: &mut Session) {
         session.kept = true;
         self.open.moved(session);
     }
 
-    /// The session is left open, for another run to come back to.
+    /// Leaves a session open for another run, or forgets one that is gone.
     pub(crate) fn leave(&self, session: &Session) {
         self.open.closed(session);
     }
 
-    /// The run ends: cancels every session that is open, but for those that a later run may come back to if `keep` says
-    /// so. No more are opened.
+    /// Ends the uploads of this run: no more sessions are opened, and those that are open are cancelled. With `keep`, those
+    /// that a later run may continue stay open.
     pub(crate) fn cancel_all(&self, keep: bool) {
         for session in self.open.close() {
             if !(keep && session.kept) {
@@ -289,7 +289,7 @@ impl Uploads {
         }
     }
 
-    /// Sends a request of a session: with authentication at the registry, with nothing of ours elsewhere.
+    /// Sends a request of a session. Credentials and own headers go along only if the session is at the registry itself.
     fn in_session(
         &self,
         session: &Session,
@@ -313,7 +313,7 @@ impl Uploads {
         }
     }
 
-    /// The session goes on where an answer says, if it says so.
+    /// Moves a session to the Location of an answer, if it has one.
     fn follow_session(&self, session: &mut Session, response: &Response) -> Result<(), Error> {
         if let Some((url, own)) = self.location(response)? {
             (session.url, session.own) = (url, own);

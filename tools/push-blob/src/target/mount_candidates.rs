@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a blob might be mounted from: which repositories of the target's registry are asked for it, and in what order.
+//! Repositories that a blob may be mounted from, in the order in which they are tried.
 //!
 //! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more attempts than a small one,
 //! and among remembered repositories those come first whose names begin like the target's.
@@ -15,14 +15,14 @@ const MIDDLE: (u64, usize) = (100 << 10, 3);
 /// The most attempts for any other.
 const SMALL: usize = 1;
 
-/// The paths to ask for, best first: those that were named, then those that are remembered.
-pub(crate) fn candidates(
+/// The paths of the repositories to try, best first: those that were named, then those that are remembered.
+pub(super) fn mount_candidates(
     target: &str,
     named: &[String],
     remembered: &[String],
     size: u64,
 ) -> Vec<String> {
-    // What a layout has from elsewhere is not believed to be a path.
+    // A layout that was copied from elsewhere may hold any text.
     let mut remembered: Vec<&String> =
         remembered.iter().filter(|path| is_repository_path(path)).collect();
     remembered.sort_by_key(|path| std::cmp::Reverse(leading_components(target, path)));
@@ -57,7 +57,7 @@ mod tests {
     fn of(target: &str, named: &[&str], remembered: &[&str], size: u64) -> Vec<String> {
         let owned =
             |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
-        candidates(target, &owned(named), &owned(remembered), size)
+        mount_candidates(target, &owned(named), &owned(remembered), size)
     }
 
     #[test]

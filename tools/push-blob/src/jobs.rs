@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is to be pushed: files, the bytes of standard input, or what descriptor lines name.
+//! The jobs of a run: files, the bytes of standard input, or what descriptor lines name.
 
 use std::collections::HashSet;
 use std::io::BufReader;
@@ -20,7 +20,7 @@ const MAX_LINES: usize = 100_000;
 pub(crate) enum Job {
     /// The bytes of standard input.
     Stdin,
-    /// A file's.
+    /// The bytes of a file.
     File(PathBuf),
     /// A blob of the source.
     Blob(Descriptor),
@@ -30,7 +30,7 @@ pub(crate) enum Job {
     Again(Descriptor),
 }
 
-/// How many lines were printed: what a manifest waits for.
+/// How many lines were printed. A manifest waits for all lines before its own.
 #[derive(Default)]
 pub(crate) struct Confirmed {
     count: Mutex<usize>,
@@ -38,13 +38,13 @@ pub(crate) struct Confirmed {
 }
 
 impl Confirmed {
-    /// One more was.
+    /// Counts one more line.
     pub(crate) fn one_more(&self) {
         *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.changed.notify_all();
     }
 
-    /// Waits until so many were. If one fails before, that is never: the run ends meanwhile.
+    /// Waits until so many lines were printed. If a line before fails, this never returns, and the run ends meanwhile.
     fn wait_for(&self, count: usize) {
         let mut confirmed = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         while *confirmed < count {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Uploads that another run may take up again: one small file each, in the user's state directory.
+//! Upload sessions that a later run may continue: one small file each, in the user's state directory.
 //!
 //! `$XDG_STATE_HOME/regutils/uploads`, else `~/.local/state/regutils/uploads`. A file's name is made of the repository
-//! and the digest, so that it can never belong to other bytes; what it holds is the session's URL, which only its owner
-//! may read. It is locked while the upload is under way: who pushes the same at the same time has a session of its own,
-//! which is not remembered. Trouble with all this costs a resumption and nothing else, so it is not reported.
+//! and the digest, so that it can never belong to other bytes. It holds the session's URL, and only its owner may read
+//! it. It is locked while the upload is under way: another run that pushes the same blob meanwhile has a session of its
+//! own, which is not saved. A failure here costs no more than the resumption, so it is not reported.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Read;
@@ -15,21 +15,22 @@ use common::digest::{Algorithm, Digest};
 use common::reference::Repository;
 use rustix::fs::{FlockOperation, flock};
 
-/// From this size on an upload is worth remembering, in bytes.
-pub(crate) const WORTH_IT: u64 = 1 << 20;
+/// The size from which on an upload is worth saving, in bytes.
+pub(super) const MIN_SIZE: u64 = 1 << 20;
 
 /// The longest URL that is read back, in bytes.
 const MAX_ADDRESS: u64 = 16 << 10;
 
-/// Where one upload is remembered, and nobody else's.
-pub(crate) struct Place {
+/// The file for one upload, locked by this run.
+pub(super) struct SavedSession {
     path: PathBuf,
     file: File,
 }
 
-impl Place {
-    /// Of a blob on its way to a repository; nothing where the user has no such directory, or while another run has it.
-    pub(crate) fn of(repository: &Repository, digest: &Digest) -> Option<Place> {
+impl SavedSession {
+    /// Locks the file for a blob on its way to a repository. `None` if the user has no such directory, or another run has
+    /// the lock.
+    pub(super) fn lock(repository: &Repository, digest: &Digest) -> Option<SavedSession> {
         let dir = directory()?;
         let name = format!("{}/{} {digest}", repository.api_host(), repository.path());
         let path = dir.join(Algorithm::Sha256.digest(name.as_bytes()).hex());
@@ -37,29 +38,29 @@ impl Place {
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = file.open(&path).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-        // Who had it may have removed it meanwhile.
+        // A run that had the lock may have removed the file meanwhile.
         let is_there = std::fs::metadata(&path).is_ok_and(|there| {
             file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
         });
-        is_there.then_some(Place { path, file })
+        is_there.then_some(SavedSession { path, file })
     }
 
-    /// The session that an earlier run left.
-    pub(crate) fn recall(&self) -> Option<String> {
+    /// The URL of the session that an earlier run left.
+    pub(super) fn read(&self) -> Option<String> {
         let mut address = String::new();
         (&self.file).take(MAX_ADDRESS).read_to_string(&mut address).ok()?;
-        // A line that was not written to its end has none.
+        // The newline is missing if the line was not written to its end.
         address.strip_suffix('\n').map(str::to_owned)
     }
 
-    /// The session to come back to.
-    pub(crate) fn keep(&self, address: &str) {
+    /// Saves the URL of the session to continue.
+    pub(super) fn write(&self, address: &str) {
         let line = format!("{address}\n");
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all_at(line.as_bytes(), 0));
     }
 
-    /// There is none any more.
-    pub(crate) fn forget(&self) {
+    /// Removes the file: there is no session to continue.
+    pub(super) fn remove(&self) {
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use common::cli;
+use common::error::{Error, Result};
+use common::mediatype::{self, Compression};
+use common::parallel::processors;
+use common::progress::Mode;
+use common::reference::{Repository, StoreName};
+use compress::Method;
+use store::options::{FromNetwork, Mirrored, Network, Stdin};
+
+/// Push blobs into a registry or a layout
+///
+/// The bytes of FILEs or of standard input, or, with --from, what descriptor lines on standard input name. A blob's
+/// descriptor line is printed once it is there, in input order.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Where the blobs go: a repository, or oci:DIR
+    pub(crate) store: StoreName,
+    /// The blobs; "-" is standard input
+    #[arg(value_name = "FILE", conflicts_with = "from")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Read descriptor lines, and bring what they name from STORE
+    #[arg(long, value_name = "STORE")]
+    pub(crate) from: Option<StoreName>,
+    /// Mount what REPO, in the same registry, has (may come again)
+    #[arg(long, value_name = "REPO")]
+    pub(crate) mount_from: Vec<StoreName>,
+    /// The media type of the bytes
+    #[arg(long, value_name = "TYPE", conflicts_with = "from", value_parser = media_type)]
+    pub(crate) media_type: Option<String>,
+    /// Compress plain layers on the way
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(crate) compress: Option<Format>,
+    /// Send in parts of SIZE (k, M, G, T are powers of 1024)
+    #[arg(long, value_name = "SIZE", value_parser = chunk)]
+    pub(crate) chunk: Option<u64>,
+    /// Push non-distributable layers too
+    #[arg(long, requires = "from")]
+    pub(crate) allow_nondistributable: bool,
+    /// Connections in all
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) jobs: u8,
+    /// Show progress on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
+    pub(crate) progress: Mode,
+    /// No warnings, and no bar unless it is asked for
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) from_network: FromNetwork,
+    #[command(flatten)]
+    pub(crate) mirrored: Mirrored,
+}
+
+/// A format that --compress takes.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// gzip, on all processors
+    Gzip,
+    /// zstd, on all processors
+    Zstd,
+}
+
+/// The smallest part, in bytes: less is more requests than bytes.
+const MIN_CHUNK: u64 = 64 << 10;
+
+fn chunk(text: &str) -> std::result::Result<u64, String> {
+    match cli::bytes(text)? {
+        size if size < MIN_CHUNK => Err(format!("less than {} KiB", MIN_CHUNK >> 10)),
+        size => Ok(size),
+    }
+}
+
+fn media_type(text: &str) -> std::result::Result<String, String> {
+    if mediatype::is_media_type(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a media type".to_owned())
+    }
+}
+
+impl Cli {
+    /// Refuses options that mean nothing without `--from`.
+    ///
+    /// # Errors
+    /// Usage.
+    pub(crate) fn check(&self) -> Result<()> {
+        let of_lines = self.allow_nondistributable.then_some("--allow-nondistributable");
+        let of_from = self.from_network.given().or(self.mirrored.given());
+        match (&self.from, of_lines.or(of_from)) {
+            (None, Some(option)) => Err(Error::usage(format_args!("{option} goes with --from"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What standard input is for: data, unless all blobs are in files.
+    pub(crate) fn stdin(&self) -> Stdin {
+        let files = &self.files;
+        let all_files = !files.is_empty() && files.iter().all(|file| file.as_os_str() != "-");
+        if all_files { Stdin::Free } else { Stdin::Data }
+    }
+
+    /// The repositories that the user names to mount from.
+    ///
+    /// # Errors
+    /// Usage, when one is not of the target's registry.
+    pub(crate) fn siblings(&self) -> Result<Vec<Repository>> {
+        let named = self.mount_from.iter().map(|name| match name {
+            StoreName::Repository(repository) if self.is_same_registry(name) => {
+                Ok(repository.clone())
+            }
+            other => Err(Error::usage(format_args!(
+                "--mount-from {other}: only a repository of the same registry can be mounted from"
+            ))),
+        });
+        named.collect()
+    }
+
+    /// Whether a store is in the target's registry.
+    pub(crate) fn is_same_registry(&self, other: &StoreName) -> bool {
+        match (&self.store, other) {
+            (StoreName::Repository(a), StoreName::Repository(b)) => a.api_host() == b.api_host(),
+            _ => false,
+        }
+    }
+
+    /// How plain layers are compressed, if they are.
+    ///
+    /// # Errors
+    /// As [`Method::new`].
+    pub(crate) fn method(&self) -> Result<Option<Method>> {
+        let format = match self.compress {
+            None => return Ok(None),
+            Some(Format::Gzip) => Compression::Gzip,
+            Some(Format::Zstd) => Compression::Zstd,
+        };
+        Method::new(Some(format), None, processors()).map(Some)
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bytes from a reader to a writer, with progress.
+
+use std::io::{self, Read, Write};
+
+use common::error::{Error, Result, source_error};
+use common::progress::Progress;
+use common::verify::BUFFER;
+
+/// Copies `input` to its end, and shows progress.
+///
+/// # Errors
+/// Either side's own, or local trouble. `name` names the input in messages.
+pub(crate) fn copy(
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    name: &str,
+    progress: &Progress,
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let n = match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => n,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+            Err(cause) if cause.get_ref().is_some() => return Err(source_error(&cause)),
+            Err(cause) => return Err(Error::local(format_args!("read {name}"), &cause)),
+        };
+        output.write_all(&buffer[..n]).map_err(|cause| source_error(&cause))?;
+        progress.add(n as u64);
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pushing the bytes of standard input and of files.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use common::descriptor::Descriptor;
+use common::error::{Error, Result, Status};
+use common::lines::{NO_INPUT, looks_like_descriptor};
+use common::verify::BUFFER;
+use common::{mediatype, stdio};
+
+use crate::file_bytes::FileBytes;
+use crate::run::Run;
+use crate::target::Delivery;
+use crate::upload::rereadable::Rereadable as _;
+
+/// How many of the first bytes are looked at, to recognise descriptor lines.
+const START: usize = 64 << 10;
+
+/// The first bytes of gzip and zstd.
+const MAGICS: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
+
+impl Run {
+    /// Pushes the bytes of standard input.
+    ///
+    /// # Errors
+    /// Malformed when there are none; local trouble; the target's.
+    pub(crate) fn push_stdin(&self) -> Result<Descriptor> {
+        const NAME: &str = "standard input";
+        let stdin = stdio::stdin()?;
+        let trouble = |cause: std::io::Error| Error::local("read standard input", &cause);
+        let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(trouble)?);
+        let mut bytes = FileBytes::new(file, NAME.to_owned())?;
+        if bytes.is_rewound_file() {
+            if bytes.size == 0 {
+                return Err(Error::malformed(NO_INPUT));
+            }
+            return self.push_regular(&mut bytes);
+        }
+        let mut stdin = BufReader::with_capacity(BUFFER, stdin);
+        let start = stdin.fill_buf().map_err(trouble)?;
+        if start.is_empty() {
+            return Err(Error::malformed(NO_INPUT));
+        }
+        self.refuse_by_start(start)?;
+        self.push_stream(&mut stdin, NAME)
+    }
+
+    /// Pushes a file's bytes.
+    ///
+    /// # Errors
+    /// Absent, local trouble, the target's.
+    pub(crate) fn push_file(&self, path: &Path) -> Result<Descriptor> {
+        let name = path.display().to_string();
+        let mut file = File::open(path).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => Error::absent(format_args!("{name}: no such file")),
+            _ => Error::local(format_args!("read {name}"), &cause),
+        })?;
+        let metadata = file.metadata();
+        let metadata =
+            metadata.map_err(|cause| Error::local(format_args!("read {name}"), &cause))?;
+        if metadata.is_dir() {
+            return Err(Error::new(Status::Local, format_args!("{name}: is a directory"))
+                .hint("pack-layer makes a layer of it"));
+        }
+        if metadata.is_file() {
+            return self.push_regular(&mut FileBytes::new(file, name)?);
+        }
+        self.push_stream(&mut file, &name)
+    }
+
+    /// A regular file: it is read twice, first to know its digest, so that the target can be asked for it.
+    fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
+        self.refuse_by_start(&bytes.start(START))?;
+        if self.compress.is_some() {
+            let name = bytes.name.clone();
+            let done = self.push_stream(&mut bytes.open(0)?, &name)?;
+            bytes.check_unchanged()?;
+            return Ok(done);
+        }
+        let media_type = self.media_type.as_deref().unwrap_or(mediatype::OCTETS);
+        let descriptor = Descriptor::new(media_type, bytes.digest()?, bytes.size);
+        let delivery = Delivery {
+            chunk: self.chunk,
+            mount_named: self.mount_paths(),
+            resumable: true,
+            ..Delivery::default()
+        };
+        self.target.deliver(&descriptor, bytes, &delivery, &self.progress)?;
+        Ok(descriptor)
+    }
+
+    /// Refuses bytes by how they begin: descriptor lines were meant for `--from`, and compressed bytes are not compressed
+    /// again.
+    fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
+        if self.media_type.is_none() && looks_like_descriptor(start) {
+            let error = Error::usage("descriptor lines came, and bytes are wanted");
+            return Err(
+                error.hint("--from STORE brings what they name; --media-type takes them as bytes")
+            );
+        }
+        if self.compress.is_some() && MAGICS.iter().any(|magic| start.starts_with(magic)) {
+            let error = Error::malformed("--compress: the bytes are compressed already");
+            return Err(error.hint("without it they are pushed as they are"));
+        }
+        Ok(())
+    }
+}

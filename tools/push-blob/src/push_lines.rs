@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pushing what descriptor lines name: blobs and manifests of the store that `--from` names.
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, Status};
+use common::manifest::Schema1;
+use common::mediatype::{self, Kind};
+use common::notice;
+use common::progress::How;
+use common::verify::Verifier;
+use store::source::Source;
+use store::{Asking, Store};
+
+use crate::checked_readers::Verified;
+use crate::run::Run;
+use crate::stored_blob::StoredBlob;
+use crate::target::{Delivery, Target};
+use crate::upload::rereadable::Rereadable as _;
+
+impl Run {
+    /// Pushes a blob of the source.
+    ///
+    /// # Errors
+    /// The source's and the target's.
+    pub(crate) fn push_blob(&self, descriptor: Descriptor) -> Result<Descriptor> {
+        let kind = mediatype::kind(&descriptor.media_type);
+        if matches!(kind, Kind::Layer { foreign: true, .. }) && !self.allow_nondistributable {
+            notice::warn("foreign layer", || {
+                format!("{}: a non-distributable layer: skipped", descriptor.digest)
+            });
+            return Ok(descriptor);
+        }
+        let source = self.source()?;
+        let mut blob = StoredBlob::of(source, &descriptor);
+        if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {
+            let media_type = method.media_type(mediatype::is_docker(&descriptor.media_type))?;
+            let name = descriptor.digest.to_string();
+            return until_right(source, &descriptor.digest, || {
+                let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
+                let mut input = Verified::new(blob.open(0)?, verifier);
+                let sink = self.target.sink(self.chunk)?;
+                self.push_compressed(&mut input, &name, sink, method, media_type)
+            });
+        }
+        let delivery = self.delivery(source, &descriptor);
+        until_right(source, &descriptor.digest, || {
+            self.target.deliver(&descriptor, &mut blob, &delivery, &self.progress)
+        })?;
+        if delivery.resumable {
+            self.delivered().push(descriptor.digest.clone());
+        }
+        Ok(descriptor)
+    }
+
+    /// How a blob of the source is delivered.
+    fn delivery(&self, source: &Source, descriptor: &Descriptor) -> Delivery {
+        let mount_named = self.mount_paths();
+        let mut delivery = Delivery { chunk: self.chunk, mount_named, ..Delivery::default() };
+        match (&source.store, &self.target) {
+            (Store::Registry(from), Target::Registry(to)) => {
+                if from.repository().api_host() == to.registry().repository().api_host() {
+                    delivery.mount_named.push(from.repository().path().to_owned());
+                }
+            }
+            (Store::Layout(layout), Target::Registry(to)) => {
+                delivery.mount_remembered =
+                    layout.sources(&descriptor.digest, to.registry().repository().host());
+                delivery.resumable = true;
+            }
+            (_, Target::Layout(..)) => {}
+        }
+        delivery
+    }
+
+    /// Pushes a manifest of the source. What it names was pushed before it.
+    ///
+    /// # Errors
+    /// The source's and the target's.
+    pub(crate) fn push_manifest(&self, descriptor: Descriptor) -> Result<Descriptor> {
+        let Descriptor { digest, size, .. } = &descriptor;
+        if self.target.has_manifest(&descriptor)? {
+            self.progress.done(digest, *size, How::Present);
+            return Ok(descriptor);
+        }
+        let asking = Asking { accept: &[], schema1: Schema1::Refused, platform: None };
+        let document = self.source()?.store.described(descriptor.clone(), asking)?;
+        self.target.put_manifest(&document)?;
+        self.progress.done(digest, *size, How::Pushed);
+        Ok(descriptor)
+    }
+
+    fn source(&self) -> Result<&Source> {
+        let open = || {
+            let (name, remote) =
+                self.from.as_ref().ok_or_else(|| Error::usage("lines without --from"))?;
+            Ok(Source::new(Store::open(name, remote)?, remote.client.clone()))
+        };
+        self.source.get_or_init(open).as_ref().map_err(Error::clone)
+    }
+}
+
+/// Does what takes a blob's bytes. While the bytes are wrong and a mirror gave them, that mirror is left and it is done again.
+fn until_right<T>(
+    source: &Source,
+    digest: &Digest,
+    mut take: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let is_wrong = |error: &Error| matches!(error.status(), Status::Content | Status::Malformed);
+    loop {
+        match take() {
+            Err(error) if is_wrong(&error) && source.leave_mirrors_of(digest, &error) => {}
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pushing bytes that arrive once, of unknown digest: pipes, and layers that are compressed on the way.
+
+use std::io::Read;
+
+use common::descriptor::{Descriptor, UNCOMPRESSED};
+use common::error::{Error, Result, source_error};
+use common::mediatype;
+use common::progress::How;
+use compress::{Compressor, Method};
+
+use crate::checked_readers::Archive;
+use crate::copy::copy;
+use crate::run::Run;
+use crate::target::sink::Sink;
+
+impl Run {
+    /// Pushes bytes that can be read once, compressed on the way if that is asked for. `name` names them in messages.
+    ///
+    /// # Errors
+    /// The input's, the target's; malformed when what is to be compressed is no tar archive.
+    pub(crate) fn push_stream(&self, input: &mut dyn Read, name: &str) -> Result<Descriptor> {
+        let sink = self.target.sink(self.chunk)?;
+        let media_type = self.media_type.as_deref();
+        let Some(method) = self.compress else {
+            let mut sink = sink;
+            copy(input, &mut sink, name, &self.progress)?;
+            let (digest, size) = sink.finish()?;
+            self.progress.done(&digest, size, How::Pushed);
+            return Ok(Descriptor::new(media_type.unwrap_or(mediatype::OCTETS), digest, size));
+        };
+        let media_type = media_type.map_or_else(|| method.media_type(false), Ok)?.to_owned();
+        self.push_compressed(input, name, sink, method, &media_type)
+    }
+
+    /// Pushes a plain layer, compressed by `method`.
+    ///
+    /// # Errors
+    /// As [`push_stream`](Run::push_stream).
+    pub(crate) fn push_compressed(
+        &self,
+        input: &mut dyn Read,
+        name: &str,
+        sink: Sink,
+        method: Method,
+        media_type: &str,
+    ) -> Result<Descriptor> {
+        let trouble = |cause: std::io::Error| source_error(&cause);
+        let start = |cause: std::io::Error| Error::local("start to compress", &cause);
+        let mut compressor = Compressor::new(sink, method).map_err(start)?;
+        let mut archive = Archive::new(input);
+        copy(&mut archive, &mut compressor, name, &self.progress)?;
+        let finished = compressor.finish().map_err(trouble)?;
+        let (digest, size) = finished.output.finish()?;
+        self.progress.done(&digest, size, How::Pushed);
+        let descriptor = Descriptor::new(media_type, digest, size);
+        Ok(descriptor.with_annotation(UNCOMPRESSED, &finished.diff_id.to_string()))
+    }
+}

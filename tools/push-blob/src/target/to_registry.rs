@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A blob of known digest into a repository.
+
+use common::descriptor::Descriptor;
+use common::error::Result;
+use common::progress::{How, Progress};
+
+use super::Delivery;
+use super::mount_candidates::mount_candidates;
+use super::saved_session::{self, SavedSession};
+use crate::upload::push::{Push, Watcher};
+use crate::upload::requests::Mount;
+use crate::upload::rereadable::Rereadable;
+use crate::upload::{Session, Uploads};
+
+/// Brings a blob into the repository: not at all if it is there, else by a mount, else by an upload.
+///
+/// # Errors
+/// The source's and the registry's.
+pub(super) fn push(
+    uploads: &Uploads,
+    descriptor: &Descriptor,
+    source: &mut dyn Rereadable,
+    delivery: &Delivery,
+    progress: &Progress,
+) -> Result<How> {
+    let Descriptor { digest, size, .. } = descriptor;
+    // A registry that cannot say may still take the blob. If not, sending it shows why.
+    if matches!(uploads.registry().has_blob(digest, *size), Ok(true)) {
+        return Ok(How::Present);
+    }
+    let is_worth_it = delivery.resumable && *size >= saved_session::MIN_SIZE;
+    let saved =
+        is_worth_it.then(|| SavedSession::lock(uploads.registry().repository(), digest)).flatten();
+    let left = saved.as_ref().and_then(SavedSession::read);
+    let session = match left.and_then(|address| uploads.reopen(&address).ok()) {
+        Some(session) => Some(session),
+        None => match mount(uploads, descriptor, delivery) {
+            Mount::Mounted => return Ok(How::Mounted),
+            Mount::Session(session) => Some(session),
+            Mount::Refused => None,
+        },
+    };
+    let follow = Follow { saved, progress };
+    let push = Push { digest, size: *size, chunk: delivery.chunk, session, watcher: &follow };
+    uploads.push(push, source)?;
+    Ok(How::Pushed)
+}
+
+/// Tries to mount the blob from other repositories, one after the other. A registry may open a session for each try that
+/// fails: the last is kept for the upload, and the others are cancelled.
+fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mount {
+    let Descriptor { digest, size, .. } = descriptor;
+    let mut kept: Option<Session> = None;
+    let target = uploads.registry().repository().path();
+    for path in mount_candidates(target, &delivery.mount_named, &delivery.mount_remembered, *size) {
+        let session = match uploads.mount(digest, &path) {
+            Mount::Refused => continue,
+            Mount::Session(session) => Some(session),
+            Mount::Mounted => None,
+        };
+        let mounted = session.is_none();
+        if let Some(unused) = std::mem::replace(&mut kept, session) {
+            uploads.cancel(&unused);
+        }
+        if mounted {
+            return Mount::Mounted;
+        }
+    }
+    kept.map_or(Mount::Refused, Mount::Session)
+}
+
+/// Saves the upload's session, and shows progress.
+struct Follow<'a> {
+    saved: Option<SavedSession>,
+    progress: &'a Progress,
+}
+
+impl Watcher for Follow<'_> {
+    fn remembers(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    fn session(&self, session: &Session) {
+        if let Some(saved) = &self.saved {
+            saved.write(&session.address());
+        }
+    }
+
+    fn forget(&self) {
+        if let Some(saved) = &self.saved {
+            saved.remove();
+        }
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.progress.add(bytes);
+    }
+}
