@@ -6,7 +6,7 @@
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
 //! | [`put`], [`referrers`] | the operations that write |
 //! | [`auth`] | challenges and tokens |
-//! | `answer` | statuses and error bodies in words |
+//! | [`answer`], `error_body`, `refusal` | answers that are no success: as failures, their bodies, refusals in words |
 //!
 //! A program's secrets and own headers go to the registry's own scheme, host and port, and a login to the token server
 //! that it names, and nowhere else. Not here: one exchange over the network (crate `net`), and where else a repository
@@ -16,9 +16,11 @@
 pub mod answer;
 pub mod auth;
 pub mod blob;
+mod error_body;
 pub mod manifest;
 pub mod put;
 pub mod referrers;
+mod refusal;
 pub mod tags;
 
 use common::error::{Error, Result};

@@ -156,15 +156,15 @@ impl Registry {
 /// A refusal in words that say what to do.
 fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, bool) {
     let status = response.status.as_u16();
-    let (said, failure) = answer::explained(response, what);
-    let code = said.code.to_ascii_uppercase();
+    let (failure, body) = answer::failure_with_body(response, what);
+    let code = body.code.to_ascii_uppercase();
     let hinted = |hint: &str| Failure { error: failure.error.clone().hint(hint), ..failure };
     let missing = matches!(code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
         || (code == "MANIFEST_UNKNOWN" && status == 400);
     if missing {
         let named: Vec<&str> =
-            said.digests.iter().take(SHOWN_MISSING).map(String::as_str).collect();
-        let list = match said.digests.len() {
+            body.digests.iter().take(SHOWN_MISSING).map(String::as_str).collect();
+        let list = match body.digests.len() {
             0 => "something that it names".to_owned(),
             n if n > SHOWN_MISSING => format!("{} and {} more", named.join(" "), n - SHOWN_MISSING),
             _ => named.join(" "),
@@ -175,7 +175,7 @@ fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, 
     }
     let told = match status {
         _ if code.contains("IMMUTABLE") => {
-            let words = printable(&said.message);
+            let words = printable(&body.message);
             Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
         }
         413 => hinted("the manifest is larger than the registry, or a proxy before it, takes"),

@@ -15,7 +15,7 @@ use super::api::Api;
 use super::challenge::{Challenge, challenges_of, choose};
 use super::scope::Scope;
 use super::token::{self, Token};
-use crate::answer::{self, refusal};
+use crate::refusal;
 
 /// The most token servers that a repository's registry may send a run to: each learns who the user is.
 const MAX_REALMS: usize = 2;
@@ -103,7 +103,7 @@ impl Known {
                 return Ok(Some(fixed));
             }
             let what = format!("{}: 401", api.repository);
-            let error = answer::refused(&what, &self.refusal(api));
+            let error = refusal::error(&what, &self.refusal(api));
             self.refused.push((scope.clone(), error));
             return Ok(None);
         }
@@ -136,8 +136,8 @@ impl Known {
                 Err(Error::refused(why).context(host).hint(hint).into())
             }
             None => {
-                let refusal = refusal(found, api.repository.host());
-                Err(answer::refused(&format!("{}: 401", api.repository), &refusal).into())
+                let refusal = refusal::by_registry(found, api.repository.host());
+                Err(refusal::error(&format!("{}: 401", api.repository), &refusal).into())
             }
         }
     }
@@ -201,13 +201,13 @@ impl Known {
     /// As whom a request was refused, in words.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {
-            (Some(found), _) => refusal(found, api.repository.host()),
+            (Some(found), _) => refusal::by_registry(found, api.repository.host()),
             (None, Some(given)) if given_token(api).is_some() => {
                 let credential = Some(given.credential.clone());
                 let found = Found { credential, origin: given.origin.clone(), unread: Vec::new() };
-                refusal(&found, api.repository.host())
+                refusal::by_registry(&found, api.repository.host())
             }
-            (None, _) => answer::unknown(),
+            (None, _) => refusal::unattributed(),
         }
     }
 }

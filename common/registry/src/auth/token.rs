@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::challenge::Challenge;
 use super::scope::Scope;
-use crate::answer;
+use crate::{answer, refusal};
 
 /// The largest answer of a token server, in bytes.
 const MAX_TOKEN_BODY: u64 = 128 << 10;
@@ -126,7 +126,7 @@ fn ask(
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
-        let refusal = answer::refusal_of_token_server(found, api.root.authority());
+        let refusal = refusal::by_token_server(found, api.root.authority());
         return Err(answer::failure(response.about(refusal), &place));
     }
     let body = response.read(MAX_TOKEN_BODY)?;

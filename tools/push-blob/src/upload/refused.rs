@@ -51,9 +51,9 @@ pub(super) fn refused(response: Response, what: &str) -> Refused {
         let what = format_args!("{what}: unexpected answer {status}");
         return Error::malformed(what).into();
     }
-    let (said, failure) = answer::explained(response, what);
-    let message = said.message.to_ascii_lowercase();
-    let why = match (status, said.code.as_str()) {
+    let (failure, body) = answer::failure_with_body(response, what);
+    let message = body.message.to_ascii_lowercase();
+    let why = match (status, body.code.as_str()) {
         (413, _) => Why::TooLarge,
         (416, _) if message.contains("too large") || message.contains("exceeds") => Why::TooLarge,
         (416, _) | (_, "RANGE_INVALID") => Why::OutOfOrder,
