@@ -11,7 +11,7 @@ use super::saved_session::{self, SavedSession};
 use crate::upload::push::{Push, Watcher};
 use crate::upload::requests::Mount;
 use crate::upload::rereadable::Rereadable;
-use crate::upload::{Session, Uploads};
+use crate::upload::{UploadSession, Uploads};
 
 /// Brings a blob into the repository: not at all if it is there, else by a mount, else by an upload.
 ///
@@ -51,7 +51,7 @@ pub(super) fn push(
 /// fails: the last is kept for the upload, and the others are cancelled.
 fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mount {
     let Descriptor { digest, size, .. } = descriptor;
-    let mut kept: Option<Session> = None;
+    let mut kept: Option<UploadSession> = None;
     let target = uploads.registry().repository().path();
     for path in mount_candidates(target, &delivery.mount_named, &delivery.mount_remembered, *size) {
         let session = match uploads.mount(digest, &path) {
@@ -81,7 +81,7 @@ impl Watcher for Follow<'_> {
         self.saved.is_some()
     }
 
-    fn session(&self, session: &Session) {
+    fn session(&self, session: &UploadSession) {
         if let Some(saved) = &self.saved {
             saved.write(&session.address());
         }

@@ -27,7 +27,7 @@ pub(crate) mod stream;
 use registry::Registry;
 
 use open_sessions::OpenSessions;
-pub(crate) use open_sessions::Session;
+pub(crate) use open_sessions::UploadSession;
 
 /// The uploads into one repository. Shared between threads.
 pub(crate) struct Uploads {

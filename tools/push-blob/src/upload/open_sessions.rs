@@ -14,7 +14,7 @@ pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open upload: where its bytes go, and how many the registry is known to have.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub(crate) struct UploadSession {
     id: u64,
     pub(super) url: Url,
     /// Whether it is at the registry itself, so that credentials go along.
@@ -29,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) kept: bool,
 }
 
-impl Session {
+impl UploadSession {
     /// Its URL, to continue it in another run. Its holder may write into the session if they may push to the repository.
     pub(crate) fn address(&self) -> String {
         self.url.as_sent()
@@ -39,15 +39,15 @@ impl Session {
 /// The sessions that are open.
 #[derive(Default)]
 pub(super) struct OpenSessions {
-    state: Mutex<State>,
+    state: Mutex<Table>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Table {
     /// How many sessions there were.
     count: u64,
-    open: BTreeMap<u64, Session>,
+    open: BTreeMap<u64, UploadSession>,
     /// How many requests are under way that may open one.
     opening: usize,
     /// Whether the run ends, and no session is opened any more.
@@ -55,7 +55,7 @@ struct State {
 }
 
 impl OpenSessions {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,30 +71,31 @@ impl OpenSessions {
     }
 
     /// Adds a session that was opened.
-    pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> Session {
+    pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> UploadSession {
         let mut state = self.lock();
         state.count += 1;
         let id = state.count;
-        let session = Session { id, url, own, offset: 0, min_chunk, reopened: false, kept: false };
+        let session =
+            UploadSession { id, url, own, offset: 0, min_chunk, reopened: false, kept: false };
         state.open.insert(id, session.clone());
         session
     }
 
     /// Replaces what is known of a session.
-    pub(super) fn moved(&self, session: &Session) {
+    pub(super) fn moved(&self, session: &UploadSession) {
         if let Some(open) = self.lock().open.get_mut(&session.id) {
             *open = session.clone();
         }
     }
 
     /// Removes a session: it was closed, or is left open on purpose.
-    pub(super) fn closed(&self, session: &Session) {
+    pub(super) fn closed(&self, session: &UploadSession) {
         self.lock().open.remove(&session.id);
     }
 
     /// Stops the opening of sessions, waits for the requests under way that may open one (no longer than
     /// [`CANCEL_TIMEOUT`] at a time), and returns the sessions that are open.
-    pub(super) fn close(&self) -> Vec<Session> {
+    pub(super) fn close(&self) -> Vec<UploadSession> {
         let mut state = self.lock();
         state.closing = true;
         while state.opening > 0 {

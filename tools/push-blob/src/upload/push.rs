@@ -12,7 +12,7 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 
 use super::Uploads;
-use super::open_sessions::Session;
+use super::open_sessions::UploadSession;
 use super::rereadable::Rereadable;
 use super::states::{State, Upload};
 
@@ -24,7 +24,7 @@ pub(crate) trait Watcher {
     }
 
     /// The upload continues in this session.
-    fn session(&self, _: &Session) {}
+    fn session(&self, _: &UploadSession) {}
 
     /// There is no session to continue any more.
     fn forget(&self) {}
@@ -45,7 +45,7 @@ pub(crate) struct Push<'a> {
     /// The size of its parts, in bytes; `None` for one piece where the registry takes it.
     pub(crate) chunk: Option<u64>,
     /// A session that is open for it: opened by a refused mount, or left by an earlier run.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<UploadSession>,
     /// Follows the upload.
     pub(crate) watcher: &'a dyn Watcher,
 }

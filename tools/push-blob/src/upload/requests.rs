@@ -16,7 +16,7 @@ use net::url::{self, Purpose, Url};
 use registry::answer;
 
 use super::Uploads;
-use super::open_sessions::{CANCEL_TIMEOUT, Session};
+use super::open_sessions::{CANCEL_TIMEOUT, UploadSession};
 use super::refused::{Refused, refused};
 
 /// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
@@ -29,7 +29,7 @@ pub(crate) enum Mount {
     /// The blob is in the repository now.
     Mounted,
     /// It is not. A session was opened for it.
-    Session(Session),
+    Session(UploadSession),
     /// It is not.
     Refused,
 }
@@ -70,7 +70,7 @@ impl Uploads {
     ///
     /// # Errors
     /// Sorted; malformed when the answer is none that a registry gives.
-    pub(crate) fn begin(&self) -> Result<Session, Failure> {
+    pub(crate) fn begin(&self) -> Result<UploadSession, Failure> {
         let url = self.registry.url("blobs/uploads/")?;
         let _opening = self.open.opening();
         let post = Request::new(Method::Post, &url, &[]);
@@ -99,7 +99,7 @@ impl Uploads {
     }
 
     /// The session that an answer opens.
-    fn opened(&self, mut response: Response) -> Result<Session, Error> {
+    fn opened(&self, mut response: Response) -> Result<UploadSession, Error> {
         let (url, own) = self.location(&response)?.ok_or_else(|| {
             Error::malformed(format_args!(
                 "{}: an upload without a Location",
@@ -116,7 +116,7 @@ impl Uploads {
     ///
     /// # Errors
     /// A sentence, when this registry may not have given that address.
-    pub(crate) fn reopen(&self, address: &str) -> Result<Session, String> {
+    pub(crate) fn reopen(&self, address: &str) -> Result<UploadSession, String> {
         let target = url::decide(
             Purpose::Upload,
             self.registry.session().http().origin(),
@@ -150,7 +150,7 @@ impl Uploads {
     /// [`Refused`]; of a body that was cut, what the registry has of it is unknown.
     pub(crate) fn send_whole(
         &self,
-        session: &Session,
+        session: &UploadSession,
         digest: &Digest,
         reader: &mut dyn Read,
         length: u64,
@@ -162,14 +162,14 @@ impl Uploads {
     ///
     /// # Errors
     /// [`Refused`].
-    pub(crate) fn close(&self, session: &Session, digest: &Digest) -> Result<(), Refused> {
+    pub(crate) fn close(&self, session: &UploadSession, digest: &Digest) -> Result<(), Refused> {
         self.commit(session, digest, &mut Payload::Bytes(&[]))
     }
 
     /// Sends the request that closes a session.
     fn commit(
         &self,
-        session: &Session,
+        session: &UploadSession,
         digest: &Digest,
         payload: &mut Payload<'_>,
     ) -> Result<(), Refused> {
@@ -211,7 +211,7 @@ impl Uploads {
     /// [`Refused`]; malformed when the registry says that it has more than was sent.
     pub(crate) fn send_part(
         &self,
-        session: &mut Session,
+        session: &mut UploadSession,
         what: &str,
         reader: &mut dyn Read,
         length: u64,
@@ -241,7 +241,7 @@ impl Uploads {
     ///
     /// # Errors
     /// Sorted.
-    pub(crate) fn ask(&self, session: &mut Session) -> Result<Option<u64>, Failure> {
+    pub(crate) fn ask(&self, session: &mut UploadSession) -> Result<Option<u64>, Failure> {
         let url = session.url.clone();
         let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
         let response = self.in_session(session, get, &mut Payload::None)?;
@@ -258,7 +258,7 @@ impl Uploads {
     }
 
     /// Closes a session without a blob. A failure is ignored: registries remove old sessions themselves.
-    pub(crate) fn cancel(&self, session: &Session) {
+    pub(crate) fn cancel(&self, session: &UploadSession) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
@@ -269,13 +269,13 @@ impl Uploads {
     }
 
     /// Marks a session as one that a later run may continue.
-    pub(crate) fn keep(&self, session: &mut Session) {
+    pub(crate) fn keep(&self, session: &mut UploadSession) {
         session.kept = true;
         self.open.moved(session);
     }
 
     /// Leaves a session open for another run, or forgets one that is gone.
-    pub(crate) fn leave(&self, session: &Session) {
+    pub(crate) fn leave(&self, session: &UploadSession) {
         self.open.closed(session);
     }
 
@@ -292,7 +292,7 @@ impl Uploads {
     /// Sends a request of a session. Credentials and own headers go along only if the session is at the registry itself.
     fn in_session(
         &self,
-        session: &Session,
+        session: &UploadSession,
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
@@ -314,7 +314,11 @@ impl Uploads {
     }
 
     /// Moves a session to the Location of an answer, if it has one.
-    fn follow_session(&self, session: &mut Session, response: &Response) -> Result<(), Error> {
+    fn follow_session(
+        &self,
+        session: &mut UploadSession,
+        response: &Response,
+    ) -> Result<(), Error> {
         if let Some((url, own)) = self.location(response)? {
             (session.url, session.own) = (url, own);
         }

@@ -21,7 +21,7 @@ use net::retry::Backoff;
 
 use super::Uploads;
 use super::hashed_once::HashedOnce;
-use super::open_sessions::Session;
+use super::open_sessions::UploadSession;
 use super::push::Push;
 use super::refused::Refused;
 use super::rereadable::Rereadable;
@@ -33,16 +33,16 @@ pub(super) enum State {
     /// No session is open.
     Unopened,
     /// The registry has the session's bytes up to its offset.
-    Ready(Session),
+    Ready(UploadSession),
     /// A part was sent, and its answer is missing or a refusal.
     Unanswered {
         /// The session.
-        session: Session,
+        session: UploadSession,
         /// The end of the bytes that were sent, which the registry cannot exceed.
         reach: u64,
     },
     /// The request that closes the session was sent, and its answer is missing or a refusal.
-    Unconfirmed(Session),
+    Unconfirmed(UploadSession),
     /// The session is gone. Its closing request was not sent.
     Ended,
     /// The session is gone since its closing request was sent.
@@ -53,7 +53,7 @@ pub(super) enum State {
 
 impl State {
     /// The state of an upload that has this session at its start.
-    pub(super) fn starting(session: Option<Session>, size: u64) -> State {
+    pub(super) fn starting(session: Option<UploadSession>, size: u64) -> State {
         match session {
             None => State::Unopened,
             Some(session) if session.reopened => State::Unanswered { session, reach: size },
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// The session that is open.
-    pub(super) fn into_session(self) -> Option<Session> {
+    pub(super) fn into_session(self) -> Option<UploadSession> {
         match self {
             State::Ready(session)
             | State::Unanswered { session, .. }
@@ -186,7 +186,7 @@ impl<'a> Upload<'a> {
     }
 
     /// `Ready`: sends all that the registry does not have, and closes the session.
-    fn send(&mut self, mut session: Session, source: &mut dyn Rereadable) -> Step {
+    fn send(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         if self.push.watcher.remembers() {
             self.uploads.keep(&mut session);
             self.push.watcher.session(&session);
@@ -205,7 +205,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends all in the request that closes the session.
-    fn send_whole(&mut self, session: Session, source: &mut dyn Rereadable) -> Step {
+    fn send_whole(&mut self, session: UploadSession, source: &mut dyn Rereadable) -> Step {
         let Push { digest, size, .. } = *self.push;
         let mut reader = match self.hashed.reader(0, source) {
             Ok(reader) => reader,
@@ -218,7 +218,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends the parts that the registry does not have, read in one go, and closes the session.
-    fn send_parts(&mut self, mut session: Session, source: &mut dyn Rereadable) -> Step {
+    fn send_parts(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         let part = match self.plan {
             Plan::Whole => u64::MAX,
             Plan::Parts(bytes) => bytes.max(session.min_chunk.unwrap_or(1)),
@@ -248,7 +248,7 @@ impl<'a> Upload<'a> {
     }
 
     /// `Unanswered`: asks for the session's offset.
-    fn ask(&self, mut session: Session, reach: u64) -> Step {
+    fn ask(&self, mut session: UploadSession, reach: u64) -> Step {
         match self.continues(&mut session, reach) {
             Ok(true) => Step::to(State::Ready(session)),
             Ok(false) => Step::to(State::Unopened),
@@ -257,7 +257,7 @@ impl<'a> Upload<'a> {
     }
 
     /// `Unconfirmed`: looks for the blob, then asks for the session's offset.
-    fn confirm(&mut self, mut session: Session) -> Step {
+    fn confirm(&mut self, mut session: UploadSession) -> Step {
         if self.is_there() {
             self.uploads.leave(&session);
             return Step::to(State::Done);
@@ -271,7 +271,11 @@ impl<'a> Upload<'a> {
 
     /// Brings the session to the offset that the registry says it has. False when it is gone, or was cancelled because an
     /// offset beyond `reach` cannot be believed.
-    fn continues(&self, session: &mut Session, reach: u64) -> std::result::Result<bool, Failure> {
+    fn continues(
+        &self,
+        session: &mut UploadSession,
+        reach: u64,
+    ) -> std::result::Result<bool, Failure> {
         match self.uploads.ask(session)? {
             Some(offset) if offset <= reach => {
                 session.offset = offset;

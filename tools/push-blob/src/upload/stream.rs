@@ -14,7 +14,7 @@ use net::failure::Failure;
 use net::retry::Backoff;
 
 use super::Uploads;
-use super::open_sessions::Session;
+use super::open_sessions::UploadSession;
 use super::refused::{Refused, Why};
 use super::setbacks::SMALL_CHUNK;
 
@@ -30,7 +30,7 @@ pub(crate) struct Stream {
     size: u64,
     /// The last of them, not sent yet.
     part: Vec<u8>,
-    session: Option<Session>,
+    session: Option<UploadSession>,
     /// How large parts may be.
     most: usize,
 }
@@ -136,7 +136,7 @@ impl Stream {
 
     fn send_from(
         &self,
-        session: &mut Session,
+        session: &mut UploadSession,
         what: &str,
         base: u64,
         end: u64,
