@@ -4,7 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
-//! | [`put`], [`referrers`] | the operations that write |
+//! | `put`, `referrers` | the operations that write |
 //! | [`auth`] | challenges and tokens |
 //! | [`answer`], `error_body`, `refusal` | answers that are no success: as failures, their bodies, refusals in words |
 //!
@@ -18,8 +18,8 @@ pub mod auth;
 pub mod blob;
 mod error_body;
 pub mod manifest;
-pub mod put;
-pub mod referrers;
+mod put;
+mod referrers;
 mod refusal;
 pub mod tags;
 

@@ -25,6 +25,9 @@ pub const ACCEPT: [&str; 4] = [
 /// The types of schema 1, asked for only where it is allowed.
 pub const ACCEPT_SCHEMA1: [&str; 2] = [mediatype::SCHEMA1_SIGNED, mediatype::SCHEMA1];
 
+/// The entity tag of a manifest: changes whenever the manifest under a tag does.
+pub(crate) struct EntityTag(pub(crate) String);
+
 /// A manifest as it came.
 pub struct RemoteManifest {
     /// The exact bytes.
@@ -34,7 +37,7 @@ pub struct RemoteManifest {
     /// The media type that came with them, when one did.
     pub said: Option<String>,
     /// The entity tag that came with them, when one did.
-    pub entity_tag: Option<String>,
+    pub(crate) entity_tag: Option<EntityTag>,
 }
 
 impl Registry {
@@ -79,7 +82,7 @@ impl Registry {
         }
         response.refuse_encoding()?;
         let header = response.header("docker-content-digest").map(str::to_owned);
-        let entity_tag = response.header("etag").map(str::to_owned);
+        let entity_tag = response.header("etag").map(|text| EntityTag(text.to_owned()));
         let bytes = response.read(MAX_SIZE)?;
         let too_large = || Error::malformed(format_args!("larger than {MAX_SIZE} bytes"));
         let bytes = bytes.ok_or_else(too_large)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests into a registry: the exact bytes, and what the registry says to them.
+//! Manifests into a registry: the exact bytes, and the registry's answer understood.
 //!
 //! Whether they may be sent at all (their structure, what they name) is the caller's to check first.
 
@@ -12,31 +12,51 @@ use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
 
+use super::manifest::EntityTag;
 use super::{Registry, answer};
 
-/// How often a registry that misses what a manifest names is asked again: what was pushed a moment ago may
-/// not have come to every part of it.
+/// How often a manifest is put again when the registry misses what it names: what was pushed a moment ago may not have
+/// reached every part of the registry.
 const MAX_ASKED_AGAIN: u32 = 2;
 
 /// The most missing digests that a message names.
 const SHOWN_MISSING: usize = 20;
 
-/// What is put.
+/// A manifest to be put.
 #[derive(Clone, Copy, Debug)]
-pub struct Manifest<'a> {
+pub(crate) struct Outgoing<'a> {
     /// The exact bytes.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Their digest.
-    pub digest: &'a Digest,
-    /// Their media type, as they say it themselves or as their shape does.
-    pub media_type: &'a str,
+    pub(crate) digest: &'a Digest,
+    /// Their media type, as they name it themselves or as their shape implies.
+    pub(crate) media_type: &'a str,
 }
 
-/// A registry's word on a manifest that it took.
+/// A registry's answer to a manifest that it took.
 #[derive(Clone, Copy, Debug)]
-pub struct Put {
+pub(crate) struct Accepted {
     /// Whether it keeps the manifest as a referrer of its subject (`OCI-Subject`).
-    pub knows_subject: bool,
+    pub(crate) knows_subject: bool,
+}
+
+/// A manifest that was not put.
+struct Rejected {
+    failure: Failure,
+    /// Whether the registry misses something that the manifest names, which may arrive.
+    is_missing: bool,
+}
+
+impl From<Failure> for Rejected {
+    fn from(failure: Failure) -> Rejected {
+        Rejected { failure, is_missing: false }
+    }
+}
+
+impl From<Error> for Rejected {
+    fn from(error: Error) -> Rejected {
+        Failure::from(error).into()
+    }
 }
 
 impl Registry {
@@ -45,7 +65,7 @@ impl Registry {
     /// # Errors
     /// Content when the registry stored something else; malformed when it rejects it, with what is missing;
     /// refused, later.
-    pub fn put_manifest(&self, name: &str, manifest: Manifest<'_>) -> Result<Put> {
+    fn put_manifest(&self, name: &str, manifest: Outgoing<'_>) -> Result<Accepted> {
         self.put_manifest_if(name, manifest, None)
     }
 
@@ -53,7 +73,8 @@ impl Registry {
     /// is listed under the fallback tag.
     ///
     /// # Errors
-    /// As [`put_manifest`](Registry::put_manifest), and [`list_referrer`](Registry::list_referrer)'s.
+    /// Content when the registry stored something else; malformed when it rejects the manifest, with what is missing, or
+    /// when the fallback tag is taken by something else; refused; later.
     pub fn publish(
         &self,
         names: &[String],
@@ -64,7 +85,7 @@ impl Registry {
         let media_type = parsed.media_type.as_str();
         let mut knows_subject = false;
         for name in names {
-            let put = self.put_manifest(name, Manifest { bytes, digest, media_type })?;
+            let put = self.put_manifest(name, Outgoing { bytes, digest, media_type })?;
             knows_subject = put.knows_subject;
         }
         match &parsed.subject {
@@ -76,28 +97,29 @@ impl Registry {
         }
     }
 
-    /// Puts a manifest in the place of one whose entity tag is still `current`.
+    /// Puts a manifest, if the one that it replaces still has the entity tag `current`.
     ///
     /// # Errors
     /// As [`put_manifest`](Registry::put_manifest).
     pub(super) fn put_manifest_if(
         &self,
         name: &str,
-        manifest: Manifest<'_>,
-        current: Option<&str>,
-    ) -> Result<Put> {
+        manifest: Outgoing<'_>,
+        current: Option<&EntityTag>,
+    ) -> Result<Accepted> {
         let url = self.url(&format!("manifests/{name}"))?;
         let what = self.manifest_name(name);
         let mut headers = vec![("Content-Type", manifest.media_type)];
-        headers.extend(current.map(|tag| ("If-Match", tag)));
+        headers.extend(current.map(|tag| ("If-Match", tag.0.as_str())));
         let mut asked_again = 0;
         with_attempts(self.client(), || {
             let request = Request::new(Method::Put, &url, &headers);
             let payload = &mut Payload::Bytes(manifest.bytes);
             let response = self.session.send(&self.scope, request, payload);
             let response = response.map_err(|failure| failure.context(&what))?;
-            self.judge(response, name, manifest, &what).map_err(|(failure, missing)| {
-                if missing && asked_again < MAX_ASKED_AGAIN {
+            self.judge(response, name, manifest, &what).map_err(|rejected| {
+                let Rejected { failure, is_missing } = rejected;
+                if is_missing && asked_again < MAX_ASKED_AGAIN {
                     asked_again += 1;
                     return Failure { retry: Retry::Backoff, ..failure };
                 }
@@ -106,14 +128,14 @@ impl Registry {
         })
     }
 
-    /// What an answer means; beside a failure, whether it is that something named is missing.
+    /// Understands an answer.
     fn judge(
         &self,
         response: Response,
         name: &str,
-        manifest: Manifest<'_>,
+        manifest: Outgoing<'_>,
         what: &str,
-    ) -> std::result::Result<Put, (Failure, bool)> {
+    ) -> std::result::Result<Accepted, Rejected> {
         let status = response.status.as_u16();
         let stored = response.header("docker-content-digest").map(str::trim);
         let stored: Option<Digest> = stored.and_then(|text| text.parse().ok());
@@ -125,36 +147,33 @@ impl Registry {
                 if let Some(other) = other {
                     let want = manifest.digest;
                     let what = format_args!("{what}: the registry stored {other}, want {want}");
-                    return Err((Error::content(what).into(), false));
+                    return Err(Error::content(what).into());
                 }
-                // Any web server says 200.
+                // Any web server answers 200.
                 if status != 201 && stored.is_none() && !self.serves(name, manifest) {
                     let what = format_args!("{what}: {status}, but it is not there then");
-                    return Err((Error::malformed(what).into(), false));
+                    return Err(Error::malformed(what).into());
                 }
-                Ok(Put { knows_subject: response.header("oci-subject").is_some() })
+                Ok(Accepted { knows_subject: response.header("oci-subject").is_some() })
             }
-            412 => {
-                let error = Error::later(format_args!("{what}: it was changed meanwhile"));
-                Err((error.into(), false))
-            }
+            412 => Err(Error::later(format_args!("{what}: it was changed meanwhile")).into()),
             300..400 => {
                 let what = format_args!("{what}: unexpected answer {status}");
-                Err((Error::malformed(what).into(), false))
+                Err(Error::malformed(what).into())
             }
-            _ => Err(explain(response, manifest, what)),
+            _ => Err(rejected(response, manifest, what)),
         }
     }
 
     /// Whether the registry gives back what was put.
-    fn serves(&self, name: &str, manifest: Manifest<'_>) -> bool {
+    fn serves(&self, name: &str, manifest: Outgoing<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes)
     }
 }
 
-/// A refusal in words that say what to do.
-fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, bool) {
+/// Understands an answer that is no success, with a hint where one helps.
+fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected {
     let status = response.status.as_u16();
     let (failure, body) = answer::failure_with_body(response, what);
     let code = body.code.to_ascii_uppercase();
@@ -171,9 +190,9 @@ fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, 
         };
         let error = Error::malformed(format_args!("{what}: {code}: the registry lacks {list}"))
             .hint("push-blob sends what a manifest names, before it");
-        return (error.into(), true);
+        return Rejected { failure: error.into(), is_missing: true };
     }
-    let told = match status {
+    let failure = match status {
         _ if code.contains("IMMUTABLE") => {
             let words = printable(&body.message);
             Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
@@ -188,7 +207,7 @@ fn explain(response: Response, manifest: Manifest<'_>, what: &str) -> (Failure, 
         404 => hinted("some registries want the repository to be created first"),
         _ => failure,
     };
-    (told, false)
+    failure.into()
 }
 
 fn has_media_type(bytes: &[u8]) -> bool {

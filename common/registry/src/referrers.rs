@@ -17,7 +17,8 @@ use net::retry::jitter;
 use serde_json::{Map, Value};
 
 use super::Registry;
-use super::put;
+use super::manifest::EntityTag;
+use super::put::Outgoing;
 
 /// How often the index is written when another writer is at it too.
 const MAX_ROUNDS: u32 = 8;
@@ -30,7 +31,7 @@ const MAX_ALGORITHM: usize = 32;
 const MAX_DIGITS: usize = 64;
 
 /// The tag under which a digest's referrers are listed.
-pub fn fallback_tag(subject: &Digest) -> String {
+fn fallback_tag(subject: &Digest) -> String {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let algorithm = cut(subject.algorithm().name(), MAX_ALGORITHM);
     format!("{algorithm}-{}", cut(subject.hex(), MAX_DIGITS))
@@ -41,15 +42,15 @@ impl Registry {
     ///
     /// # Errors
     /// Malformed when the tag is taken by something that is no index: it is left alone. Otherwise the registry's.
-    pub fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
+    pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {
             let Some((bytes, current)) = self.with_referrer(&tag, referrer)? else {
                 return Ok(());
             };
             let digest = &Algorithm::Sha256.digest(&bytes);
-            let manifest = put::Manifest { bytes: &bytes, digest, media_type: OCI_INDEX };
-            match self.put_manifest_if(&tag, manifest, current.as_deref()) {
+            let manifest = Outgoing { bytes: &bytes, digest, media_type: OCI_INDEX };
+            match self.put_manifest_if(&tag, manifest, current.as_ref()) {
                 Ok(_) => std::thread::sleep(jitter(SETTLING)),
                 // Another writer was there between.
                 Err(error) if current.is_some() && error.status() == Status::Later => {}
@@ -65,7 +66,7 @@ impl Registry {
         &self,
         tag: &str,
         referrer: &Descriptor,
-    ) -> Result<Option<(Vec<u8>, Option<String>)>> {
+    ) -> Result<Option<(Vec<u8>, Option<EntityTag>)>> {
         let what = self.manifest_name(tag);
         let wrong = |why: &str| Error::malformed(format_args!("{what}: {why}: left as it is"));
         let (mut document, current) = match self.manifest(tag, None, &[OCI_INDEX]) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob's bytes on their way to a registry: verified while they are sent, whatever part of them is sent again.
+//! A blob's bytes as they are sent: each is hashed once, in order, however often it is sent again.
 
 use std::io::{self, Read};
 
@@ -11,11 +11,11 @@ use common::verify::{BUFFER, Verifier};
 use super::push::Watcher;
 use super::rereadable::Rereadable;
 
-/// The source's bytes on their way, each hashed once, in order, whatever part of them is sent again.
+/// The source's bytes, verified while they are sent.
 pub(super) struct HashedOnce<'a> {
-    /// What was read so far; nothing once the whole was judged and right.
+    /// The hash of the bytes read so far; `None` once the whole blob was right.
     verifier: Option<Verifier>,
-    /// How far it was read.
+    /// How many bytes were hashed.
     seen: u64,
     size: u64,
     watcher: &'a dyn Watcher,
@@ -27,7 +27,7 @@ impl<'a> HashedOnce<'a> {
         HashedOnce { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
     }
 
-    /// Reads what an earlier run sent.
+    /// Reads and hashes the bytes before `offset`, which an earlier run sent.
     ///
     /// # Errors
     /// The source's own; content when it is shorter.
@@ -72,7 +72,7 @@ impl<'a> HashedOnce<'a> {
     }
 }
 
-/// The source from an offset on. Its last bytes come only when all were right.
+/// The source from an offset on. Its last bytes are returned only if the whole blob is right.
 struct Reader<'r> {
     inner: Box<dyn Read + 'r>,
     at: u64,

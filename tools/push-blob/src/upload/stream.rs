@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes of unknown length and digest on their way into a repository, as they come.
+//! Bytes of unknown length and digest, sent into a repository as they arrive.
 //!
-//! They go in parts from memory, so that a part which broke is sent again from where the registry stands. What was sent
-//! before that part is gone: if the registry lost it, that is the end. What fits into one part is a blob like any
-//! other: it is looked for first, and sent in one request.
+//! They are sent in parts from memory. If a part breaks, it is sent again from the offset that the registry says it has.
+//! Earlier parts are not kept: if the registry lost one, the upload fails. A blob that fits into one part is pushed like
+//! any other: it is looked for first, and sent in one request.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,27 +18,26 @@ use super::open_sessions::UploadSession;
 use super::refused::{Refused, Why};
 use super::setbacks::SMALL_CHUNK;
 
-/// How large parts are, in bytes: all that is held in memory. Not less than what registries that keep parts as parts
-/// want of each.
+/// The size of parts, in bytes; one is held in memory. Registries that store parts in an object store want at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
 /// A blob in the making. Dropped before [`finish`](Stream::finish), its session is cancelled.
 pub(crate) struct Stream {
     uploads: Arc<Uploads>,
     hasher: Option<Hasher>,
-    /// All bytes so far.
+    /// How many bytes were written so far.
     size: u64,
-    /// The last of them, not sent yet.
+    /// The last of these bytes, which were not sent yet.
     part: Vec<u8>,
     session: Option<UploadSession>,
-    /// How large parts may be.
+    /// The largest part that is sent, in bytes.
     most: usize,
 }
 
 impl Uploads {
     /// Begins a blob of unknown length.
     ///
-    /// `chunk` is how large its parts may be, if less than [`PART`].
+    /// `chunk` is the largest part that is sent, in bytes; [`PART`] if that is less.
     pub(crate) fn stream(self: &Arc<Uploads>, chunk: Option<u64>) -> Stream {
         let most = chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(PART).min(PART);
         Stream {
@@ -53,7 +52,7 @@ impl Uploads {
 }
 
 impl Stream {
-    /// That was all: the blob's digest and size, once the registry has it.
+    /// Ends the bytes, and returns the blob's digest and size once the registry has it.
     ///
     /// # Errors
     /// The registry's.
@@ -83,7 +82,7 @@ impl Stream {
         Ok((digest, size))
     }
 
-    /// Sends what is held.
+    /// Sends the part that is held in memory.
     fn send_part(&mut self) -> Result<()> {
         let base = self.size - self.part.len() as u64;
         let mut backoff = Backoff::new(self.uploads.registry.client());
