@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Answers that are no success, turned into failures.
 //!
-//! The status decides what kind of failure it is and whether it may pass; the body ([`ErrorBody`]) only explains. A body
-//! that cannot be read is no error of its own. How a refusal is worded depends on the credentials (`refusal`).
+//! The status decides what kind of failure it is and whether it may pass; the body ([`ErrorBody`])
+//! only explains. A body that cannot be read is no error of its own. How a refusal is worded
+//! depends on the credentials (`refusal`).
 
 use common::error::{Error, printable};
 use net::failure::{Failure, Retry};
@@ -33,7 +34,8 @@ pub fn failure_with_body(mut response: Response, what: &str) -> (Failure, ErrorB
     (failure, body)
 }
 
-/// The proxy that may have written the answer itself: one that reads what passes, if the answer has no registry's code.
+/// The proxy that may have written the answer itself: one that reads what passes, if the answer has
+/// no registry's code.
 fn author_proxy<'a>(response: &'a Response, body: &ErrorBody) -> Option<&'a Proxy> {
     let is_possible = matches!(response.status.as_u16(), 400 | 403 | 405 | 413 | 500..=599);
     response.reader().filter(|_| is_possible && body.code.is_empty())
@@ -71,7 +73,8 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
         }
         407 | 451 => Error::refused(text).into(),
         404 | 410 => Error::absent(text).into(),
-        // A server that wants a client certificate may say so in http, and not in a registry's words.
+        // A server that wants a client certificate may say so in http, and not in a registry's
+        // words.
         400 if body.code.is_empty() && response.lacks_client_certificate() => {
             let text = format_args!("{text} (it asked for a client certificate)");
             net::tls::lacking(Error::refused(text)).into()

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs: whether one is there; asking for one, whole or from an offset; and understanding the answer.
+//! Blobs: whether one is there; asking for one, whole or from an offset; and understanding the
+//! answer.
 //!
-//! One attempt is one call: resuming, starting over and counting attempts are the caller's, who knows
-//! what is there already. Bytes are not checked here against anything but the answer's own words.
+//! One attempt is one call: resuming, starting over and counting attempts are the caller's, who
+//! knows what is there already. Bytes are not checked here against anything but the answer's own
+//! words.
 
 use common::digest::Digest;
 use common::error::{Error, printable};
@@ -177,7 +179,8 @@ fn content_length(response: &Response) -> Option<u64> {
     }
 }
 
-/// Reads the Content-Range of a 206: how many bytes come and, when it is said, the size of the whole.
+/// Reads the Content-Range of a 206: how many bytes come and, when it is said, the size of the
+/// whole.
 fn content_range(response: &Response, start: u64) -> Result<(u64, Option<u64>), String> {
     let mut values = response.headers.get_all("content-range").iter();
     let text = match (values.next(), values.next()) {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The body of an answer that is no success: the specification's JSON, other shapes of JSON, XML, HTML, text or nothing.
+//! The body of an answer that is no success: the specification's JSON, other shapes of JSON, XML,
+//! HTML, text or nothing.
 
 use serde_json::Value;
 
 /// What an error body says.
 #[derive(Default)]
 pub struct ErrorBody {
-    /// The specification's error code, or the field that has its role in another shape. May be empty.
+    /// The specification's error code, or the field that has its role in another shape. May be
+    /// empty.
     pub code: String,
     /// The message. May be empty.
     pub message: String,

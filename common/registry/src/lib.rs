@@ -6,12 +6,12 @@
 //! | [`blob`], [`manifest`], [`tags`] | the operations that read |
 //! | `put`, `referrers` | the operations that write |
 //! | [`auth`] | challenges and tokens |
-//! | [`answer`], `error_body`, `refusal` | answers that are no success: as failures, their bodies, refusals in words |
+//! | [`answer`], `error_body`, `refusal` | answers that are no success, and their words |
 //!
-//! A program's secrets and own headers go to the registry's own scheme, host and port, and a login to the token server
-//! that it names, and nowhere else. Not here: one exchange over the network (crate `net`), and where else a repository
-//! may be read (crate `store`). Uploads are push-blob's, the one tool that makes them; it sends them through the
-//! [`session`](Registry::session) here.
+//! A program's secrets and own headers go to the registry's own scheme, host and port, and a login
+//! to the token server that it names, and nowhere else. Not here: one exchange over the network
+//! (crate `net`), and where else a repository may be read (crate `store`). Uploads are push-blob's,
+//! the one tool that makes them; it sends them through the [`session`](Registry::session) here.
 
 pub mod answer;
 pub mod auth;
@@ -48,7 +48,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens a repository to read from. Nothing is sent to it yet, but for the offer to a loopback host to speak TLS.
+    /// Opens a repository to read from. Nothing is sent to it yet, but for the offer to a loopback
+    /// host to speak TLS.
     ///
     /// # Errors
     /// Usage, when its host cannot be part of a URL.
@@ -64,10 +65,12 @@ impl Registry {
         Registry::open_for(repository, client, peer, Scope::push(repository.path()))
     }
 
-    /// Opens a repository where its name says, if the machine's configuration does not block it, for requests of a scope.
+    /// Opens a repository where its name says, if the machine's configuration does not block it,
+    /// for requests of a scope.
     ///
     /// # Errors
-    /// Usage, when its host cannot be part of a URL; refused, when it is blocked; malformed configuration.
+    /// Usage, when its host cannot be part of a URL; refused, when it is blocked; malformed
+    /// configuration.
     pub fn open_for(
         repository: &Repository,
         client: &Client,
@@ -76,7 +79,8 @@ impl Registry {
     ) -> Result<Registry> {
         let Configured { own, blocked, .. } = mirrors::configured(repository)?;
         refuse_blocked(repository, blocked.as_deref())?;
-        // Writing goes to the registry that the name says, but by what the machine says of that host.
+        // Writing goes to the registry that the name says, but by what the machine says of that
+        // host.
         match own.filter(|place| place.host.eq_ignore_ascii_case(repository.host())) {
             Some(place) => {
                 let peer = peer.clone().at(&place);
@@ -86,8 +90,8 @@ impl Registry {
         }
     }
 
-    /// Opens a place where a repository may be read. `peer` is what is known of that host, beside what the configuration
-    /// says of the place.
+    /// Opens a place where a repository may be read. `peer` is what is known of that host, beside
+    /// what the configuration says of the place.
     ///
     /// # Errors
     /// Malformed, when host and path are no repository's; usage.
@@ -149,8 +153,9 @@ impl Registry {
         }
     }
 
-    /// Sends a request that reads: authenticates when the registry challenges, follows redirects, and goes back
-    /// to the registry once when a redirect's target refuses (its signature may have expired).
+    /// Sends a request that reads: authenticates when the registry challenges, follows redirects,
+    /// and goes back to the registry once when a redirect's target refuses (its signature may have
+    /// expired).
     fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
         let send = || self.session.send(&self.scope, request, &mut Payload::None);
         let response = send()?;

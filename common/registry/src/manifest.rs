@@ -13,8 +13,9 @@ use net::retry::with_attempts;
 
 use super::{Registry, answer};
 
-/// What an Accept header asks for by default: every type there is a reader for, in one header, without
-/// preferences. A server that misses one of them may convert, and then the digest is another.
+/// What an Accept header asks for by default: every type there is a reader for, in one header,
+/// without preferences. A server that misses one of them may convert, and then the digest is
+/// another.
 pub const ACCEPT: [&str; 4] = [
     mediatype::OCI_INDEX,
     mediatype::DOCKER_LIST,
@@ -41,12 +42,12 @@ pub struct RemoteManifest {
 }
 
 impl Registry {
-    /// Fetches a manifest by tag or digest. By digest the bytes are checked against it; by tag their digest
-    /// is computed, and a Docker-Content-Digest that says otherwise is refused.
+    /// Fetches a manifest by tag or digest. By digest the bytes are checked against it; by tag
+    /// their digest is computed, and a Docker-Content-Digest that says otherwise is refused.
     ///
     /// # Errors
-    /// Absent, refused, later; malformed when it is larger than [`MAX_SIZE`] or no registry's answer;
-    /// content when the digest differs.
+    /// Absent, refused, later; malformed when it is larger than [`MAX_SIZE`] or no registry's
+    /// answer; content when the digest differs.
     pub fn manifest(
         &self,
         name: &str,
@@ -93,8 +94,8 @@ impl Registry {
         Ok(RemoteManifest { bytes, digest, said, entity_tag })
     }
 
-    /// Asks for a manifest's descriptor without the manifest. Nothing when the registry does not serve that
-    /// in full: then GET decides, and explains.
+    /// Asks for a manifest's descriptor without the manifest. Nothing when the registry does not
+    /// serve that in full: then GET decides, and explains.
     ///
     /// # Errors
     /// Only what GET would fail with too: the network's.
@@ -142,7 +143,8 @@ impl Registry {
     }
 }
 
-/// The digest of a manifest's bytes, after comparing it with what was asked for or else with the header.
+/// The digest of a manifest's bytes, after comparing it with what was asked for or else with the
+/// header.
 fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Digest> {
     let header = header.map(|text| (text, text.trim().parse::<Digest>()));
     if let Some(want) = want {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests into a registry: the exact bytes, and the registry's answer understood.
 //!
-//! Whether they may be sent at all (their structure, what they name) is the caller's to check first.
+//! Whether they may be sent at all (their structure, what they name) is the caller's to check
+//! first.
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -15,8 +16,8 @@ use net::retry::with_attempts;
 use super::manifest::EntityTag;
 use super::{Registry, answer};
 
-/// How often a manifest is put again when the registry misses what it names: what was pushed a moment ago may not have
-/// reached every part of the registry.
+/// How often a manifest is put again when the registry misses what it names: what was pushed a
+/// moment ago may not have reached every part of the registry.
 const MAX_ASKED_AGAIN: u32 = 2;
 
 /// The most missing digests that a message names.
@@ -63,18 +64,18 @@ impl Registry {
     /// Puts a manifest under a tag or its digest.
     ///
     /// # Errors
-    /// Content when the registry stored something else; malformed when it rejects it, with what is missing;
-    /// refused, later.
+    /// Content when the registry stored something else; malformed when it rejects it, with what is
+    /// missing; refused, later.
     fn put_manifest(&self, name: &str, manifest: Outgoing<'_>) -> Result<Accepted> {
         self.put_manifest_if(name, manifest, None)
     }
 
-    /// Puts a manifest under each of these names. Where it has a subject and the registry does not know of referrers, it
-    /// is listed under the fallback tag.
+    /// Puts a manifest under each of these names. Where it has a subject and the registry does not
+    /// know of referrers, it is listed under the fallback tag.
     ///
     /// # Errors
-    /// Content when the registry stored something else; malformed when it rejects the manifest, with what is missing, or
-    /// when the fallback tag is taken by something else; refused; later.
+    /// Content when the registry stored something else; malformed when it rejects the manifest,
+    /// with what is missing, or when the fallback tag is taken by something else; refused; later.
     pub fn publish(
         &self,
         names: &[String],

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Referrers in a registry that does not know of them: an index under a tag made of the subject's digest.
+//! Referrers in a registry that does not know of them: an index under a tag made of the subject's
+//! digest.
 //!
-//! From the distribution specification's "unavailable referrers API". Two who change that index at once may lose one
-//! another's entry where the registry has no entity tags: it is read again some time after it was written, which makes
-//! that rare and not impossible.
+//! From the distribution specification's "unavailable referrers API". Two who change that index at
+//! once may lose one another's entry where the registry has no entity tags: it is read again some
+//! time after it was written, which makes that rare and not impossible.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Registry {
     /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
     ///
     /// # Errors
-    /// Malformed when the tag is taken by something that is no index: it is left alone. Otherwise the registry's.
+    /// Malformed when the tag is taken by something that is no index: it is left alone. Otherwise
+    /// the registry's.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {
@@ -61,7 +63,8 @@ impl Registry {
         Err(Error::later(format_args!("{what}: others change it all the time")))
     }
 
-    /// The index with the referrer in it, and the entity tag of the one that it replaces; nothing when it is in it.
+    /// The index with the referrer in it, and the entity tag of the one that it replaces; nothing
+    /// when it is in it.
     fn with_referrer(
         &self,
         tag: &str,

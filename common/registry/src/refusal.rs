@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Refusals in words that depend on the credentials: without one a login is needed, with one it was not enough.
+//! Refusals in words that depend on the credentials: without one a login is needed, with one it was
+//! not enough.
 
 use common::error::Error;
 use machine::credentials::Found;

@@ -15,8 +15,8 @@ use store::options::{FromNetwork, Mirrored, Network, Stdin};
 
 /// Push blobs into a registry or a layout
 ///
-/// The bytes of FILEs or of standard input, or, with --from, what descriptor lines on standard input name. A blob's
-/// descriptor line is printed once it is there, in input order.
+/// The bytes of FILEs or of standard input, or, with --from, what descriptor lines on standard
+/// input name. A blob's descriptor line is printed once it is there, in input order.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {

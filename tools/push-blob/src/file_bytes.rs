@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A regular file's bytes: to be digested, sent, perhaps sent again, and refused when they changed meanwhile.
+//! A regular file's bytes: to be digested, sent, perhaps sent again, and refused when they changed
+//! meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -96,7 +97,8 @@ impl Rereadable for FileBytes {
     }
 }
 
-/// A file from an offset on. The file's own position stays as it is, so that several may read it at once.
+/// A file from an offset on. The file's own position stays as it is, so that several may read it at
+/// once.
 struct FromOffset<'a> {
     file: &'a File,
     at: u64,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A cleanup that runs before a signal or `--timeout` ends the process: upload sessions are cancelled, since the registry
-//! would hold them open.
+//! A cleanup that runs before a signal or `--timeout` ends the process: upload sessions are
+//! cancelled, since the registry would hold them open.
 //!
-//! The process still dies of its signal, at most [`PATIENCE`] later. A second signal ends it at once. A signal that was
-//! ignored when the tool started (`nohup`) stays ignored. SIGPIPE would end the process in the middle of a write, so it is
-//! ignored: the write fails, and its caller calls [`die_of_sigpipe`].
+//! The process still dies of its signal, at most [`PATIENCE`] later. A second signal ends it at
+//! once. A signal that was ignored when the tool started (`nohup`) stays ignored. SIGPIPE would end
+//! the process in the middle of a write, so it is ignored: the write fails, and its caller calls
+//! [`die_of_sigpipe`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;

@@ -44,7 +44,8 @@ impl Confirmed {
         self.changed.notify_all();
     }
 
-    /// Waits until so many lines were printed. If a line before fails, this never returns, and the run ends meanwhile.
+    /// Waits until so many lines were printed. If a line before fails, this never returns, and the
+    /// run ends meanwhile.
     fn wait_for(&self, count: usize) {
         let mut confirmed = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         while *confirmed < count {
@@ -77,7 +78,8 @@ pub(crate) fn jobs(
     )
 }
 
-/// The blobs and manifests that lines name. Each goes once; a manifest is handed out when all before it are confirmed.
+/// The blobs and manifests that lines name. Each goes once; a manifest is handed out when all
+/// before it are confirmed.
 fn named(
     lines: impl Iterator<Item = Result<Descriptor>>,
     confirmed: Arc<Confirmed>,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! push-blob: blobs into a registry or a layout, so that nothing is ever sent twice.
 //!
-//! `cli` is the command line, and `jobs` makes jobs of it. `run` gives each to `push_files`, `push_streams` or
-//! `push_lines`, which find its bytes and hand them to the `target`. The target looks for a blob first, mounts it if it
-//! can, or sends it by an `upload`.
+//! `cli` is the command line, and `jobs` makes jobs of it. `run` gives each to `push_files`,
+//! `push_streams` or `push_lines`, which find its bytes and hand them to the `target`. The target
+//! looks for a blob first, mounts it if it can, or sends it by an `upload`.
 
 mod checked_readers;
 mod cli;
@@ -97,7 +97,8 @@ fn run(cli: Cli) -> Result<()> {
     outcome
 }
 
-/// Where the blobs go. The sessions that are open at a registry are cancelled before a signal or `--timeout` ends the run.
+/// Where the blobs go. The sessions that are open at a registry are cancelled before a signal or
+/// `--timeout` ends the run.
 fn target(store: &StoreName, remote: &Remote) -> Result<Target> {
     let repository = match store {
         StoreName::Layout(dir) => return Ok(Target::Layout(dir.clone(), OnceLock::new())),

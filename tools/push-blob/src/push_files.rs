@@ -72,7 +72,8 @@ impl Run {
         self.push_stream(&mut file, &name)
     }
 
-    /// A regular file: it is read twice, first to know its digest, so that the target can be asked for it.
+    /// A regular file: it is read twice, first to know its digest, so that the target can be asked
+    /// for it.
     fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
         self.refuse_by_start(&bytes.start(START))?;
         if self.compress.is_some() {
@@ -93,8 +94,8 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// Refuses bytes by how they begin: descriptor lines were meant for `--from`, and compressed bytes are not compressed
-    /// again.
+    /// Refuses bytes by how they begin: descriptor lines were meant for `--from`, and compressed
+    /// bytes are not compressed again.
     fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
             let error = Error::usage("descriptor lines came, and bytes are wanted");

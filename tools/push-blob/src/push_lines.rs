@@ -100,7 +100,8 @@ impl Run {
     }
 }
 
-/// Does what takes a blob's bytes. While the bytes are wrong and a mirror gave them, that mirror is left and it is done again.
+/// Does what takes a blob's bytes. While the bytes are wrong and a mirror gave them, that mirror is
+/// left and it is done again.
 fn until_right<T>(
     source: &Source,
     digest: &Digest,

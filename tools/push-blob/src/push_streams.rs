@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pushing bytes that arrive once, of unknown digest: pipes, and layers that are compressed on the way.
+//! Pushing bytes that arrive once, of unknown digest: pipes, and layers that are compressed on the
+//! way.
 
 use std::io::Read;
 
@@ -15,7 +16,8 @@ use crate::run::Run;
 use crate::target::sink::Sink;
 
 impl Run {
-    /// Pushes bytes that can be read once, compressed on the way if that is asked for. `name` names them in messages.
+    /// Pushes bytes that can be read once, compressed on the way if that is asked for. `name` names
+    /// them in messages.
     ///
     /// # Errors
     /// The input's, the target's; malformed when what is to be compressed is no tar archive.

@@ -12,7 +12,8 @@ use store::source::Source;
 use crate::file_bytes::FileBytes;
 use crate::upload::rereadable::Rereadable;
 
-/// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target may have them.
+/// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target
+/// may have them.
 pub(crate) enum StoredBlob<'a> {
     /// Carried by its descriptor.
     Carried(Vec<u8>),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A lock on a digest: two connections never bring the same blob at once. The second waits, and then finds it there.
+//! A lock on a digest: two connections never bring the same blob at once. The second waits, and
+//! then finds it there.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 

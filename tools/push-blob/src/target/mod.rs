@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where blobs go: a repository or a layout. Each blob is looked for first, mounted if it can be, then sent.
+//! Where blobs go: a repository or a layout. Each blob is looked for first, mounted if it can be,
+//! then sent.
 
 mod digest_lock;
 mod mount_candidates;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Repositories that a blob may be mounted from, in the order in which they are tried.
 //!
-//! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more attempts than a small one,
-//! and among remembered repositories those come first whose names begin like the target's.
+//! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more
+//! attempts than a small one, and among remembered repositories those come first whose names begin
+//! like the target's.
 
 use common::reference::StoreName;
 
@@ -15,7 +16,8 @@ const MIDDLE: (u64, usize) = (100 << 10, 3);
 /// The most attempts for any other.
 const SMALL: usize = 1;
 
-/// The paths of the repositories to try, best first: those that were named, then those that are remembered.
+/// The paths of the repositories to try, best first: those that were named, then those that are
+/// remembered.
 pub(super) fn mount_candidates(
     target: &str,
     named: &[String],

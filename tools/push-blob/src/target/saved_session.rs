@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions that a later run may continue: one small file each, in the user's state directory.
+//! Upload sessions that a later run may continue: one small file each, in the user's state
+//! directory.
 //!
-//! `$XDG_STATE_HOME/regutils/uploads`, else `~/.local/state/regutils/uploads`. A file's name is made of the repository
-//! and the digest, so that it can never belong to other bytes. It holds the session's URL, and only its owner may read
-//! it. It is locked while the upload is under way: another run that pushes the same blob meanwhile has a session of its
-//! own, which is not saved. A failure here costs no more than the resumption, so it is not reported.
+//! `$XDG_STATE_HOME/regutils/uploads`, else `~/.local/state/regutils/uploads`. A file's name is
+//! made of the repository and the digest, so that it can never belong to other bytes. It holds the
+//! session's URL, and only its owner may read it. It is locked while the upload is under way:
+//! another run that pushes the same blob meanwhile has a session of its own, which is not saved. A
+//! failure here costs no more than the resumption, so it is not reported.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Read;
@@ -28,8 +30,8 @@ pub(super) struct SavedSession {
 }
 
 impl SavedSession {
-    /// Locks the file for a blob on its way to a repository. `None` if the user has no such directory, or another run has
-    /// the lock.
+    /// Locks the file for a blob on its way to a repository. `None` if the user has no such
+    /// directory, or another run has the lock.
     pub(super) fn lock(repository: &Repository, digest: &Digest) -> Option<SavedSession> {
         let dir = directory()?;
         let name = format!("{}/{} {digest}", repository.api_host(), repository.path());

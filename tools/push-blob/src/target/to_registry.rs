@@ -13,7 +13,8 @@ use crate::upload::requests::Mount;
 use crate::upload::rereadable::Rereadable;
 use crate::upload::{UploadSession, Uploads};
 
-/// Brings a blob into the repository: not at all if it is there, else by a mount, else by an upload.
+/// Brings a blob into the repository: not at all if it is there, else by a mount, else by an
+/// upload.
 ///
 /// # Errors
 /// The source's and the registry's.
@@ -47,8 +48,8 @@ pub(super) fn push(
     Ok(How::Pushed)
 }
 
-/// Tries to mount the blob from other repositories, one after the other. A registry may open a session for each try that
-/// fails: the last is kept for the upload, and the others are cancelled.
+/// Tries to mount the blob from other repositories, one after the other. A registry may open a
+/// session for each try that fails: the last is kept for the upload, and the others are cancelled.
 fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mount {
     let Descriptor { digest, size, .. } = descriptor;
     let mut kept: Option<UploadSession> = None;

@@ -6,13 +6,13 @@
 //! | [`push`] | a blob of known digest brought into the repository, whatever happens on the way |
 //! | [`states`], [`setbacks`] | the states of such an upload; where it continues after a refusal |
 //! | [`stream`] | bytes of unknown length and digest, sent as they arrive |
-//! | [`requests`] | each request of an upload session, and its answer understood; one call is one attempt |
+//! | [`requests`] | each request of a session, and its answer understood |
 //! | [`refused`] | why a registry did not take what was sent |
-//! | [`rereadable`], [`hashed_once`] | bytes that can be read again; bytes on their way out, each hashed once |
+//! | [`rereadable`], [`hashed_once`] | bytes that can be read again; bytes hashed once, as sent |
 //! | [`open_sessions`] | the sessions that are open, to be closed when the run ends |
 //!
-//! Not here: which blobs are pushed, whether they are there already, where they may be mounted from, and the sessions that
-//! a later run may continue, on disk.
+//! Not here: which blobs are pushed, whether they are there already, where they may be mounted
+//! from, and the sessions that a later run may continue, on disk.
 
 mod hashed_once;
 mod open_sessions;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upload sessions that are open, so that they can be cancelled when the run ends.
 //!
-//! The run may end while a request is under way that opens a session. The end waits for that request.
+//! The run may end while a request is under way that opens a session. The end waits for that
+//! request.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,8 @@ pub(crate) struct UploadSession {
 }
 
 impl UploadSession {
-    /// Its URL, to continue it in another run. Its holder may write into the session if they may push to the repository.
+    /// Its URL, to continue it in another run. Its holder may write into the session if they may
+    /// push to the repository.
     pub(crate) fn address(&self) -> String {
         self.url.as_sent()
     }
@@ -59,8 +61,8 @@ impl OpenSessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a request that may open a session as under way, until the returned value is dropped. Once the run ends, this
-    /// blocks until the process is gone.
+    /// Marks a request that may open a session as under way, until the returned value is dropped.
+    /// Once the run ends, this blocks until the process is gone.
     pub(super) fn opening(&self) -> Opening<'_> {
         let mut state = self.lock();
         while state.closing {
@@ -93,8 +95,8 @@ impl OpenSessions {
         self.lock().open.remove(&session.id);
     }
 
-    /// Stops the opening of sessions, waits for the requests under way that may open one (no longer than
-    /// [`CANCEL_TIMEOUT`] at a time), and returns the sessions that are open.
+    /// Stops the opening of sessions, waits for the requests under way that may open one (no longer
+    /// than [`CANCEL_TIMEOUT`] at a time), and returns the sessions that are open.
     pub(super) fn close(&self) -> Vec<UploadSession> {
         let mut state = self.lock();
         state.closing = true;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A blob of known digest brought into a repository, whatever happens on the way.
 //!
-//! It is sent in one request, unless parts are asked for: by the caller, by the registry's least size of a part, or by a
-//! refusal of large bodies. A session that broke is continued at the offset that the registry says it has. If an answer
-//! was lost, the registry is asked whether the blob is there before anything is sent again. Every byte is hashed once, in
-//! order, and the last of them are sent only if the digest is right. The states are in [`states`](super::states).
+//! It is sent in one request, unless parts are asked for: by the caller, by the registry's least
+//! size of a part, or by a refusal of large bodies. A session that broke is continued at the offset
+//! that the registry says it has. If an answer was lost, the registry is asked whether the blob is
+//! there before anything is sent again. Every byte is hashed once, in order, and the last of them
+//! are sent only if the digest is right. The states are in [`states`](super::states).
 //!
 //! Not here: whether the blob is there already or can be mounted, which the caller decides first.
 
@@ -53,10 +54,12 @@ pub(crate) struct Push<'a> {
 impl Uploads {
     /// Brings a blob into the repository.
     ///
-    /// On failure its session is cancelled, unless trying again later may help: then it is left for another run.
+    /// On failure its session is cancelled, unless trying again later may help: then it is left for
+    /// another run.
     ///
     /// # Errors
-    /// Content when the source is not what its digest says; otherwise the source's own and the registry's.
+    /// Content when the source is not what its digest says; otherwise the source's own and the
+    /// registry's.
     pub(crate) fn push(&self, push: Push<'_>, source: &mut dyn Rereadable) -> Result<()> {
         if push.size == 0 && !push.digest.is_of_nothing() {
             let what = format_args!("{}: no bytes, and not the digest of none", push.digest);

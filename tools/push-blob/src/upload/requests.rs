@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions: each request of the distribution specification's "pushing blobs", and its answer understood.
+//! Upload sessions: each request of the distribution specification's "pushing blobs", and its
+//! answer understood.
 //!
-//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is decided in
-//! [`setbacks`](super::setbacks). A session's URL is opaque: it is used as the registry last gave it, its
-//! query byte for byte.
+//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is
+//! decided in [`setbacks`](super::setbacks). A session's URL is opaque: it is used as the registry
+//! last gave it, its query byte for byte.
 
 use std::io::Read;
 
@@ -19,7 +20,8 @@ use super::Uploads;
 use super::open_sessions::{CANCEL_TIMEOUT, UploadSession};
 use super::refused::{Refused, refused};
 
-/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the blob in one piece.
+/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the
+/// blob in one piece.
 pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
@@ -35,8 +37,8 @@ pub(crate) enum Mount {
 }
 
 impl Uploads {
-    /// Asks for a blob of another repository of the same registry. Whatever answer is not a success is
-    /// [`Mount::Refused`]: the blob can still be sent.
+    /// Asks for a blob of another repository of the same registry. Whatever answer is not a success
+    /// is [`Mount::Refused`]: the blob can still be sent.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");
@@ -204,8 +206,8 @@ impl Uploads {
         }
     }
 
-    /// Sends the next part, from the session's offset on, which it moves. `what` names the blob in messages: its
-    /// digest may not be known yet.
+    /// Sends the next part, from the session's offset on, which it moves. `what` names the blob in
+    /// messages: its digest may not be known yet.
     ///
     /// # Errors
     /// [`Refused`]; malformed when the registry says that it has more than was sent.
@@ -227,7 +229,8 @@ impl Uploads {
             _ => return Err(refused(response, what)),
         }
         self.follow_session(session, &response)?;
-        // Some registries count in their own way and report less: the answer to the next part shows whether that is right.
+        // Some registries count in their own way and report less: the answer to the next part shows
+        // whether that is right.
         if said_offset(&response).is_some_and(|said| said > end) {
             let what = format_args!("{what}: the registry has more than was sent");
             return Err(Error::malformed(what).into());
@@ -257,7 +260,8 @@ impl Uploads {
         }
     }
 
-    /// Closes a session without a blob. A failure is ignored: registries remove old sessions themselves.
+    /// Closes a session without a blob. A failure is ignored: registries remove old sessions
+    /// themselves.
     pub(crate) fn cancel(&self, session: &UploadSession) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
@@ -279,8 +283,8 @@ impl Uploads {
         self.open.closed(session);
     }
 
-    /// Ends the uploads of this run: no more sessions are opened, and those that are open are cancelled. With `keep`, those
-    /// that a later run may continue stay open.
+    /// Ends the uploads of this run: no more sessions are opened, and those that are open are
+    /// cancelled. With `keep`, those that a later run may continue stay open.
     pub(crate) fn cancel_all(&self, keep: bool) {
         for session in self.open.close() {
             if !(keep && session.kept) {
@@ -289,7 +293,8 @@ impl Uploads {
         }
     }
 
-    /// Sends a request of a session. Credentials and own headers go along only if the session is at the registry itself.
+    /// Sends a request of a session. Credentials and own headers go along only if the session is at
+    /// the registry itself.
     fn in_session(
         &self,
         session: &UploadSession,
@@ -336,8 +341,9 @@ fn differs(stored: &Digest, digest: &Digest) -> bool {
     stored.algorithm() == digest.algorithm() && stored != digest
 }
 
-/// How many bytes an answer says the registry has: `Range: 0-LAST`, with or without `bytes=`. `0-0` is both none and one;
-/// none is the safe reading, since a byte that comes again is refused, and one that is left out is not.
+/// How many bytes an answer says the registry has: `Range: 0-LAST`, with or without `bytes=`. `0-0`
+/// is both none and one; none is the safe reading, since a byte that comes again is refused, and
+/// one that is left out is not.
 fn said_offset(response: &Response) -> Option<u64> {
     parse_offset(response.header("range")?)
 }

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where an upload continues after a refusal, and how often.
 //!
-//! | refusal | the upload continues |
-//! |---|---|
-//! | the session is gone | in `Ended`, or in `EndedAtClose` if it was being closed |
-//! | out of order | in `Unanswered`; in `Unopened` with one piece after too many |
-//! | too large | in `Unanswered` with smaller parts, until the smallest are refused |
-//! | another digest | in `Unopened`, once |
-//! | not understood | in `Unopened`, once: parts instead of one piece, or the reverse |
-//! | any other | where it is, after a wait; repeated without progress, with parts instead of one piece, or in `EndedAtClose` with one piece if the empty closing request fails |
+//! ```text
+//! refusal             continues in                                              how often
+//! the session is gone Ended, or EndedAtClose if it was being closed
+//! out of order        Unanswered; then Unopened, with one piece                 twice; then always
+//! too large           Unanswered, with smaller parts                            to the smallest
+//! another digest      Unopened                                                  once
+//! not understood      Unopened, with parts instead of one piece or the reverse  once
+//! any other           the same state, after a wait                              --retry-times
+//! ```
+//!
+//! If any other failure is repeated without progress, the way of sending changes too: parts instead
+//! of one piece; or, if the empty closing request fails, `EndedAtClose` with one piece.
 
 use common::error::Result;
 use net::failure::{Failure, Retry};
@@ -20,7 +24,8 @@ use super::states::{State, Upload};
 /// The size of parts when a registry refuses large bodies, in bytes.
 pub(super) const CHUNK: u64 = 16 << 20;
 
-/// Their size when it refuses those too, in bytes: the smallest limit that is known of any registry or proxy.
+/// Their size when it refuses those too, in bytes: the smallest limit that is known of any registry
+/// or proxy.
 pub(super) const SMALL_CHUNK: u64 = 4 << 20;
 
 /// The most sessions that are opened for one blob.
@@ -76,7 +81,8 @@ fn spend(left: &mut u32) -> bool {
 }
 
 impl Upload<'_> {
-    /// Decides where the upload continues after a refusal. A failure that is returned is to be waited for first.
+    /// Decides where the upload continues after a refusal. A failure that is returned is to be
+    /// waited for first.
     ///
     /// # Errors
     /// The refusal's when it is final; the source's when its bytes changed.

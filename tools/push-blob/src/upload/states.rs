@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The states of one upload, and the step that is taken in each.
 //!
-//! | state | it means | the step | leads to |
-//! |---|---|---|---|
-//! | [`Unopened`](State::Unopened) | no session is open | POST opens one | `Ready`; `Done` if the registry has the blob |
-//! | [`Ready`](State::Ready) | the registry has the session's bytes up to its offset | PATCH parts and PUT, or one PUT | `Done` |
-//! | [`Unanswered`](State::Unanswered) | a part was sent, its answer is missing or a refusal | GET asks for the offset | `Ready`; `Unopened` if the session is gone |
-//! | [`Unconfirmed`](State::Unconfirmed) | the closing request was sent, its answer is missing or a refusal | HEAD of the blob, then GET as above | `Done`; `Ready`; as `EndedAtClose` if the session is gone |
-//! | [`Ended`](State::Ended) | the session is gone, its closing request was not sent | HEAD of the blob | `Done`; `Unopened` |
-//! | [`EndedAtClose`](State::EndedAtClose) | the session is gone since its closing request | HEAD of the blob, several times | `Done`; `Unopened` |
-//! | [`Done`](State::Done) | the blob is there | | |
+//! ```text
+//! state         the registry has                     step                 leads to
+//! Unopened      no session                           POST opens one       Ready, Done
+//! Ready         the session's bytes, to its offset   PATCH parts, PUT     Done
+//! Unanswered    unknown: no success for a part       GET the session      Ready, Unopened
+//! Unconfirmed   unknown: no success for the end      HEAD the blob, GET   Done, Ready, Unopened
+//! Ended         no session any more                  HEAD the blob        Done, Unopened
+//! EndedAtClose  no session since its end was sent    HEAD, several times  Done, Unopened
+//! Done          the blob
+//! ```
 //!
-//! A step that fails leaves a state too. In `Ready` that depends on the request that failed: a part leaves `Unanswered`,
-//! the closing request `Unconfirmed`, the source's own failure `Ready`. Every other state is left as it is.
+//! A step that fails leads to a state too. From `Ready` it depends on the request: a failed part
+//! leads to `Unanswered`, the closing request to `Unconfirmed`, and the source's own failure to
+//! `Ready` again. A failed step from any other state leads to the same state again, or from
+//! `Unconfirmed` to `EndedAtClose` if the session turned out to be gone.
 //! [`adapt`](Upload::adapt) then decides where the upload continues.
 
 use common::error::{Error, Result, Status};
@@ -127,7 +130,8 @@ impl<'a> Upload<'a> {
     /// Brings the upload to [`State::Done`].
     ///
     /// # Errors
-    /// The source's and the registry's, once no other attempt is worth it. The session may be open still.
+    /// The source's and the registry's, once no other attempt is worth it. The session may be open
+    /// still.
     pub(super) fn run(&mut self, source: &mut dyn Rereadable) -> Result<()> {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         loop {
@@ -269,8 +273,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Brings the session to the offset that the registry says it has. False when it is gone, or was cancelled because an
-    /// offset beyond `reach` cannot be believed.
+    /// Brings the session to the offset that the registry says it has. False when it is gone, or
+    /// was cancelled because an offset beyond `reach` cannot be believed.
     fn continues(
         &self,
         session: &mut UploadSession,
@@ -292,8 +296,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `EndedAtClose`: looks for the blob several times, since the session may have ended well and some registries are slow
-    /// to show the blob.
+    /// `EndedAtClose`: looks for the blob several times. The session may have ended well, and some
+    /// registries are slow to show the blob.
     fn wait_for_blob(&mut self) -> Step {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bytes of unknown length and digest, sent into a repository as they arrive.
 //!
-//! They are sent in parts from memory. If a part breaks, it is sent again from the offset that the registry says it has.
-//! Earlier parts are not kept: if the registry lost one, the upload fails. A blob that fits into one part is pushed like
-//! any other: it is looked for first, and sent in one request.
+//! They are sent in parts from memory. If a part breaks, it is sent again from the offset that the
+//! registry says it has. Earlier parts are not kept: if the registry lost one, the upload fails. A
+//! blob that fits into one part is pushed like any other: it is looked for first, and sent in one
+//! request.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use super::open_sessions::UploadSession;
 use super::refused::{Refused, Why};
 use super::setbacks::SMALL_CHUNK;
 
-/// The size of parts, in bytes; one is held in memory. Registries that store parts in an object store want at least 5 MiB.
+/// The size of parts, in bytes; one is held in memory. Registries that store parts in an object
+/// store want at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
 /// A blob in the making. Dropped before [`finish`](Stream::finish), its session is cancelled.
