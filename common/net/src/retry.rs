@@ -30,6 +30,11 @@ impl Backoff {
         Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
+    /// For what waiting does not change: the first failure is final.
+    pub fn single() -> Backoff {
+        Backoff { attempts: 1, max_wait: Duration::ZERO, failed: 0, trace: None }
+    }
+
     /// There was progress: the count begins anew.
     pub fn progressed(&mut self) {
         self.failed = 0;

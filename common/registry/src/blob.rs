@@ -6,46 +6,51 @@
 //! knows what is there already. Bytes are not checked here against anything but the answer's own
 //! words.
 
+use std::io::Read;
+
 use common::digest::Digest;
 use common::error::{Error, printable};
 use common::notice;
 use net::failure::Failure;
 use net::redirect::follow_foreign;
 use net::request::{Method, Payload, Request, Role};
-use net::response::{Body, Response};
+use net::response::Response;
 use net::url::{self, Purpose};
 
 use super::{Registry, answer};
 
 /// The bytes that are asked for: from `start`, up to but not including `end` when that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct ByteRange {
     /// The first byte.
     pub start: u64,
     /// One past the last byte.
     pub end: Option<u64>,
 }
 
-/// What a registry answered.
+/// An answer to a request for a blob.
 pub enum BlobAnswer {
-    /// Bytes from `start` on.
-    Bytes {
-        /// The bytes.
-        body: Body,
-        /// The offset of the first: that asked for, or 0 when the registry ignores ranges.
-        start: u64,
-        /// How many come, when it says so.
-        length: Option<u64>,
-        /// The size of the whole blob, when it says so.
-        total: Option<u64>,
-    },
-    /// 416: nothing at this offset; the size of the whole blob, when it says so.
+    /// Bytes of the blob.
+    Bytes(BlobBytes),
+    /// 416: no bytes at this offset.
     Unsatisfiable {
-        /// The size of the whole blob, when it says so.
+        /// The size of the whole blob, if stated.
         total: Option<u64>,
     },
-    /// An answer to a range request that cannot be trusted to be at the right offset.
+    /// The answer to a range request does not say clearly that its bytes are the requested ones: the reason.
     WrongRange(String),
+}
+
+/// Bytes of a blob, to be read from the connection or file that they are in. They are not verified.
+pub struct BlobBytes {
+    /// The bytes.
+    pub body: Box<dyn Read + Send>,
+    /// The offset of the first: the requested one, or 0 if the server ignores ranges.
+    pub start: u64,
+    /// How many bytes follow, if stated.
+    pub length: Option<u64>,
+    /// The size of the whole blob, if stated.
+    pub total: Option<u64>,
 }
 
 impl Registry {
@@ -88,7 +93,7 @@ impl Registry {
     ///
     /// # Errors
     /// Sorted; a blob that is not there is absent, and final.
-    pub fn blob(&self, digest: &Digest, range: Option<Range>) -> Result<BlobAnswer, Failure> {
+    pub fn blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<BlobAnswer, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
@@ -101,7 +106,11 @@ impl Registry {
     ///
     /// # Errors
     /// As [`blob`](Registry::blob); malformed for a URL that is refused.
-    pub fn blob_elsewhere(&self, text: &str, range: Option<Range>) -> Result<BlobAnswer, Failure> {
+    pub fn blob_elsewhere(
+        &self,
+        text: &str,
+        range: Option<ByteRange>,
+    ) -> Result<BlobAnswer, Failure> {
         let target = url::decide(
             Purpose::Elsewhere,
             self.session.http().origin(),
@@ -129,7 +138,7 @@ impl Registry {
     fn understand(
         &self,
         response: Response,
-        range: Option<Range>,
+        range: Option<ByteRange>,
         what: &str,
     ) -> Result<BlobAnswer, Failure> {
         let start = range.map_or(0, |range| range.start);
@@ -137,14 +146,15 @@ impl Registry {
             200 => {
                 response.refuse_encoding().map_err(|e| e.context(what))?;
                 let total = content_length(&response);
-                Ok(BlobAnswer::Bytes { body: response.body, start: 0, length: total, total })
+                let body = Box::new(response.body);
+                Ok(BlobAnswer::Bytes(BlobBytes { body, start: 0, length: total, total }))
             }
             206 if range.is_some() => {
                 response.refuse_encoding().map_err(|e| e.context(what))?;
                 match content_range(&response, start) {
                     Ok((length, total)) => {
-                        let length = Some(length);
-                        Ok(BlobAnswer::Bytes { body: response.body, start, length, total })
+                        let (body, length) = (Box::new(response.body), Some(length));
+                        Ok(BlobAnswer::Bytes(BlobBytes { body, start, length, total }))
                     }
                     Err(why) => Ok(BlobAnswer::WrongRange(why)),
                 }
@@ -165,7 +175,7 @@ impl Registry {
 }
 
 /// The closed form when the end is known: some servers answer 416 to the open one.
-fn range_header(range: Range) -> String {
+fn range_header(range: ByteRange) -> String {
     match range.end {
         Some(end) => format!("bytes={}-{}", range.start, end.saturating_sub(1)),
         None => format!("bytes={}-", range.start),
@@ -214,8 +224,8 @@ mod tests {
 
     #[test]
     fn the_closed_form_is_used_when_the_end_is_known() {
-        assert_eq!(range_header(Range { start: 5, end: Some(10) }), "bytes=5-9");
-        assert_eq!(range_header(Range { start: 5, end: None }), "bytes=5-");
+        assert_eq!(range_header(ByteRange { start: 5, end: Some(10) }), "bytes=5-9");
+        assert_eq!(range_header(ByteRange { start: 5, end: None }), "bytes=5-");
     }
 
     #[test]

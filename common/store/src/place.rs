@@ -27,7 +27,7 @@ use net::peer::Peer;
 
 use crate::Remote;
 use registry::Registry;
-use registry::blob::{BlobAnswer, Range};
+use registry::blob::{BlobAnswer, ByteRange};
 use registry::manifest::RemoteManifest;
 
 /// Where a repository may be read beside its registry.
@@ -161,10 +161,10 @@ impl Places {
     pub fn blob(
         &self,
         digest: &Digest,
-        range: Option<Range>,
+        range: Option<ByteRange>,
     ) -> std::result::Result<BlobAnswer, Failure> {
         let ask = |mirror: &Registry| match mirror.blob(digest, range)? {
-            answer @ BlobAnswer::Bytes { .. } => Ok(Some(answer)),
+            answer @ BlobAnswer::Bytes(_) => Ok(Some(answer)),
             BlobAnswer::Unsatisfiable { .. } | BlobAnswer::WrongRange(_) => Ok(None),
         };
         match self.mirrored(true, ask) {
@@ -183,7 +183,7 @@ impl Places {
     pub fn blob_elsewhere(
         &self,
         text: &str,
-        range: Option<Range>,
+        range: Option<ByteRange>,
     ) -> std::result::Result<BlobAnswer, Failure> {
         self.own()?.blob_elsewhere(text, range)
     }

@@ -64,8 +64,6 @@ pub(crate) struct State {
     pub(crate) rangeless: bool,
     /// A connection more did not get through: those that do are left alone.
     crowded: bool,
-    /// How often bytes that were there had to come again.
-    pub(crate) restarts: u32,
     /// Up to which offset there must be bytes before the follower is worth waking; 0 while it is awake.
     pub(crate) awaited: u64,
     /// Bytes that the follower gets without reading them back.
@@ -102,7 +100,6 @@ impl Blob {
             straight: true,
             rangeless: false,
             crowded: false,
-            restarts: 0,
             awaited: 0,
             relay: Relay::default(),
         };

@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Filling a part of a blob from a source, over as many attempts as make progress.
+//! Downloading one part of a blob into its file, over as many attempts as make progress.
 //!
-//! What is there is never asked for again while the source honours ranges. Where it does not, what comes
-//! again is passed over, so that a broken connection loses nothing; how often that may happen is bounded.
+//! Bytes in the file are not requested again while the server honours ranges. If it ignores them, the first part reads
+//! the whole blob again and skips what it has, and the later parts are given up.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use common::error::{Error, Result, Status};
 use common::progress::Progress;
 use net::failure::Failure;
-use net::response::body_words;
-use net::retry::Backoff;
-use registry::blob::Range;
-use store::source::{Answer, Source};
+use registry::blob::{BlobAnswer, ByteRange};
+use store::Store;
+use store::reading::{IGNORES_RANGES, Reading};
 
 use crate::blob::Blob;
 
 /// What one read may bring, in bytes.
 const BUFFER: usize = 128 << 10;
-
-/// How often in a run the bytes that are there may have to come again.
-const MAX_RESTARTS: u32 = 3;
 
 /// How often an answer may end properly and be too short.
 const MAX_SHORT: u32 = 2;
@@ -41,17 +36,13 @@ enum Turn {
 }
 
 /// Fills the part that begins at `start`. The blob fails with the first error that is final.
-pub(crate) fn fill(blob: &Blob, start: u64, source: &Source, progress: &Progress) {
-    let mut filling = Filling {
-        blob,
-        start,
-        source,
-        progress,
-        backoff: source.backoff(),
-        mark: 0,
-        short: 0,
-        buffer: vec![0; BUFFER],
+pub(crate) fn fill(blob: &Blob, start: u64, store: &Store, progress: &Progress) {
+    let (at, size) = {
+        let mut state = blob.lock();
+        (state.part(start).map_or(0, |part| part.at), state.size)
     };
+    let reading = Reading::new(store, &blob.digest, size, blob.urls.clone(), at);
+    let mut filling = Filling { blob, start, reading, progress, short: 0, buffer: vec![0; BUFFER] };
     match filling.run() {
         Ok(()) => {}
         // One connection more than the registry bears: another one fetches this part too.
@@ -64,11 +55,8 @@ pub(crate) fn fill(blob: &Blob, start: u64, source: &Source, progress: &Progress
 struct Filling<'a> {
     blob: &'a Blob,
     start: u64,
-    source: &'a Source,
+    reading: Reading<'a>,
     progress: &'a Progress,
-    backoff: Backoff,
-    /// Where the attempts were last counted anew.
-    mark: u64,
     short: u32,
     buffer: Vec<u8>,
 }
@@ -82,21 +70,18 @@ struct Standing {
 
 impl Filling<'_> {
     fn run(&mut self) -> Result<()> {
-        self.mark = self.standing().map_or(0, |part| part.at);
         loop {
             match self.turn() {
                 Ok(Turn::Done) => return Ok(()),
                 Ok(Turn::Again) => {}
                 Err(failure) => {
-                    self.blob.lock().straight = false;
-                    self.count_progress();
-                    // A mirror's failure is none of the registry's.
-                    if failure.error.status() != Status::Local
-                        && self.source.leave_mirrors_of(&self.blob.digest, &failure.error)
-                    {
-                        continue;
-                    }
-                    self.backoff.wait(failure)?;
+                    let size = {
+                        let mut state = self.blob.lock();
+                        state.straight = false;
+                        state.size.unwrap_or(u64::MAX)
+                    };
+                    let progress = PROGRESS.min(size / PROGRESS_SHARE).max(1);
+                    self.reading.recover(failure, progress)?;
                 }
             }
         }
@@ -121,63 +106,60 @@ impl Filling<'_> {
             (part.at == 0 && Some(part.end) == state.size.or(Some(u64::MAX)), state.rangeless)
         };
         let end = (part.end != u64::MAX).then_some(part.end);
-        let range = (!whole && !rangeless).then_some(Range { start: part.at, end });
-        let answer = self.source.ask(&self.blob.digest, &self.blob.urls, range)?;
-        match answer {
-            Answer::Bytes { body, start, length, total } => {
+        let range = (!whole && !rangeless).then_some(ByteRange { start: part.at, end });
+        match self.reading.ask(range)? {
+            BlobAnswer::Bytes(bytes) => {
+                let total = bytes.total;
                 if let Some(total) = total {
                     self.judge_total(total)?;
                 }
-                if start == part.at {
-                    return self.take(body, length, total, 0);
+                if bytes.start != part.at {
+                    if self.is_given_back() {
+                        return Ok(Turn::Done);
+                    }
+                    self.restart(IGNORES_RANGES)?;
                 }
-                // The source ignores ranges.
-                self.blob.lock().rangeless = true;
-                if self.start > 0 {
-                    self.blob.give_back(self.start);
-                    return Ok(Turn::Done);
-                }
-                self.restart("the registry ignores ranges")?;
-                self.take(body, length, total, part.at)
+                self.reading.begin(bytes);
+                self.take(total)
             }
-            Answer::WrongRange(why) => {
-                self.blob.lock().rangeless = true;
-                if self.start > 0 {
-                    self.blob.give_back(self.start);
+            BlobAnswer::WrongRange(why) => {
+                if self.is_given_back() {
                     return Ok(Turn::Done);
                 }
                 self.restart(&why)?;
                 Ok(Turn::Again)
             }
-            Answer::Unsatisfiable(total)
+            BlobAnswer::Unsatisfiable { total }
                 if total == Some(part.at) && self.blob.stated.is_none_or(|s| s == part.at) =>
             {
                 self.blob.learn_size(part.at)?;
                 Ok(Turn::Done)
             }
-            Answer::Unsatisfiable(_) => {
+            BlobAnswer::Unsatisfiable { .. } => {
                 self.restart("416: the registry has nothing from where the partial file ends")?;
                 part.file.set_len(0).map_err(|e| self.blob.trouble(&e))?;
                 if let Some(part) = self.blob.lock().part(self.start) {
                     part.at = part.start;
                 }
+                self.reading.go_back(self.start);
                 Ok(Turn::Again)
             }
         }
     }
 
-    /// Bytes that are there come again: only so often.
-    fn restart(&self, why: &str) -> Result<()> {
-        let mut state = self.blob.lock();
-        state.straight = false;
-        state.restarts += 1;
-        if state.restarts > MAX_RESTARTS {
-            let digest = &self.blob.digest;
-            return Err(Error::later(format_args!(
-                "{digest}: begun anew {MAX_RESTARTS} times and no further: {why}"
-            )));
+    /// The server does not honour ranges: no part but the first can be had. Whether this one is given back.
+    fn is_given_back(&self) -> bool {
+        self.blob.lock().rangeless = true;
+        if self.start > 0 {
+            self.blob.give_back(self.start);
         }
-        Ok(())
+        self.start > 0
+    }
+
+    /// Bytes that are in the file are sent again: only so often.
+    fn restart(&mut self, why: &str) -> Result<()> {
+        self.blob.lock().straight = false;
+        self.reading.restart(why)
     }
 
     /// Compares the size that the source says with the one that is known.
@@ -193,44 +175,20 @@ impl Filling<'_> {
         }
     }
 
-    /// Takes an answer's bytes into the file, after passing over the first `skip`.
-    fn take(
-        &mut self,
-        mut body: Box<dyn Read + Send>,
-        length: Option<u64>,
-        total: Option<u64>,
-        mut skip: u64,
-    ) -> std::result::Result<Turn, Failure> {
-        let mut came = 0;
-        loop {
-            let n = match body.read(&mut self.buffer) {
-                Ok(n) => n,
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(self.broken(&body_words(&cause))),
-            };
-            if n == 0 {
-                return self.ended(came, length, total);
-            }
-            came += n as u64;
-            if length.is_some_and(|length| came > length) {
-                let digest = &self.blob.digest;
-                return Err(Error::malformed(format_args!(
-                    "{digest}: an answer longer than it says"
-                ))
-                .into());
-            }
-            let passed = skip.min(n as u64);
-            skip -= passed;
-            if !self.keep(passed as usize, n)? {
+    /// Takes an answer's bytes into the file.
+    fn take(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
+        while let Some(n) = self.reading.read(&mut self.buffer)? {
+            if !self.keep(n)? {
                 return Ok(Turn::Done);
             }
         }
+        self.ended(total)
     }
 
     /// Writes a read's bytes behind what is there; whether more are wanted.
-    fn keep(&mut self, from: usize, to: usize) -> Result<bool> {
+    fn keep(&mut self, n: usize) -> Result<bool> {
         let Some(part) = self.standing() else { return Ok(false) };
-        let bytes = &self.buffer[from..to];
+        let bytes = &self.buffer[..n];
         let room = part.end - part.at;
         if bytes.len() as u64 > room {
             let is_end = self.blob.lock().size == Some(part.end);
@@ -251,8 +209,7 @@ impl Filling<'_> {
         let more = now.at < now.end;
         let (at, added) = (now.at, now.at - part.at);
         if self.start == 0 {
-            let kept = from..from + added as usize;
-            state.relay.offer(part.at, &mut self.buffer, kept);
+            state.relay.offer(part.at, &mut self.buffer, added as usize);
         }
         let wake = !more || (state.awaited > 0 && at >= state.awaited);
         drop(state);
@@ -264,18 +221,10 @@ impl Filling<'_> {
     }
 
     /// An answer's end: is it the blob's?
-    fn ended(
-        &mut self,
-        came: u64,
-        length: Option<u64>,
-        total: Option<u64>,
-    ) -> std::result::Result<Turn, Failure> {
+    fn ended(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
         let Some(part) = self.standing().filter(|part| part.at < part.end) else {
             return Ok(Turn::Done);
         };
-        if length.is_some_and(|length| came < length) {
-            return Err(self.broken("the connection ended in the middle of the answer"));
-        }
         let Some(size) = self.blob.lock().size else {
             // Neither the descriptor nor the answer said a size: the digest will tell.
             self.blob.learn_size(part.at)?;
@@ -289,27 +238,8 @@ impl Filling<'_> {
                 let what = format_args!("{digest}: size differs: got {got}, want {size}");
                 return Err(Error::content(what).into());
             }
-        } else if length.is_none() || came == 0 {
-            return Err(self.broken("the answer ended early"));
         }
         // A range that is shorter than asked for is legal: the rest is asked for.
         Ok(Turn::Again)
-    }
-
-    fn broken(&self, why: &str) -> Failure {
-        let at = self.standing().map_or(0, |part| part.at);
-        let digest = &self.blob.digest;
-        Failure::temporary(Error::later(format_args!("{digest}: {why}, at byte {at}")))
-    }
-
-    /// Counts attempts anew if there was progress.
-    fn count_progress(&mut self) {
-        let Some(part) = self.standing() else { return };
-        let size = self.blob.lock().size.unwrap_or(u64::MAX);
-        let enough = PROGRESS.min(size / PROGRESS_SHARE).max(1);
-        if part.at >= self.mark.saturating_add(enough) {
-            self.mark = part.at;
-            self.backoff.progressed();
-        }
     }
 }

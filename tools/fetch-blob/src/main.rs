@@ -34,7 +34,6 @@ use layout::Layout;
 use store::Remote;
 use store::Store;
 use store::options::{Mirrored, Network, Stdin};
-use store::source::Source;
 
 use pool::{Destination, Pool, Run, Wanted};
 
@@ -96,26 +95,26 @@ fn run(cli: Cli) -> Result<()> {
     let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;
     let progress = Progress::new(cli.progress, cli.quiet);
     match &cli.into {
-        Some(StoreName::Layout(dir)) => fetch_many(&cli, remote, dir, progress),
+        Some(StoreName::Layout(dir)) => fetch_many(&cli, &remote, dir, progress),
         Some(StoreName::Repository(name)) => {
             Err(Error::usage(format_args!("--into {name}: a layout is wanted"))
                 .hint("a layout is named oci:DIR"))
         }
-        None => fetch_one(&cli, remote, progress),
+        None => fetch_one(&cli, &remote, progress),
     }
 }
 
 /// One blob to stdout or a file.
-fn fetch_one(cli: &Cli, remote: Remote, progress: Progress) -> Result<()> {
+fn fetch_one(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()> {
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
     let wanted = the_only_one(&cli.digests)?;
-    let source = Source::new(Store::open(&cli.store, &remote)?, remote.client);
+    let store = Store::open(&cli.store, remote)?;
     let file = match output {
         Output::Stream(file) => file,
         Output::File(place) => {
             let destination = Destination::File(place);
             let (max_size, recheck) = (cli.max_size, cli.recheck);
-            let run = Run { source, destination, max_size, recheck, progress };
+            let run = Run { store, destination, max_size, recheck, progress };
             let pool = Pool::start(run, usize::from(cli.jobs));
             pool.push(wanted);
             pool.close();
@@ -126,7 +125,7 @@ fn fetch_one(cli: &Cli, remote: Remote, progress: Progress) -> Result<()> {
     };
     let Wanted { digest, descriptor, .. } = wanted;
     if let Some(descriptor) = &descriptor
-        && let Some(bytes) = source.at_once(descriptor)?
+        && let Some(bytes) = store.blob_at_once(descriptor)?
     {
         progress.done(&digest, descriptor.size, How::Fetched);
         return Output::Stream(file).write(&bytes);
@@ -134,7 +133,7 @@ fn fetch_one(cli: &Cli, remote: Remote, progress: Progress) -> Result<()> {
     let stated = descriptor.as_ref().map(|d| d.size);
     let urls: Vec<String> =
         descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
-    let outcome = stream::stream(&digest, stated, &urls, cli.max_size, &source, file, &progress);
+    let outcome = stream::stream(&digest, stated, &urls, cli.max_size, &store, file, &progress);
     progress.end();
     progress.done(&digest, outcome?, How::Fetched);
     Ok(())
@@ -162,7 +161,7 @@ fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
 }
 
 /// Many blobs into a layout: each line is printed again, in input order, once its blob is there.
-fn fetch_many(cli: &Cli, remote: Remote, into: &Path, progress: Progress) -> Result<()> {
+fn fetch_many(cli: &Cli, remote: &Remote, into: &Path, progress: Progress) -> Result<()> {
     let output = stdio::stdout()?;
     let (send, lines) = sync_channel(0);
     read(&cli.digests, send);
@@ -171,16 +170,16 @@ fn fetch_many(cli: &Cli, remote: Remote, into: &Path, progress: Progress) -> Res
     let first = first?;
 
     let layout = Layout::create(into)?;
-    let source = Source::new(Store::open(&cli.store, &remote)?, remote.client);
+    let store = Store::open(&cli.store, remote)?;
     let (max_size, recheck) = (cli.max_size, cli.recheck);
     let destination = Destination::Layout(layout.clone());
-    let run = Run { source, destination, max_size, recheck, progress };
+    let run = Run { store, destination, max_size, recheck, progress };
     let pool = Pool::start(run, usize::from(cli.jobs));
     let wanted = feed(first, lines, pool.clone());
 
     let mut printer = Printer { output, sizes: HashMap::new() };
     let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &pool));
-    if let Store::Registry(registry) = &pool.run().source.store {
+    if let Store::Registry(registry) = &pool.run().store {
         let done: Vec<Digest> = printer.sizes.into_keys().collect();
         layout.remember_source(registry.repository(), &done);
     }

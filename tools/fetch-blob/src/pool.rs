@@ -19,7 +19,7 @@ use common::output::FilePlace;
 use common::progress::{How, Progress};
 use common::verify::{Verifier, verify};
 use layout::Layout;
-use store::source::Source;
+use store::Store;
 
 use crate::blob::{Blob, check_size};
 use crate::fill::fill;
@@ -56,7 +56,7 @@ pub(crate) enum Destination {
 
 /// What the whole run has in common.
 pub(crate) struct Run {
-    pub(crate) source: Source,
+    pub(crate) store: Store,
     pub(crate) destination: Destination,
     pub(crate) max_size: Option<u64>,
     pub(crate) recheck: bool,
@@ -181,7 +181,7 @@ impl Pool {
     }
 
     fn fill(&self, blob: &Blob, start: u64) {
-        fill(blob, start, &self.run.source, &self.run.progress);
+        fill(blob, start, &self.run.store, &self.run.progress);
         self.changed.notify_all();
     }
 
@@ -199,7 +199,7 @@ impl Pool {
             return run.put_nothing(&digest, stated).map(Some);
         }
         if let Some(descriptor) = &descriptor
-            && let Some(bytes) = run.source.at_once(descriptor)?
+            && let Some(bytes) = run.store.blob_at_once(descriptor)?
         {
             run.put(&digest, &bytes)?;
             run.progress.done(&digest, bytes.len() as u64, How::Fetched);
@@ -247,7 +247,7 @@ impl Pool {
     /// did not come in one straight answer.
     fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
-        is_wrong && self.run.source.leave_mirrors_of(&blob.digest, error)
+        is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)
             || error.status() == Status::Content && !blob.lock().straight && again == 0
     }
 

@@ -5,7 +5,6 @@
 //! reads it from there. So what is handed on has a bound, for one blob and for all, and may be refused at any time.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most buffers that wait for one blob's follower.
@@ -20,12 +19,12 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Handed {
     offset: u64,
     buffer: Vec<u8>,
-    filled: Range<usize>,
+    filled: usize,
 }
 
 impl Handed {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[self.filled.clone()]
+        &self.buffer[..self.filled]
     }
 }
 
@@ -40,13 +39,13 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Offers bytes at an offset. If they are wanted their buffer is taken, and another left in its place.
-    pub(crate) fn offer(&mut self, offset: u64, buffer: &mut Vec<u8>, filled: Range<usize>) {
+    pub(crate) fn offer(&mut self, offset: u64, buffer: &mut Vec<u8>, filled: usize) {
         let wanted = offset == self.next && self.waiting.len() < MAX_WAITING;
-        if !wanted || filled.is_empty() || WAITING.load(Ordering::Relaxed) >= MAX_WAITING_IN_ALL {
+        if !wanted || filled == 0 || WAITING.load(Ordering::Relaxed) >= MAX_WAITING_IN_ALL {
             return;
         }
         WAITING.fetch_add(1, Ordering::Relaxed);
-        self.next += filled.len() as u64;
+        self.next += filled as u64;
         let other = self.spare.pop().unwrap_or_else(|| vec![0; buffer.len()]);
         let buffer = std::mem::replace(buffer, other);
         self.waiting.push_back(Handed { offset, buffer, filled });
@@ -95,10 +94,10 @@ mod tests {
     fn only_what_continues_is_taken_and_only_so_much() {
         let mut relay = Relay::default();
         let mut buffer = vec![7; 10];
-        relay.offer(5, &mut buffer, 0..10);
+        relay.offer(5, &mut buffer, 10);
         assert!(relay.begins().is_none());
         for i in 0..MAX_WAITING as u64 + 3 {
-            relay.offer(i * 10, &mut buffer, 0..10);
+            relay.offer(i * 10, &mut buffer, 10);
         }
         assert_eq!(relay.waiting.len(), MAX_WAITING);
         assert!(relay.take(10).is_none());
@@ -107,7 +106,7 @@ mod tests {
         relay.give_back(handed);
         relay.want(400);
         assert!(relay.begins().is_none());
-        relay.offer(400, &mut buffer, 3..10);
+        relay.offer(400, &mut buffer, 7);
         assert_eq!(relay.take(400).unwrap().bytes().len(), 7);
     }
 }

@@ -8,7 +8,8 @@ use common::digest::Digest;
 use common::error::{Error, Result};
 use common::manifest::{Content, Manifest};
 use common::mediatype;
-use store::{Asking, MAX_DEPTH, Store};
+use store::platform::MAX_DEPTH;
+use store::{Asking, Store};
 
 use crate::direct::schema1_is_not_listed;
 use crate::lines::LineWriter;

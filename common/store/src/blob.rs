@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request for a blob's bytes, to a registry, to the URLs in its descriptor, or to a layout.
+//!
+//! All three give the same [`BlobAnswer`]. One call is one attempt: [`reading`](crate::reading) resumes after a break.
+//! Nothing is verified here, except data inside a descriptor and blobs that are manifests.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Status};
+use common::{manifest, mediatype, notice};
+use layout::Layout;
+use net::failure::Failure;
+use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
+use registry::manifest::ACCEPT;
+
+use crate::Store;
+use crate::reading::Reading;
+
+impl Store {
+    /// Requests a blob's bytes. If the registry does not have the blob or refuses to serve it, the descriptor's `urls`
+    /// are tried in order; if they fail too, the registry's error is reported.
+    ///
+    /// # Errors
+    /// Absent, refused, later, malformed, or local trouble with a layout.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        urls: &[String],
+        range: Option<ByteRange>,
+    ) -> Result<BlobAnswer, Failure> {
+        let registry = match self {
+            Store::Registry(registry) => registry,
+            Store::Layout(layout) => {
+                return Ok(stored(layout, digest, range.map_or(0, |range| range.start))?);
+            }
+        };
+        match registry.blob(digest, range) {
+            Err(failure) if may_be_elsewhere(&failure.error) => {
+                let found = urls.iter().find_map(|url| registry.blob_elsewhere(url, range).ok());
+                found.ok_or(failure)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The bytes of a blob that is not requested as a blob: its descriptor contains them, or it is a manifest in a
+    /// registry. They are verified. `None` for all other blobs.
+    ///
+    /// # Errors
+    /// As reading a manifest.
+    pub fn blob_at_once(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
+        match descriptor.data() {
+            Some(Ok(bytes)) => return Ok(Some(bytes)),
+            Some(Err(why)) => {
+                notice::warn("data", || format!("{}: {why}: fetched instead", descriptor.digest));
+            }
+            None => {}
+        }
+        let Store::Registry(registry) = self else { return Ok(None) };
+        if !mediatype::is_manifest(&descriptor.media_type) {
+            return Ok(None);
+        }
+        let digest = &descriptor.digest;
+        if descriptor.size > manifest::MAX_SIZE {
+            let what = format_args!("{digest}: a manifest of {} bytes", descriptor.size);
+            return Err(Error::malformed(what));
+        }
+        let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;
+        let got = remote.bytes.len() as u64;
+        if got != descriptor.size {
+            let want = descriptor.size;
+            let what = format_args!("{digest}: size differs: got {got}, want {want}");
+            return Err(Error::content(what));
+        }
+        Ok(Some(remote.bytes))
+    }
+
+    /// A blob's bytes from `offset` to the size in its descriptor, resumed where a connection breaks. They end early
+    /// only with an error: an [`Error`] inside the [`std::io::Error`].
+    pub fn reader<'a>(&'a self, descriptor: &Descriptor, offset: u64) -> impl Read + 'a {
+        let urls = descriptor.urls().map(str::to_owned).collect();
+        Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
+            .into_reader(descriptor.size)
+    }
+
+    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the bytes were wrong or
+    /// incomplete. Returns whether there were any: only then is another attempt worthwhile.
+    pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
+        match self {
+            Store::Registry(registry) => registry.leave_mirrors_of(digest, why),
+            Store::Layout(_) => false,
+        }
+    }
+}
+
+/// A layout's blob, from `start` on.
+fn stored(layout: &Layout, digest: &Digest, start: u64) -> Result<BlobAnswer, Error> {
+    let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
+    let (mut file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;
+    if start > 0 && start >= size {
+        return Ok(BlobAnswer::Unsatisfiable { total: Some(size) });
+    }
+    file.seek(SeekFrom::Start(start))
+        .map_err(|cause| Error::local(format_args!("read {layout}: {digest}"), &cause))?;
+    let (length, total) = (Some(size - start), Some(size));
+    Ok(BlobAnswer::Bytes(BlobBytes { body: Box::new(file), start, length, total }))
+}
+
+fn may_be_elsewhere(error: &Error) -> bool {
+    matches!(error.status(), Status::Absent | Status::Refused | Status::Malformed)
+}

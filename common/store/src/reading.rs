@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reading one blob across broken connections.
+//!
+//! A [`Reading`] knows its offset, so that a new attempt requests only the bytes that have not been read. If a server
+//! ignores ranges and starts again from 0, the bytes already read are skipped; the number of such restarts is limited.
+//! A mirror that fails is not used again. Other failures are retried after a wait, until too many attempts in a row
+//! make no progress.
+//!
+//! [`next_bytes`](Reading::next_bytes) does all of this. A caller that must decide between the steps (fetch-blob's parts, which
+//! share their state) calls them itself: [`ask`](Reading::ask), [`begin`](Reading::begin), [`read`](Reading::read),
+//! [`recover`](Reading::recover). Nothing is verified here.
+
+use std::io::{self, Read};
+
+use common::digest::Digest;
+use common::error::{Error, Status};
+use net::failure::Failure;
+use net::response::body_words;
+use net::retry::Backoff;
+use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
+
+use crate::Store;
+
+/// How often the bytes that were already read may be sent again.
+const MAX_RESTARTS: u32 = 3;
+
+/// How many new bytes count as progress for [`Reading::next_bytes`].
+const PROGRESS: u64 = 1;
+
+/// Why bytes from 0 on come in answer to a request for a range.
+pub const IGNORES_RANGES: &str = "the registry ignores ranges";
+
+/// A blob that is being read.
+pub struct Reading<'a> {
+    store: &'a Store,
+    digest: Digest,
+    urls: Vec<String>,
+    size: Option<u64>,
+    at: u64,
+    answer: Option<Answer>,
+    restarts: u32,
+    backoff: Backoff,
+    /// The offset at which failed attempts were last counted anew.
+    counted_from: u64,
+    left_a_mirror: bool,
+}
+
+/// The answer that is being read.
+struct Answer {
+    body: Box<dyn Read + Send>,
+    /// How many bytes it has, if stated.
+    length: Option<u64>,
+    /// How many of them were received.
+    received: u64,
+    /// How many of the next ones were read from an earlier answer.
+    skip: u64,
+}
+
+impl<'a> Reading<'a> {
+    /// A reading of a blob from the offset `at`. Nothing is requested yet. `size` is the whole blob's, if known; `urls`
+    /// are its descriptor's.
+    pub fn new(
+        store: &'a Store,
+        digest: &Digest,
+        size: Option<u64>,
+        urls: Vec<String>,
+        at: u64,
+    ) -> Reading<'a> {
+        Reading {
+            store,
+            digest: digest.clone(),
+            urls,
+            size,
+            at,
+            answer: None,
+            restarts: 0,
+            backoff: store.backoff(),
+            counted_from: at,
+            left_a_mirror: false,
+        }
+    }
+
+    /// The blob's size, once it is known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// The offset of the next byte.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether a mirror that served some of the bytes failed later.
+    pub fn left_a_mirror(&self) -> bool {
+        self.left_a_mirror
+    }
+
+    /// Reads the next bytes, over as many attempts as it takes; 0 is the blob's end. More bytes than the blob's size are
+    /// passed on, so that the caller can detect them.
+    ///
+    /// # Errors
+    /// The last attempt's error. Content when the store has the blob with another size.
+    pub fn next_bytes(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.attempt(buffer) {
+                Ok(Some(n)) => return Ok(n),
+                Ok(None) => {}
+                Err(failure) => self.recover(failure, PROGRESS)?,
+            }
+        }
+    }
+
+    /// One step of [`next_bytes`](Reading::next_bytes); `None` if an answer ended before the blob did.
+    fn attempt(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        if self.answer.is_none() {
+            if self.size == Some(self.at) {
+                return Ok(Some(0));
+            }
+            let range = (self.at > 0).then_some(ByteRange { start: self.at, end: self.size });
+            let (digest, at) = (&self.digest, self.at);
+            match self.ask(range)? {
+                BlobAnswer::Bytes(bytes) => {
+                    self.check_total(bytes.total)?;
+                    if bytes.start < self.at {
+                        self.restart(IGNORES_RANGES)?;
+                    }
+                    self.begin(bytes);
+                }
+                BlobAnswer::Unsatisfiable { total } if total == Some(at) => return Ok(Some(0)),
+                BlobAnswer::Unsatisfiable { .. } => {
+                    let what = format_args!("{digest}: 416: no bytes from {at} on");
+                    return Err(Error::malformed(what).into());
+                }
+                BlobAnswer::WrongRange(why) => {
+                    return Err(Error::malformed(format_args!("{digest}: {why}")).into());
+                }
+            }
+        }
+        match self.read(buffer)? {
+            Some(n) => Ok(Some(n)),
+            None => {
+                let is_end = self.size.is_none_or(|size| size == self.at);
+                self.size = self.size.or(Some(self.at));
+                Ok(is_end.then_some(0))
+            }
+        }
+    }
+
+    /// Requests a range of the blob, or all of it: one attempt.
+    ///
+    /// # Errors
+    /// As [`Store::blob`].
+    pub fn ask(&self, range: Option<ByteRange>) -> Result<BlobAnswer, Failure> {
+        self.store.blob(&self.digest, &self.urls, range)
+    }
+
+    /// Goes on with an answer's bytes, which begin here or, to be skipped up to here, before.
+    pub fn begin(&mut self, bytes: BlobBytes) {
+        let BlobBytes { body, start, length, total } = bytes;
+        self.size = self.size.or(total);
+        let skip = self.at.saturating_sub(start);
+        self.answer = Some(Answer { body, length, received: 0, skip });
+    }
+
+    /// Reads the next bytes of the answer; `None` at its end.
+    ///
+    /// # Errors
+    /// Later, worth another attempt, when the answer broke off. Malformed when it is longer than it states.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        while let Some(answer) = &mut self.answer {
+            let most = usize::try_from(answer.skip).unwrap_or(usize::MAX).min(buffer.len());
+            let (buffer, skips) = match most {
+                0 => (&mut *buffer, false),
+                most => (&mut buffer[..most], true),
+            };
+            let n = match answer.body.read(buffer) {
+                Ok(n) => n as u64,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                Err(cause) => return Err(self.broken(&body_words(&cause))),
+            };
+            if n == 0 {
+                // Without a length, the answer's end is the end of a blob of unknown size only.
+                let (received, unknown) = (answer.received, self.size.is_none());
+                let is_whole = answer.length.map_or(unknown, |length| received >= length);
+                self.answer = None;
+                return if is_whole {
+                    Ok(None)
+                } else {
+                    Err(self.broken("the answer ended early"))
+                };
+            }
+            answer.received += n;
+            if answer.length.is_some_and(|length| answer.received > length) {
+                let what = format_args!("{}: an answer longer than it says", self.digest);
+                return Err(Error::malformed(what).into());
+            }
+            if skips {
+                answer.skip -= n;
+                continue;
+            }
+            self.at += n;
+            return Ok(Some(n as usize));
+        }
+        Ok(None)
+    }
+
+    /// Counts a restart: bytes that were already read will be sent again.
+    ///
+    /// # Errors
+    /// Later, but final for this reading, when there were too many.
+    pub fn restart(&mut self, why: &str) -> Result<(), Error> {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            let digest = &self.digest;
+            let what =
+                format_args!("{digest}: begun anew {MAX_RESTARTS} times and no further: {why}");
+            return Err(Error::later(what));
+        }
+        Ok(())
+    }
+
+    /// Goes back to an earlier offset: what was read from there on is not the blob's.
+    pub fn go_back(&mut self, at: u64) {
+        self.answer = None;
+        self.at = at;
+    }
+
+    /// Prepares another attempt: at once without the mirror that failed, or after a wait. At least `progress` new bytes
+    /// since then make the count of failed attempts begin anew.
+    ///
+    /// # Errors
+    /// The failure's error, when it is final or the attempts are used up.
+    pub fn recover(&mut self, failure: Failure, progress: u64) -> Result<(), Error> {
+        self.answer = None;
+        if self.at >= self.counted_from.saturating_add(progress) {
+            self.counted_from = self.at;
+            self.backoff.progressed();
+        }
+        // Local trouble is not the mirror's fault.
+        if failure.error.status() != Status::Local
+            && self.store.leave_mirrors_of(&self.digest, &failure.error)
+        {
+            self.left_a_mirror = true;
+            return Ok(());
+        }
+        self.backoff.wait(failure)
+    }
+
+    /// A [`Read`] that gives exactly the bytes up to `end`, or an error.
+    pub(crate) fn into_reader(self, end: u64) -> impl Read + 'a {
+        Reader { reading: self, end }
+    }
+
+    fn check_total(&self, total: Option<u64>) -> Result<(), Error> {
+        match (self.size, total) {
+            (Some(want), Some(total)) if total != want => Err(Error::content(format_args!(
+                "{}: size differs: the store has {total} bytes, want {want}",
+                self.digest
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        let what = format_args!("{}: {why}, at byte {}", self.digest, self.at);
+        Failure::temporary(Error::later(what))
+    }
+}
+
+/// The bytes of a reading up to an end.
+struct Reader<'a> {
+    reading: Reading<'a>,
+    end: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_sub(self.reading.at);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let n = self.reading.next_bytes(&mut buffer[..most]).map_err(io::Error::other)?;
+        if n == 0 {
+            let Reading { digest, at, .. } = &self.reading;
+            let what = format_args!("{digest}: no bytes from {at} on");
+            return Err(io::Error::other(Error::malformed(what)));
+        }
+        Ok(n)
+    }
+}
