@@ -37,7 +37,8 @@ pub enum BlobAnswer {
         /// The size of the whole blob, if stated.
         total: Option<u64>,
     },
-    /// The answer to a range request does not say clearly that its bytes are the requested ones: the reason.
+    /// The answer to a range request does not say clearly that its bytes are the requested ones:
+    /// the reason.
     WrongRange(String),
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One request for a blob's bytes, to a registry, to the URLs in its descriptor, or to a layout.
 //!
-//! All three give the same [`BlobAnswer`]. One call is one attempt: [`reading`](crate::reading) resumes after a break.
-//! Nothing is verified here, except data inside a descriptor and blobs that are manifests.
+//! All three give the same [`BlobAnswer`]. One call is one attempt: [`reading`](crate::reading)
+//! resumes after a break. Nothing is verified here, except data inside a descriptor and blobs that
+//! are manifests.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -19,8 +20,8 @@ use crate::Store;
 use crate::reading::Reading;
 
 impl Store {
-    /// Requests a blob's bytes. If the registry does not have the blob or refuses to serve it, the descriptor's `urls`
-    /// are tried in order; if they fail too, the registry's error is reported.
+    /// Requests a blob's bytes. If the registry does not have the blob or refuses to serve it, the
+    /// descriptor's `urls` are tried in order; if they fail too, the registry's error is reported.
     ///
     /// # Errors
     /// Absent, refused, later, malformed, or local trouble with a layout.
@@ -45,8 +46,8 @@ impl Store {
         }
     }
 
-    /// The bytes of a blob that is not requested as a blob: its descriptor contains them, or it is a manifest in a
-    /// registry. They are verified. `None` for all other blobs.
+    /// The bytes of a blob that is not requested as a blob: its descriptor contains them, or it is
+    /// a manifest in a registry. They are verified. `None` for all other blobs.
     ///
     /// # Errors
     /// As reading a manifest.
@@ -77,16 +78,17 @@ impl Store {
         Ok(Some(remote.bytes))
     }
 
-    /// A blob's bytes from `offset` to the size in its descriptor, resumed where a connection breaks. They end early
-    /// only with an error: an [`Error`] inside the [`std::io::Error`].
+    /// A blob's bytes from `offset` to the size in its descriptor, resumed where a connection
+    /// breaks. They end early only with an error: an [`Error`] inside the [`std::io::Error`].
     pub fn reader<'a>(&'a self, descriptor: &Descriptor, offset: u64) -> impl Read + 'a {
         let urls = descriptor.urls().map(str::to_owned).collect();
         Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
             .into_reader(descriptor.size)
     }
 
-    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the bytes were wrong or
-    /// incomplete. Returns whether there were any: only then is another attempt worthwhile.
+    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the
+    /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
+    /// worthwhile.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         match self {
             Store::Registry(registry) => registry.leave_mirrors_of(digest, why),

@@ -10,7 +10,8 @@
 //! | [`place`] | a repository's mirrors, then its registry |
 //! | [`options`], `login` | the network options of the command line |
 //!
-//! Nothing is written here. A tool that needs one kind of store only uses crate `registry` or `layout` itself.
+//! Nothing is written here. A tool that needs one kind of store only uses crate `registry` or
+//! `layout` itself.
 
 pub mod blob;
 mod login;
@@ -31,8 +32,8 @@ use net::retry::Backoff;
 pub use crate::manifest::{Asking, Document, Which};
 use crate::place::{Mirrors, Places};
 
-/// How a registry is reached: what holds for the run, what holds for that registry alone, and where else its repositories
-/// may be read.
+/// How a registry is reached: what holds for the run, what holds for that registry alone, and where
+/// else its repositories may be read.
 #[derive(Clone, Debug)]
 pub struct Remote {
     /// What holds for the run.

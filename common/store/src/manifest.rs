@@ -62,8 +62,8 @@ pub struct Asking<'a> {
 }
 
 impl Store {
-    /// A manifest's descriptor, without reading the manifest when the store can tell. Nothing when it cannot, and
-    /// when the manifest itself must say whether it may be believed.
+    /// A manifest's descriptor, without reading the manifest when the store can tell. Nothing when
+    /// it cannot, and when the manifest itself must say whether it may be believed.
     ///
     /// # Errors
     /// Absent, refused, later, or trouble with a layout.
@@ -86,8 +86,8 @@ impl Store {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// Absent, refused, later; content when its digest or size differs; malformed when it is no manifest
-    /// that may be believed.
+    /// Absent, refused, later; content when its digest or size differs; malformed when it is no
+    /// manifest that may be believed.
     pub fn manifest(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Document> {
         match self {
             Store::Registry(registry) => {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a repository is read: its mirrors in their order, then the registry itself.
 //!
-//! A mirror that does not have what is asked for is passed over. One that fails otherwise (it is not there, refuses,
-//! or gives something else than was asked for) is left for the rest of the run, with a warning. What is reported in the
-//! end is the registry's own word. Mirrors are for manifests and blobs: a list of tags is the registry's own to
-//! give, since a mirror's may be old. Writing goes to the registry and is not done here.
+//! A mirror that does not have what is asked for is passed over. One that fails otherwise (it is
+//! not there, refuses, or gives something else than was asked for) is left for the rest of the run,
+//! with a warning. What is reported in the end is the registry's own word. Mirrors are for
+//! manifests and blobs: a list of tags is the registry's own to give, since a mirror's may be old.
+//! Writing goes to the registry and is not done here.
 //!
-//! A mirror is another host: what the command line gives for the registry is not for it. What it gives is checked like
-//! all else; of what cannot be checked before it was passed on (a blob) it is remembered which mirror gave it, and
-//! whoever finds it wrong leaves that mirror and asks again.
+//! A mirror is another host: what the command line gives for the registry is not for it. What it
+//! gives is checked like all else; of what cannot be checked before it was passed on (a blob) it is
+//! remembered which mirror gave it, and whoever finds it wrong leaves that mirror and asks again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,12 +66,12 @@ struct Mirror {
 }
 
 impl Places {
-    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to speak TLS to a host
-    /// that may not do so.
+    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to speak TLS to
+    /// a host that may not do so.
     ///
     /// # Errors
-    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks the registry, and
-    /// it has no mirrors; malformed and local trouble with that configuration.
+    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks
+    /// the registry, and it has no mirrors; malformed and local trouble with that configuration.
     pub fn open(repository: &Repository, remote: &Remote) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
         let (mut found, mut moved) = match &remote.mirrors {
@@ -81,7 +82,8 @@ impl Places {
                 (named.collect::<Result<_>>()?, own)
             }
         };
-        // Of a registry that is blocked the last mirror stands in its place: there is nobody after it.
+        // Of a registry that is blocked the last mirror stands in its place: there is nobody after
+        // it.
         if blocked.is_some() {
             moved = found.pop_if(|place| place.serves == Serves::All);
         }
@@ -105,8 +107,8 @@ impl Places {
         &self.remote.client
     }
 
-    /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or broke off. Whether
-    /// there are such: then it is worth asking again.
+    /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or
+    /// broke off. Whether there are such: then it is worth asking again.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         let guilty = self.gave().remove(digest).unwrap_or_default();
         for mirror in &guilty {
@@ -119,7 +121,8 @@ impl Places {
         self.gave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is asked.
+    /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is
+    /// asked.
     ///
     /// # Errors
     /// The registry's own.

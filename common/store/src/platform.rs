@@ -13,8 +13,8 @@ use crate::manifest::{Asking, Document};
 pub const MAX_DEPTH: usize = 8;
 
 impl Store {
-    /// Goes down from a document to the manifest for a platform, through indexes in indexes. A document that
-    /// is no index is the answer itself.
+    /// Goes down from a document to the manifest for a platform, through indexes in indexes. A
+    /// document that is no index is the answer itself.
     ///
     /// # Errors
     /// Absent when no entry serves the platform, with what is offered; otherwise as

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reading one blob across broken connections.
 //!
-//! A [`Reading`] knows its offset, so that a new attempt requests only the bytes that have not been read. If a server
-//! ignores ranges and starts again from 0, the bytes already read are skipped; the number of such restarts is limited.
-//! A mirror that fails is not used again. Other failures are retried after a wait, until too many attempts in a row
-//! make no progress.
+//! A [`Reading`] knows its offset, so that a new attempt requests only the bytes that have not been
+//! read. If a server ignores ranges and starts again from 0, the bytes already read are skipped;
+//! the number of such restarts is limited. A mirror that fails is not used again. Other failures
+//! are retried after a wait, until too many attempts in a row make no progress.
 //!
-//! [`next_bytes`](Reading::next_bytes) does all of this. A caller that must decide between the steps (fetch-blob's parts, which
-//! share their state) calls them itself: [`ask`](Reading::ask), [`begin`](Reading::begin), [`read`](Reading::read),
-//! [`recover`](Reading::recover). Nothing is verified here.
+//! [`next_bytes`](Reading::next_bytes) does all of this. A caller that must decide between the
+//! steps (fetch-blob's parts, which share their state) calls them itself: [`ask`](Reading::ask),
+//! [`begin`](Reading::begin), [`read`](Reading::read), [`recover`](Reading::recover). Nothing is
+//! verified here.
 
 use std::io::{self, Read};
 
@@ -57,8 +58,8 @@ struct Answer {
 }
 
 impl<'a> Reading<'a> {
-    /// A reading of a blob from the offset `at`. Nothing is requested yet. `size` is the whole blob's, if known; `urls`
-    /// are its descriptor's.
+    /// A reading of a blob from the offset `at`. Nothing is requested yet. `size` is the whole
+    /// blob's, if known; `urls` are its descriptor's.
     pub fn new(
         store: &'a Store,
         digest: &Digest,
@@ -95,8 +96,8 @@ impl<'a> Reading<'a> {
         self.left_a_mirror
     }
 
-    /// Reads the next bytes, over as many attempts as it takes; 0 is the blob's end. More bytes than the blob's size are
-    /// passed on, so that the caller can detect them.
+    /// Reads the next bytes, over as many attempts as it takes; 0 is the blob's end. More bytes
+    /// than the blob's size are passed on, so that the caller can detect them.
     ///
     /// # Errors
     /// The last attempt's error. Content when the store has the blob with another size.
@@ -110,7 +111,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// One step of [`next_bytes`](Reading::next_bytes); `None` if an answer ended before the blob did.
+    /// One step of [`next_bytes`](Reading::next_bytes); `None` if an answer ended before the blob
+    /// did.
     fn attempt(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         if self.answer.is_none() {
             if self.size == Some(self.at) {
@@ -165,7 +167,8 @@ impl<'a> Reading<'a> {
     /// Reads the next bytes of the answer; `None` at its end.
     ///
     /// # Errors
-    /// Later, worth another attempt, when the answer broke off. Malformed when it is longer than it states.
+    /// Later, worth another attempt, when the answer broke off. Malformed when it is longer than it
+    /// states.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         while let Some(answer) = &mut self.answer {
             let most = usize::try_from(answer.skip).unwrap_or(usize::MAX).min(buffer.len());
@@ -225,8 +228,8 @@ impl<'a> Reading<'a> {
         self.at = at;
     }
 
-    /// Prepares another attempt: at once without the mirror that failed, or after a wait. At least `progress` new bytes
-    /// since then make the count of failed attempts begin anew.
+    /// Prepares another attempt: at once without the mirror that failed, or after a wait. At least
+    /// `progress` new bytes since then make the count of failed attempts begin anew.
     ///
     /// # Errors
     /// The failure's error, when it is final or the attempts are used up.

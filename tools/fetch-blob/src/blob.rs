@@ -1,57 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob on its way into a file: its parts, who fills them, and what is known of it.
+//! One blob on its way into a file: its parts, which of them are being downloaded, and what is
+//! known of its size.
 //!
-//! The parts partition the blob, base first. A connection takes a part and fills it from where it stands; an
-//! idle connection may split what is left of a part in two. Behind them one follower reads what is there in
-//! order, hashes it, and moves later parts behind the first. So the hash never runs ahead of the file, the
-//! file's beginning is always a prefix of the blob, and a resumed file is hashed by the same reader as a
+//! The parts partition the blob. A connection takes a part and downloads it from where its file
+//! ends; an idle connection may split the rest of a part in two. A thread of its own hashes the
+//! parts in order and moves later parts behind the first. So the hash never runs ahead of the file,
+//! the first file is always a prefix of the blob, and a resumed file is hashed in the same way as a
 //! new one.
 //!
-//! Here is the state and its rules; [`fill`](crate::fill) talks to the source, [`follow`](crate::follow) hashes.
+//! Here are the shared state and its rules. [`download`](crate::download) talks to the store,
+//! [`hashing`](crate::hashing) hashes.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use common::digest::Digest;
 use common::error::{Error, Result};
 
-use crate::partial::Place;
-use crate::relay::Relay;
-
-/// A part is split only if at least this much of it is left, in bytes.
-pub(crate) const SPLIT_FROM: u64 = 64 << 20;
-
-/// Parts begin at whole multiples of this.
-const SPLIT_ALIGN: u64 = 1 << 20;
-
-/// A part is split only if one connection alone would need longer for the rest: what is quicker than this is
-/// not worth moving bytes from one file to another.
-const SPLIT_WORTH: Duration = Duration::from_secs(2);
-
-/// How long a connection is watched before its speed is believed.
-const SPEED_AFTER: Duration = Duration::from_millis(100);
+use crate::handoff::Handoff;
+use crate::part::{Part, SPLIT_ALIGN};
+use crate::partial_files::PartialFiles;
 
 /// The largest blob of unsaid size, unless an option says otherwise.
 pub(crate) const MAX_UNSAID_SIZE: u64 = 64 << 30;
 
-/// A stretch of the blob and its file.
-#[derive(Clone)]
-pub(crate) struct Part {
-    /// The blob's offset of the file's first byte.
-    pub(crate) start: u64,
-    /// Where the next part begins; the blob's size for the last, `u64::MAX` while that is unknown.
-    pub(crate) end: u64,
-    /// Up to which offset the file has the blob's bytes.
-    pub(crate) at: u64,
-    pub(crate) file: Arc<File>,
-    /// Whether a connection is filling it.
-    busy: bool,
-    /// When that began, and from which offset.
-    since: (Instant, u64),
-}
-
-/// What connections and the follower know together.
+/// What connections and the hashing thread share.
 pub(crate) struct State {
     pub(crate) parts: Vec<Part>,
     /// The whole size: stated, or learned from the source.
@@ -60,14 +33,16 @@ pub(crate) struct State {
     failed: Option<Error>,
     /// Whether the bytes are one straight answer: then wrong ones are not worth asking for again.
     pub(crate) straight: bool,
-    /// The source cannot be trusted with ranges: it is asked for the whole, and what is there is passed over.
+    /// The source cannot be trusted with ranges: it is asked for the whole, and what is there is
+    /// passed over.
     pub(crate) rangeless: bool,
     /// A connection more did not get through: those that do are left alone.
     crowded: bool,
-    /// Up to which offset there must be bytes before the follower is worth waking; 0 while it is awake.
+    /// Up to which offset there must be bytes before the hashing thread is worth waking; 0 while it
+    /// is awake.
     pub(crate) awaited: u64,
-    /// Bytes that the follower gets without reading them back.
-    pub(crate) relay: Relay,
+    /// Bytes that the hashing thread gets without reading them back.
+    pub(crate) handoff: Handoff,
 }
 
 /// A blob that is being fetched into a file.
@@ -78,7 +53,7 @@ pub(crate) struct Blob {
     pub(crate) stated: Option<u64>,
     /// The largest size that is allowed.
     pub(crate) max_size: Option<u64>,
-    pub(crate) place: Place,
+    pub(crate) files: PartialFiles,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -90,7 +65,7 @@ impl Blob {
         stated: Option<u64>,
         urls: Vec<String>,
         max_size: Option<u64>,
-        place: Place,
+        files: PartialFiles,
         first: File,
     ) -> Result<Blob> {
         let state = State {
@@ -101,14 +76,14 @@ impl Blob {
             rangeless: false,
             crowded: false,
             awaited: 0,
-            relay: Relay::default(),
+            handoff: Handoff::default(),
         };
         let blob = Blob {
             digest: digest.clone(),
             urls,
             stated,
             max_size,
-            place,
+            files,
             state: Mutex::new(state),
             changed: Condvar::new(),
         };
@@ -128,14 +103,14 @@ impl Blob {
         }
         state.straight = there == 0;
         let mut parts = vec![Part::new(0, size, there, first)];
-        for offset in self.place.offsets()? {
-            let (file, _) = self.place.open(offset)?;
+        for offset in self.files.offsets()? {
+            let (file, _) = self.files.open(offset)?;
             let end = offset.saturating_add(length(&file)?);
             let Some(before) = parts.last_mut() else { break };
             // Moved behind the first part already, or not from this blob.
             if end <= there || end <= offset || end > size || offset < before.start {
                 drop(file);
-                self.place.remove(offset);
+                self.files.remove(offset);
                 continue;
             }
             state.straight = false;
@@ -155,13 +130,13 @@ impl Blob {
         }
         let first = state.parts[0].file.clone();
         for part in state.parts.drain(..).skip(1) {
-            self.place.remove(part.start);
+            self.files.remove(part.start);
         }
         first.set_len(0).map_err(|e| self.trouble(&e))?;
         state.size = self.stated;
         state.straight = true;
         state.failed = None;
-        state.relay.want(0);
+        state.handoff.want(0);
         state.parts.push(Part::new(0, self.stated.unwrap_or(u64::MAX), 0, first));
         Ok(())
     }
@@ -196,7 +171,8 @@ impl Blob {
         state.parts.iter().filter(|part| part.busy).map(Part::left).max().unwrap_or(0)
     }
 
-    /// Splits what is left of the largest part in two and takes the second half, if that is worth it.
+    /// Splits what is left of the largest part in two and takes the second half, if that is worth
+    /// it.
     pub(crate) fn split(&self) -> Result<Option<u64>> {
         let mut state = self.lock();
         if state.failed.is_some() || state.rangeless || state.crowded || state.size.is_none() {
@@ -205,7 +181,7 @@ impl Blob {
         let largest = state.parts.iter_mut().filter(|p| p.busy).max_by_key(|part| part.left());
         let Some(part) = largest.filter(|part| part.is_worth_splitting()) else { return Ok(None) };
         let middle = (part.at + part.left() / 2).next_multiple_of(SPLIT_ALIGN);
-        let file = Arc::new(self.place.open(middle)?.0);
+        let file = Arc::new(self.files.open(middle)?.0);
         file.set_len(0).map_err(|e| self.trouble(&e))?;
         let mut half = Part::new(middle, part.end, middle, file);
         half.begin();
@@ -225,7 +201,7 @@ impl Blob {
         let part = state.parts.remove(i);
         state.parts[i - 1].end = part.end;
         state.crowded = true;
-        self.place.remove(start);
+        self.files.remove(start);
         self.notify();
     }
 
@@ -268,7 +244,7 @@ impl Blob {
     }
 
     pub(crate) fn trouble(&self, cause: &std::io::Error) -> Error {
-        Error::local(format_args!("write {}", self.place.path().display()), cause)
+        Error::local(format_args!("write {}", self.files.path().display()), cause)
     }
 }
 
@@ -289,31 +265,6 @@ impl State {
     /// Whether every part is full.
     pub(crate) fn is_full(&self) -> bool {
         self.size.is_some() && self.parts.iter().all(|part| part.at >= part.end)
-    }
-}
-
-impl Part {
-    fn new(start: u64, end: u64, at: u64, file: Arc<File>) -> Part {
-        Part { start, end, at, file, busy: false, since: (Instant::now(), at) }
-    }
-
-    fn begin(&mut self) {
-        self.busy = true;
-        self.since = (Instant::now(), self.at);
-    }
-
-    fn left(&self) -> u64 {
-        self.end.saturating_sub(self.at)
-    }
-
-    fn is_worth_splitting(&self) -> bool {
-        let (began, from) = self.since;
-        let elapsed = began.elapsed();
-        if self.left() < SPLIT_FROM || elapsed < SPEED_AFTER {
-            return false;
-        }
-        let speed = (self.at - from) as f64 / elapsed.as_secs_f64();
-        self.left() as f64 > speed * SPLIT_WORTH.as_secs_f64()
     }
 }
 

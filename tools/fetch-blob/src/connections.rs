@@ -1,67 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many blobs over a few connections: which blob, and which part of it, each connection fetches next.
+//! Many blobs over a few connections: which blob, and which part of it, each connection fetches
+//! next.
 //!
-//! Blobs begin in the order in which they are asked for, one a connection. When none is left to begin, an idle
-//! connection helps with the largest that is under way. Small blobs are hashed by the connection that fetched
-//! them, larger ones by a thread that follows. Threads are not joined: when the run fails, it ends without them,
-//! and what they leave is a partial file like any other.
+//! Blobs begin in the order in which they are asked for, one a connection. When none is left to
+//! begin, an idle connection helps with the largest that is under way. Small blobs are hashed by
+//! the connection that fetched them, larger ones by a thread of their own. Threads are not joined:
+//! when the run fails, it ends without them, and what they leave is a partial file like any other.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::descriptor::Descriptor;
-use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::notice;
-use common::output::FilePlace;
-use common::progress::{How, Progress};
-use common::verify::{Verifier, verify};
-use layout::Layout;
-use store::Store;
+use common::progress::How;
 
 use crate::blob::{Blob, check_size};
-use crate::fill::fill;
-use crate::follow::follow;
-use crate::partial::Place;
+use crate::destination::Run;
+use crate::download::download;
+use crate::hashing::hash;
+use crate::lines::Wanted;
 
 /// Up to this size a blob is hashed by the connection that fetched it, after it came.
 const SMALL: u64 = 1 << 20;
 
-/// Blobs that may be under way at once, for each connection: hashing may lag behind fetching so far.
+/// Blobs that may be under way at once, for each connection: hashing may lag behind fetching so
+/// far.
 const UNDER_WAY: usize = 2;
 
 /// How often an idle connection looks again for a part to split.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// A blob that is wanted.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    /// Its place in the input.
-    pub(crate) index: usize,
-    /// Its digest.
-    pub(crate) digest: Digest,
-    /// Its descriptor, when it came with one.
-    pub(crate) descriptor: Option<Descriptor>,
-}
-
-/// Where blobs go.
-pub(crate) enum Destination {
-    /// Into a layout.
-    Layout(Layout),
-    /// Into one file.
-    File(FilePlace),
-}
-
-/// What the whole run has in common.
-pub(crate) struct Run {
-    pub(crate) store: Store,
-    pub(crate) destination: Destination,
-    pub(crate) max_size: Option<u64>,
-    pub(crate) recheck: bool,
-    pub(crate) progress: Progress,
-}
 
 /// A blob that is done: its size.
 type Outcome = (usize, Result<u64>);
@@ -84,23 +51,23 @@ impl Queue {
 }
 
 /// Connections at work.
-pub(crate) struct Pool {
+pub(crate) struct Connections {
     run: Run,
-    connections: usize,
+    count: usize,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
-impl Pool {
-    /// Starts `connections` threads.
-    pub(crate) fn start(run: Run, connections: usize) -> Arc<Pool> {
+impl Connections {
+    /// Starts `count` threads, each with one connection at a time.
+    pub(crate) fn start(run: Run, count: usize) -> Arc<Connections> {
         let queue = Mutex::new(Queue::default());
-        let pool = Arc::new(Pool { run, connections, queue, changed: Condvar::new() });
-        for _ in 0..connections {
-            let pool = pool.clone();
-            std::thread::spawn(move || pool.work());
+        let connections = Arc::new(Connections { run, count, queue, changed: Condvar::new() });
+        for _ in 0..count {
+            let connections = connections.clone();
+            std::thread::spawn(move || connections.work());
         }
-        pool
+        connections
     }
 
     pub(crate) fn run(&self) -> &Run {
@@ -144,7 +111,7 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    /// A connection's life.
+    /// What a connection does until there is nothing left to fetch.
     fn work(self: &Arc<Self>) {
         let mut queue = self.lock();
         loop {
@@ -152,8 +119,8 @@ impl Pool {
                 queue.under_way.iter().find_map(|blob| Some((blob.clone(), blob.take_part()?)));
             if let Some((blob, start)) = part {
                 drop(queue);
-                self.fill(&blob, start);
-            } else if queue.under_way.len() < UNDER_WAY * self.connections
+                self.download(&blob, start);
+            } else if queue.under_way.len() < UNDER_WAY * self.count
                 && let Some(wanted) = queue.waiting.pop_front()
             {
                 queue.beginning += 1;
@@ -170,7 +137,7 @@ impl Pool {
                 return;
             } else if let Some((blob, start)) = split(&queue) {
                 drop(queue);
-                self.fill(&blob, start);
+                self.download(&blob, start);
             } else {
                 let waited = self.changed.wait_timeout(queue, LOOK_AGAIN);
                 queue = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -180,8 +147,8 @@ impl Pool {
         }
     }
 
-    fn fill(&self, blob: &Blob, start: u64) {
-        fill(blob, start, &self.run.store, &self.run.progress);
+    fn download(&self, blob: &Blob, start: u64) {
+        download(blob, start, &self.run.store, &self.run.progress);
         self.changed.notify_all();
     }
 
@@ -201,70 +168,67 @@ impl Pool {
         if let Some(descriptor) = &descriptor
             && let Some(bytes) = run.store.blob_at_once(descriptor)?
         {
-            run.put(&digest, &bytes)?;
+            run.destination.put(&digest, &bytes)?;
             run.progress.done(&digest, bytes.len() as u64, How::Fetched);
             return Ok(Some(bytes.len() as u64));
         }
-        let place = match &run.destination {
-            Destination::Layout(layout) => Place::in_layout(layout, &digest)?,
-            Destination::File(file) => Place::beside(file, &digest),
-        };
-        let (first, waited) = place.open(0)?;
+        let files = run.destination.partial_files(&digest)?;
+        let (first, waited) = files.open(0)?;
         // Who held its lock may have finished it.
         if waited && let Some(size) = run.present(&digest, stated)? {
-            place.remove(0);
+            files.remove(0);
             return Ok(Some(size));
         }
         let urls =
             descriptor.as_ref().map_or(Vec::new(), |d| d.urls().map(str::to_owned).collect());
-        let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, place, first)?);
+        let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, files, first)?);
         run.progress.announce(stated.unwrap_or(0));
         if stated.is_some_and(|size| size <= SMALL) {
             return self.small(&blob).map(Some);
         }
         self.lock().under_way.push(blob.clone());
         self.changed.notify_all();
-        let pool = self.clone();
+        let connections = self.clone();
         std::thread::spawn(move || {
-            let outcome = pool.verify(&blob, |pool| pool.changed.notify_all());
-            pool.lock().under_way.retain(|other| !Arc::ptr_eq(other, &blob));
-            pool.finish(index, outcome);
+            let outcome = connections.verify(&blob, |connections| connections.changed.notify_all());
+            connections.lock().under_way.retain(|other| !Arc::ptr_eq(other, &blob));
+            connections.finish(index, outcome);
         });
         Ok(None)
     }
 
     fn small(&self, blob: &Blob) -> Result<u64> {
-        let fill_all = |pool: &Pool| {
+        let download_all = |connections: &Connections| {
             while let Some(start) = blob.take_part() {
-                pool.fill(blob, start);
+                connections.download(blob, start);
             }
         };
-        fill_all(self);
-        self.verify(blob, fill_all)
+        download_all(self);
+        self.verify(blob, download_all)
     }
 
-    /// Whether wrong bytes may be right the next time: without the mirror that gave some of them, or, once, when they
-    /// did not come in one straight answer.
+    /// Whether wrong bytes may be right the next time: without the mirror that gave some of them,
+    /// or, once, when they did not come in one straight answer.
     fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
         is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)
             || error.status() == Status::Content && !blob.lock().straight && again == 0
     }
 
-    /// Follows a blob to its end and gives it its final name. Wrong bytes are thrown away and asked for again where
-    /// that may help: `refill` sees to it.
-    fn verify(&self, blob: &Blob, refill: impl Fn(&Pool)) -> Result<u64> {
-        let mut followed = follow(blob);
+    /// Hashes a blob to its end and gives it its final name. Wrong bytes are thrown away and asked
+    /// for again where that may help: `refill` sees to it.
+    fn verify(&self, blob: &Blob, refill: impl Fn(&Connections)) -> Result<u64> {
+        let mut hashed = hash(blob);
         let mut again = 0;
-        while let Err(error) = &followed
+        while let Err(error) = &hashed
             && self.is_worth_another(blob, error, again)
         {
             again += 1;
             blob.begin_again()?;
             refill(self);
-            followed = follow(blob);
+            hashed = hash(blob);
         }
-        let size = match followed {
+        let size = match hashed {
             Ok(size) => size,
             Err(error) => {
                 if error.status() == Status::Content || blob.is_empty() {
@@ -294,90 +258,11 @@ fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
     }
 }
 
-impl Run {
-    /// The size of a blob that is at its destination already.
-    fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
-        let (file, size) = match &self.destination {
-            Destination::Layout(layout) => match layout.open_blob(digest)? {
-                Some(found) => found,
-                None => return Ok(None),
-            },
-            Destination::File(place) => match std::fs::File::open(&place.path) {
-                Ok(file) => {
-                    let size = file.metadata().map_or(0, |metadata| metadata.len());
-                    (file, size)
-                }
-                Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-                // Whether it can be replaced is the rename's business.
-                Err(_) => return Ok(None),
-            },
-        };
-        let in_layout = matches!(self.destination, Destination::Layout(_));
-        if stated.is_some_and(|stated| stated != size) {
-            if in_layout {
-                notice::warn("mended", || {
-                    let stated = stated.unwrap_or_default();
-                    format!(
-                        "{digest}: was there with {size} bytes instead of {stated}: fetched again"
-                    )
-                });
-            }
-            return Ok(None);
-        }
-        if in_layout && !self.recheck {
-            self.progress.done(digest, size, How::Present);
-            return Ok(Some(size));
-        }
-        match verify(&file, Verifier::new(digest, stated), &digest.to_string()) {
-            Ok(_) => {
-                if !in_layout {
-                    // A rule of make that asked for it is done.
-                    let _ = file.set_modified(std::time::SystemTime::now());
-                }
-                self.progress.done(digest, size, How::Present);
-                Ok(Some(size))
-            }
-            Err(_) if in_layout => {
-                notice::warn("mended", || {
-                    format!("{digest}: was there with other bytes: fetched again")
-                });
-                Ok(None)
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// The blob without bytes.
-    fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
-        refuse_size_of_nothing(digest, stated)?;
-        self.put(digest, &[])?;
-        self.progress.done(digest, 0, How::Fetched);
-        Ok(0)
-    }
-
-    fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        match &self.destination {
-            Destination::Layout(layout) => layout.put_bytes(digest, bytes),
-            Destination::File(place) => place.write(bytes),
-        }
-    }
-}
-
-/// Refuses a stated size other than 0 for the digest of nothing.
-pub(crate) fn refuse_size_of_nothing(digest: &Digest, stated: Option<u64>) -> Result<()> {
-    match stated {
-        None | Some(0) => Ok(()),
-        Some(want) => {
-            Err(Error::content(format_args!("{digest}: size differs: got 0, want {want}")))
-        }
-    }
-}
-
 impl Blob {
     /// Gives the verified blob its final name.
     fn publish(&self) -> Result<()> {
         let first = self.lock().parts[0].file.clone();
-        self.place.publish(&first)
+        self.files.publish(&first)
     }
 
     /// Whether nothing of it came.
@@ -388,7 +273,7 @@ impl Blob {
     /// The bytes are wrong for good, or there are none: nothing of them is kept.
     fn discard(&self) {
         for part in &self.lock().parts {
-            self.place.remove(part.start);
+            self.files.remove(part.start);
         }
     }
 }

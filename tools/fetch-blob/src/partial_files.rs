@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Partial files: where a blob grows until it is whole.
 //!
-//! A blob has one file from its first byte, and while several connections fetch it one more for each later
-//! part, named by its offset: each holds a prefix of the blob from there. So whatever stops a run, what is
-//! on disk is known to be which bytes, and the next run asks for the rest. The first file's lock is the
-//! blob's: who holds it owns them all. That the bytes are the right ones is not known here.
+//! A blob has one file from its first byte, and while several connections fetch it one more for
+//! each later part, named by its offset: each holds a prefix of the blob from there. So whatever
+//! stops a run, what is on disk is known to be which bytes, and the next run asks for the rest. The
+//! first file's lock is the blob's: who holds it owns them all. That the bytes are the right ones
+//! is not known here.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -25,28 +26,28 @@ const HOLDER_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a held lock is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Up to this size a file is on the disk before it has its final name. For larger ones that would cost as
-/// much as fetching them; one that a power loss tears is found by its size or digest.
+/// Up to this size a file is on the disk before it has its final name. For larger ones that would
+/// cost as much as fetching them; one that a power loss tears is found by its size or digest.
 const SYNC_UP_TO: u64 = 4 << 20;
 
 /// The digits of the digest in the name of a partial file beside its final one.
 const SHORT_HEX: usize = 12;
 
-/// Where a blob is to be, and where its parts are until then.
+/// The files that a blob is in until it is complete, and its final name.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct PartialFiles {
     dir: PathBuf,
     stem: OsString,
     path: PathBuf,
 }
 
-impl Place {
+impl PartialFiles {
     /// In a layout: `ingest/ALG-HEX`, then `blobs/ALG/HEX`.
     ///
     /// # Errors
     /// Local trouble with the layout's directories.
-    pub(crate) fn in_layout(layout: &Layout, digest: &Digest) -> Result<Place> {
-        Ok(Place {
+    pub(crate) fn in_layout(layout: &Layout, digest: &Digest) -> Result<PartialFiles> {
+        Ok(PartialFiles {
             dir: layout.ingest_dir(),
             stem: format!("{}-{}", digest.algorithm(), digest.hex()).into(),
             path: layout.prepare_blob(digest)?,
@@ -54,10 +55,10 @@ impl Place {
     }
 
     /// Beside a file: `.FILE.HEX12.part`, then FILE.
-    pub(crate) fn beside(file: &FilePlace, digest: &Digest) -> Place {
+    pub(crate) fn beside(file: &FilePlace, digest: &Digest) -> PartialFiles {
         let partial = file.beside(&format!("{}.part", &digest.hex()[..SHORT_HEX]));
         let dir = partial.parent().filter(|dir| !dir.as_os_str().is_empty());
-        Place {
+        PartialFiles {
             dir: dir.unwrap_or(Path::new(".")).to_owned(),
             stem: partial.file_name().unwrap_or_default().to_owned(),
             path: file.path.clone(),
@@ -77,8 +78,9 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// Opens the part from an offset, made empty if it is not there, and locks it. The part from 0 is opened
-    /// first and waited for, as long as its holder's files grow; whether that was so is told too.
+    /// Opens the part from an offset, made empty if it is not there, and locks it. The part from 0
+    /// is opened first and waited for, as long as its holder's files grow; whether that was so is
+    /// told too.
     ///
     /// # Errors
     /// Local trouble; later, when the holder makes no progress.
@@ -181,8 +183,9 @@ mod tests {
 
     #[test]
     fn only_whole_offsets_of_the_same_blob_are_parts() {
-        let place = Place { dir: ".".into(), stem: "sha256-ab".into(), path: PathBuf::from("x") };
-        assert_eq!(place.offset_of(OsStr::new("sha256-ab.1048576")), Some(1 << 20));
+        let files =
+            PartialFiles { dir: ".".into(), stem: "sha256-ab".into(), path: PathBuf::from("x") };
+        assert_eq!(files.offset_of(OsStr::new("sha256-ab.1048576")), Some(1 << 20));
         for name in [
             "sha256-ab",
             "sha256-ab.",
@@ -192,7 +195,7 @@ mod tests {
             "sha256-abc.1",
             "sha256-ab.1x",
         ] {
-            assert_eq!(place.offset_of(OsStr::new(name)), None, "{name}");
+            assert_eq!(files.offset_of(OsStr::new(name)), None, "{name}");
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Following a blob's parts as they fill: hashing them in order, and moving later parts behind the first. What
-//! is not handed on in memory is read back from the files.
+//! Hashing a blob's parts in order while they are downloaded, and moving later parts behind the
+//! first. Bytes that are not handed over in memory are read back from the files.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,9 +10,10 @@ use common::error::{Error, Result};
 use common::verify::Verifier;
 
 use crate::blob::Blob;
-use crate::relay::Handed;
+use crate::handoff::Handed;
 
-/// How many bytes are waited for: fewer would cost a wake-up each time, more would have left the cache.
+/// How many bytes are waited for: fewer would cost a wake-up each time, more would have left the
+/// cache.
 const LAG: u64 = 1 << 20;
 
 /// What is read back at once: small enough to be in the processor's cache still.
@@ -22,7 +23,7 @@ const CHUNK: usize = 256 << 10;
 ///
 /// # Errors
 /// The failure of whoever fills it; content when size or digest differ; local trouble.
-pub(crate) fn follow(blob: &Blob) -> Result<u64> {
+pub(crate) fn hash(blob: &Blob) -> Result<u64> {
     let mut verifier = Verifier::new(&blob.digest, blob.stated);
     let in_digest = |e: Error| e.context(&blob.digest);
     let mut buffer = Vec::new();
@@ -33,7 +34,7 @@ pub(crate) fn follow(blob: &Blob) -> Result<u64> {
             Next::Handed(handed) => {
                 verifier.update(handed.bytes()).map_err(in_digest)?;
                 offset += handed.bytes().len() as u64;
-                blob.lock().relay.give_back(handed);
+                blob.lock().handoff.give_back(handed);
                 continue;
             }
             Next::Stored { part, file, end } => (part, file, end),
@@ -48,7 +49,7 @@ pub(crate) fn follow(blob: &Blob) -> Result<u64> {
         let wanted = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
         let read = &mut buffer[..wanted];
         file.read_exact_at(read, offset - part).map_err(|cause| {
-            Error::local(format_args!("read back {}", blob.place.path().display()), &cause)
+            Error::local(format_args!("read back {}", blob.files.path().display()), &cause)
         })?;
         verifier.update(read).map_err(in_digest)?;
         if part > 0 {
@@ -78,17 +79,17 @@ fn next(blob: &Blob, offset: u64) -> Result<Next> {
             return Err(error);
         }
         state.awaited = 0;
-        if let Some(handed) = state.relay.take(offset) {
+        if let Some(handed) = state.handoff.take(offset) {
             return Ok(Next::Handed(handed));
         }
         if let Some(part) = state.having(offset) {
-            let end = state.relay.begins().map_or(part.at, |begins| part.at.min(begins));
+            let end = state.handoff.begins().map_or(part.at, |begins| part.at.min(begins));
             return Ok(Next::Stored { part: part.start, file: part.file.clone(), end });
         }
         if state.is_full() {
             return Ok(Next::End);
         }
-        state.relay.want(offset);
+        state.handoff.want(offset);
         state.awaited = offset + LAG;
         state = blob.wait(state);
     }
@@ -102,7 +103,7 @@ impl Blob {
     /// A later part's bytes are all behind the first's: its file is not needed.
     fn drop_moved(&self, start: u64) {
         if start > 0 {
-            self.place.remove(start);
+            self.files.remove(start);
         }
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob to stdout, or to a file that cannot be replaced: verified on the way, its last block held back.
+//! One blob to stdout, or to a file that cannot be replaced: verified on the way, its last block
+//! held back.
 //!
-//! A single connection; after a break the rest is requested, and the hash goes on from memory. Bytes that were written
-//! cannot be taken back, so wrong bytes are requested again only while none of them were written.
+//! A single connection; after a break the rest is requested, and the hash goes on from memory.
+//! Bytes that were written cannot be taken back, so wrong bytes are requested again only while none
+//! of them were written.
 
 use std::fs::File;
 
@@ -14,13 +16,13 @@ use store::Store;
 use store::reading::Reading;
 
 use crate::blob::{MAX_UNSAID_SIZE, check_size};
-use crate::pool::refuse_size_of_nothing;
+use crate::destination::refuse_size_of_nothing;
 
 /// Streams a blob; the number of bytes.
 ///
 /// # Errors
-/// Content when size or digest differ: the last block has not been written then. Otherwise the store's,
-/// and local trouble with the output.
+/// Content when size or digest differ: the last block has not been written then. Otherwise the
+/// store's, and local trouble with the output.
 pub(crate) fn stream(
     digest: &Digest,
     stated: Option<u64>,

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Handing bytes to the follower while they are in memory still.
+//! Handing bytes from the connection to the hashing thread in memory, so that they are not read
+//! back from the file.
 //!
-//! A shortcut, nothing more: every byte is in the blob's file before it is handed on, and a follower that lags behind
-//! reads it from there. So what is handed on has a bound, for one blob and for all, and may be refused at any time.
+//! Only a shortcut: every byte is in the blob's file first, and a hashing thread that lags behind
+//! reads it from there. So the number of waiting buffers is limited, for one blob and for all, and
+//! an offer may be declined at any time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most buffers that wait for one blob's follower.
+/// The most buffers that wait for one blob's hashing thread.
 const MAX_WAITING: usize = 16;
 
-/// The most buffers that wait for all followers of the process.
+/// The most buffers that wait for all hashing threads of the process.
 const MAX_WAITING_IN_ALL: usize = 64;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -30,15 +32,16 @@ impl Handed {
 
 /// What is handed on and not taken yet: a stretch of the blob without gaps.
 #[derive(Default)]
-pub(crate) struct Relay {
+pub(crate) struct Handoff {
     waiting: VecDeque<Handed>,
     spare: Vec<Vec<u8>>,
     /// The offset at which the next bytes are wanted.
     next: u64,
 }
 
-impl Relay {
-    /// Offers bytes at an offset. If they are wanted their buffer is taken, and another left in its place.
+impl Handoff {
+    /// Offers bytes at an offset. If they are wanted their buffer is taken, and another left in its
+    /// place.
     pub(crate) fn offer(&mut self, offset: u64, buffer: &mut Vec<u8>, filled: usize) {
         let wanted = offset == self.next && self.waiting.len() < MAX_WAITING;
         if !wanted || filled == 0 || WAITING.load(Ordering::Relaxed) >= MAX_WAITING_IN_ALL {
@@ -63,7 +66,7 @@ impl Relay {
         self.waiting.front().map(|handed| handed.offset)
     }
 
-    /// The follower has read all there is, up to an offset: what comes there is wanted.
+    /// The hashing thread has read all there is, up to an offset: what comes there is wanted.
     pub(crate) fn want(&mut self, offset: u64) {
         self.clear();
         self.next = offset;
@@ -80,7 +83,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for Handoff {
     fn drop(&mut self) {
         self.clear();
     }
@@ -92,21 +95,21 @@ mod tests {
 
     #[test]
     fn only_what_continues_is_taken_and_only_so_much() {
-        let mut relay = Relay::default();
+        let mut handoff = Handoff::default();
         let mut buffer = vec![7; 10];
-        relay.offer(5, &mut buffer, 10);
-        assert!(relay.begins().is_none());
+        handoff.offer(5, &mut buffer, 10);
+        assert!(handoff.begins().is_none());
         for i in 0..MAX_WAITING as u64 + 3 {
-            relay.offer(i * 10, &mut buffer, 10);
+            handoff.offer(i * 10, &mut buffer, 10);
         }
-        assert_eq!(relay.waiting.len(), MAX_WAITING);
-        assert!(relay.take(10).is_none());
-        let handed = relay.take(0).unwrap();
+        assert_eq!(handoff.waiting.len(), MAX_WAITING);
+        assert!(handoff.take(10).is_none());
+        let handed = handoff.take(0).unwrap();
         assert_eq!(handed.bytes(), [7; 10]);
-        relay.give_back(handed);
-        relay.want(400);
-        assert!(relay.begins().is_none());
-        relay.offer(400, &mut buffer, 7);
-        assert_eq!(relay.take(400).unwrap().bytes().len(), 7);
+        handoff.give_back(handed);
+        handoff.want(400);
+        assert!(handoff.begins().is_none());
+        handoff.offer(400, &mut buffer, 7);
+        assert_eq!(handoff.take(400).unwrap().bytes().len(), 7);
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Downloading one part of a blob into its file, over as many attempts as make progress.
 //!
-//! Bytes in the file are not requested again while the server honours ranges. If it ignores them, the first part reads
-//! the whole blob again and skips what it has, and the later parts are given up.
+//! Bytes in the file are not requested again while the server honours ranges. If it ignores them,
+//! the first part reads the whole blob again and skips what it has, and the later parts are given
+//! up.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -27,7 +28,7 @@ const MAX_SHORT: u32 = 2;
 const PROGRESS: u64 = 1 << 20;
 const PROGRESS_SHARE: u64 = 16;
 
-/// How a turn of filling ended.
+/// How a turn of downloading ended.
 enum Turn {
     /// The part is full, or was given back.
     Done,
@@ -36,14 +37,15 @@ enum Turn {
 }
 
 /// Fills the part that begins at `start`. The blob fails with the first error that is final.
-pub(crate) fn fill(blob: &Blob, start: u64, store: &Store, progress: &Progress) {
+pub(crate) fn download(blob: &Blob, start: u64, store: &Store, progress: &Progress) {
     let (at, size) = {
         let mut state = blob.lock();
         (state.part(start).map_or(0, |part| part.at), state.size)
     };
     let reading = Reading::new(store, &blob.digest, size, blob.urls.clone(), at);
-    let mut filling = Filling { blob, start, reading, progress, short: 0, buffer: vec![0; BUFFER] };
-    match filling.run() {
+    let mut download =
+        Download { blob, start, reading, progress, short: 0, buffer: vec![0; BUFFER] };
+    match download.run() {
         Ok(()) => {}
         // One connection more than the registry bears: another one fetches this part too.
         Err(error) if start > 0 && error.status() == Status::Later => blob.give_back(start),
@@ -52,7 +54,7 @@ pub(crate) fn fill(blob: &Blob, start: u64, store: &Store, progress: &Progress) 
     blob.release(start);
 }
 
-struct Filling<'a> {
+struct Download<'a> {
     blob: &'a Blob,
     start: u64,
     reading: Reading<'a>,
@@ -68,7 +70,7 @@ struct Standing {
     file: Arc<File>,
 }
 
-impl Filling<'_> {
+impl Download<'_> {
     fn run(&mut self) -> Result<()> {
         loop {
             match self.turn() {
@@ -147,7 +149,8 @@ impl Filling<'_> {
         }
     }
 
-    /// The server does not honour ranges: no part but the first can be had. Whether this one is given back.
+    /// The server does not honour ranges: no part but the first can be had. Whether this one is
+    /// given back.
     fn is_given_back(&self) -> bool {
         self.blob.lock().rangeless = true;
         if self.start > 0 {
@@ -209,7 +212,7 @@ impl Filling<'_> {
         let more = now.at < now.end;
         let (at, added) = (now.at, now.at - part.at);
         if self.start == 0 {
-            state.relay.offer(part.at, &mut self.buffer, added as usize);
+            state.handoff.offer(part.at, &mut self.buffer, added as usize);
         }
         let wake = !more || (state.awaited > 0 && at >= state.awaited);
         drop(state);

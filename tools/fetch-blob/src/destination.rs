@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where blobs go, a layout or a file, and whether they are there already.
+
+use std::io::ErrorKind;
+
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::notice;
+use common::output::FilePlace;
+use common::progress::{How, Progress};
+use common::verify::{Verifier, verify};
+use layout::Layout;
+use store::Store;
+
+use crate::partial_files::PartialFiles;
+
+/// Where blobs go.
+pub(crate) enum Destination {
+    /// Into a layout.
+    Layout(Layout),
+    /// Into one file.
+    File(FilePlace),
+}
+
+impl Destination {
+    /// Puts a whole blob there.
+    pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        match self {
+            Destination::Layout(layout) => layout.put_bytes(digest, bytes),
+            Destination::File(place) => place.write(bytes),
+        }
+    }
+
+    /// The files for a blob that is downloaded to there.
+    pub(crate) fn partial_files(&self, digest: &Digest) -> Result<PartialFiles> {
+        match self {
+            Destination::Layout(layout) => PartialFiles::in_layout(layout, digest),
+            Destination::File(file) => Ok(PartialFiles::beside(file, digest)),
+        }
+    }
+}
+
+/// What the whole run has in common.
+pub(crate) struct Run {
+    pub(crate) store: Store,
+    pub(crate) destination: Destination,
+    pub(crate) max_size: Option<u64>,
+    pub(crate) recheck: bool,
+    pub(crate) progress: Progress,
+}
+
+impl Run {
+    /// The size of a blob that is at its destination already.
+    pub(crate) fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
+        let (file, size) = match &self.destination {
+            Destination::Layout(layout) => match layout.open_blob(digest)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+            Destination::File(place) => match std::fs::File::open(&place.path) {
+                Ok(file) => {
+                    let size = file.metadata().map_or(0, |metadata| metadata.len());
+                    (file, size)
+                }
+                Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+                // Whether it can be replaced is the rename's business.
+                Err(_) => return Ok(None),
+            },
+        };
+        let in_layout = matches!(self.destination, Destination::Layout(_));
+        if stated.is_some_and(|stated| stated != size) {
+            if in_layout {
+                notice::warn("mended", || {
+                    let stated = stated.unwrap_or_default();
+                    format!(
+                        "{digest}: was there with {size} bytes instead of {stated}: fetched again"
+                    )
+                });
+            }
+            return Ok(None);
+        }
+        if in_layout && !self.recheck {
+            self.progress.done(digest, size, How::Present);
+            return Ok(Some(size));
+        }
+        match verify(&file, Verifier::new(digest, stated), &digest.to_string()) {
+            Ok(_) => {
+                if !in_layout {
+                    // A rule of make that asked for it is done.
+                    let _ = file.set_modified(std::time::SystemTime::now());
+                }
+                self.progress.done(digest, size, How::Present);
+                Ok(Some(size))
+            }
+            Err(_) if in_layout => {
+                notice::warn("mended", || {
+                    format!("{digest}: was there with other bytes: fetched again")
+                });
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The blob without bytes.
+    pub(crate) fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
+        refuse_size_of_nothing(digest, stated)?;
+        self.destination.put(digest, &[])?;
+        self.progress.done(digest, 0, How::Fetched);
+        Ok(0)
+    }
+}
+
+/// Refuses a stated size other than 0 for the digest of nothing.
+pub(crate) fn refuse_size_of_nothing(digest: &Digest, stated: Option<u64>) -> Result<()> {
+    match stated {
+        None | Some(0) => Ok(()),
+        Some(want) => {
+            Err(Error::content(format_args!("{digest}: size differs: got 0, want {want}")))
+        }
+    }
+}

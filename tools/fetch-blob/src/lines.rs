@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The blobs that are wanted: digests of the command line, or descriptor lines on stdin.
+
+use std::io::BufReader;
+use std::sync::mpsc::SyncSender;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::lines::Lines;
+use common::stdio;
+
+/// The most descriptor lines that one run takes.
+const MAX_LINES: usize = 100_000;
+
+/// A blob that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Its position in the input.
+    pub(crate) index: usize,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its descriptor, when it came with one.
+    pub(crate) descriptor: Option<Descriptor>,
+}
+
+/// The one digest, or the one descriptor line on stdin.
+pub(crate) fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
+    let too_many = || {
+        Error::usage("several blobs, and only one can go to standard output or a file")
+            .hint("--into oci:DIR takes many")
+    };
+    match digests {
+        [digest] => return Ok(Wanted { index: 0, digest: digest.clone(), descriptor: None }),
+        [] => {}
+        _ => return Err(too_many()),
+    }
+    let mut lines = Lines::new(stdio::stdin()?);
+    let descriptor = lines.next().unwrap_or_else(|| Err(Error::malformed("no line")))?;
+    match lines.next() {
+        Some(_) => Err(too_many()),
+        None => {
+            Ok(Wanted { index: 0, digest: descriptor.digest.clone(), descriptor: Some(descriptor) })
+        }
+    }
+}
+
+/// Reads what is wanted, in a thread of its own: it may have to wait for the program before.
+pub(crate) fn read(digests: &[Digest], send: SyncSender<Result<Wanted>>) {
+    let digests = digests.to_vec();
+    std::thread::spawn(move || {
+        if digests.is_empty() {
+            let stdin = match stdio::stdin() {
+                Ok(stdin) => stdin,
+                Err(error) => return drop(send.send(Err(error))),
+            };
+            for (index, line) in Lines::new(BufReader::new(stdin)).enumerate() {
+                let line = line.and_then(|descriptor| match index {
+                    MAX_LINES.. => {
+                        Err(Error::malformed(format_args!("more than {MAX_LINES} lines")))
+                    }
+                    _ => Ok(descriptor),
+                });
+                let wanted = line.map(|descriptor| {
+                    let digest = descriptor.digest.clone();
+                    Wanted { index, digest, descriptor: Some(descriptor) }
+                });
+                if send.send(wanted).is_err() {
+                    return;
+                }
+            }
+        } else {
+            for (index, digest) in digests.into_iter().enumerate() {
+                let wanted = Wanted { index, digest, descriptor: None };
+                if send.send(Ok(wanted)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Many blobs into a layout: each line is printed again, in input order, once its blob is there.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result};
+use common::progress::Progress;
+use common::{mediatype, stdio};
+use layout::Layout;
+use store::{Remote, Store};
+
+use crate::connections::Connections;
+use crate::destination::{Destination, Run};
+use crate::lines::Wanted;
+use crate::{Cli, lines};
+
+/// How many lines are read ahead of the one that is printed next.
+const READ_AHEAD: usize = 1024;
+
+/// Fetches all blobs that are named into the layout at `into`.
+pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress) -> Result<()> {
+    let output = stdio::stdout()?;
+    let (send, wanted) = sync_channel(0);
+    lines::read(&cli.digests, send);
+    // A source that is a layout may be in the making until the first line says what it has.
+    let Ok(first) = wanted.recv() else { return Ok(()) };
+    let first = first?;
+
+    let layout = Layout::create(into)?;
+    let store = Store::open(&cli.store, remote)?;
+    let (max_size, recheck) = (cli.max_size, cli.recheck);
+    let destination = Destination::Layout(layout.clone());
+    let run = Run { store, destination, max_size, recheck, progress };
+    let connections = Connections::start(run, usize::from(cli.jobs));
+    let wanted = feed(first, wanted, connections.clone());
+
+    let mut printer = Printer { output, sizes: HashMap::new() };
+    let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
+    if let Store::Registry(registry) = &connections.run().store {
+        let done: Vec<Digest> = printer.sizes.into_keys().collect();
+        layout.remember_source(registry.repository(), &done);
+    }
+    connections.run().progress.end();
+    outcome
+}
+
+/// Hands what is wanted to the connections, each digest once, and on to be printed, only so far
+/// ahead of it.
+fn feed(
+    first: Wanted,
+    lines: Receiver<Result<Wanted>>,
+    connections: Arc<Connections>,
+) -> Receiver<Result<Wanted>> {
+    let (send, wanted) = sync_channel(READ_AHEAD);
+    std::thread::spawn(move || {
+        let mut begun = HashSet::new();
+        for line in std::iter::once(Ok(first)).chain(lines) {
+            if let Ok(wanted) = &line
+                && begun.insert(wanted.digest.clone())
+            {
+                connections.push(wanted.clone());
+            }
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+        connections.close();
+    });
+    wanted
+}
+
+/// Prints lines in input order. A digest that comes again is fetched once and printed again.
+struct Printer {
+    output: File,
+    /// The sizes of the blobs that are there.
+    sizes: HashMap<Digest, u64>,
+}
+
+impl Printer {
+    fn print(&mut self, wanted: Wanted, connections: &Connections) -> Result<()> {
+        let Wanted { index, digest, descriptor } = wanted;
+        let size = match self.sizes.get(&digest) {
+            Some(size) => *size,
+            None => connections.outcome(index)?,
+        };
+        if let Some(descriptor) = &descriptor
+            && descriptor.size != size
+        {
+            let want = descriptor.size;
+            let what = format_args!("{digest}: size differs: got {size}, want {want}");
+            return Err(Error::content(what));
+        }
+        self.sizes.insert(digest.clone(), size);
+        let described = || Descriptor::new(mediatype::OCTETS, digest, size);
+        let line = descriptor.unwrap_or_else(described).line();
+        self.output
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(|cause| Error::local("standard output", &cause))
+    }
+}

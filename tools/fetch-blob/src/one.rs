@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One blob to stdout or a file.
+
+use common::descriptor::Descriptor;
+use common::error::Result;
+use common::output::Output;
+use common::progress::{How, Progress};
+use store::{Remote, Store};
+
+use crate::connections::Connections;
+use crate::destination::{Destination, Run};
+use crate::lines::Wanted;
+use crate::{Cli, lines, to_stdout};
+
+/// One blob to stdout or a file.
+pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()> {
+    let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
+    let wanted = lines::the_only_one(&cli.digests)?;
+    let store = Store::open(&cli.store, remote)?;
+    let file = match output {
+        Output::Stream(file) => file,
+        Output::File(place) => {
+            let destination = Destination::File(place);
+            let (max_size, recheck) = (cli.max_size, cli.recheck);
+            let run = Run { store, destination, max_size, recheck, progress };
+            let connections = Connections::start(run, usize::from(cli.jobs));
+            connections.push(wanted);
+            connections.close();
+            let outcome = connections.outcome(0);
+            connections.run().progress.end();
+            return outcome.map(drop);
+        }
+    };
+    let Wanted { digest, descriptor, .. } = wanted;
+    if let Some(descriptor) = &descriptor
+        && let Some(bytes) = store.blob_at_once(descriptor)?
+    {
+        progress.done(&digest, descriptor.size, How::Fetched);
+        return Output::Stream(file).write(&bytes);
+    }
+    let stated = descriptor.as_ref().map(|d| d.size);
+    let urls: Vec<String> =
+        descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
+    let outcome = to_stdout::stream(&digest, stated, &urls, cli.max_size, &store, file, &progress);
+    progress.end();
+    progress.done(&digest, outcome?, How::Fetched);
+    Ok(())
+}
