@@ -20,7 +20,6 @@ pub mod options;
 pub mod place;
 pub mod platform;
 pub mod reading;
-pub mod source;
 
 use common::error::{Result, printable};
 use common::reference::{Location, StoreName};

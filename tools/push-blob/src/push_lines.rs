@@ -9,7 +9,6 @@ use common::mediatype::{self, Kind};
 use common::notice;
 use common::progress::How;
 use common::verify::Verifier;
-use store::source::Source;
 use store::{Asking, Store};
 
 use crate::checked_readers::Verified;
@@ -54,10 +53,10 @@ impl Run {
     }
 
     /// How a blob of the source is delivered.
-    fn delivery(&self, source: &Source, descriptor: &Descriptor) -> Delivery {
+    fn delivery(&self, source: &Store, descriptor: &Descriptor) -> Delivery {
         let mount_named = self.mount_paths();
         let mut delivery = Delivery { chunk: self.chunk, mount_named, ..Delivery::default() };
-        match (&source.store, &self.target) {
+        match (source, &self.target) {
             (Store::Registry(from), Target::Registry(to)) => {
                 if from.repository().api_host() == to.registry().repository().api_host() {
                     delivery.mount_named.push(from.repository().path().to_owned());
@@ -84,17 +83,17 @@ impl Run {
             return Ok(descriptor);
         }
         let asking = Asking { accept: &[], schema1: Schema1::Refused, platform: None };
-        let document = self.source()?.store.described(descriptor.clone(), asking)?;
+        let document = self.source()?.described(descriptor.clone(), asking)?;
         self.target.put_manifest(&document)?;
         self.progress.done(digest, *size, How::Pushed);
         Ok(descriptor)
     }
 
-    fn source(&self) -> Result<&Source> {
+    fn source(&self) -> Result<&Store> {
         let open = || {
             let (name, remote) =
                 self.from.as_ref().ok_or_else(|| Error::usage("lines without --from"))?;
-            Ok(Source::new(Store::open(name, remote)?, remote.client.clone()))
+            Store::open(name, remote)
         };
         self.source.get_or_init(open).as_ref().map_err(Error::clone)
     }
@@ -103,7 +102,7 @@ impl Run {
 /// Does what takes a blob's bytes. While the bytes are wrong and a mirror gave them, that mirror is
 /// left and it is done again.
 fn until_right<T>(
-    source: &Source,
+    source: &Store,
     digest: &Digest,
     mut take: impl FnMut() -> Result<T>,
 ) -> Result<T> {

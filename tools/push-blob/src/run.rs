@@ -8,7 +8,6 @@ use common::error::Result;
 use common::progress::Progress;
 use common::reference::{Repository, StoreName};
 use compress::Method;
-use store::source::Source;
 use store::{Remote, Store};
 
 use crate::jobs::Job;
@@ -20,7 +19,7 @@ pub(crate) struct Run {
     /// The store that lines name blobs of.
     pub(crate) from: Option<(StoreName, Remote)>,
     /// That store, opened at the first line.
-    pub(crate) source: OnceLock<Result<Source>>,
+    pub(crate) source: OnceLock<Result<Store>>,
     /// Repositories to mount from.
     pub(crate) mount_from: Vec<Repository>,
     pub(crate) media_type: Option<String>,
@@ -51,7 +50,7 @@ impl Run {
     /// Notes in the source layout that the target has its blobs too.
     pub(crate) fn remember(&self) {
         if let (Target::Registry(uploads), Some(Ok(source))) = (&self.target, self.source.get())
-            && let Store::Layout(layout) = &source.store
+            && let Store::Layout(layout) = source
             && layout.takes_notes()
         {
             layout.remember_source(uploads.registry().repository(), &self.delivered());

@@ -7,7 +7,6 @@ use common::descriptor::Descriptor;
 use common::error::{Error, Result};
 use layout::Layout;
 use store::Store;
-use store::source::Source;
 
 use crate::file_bytes::FileBytes;
 use crate::upload::rereadable::Rereadable;
@@ -20,16 +19,16 @@ pub(crate) enum StoredBlob<'a> {
     /// In a layout, with its file once it is open.
     InLayout(&'a Layout, &'a Descriptor, Option<FileBytes>),
     /// In a registry, from which it passes without touching the disk.
-    InRegistry(&'a Source, &'a Descriptor),
+    InRegistry(&'a Store, &'a Descriptor),
 }
 
 impl<'a> StoredBlob<'a> {
     /// The blob that a descriptor describes.
-    pub(crate) fn of(source: &'a Source, descriptor: &'a Descriptor) -> StoredBlob<'a> {
+    pub(crate) fn of(source: &'a Store, descriptor: &'a Descriptor) -> StoredBlob<'a> {
         if let Some(Ok(bytes)) = descriptor.data() {
             return StoredBlob::Carried(bytes);
         }
-        match &source.store {
+        match source {
             Store::Registry(_) => StoredBlob::InRegistry(source, descriptor),
             Store::Layout(layout) => StoredBlob::InLayout(layout, descriptor, None),
         }
