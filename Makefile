@@ -30,7 +30,7 @@ else
 	REGUTILS_BIN=$(abspath $(TARGET))/debug $(CARGO) test --locked --workspace --no-fail-fast -- \
 		$(addprefix --skip ,$(ELSEWHERE))
 	@echo "not run: $$($(CARGO) test --locked --workspace --quiet -- --list $(ELSEWHERE) 2>/dev/null | \
-		grep -c ': test$$') tests that need root or programs of others: \"make check\" runs them"
+		grep -c ': test$$') tests that need root or programs of others, or take long: \"make check\" runs them"
 endif
 
 # All that must hold. The suite runs the tools as they are shipped.
