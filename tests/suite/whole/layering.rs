@@ -1,33 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What each tool may be built from. Which crate of `common/` may use which is kept by the compiler.
+//! What each crate of `common/` and each tool may be built from, as cargo sees it and as the binaries show it.
 
 // Only what a test function calls is a test to clippy; what these share is not.
-#![allow(clippy::expect_used)]
+#![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
 use tests::peers::must;
+use tests::tools::{bin, tool};
+
+/// The crates of `common/`: each may use those before it.
+const ORDER: [&str; 8] =
+    ["common", "layout", "archive", "compress", "machine", "net", "registry", "store"];
 
 /// The tools without network code.
-const OFFLINE: [&str; 3] = ["unpack-layer", "verify-digest", "detect-mediatype"];
+const OFFLINE: [&str; 6] = [
+    "verify-digest",
+    "detect-mediatype",
+    "unpack-layer",
+    "pack-layer",
+    "build-config",
+    "build-manifest",
+];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+/// What cargo prints at the workspace's root.
+fn cargo(args: &[&str]) -> String {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    String::from_utf8(must(cargo.current_dir(root).args(args).arg("--locked"))).unwrap()
+}
+
+/// Whether the built tool has these bytes anywhere.
+fn holds(name: &str, words: &str) -> bool {
+    tool(name).arg("-V").run().ok();
+    String::from_utf8_lossy(&std::fs::read(bin().join(name)).unwrap()).contains(words)
+}
+
+#[test]
+fn a_crate_of_common_uses_only_those_before_it() {
+    let metadata = cargo(&["metadata", "--format-version=1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let folder = Path::new(metadata["workspace_root"].as_str().unwrap()).join("common");
+    let mut seen = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        if !Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder) {
+            continue;
+        }
+        let name = package["name"].as_str().unwrap();
+        let place = ORDER.iter().position(|known| *known == name);
+        let place = place.unwrap_or_else(|| panic!("{name} has no place in the order"));
+        seen.push(name);
+        for used in package["dependencies"].as_array().unwrap() {
+            let used = used["name"].as_str().unwrap();
+            let is_before =
+                ORDER.iter().position(|known| *known == used).is_none_or(|at| at < place);
+            assert!(is_before, "{name} uses {used}, which comes after it");
+        }
+    }
+    seen.sort_unstable();
+    let mut all = ORDER;
+    all.sort_unstable();
+    assert_eq!(seen, all);
 }
 
 #[test]
 fn tools_that_need_no_network_are_built_without_it() {
     for tool in OFFLINE {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(root())
-            .args(["tree", "--locked", "-p", tool, "-e", "normal", "--prefix"]);
-        let tree = String::from_utf8(must(cargo.arg("none"))).expect("text");
-        assert!(tree.contains("sha2"), "{tool}: {tree}");
-        for package in ["ureq", "rustls", "ring"] {
-            let is_there = tree.lines().any(|line| line.starts_with(&format!("{package} ")));
-            assert!(!is_there, "{tool} is built with {package}");
+        let tree = cargo(&["tree", "-p", tool, "-e", "normal", "--prefix", "none"]);
+        let has = |package: &str| tree.lines().any(|line| line.starts_with(&format!("{package} ")));
+        assert!(has("common") && has("sha2"), "{tool}: {tree}");
+        for package in ["ureq", "rustls", "ring", "net", "registry"] {
+            assert!(!has(package), "{tool} is built with {package}");
+        }
+    }
+}
+
+#[test]
+fn no_binary_without_network_holds_any_of_it() {
+    for words in ["ureq", "rustls"] {
+        // What is looked for is found where it is.
+        assert!(holds("fetch-blob", words), "{words}");
+        for tool in OFFLINE {
+            assert!(!holds(tool, words), "{tool} holds {words}");
         }
     }
 }
