@@ -22,7 +22,7 @@ pub enum Status {
     /// Refused: credentials or permission at the registry.
     Refused = 4,
     /// Try again later: network, time-out, 429, 5xx, after our own retries.
-    Later = 5,
+    Unavailable = 5,
     /// Malformed, unsupported, hostile or missing input, or content that the registry rejected.
     Malformed = 6,
     /// Local trouble: disk full, permission, unwritable output, a directory in the way.
@@ -69,9 +69,9 @@ impl Error {
         Error::new(Status::Refused, message)
     }
 
-    /// [`Status::Later`].
-    pub fn later(message: impl fmt::Display) -> Error {
-        Error::new(Status::Later, message)
+    /// [`Status::Unavailable`].
+    pub fn unavailable(message: impl fmt::Display) -> Error {
+        Error::new(Status::Unavailable, message)
     }
 
     /// [`Status::Malformed`].

@@ -161,7 +161,7 @@ pub fn end_after(limit: Duration) {
             "{}: out of time: not done after {seconds} seconds",
             tool()
         );
-        std::process::exit(Status::Later as i32);
+        std::process::exit(Status::Unavailable as i32);
     });
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Status};
 use crate::stdio;
-use crate::tempfile::Growing;
+use crate::tempfile::TempFile;
 
 /// An operand that names an output.
 pub enum Output {
@@ -131,7 +131,7 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
 /// Local trouble; nothing is left of the new file.
 pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
     let written = (|| {
-        let mut growing = Growing::new(dir, path.file_name().unwrap_or_default())?;
+        let mut growing = TempFile::new(dir, path.file_name().unwrap_or_default())?;
         growing.file.write_all(bytes)?;
         growing.file.sync_data()?;
         growing.publish(path)

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, OFlags};
 
 /// A file that grows, and is gone when it is dropped before it was published.
-pub struct Growing {
+pub struct TempFile {
     /// To be written to.
     pub file: File,
     /// The hidden name, free or in use.
@@ -23,12 +23,12 @@ pub struct Growing {
     is_named: bool,
 }
 
-impl Growing {
+impl TempFile {
     /// In a directory; `name` is for people who find it there.
     ///
     /// # Errors
     /// The system's.
-    pub fn new(dir: &Path, name: &OsStr) -> io::Result<Growing> {
+    pub fn new(dir: &Path, name: &OsStr) -> io::Result<TempFile> {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut hidden = OsString::from(".");
         hidden.push(name);
@@ -37,10 +37,10 @@ impl Growing {
         hidden.push(format!(".{random:016x}.part"));
         let hidden = dir.join(hidden);
         if let Some(file) = nameless(dir) {
-            return Ok(Growing { file, hidden, is_named: false });
+            return Ok(TempFile { file, hidden, is_named: false });
         }
         let file = OpenOptions::new().write(true).create_new(true).open(&hidden)?;
-        Ok(Growing { file, hidden, is_named: true })
+        Ok(TempFile { file, hidden, is_named: true })
     }
 
     /// Gives it its name, of the same file system, in the place of what has it.
@@ -59,7 +59,7 @@ impl Growing {
     }
 }
 
-impl Drop for Growing {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if self.is_named {
             let _ = std::fs::remove_file(&self.hidden);
@@ -91,7 +91,7 @@ mod tests {
         let named = || {
             let hidden = dir.join(".layer.0.part");
             let file = OpenOptions::new().write(true).create_new(true).open(&hidden).unwrap();
-            Growing { file, hidden, is_named: true }
+            TempFile { file, hidden, is_named: true }
         };
         drop(named());
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);

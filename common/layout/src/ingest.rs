@@ -9,14 +9,14 @@ use std::io::{self, Write};
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest, Hasher};
 use common::error::{Error, Result};
-use common::tempfile::Growing;
+use common::tempfile::TempFile;
 
 use crate::Layout;
 
 /// A blob in the making. Dropped before it is finished, it leaves nothing.
 pub struct NewBlob {
     layout: Layout,
-    growing: Growing,
+    growing: TempFile,
     hasher: Hasher,
     size: u64,
 }
@@ -27,7 +27,7 @@ impl Layout {
     /// # Errors
     /// Local trouble.
     pub fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob> {
-        let growing = Growing::new(&self.ingest_dir(), "blob".as_ref())
+        let growing = TempFile::new(&self.ingest_dir(), "blob".as_ref())
             .map_err(|cause| Error::local(format_args!("write into {self}"), &cause))?;
         Ok(NewBlob { layout: self.clone(), growing, hasher: algorithm.hasher(), size: 0 })
     }
@@ -60,7 +60,7 @@ impl NewBlob {
     }
 }
 
-fn publish(growing: Growing, layout: &Layout, digest: &Digest) -> Result<()> {
+fn publish(growing: TempFile, layout: &Layout, digest: &Digest) -> Result<()> {
     let path = layout.prepare_blob(digest)?;
     let what = format_args!("write {digest} into {layout}");
     let published = growing.file.sync_data().and_then(|()| growing.publish(&path));

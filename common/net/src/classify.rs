@@ -66,7 +66,9 @@ pub(crate) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]
     let hint = proxy.hint(&url.host());
     match status {
         401 | 403 | 451 => Error::refused(text).hint(hint).into(),
-        408 | 425 | 429 | 500 | 502..=504 => Failure::temporary(Error::later(text).hint(hint)),
+        408 | 425 | 429 | 500 | 502..=504 => {
+            Failure::temporary(Error::unavailable(text).hint(hint))
+        }
         _ => Error::malformed(text).hint(hint).into(),
     }
 }
@@ -80,10 +82,11 @@ fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
 
 /// Sorts a failure of whoever is at a place.
 fn of(place: &str, error: ureq::Error) -> Failure {
-    let later = |what: String| Failure::temporary(Error::later(format_args!("{place}: {what}")));
+    let later =
+        |what: String| Failure::temporary(Error::unavailable(format_args!("{place}: {what}")));
     let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
     match error {
-        ureq::Error::HostNotFound => never(Error::later("cannot resolve the host's name")),
+        ureq::Error::HostNotFound => never(Error::unavailable("cannot resolve the host's name")),
         ureq::Error::ConnectionFailed => later("cannot connect".to_owned()),
         ureq::Error::Timeout(which) => later(match which {
             ureq::Timeout::Resolve => "resolving its name took too long".to_owned(),
@@ -100,7 +103,7 @@ fn of(place: &str, error: ureq::Error) -> Failure {
         },
         ureq::Error::Io(cause) => match cause.kind() {
             _ if lookup_failure(&cause).is_some() => Failure {
-                error: Error::later(format_args!("{place}: cannot resolve the host's name")),
+                error: Error::unavailable(format_args!("{place}: cannot resolve the host's name")),
                 retry: lookup_failure(&cause).unwrap_or(Retry::Never),
             },
             io::ErrorKind::UnexpectedEof => {

@@ -81,7 +81,10 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
     };
     let Some(mut stream) = addresses.into_iter().find_map(connect) else {
         let why = refused.map_or_else(|| "no address".to_owned(), |cause| os_words(&cause));
-        return Err(Failure::temporary(Error::later(format_args!("{}: {why}", url.authority()))));
+        return Err(Failure::temporary(Error::unavailable(format_args!(
+            "{}: {why}",
+            url.authority()
+        ))));
     };
     let mut first = [0];
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));

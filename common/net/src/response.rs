@@ -95,7 +95,7 @@ impl Response {
     pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let mut bytes = Vec::new();
         let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|cause| Failure::temporary(Error::later(body_words(&cause))))?;
+        read.map_err(|cause| Failure::temporary(Error::unavailable(body_words(&cause))))?;
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
     }
 

@@ -62,7 +62,7 @@ impl Backoff {
             Retry::After(asked) if asked > self.max_wait => {
                 let seconds = asked.as_secs();
                 let error = failure.error;
-                return Err(Error::later(format_args!(
+                return Err(Error::unavailable(format_args!(
                     "{error} (it asks to come back in {seconds} seconds)"
                 ))
                 .hint("--max-wait allows longer waits"));

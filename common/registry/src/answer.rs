@@ -57,10 +57,10 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     let text = format!("{what}: {words}");
     match status.as_u16() {
         _ if status == StatusCode::TOO_MANY_REQUESTS || (limited && status.is_client_error()) => {
-            temporary(response, Error::later(text))
+            temporary(response, Error::unavailable(text))
         }
         408 | 425 | 499 | 500 | 502 | 503 | 504 | 520..=524 => {
-            temporary(response, Error::later(text))
+            temporary(response, Error::unavailable(text))
         }
         401 => {
             let refusal = response.refusal.clone().unwrap_or_else(refusal::unattributed);

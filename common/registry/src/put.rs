@@ -157,7 +157,7 @@ impl Registry {
                 }
                 Ok(Accepted { knows_subject: response.header("oci-subject").is_some() })
             }
-            412 => Err(Error::later(format_args!("{what}: it was changed meanwhile")).into()),
+            412 => Err(Error::unavailable(format_args!("{what}: it was changed meanwhile")).into()),
             300..400 => {
                 let what = format_args!("{what}: unexpected answer {status}");
                 Err(Error::malformed(what).into())

@@ -55,12 +55,12 @@ impl Registry {
             match self.put_manifest_if(&tag, manifest, current.as_ref()) {
                 Ok(_) => std::thread::sleep(jitter(SETTLING)),
                 // Another writer was there between.
-                Err(error) if current.is_some() && error.status() == Status::Later => {}
+                Err(error) if current.is_some() && error.status() == Status::Unavailable => {}
                 Err(error) => return Err(error),
             }
         }
         let what = self.manifest_name(&tag);
-        Err(Error::later(format_args!("{what}: others change it all the time")))
+        Err(Error::unavailable(format_args!("{what}: others change it all the time")))
     }
 
     /// The index with the referrer in it, and the entity tag of the one that it replaces; nothing

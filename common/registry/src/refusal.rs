@@ -3,7 +3,7 @@
 //! not enough.
 
 use common::error::Error;
-use machine::credentials::Found;
+use machine::credentials::Lookup;
 use net::response::Refusal;
 
 /// A refusal where the credentials that were sent are not known.
@@ -12,13 +12,13 @@ pub(crate) fn unattributed() -> Refusal {
 }
 
 /// A refusal by a registry, with the credentials that were found for it.
-pub(crate) fn by_registry(found: &Found, host: &str) -> Refusal {
+pub(crate) fn by_registry(found: &Lookup, host: &str) -> Refusal {
     let Refusal { words, hint } = by_token_server(found, host);
     Refusal { words: format!("{words}, or no such repository"), hint }
 }
 
 /// A refusal by a registry's token server, with the credentials that were found for the registry.
-pub(crate) fn by_token_server(found: &Found, host: &str) -> Refusal {
+pub(crate) fn by_token_server(found: &Lookup, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
         (Some(_), _) => ("credentials refused", format!("they are those of {}", found.origin)),
         (None, Some(unread)) => {

@@ -217,7 +217,7 @@ impl<'a> Reading<'a> {
             let digest = &self.digest;
             let what =
                 format_args!("{digest}: begun anew {MAX_RESTARTS} times and no further: {why}");
-            return Err(Error::later(what));
+            return Err(Error::unavailable(what));
         }
         Ok(())
     }
@@ -266,7 +266,7 @@ impl<'a> Reading<'a> {
 
     fn broken(&self, why: &str) -> Failure {
         let what = format_args!("{}: {why}, at byte {}", self.digest, self.at);
-        Failure::temporary(Error::later(what))
+        Failure::temporary(Error::unavailable(what))
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn download(blob: &Blob, start: u64, store: &Store, progress: &Progre
     match download.run() {
         Ok(()) => {}
         // One connection more than the registry bears: another one fetches this part too.
-        Err(error) if start > 0 && error.status() == Status::Later => blob.give_back(start),
+        Err(error) if start > 0 && error.status() == Status::Unavailable => blob.give_back(start),
         Err(error) => blob.fail(error),
     }
     blob.release(start);

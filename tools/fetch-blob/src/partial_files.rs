@@ -109,7 +109,7 @@ impl PartialFiles {
             if there != grown.0 {
                 grown = (there, Instant::now());
             } else if grown.1.elapsed() > HOLDER_PATIENCE {
-                return Err(Error::later(format_args!(
+                return Err(Error::unavailable(format_args!(
                     "{}: another process holds it and makes no progress",
                     path.display()
                 )));

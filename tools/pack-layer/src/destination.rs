@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::output::Output;
-use common::tempfile::Growing;
+use common::tempfile::TempFile;
 use layout::Layout;
 
 /// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
@@ -52,9 +52,9 @@ pub(crate) enum Destination {
     /// Written as it comes.
     Stream(File),
     /// A file, replaced when the layer is whole.
-    File(Growing, PathBuf),
+    File(TempFile, PathBuf),
     /// A blob of a layout.
-    Layout(Growing, Layout),
+    Layout(TempFile, Layout),
 }
 
 impl Destination {
@@ -75,7 +75,7 @@ impl Destination {
             Output::File(place) => {
                 let dir = place.path.parent().unwrap_or(Path::new("."));
                 let name = place.path.file_name().unwrap_or_default();
-                let growing = Growing::new(dir, name).map_err(|cause| {
+                let growing = TempFile::new(dir, name).map_err(|cause| {
                     Error::local(format_args!("write {}", operand.display()), &cause)
                 })?;
                 Ok(Destination::File(growing, place.path))
@@ -85,7 +85,7 @@ impl Destination {
 
     fn layout(dir: &Path) -> Result<Destination> {
         let layout = Layout::create(dir)?;
-        let growing = Growing::new(&layout.ingest_dir(), "layer".as_ref())
+        let growing = TempFile::new(&layout.ingest_dir(), "layer".as_ref())
             .map_err(|cause| Error::local(format_args!("write to {layout}"), &cause))?;
         Ok(Destination::Layout(growing, layout))
     }
@@ -133,7 +133,7 @@ pub(crate) fn trouble(cause: &io::Error) -> Error {
     Error::local("write the layer", cause)
 }
 
-fn publish(growing: Growing, path: &Path, size: u64) -> Result<()> {
+fn publish(growing: TempFile, path: &Path, size: u64) -> Result<()> {
     let synced = if size <= SYNC_UP_TO { growing.file.sync_data() } else { Ok(()) };
     synced
         .and_then(|()| growing.publish(path))

@@ -103,7 +103,7 @@ pub struct Given {
 
 /// What was found for a repository.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct Lookup {
     /// The credential; nothing for nobody.
     pub credential: Option<Credential>,
     /// Where it was found, in words.
@@ -114,8 +114,8 @@ pub struct Found {
 
 /// Looks for the credential of a repository in the user's files: the first that has one. `authfile` is read instead of
 /// the default places; a credential helper may take as long as `patience`.
-pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration) -> Found {
-    let mut found = Found::default();
+pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration) -> Lookup {
+    let mut found = Lookup::default();
     for file in files::places(authfile) {
         let entries = match file.read() {
             Ok(Some(entries)) => entries,
@@ -153,7 +153,7 @@ pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration
     found
 }
 
-impl Found {
+impl Lookup {
     fn pass_over(&mut self, kind: &'static str, why: String) {
         notice::say(kind, &format!("credentials not read: {why}"));
         self.unread.push(why);

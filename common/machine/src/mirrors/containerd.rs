@@ -17,7 +17,7 @@ use common::notice;
 use common::reference::Repository;
 use common::secret;
 
-use super::document::{Document, Found, Kind, MAX_BYTES, Table, Value, Wrong};
+use super::document::{Document, MAX_BYTES, Parsed, Table, Value, ValueKind, Wrong};
 use super::{Configured, MAX_MIRRORS, Place, ROOT, Scheme, Serves};
 use crate::credentials::config_home;
 
@@ -87,7 +87,7 @@ fn has_certificates(place: &Place) -> Result<()> {
 }
 
 /// What a file says.
-fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Found<Configured> {
+fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Configured> {
     let root = &document.root;
     let at = |table: &Table, host: Place| place(table, dir, host);
     let mut mirrors = Vec::new();
@@ -139,7 +139,7 @@ fn server(
     repository: &Repository,
     origin: &str,
     line: usize,
-) -> Found<Place> {
+) -> Parsed<Place> {
     let wrong = |why: String| Wrong { line, why };
     let (scheme, authority, whole) = split(text).map_err(wrong)?;
     let mut path: Vec<&str> = Vec::new();
@@ -196,13 +196,13 @@ fn split(text: &str) -> std::result::Result<(Scheme, &str, &str), String> {
 }
 
 /// A place with what a table says of it; nothing when it is not to be read.
-fn place(table: &Table, dir: &Path, host: Place) -> Found<Option<Place>> {
+fn place(table: &Table, dir: &Path, host: Place) -> Parsed<Option<Place>> {
     let place = tls_and_headers(table, dir, host)?;
     Ok(capabilities(table)?.map(|serves| Place { serves, ..place }))
 }
 
 /// A place with the certificates and headers of a table.
-fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Found<Place> {
+fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     let insecure = table.flag("skip_verify")?.unwrap_or_default();
     let (ca, client) = (ca(table, dir)?, client(table, dir)?);
     let has_port =
@@ -220,7 +220,7 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Found<Place> {
 }
 
 /// What may be read at a host: what is named by a digest is pulled, and a tag resolved.
-fn capabilities(table: &Table) -> Found<Option<Serves>> {
+fn capabilities(table: &Table) -> Parsed<Option<Serves>> {
     let names = table.texts("capabilities")?.unwrap_or_default();
     if names.is_empty() {
         return Ok(Some(Serves::All));
@@ -246,17 +246,17 @@ fn capabilities(table: &Table) -> Found<Option<Serves>> {
 }
 
 /// `ca`: a file, or a list of files.
-fn ca(table: &Table, dir: &Path) -> Found<Vec<PathBuf>> {
+fn ca(table: &Table, dir: &Path) -> Parsed<Vec<PathBuf>> {
     let Some(value) = table.find("ca") else { return Ok(Vec::new()) };
     let texts = one_or_many(value, "ca")?;
     texts.into_iter().map(|value| value.text("ca").map(|text| dir.join(text))).collect()
 }
 
 /// `client`: a file with a certificate and its key, a list of such, or a list of pairs.
-fn client(table: &Table, dir: &Path) -> Found<Vec<(PathBuf, Option<PathBuf>)>> {
+fn client(table: &Table, dir: &Path) -> Parsed<Vec<(PathBuf, Option<PathBuf>)>> {
     let Some(value) = table.find("client") else { return Ok(Vec::new()) };
     let pair = |value: &Value| match &value.kind {
-        Kind::List(pair) => match pair.as_slice() {
+        ValueKind::List(pair) => match pair.as_slice() {
             [certificate, key] => {
                 let key = Some(key.text("client")?).filter(|key| !key.is_empty());
                 Ok((dir.join(certificate.text("client")?), key.map(|key| dir.join(key))))
@@ -269,7 +269,7 @@ fn client(table: &Table, dir: &Path) -> Found<Vec<(PathBuf, Option<PathBuf>)>> {
 }
 
 /// `header`: names with a value, or a list of values.
-fn headers(table: &Table) -> Found<Vec<(String, String)>> {
+fn headers(table: &Table) -> Parsed<Vec<(String, String)>> {
     let Some(table) = table.table("header")? else { return Ok(Vec::new()) };
     let mut headers = Vec::new();
     for (name, value) in table.entries() {
@@ -294,13 +294,13 @@ fn headers(table: &Table) -> Found<Vec<(String, String)>> {
 }
 
 /// A list's values, or a value that stands for a list of itself.
-fn one_or_many<'a>(value: &'a Value, key: &str) -> Found<Vec<&'a Value>> {
+fn one_or_many<'a>(value: &'a Value, key: &str) -> Parsed<Vec<&'a Value>> {
     match &value.kind {
-        Kind::List(list) if list.len() > MAX_VALUES => {
+        ValueKind::List(list) if list.len() > MAX_VALUES => {
             let why = format!("{}: more than {MAX_VALUES} values", printable(key));
             Err(Wrong { line: value.line, why })
         }
-        Kind::List(list) => Ok(list.iter().collect()),
+        ValueKind::List(list) => Ok(list.iter().collect()),
         _ => Ok(vec![value]),
     }
 }

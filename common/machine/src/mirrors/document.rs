@@ -35,12 +35,12 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Value {
     pub(super) line: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Text(String),
     Flag(bool),
     List(Vec<Value>),
@@ -57,7 +57,7 @@ pub(super) struct Wrong {
 }
 
 /// What is read of a document, or what is wrong with it.
-pub(super) type Found<T> = std::result::Result<T, Wrong>;
+pub(super) type Parsed<T> = std::result::Result<T, Wrong>;
 
 impl Document {
     /// Reads a file; nothing when it is not there. What it has is taken off `left`.
@@ -155,40 +155,40 @@ impl Table {
     }
 
     /// A text; an empty one when there is none.
-    pub(super) fn text(&self, key: &str) -> Found<&str> {
+    pub(super) fn text(&self, key: &str) -> Parsed<&str> {
         self.find(key).map_or(Ok(""), |value| value.text(key))
     }
 
     /// A yes or no, if it is said.
-    pub(super) fn flag(&self, key: &str) -> Found<Option<bool>> {
+    pub(super) fn flag(&self, key: &str) -> Parsed<Option<bool>> {
         match self.find(key) {
             None => Ok(None),
-            Some(Value { kind: Kind::Flag(flag), .. }) => Ok(Some(*flag)),
+            Some(Value { kind: ValueKind::Flag(flag), .. }) => Ok(Some(*flag)),
             Some(value) => Err(value.wrong(key, "true or false")),
         }
     }
 
     /// The texts of a list, if there is one.
-    pub(super) fn texts(&self, key: &str) -> Found<Option<Vec<&str>>> {
+    pub(super) fn texts(&self, key: &str) -> Parsed<Option<Vec<&str>>> {
         match self.find(key) {
             None => Ok(None),
-            Some(Value { kind: Kind::List(list), .. }) => {
-                list.iter().map(|value| value.text(key)).collect::<Found<_>>().map(Some)
+            Some(Value { kind: ValueKind::List(list), .. }) => {
+                list.iter().map(|value| value.text(key)).collect::<Parsed<_>>().map(Some)
             }
             Some(value) => Err(value.wrong(key, "a list")),
         }
     }
 
     /// A table, if there is one.
-    pub(super) fn table(&self, key: &str) -> Found<Option<&Table>> {
+    pub(super) fn table(&self, key: &str) -> Parsed<Option<&Table>> {
         self.find(key).map(|value| value.table(key)).transpose()
     }
 
     /// The tables of a list, which are written as `[[key]]`.
-    pub(super) fn tables(&self, key: &str) -> Found<Vec<&Table>> {
+    pub(super) fn tables(&self, key: &str) -> Parsed<Vec<&Table>> {
         match self.find(key) {
             None => Ok(Vec::new()),
-            Some(Value { kind: Kind::List(list), .. }) => {
+            Some(Value { kind: ValueKind::List(list), .. }) => {
                 list.iter().map(|value| value.table(key)).collect()
             }
             Some(value) => Err(value.wrong(key, "a list of tables, [[…]]")),
@@ -199,31 +199,31 @@ impl Table {
 impl Value {
     fn of(value: &DeValue<'_>, line: usize, line_of: &impl Fn(usize) -> usize) -> Value {
         let kind = match value {
-            DeValue::String(text) => Kind::Text(text.to_string()),
-            DeValue::Boolean(flag) => Kind::Flag(*flag),
-            DeValue::Array(list) => Kind::List(
+            DeValue::String(text) => ValueKind::Text(text.to_string()),
+            DeValue::Boolean(flag) => ValueKind::Flag(*flag),
+            DeValue::Array(list) => ValueKind::List(
                 list.iter()
                     .map(|value| Value::of(value.get_ref(), line_of(value.span().start), line_of))
                     .collect(),
             ),
-            DeValue::Table(table) => Kind::Table(Table::of(table, line, line_of)),
-            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => Kind::Other,
+            DeValue::Table(table) => ValueKind::Table(Table::of(table, line, line_of)),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => ValueKind::Other,
         };
         Value { line, kind }
     }
 
     /// Its text.
-    pub(super) fn text(&self, key: &str) -> Found<&str> {
+    pub(super) fn text(&self, key: &str) -> Parsed<&str> {
         match &self.kind {
-            Kind::Text(text) => Ok(text),
+            ValueKind::Text(text) => Ok(text),
             _ => Err(self.wrong(key, "a text")),
         }
     }
 
     /// The table that it is.
-    pub(super) fn table(&self, key: &str) -> Found<&Table> {
+    pub(super) fn table(&self, key: &str) -> Parsed<&Table> {
         match &self.kind {
-            Kind::Table(table) => Ok(table),
+            ValueKind::Table(table) => Ok(table),
             _ => Err(self.wrong(key, "a table")),
         }
     }
@@ -231,11 +231,11 @@ impl Value {
     /// That it is something else than what is wanted.
     pub(super) fn wrong(&self, key: &str, want: &str) -> Wrong {
         let got = match &self.kind {
-            Kind::Text(_) => "a text",
-            Kind::Flag(_) => "true or false",
-            Kind::List(_) => "a list",
-            Kind::Table(_) => "a table",
-            Kind::Other => "a number or a time",
+            ValueKind::Text(_) => "a text",
+            ValueKind::Flag(_) => "true or false",
+            ValueKind::List(_) => "a list",
+            ValueKind::Table(_) => "a table",
+            ValueKind::Other => "a number or a time",
         };
         Wrong { line: self.line, why: format!("{}: {want} is wanted, not {got}", printable(key)) }
     }

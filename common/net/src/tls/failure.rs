@@ -66,15 +66,15 @@ impl Trouble {
         let answered = self.stage == Stage::Answered;
         match (&self.cause, self.identity) {
             (Cause::Ended(_), Identity::Lacking) if !answered => {
-                Failure::temporary(lacking(Error::later(
+                Failure::temporary(lacking(Error::unavailable(
                     "the connection ended before the answer, and it asked for a client certificate",
                 )))
             }
             (Cause::Ended(cause), _) => match (cause.kind(), self.stage) {
-                (std::io::ErrorKind::UnexpectedEof, Stage::Handshake) => {
-                    Failure::temporary(Error::later("the connection ended in the TLS handshake"))
-                }
-                _ => Failure::temporary(Error::later(printable(&os_words(cause)))),
+                (std::io::ErrorKind::UnexpectedEof, Stage::Handshake) => Failure::temporary(
+                    Error::unavailable("the connection ended in the TLS handshake"),
+                ),
+                _ => Failure::temporary(Error::unavailable(printable(&os_words(cause)))),
             },
             (Cause::Tls(rustls::Error::AlertReceived(alert)), identity)
                 if !answered && is_about_certificate(*alert) && identity != Identity::Unasked
@@ -141,9 +141,9 @@ fn alert_words(alert: AlertDescription) -> &'static str {
 fn broken(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::AlertReceived(alert) => {
-            Error::later(format_args!("it broke the TLS connection off ({alert:?})"))
+            Error::unavailable(format_args!("it broke the TLS connection off ({alert:?})"))
         }
-        other => Error::later(format_args!(
+        other => Error::unavailable(format_args!(
             "the TLS connection broke: {}",
             printable(&other.to_string())
         )),
@@ -254,7 +254,7 @@ mod tests {
             assert_eq!(failure(HandshakeFailure, stage, Identity::Unasked), malformed);
         }
         assert_eq!(failure(CertificateRequired, Stage::Unanswered, Identity::Unasked), refused);
-        let later = (Status::Later, Retry::Backoff);
+        let later = (Status::Unavailable, Retry::Backoff);
         assert_eq!(failure(BadRecordMac, Stage::Answered, Identity::Lacking), later);
     }
 

@@ -4,7 +4,7 @@
 //! Not here: sending a request again. That is [`session`](super::session)'s.
 
 use common::error::{Error, Status};
-use machine::credentials::{Credential, Found, find};
+use machine::credentials::{Credential, Lookup, find};
 use net::basic::basic;
 use net::failure::Failure;
 use net::redirect::follow;
@@ -26,7 +26,7 @@ pub(super) struct Known {
     /// What it asked for last.
     challenge: Option<Challenge>,
     /// The credential that was looked for when it asked first.
-    found: Option<Found>,
+    found: Option<Lookup>,
     tokens: Vec<(Scope, Token)>,
     /// The header that was asked for when bytes were refused that could not be sent again at once, until some are taken.
     pub(super) renewed: Option<String>,
@@ -143,11 +143,11 @@ impl Known {
     }
 
     /// The credential, looked for when it is first needed.
-    fn found(&mut self, api: &Api) -> &Found {
+    fn found(&mut self, api: &Api) -> &Lookup {
         self.found.get_or_insert_with(|| {
             let (client, host) = (api.http.client(), api.repository.host());
             let found = match &api.http.peer().login {
-                Some(given) => Found {
+                Some(given) => Lookup {
                     credential: Some(given.credential.clone()),
                     origin: given.origin.clone(),
                     unread: Vec::new(),
@@ -204,7 +204,7 @@ impl Known {
             (Some(found), _) => refusal::by_registry(found, api.repository.host()),
             (None, Some(given)) if given_token(api).is_some() => {
                 let credential = Some(given.credential.clone());
-                let found = Found { credential, origin: given.origin.clone(), unread: Vec::new() };
+                let found = Lookup { credential, origin: given.origin.clone(), unread: Vec::new() };
                 refusal::by_registry(&found, api.repository.host())
             }
             (None, _) => refusal::unattributed(),

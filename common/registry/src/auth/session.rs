@@ -3,6 +3,7 @@
 //!
 //! Not here: what answers mean otherwise, and how often a request is tried again.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,14 +54,6 @@ impl Sent {
     fn then(&self, header: String) -> Sent {
         if matches!(self, Sent::Bare) { Sent::Fresh(header) } else { Sent::Last(header) }
     }
-}
-
-/// How one try of a request ended.
-enum Outcome {
-    /// There is nothing more to try.
-    Final(Response),
-    /// It was challenged, and this header answers it.
-    Challenged(String),
 }
 
 impl Session {
@@ -115,14 +108,14 @@ impl Session {
         let mut sent = header.map_or(Sent::Bare, Sent::Kept);
         let response = loop {
             match self.attempt(scope, request, &sent, payload)? {
-                Outcome::Final(response) => break response,
-                Outcome::Challenged(header) if payload.can_repeat() => sent = sent.then(header),
-                Outcome::Challenged(header) => {
+                ControlFlow::Break(response) => break response,
+                ControlFlow::Continue(header) if payload.can_repeat() => sent = sent.then(header),
+                ControlFlow::Continue(header) => {
                     self.known().renewed = Some(header);
                     let repository = &self.api.repository;
                     let what = format_args!("{repository}: the token died while a blob was sent");
                     let retry = Retry::After(Duration::ZERO);
-                    return Err(Failure { error: Error::later(what), retry });
+                    return Err(Failure { error: Error::unavailable(what), retry });
                 }
             }
         };
@@ -137,31 +130,31 @@ impl Session {
         Ok(response)
     }
 
-    /// Sends a request once.
+    /// Sends a request once: the answer, if there is nothing more to try, or the header that answers its challenge.
     fn attempt(
         &self,
         scope: &Scope,
         request: Request<'_>,
         sent: &Sent,
         payload: &mut Payload<'_>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<ControlFlow<Response, String>, Failure> {
         let mut response = follow(&self.api.http, request, sent.header(), payload)?;
         let is_challenge = response.status.as_u16() == 401 && self.is_own(&response);
         // A user who brings an Authorization header answers for it.
         let is_final = matches!(sent, Sent::Last(_)) || self.api.http.peer().authorizes();
         if !is_challenge || is_final {
-            return Ok(Outcome::Final(response));
+            return Ok(ControlFlow::Break(response));
         }
         response.hold();
         let mut known = self.known();
         // This token was fetched to retry this very upload: a second 401 is final.
         let is_retry = !payload.can_repeat() && sent.header().is_some();
         if is_retry && sent.header() == known.renewed.as_deref() {
-            return Ok(Outcome::Final(response));
+            return Ok(ControlFlow::Break(response));
         }
         let is_fresh = matches!(sent, Sent::Fresh(_));
         let header = known.answer(&self.api, scope, &response, sent.header(), is_fresh)?;
-        Ok(header.map_or(Outcome::Final(response), Outcome::Challenged))
+        Ok(header.map_or(ControlFlow::Break(response), ControlFlow::Continue))
     }
 
     /// Sends a request without authentication, whatever is known.

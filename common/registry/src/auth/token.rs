@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::{json, notice, secret};
-use machine::credentials::{Credential, Found};
+use machine::credentials::{Credential, Lookup};
 use net::basic::basic;
 use net::failure::Failure;
 use net::form::form;
@@ -75,7 +75,7 @@ pub(super) fn fetch(
     realm: &Url,
     service: Option<&str>,
     scope: &Scope,
-    found: &Found,
+    found: &Lookup,
 ) -> Result<Token, Failure> {
     let Some(trace) = &api.http.client().trace else {
         return ask(api, (realm, Role::Api), service, scope, found);
@@ -92,7 +92,7 @@ fn ask(
     (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
-    found: &Found,
+    found: &Lookup,
 ) -> Result<Token, Failure> {
     if found.credential.is_some() {
         // Nor could the token be sent on; and who reads the registry's answers could have written this realm.

@@ -78,7 +78,7 @@ impl Uploads {
             Ok(()) => self.leave(&session),
             // The registry has a part of it, which another run need not send.
             Err(error)
-                if error.status() == Status::Later
+                if error.status() == Status::Unavailable
                     && push.watcher.remembers()
                     && !matches!(self.ask(&mut session), Ok(Some(0) | None)) =>
             {

@@ -177,7 +177,7 @@ impl<'a> Upload<'a> {
         if !self.budget.may_open_session() {
             let name = self.name();
             let what = format_args!("{name}: {MAX_SESSIONS} upload sessions, and none ended well");
-            return Step::failed(State::Unopened, Error::later(what));
+            return Step::failed(State::Unopened, Error::unavailable(what));
         }
         match self.uploads.begin() {
             Ok(session) => Step::to(State::Ready(session)),
@@ -302,7 +302,7 @@ impl<'a> Upload<'a> {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {
             let what = format_args!("{}: its upload session is gone", self.name());
-            if let Err(error) = backoff.wait(Failure::temporary(Error::later(what))) {
+            if let Err(error) = backoff.wait(Failure::temporary(Error::unavailable(what))) {
                 return Step::failed(State::EndedAtClose, error);
             }
             if self.is_there() {

@@ -148,7 +148,7 @@ impl Stream {
                 Some(offset) if (base..=end).contains(&offset) => session.offset = offset,
                 _ => {
                     let why = format_args!("{what}: broken, and the input cannot be read again");
-                    return Err(Error::later(why).hint("put it into a file first").into());
+                    return Err(Error::unavailable(why).hint("put it into a file first").into());
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use common::error::{Error, printable};
 use common::notice;
 
-use super::super::document::{Document, Found, Table, Wrong};
+use super::super::document::{Document, Parsed, Table, Wrong};
 use super::super::{MAX_MIRRORS, Serves};
 use super::prefix::is_wrong_domain;
 
@@ -75,7 +75,7 @@ pub(super) fn entries(
 }
 
 /// The lists of version 1, if there is one: which registries are insecure, and which blocked.
-fn version_1(root: &Table) -> Found<Option<[Vec<&str>; 2]>> {
+fn version_1(root: &Table) -> Parsed<Option<[Vec<&str>; 2]>> {
     let Some(registries) = root.table("registries")? else { return Ok(None) };
     let list = |name: &str| match registries.table(name)? {
         Some(table) => table.texts("registries"),
@@ -91,7 +91,7 @@ fn from_lists(
     root: &Table,
     [insecure, blocked]: &[Vec<&str>; 2],
     origin: &str,
-) -> Found<BTreeMap<String, Entry>> {
+) -> Parsed<BTreeMap<String, Entry>> {
     let line = root.line_of("registries");
     if let Some(other) = VERSION_2.iter().find(|key| root.has(key)) {
         let why = format!("[registries] is of version 1, and {other} of version 2");
@@ -116,7 +116,7 @@ fn from_lists(
     Ok(entries)
 }
 
-fn from_tables(root: &Table, origin: &str) -> Found<BTreeMap<String, Entry>> {
+fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
     // A location that several prefixes have may not be both trusted and not.
     let mut said: HashMap<String, (bool, bool)> = HashMap::new();
@@ -136,7 +136,7 @@ fn from_tables(root: &Table, origin: &str) -> Found<BTreeMap<String, Entry>> {
 }
 
 /// A table's prefix and what it says.
-fn entry(table: &Table, origin: &str) -> Found<(String, Entry)> {
+fn entry(table: &Table, origin: &str) -> Parsed<(String, Entry)> {
     let wrong = |key: &str, why: String| Err(Wrong { line: table.line_of(key), why });
     let own = location(table.text("location")?, table.line_of("location"))?;
     let prefix = location(table.text("prefix")?, table.line_of("prefix"))?;
@@ -169,14 +169,14 @@ fn entry(table: &Table, origin: &str) -> Found<(String, Entry)> {
         mirrors: tables
             .iter()
             .map(|table| mirror(table, by_digest, origin))
-            .collect::<Found<_>>()?,
+            .collect::<Parsed<_>>()?,
         origin: origin.to_owned(),
         line: table.line_of("location"),
     };
     Ok((prefix.to_owned(), entry))
 }
 
-fn mirror(table: &Table, by_digest: bool, origin: &str) -> Found<Mirror> {
+fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
     let line = table.line_of("location");
     let location = location(table.text("location")?, line)?;
     if location.is_empty() {
@@ -205,7 +205,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Found<Mirror> {
 }
 
 /// What stands for a prefix or a location, without slashes at its end.
-fn location(text: &str, line: usize) -> Found<&str> {
+fn location(text: &str, line: usize) -> Parsed<&str> {
     let text = text.trim_end_matches('/');
     if text.starts_with("http://") || text.starts_with("https://") {
         let why = format!("{}: a location has no scheme", printable(text));
@@ -215,7 +215,7 @@ fn location(text: &str, line: usize) -> Found<&str> {
 }
 
 /// New versions know a proxy for one registry. Here it is one for all.
-fn warn_of_proxy(table: &Table, origin: &str) -> Found<()> {
+fn warn_of_proxy(table: &Table, origin: &str) -> Parsed<()> {
     if !table.text("proxy")?.is_empty() {
         notice::warn("mirror proxy", || {
             let line = table.line_of("proxy");
