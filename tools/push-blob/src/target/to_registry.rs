@@ -8,7 +8,7 @@ use common::progress::{How, Progress};
 use super::Delivery;
 use super::mount_candidates::mount_candidates;
 use super::saved_session::{self, SavedSession};
-use crate::upload::push::{Push, Watcher};
+use crate::upload::plan::{Push, Watcher};
 use crate::upload::requests::Mount;
 use crate::upload::rereadable::Rereadable;
 use crate::upload::{UploadSession, Uploads};

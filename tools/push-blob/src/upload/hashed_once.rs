@@ -8,7 +8,7 @@ use common::error::source_error;
 use common::error::{Error, Result};
 use common::verify::{BUFFER, Verifier};
 
-use super::push::Watcher;
+use super::plan::Watcher;
 use super::rereadable::Rereadable;
 
 /// The source's bytes, verified while they are sent.

@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`push`] | a blob of known digest brought into the repository, whatever happens on the way |
+//! | [`plan`] | what is brought, how its bytes are sent, and how often a setback is met |
 //! | [`states`], [`setbacks`] | the states of such an upload; where it continues after a refusal |
 //! | [`stream`] | bytes of unknown length and digest, sent as they arrive |
 //! | [`requests`] | each request of a session, and its answer understood |
@@ -16,7 +17,8 @@
 
 mod hashed_once;
 mod open_sessions;
-pub(crate) mod push;
+pub(crate) mod plan;
+mod push;
 mod refused;
 pub(crate) mod requests;
 pub(crate) mod rereadable;

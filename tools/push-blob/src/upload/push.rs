@@ -13,43 +13,9 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 
 use super::Uploads;
-use super::open_sessions::UploadSession;
+use super::plan::Push;
 use super::rereadable::Rereadable;
 use super::states::{State, Upload};
-
-/// Follows an upload: remembers its session for another run, and shows progress.
-pub(crate) trait Watcher {
-    /// Whether another run can continue the session.
-    fn remembers(&self) -> bool {
-        false
-    }
-
-    /// The upload continues in this session.
-    fn session(&self, _: &UploadSession) {}
-
-    /// There is no session to continue any more.
-    fn forget(&self) {}
-
-    /// So many more bytes were read to be sent, those that are sent again included.
-    fn sent(&self, _: u64) {}
-}
-
-/// Remembers and shows nothing.
-impl Watcher for () {}
-
-/// What is pushed, and how.
-pub(crate) struct Push<'a> {
-    /// Its digest.
-    pub(crate) digest: &'a Digest,
-    /// Its size.
-    pub(crate) size: u64,
-    /// The size of its parts, in bytes; `None` for one piece where the registry takes it.
-    pub(crate) chunk: Option<u64>,
-    /// A session that is open for it: opened by a refused mount, or left by an earlier run.
-    pub(crate) session: Option<UploadSession>,
-    /// Follows the upload.
-    pub(crate) watcher: &'a dyn Watcher,
-}
 
 impl Uploads {
     /// Brings a blob into the repository.

@@ -17,68 +17,10 @@
 use common::error::Result;
 use net::failure::{Failure, Retry};
 
+use super::plan::{CHUNK, Plan, SMALL_CHUNK, spend};
 use super::refused::{Refused, Why};
 use super::rereadable::Rereadable;
 use super::states::{State, Upload};
-
-/// The size of parts when a registry refuses large bodies, in bytes.
-pub(super) const CHUNK: u64 = 16 << 20;
-
-/// Their size when it refuses those too, in bytes: the smallest limit that is known of any registry
-/// or proxy.
-pub(super) const SMALL_CHUNK: u64 = 4 << 20;
-
-/// The most sessions that are opened for one blob.
-pub(super) const MAX_SESSIONS: u32 = 6;
-
-/// How the bytes are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// All in the request that closes the session.
-    Whole,
-    /// In parts of so many bytes, then an empty request that closes the session.
-    Parts(u64),
-}
-
-/// How often each of these may still be done for one blob.
-#[derive(Debug)]
-pub(super) struct Budget {
-    /// Opening a session.
-    sessions: u32,
-    /// Looking for the blob after its session ended at its close.
-    looks: u32,
-    /// Continuing a session that the registry said was out of order.
-    disorders: u32,
-    /// Sending everything again because the registry computed another digest.
-    digests: u32,
-    /// Changing between one piece and parts because the registry did not understand.
-    switches: u32,
-}
-
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget { sessions: MAX_SESSIONS, looks: 3, disorders: 2, digests: 1, switches: 1 }
-    }
-}
-
-impl Budget {
-    /// Spends a session, if one is left.
-    pub(super) fn may_open_session(&mut self) -> bool {
-        spend(&mut self.sessions)
-    }
-
-    /// Spends a look for the blob, if one is left.
-    pub(super) fn may_look(&mut self) -> bool {
-        spend(&mut self.looks)
-    }
-}
-
-/// Spends one, if one is left.
-fn spend(left: &mut u32) -> bool {
-    let is_left = *left > 0;
-    *left = left.saturating_sub(1);
-    is_left
-}
 
 impl Upload<'_> {
     /// Decides where the upload continues after a refusal. A failure that is returned is to be
@@ -182,18 +124,5 @@ impl Upload<'_> {
             self.uploads.cancel(&session);
         }
         self.plan = plan;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_spent_once_for_each_that_it_has() {
-        let mut budget = Budget::default();
-        let opened = (0..10).filter(|_| budget.may_open_session()).count();
-        assert_eq!(opened, MAX_SESSIONS as usize);
-        assert!(!budget.may_open_session());
     }
 }

@@ -25,10 +25,9 @@ use net::retry::Backoff;
 use super::Uploads;
 use super::hashed_once::HashedOnce;
 use super::open_sessions::UploadSession;
-use super::push::Push;
+use super::plan::{Budget, CHUNK, MAX_SESSIONS, Plan, Push};
 use super::refused::Refused;
 use super::rereadable::Rereadable;
-use super::setbacks::{Budget, CHUNK, MAX_SESSIONS, Plan};
 
 /// How far an upload is.
 #[derive(Debug)]

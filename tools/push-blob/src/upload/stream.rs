@@ -16,8 +16,8 @@ use net::retry::Backoff;
 
 use super::Uploads;
 use super::open_sessions::UploadSession;
+use super::plan::SMALL_CHUNK;
 use super::refused::{Refused, Why};
-use super::setbacks::SMALL_CHUNK;
 
 /// The size of parts, in bytes; one is held in memory. Registries that store parts in an object
 /// store want at least 5 MiB.
