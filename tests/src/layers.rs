@@ -258,6 +258,13 @@ pub fn archive(parts: &[Part]) -> Vec<u8> {
     [blocks(parts), vec![0; 2 * BLOCK]].concat()
 }
 
+/// The names of an archive's entries, by Go's rules for headers as the tar crate has them.
+pub fn names(archive: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap();
+    entries.map(|entry| entry.unwrap().path_bytes().escape_ascii().to_string()).collect()
+}
+
 #[cfg(test)]
 mod with_peers {
     use super::*;

@@ -5,6 +5,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
+//! | [`commands`] | what most tests begin with |
 //! | [`scratch`] | directories that go away with the test; a disk that is too small |
 //! | [`trees`] | trees of files, made and compared |
 //! | [`peers`] | the programs of others that the suite needs |
@@ -39,6 +40,7 @@
 pub mod attack;
 pub mod cage;
 pub mod certs;
+pub mod commands;
 pub mod curl;
 pub mod fake;
 pub mod fake_registry;

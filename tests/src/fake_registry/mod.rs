@@ -31,7 +31,7 @@ use rustls::ServerConfig;
 use serde_json::json;
 
 use crate::fake::{Intake, Reply, Request, Serve, Server};
-use crate::images::{Blob, Image, sha256};
+use crate::images::{Blob, Image, noise, sha256, types};
 use access::Access;
 use repository::Repository;
 use uploads::{Closed, Uploads};
@@ -105,6 +105,13 @@ impl FakeRegistry {
         FakeRegistry::listen(None, false)
     }
 
+    /// One that speaks plain http, lets anybody in, and holds [`Image::small`] as `app:1`.
+    pub fn with_image() -> FakeRegistry {
+        let registry = FakeRegistry::start();
+        registry.add_image("app", "1", &Image::small());
+        registry
+    }
+
     /// One that lets in whoever got a token from it.
     pub fn with_tokens() -> FakeRegistry {
         FakeRegistry::listen(None, true)
@@ -113,6 +120,13 @@ impl FakeRegistry {
     /// One that speaks https.
     pub fn start_tls(config: Arc<ServerConfig>) -> FakeRegistry {
         FakeRegistry::listen(Some(config), false)
+    }
+
+    /// One that speaks https, and holds [`Image::small`] as `app:1`.
+    pub fn with_image_and_tls(config: Arc<ServerConfig>) -> FakeRegistry {
+        let registry = FakeRegistry::start_tls(config);
+        registry.add_image("app", "1", &Image::small());
+        registry
     }
 
     fn listen(tls: Option<Arc<ServerConfig>>, wants_tokens: bool) -> FakeRegistry {
@@ -169,6 +183,13 @@ impl FakeRegistry {
         let digest = sha256(&bytes);
         self.add_blob_as(repository, &digest, bytes);
         digest
+    }
+
+    /// Holds a layer of noise from now on, and returns it; the same for the same length and seed.
+    pub fn add_noise(&self, repository: &str, len: usize, seed: u64) -> Blob {
+        let blob = Blob::new(types::TAR, noise(len, seed));
+        self.add_blob(repository, blob.bytes.clone());
+        blob
     }
 
     /// Holds bytes under a digest that they need not have.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::attack::{found_in, wire};
 use tests::fake::{Intake, Reply, Request, Server};
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, noise, types};
+use tests::images::{Blob, Image, types};
 use tests::logins::{at_home, basic, helper, keep, login};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, tool};
@@ -126,8 +126,7 @@ struct Two {
 
 fn two(kind_a: Kind, kind_b: Kind, kept_for_b: bool) -> Two {
     let (a, b) = (registry(&A, kind_a), registry(&B, kind_b));
-    let blob = Blob::new(types::TAR, noise(100_000, 1));
-    a.add_blob("app", blob.bytes.clone());
+    let blob = a.add_noise("app", 100_000, 1);
     a.add_image("app", "1", &Image::small());
     let home = Scratch::new();
     let mut kept = json!({a.host(): entry(&A, kind_a)});
@@ -326,8 +325,7 @@ fn helpers_are_asked_after_a_challenge_and_for_that_registry_alone() {
 
 #[test]
 fn nobody_is_asked_for_a_credential_that_nobody_wants() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let home = Scratch::new();
     helper(&home, "it", "cat >>\"$HOME/asked\"; exit 1");
     keep(&home, ".docker/config.json", &json!({"credsStore": "it"}));

@@ -181,15 +181,13 @@ fn a_file_that_others_can_read_is_warned_of_when_its_secret_is_used() {
     assert_eq!(run.status(0).stderr.lines().count(), 1, "{run}");
     run.says("warning: ").says("others can read it (mode 0644)");
     fetch(&registry, &home).arg("-q").run().ok();
-    let public = FakeRegistry::start();
-    public.add_image("app", "1", &Image::small());
+    let public = FakeRegistry::with_image();
     let_in(&fetch(&public, &home).run());
 }
 
 #[test]
 fn a_registry_token_is_the_bearer_itself() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     registry.fault(|request, right| match request.header("authorization") {
         Some("Bearer its-own") => right,
         _ => Reply::new(401).header("WWW-Authenticate", "Bearer realm=\"http://127.0.0.1:1/\""),
@@ -202,8 +200,7 @@ fn a_registry_token_is_the_bearer_itself() {
 
 #[test]
 fn an_identity_token_is_posted() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let home = Scratch::new();
     let entry = json!({"auth": tests::logins::base64("<token>:"), "identitytoken": "id+1"});
     keep(&home, DOCKER, &auths(&registry.host(), &entry));

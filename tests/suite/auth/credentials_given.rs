@@ -109,8 +109,7 @@ fn a_password_by_stdin_is_taken_where_stdin_is_free() {
 
 #[test]
 fn a_given_token_is_sent_at_once() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     registry.fault(|request, right| match request.header("authorization") {
         Some("Bearer given") => right,
         _ => Reply::new(401).header("WWW-Authenticate", "Bearer realm=\"http://127.0.0.1:1/\""),

@@ -50,8 +50,7 @@ fn a_helper_is_asked_for_the_host_after_a_challenge() {
 
 #[test]
 fn a_helper_is_not_asked_without_a_challenge() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let home = home(&json!({"credsStore": "right"}), &[("right", &right())]);
     let_in(&fetch(&registry, &home).run());
     assert_eq!(asked(&home), "");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tests::attack::{Attack, Who};
 use tests::fake::{End, Reply, Request};
-use tests::images::{Blob, Image, noise, types};
+use tests::images::{Blob, Image};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run};
 use tests::urls::{Shape, Verdict, paths, shapes};
@@ -21,8 +21,7 @@ fn attack(by_tls: bool) -> (Attack, Blob) {
     let attack = Attack::start(by_tls);
     let image = Image::small();
     attack.registry.add_image("app", "1", &image);
-    let blob = Blob::new(types::TAR, noise(100_000, 1));
-    attack.registry.add_blob("app", blob.bytes.clone());
+    let blob = attack.registry.add_noise("app", 100_000, 1);
     let bytes: Arc<[u8]> = blob.bytes.clone().into();
     attack.answer(move |request| match request.path.as_str() {
         path if path.ends_with("/manifest") => Reply::ok(&image.manifest.bytes),

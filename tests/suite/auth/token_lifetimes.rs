@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
+use tests::commands::plain;
 use tests::fake::{End, Intake, Reply, Request, first};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise, read_blob, write_image};
@@ -178,7 +179,7 @@ fn a_pull_of_many_blobs_goes_on_with_new_tokens() {
         let dies = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
         let tokens = mortal(&registry, Death::Before, dies);
         let scratch = Scratch::new();
-        let command = tool("fetch-blob").args(["--plain-http", "--max-wait", "0", "-j", jobs]);
+        let command = plain("fetch-blob").args(["-j", jobs]);
         let command = command.args([&registry.repo("app"), "--into", "oci:l"]);
         let run = command.stdin(image.lines()).dir(scratch.path()).run();
         run.ok().stdout(image.lines());
@@ -216,7 +217,7 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
             }
         }
     });
-    let run = tool("fetch-blob").args(["--plain-http", "--max-wait", "0", &registry.repo("app")]);
+    let run = plain("fetch-blob").args([&registry.repo("app")]);
     run.arg(&digest).run().ok().stdout(&bytes);
     let offsets: Vec<_> = registry
         .blob_requests()

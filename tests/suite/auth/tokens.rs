@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tests::certs::Authority;
+use tests::commands::plain;
 use tests::fake::{End, Reply, Request, Server};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::{Image, noise, read_blob};
@@ -11,7 +12,7 @@ use tests::tools::{Command, tool};
 
 fn fetch_manifest(registry: &FakeRegistry) -> Command {
     let reference = format!("{}:1", registry.repo("app"));
-    tool("fetch-manifest").args(["--plain-http", "--max-wait", "0", &reference])
+    plain("fetch-manifest").args([&reference])
 }
 
 fn registry() -> FakeRegistry {
@@ -72,7 +73,7 @@ fn a_token_that_expires_in_mid_download_is_replaced() {
         ),
         _ => right,
     });
-    let run = tool("fetch-blob").args(["--plain-http", "--max-wait", "0"]);
+    let run = plain("fetch-blob");
     run.args([&registry.repo("app"), &digest]).run().ok().stdout(&bytes);
     let tokens = registry.server.requests().iter().filter(|r| is_token(r)).count();
     assert_eq!(tokens, 2);

@@ -28,11 +28,7 @@ fn fetch_manifest() -> Command {
 
 /// Several mirrors, all with the image.
 fn mirrors<const N: usize>() -> [FakeRegistry; N] {
-    std::array::from_fn(|_| {
-        let mirror = FakeRegistry::start();
-        mirror.add_image("app", "1", &Image::small());
-        mirror
-    })
+    std::array::from_fn(|_| FakeRegistry::with_image())
 }
 
 /// A table for the name's registry with that mirror.

@@ -38,9 +38,7 @@ impl Certs {
 
 /// A registry with an image as `app:1`.
 fn with_image() -> (FakeRegistry, Image) {
-    let (registry, image) = (FakeRegistry::start(), Image::small());
-    registry.add_image("app", "1", &image);
-    (registry, image)
+    (FakeRegistry::with_image(), Image::small())
 }
 
 #[test]

@@ -5,20 +5,13 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use tests::commands::{fetch_blob, fetch_manifest, plain};
 use tests::fake::{End, Reply, Request, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, gzip, noise, read_blob, types};
 use tests::ports::Closed;
 use tests::scratch::Scratch;
-use tests::tools::{Command, Run, shell, tool};
-
-fn fetch_blob() -> Command {
-    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
-}
-
-fn fetch_manifest() -> Command {
-    tool("fetch-manifest").args(["--plain-http", "--max-wait", "0"])
-}
+use tests::tools::{Run, shell, tool};
 
 /// What is done to a right answer.
 type Fault = fn(Reply) -> Reply;
@@ -59,8 +52,7 @@ impl Outcome {
 /// Fetches a blob of half a MiB through a fault.
 fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> Outcome {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(500_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 500_000, 1);
     registry.fault(fault);
     let scratch = Scratch::new();
     let run = fetch_blob()
@@ -223,8 +215,7 @@ fn final_statuses_are_not() {
 fn statuses_that_are_no_answer_are_6() {
     for status in [201, 202, 204, 304, 299] {
         through(move |_, right| right.status(status)).failed(&status.to_string(), 6);
-        let registry = FakeRegistry::start();
-        registry.add_image("app", "1", &Image::small());
+        let registry = FakeRegistry::with_image();
         registry.fault(move |_, right| right.status(status));
         let run = fetch_manifest().arg(format!("{}:1", registry.repo("app"))).run();
         assert_eq!(run.code(), Some(6), "{status}: {run}");
@@ -357,8 +348,7 @@ fn control_characters_in_headers_and_errors_are_never_echoed() {
 
 #[test]
 fn a_registrys_warning_is_shown_once_and_cleaned() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     registry.fault(|_, right| right.header("Warning", "299 - \"moving soon\""));
     let run = fetch_manifest().arg(format!("{}:1", registry.repo("app"))).run();
     run.status(0).says("fetch-manifest: warning: ").says("moving soon");
@@ -387,10 +377,9 @@ fn a_manifest_is_asked_for_again_too() {
 
 #[test]
 fn a_tag_list_is_asked_for_again_too() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     registry.fault(first(2, |right| right.cut(5, End::Fin)));
-    let run = tool("list-tags").args(["--plain-http", "--max-wait", "0", &registry.repo("app")]);
+    let run = plain("list-tags").args([&registry.repo("app")]);
     run.run().ok().stdout("1\n");
 }
 

@@ -21,8 +21,7 @@ const HOST: &str = "registry.example:443";
 fn registry() -> (FakeRegistry, Authority) {
     let authority = Authority::new();
     let identity = authority.issue("DNS:registry.example", "20200101000000Z", "20991231000000Z");
-    let registry = FakeRegistry::start_tls(identity.server_config());
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image_and_tls(identity.server_config());
     (registry, authority)
 }
 
@@ -129,8 +128,7 @@ fn a_proxys_own_login_goes_to_the_proxy_alone() {
 #[test]
 fn loopback_goes_by_no_proxy() {
     let authority = Authority::new();
-    let registry = FakeRegistry::start_tls(authority.server().server_config());
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image_and_tls(authority.server().server_config());
     let proxy = Proxy::start(&[]);
     for host in ["127.0.0.1", "localhost"] {
         let run = tool("fetch-manifest")
@@ -332,8 +330,7 @@ fn a_malformed_proxy_is_2_names_its_variable_and_shows_no_password() {
 #[test]
 fn socks_tunnels_everything_and_looks_the_names_up() {
     let (registry, authority) = registry();
-    let plain = FakeRegistry::start();
-    plain.add_image("app", "1", &Image::small());
+    let plain = FakeRegistry::with_image();
     let proxy = Proxy::start(&[(HOST, &registry.host()), ("plain.example:5000", &plain.host())]);
     for scheme in ["socks5", "socks5h"] {
         let value = format!("{scheme}://{}", proxy.host());

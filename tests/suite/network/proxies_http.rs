@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
+use tests::commands::plain;
 use tests::fake::{End, Intake, Reply, Server};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::{Blob, Image, noise, sha256, types};
@@ -19,9 +20,7 @@ use tests::tools::{Command, tool};
 const HOST: &str = "registry.example:5000";
 
 fn registry() -> FakeRegistry {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
-    registry
+    FakeRegistry::with_image()
 }
 
 fn proxy_to(registry: &FakeRegistry) -> Proxy {
@@ -29,7 +28,7 @@ fn proxy_to(registry: &FakeRegistry) -> Proxy {
 }
 
 fn command(name: &str, proxy: &Proxy) -> Command {
-    let command = tool(name).args(["--plain-http", "--max-wait", "0"]);
+    let command = plain(name);
     command.env("http_proxy", proxy.url())
 }
 

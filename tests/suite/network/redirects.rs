@@ -5,15 +5,12 @@
 use std::sync::Arc;
 
 use tests::certs::Authority;
+use tests::commands::fetch_blob;
 use tests::fake::{End, Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise, types};
 use tests::scratch::Scratch;
-use tests::tools::{Command, tool};
-
-fn fetch_blob() -> Command {
-    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
-}
+use tests::tools::tool;
 
 /// A registry whose blobs lie elsewhere, and that other server, which answers everything with the
 /// blob's bytes.

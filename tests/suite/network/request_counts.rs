@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use tests::fake::Request;
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, dir, file, index, noise, types, write_image};
+use tests::images::{Image, dir, file, index, noise, types, write_image};
 use tests::logins::at_home;
 use tests::registry::Registry;
 use tests::scratch::Scratch;
@@ -171,8 +171,7 @@ fn no_more_connections_than_allowed_are_made() {
 #[test]
 fn a_large_blob_takes_no_more_connections_than_allowed() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(140 << 20, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 140 << 20, 1);
     let scratch = Scratch::new();
     let command = tool("fetch-blob").args(["--plain-http", "-j", "3", "-o", "b"]);
     let command = command.args([&registry.repo("app"), &blob.digest]).dir(scratch.path());

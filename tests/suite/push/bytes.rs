@@ -5,16 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
+use tests::commands::push_blob;
 use tests::fake::Intake;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, file, gzip, noise, read_blob, sha256, tar, types};
 use tests::registry::Registry;
 use tests::scratch::Scratch;
-use tests::tools::{Command, shell, tool};
-
-fn push_blob() -> Command {
-    tool("push-blob").args(["--plain-http", "--max-wait", "0"])
-}
+use tests::tools::{shell, tool};
 
 /// A blob that is written to a file of its name.
 fn layer(scratch: &Scratch, name: &str, len: usize, seed: u64) -> Blob {

@@ -5,11 +5,14 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
+use tests::commands::plain;
 use tests::fake::{End, Intake, Reply, Request, Server, first};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::{Blob, sha256, types};
 use tests::push::{Push, against, through};
 use tests::tools::tool;
+
+use super::PAGES;
 
 const SIZE: usize = 3_000_000;
 
@@ -239,16 +242,11 @@ fn a_digest_that_the_registry_computes_otherwise_is_sent_once_more_and_no_more()
 
 #[test]
 fn a_web_server_that_likes_everything_is_no_registry() {
-    let pages: [fn() -> Reply; 3] = [
-        || Reply::ok("<html>").header("Content-Type", "text/html"),
-        || Reply::ok(""),
-        || Reply::new(204),
-    ];
-    for page in pages {
+    for page in PAGES {
         let server = Server::start(move |_| page());
         let push = Push::of(SIZE);
-        let run = tool("push-blob")
-            .args(["--plain-http", "--max-wait", "0", &format!("{}/app", server.host()), "layer"])
+        let run = plain("push-blob")
+            .args([&format!("{}/app", server.host()), "layer"])
             .dir(push.scratch.path())
             .run();
         run.fails(6, "").stdout("");

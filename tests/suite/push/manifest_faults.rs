@@ -5,10 +5,13 @@
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
 
+use tests::commands::plain;
 use tests::fake::{End, Intake, Reply, Request, Server, first};
 use tests::fake_registry::{FakeRegistry, TOKEN};
 use tests::images::{Image, sha256};
 use tests::tools::{Run, tool};
+
+use super::PAGES;
 
 /// A registry that has all an image names, and another image under the tag.
 fn registry_with_blobs() -> (FakeRegistry, Image) {
@@ -199,15 +202,10 @@ fn another_digest_in_the_answer_is_1() {
 
 #[test]
 fn a_web_server_that_likes_everything_is_no_registry() {
-    let pages: [fn() -> Reply; 3] = [
-        || Reply::ok("<html>").header("Content-Type", "text/html"),
-        || Reply::ok(""),
-        || Reply::new(204),
-    ];
-    for page in pages {
+    for page in PAGES {
         let server = Server::start(move |_| page());
         let reference = format!("{}/app:1", server.host());
-        let run = tool("put-manifest").args(["--plain-http", "--max-wait", "0", &reference]);
+        let run = plain("put-manifest").args([&reference]);
         run.stdin(Image::small().manifest.bytes).run().fails(6, "").stdout("");
     }
 }

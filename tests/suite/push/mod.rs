@@ -9,3 +9,12 @@ mod mount;
 mod resume;
 mod start;
 mod stopped;
+
+use tests::fake::Reply;
+
+/// What a web server says that likes everything, and is no registry.
+const PAGES: [fn() -> Reply; 3] = [
+    || Reply::ok("<html>").header("Content-Type", "text/html"),
+    || Reply::ok(""),
+    || Reply::new(204),
+];

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
+use tests::commands::plain;
 use tests::fake::{Reply, Request};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, noise, types, write_layout};
@@ -14,7 +15,7 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
 fn push_blob(registry: &FakeRegistry, repository: &str) -> Command {
-    tool("push-blob").args(["--plain-http", "--max-wait", "0", &registry.repo(repository)])
+    plain("push-blob").args([&registry.repo(repository)])
 }
 
 /// A scratch directory with a blob in the file `layer` and in the layout `l`.

@@ -226,8 +226,7 @@ fn the_host_of_from_is_shown_nothing_unless_it_is_the_same() {
     let ground = Ground::asking();
     let config = ground.servers.server().server_config_asking(&ground.clients);
     let from = FakeRegistry::start_tls(config);
-    let blob = Blob::new(types::TAR, noise(1000, 1));
-    from.add_blob("base", blob.bytes.clone());
+    let blob = from.add_noise("base", 1000, 1);
     ground.registry.add_blob("base", blob.bytes.clone());
     for (host, to, shows) in [(&from, "app", false), (&ground.registry, "other", true)] {
         host.server.forget();
@@ -244,8 +243,7 @@ fn the_host_of_from_is_shown_nothing_unless_it_is_the_same() {
 fn a_mirror_is_shown_nothing() {
     let ground = Ground::asking();
     let config = ground.servers.server().server_config_asking(&ground.clients);
-    let mirror = FakeRegistry::start_tls(config);
-    mirror.add_image("app", "1", &Image::small());
+    let mirror = FakeRegistry::with_image_and_tls(config);
     ground.fetch_as(&ground.client).args(["--mirror", &mirror.host()]).run().ok();
     assert_eq!(mirror.server.requests().len(), 1);
     assert_eq!(mirror.server.requests()[0].shown, None);
@@ -260,8 +258,7 @@ fn a_wanted_certificate_is_told_of() {
     let old = FakeRegistry::start_tls(server.server_config_of_old_for(&clients));
     let ground = Ground::with(servers, clients, old);
     new.add_image("app", "1", &Image::small());
-    let behind = FakeRegistry::start();
-    behind.add_image("app", "1", &Image::small());
+    let behind = FakeRegistry::with_image();
     let front = Front::of(&behind.host()).tls(&server).for_clients_of(&ground.clients).start();
     for host in [new.host(), ground.registry.host(), front.host()] {
         let run = ground.fetch(&host).run();

@@ -24,9 +24,7 @@ fn fetch(host: &str, authority: &Authority) -> Command {
 
 /// A registry with an image as `app:1` behind this certificate.
 fn registry_as(identity: &Identity) -> FakeRegistry {
-    let registry = FakeRegistry::start_tls(identity.server_config());
-    registry.add_image("app", "1", &Image::small());
-    registry
+    FakeRegistry::with_image_and_tls(identity.server_config())
 }
 
 /// What private registries often have: made by one `openssl req -x509`, which marks it as an authority's.
@@ -159,8 +157,7 @@ fn nothing_in_common_but_the_version_is_6() {
 fn a_download_that_breaks_by_tls_goes_on() {
     let authority = Authority::new();
     let registry = registry_as(&authority.server());
-    let blob = Blob::new(types::TAR, noise(300_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 300_000, 1);
     for end in [End::Garbled, End::Reset, End::Fin] {
         registry.server.forget();
         registry.fault(move |request, right| match request.earlier {

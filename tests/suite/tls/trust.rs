@@ -4,7 +4,7 @@
 use tests::certs::Authority;
 use tests::fake::End;
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, noise, types};
+use tests::images::Image;
 use tests::registry::Registry;
 use tests::tools::{Command, tool};
 
@@ -15,9 +15,7 @@ fn fetch_manifest(registry: &FakeRegistry) -> Command {
 /// Through a certificate for these names and times.
 fn registry_as(authority: &Authority, names: &str, from: &str, to: &str) -> FakeRegistry {
     let identity = authority.issue(names, from, to);
-    let registry = FakeRegistry::start_tls(identity.server_config());
-    registry.add_image("app", "1", &Image::small());
-    registry
+    FakeRegistry::with_image_and_tls(identity.server_config())
 }
 
 fn good(authority: &Authority) -> FakeRegistry {
@@ -26,8 +24,7 @@ fn good(authority: &Authority) -> FakeRegistry {
 
 #[test]
 fn the_loopback_is_spoken_to_plainly_where_there_is_no_tls() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     fetch_manifest(&registry).run().ok().stdout(&Image::small().manifest.bytes);
 }
 
@@ -111,8 +108,7 @@ mod with_peers {
     fn an_end_without_goodbye_is_judged_by_the_digest() {
         let authority = Authority::new();
         let registry = FakeRegistry::start_tls(authority.server().server_config());
-        let blob = Blob::new(types::TAR, noise(300_000, 1));
-        registry.add_blob("app", blob.bytes.clone());
+        let blob = registry.add_noise("app", 300_000, 1);
         for (stop, requests) in [(300_000, 1), (100_000, 2)] {
             registry.server.forget();
             registry.fault(move |request, right| match request.earlier {

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-blob: where bytes go, and what is printed for what came in.
 
+use tests::commands::fetch_blob;
 use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, noise, read_blob, sha256, sha512, types, write_image};
 use tests::peers::{must, peer};
 use tests::scratch::Scratch;
-use tests::tools::{Command, tool};
+use tests::tools::tool;
 
 /// The digest of no bytes.
 const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What is held back of a stream until its digest agrees, at least.
 const HELD_BACK: usize = 64 * 1024;
-
-fn fetch_blob() -> Command {
-    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
-}
 
 fn nothing() -> Vec<String> {
     Vec::new()
@@ -233,8 +230,7 @@ fn a_layout_is_a_source_like_a_registry() {
 #[test]
 fn more_bytes_than_the_descriptor_says_are_refused() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(200_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 200_000, 1);
     let line = blob.line().replace("200000", "199999");
     let scratch = Scratch::new();
     let run = fetch_blob().arg(registry.repo("app")).stdin(line.clone()).run();
@@ -248,8 +244,7 @@ fn more_bytes_than_the_descriptor_says_are_refused() {
 #[test]
 fn fewer_bytes_than_the_descriptor_says_are_refused() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(200_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 200_000, 1);
     let scratch = Scratch::new();
     let line = blob.line().replace("200000", "200001");
     let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(line);
@@ -341,8 +336,7 @@ fn wrong_usage_is_2() {
 #[test]
 fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(80 << 20, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 80 << 20, 1);
     registry
         .fault(|request, right| if request.earlier == 0 { right.stall(5 << 20) } else { right });
     let scratch = Scratch::new();
@@ -366,8 +360,7 @@ fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
 #[test]
 fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(80 << 20, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 80 << 20, 1);
     registry.fault(|request, right| match request.earlier {
         0 => right.stall(5 << 20),
         _ => Reply::error(503, "UNAVAILABLE", "too many connections"),

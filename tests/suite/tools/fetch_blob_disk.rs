@@ -4,14 +4,11 @@
 
 use std::os::unix::fs::symlink;
 
+use tests::commands::fetch_blob;
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, noise, read_blob, types, write_image};
+use tests::images::{Image, noise, read_blob, write_image};
 use tests::scratch::Scratch;
-use tests::tools::{Command, shell, tool};
-
-fn fetch_blob() -> Command {
-    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
-}
+use tests::tools::shell;
 
 fn nothing() -> Vec<String> {
     Vec::new()
@@ -20,8 +17,7 @@ fn nothing() -> Vec<String> {
 #[test]
 fn a_full_disk_is_7_and_leaves_no_final_name() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(3 << 20, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 3 << 20, 1);
     let app = registry.repo("app");
     // Where mounting is not allowed, a limit on the size of files has to be enough.
     if let Some(disk) = Scratch::small_disk(2048) {
@@ -125,8 +121,7 @@ fn few_descriptors_are_enough() {
 #[test]
 fn two_processes_fetch_one_blob_into_one_layout() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(2 << 20, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 2 << 20, 1);
     let scratch = Scratch::new();
     let start = || {
         let fetch = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]);

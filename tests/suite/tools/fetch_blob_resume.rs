@@ -5,25 +5,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tests::commands::fetch_blob;
 use tests::eventually;
 use tests::fake::{End, Reply, Request};
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, noise, read_blob, types};
+use tests::images::{Blob, noise, read_blob};
 use tests::scratch::Scratch;
-use tests::tools::{Command, Signal, tool};
+use tests::tools::{Command, Signal};
 
 const MIB: u64 = 1 << 20;
 const SIZE: usize = 6 << 20;
 
-fn fetch_blob() -> Command {
-    tool("fetch-blob").args(["--plain-http", "--max-wait", "0"])
-}
-
 /// A registry with one blob that takes a while.
 fn registry_with_blob() -> (FakeRegistry, Blob) {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(SIZE, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", SIZE, 1);
     (registry, blob)
 }
 
@@ -166,8 +162,7 @@ fn a_file_resumes_after_kill_9_as_well() {
 #[test]
 fn several_connections_resume_after_kill_9() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(80 << 20, 2));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 80 << 20, 2);
     registry.fault(|_, right| right.stall(5 * MIB));
     let scratch = Scratch::new();
     let command = || into_layout(&registry, &blob, &scratch).args(["-j", "4"]);

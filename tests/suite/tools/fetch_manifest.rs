@@ -2,6 +2,7 @@
 //! fetch-manifest: what is printed and stored, which platform is chosen, which documents are refused.
 
 use serde_json::{Value, json};
+use tests::commands::fetch_manifest;
 use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{
@@ -9,11 +10,7 @@ use tests::images::{
 };
 use tests::peers::{must, peer};
 use tests::scratch::Scratch;
-use tests::tools::{Command, tool};
-
-fn fetch_manifest() -> Command {
-    tool("fetch-manifest").args(["--plain-http", "--max-wait", "0"])
-}
+use tests::tools::tool;
 
 /// A registry that answers every manifest with these bytes as this type, under their right digest.
 fn registry_with(media_type: &str, bytes: impl Into<Vec<u8>>) -> (FakeRegistry, Blob) {

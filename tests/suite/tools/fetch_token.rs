@@ -100,8 +100,7 @@ fn a_registry_that_asks_only_at_the_repository_is_understood() {
 
 /// A registry that anybody may read, and that wants this of who writes.
 fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     registry.intake(move |request| {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD");
         match reads || request.header("authorization").is_some() {

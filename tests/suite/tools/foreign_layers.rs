@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tests::commands::plain;
 use tests::fake::{Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, noise};
 use tests::scratch::Scratch;
-use tests::tools::{Run, tool};
+use tests::tools::Run;
 
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
@@ -20,8 +21,8 @@ fn layer() -> Blob {
 fn fetch(registry: &FakeRegistry, urls: &[String], scratch: &Scratch) -> Run {
     let mut descriptor = layer().descriptor();
     descriptor["urls"] = json!(urls);
-    tool("fetch-blob")
-        .args(["--plain-http", "--max-wait", "0", "-H", "X-Key: secret"])
+    plain("fetch-blob")
+        .args(["-H", "X-Key: secret"])
         .args([&registry.repo("app"), "--into", "oci:l"])
         .stdin(format!("{descriptor}\n"))
         .dir(scratch.path())

@@ -2,6 +2,7 @@
 //! list-tags: pages, what is no tag, servers that do not end.
 
 use serde_json::json;
+use tests::commands::plain;
 use tests::fake::{Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, write_image};
@@ -10,7 +11,7 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, Signal, shell, tool};
 
 fn list_tags() -> Command {
-    tool("list-tags").args(["--plain-http", "--max-wait", "0"])
+    plain("list-tags")
 }
 
 fn registry_with_tags(tags: &[&str]) -> FakeRegistry {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use rustix::fs::FileType;
 use tests::images::{noise, sha256};
+use tests::layers::names;
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 use tests::trees::{make_node, set_time, set_times, set_xattr, snapshot, xattrs};
@@ -44,15 +45,9 @@ impl Place {
         run.stdout
     }
 
-    /// The names in the archive, by Go's rules for headers as the tar crate has them.
+    /// The names in the archive.
     fn names(&self, options: &[&str]) -> Vec<String> {
-        let archive = self.archive(options);
-        let mut archive = tar::Archive::new(archive.as_slice());
-        let names = archive
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path_bytes().escape_ascii().to_string());
-        names.collect()
+        names(&self.archive(options))
     }
 
     /// Packs, unpacks, and compares.

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
+use tests::layers::names;
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 use tests::trees::{make_node, set_time, set_times, set_xattr, snapshot};
@@ -47,13 +48,7 @@ impl Place {
         let unpack = ["back", "lower", "upper", "--replace", "--no-sync"];
         tool("unpack-layer").dir(dir).args(unpack).run().ok();
         assert_eq!(snapshot(&dir.join("back")), snapshot(&self.tree()));
-        let archive = fs::read(dir.join("upper")).unwrap();
-        let mut archive = tar::Archive::new(archive.as_slice());
-        let names = archive
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path_bytes().escape_ascii().to_string());
-        names.collect()
+        names(&fs::read(dir.join("upper")).unwrap())
     }
 
     /// Gives everything the same time again: changes to content do not show by it.

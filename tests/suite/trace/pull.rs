@@ -35,8 +35,7 @@ fn fetches(run: &Run, want: &[u8]) {
 
 #[test]
 fn what_a_run_does_is_the_same_without_a_trace() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     for (name, status) in [("1", 0), ("2", 3)] {
         let reference = format!("{}:{name}", registry.repo("app"));
         let asked = |args: &[&str]| {
@@ -70,8 +69,7 @@ fn push_image(registry: &Registry) {
 /// A registry whose blobs lie elsewhere, by signed URLs, and that other server.
 fn registry_and_storage() -> (FakeRegistry, Server, Blob) {
     let registry = FakeRegistry::with_tokens();
-    let blob = Blob::new(types::TAR, noise(5000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 5000, 1);
     let all: Arc<[u8]> = blob.bytes.clone().into();
     let storage = Server::start(move |request| match request.query.contains("hush-hush") {
         true => Reply::ranged(request, Arc::clone(&all)),
@@ -159,8 +157,7 @@ fn two_passwords_have_a_variable_each() {
 
 #[test]
 fn a_mirror_that_is_left_is_told() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let mirror = FakeRegistry::start();
     mirror.fault(|_, _| Reply::new(500));
     let fetch = traced("fetch-manifest").args(["--mirror", &mirror.host()]);
@@ -190,8 +187,7 @@ fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
 
 /// A registry with an image as `app:1`, and a proxy that knows the way there.
 fn registry_and_proxy() -> (FakeRegistry, Proxy) {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let proxy = Proxy::start(&[(HOST, &registry.host())]);
     (registry, proxy)
 }
@@ -314,8 +310,7 @@ mod with_peers {
 
     #[test]
     fn an_identity_token_is_the_password() {
-        let registry = FakeRegistry::start();
-        registry.add_image("app", "1", &Image::small());
+        let registry = FakeRegistry::with_image();
         registry.fault(|request, right| {
             let body = String::from_utf8_lossy(&request.body);
             let is_right = body.contains("refresh_token=open%20sesame");
@@ -382,8 +377,7 @@ mod with_peers {
         let identity = authority.server();
         let registry = FakeRegistry::start_tls(identity.server_config());
         let storage = FakeRegistry::start_tls(authority.server().server_config());
-        let blob = Blob::new(types::TAR, noise(5000, 1));
-        storage.add_blob("app", blob.bytes.clone());
+        let blob = storage.add_noise("app", 5000, 1);
         let target =
             format!("{}/v2/app/blobs/{}?signature=hush-hush", storage.server.url(), blob.digest);
         registry.fault(move |_, _| Reply::redirect(307, &target));
@@ -443,8 +437,7 @@ mod with_peers {
     #[test]
     fn a_range_goes_into_a_file_of_its_own() {
         let registry = FakeRegistry::start();
-        let blob = Blob::new(types::TAR, noise(200_000, 1));
-        registry.add_blob("app", blob.bytes.clone());
+        let blob = registry.add_noise("app", 200_000, 1);
         registry.fault(|request, right| match request.range() {
             None => right.cut(100_000, End::Fin),
             Some(_) => right,
@@ -507,8 +500,7 @@ mod with_peers {
     fn a_redirect_goes_its_own_way_again() {
         let registry = FakeRegistry::start();
         let storage = FakeRegistry::start();
-        let blob = Blob::new(types::TAR, noise(5000, 1));
-        storage.add_blob("app", blob.bytes.clone());
+        let blob = storage.add_noise("app", 5000, 1);
         let target = format!("http://storage.example:5000/v2/app/blobs/{}", blob.digest);
         registry.fault(move |_, _| Reply::redirect(307, &target));
         let proxy = Proxy::start(&[("storage.example:5000", &storage.host())]);
@@ -547,8 +539,7 @@ mod with_peers {
         let [registry, storage] =
             [(); 2].map(|()| FakeRegistry::start_tls(authority.server().server_config()));
         let plain = Server::start(|_| Reply::new(200));
-        let blob = Blob::new(types::TAR, noise(5000, 1));
-        storage.add_blob("app", blob.bytes.clone());
+        let blob = storage.add_noise("app", 5000, 1);
         let target = format!("{}/v2/app/blobs/{}", storage.server.url(), blob.digest);
         registry.fault(move |_, _| Reply::redirect(307, &target));
         let fetch = traced("fetch-blob").args([&registry.repo("app"), &blob.digest, "--ca-file"]);

@@ -54,8 +54,7 @@ fn no_secret_of_a_login_is_shown() {
 
 #[test]
 fn headers_of_ones_own_are_withheld_unless_they_are_known() {
-    let registry = FakeRegistry::start();
-    registry.add_image("app", "1", &Image::small());
+    let registry = FakeRegistry::with_image();
     let secrets = ["Cookie: a=swordfish", "X-Other-Token: xyzzy1", "`id`: plugh2"];
     let mut command = fetch(&registry, &Scratch::new()).arg("--trace");
     command = command.args(["-H", "Pragma: no-cache"]);
@@ -159,8 +158,7 @@ const HOSTILE: [&str; 12] = [
 #[test]
 fn what_a_server_says_does_nothing_to_who_pastes_it() {
     for text in HOSTILE {
-        let registry = FakeRegistry::start();
-        registry.add_image("app", "1", &Image::small());
+        let registry = FakeRegistry::with_image();
         let header = text.replace(|c: char| c.is_control(), "");
         registry.fault(move |request, right| {
             let right = right.header("Content-Type", &header).header("Link", &header);
@@ -189,8 +187,7 @@ fn where_a_server_sends_to_is_one_word() {
     // The URLs that the decision lets through, as bad as they can be.
     for query in ["a='b'&$(touch%20pwned)`id`", "a=;touch$IFS'pwned'", "{a,b}[1-3]", "'\"|x>pwned"]
     {
-        let registry = FakeRegistry::start();
-        registry.add_image("app", "1", &Image::small());
+        let registry = FakeRegistry::with_image();
         registry.tags_a_page(1);
         let next = format!("</v2/app/tags/list?last=1&{query}>; rel=next");
         registry.fault(move |request, right| match request.query.contains("last=1") {

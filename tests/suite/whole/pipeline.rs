@@ -13,9 +13,7 @@ use std::path::Path;
 use tests::eventually;
 use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
-use tests::images::{
-    Blob, Entry, Image, dir, file, hardlink, index, noise, symlink, types, whiteout,
-};
+use tests::images::{Entry, Image, dir, file, hardlink, index, noise, symlink, types, whiteout};
 use tests::peers::{must, peer};
 use tests::registry::Registry;
 use tests::scratch::Scratch;
@@ -304,8 +302,7 @@ fn an_index_without_a_platform_is_refused_with_a_hint() {
 #[test]
 fn verify_digest_stands_between_as_a_filter() {
     let registry = FakeRegistry::start();
-    let blob = Blob::new(types::TAR, noise(300_000, 1));
-    registry.add_blob("app", blob.bytes.clone());
+    let blob = registry.add_noise("app", 300_000, 1);
     let script = "fetch-blob \"$REPO\" \"$DIGEST\" | verify-digest \"$DIGEST\"";
     let run =
         |digest: &str| shell(script).env("REPO", registry.repo("app")).env("DIGEST", digest).run();

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What most tests begin with: a tool that speaks plain http, and does not wait between its attempts.
+
+use crate::tools::{Command, tool};
+
+/// The tool of this name.
+#[track_caller]
+pub fn plain(name: &str) -> Command {
+    tool(name).args(["--plain-http", "--max-wait", "0"])
+}
+
+/// fetch-blob.
+#[track_caller]
+pub fn fetch_blob() -> Command {
+    plain("fetch-blob")
+}
+
+/// fetch-manifest.
+#[track_caller]
+pub fn fetch_manifest() -> Command {
+    plain("fetch-manifest")
+}
+
+/// push-blob.
+#[track_caller]
+pub fn push_blob() -> Command {
+    plain("push-blob")
+}
