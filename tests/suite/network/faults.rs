@@ -157,7 +157,7 @@ fn an_answer_that_stands_still_is_given_up_and_gone_on_from() {
     let bytes = noise(500_000, 1);
     let digest = registry.add_blob("app", bytes.clone());
     registry.fault(first(1, |right| right.stall(100_000)));
-    let run = fetch_blob().args(["--idle-timeout", "0.3", &registry.repo("app"), &digest]).run();
+    let run = fetch_blob().args(["--idle-timeout", "2", &registry.repo("app"), &digest]).run();
     run.status(0).stdout(&bytes);
     assert_eq!(registry.blob_requests().len(), 2);
 }
