@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What most tests begin with: a tool that speaks plain http, and does not wait between its attempts.
+//! What most tests begin with: a tool that speaks plain http, and does not wait between its
+//! attempts.
 
 use crate::tools::{Command, tool};
 

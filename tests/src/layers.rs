@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Layers as nobody should write them: archives made block by block, every field at hand.
 //!
-//! Short enough to be checked by eye against POSIX's ustar and pax, and never with a tar library: what a
-//! library refuses to write is what these are for. A checksum is made when the bytes are asked for, so that
-//! only what a test spoils on purpose is wrong. Deliberately absent: any rule about what a layer
-//! may have.
+//! Short enough to be checked by eye against POSIX's ustar and pax, and never with a tar library:
+//! what a library refuses to write is what these are for. A checksum is made when the bytes are
+//! asked for, so that only what a test spoils on purpose is wrong. Deliberately absent: any rule
+//! about what a layer may have.
 
 /// The size of a block.
 pub const BLOCK: usize = 512;
@@ -89,7 +89,8 @@ pub fn extended(typeflag: u8, records: impl AsRef<[u8]>) -> Part {
     entry(typeflag, "PaxHeaders/x", records)
 }
 
-/// GNU's long name (`L`) or long link (`K`) about the next entry, as it is: the NUL is the caller's.
+/// GNU's long name (`L`) or long link (`K`) about the next entry, as it is: the NUL is the
+/// caller's.
 pub fn long(typeflag: u8, text: impl AsRef<[u8]>) -> Part {
     entry(typeflag, "././@LongLink", text).magic(GNU)
 }

@@ -55,7 +55,8 @@ pub fn has_login(request: &Request) -> bool {
     request.header("authorization") == Some(&basic(USER, PASSWORD))
 }
 
-/// A registry with an image as `app:1` that lets in only who has the login, by Basic authentication.
+/// A registry with an image as `app:1` that lets in only who has the login, by Basic
+/// authentication.
 pub fn registry_with_login() -> FakeRegistry {
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &Image::small());

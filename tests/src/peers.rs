@@ -2,9 +2,9 @@
 //! The programs of others that the suite runs: as judges (skopeo, umoci), as servers
 //! (docker-registry) and as plain clients (curl).
 //!
-//! A missing one fails the test that needs it. Nothing is skipped, because a suite that skips
-//! looks exactly like one that passes. What needs one is in a module `with_peers` or `as_root`, so that all others
-//! can be run where there is none.
+//! A missing one fails the test that needs it. Nothing is skipped, because a suite that skips looks
+//! exactly like one that passes. What needs one is in a module `with_peers` or `as_root`, so that
+//! all others can be run where there is none.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

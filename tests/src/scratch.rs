@@ -77,8 +77,8 @@ impl Scratch {
     pub fn script(&self, name: impl AsRef<Path>, script: &str) {
         let file = self.join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        // By another process: what a thread of this one has open for writing, others' children inherit, and
-        // then it cannot be run.
+        // By another process: what a thread of this one has open for writing, others' children
+        // inherit, and then it cannot be run.
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
         must(peer("sh").args(["-c", write]).arg(&file).arg(script));
     }

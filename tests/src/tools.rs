@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running a built tool, or a pipeline of them, and judging how it ended.
 //!
-//! The environment is empty but for PATH, and a HOME and XDG_RUNTIME_DIR that do not exist and cannot be made, not
-//! even by root, so that nobody's credentials or proxies take part and nothing is left behind. stdin is empty unless given. Whatever hangs is killed after
+//! The environment is empty but for PATH, and a HOME and XDG_RUNTIME_DIR that do not exist and
+//! cannot be made, not even by root, so that nobody's credentials or proxies take part and nothing
+//! is left behind. stdin is empty unless given. Whatever hangs is killed after
 //! [`PATIENCE`](crate::PATIENCE) and fails the test.
 //!
 //! Deliberately absent: any judgement of a tool's words beyond the contract that all tools share.
@@ -29,8 +30,8 @@ const HOME: &str = "/proc/none";
 /// The user and group "nobody": the ordinary user that a root test becomes.
 const NOBODY: u32 = 65534;
 
-/// Where the tools are: `$REGUTILS_BIN` when it is set, so that the suite runs against any build; else beside the
-/// running test, of its profile, where [`tool`] and [`shell`] build what they need.
+/// Where the tools are: `$REGUTILS_BIN` when it is set, so that the suite runs against any build;
+/// else beside the running test, of its profile, where [`tool`] and [`shell`] build what they need.
 pub fn bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| match given() {
@@ -49,8 +50,8 @@ fn given() -> Option<OsString> {
     std::env::var_os("REGUTILS_BIN")
 }
 
-/// Builds what these arguments choose, once in a run, unless the tools are given. What cargo says of it goes to
-/// stderr, past what a test's output is kept in.
+/// Builds what these arguments choose, once in a run, unless the tools are given. What cargo says
+/// of it goes to stderr, past what a test's output is kept in.
 #[track_caller]
 fn build(what: &[&str]) {
     static DONE: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
@@ -66,14 +67,16 @@ fn build(what: &[&str]) {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut cargo = std::process::Command::new(cargo);
-        // What the cargo that runs this test says of its package would be news to build scripts that look at it.
+        // What the cargo that runs this test says of its package would be news to build scripts
+        // that look at it.
         for (name, _) in std::env::vars_os() {
             let said = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_"];
             if said.iter().any(|part| name.as_encoded_bytes().starts_with(part.as_bytes())) {
                 cargo.env_remove(name);
             }
         }
-        // Always of the whole workspace: then all have the same dependencies with the same features, built once.
+        // Always of the whole workspace: then all have the same dependencies with the same
+        // features, built once.
         cargo
             .args(["build", "--locked", "--workspace", "--profile", profile])
             .args(what)
@@ -184,7 +187,8 @@ impl Command {
         self
     }
 
-    /// Runs it by another program (and its first arguments) that starts what follows: prlimit, strace, unshare.
+    /// Runs it by another program (and its first arguments) that starts what follows: prlimit,
+    /// strace, unshare.
     ///
     /// # Panics
     /// When that program is not there.
@@ -202,8 +206,8 @@ impl Command {
         self
     }
 
-    /// Runs as an ordinary user, for whom permissions count. A user who is not root is that already.
-    /// Not for [`shell`]: the tools on its PATH may lie where that user cannot go.
+    /// Runs as an ordinary user, for whom permissions count. A user who is not root is that
+    /// already. Not for [`shell`]: the tools on its PATH may lie where that user cannot go.
     #[must_use]
     pub fn as_nobody(mut self) -> Command {
         if !rustix::process::geteuid().is_root() {
@@ -211,8 +215,8 @@ impl Command {
         }
         let copy = Scratch::new();
         let program = copy.join(self.program.file_name().unwrap());
-        // By another process: what a thread of this one has open for writing, others' children inherit, and
-        // then it cannot be run.
+        // By another process: what a thread of this one has open for writing, others' children
+        // inherit, and then it cannot be run.
         must(peer("cp").arg(&self.program).arg(&program));
         let swap =
             |word: &OsStr| if word == self.program { program.as_os_str() } else { word }.to_owned();

@@ -5,7 +5,8 @@ use crate::logins::PASSWORD;
 use crate::scratch::Scratch;
 use crate::tools::{Command, Run, bin, shell};
 
-/// The lines of a trace that say something by `NAME=$(` or without it, and comments. Every line is one of them.
+/// The lines of a trace that say something by `NAME=$(` or without it, and comments. Every line is
+/// one of them.
 ///
 /// # Panics
 /// When one is not.
@@ -32,9 +33,9 @@ pub fn script(run: &Run, scratch: &Scratch) -> Command {
     shell(&run.stderr).dir(scratch.path()).env("REGISTRY_PASSWORD", PASSWORD)
 }
 
-/// What the commands of a trace come to, each a program's arguments, when all that curl gets is `answer`, but a
-/// token where that is. Comments are
-/// commands here too, of a program that does nothing, as to some shells they are; so is what the tool says else.
+/// What the commands of a trace come to, each a program's arguments, when all that curl gets is
+/// `answer`, but a token where that is. Comments are commands here too, of a program that does
+/// nothing, as to some shells they are; so is what the tool says else.
 ///
 /// # Panics
 /// When anything else was run, or written.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The suite: one program, a folder a subject, a file a part of it. README.md says where a case goes.
+//! The suite: one program, a folder a subject, a file a part of it. README.md says where a case
+//! goes.
 
 mod auth;
 mod fidelity;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks an archive that passes through unchanged: its bytes are pushed.
 //!
-//! It must be one whole archive that [`Reader`](crate::Reader) accepts, and more: its end must be marked by two
-//! zero blocks, and only zeros may follow. Bytes after it would be a second layer that no reader unpacks.
-//! Not here: the bytes themselves, which the caller passes on.
+//! It must be one whole archive that [`Reader`](crate::Reader) accepts, and more: its end must be
+//! marked by two zero blocks, and only zeros may follow. Bytes after it would be a second layer
+//! that no reader unpacks. Not here: the bytes themselves, which the caller passes on.
 
 use common::error::{Error, Result};
 

@@ -27,8 +27,8 @@ pub enum EntryType {
     Fifo,
 }
 
-/// An entry of an archive, as its headers describe it. Names are bytes, exactly as the archive has them:
-/// they may lead anywhere.
+/// An entry of an archive, as its headers describe it. Names are bytes, exactly as the archive has
+/// them: they may lead anywhere.
 #[derive(Debug)]
 pub struct Entry {
     /// The name.
@@ -55,7 +55,8 @@ pub struct Entry {
     pub sparse: Option<Vec<Segment>>,
     /// Extended attributes, sorted by name, each name once.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether there are attributes in a form that is not read: ACLs as text, libarchive's encoding.
+    /// Whether there are attributes in a form that is not read: ACLs as text, libarchive's
+    /// encoding.
     pub foreign_attributes: bool,
 }
 
@@ -75,8 +76,8 @@ pub enum Ending {
 }
 
 impl EntryType {
-    /// The type that a header's type flag means, of an entry of this name and so many bytes of data. What
-    /// readers take for different things is refused.
+    /// The type that a header's type flag means, of an entry of this name and so many bytes of
+    /// data. What readers take for different things is refused.
     pub(crate) fn read(typeflag: u8, name: &[u8], size: u64) -> Result<EntryType> {
         let slash = name.ends_with(b"/");
         let entry_type = match typeflag {
@@ -123,8 +124,8 @@ impl EntryType {
 /// The most bytes of a name that are printed.
 const MAX_SHOWN: usize = 200;
 
-/// A name of an entry for a message: in quotes, control characters escaped, and of a name of more than 200
-/// bytes only its beginning and its end.
+/// A name of an entry for a message: in quotes, control characters escaped, and of a name of more
+/// than 200 bytes only its beginning and its end.
 pub fn shown(name: &[u8]) -> String {
     let text = |part| printable(&String::from_utf8_lossy(part));
     if name.len() <= MAX_SHOWN {

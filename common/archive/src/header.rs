@@ -67,8 +67,8 @@ impl<'a> Header<'a> {
         self.block[156]
     }
 
-    /// All numbers of the header. Every one is checked, of a header too that is not used for them: a reader
-    /// that looks at more fields than another would stop where the other goes on.
+    /// All numbers of the header. Every one is checked, of a header too that is not used for them:
+    /// a reader that looks at more fields than another would stop where the other goes on.
     pub(crate) fn numbers(&self) -> Result<Numbers> {
         let numbers = Numbers {
             size: self.count("size", 124..136)?,
@@ -135,8 +135,8 @@ impl<'a> Header<'a> {
         Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, b"/", name].concat() })
     }
 
-    /// Old versions of Go wrote a prefix into GNU's headers, where times belong. Layers with such headers
-    /// exist: like Go, a time that is no number is taken as the prefix.
+    /// Old versions of Go wrote a prefix into GNU's headers, where times belong. Layers with such
+    /// headers exist: like Go, a time that is no number is taken as the prefix.
     pub(crate) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
@@ -150,8 +150,8 @@ impl<'a> Header<'a> {
         until_nul(&self.block[157..257]).to_owned()
     }
 
-    /// Whether GNU's sparse fields are in use in a header that is not of a sparse file: libarchive looks at
-    /// them all the same.
+    /// Whether GNU's sparse fields are in use in a header that is not of a sparse file: libarchive
+    /// looks at them all the same.
     pub(crate) fn has_stray_sparse_fields(&self) -> bool {
         let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
         self.dialect == Dialect::Gnu
@@ -160,8 +160,8 @@ impl<'a> Header<'a> {
             && self.mistaken_prefix().is_empty()
     }
 
-    /// The four sparse parts of GNU's old form, whether more follow in a block of their own, and the
-    /// file's size.
+    /// The four sparse parts of GNU's old form, whether more follow in a block of their own, and
+    /// the file's size.
     pub(crate) fn old_sparse(&self) -> Result<(&'a [u8], bool, u64)> {
         Ok((&self.block[386..482], self.block[482] != 0, self.count("real size", 483..495)?))
     }
@@ -170,7 +170,8 @@ impl<'a> Header<'a> {
 /// Where a header has its checksum.
 pub(crate) const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// Whether a block is a header: it has a right checksum, summed unsigned, or signed as some old programs did.
+/// Whether a block is a header: it has a right checksum, summed unsigned, or signed as some old
+/// programs did.
 pub fn is_header(block: &[u8; BLOCK]) -> bool {
     let Some(stated) = number::octal(&block[CHECKSUM]) else { return false };
     stated == checksum(block, |byte| byte.into())

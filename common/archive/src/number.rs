@@ -4,10 +4,11 @@
 //!
 //! Not here: what a number means. Ranges are checked where a field is used.
 
-/// A number of a header's field: base-256 when the first bit is set, else octal. A field of NULs is zero.
+/// A number of a header's field: base-256 when the first bit is set, else octal. A field of NULs is
+/// zero.
 ///
-/// What Go, GNU tar and libarchive read differently is no number: a field of spaces, anything but NULs and
-/// spaces behind the digits, base-256 behind other marks than 0x80 and 0xff.
+/// What Go, GNU tar and libarchive read differently is no number: a field of spaces, anything but
+/// NULs and spaces behind the digits, base-256 behind other marks than 0x80 and 0xff.
 pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(0x80 | 0xff) => base256(field),
@@ -66,8 +67,8 @@ fn base256(field: &[u8]) -> Option<i64> {
     Some(if negative { !value } else { value })
 }
 
-/// Writes a number as a field of octal digits, zeros before them and a NUL behind. The digits that do not
-/// fit are lost: the caller compares with the field's largest number first.
+/// Writes a number as a field of octal digits, zeros before them and a NUL behind. The digits that
+/// do not fit are lost: the caller compares with the field's largest number first.
 pub(crate) fn put_octal(field: &mut [u8], mut value: u64) {
     let mut places = field.iter_mut().rev();
     if let Some(end) = places.next() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The grammar of an archive, as a machine that bytes go through: headers, the headers about other headers,
-//! sparse maps, data, padding, the end.
+//! The grammar of an archive, as a machine that bytes go through: headers, the headers about other
+//! headers, sparse maps, data, padding, the end.
 //!
-//! It reads nothing itself, so that an archive can be pulled through it ([`Reader`](crate::Reader)) or pushed
-//! ([`Check`](crate::Check)). It holds at most one block, one extended header and one sparse map.
+//! It reads nothing itself, so that an archive can be pulled through it ([`Reader`](crate::Reader))
+//! or pushed ([`Check`](crate::Check)). It holds at most one block, one extended header and one
+//! sparse map.
 
 use common::error::{Error, Result};
 
@@ -76,8 +77,8 @@ impl Parser {
         }
     }
 
-    /// Takes some of the bytes, from the front: how many, and the entry whose data comes next, if its headers
-    /// are complete.
+    /// Takes some of the bytes, from the front: how many, and the entry whose data comes next, if
+    /// its headers are complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
         match &mut self.state {
             State::Header if self.data > 0 => {
@@ -348,7 +349,8 @@ impl Parser {
         }
     }
 
-    /// A sparse file of GNU's old form: four segments in the header, then blocks of 21 segments each.
+    /// A sparse file of GNU's old form: four segments in the header, then blocks of 21 segments
+    /// each.
     fn old_sparse(
         &mut self,
         mut entry: Entry,

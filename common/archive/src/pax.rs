@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the records of an extended header (POSIX.1-2001 pax) say about the entry that follows.
 //!
-//! Of a keyword that comes twice the last one holds, as everywhere. What readers are known to disagree about
-//! is refused: an empty path, link path or size, a NUL in them, an incomplete set of sparse keywords,
-//! numbers with signs. Unknown keywords are passed over, as POSIX says.
+//! If a keyword is repeated, its last value is used, as in all readers. What readers are known to
+//! disagree about is refused: an empty path, link path or size, a NUL in them, an incomplete set of
+//! sparse keywords, numbers with signs. Unknown keywords are passed over, as POSIX says.
 
 use common::error::{Error, Result, printable};
 
@@ -41,7 +41,8 @@ pub(crate) struct Extended {
     pub(crate) sparse: Option<Sparse>,
     /// Names and values, each name once.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether attributes came in a form that is not applied (`SCHILY.acl.*`, `LIBARCHIVE.xattr.*`).
+    /// Whether attributes came in a form that is not applied (`SCHILY.acl.*`,
+    /// `LIBARCHIVE.xattr.*`).
     pub(crate) foreign_attributes: bool,
     /// Whether anything but a comment was said.
     pub(crate) says_something: bool,
@@ -111,8 +112,8 @@ impl Extended {
             b"mtime" => self.mtime = Some(number::time(value).ok_or_else(wrong)?),
             b"atime" => self.atime = Some(number::time(value).ok_or_else(wrong)?),
             b"ctime" => drop(number::time(value).ok_or_else(wrong)?),
-            // Sparse forms that some readers know and others do not, archives of several volumes, and a
-            // device's number in another place than the header's.
+            // Sparse forms that some readers know and others do not, archives of several volumes,
+            // and a device's number in another place than the header's.
             b"SCHILY.realsize" | b"SUN.holesdata" | b"GNU.dumpdir" | b"SCHILY.devmajor"
             | b"SCHILY.devminor" | b"SUN.devmajor" | b"SUN.devminor" => {
                 return Err(unsupported(keyword));
@@ -172,7 +173,8 @@ impl SparseKeys {
         Ok(())
     }
 
-    /// Tells the three forms apart; what is no complete set of any is refused, since readers differ on it.
+    /// Tells the three forms apart; what is no complete set of any is refused, since readers differ
+    /// on it.
     fn finish(self) -> Result<Sparse> {
         let incomplete = || malformed("incomplete set of sparse keywords");
         let size = self.real_size.or(self.size).ok_or_else(incomplete)?;

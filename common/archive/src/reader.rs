@@ -14,9 +14,10 @@ use crate::parser::{Parser, clamp};
 
 /// A reader at some place in an archive.
 ///
-/// [`next`](Reader::next) gives an entry, [`data`](Reader::data) and [`consume`](Reader::consume) its data,
-/// without copying it; after the last entry, [`finish`](Reader::finish) says how the archive ends. After an error
-/// nothing more can be read. What is accepted but suspicious is a warning in [`common::notice`].
+/// [`next`](Reader::next) gives an entry, [`data`](Reader::data) and [`consume`](Reader::consume)
+/// its data, without copying it; after the last entry, [`finish`](Reader::finish) says how the
+/// archive ends. After an error nothing more can be read. What is accepted but suspicious is a
+/// warning in [`common::notice`].
 pub struct Reader<R> {
     input: R,
     parser: Parser,
@@ -30,11 +31,13 @@ impl<R: BufRead> Reader<R> {
         Reader { input, parser, ending: None }
     }
 
-    /// The next entry; `None` at the archive's end. Data of the entry before that was not read is passed over.
+    /// The next entry; `None` at the archive's end. Data of the entry before that was not read is
+    /// passed over.
     ///
     /// # Errors
-    /// Malformed: the archive is not one that all readers read alike, is cut short, or exceeds a limit. Else the
-    /// input's: an [`Error`] inside its I/O error as it is, others as local trouble.
+    /// Malformed: the archive is not one that all readers read alike, is cut short, or exceeds a
+    /// limit. Else the input's: an [`Error`] inside its I/O error as it is, others as local
+    /// trouble.
     #[expect(clippy::should_implement_trait, reason = "an error ends it, and data borrows from it")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         while self.ending.is_none() {
@@ -55,8 +58,8 @@ impl<R: BufRead> Reader<R> {
         Ok(None)
     }
 
-    /// The next bytes of the current entry's data, as many as are buffered; empty at its end. Of a sparse file,
-    /// the segments one after the other.
+    /// The next bytes of the current entry's data, as many as are buffered; empty at its end. Of a
+    /// sparse file, the segments one after the other.
     ///
     /// # Errors
     /// Malformed: the archive ends in the data. Else the input's.

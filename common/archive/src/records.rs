@@ -7,7 +7,8 @@ use common::error::{Error, Result};
 
 use crate::number;
 
-/// The largest extended header or long name, in bytes: the limit of Go, which container engines read with.
+/// The largest extended header or long name, in bytes: the limit of Go, which container engines
+/// read with.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
 
 /// The most digits of a record's length.

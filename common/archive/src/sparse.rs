@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Maps of sparse files: which segments of a file an archive holds. The rest of the file is holes.
 //!
-//! A map is read in three forms: GNU's old header blocks, numbers in an extended header (PAX 0.0 and 0.1),
-//! and lines of numbers before the data (PAX 1.0). The last one is written. Not here: where in an
-//! archive a map is.
+//! A map is read in three forms: GNU's old header blocks, numbers in an extended header (PAX 0.0
+//! and 0.1), and lines of numbers before the data (PAX 1.0). The last one is written. Not here:
+//! where in an archive a map is.
 
 use common::error::{Error, Result};
 
@@ -116,7 +116,8 @@ pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
     Ok(map)
 }
 
-/// A map of PAX form 1.0 while it is read: decimal numbers, a line each, filled up to a block, before the data.
+/// A map of PAX form 1.0 while it is read: decimal numbers, a line each, filled up to a block,
+/// before the data.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     map: Map,
@@ -177,8 +178,8 @@ fn not_a_number() -> Error {
     Error::malformed("sparse map: a line is no number")
 }
 
-/// Writes a map of PAX form 1.0, filled up to a block. A hole at the end is marked by an empty segment
-/// there, as GNU tar does.
+/// Writes a map of PAX form 1.0, filled up to a block. A hole at the end is marked by an empty
+/// segment there, as GNU tar does.
 pub(crate) fn lines(segments: &[Segment], size: u64) -> Vec<u8> {
     let has_end_hole = segments.last().is_none_or(|last| last.offset + last.length < size);
     let end = has_end_hole.then_some(Segment { offset: size, length: 0 });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Command-line options that several tools share, and the reading of their values.
 //!
-//! A tool takes a group with clap's `flatten`. What a group means is decided below: here are only names,
-//! defaults and help texts.
+//! A tool takes a group with clap's `flatten`. What a group means is decided below: here are only
+//! names, defaults and help texts.
 
 use std::io::Read;
 use std::path::Path;
@@ -21,7 +21,8 @@ pub fn schema1() -> Schema1 {
     }
 }
 
-/// A number of bytes as people write it: digits, then perhaps `k`, `M`, `G` or `T` for powers of 1024.
+/// A number of bytes as people write it: digits, then perhaps `k`, `M`, `G` or `T` for powers of
+/// 1024.
 ///
 /// # Errors
 /// A sentence, for clap.
@@ -59,12 +60,12 @@ pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     match pairs.iter().find(|(key, _)| !seen.insert(key)) {
         None => Ok(()),
-        Some((key, _)) => Err(Error::usage(format_args!("{option}: \"{key}\" comes twice"))),
+        Some((key, _)) => Err(Error::usage(format_args!("{option}: \"{key}\" given twice"))),
     }
 }
 
-/// The directory of a store that must be a layout, since the tool has no network. `option` is what names the
-/// store; `hint` says what to do about a repository.
+/// The directory of a store that must be a layout, since the tool has no network. `option` is what
+/// names the store; `hint` says what to do about a repository.
 ///
 /// # Errors
 /// Usage: it is a repository.

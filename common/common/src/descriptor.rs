@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Descriptors: what names a blob, and the currency between the tools.
 //!
-//! A *descriptor line* is one OCI descriptor as one line of JSON. Of its fields `mediaType`, `digest`
-//! and `size` are required and checked, those that we read must be of the right type, and all others are
-//! kept as they came, in their order. The size may be at most 2^63-1, as the specification's int64 says.
+//! A *descriptor line* is one OCI descriptor as one line of JSON. Of its fields `mediaType`,
+//! `digest` and `size` are required and checked, those that we read must be of the right type, and
+//! all others are kept as they came, in their order. The size may be at most 2^63-1, as the
+//! specification's int64 says.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -179,8 +180,8 @@ impl Descriptor {
         self
     }
 
-    /// A layer's diff ID, the digest of its uncompressed archive, when the descriptor says it: in the annotation
-    /// [`UNCOMPRESSED`], or because its media type is that of a plain archive.
+    /// A layer's diff ID, the digest of its uncompressed archive, when the descriptor says it: in
+    /// the annotation [`UNCOMPRESSED`], or because its media type is that of a plain archive.
     ///
     /// # Errors
     /// One sentence, when the annotation is no digest, or another than that of a plain archive.

@@ -138,8 +138,8 @@ pub const MAX_FOREIGN_TEXT: usize = 1024;
 
 /// Text that came from a server, a layer or a file, made fit to print on one line: control
 /// characters (escape sequences, newlines) become `\u{..}` escapes, bidirectional overrides too,
-/// and it is cut at [`MAX_FOREIGN_TEXT`] bytes. Secrets go before that: of one that was escaped or cut nobody would
-/// know any more that it is one.
+/// and it is cut at [`MAX_FOREIGN_TEXT`] bytes. Secrets go before that: of one that was escaped or
+/// cut nobody would know any more that it is one.
 pub fn printable(text: &str) -> String {
     let text = secret::redact(text);
     let mut clean = String::with_capacity(text.len().min(MAX_FOREIGN_TEXT));
@@ -165,8 +165,8 @@ pub fn source_error(cause: &std::io::Error) -> Error {
     }
 }
 
-/// Whether a character steers a terminal, or shows text as another: a control character, what has no width, a
-/// bidirectional override.
+/// Whether a character steers a terminal, or shows text as another: a control character, what has
+/// no width, a bidirectional override.
 pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

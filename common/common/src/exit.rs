@@ -6,8 +6,8 @@
 //! - What did not stop the run but matters is one line, `tool: warning: …`, each kind once with a
 //!   count; `-q` drops it.
 //! - A trace (`--trace`) is blocks of whole lines, each written at once: comments that begin with `#`, and commands.
-//!   `-q` does not drop it, and no bar is shown beside it unless it is asked for. What else is said then is quoted where
-//!   a shell would find something to do in it.
+//!   `-q` does not drop it, and no bar is shown beside it unless it is asked for. What else is said
+//!   then is quoted where a shell would find something to do in it.
 //! - Success is silent. stdout is never written here, but for help and version.
 //! - The exit status is that of the [`Error`] in the chain; an I/O error without one is local
 //!   trouble (7).
@@ -98,7 +98,8 @@ fn usage_error(rendered: &str) -> Error {
     Error::usage(text).hint(format_args!("{} --help lists what it takes", tool()))
 }
 
-/// A refused value may be a URL with a password in it: what stands before an `@` that is no digest's goes.
+/// A refused value may be a URL with a password in it: what stands before an `@` that is no
+/// digest's goes.
 fn without_secret(text: &str) -> String {
     const BEFORE: &str = "invalid value '";
     let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
@@ -142,13 +143,14 @@ fn shown(text: &str) -> String {
     if is_traced() { inert(&text) } else { text }
 }
 
-/// From now on [`end_after`] calls `cleanup` before it ends the process. The first call of this function holds.
+/// From now on [`end_after`] calls `cleanup` before it ends the process. The first call of this
+/// function holds.
 pub fn before_end(cleanup: fn()) {
     let _ = BEFORE_END.set(cleanup);
 }
 
-/// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by then
-/// stays and is taken up by the next run.
+/// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by
+/// then stays and is taken up by the next run.
 pub fn end_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);

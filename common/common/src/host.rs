@@ -78,8 +78,8 @@ pub fn bare_host(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A host is an IPv6 address in brackets, an IPv4 address in its usual form, or a name whose last label
-/// is no number (what a resolver would take for an address otherwise written).
+/// A host is an IPv6 address in brackets, an IPv4 address in its usual form, or a name whose last
+/// label is no number (what a resolver would take for an address otherwise written).
 ///
 /// # Errors
 /// A sentence.

@@ -2,9 +2,9 @@
 //! JSON read strictly, so that no two parsers can read a document differently.
 //!
 //! Beyond what JSON itself forbids, refused are: a byte order mark, invalid UTF-8, a key that comes
-//! twice in one object, nesting deeper than [`MAX_DEPTH`], and more values than [`MAX_VALUES`] (so that
-//! memory is bounded whatever a small document unfolds to). Unknown fields are never an error and
-//! keep their order.
+//! twice in one object, nesting deeper than [`MAX_DEPTH`], and more values than [`MAX_VALUES`] (so
+//! that memory is bounded whatever a small document unfolds to). Unknown fields are never an error
+//! and keep their order.
 
 use std::cell::Cell;
 use std::fmt;
@@ -155,7 +155,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let value = entries.next_value_seed(self.deeper())?;
             if object.contains_key(&key) {
                 let key = crate::error::printable(&key);
-                return Err(A::Error::custom(format_args!("key \"{key}\" comes twice")));
+                return Err(A::Error::custom(format_args!("key \"{key}\" appears twice")));
             }
             object.insert(key, value);
         }

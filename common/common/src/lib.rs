@@ -2,13 +2,15 @@
 //! What every tool says and means.
 //!
 //! - Words, without files, sockets, clock or environment: [`digest`], [`descriptor`], [`mediatype`], [`platform`],
-//!   [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
+//!   [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`],
+//!   [`secret`], [`shell`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
 //! - How a tool begins and ends: [`cli`], [`exit`], [`progress`].
 //!
-//! Deliberately absent: the network, the image layout, archives and compression (crates of their own), anything that
-//! one tool alone needs (it lives in that tool's crate), printing from a library (errors are returned, warnings are
-//! collected by [`notice`] and printed by [`exit`]), and async. Start reading at [`descriptor`].
+//! Deliberately absent: the network, the image layout, archives and compression (crates of their
+//! own), anything that one tool alone needs (it lives in that tool's crate), printing from a
+//! library (errors are returned, warnings are collected by [`notice`] and printed by [`exit`]), and
+//! async. Start reading at [`descriptor`].
 
 pub mod cli;
 pub mod descriptor;

@@ -6,8 +6,8 @@ use std::io::BufRead;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result, printable};
 
-/// The longest line, in bytes: a descriptor that carries its content stands in a manifest, so it is no
-/// longer than a manifest may be.
+/// The longest line, in bytes: a descriptor that carries its content stands in a manifest, so it is
+/// no longer than a manifest may be.
 pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
 
 /// What a tool says when it expected input and got none.
@@ -15,8 +15,8 @@ pub const NO_INPUT: &str = "no input: did the command before it fail?";
 
 /// Reads descriptor lines, one at a time, each as soon as it is there.
 ///
-/// Empty lines are passed over. Input without a single descriptor is an error, since in a pipe it means
-/// that the command before failed. After an error nothing more comes.
+/// Empty lines are passed over. Input without a single descriptor is an error, since in a pipe it
+/// means that the command before failed. After an error nothing more comes.
 pub struct Lines<R> {
     input: R,
     line: Vec<u8>,
@@ -75,8 +75,8 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Whether bytes begin like a descriptor line: what a tool that wants bytes looks for, to say that the
-/// lines were meant for `--from`.
+/// Whether bytes begin like a descriptor line: what a tool that wants bytes looks for, to say that
+/// the lines were meant for `--from`.
 pub fn looks_like_descriptor(start: &[u8]) -> bool {
     let Some(end) = start.iter().position(|b| *b == b'\n') else {
         return Descriptor::from_line(start).is_ok();

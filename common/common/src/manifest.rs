@@ -2,9 +2,10 @@
 //! Manifests: what a document is, and whether it may be believed.
 //!
 //! A document is judged by its own fields, never re-serialised: its digest is over the exact bytes.
-//! Contradictory documents (an index that also lists layers) are refused whatever their type says, since two
-//! readers would see two images in them (CVE-2021-41190). Docker's plugins are refused: they are no
-//! images. Schema 1 is recognised and gated as Docker gates it; its layers are not read here.
+//! Contradictory documents (an index that also lists layers) are refused whatever their type says,
+//! since two readers would see two images in them (CVE-2021-41190). Docker's plugins are refused:
+//! they are no images. Schema 1 is recognised and gated as Docker gates it; its layers are not read
+//! here.
 
 use std::fmt;
 
@@ -229,7 +230,8 @@ impl Manifest {
                 return Err(Error::malformed(wrong));
             }
         }
-        // One that contradicts its type was refused; one that says a type and has other fields is here.
+        // One that contradicts its type was refused; one that says a type and has other fields is
+        // here.
         let shape = Shape::of(&document);
         if shape.manifests && (shape.config || shape.layers || shape.fs_layers) {
             return Err(Error::malformed("both an index's and a manifest's fields"));
@@ -277,8 +279,8 @@ fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
 }
 
 impl Manifest {
-    /// All that it names, in its order: a config and its layers, or an index's entries. A subject is not among them: it
-    /// need not exist.
+    /// All that it names, in its order: a config and its layers, or an index's entries. A subject
+    /// is not among them: it need not exist.
     pub fn named(&self) -> Vec<&Descriptor> {
         match &self.content {
             Content::Image { config, layers } => std::iter::once(config).chain(layers).collect(),
@@ -288,8 +290,8 @@ impl Manifest {
     }
 }
 
-/// How a manifest stands in the list of its subject's referrers: with its artifact type, which is its config's media
-/// type when it names none, and its annotations.
+/// How a manifest stands in the list of its subject's referrers: with its artifact type, which is
+/// its config's media type when it names none, and its annotations.
 ///
 /// # Errors
 /// Malformed, when its bytes are not JSON by the strict rules.
@@ -311,7 +313,8 @@ pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
 
 /// The entries of an index that may serve a platform, best first: an exact variant before an older
 /// one, and the index's order among equals. Attestations and entries without a platform never do.
-/// Entries that are indexes themselves and name no platform are kept last: the answer may be in them.
+/// Entries that are indexes themselves and name no platform are kept last: the answer may be in
+/// them.
 pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut ranked: Vec<(u32, &Descriptor)> = manifests
         .iter()

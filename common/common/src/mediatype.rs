@@ -108,7 +108,8 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
 }
 
-/// Whether text is a media type without parameters: two names of RFC 6838, section 4.2, and a slash.
+/// Whether text is a media type without parameters: two names of RFC 6838, section 4.2, and a
+/// slash.
 pub fn is_media_type(text: &str) -> bool {
     let name = |name: &str| {
         (1..=127).contains(&name.len())
@@ -123,8 +124,8 @@ pub fn is_docker(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.")
 }
 
-/// A Content-Type header's media type: without parameters, trimmed, lower case. Nothing when it says
-/// nothing: absent, or one of the types that servers send for want of a better one.
+/// A Content-Type header's media type: without parameters, trimmed, lower case. Nothing when it
+/// says nothing: absent, or one of the types that servers send for want of a better one.
 pub fn said(content_type: Option<&str>) -> Option<String> {
     let stem = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let says_nothing = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");

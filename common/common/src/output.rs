@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a result goes: stdout, a file that appears only when it is whole, or something that is written as
-//! stdout is.
+//! Where a result goes: stdout, a file that appears only when it is whole, or something that is
+//! written as stdout is.
 //!
-//! A regular file is written under another name beside it and renamed; a symlink is followed first, so that
-//! the file it names is replaced and not the link. A device or a fifo has no "whole": it is written in
-//! place, as it comes.
+//! A regular file is written under another name beside it and renamed; a symlink is followed first,
+//! so that the file it names is replaced and not the link. A device or a fifo has no "whole": it is
+//! written in place, as it comes.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -60,7 +60,8 @@ impl Output {
             return stdio::stdout().map(Output::Stream);
         }
         let trouble = |cause: std::io::Error| Error::local(operand.display(), &cause);
-        // What is there and no file, whatever its name looks like: /dev/stdout may lead to a pipe that has none.
+        // What is there and no file, whatever its name looks like: /dev/stdout may lead to a pipe
+        // that has none.
         if std::fs::metadata(operand).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             let file = OpenOptions::new().write(true).open(operand).map_err(trouble)?;
             return Ok(Output::Stream(file));
@@ -124,8 +125,8 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
     Err(std::io::Error::from(rustix::io::Errno::LOOP))
 }
 
-/// Writes `bytes` under `path` by way of a new file in `dir`, of the same file system: the name has the old content
-/// or the new, never a part. The new content is on the disk before it has the name.
+/// Writes `bytes` under `path` by way of a new file in `dir`, of the same file system: the name has
+/// the old content or the new, never a part. The new content is on the disk before it has the name.
 ///
 /// # Errors
 /// Local trouble; nothing is left of the new file.

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Work on many things at once, its results in the order in which the things came.
 //!
-//! Everything between the two ends is bounded: however many jobs there are, only [`WINDOW`] of them are
-//! in hand. Not here: what a job is, and what a failure means (a result may carry one).
+//! Everything between the two ends is bounded: however many jobs there are, only [`WINDOW`] of them
+//! are in hand. Not here: what a job is, and what a failure means (a result may carry one).
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result, Status};
 
-/// The most threads that work, however many processors there are: a disk or a memory bus is busy long
-/// before.
+/// The most threads that work, however many processors there are: a disk or a memory bus is busy
+/// long before.
 const MAX_THREADS: usize = 16;
 
 /// How many jobs may be taken in before the first of them is done.
@@ -24,11 +24,12 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
-/// Does `work` on every job, by so many threads, and gives the results to `take` in the jobs' order,
-/// each as soon as it and all before it are there.
+/// Does `work` on every job, by so many threads, and gives the results to `take` in the jobs'
+/// order, each as soon as it and all before it are there.
 ///
-/// `jobs` makes its iterator on a thread of its own, so that one which waits for input holds up nobody.
-/// When `take` fails, that is the end: what is still at work is left behind, for the process to end with.
+/// `jobs` makes its iterator on a thread of its own, so that one which waits for input holds up
+/// nobody. When `take` fails, that is the end: what is still at work is left behind, for the
+/// process to end with.
 ///
 /// # Errors
 /// Those of `take`.

@@ -3,8 +3,9 @@
 //!
 //! `OS/ARCHITECTURE[/VARIANT][:OSVERSION]` with Go's names, as the OCI image index page has them.
 //! Other spellings of an architecture that people type (x86_64, aarch64) are taken for Go's.
-//! Variants: arm64 without one is v8, arm without one is v7, amd64 without one is v1; an older variant
-//! serves a newer processor, an exact one is better. An OS version is a prefix in whole numbers.
+//! Variants: arm64 without one is v8, arm without one is v7, amd64 without one is v1; an older
+//! variant serves a newer processor, an exact one is better. An OS version is a prefix in whole
+//! numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -56,8 +57,8 @@ impl Platform {
         ))
     }
 
-    /// How well `offered` serves this platform: 0 is exact, more is an older variant, nothing is not
-    /// at all.
+    /// How well `offered` serves this platform: 0 is exact, more is an older variant, nothing is
+    /// not at all.
     pub fn rank(&self, offered: &Platform) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;

@@ -2,8 +2,8 @@
 //! References: how people name an image, in a registry or in a layout.
 //!
 //! `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]` by the grammar and normalisation of Docker's reference
-//! library, and `oci:DIR[:TAG|@DIGEST]`. Everything that may become part of a path or a URL is checked here,
-//! before it is one. No host is looked up and no directory opened.
+//! library, and `oci:DIR[:TAG|@DIGEST]`. Everything that may become part of a path or a URL is
+//! checked here, before it is one. No host is looked up and no directory opened.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +47,8 @@ impl Repository {
         &self.host
     }
 
-    /// The host that serves the API, lower case, with its port: for Docker Hub another than its name.
+    /// The host that serves the API, lower case, with its port: for Docker Hub another than its
+    /// name.
     pub fn api_host(&self) -> String {
         match self.host.as_str() {
             HUB => HUB_API.to_owned(),
@@ -62,7 +63,8 @@ impl Repository {
 }
 
 impl fmt::Display for Repository {
-    /// The familiar form, without `docker.io/` and `library/`, unless it would be read as another repository.
+    /// The familiar form, without `docker.io/` and `library/`, unless it would be read as another
+    /// repository.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Repository { host, path } = self;
         let familiar = path.strip_prefix(HUB_NAMESPACE).unwrap_or(path);
@@ -266,8 +268,8 @@ fn is_image_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Splits off the host by Docker's rule: what stands before the first slash is one only if it has a dot,
-/// a colon or an upper-case letter, or is `localhost`. Docker Hub's names are completed.
+/// Splits off the host by Docker's rule: what stands before the first slash is one only if it has a
+/// dot, a colon or an upper-case letter, or is `localhost`. Docker Hub's names are completed.
 fn split_host(text: &str) -> (&str, String) {
     let (host, remainder) = match text.split_once('/') {
         Some((first, rest))

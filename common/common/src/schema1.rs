@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Docker's manifests of schema 1: the payload that their digest is of, and the image in them.
 //!
-//! A signed document (JWS) is its payload with signatures put in; the payload is what counts, for the digest and
-//! for reading. The signatures themselves are not verified: nobody's keys are trusted here, as in Docker's own pull.
-//! The sentences about the image are Docker's, word for word. Not here: making a config of it, and the gate that
-//! refuses schema 1 by default ([`manifest`](crate::manifest)).
+//! A signed document (JWS) is its payload with signatures put in; the payload is what counts, for
+//! the digest and for reading. The signatures themselves are not verified: nobody's keys are
+//! trusted here, as in Docker's own pull. The sentences about the image are Docker's, word for
+//! word. Not here: making a config of it, and the gate that refuses schema 1 by default
+//! ([`manifest`](crate::manifest)).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -75,8 +76,8 @@ pub struct Entry {
 
 /// The bytes that a document's digest is of: of a signed one the payload, else all of them.
 ///
-/// The document and its payload must say the same, but for the signatures: whoever reads the one sees no other image
-/// than who reads the other.
+/// The document and its payload must say the same, but for the signatures: whoever reads the one
+/// sees no other image than who reads the other.
 ///
 /// # Errors
 /// Malformed: not JSON, no signature, or signatures that do not say one payload.
@@ -249,7 +250,8 @@ impl Generation {
     }
 }
 
-/// Checks that each entry is its predecessor's child, and merges what is repeated in a row: of top first, base first.
+/// Checks that each entry is its predecessor's child, and merges what is repeated in a row: of top
+/// first, base first.
 fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
     if generations.last().is_some_and(|base| !base.parent.is_empty()) {
         let what = "Invalid parent ID in the base layer of the image.";

@@ -44,8 +44,8 @@ pub fn may_be_secret(name: &str) -> bool {
     !HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless))
 }
 
-/// From now on a header's value is a secret, and each of its words, if its name says that it carries one; of others
-/// whose value may be one, if it is long.
+/// From now on a header's value is a secret, and each of its words, if its name says that it
+/// carries one; of others whose value may be one, if it is long.
 pub fn keep_header(name: &str, value: &str) {
     if may_be_secret(name) && value.len() >= LONG {
         keep(value);
@@ -68,8 +68,8 @@ pub fn redact(text: &str) -> String {
     hide(&SECRETS.lock().unwrap_or_else(PoisonError::into_inner), text)
 }
 
-/// The text with these replaced, of two at one place the first. What stands in their place is not looked at again: it
-/// may be somebody's password.
+/// The text with these replaced, of two at one place the first. What stands in their place is not
+/// looked at again: it may be somebody's password.
 fn hide(secrets: &[String], text: &str) -> String {
     if !secrets.iter().any(|secret| text.contains(secret.as_str())) {
         return text.to_owned();

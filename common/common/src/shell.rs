@@ -4,9 +4,10 @@
 use crate::error::{is_steering, printable};
 use crate::secret;
 
-/// Text as one word in which a shell finds nothing to do, and which looks like what it is: other characters stand there
-/// as what printf makes of their numbers. Nothing where a shell would bring over another text: it drops the ends of
-/// lines at the end of what a program prints. Secrets are the caller's business.
+/// Text as one word in which a shell finds nothing to do, and which looks like what it is: other
+/// characters stand there as what printf makes of their numbers. Nothing where a shell would bring
+/// over another text: it drops the ends of lines at the end of what a program prints. Secrets are
+/// the caller's business.
 pub fn quoted(text: &str) -> Option<String> {
     if !text.contains(is_steering) {
         return Some(single(text));
@@ -46,8 +47,9 @@ pub fn is_plain(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || " _-.,/:@%+=".contains(c))
 }
 
-/// A line for people, printable and without secrets, in which each part between `: ` is quoted that is not plain: pasted
-/// with the commands around it, it does nothing, also where a shell takes no comments.
+/// A line for people, printable and without secrets, in which each part between `: ` is quoted that
+/// is not plain: pasted with the commands around it, it does nothing, also where a shell takes no
+/// comments.
 pub fn inert(text: &str) -> String {
     let text = printable(&secret::redact(text));
     let parts = text.split(": ").map(|part| match is_plain(part) {

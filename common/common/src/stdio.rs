@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The standard streams, and what a process owes to the pipe it stands in.
 //!
-//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it lets SIGXFSZ end the
-//! process, it quietly opens /dev/null in the place of a closed standard stream, so that a tool whose stdout was closed
-//! would write its result nowhere and report success, and it cannot tell whether a signal is ignored.
+//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it
+//! lets SIGXFSZ end the process, it quietly opens /dev/null in the place of a closed standard
+//! stream, so that a tool whose stdout was closed would write its result nowhere and report
+//! success, and it cannot tell whether a signal is ignored.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -40,7 +41,8 @@ fn was_closed(stream: &AtomicBool) -> bool {
 }
 
 /// Gives SIGPIPE its default back: a reader that goes away ends the tool quietly, as it does cat.
-/// Sockets are not concerned: std and ureq send with MSG_NOSIGNAL. To be called first thing in main.
+/// Sockets are not concerned: std and ureq send with MSG_NOSIGNAL. To be called first thing in
+/// main.
 pub fn restore_sigpipe() {
     // SAFETY: no thread exists yet, and SIG_DFL is a valid disposition.
     unsafe {
@@ -48,8 +50,8 @@ pub fn restore_sigpipe() {
     }
 }
 
-/// Makes a file that grows beyond `ulimit -f` an error of the write, to be told like a full disk, and not the
-/// end of the process. To be called first thing in main.
+/// Makes a file that grows beyond `ulimit -f` an error of the write, to be told like a full disk,
+/// and not the end of the process. To be called first thing in main.
 pub fn ignore_sigxfsz() {
     // SAFETY: no thread exists yet, and SIG_IGN is a valid disposition.
     unsafe {
@@ -67,7 +69,8 @@ pub fn ignore_sigpipe() {
 
 /// Whether a signal is ignored, as `nohup` sees to before it starts a program.
 pub fn is_ignored(signal: i32) -> bool {
-    // SAFETY: all zeros is a valid sigaction, and without a new one the call only writes the old one into it.
+    // SAFETY: all zeros is a valid sigaction, and without a new one the call only writes the old
+    // one into it.
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0

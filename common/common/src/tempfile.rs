@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A file that grows without a name and gets it when it is whole.
 //!
-//! Where the file system can do that, so that whatever stops a run leaves nothing behind; elsewhere under a hidden name.
-//! For what comes once and in order: what a later run may take up must have a name from the start.
+//! Where the file system can do that, so that whatever stops a run leaves nothing behind; elsewhere
+//! under a hidden name. For what comes once and in order: what a later run may take up must have a
+//! name from the start.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};

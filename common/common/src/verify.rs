@@ -14,8 +14,8 @@ pub const BUFFER: usize = 256 << 10;
 
 /// Takes bytes in order and tells whether they were the right ones.
 ///
-/// The size is judged at once (one byte too many ends the stream), the digest at the end. When both are
-/// wrong at the end, the digest is what is reported: it is the stronger word.
+/// The size is judged at once (one byte too many ends the stream), the digest at the end. When both
+/// are wrong at the end, the digest is what is reported: it is the stronger word.
 pub struct Verifier {
     digest: Digest,
     size: Option<u64>,
@@ -33,8 +33,8 @@ impl Verifier {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`Status::Content`](crate::error::Status) when there are more than the size says; they must not
-    /// be passed on.
+    /// [`Status::Content`](crate::error::Status) when there are more than the size says; they must
+    /// not be passed on.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen += bytes.len() as u64;
         if let Some(size) = self.size
@@ -72,8 +72,8 @@ impl Verifier {
 
 /// A writer that holds back the last [`HOLD`] bytes until [`release`](HeldBack::release).
 ///
-/// Dropped without it, what it holds is lost: so a stream that turned out wrong is always cut short. What
-/// was written before is *not* verified when its reader gets it.
+/// Dropped without it, what it holds is lost: so a stream that turned out wrong is always cut
+/// short. What was written before is *not* verified when its reader gets it.
 pub struct HeldBack<W> {
     output: W,
     held: Vec<u8>,

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The blocks that an archive is cut into on its way: filled by one thread, read by several, and used again.
+//! The blocks that an archive is cut into on its way: filled by one thread, read by several, and
+//! used again.
 //!
-//! There are only so many of them, so that whoever fills waits for those who read: that is what bounds
-//! the memory.
+//! There are only so many of them, so that whoever fills waits for those who read: that is what
+//! bounds the memory.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The bytes of a block: what pigz has. Smaller ones lose more at each flush, larger ones spread worse.
+/// The bytes of a block: what pigz has. Smaller ones lose more at each flush, larger ones spread
+/// worse.
 pub(super) const BLOCK: usize = 128 << 10;
 
 /// The blocks that are free.
@@ -33,8 +35,8 @@ impl Pool {
         Pool { free, back, unmade: count }
     }
 
-    /// An empty block; waits until there is one. Blocks always come back, since those who read end with
-    /// their input.
+    /// An empty block; waits until there is one. Blocks always come back, since those who read end
+    /// with their input.
     pub(super) fn take(&mut self) -> Vec<u8> {
         if let Ok(bytes) = self.free.try_recv() {
             return bytes;

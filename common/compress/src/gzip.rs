@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One gzip member made of blocks that are compressed apart, as pigz does.
 //!
-//! Each block is deflated on its own, with the last 32 KiB of the block before as its dictionary, and ends on
-//! a byte, so that the results can be joined. The blocks are always of the same size and every encoder is a
-//! new one (a reset one keeps state), so that the bytes depend on nothing but the input and the level.
+//! Each block is deflated on its own, with the last 32 KiB of the block before as its dictionary,
+//! and ends on a byte, so that the results can be joined. The blocks are always of the same size
+//! and every encoder is a new one (a reset one keeps state), so that the bytes depend on nothing
+//! but the input and the level.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From an archive to a layer's bytes: compressed by several threads, and hashed on both sides.
 //!
-//! The writer cuts what comes into blocks. One thread hashes them (the diff ID), workers compress them, and one
-//! more hashes and writes the results in order. So a slow output (an upload) stops nobody before the blocks
-//! run out, and a fixed number of them bounds the memory. The output is the same for any number of threads
-//! and for any sizes of the writes.
+//! The writer cuts what comes into blocks. One thread hashes them (the diff ID), workers compress
+//! them, and one more hashes and writes the results in order. So a slow output (an upload) stops
+//! nobody before the blocks run out, and a fixed number of them bounds the memory. The output is
+//! the same for any number of threads and for any sizes of the writes.
 //!
 //! Not here: what an archive is, and where a layer goes.
 
@@ -27,8 +27,8 @@ use block::{BLOCK, Block, Pool};
 /// The most threads that compress.
 pub const MAX_THREADS: usize = 64;
 
-/// How many blocks may be under way beyond two for each thread: enough that no thread waits for another's turn
-/// on a busy machine.
+/// How many blocks may be under way beyond two for each thread: enough that no thread waits for
+/// another's turn on a busy machine.
 const MORE_BLOCKS: usize = 32;
 
 /// How to compress: a format, a level it has, a number of threads.
@@ -40,8 +40,8 @@ pub struct Method {
 }
 
 impl Method {
-    /// A method; without a level, the format's default (gzip 6, zstd 3), and without a format the bytes
-    /// pass as they are. From 1 to [`MAX_THREADS`] threads, as near as may be.
+    /// A method; without a level, the format's default (gzip 6, zstd 3), and without a format the
+    /// bytes pass as they are. From 1 to [`MAX_THREADS`] threads, as near as may be.
     ///
     /// # Errors
     /// Usage: a level that the format does not have.
@@ -95,7 +95,8 @@ pub struct Finished<W> {
     pub size: u64,
 }
 
-/// A sink that compresses. What is dropped before [`finish`](Compressor::finish) is cut: no format takes it for whole.
+/// A sink that compresses. What is dropped before [`finish`](Compressor::finish) is cut: no format
+/// takes it for whole.
 pub struct Compressor<W> {
     pool: Pool,
     /// The block that is being filled, and how far.

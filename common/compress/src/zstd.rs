@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One zstd frame, compressed by libzstd's own threads.
 //!
-//! libzstd promises the same bytes for any number of workers from one on, as long as its jobs are of the same
-//! size: so there is always one, and the size is ours.
+//! libzstd promises the same bytes for any number of workers from one on, as long as its jobs are
+//! of the same size: so there is always one, and the size is ours.
 
 use std::io;
 
@@ -67,8 +67,9 @@ impl Frame {
     }
 }
 
-/// What the default level is made of: one hash table, larger than level 1's, over a larger window. On file systems'
-/// archives it is a hundredth larger than libzstd's level 3 with two tables, in three quarters of the time.
+/// What the default level is made of: one hash table, larger than level 1's, over a larger window.
+/// On file systems' archives it is a hundredth larger than libzstd's level 3 with two tables, in
+/// three quarters of the time.
 fn tuned() -> [CParameter; 4] {
     [
         CParameter::Strategy(Strategy::ZSTD_fast),

@@ -18,8 +18,9 @@ impl Layout {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// A blob of exactly the descriptor's size; nothing when it is absent. One of another size (torn by a
-    /// power loss) counts as absent, with a warning. The digest is for the reader to check.
+    /// A blob of exactly the descriptor's size; nothing when it is absent. One of another size
+    /// (torn by a power loss) counts as absent, with a warning. The digest is for the reader to
+    /// check.
     ///
     /// # Errors
     /// Local trouble.

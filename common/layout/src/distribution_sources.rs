@@ -22,17 +22,17 @@ const MAX_SOURCES_FILE: u64 = 4 << 20;
 pub(crate) const SOURCES: &str = "distribution-sources";
 
 impl Layout {
-    /// Remembers that blobs were seen in a repository: `distribution-sources`, an object of digests,
-    /// each an object of hosts, each the paths sorted and joined by commas, as containerd labels
-    /// content. A hint for later mounts, so trouble with it is a warning.
+    /// Remembers that blobs were seen in a repository: `distribution-sources`, an object of
+    /// digests, each an object of hosts, each the paths sorted and joined by commas, as containerd
+    /// labels content. A hint for later mounts, so trouble with it is a warning.
     pub fn remember_source(&self, repository: &Repository, digests: &[Digest]) {
         if let Err(error) = self.try_remember_source(repository, digests) {
             notice::warn("distribution sources", || error.to_string());
         }
     }
 
-    /// Whether it is one that these tools write, and this user may: where something may be noted about blobs that are only
-    /// read.
+    /// Whether it is one that these tools write, and this user may: where something may be noted
+    /// about blobs that are only read.
     pub fn takes_notes(&self) -> bool {
         let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         writable(&self.dir) && writable(&self.ingest_dir())

@@ -63,8 +63,8 @@ impl Layout {
     /// annotation, then by containerd's. By neither: the only entry.
     ///
     /// # Errors
-    /// Absent; usage when there are several and nothing says which; malformed when one name stands on
-    /// two digests and `platform` does not decide.
+    /// Absent; usage when there are several and nothing says which; malformed when one name stands
+    /// on two digests and `platform` does not decide.
     pub fn resolve(
         &self,
         tag: Option<&str>,
@@ -121,8 +121,8 @@ impl Layout {
         Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))
     }
 
-    /// Makes a manifest an entry of `index.json`: under `tag`, replacing what had that name, or without a
-    /// name. The manifest itself must be stored.
+    /// Makes a manifest an entry of `index.json`: under `tag`, replacing what had that name, or
+    /// without a name. The manifest itself must be stored.
     ///
     /// # Errors
     /// Malformed index, or local trouble.

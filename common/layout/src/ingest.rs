@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A blob that grows in a layout and gets its name when it is whole.
 //!
-//! For bytes that come once and in order. What is fetched in pieces, and taken up again by another run, grows in files
-//! of its own that fetching knows about.
+//! For bytes that come once and in order. What is fetched in pieces, and taken up again by another
+//! run, grows in files of its own that fetching knows about.
 
 use std::io::{self, Write};
 

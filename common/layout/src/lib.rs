@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An OCI image layout on disk: the embedded store.
 //!
-//! `oci-layout`, `index.json`, `blobs/ALG/HEX`, as the OCI image layout specification has them, and two names of
-//! our own that others ignore: `ingest/` for partial files and `distribution-sources` for the repositories a blob was
-//! seen in. A file under a final name is whole at any moment, also to other programs: files appear by rename. Changes
-//! to `index.json` are made under a flock on the directory itself; reading needs no lock.
+//! `oci-layout`, `index.json`, `blobs/ALG/HEX`, as the OCI image layout specification has them, and
+//! two names of our own that others ignore: `ingest/` for partial files and `distribution-sources`
+//! for the repositories a blob was seen in. A file under a final name is whole at any moment, also
+//! to other programs: files appear by rename. Changes to `index.json` are made under a flock on the
+//! directory itself; reading needs no lock.
 //!
 //! | module | owns |
 //! |---|---|
@@ -70,7 +71,8 @@ impl Layout {
         }
     }
 
-    /// Opens a layout to write, making what is missing of it. May be called by several processes at once.
+    /// Opens a layout to write, making what is missing of it. May be called by several processes at
+    /// once.
     ///
     /// # Errors
     /// Local trouble; also when the directory holds other things and is no layout.
@@ -146,7 +148,8 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Opens a file to read, without waiting for the other end of what is a fifo where a file should be.
+/// Opens a file to read, without waiting for the other end of what is a fifo where a file should
+/// be.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)

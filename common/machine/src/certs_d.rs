@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the machine's administrator keeps for a host in docker's and the containers tools' `certs.d`: authorities to trust
-//! there (`*.crt`), and client certificates to present there (`*.cert`, each with its `*.key`).
+//! What the machine's administrator keeps for a host in docker's and the containers tools'
+//! `certs.d`: authorities to trust there (`*.crt`), and client certificates to present there
+//! (`*.cert`, each with its `*.key`).
 //!
-//! The directories are named `HOST[:PORT]`. The first one that exists counts, alone. A certificate without its key, or a
-//! key without its certificate, is an error, as in those programs. Not here: the files' contents.
+//! The directories are named `HOST[:PORT]`. The first one that exists counts, alone. A certificate
+//! without its key, or a key without its certificate, is an error, as in those programs. Not here:
+//! the files' contents.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,10 +32,12 @@ pub struct HostFiles {
     pub pairs: Vec<(PathBuf, PathBuf)>,
 }
 
-/// What is kept for a host under one of its names; `None` when there is no directory for it, or it may not be read.
+/// What is kept for a host under one of its names; `None` when there is no directory for it, or it
+/// may not be read.
 ///
 /// # Errors
-/// Malformed, when there are too many files, or a certificate or key lacks the other; local trouble.
+/// Malformed, when there are too many files, or a certificate or key lacks the other; local
+/// trouble.
 pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     match first(&places(), names)? {
         Some(directory) => list(&directory),
@@ -41,8 +45,8 @@ pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     }
 }
 
-/// The names that a directory may have for an https host and port: as it is written, then, for https's own port, the
-/// other way to write it; Docker Hub's last. `host` has no brackets.
+/// The names that a directory may have for an https host and port: as it is written, then, for
+/// https's own port, the other way to write it; Docker Hub's last. `host` has no brackets.
 pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let with_port = format!("{host}:{port}");
@@ -57,7 +61,8 @@ pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     names
 }
 
-/// Where such directories are: the user's before the machine's, and the containers tools' before docker's.
+/// Where such directories are: the user's before the machine's, and the containers tools' before
+/// docker's.
 fn places() -> Vec<PathBuf> {
     let all = config_home().into_iter().chain([PathBuf::from("/etc")]);
     all.flat_map(|place| ["containers", "docker"].map(|tools| place.join(tools).join("certs.d")))
@@ -122,7 +127,8 @@ fn list(directory: &Path) -> Result<Option<HostFiles>> {
     Ok(Some(HostFiles { directory: directory.to_owned(), authorities, pairs }))
 }
 
-/// The names in a directory, sorted, but no more than one too many. What is no text has none of our endings.
+/// The names in a directory, sorted, but no more than one too many. What is no text has none of our
+/// endings.
 fn entries(directory: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)?.take(MAX_ENTRIES + 1) {

@@ -7,8 +7,9 @@
 //! | [`certs_d`] | which certificates `certs.d` has for a host |
 //! | [`mirrors`] | registries.conf, hosts.toml, and the values of `--mirror` |
 //!
-//! Files are read and helpers are run; nothing is sent to a registry and nothing is written. Which host a credential
-//! goes to is not decided here: that is the `registry` crate's `auth`. Start reading at [`credentials`].
+//! Files are read and helpers are run; nothing is sent to a registry and nothing is written. Which
+//! host a credential goes to is not decided here: that is the `registry` crate's `auth`. Start
+//! reading at [`credentials`].
 
 pub mod certs_d;
 pub mod credentials;

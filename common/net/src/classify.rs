@@ -40,7 +40,8 @@ pub(crate) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Fail
     }
 }
 
-/// Sorts the answer of a proxy that is no way through it, and names these schemes of authentication.
+/// Sorts the answer of a proxy that is no way through it, and names these schemes of
+/// authentication.
 pub(crate) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
     let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
         Some(reason) => format!("{status} {reason}"),
@@ -122,8 +123,8 @@ fn of(place: &str, error: ureq::Error) -> Failure {
     }
 }
 
-/// Whether resolving a host's name failed, and whether that may pass. std has only words for it, the
-/// resolver's own, which are the same in every language setting.
+/// Whether resolving a host's name failed, and whether that may pass. std has only words for it,
+/// the resolver's own, which are the same in every language setting.
 fn lookup_failure(cause: &io::Error) -> Option<Retry> {
     let words = cause.to_string();
     let why = words.strip_prefix("failed to lookup address information: ")?;

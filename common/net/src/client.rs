@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What holds for a whole run, whichever host it speaks to: patience, trust, where credentials are kept, the trace.
+//! What holds for a whole run, whichever host it speaks to: patience, trust, where credentials are
+//! kept, the trace.
 //!
-//! Nothing here is secret, and nothing here is about one host: that is [`Peer`](crate::peer::Peer)'s.
+//! Nothing here is secret, and nothing here is about one host: that is
+//! [`Peer`](crate::peer::Peer)'s.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -4,7 +4,8 @@
 //! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
 //!   measures either less (interim answers without end) or more (all that is buffered behind one).
 //! - An answer that comes while a body is still being sent, after which the server closes: the library would report
-//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the answer read.
+//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the
+//!   answer read.
 //!
 //! The bytes of what passes are not changed.
 

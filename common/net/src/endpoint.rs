@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a registry's API is: its scheme, host and port.
 //!
-//! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or one that the machine's
-//! configuration marks as insecure: that is asked by offering a TLS handshake and looking at the first byte of the answer.
-//! Nothing is sent but the offer, and by no proxy: behind one it is https. Who has spoken TLS in this process is not asked
-//! again.
+//! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or
+//! one that the machine's configuration marks as insecure: that is asked by offering a TLS
+//! handshake and looking at the first byte of the answer. Nothing is sent but the offer, and by no
+//! proxy: behind one it is https. Who has spoken TLS in this process is not asked again.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -33,7 +33,8 @@ const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 /// The base URL of a repository's registry.
 ///
 /// # Errors
-/// Usage, when the host cannot be part of a URL; later, when a host that is asked does not let anybody connect.
+/// Usage, when the host cannot be part of a URL; later, when a host that is asked does not let
+/// anybody connect.
 pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url> {
     let host = repository.api_host();
     let of = |scheme: &str| {
@@ -100,7 +101,8 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
     })
 }
 
-/// The first message of a TLS handshake. No certificate is ever looked at with it, so it needs no roots.
+/// The first message of a TLS handshake. No certificate is ever looked at with it, so it needs no
+/// roots.
 fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -122,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    /// The scheme of a registry whose certificate is checked so. That there is a --ca-file means that a loopback host is
-    /// not probed for being one.
+    /// The scheme of a registry whose certificate is checked so. That there is a --ca-file means
+    /// that a loopback host is not probed for being one.
     fn scheme(registry: &Repository, verification: Verification) -> String {
         let second = Duration::from_secs(1);
         let client = Client {

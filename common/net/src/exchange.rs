@@ -23,8 +23,8 @@ use crate::trace::block;
 use crate::trace::command::Told;
 use crate::url::Url;
 
-/// How many times the idle time-out the answer to a request that closes an upload may take: the registry puts the blob
-/// together and hashes it.
+/// How many times the idle time-out the answer to a request that closes an upload may take: the
+/// registry puts the blob together and hashes it.
 const COMMIT_PATIENCE: u32 = 10;
 
 /// How many headers are known that anybody could have.
@@ -56,12 +56,13 @@ impl Http {
         self.agents.origin()
     }
 
-    /// The peer, whoever else a request goes to.
+    /// What holds at the origin. Requests to any other origin use [`Peer::stranger`].
     pub fn peer(&self) -> &Peer {
         self.agents.peer()
     }
 
-    /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes by one.
+    /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes
+    /// by one.
     ///
     /// # Errors
     /// Refused; usage, when the proxy is none.
@@ -72,7 +73,8 @@ impl Http {
         }
     }
 
-    /// From now on this Authorization header is no secret: it carries what is given to nobody in particular.
+    /// From now on this Authorization header is no secret: it carries what is given to nobody in
+    /// particular.
     pub fn is_for_anybody(&self, header: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // A server may give as many as it likes. What is forgotten counts as a secret again.
@@ -82,7 +84,8 @@ impl Http {
         open.push(header.to_owned());
     }
 
-    /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not known to be harmless.
+    /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not
+    /// known to be harmless.
     fn may_be_secret(&self, name: &str, value: &str) -> bool {
         let is_own = || self.peer().headers.iter().any(|(own, _)| own == name);
         match name.eq_ignore_ascii_case("authorization") {
@@ -94,7 +97,8 @@ impl Http {
         }
     }
 
-    /// Sends a request and reads the head of its answer, whatever its status. Redirects are not followed here.
+    /// Sends a request and reads the head of its answer, whatever its status. Redirects are not
+    /// followed here.
     ///
     /// # Errors
     /// Sorted: what may pass, and what will not. A payload's own failure will not.
@@ -103,7 +107,8 @@ impl Http {
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
-        // What is refused is not told either: it was not asked, and is not to be asked by who runs the trace.
+        // What is refused is not told either: it was not asked, and is not to be asked by who runs
+        // the trace.
         let proxy = self.agents.proxy(request.url)?;
         if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
             self.refuse_to_show(request.url)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A failed attempt, and whether another one is worth it. Whoever finds the failure decides; [`retry`](crate::retry)
-//! counts and waits.
+//! A failed attempt, and whether another one is worth it. Whoever finds the failure decides;
+//! [`retry`](crate::retry) counts and waits.
 
 use std::time::Duration;
 

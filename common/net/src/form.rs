@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names and values as a URL's query and a form's body have them. Only written: nothing is read back.
+//! Names and values as a URL's query and a form's body have them. Only written: nothing is read
+//! back.
 
 /// Names and values as a query or a form has them, what is special encoded in the values.
 pub fn form(fields: &[(&str, &str)]) -> String {

@@ -14,8 +14,8 @@
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
 //! | [`trace`] | the conversation as curl commands |
 //!
-//! Not here: what a registry's answers mean, challenges and tokens (crate `registry`), and which credentials there
-//! are (crate `machine`). Start reading at [`peer`]; a redirect is judged by
+//! Not here: what a registry's answers mean, challenges and tokens (crate `registry`), and which
+//! credentials there are (crate `machine`). Start reading at [`peer`]; a redirect is judged by
 //! [`url::decide`].
 
 pub mod basic;

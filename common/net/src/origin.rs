@@ -5,7 +5,8 @@ use std::fmt;
 
 use machine::mirrors::Scheme;
 
-/// Where a URL leads, by scheme, host and port. Hosts compare in lower case and without a final dot.
+/// Where a URL leads, by scheme, host and port. Hosts compare in lower case and without a final
+/// dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known and sent for one origin alone: its scheme, how its certificate is checked, and everything secret.
+//! What is known and sent for one origin alone: its scheme, how its certificate is checked, and
+//! everything secret.
 //!
-//! The options of the command line make a peer of the operand's registry. Every other host (a mirror, a token server, a
-//! redirect's target, the registry of `--from`) is [`Peer::stranger`], which knows nothing and is sent nothing, until
-//! the machine's configuration says something about that very host ([`Peer::at`]). So a new field cannot reach another
-//! origin: there is no list of fields to reset.
+//! The options of the command line make a peer of the operand's registry. Every other host (a
+//! mirror, a token server, a redirect's target, the registry of `--from`) is [`Peer::stranger`],
+//! which knows nothing and is sent nothing, until the machine's configuration says something about
+//! that very host ([`Peer::at`]). So a new field cannot reach another origin: there is no list of
+//! fields to reset.
 
 use std::path::PathBuf;
 
@@ -14,8 +16,8 @@ use machine::mirrors::{Place, Scheme};
 /// How one origin is spoken to, and as whom.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The scheme to use. `None`: https, or plain http where a loopback host, or one whose checks are
-    /// [`Optional`](Verification::Optional), does not speak TLS.
+    /// The scheme to use. `None`: https, or plain http where a loopback host, or one whose checks
+    /// are [`Optional`](Verification::Optional), does not speak TLS.
     pub scheme: Option<Scheme>,
     /// How the certificate is checked.
     pub verification: Verification,
@@ -39,7 +41,8 @@ pub enum Verification {
     Required,
     /// Not at all (`--insecure`).
     Skipped,
-    /// Not at all, and plain http may be spoken where there is no TLS: what the machine's configuration calls insecure.
+    /// Not at all, and plain http may be spoken where there is no TLS: what the machine's
+    /// configuration calls insecure.
     Optional,
 }
 

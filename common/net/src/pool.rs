@@ -60,7 +60,8 @@ pub(crate) struct Agents {
     /// What holds at `origin`, and nowhere else.
     peer: Peer,
     proxies: Proxies,
-    /// Made when needed: reading the trust store is half of a short run's time. Few: there are few ways.
+    /// Made when needed: reading the trust store is half of a short run's time. Few: there are few
+    /// ways.
     made: Mutex<Vec<(Way, Agent)>>,
 }
 
@@ -97,8 +98,8 @@ impl Agents {
     /// Those that serve a URL, and the proxy that they go by.
     ///
     /// # Errors
-    /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain http to who has
-    /// spoken TLS; usage, when the proxy is none.
+    /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain
+    /// http to who has spoken TLS; usage, when the proxy is none.
     pub(crate) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
         let way = self.way(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,8 +185,8 @@ impl Agents {
     }
 }
 
-/// The client certificates of a peer: the command line's, or else those that a configuration names. Either replaces what is
-/// kept for the host.
+/// The client certificates of a peer: the command line's, or else those that a configuration names.
+/// Either replaces what is kept for the host.
 fn own_pairs(peer: &Peer) -> Result<Vec<Pair>> {
     match &peer.certificate {
         Some(ClientCertificate { file, key }) => {
@@ -219,7 +220,8 @@ fn config(client: &Client, socks: Option<ureq::Proxy>) -> Config {
         .user_agent(concat!("regutils/", env!("CARGO_PKG_VERSION")))
         .accept("")
         .accept_encoding("identity")
-        // The limit is the connection's own: this one measures what is buffered behind an interim answer too.
+        // The limit is the connection's own: this one measures what is buffered behind an interim
+        // answer too.
         .max_response_header_size(CONNECTION_BUFFER)
         .input_buffer_size(CONNECTION_BUFFER)
         .max_idle_connections(64)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Redirects: followed hop by hop, each decided by [`url::decide`], and none by the library.
 //!
-//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no other; a login not even
-//! there once a stranger said where. What writes is only sent on by 307 and 308, in the registry itself, and if it can be
-//! sent again: another redirect would turn it into a GET, whose success means nothing.
+//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no
+//! other; a login not even there once a stranger said where. What writes is only sent on by 307 and
+//! 308, in the registry itself, and if it can be sent again: another redirect would turn it into a
+//! GET, whose success means nothing.
 
 use common::error::Error;
 
@@ -32,8 +33,8 @@ pub fn follow(
     hops(http, request, secrets, payload)
 }
 
-/// Fetches from another place than the peer's API: the peer's headers are not sent, and `authorization` goes to the place's
-/// own scheme, host and port alone.
+/// Fetches from another place than the peer's API: the peer's headers are not sent, and
+/// `authorization` goes to the place's own scheme, host and port alone.
 ///
 /// # Errors
 /// As [`follow`].

@@ -122,7 +122,8 @@ impl Payload<'_> {
     }
 }
 
-/// A reader of exactly so many bytes. One that ends early is an error: the library would wait for more for ever.
+/// A reader of exactly so many bytes. One that ends early is an error: the library would wait for
+/// more for ever.
 pub struct Exactly<'a> {
     reader: &'a mut dyn Read,
     left: u64,

@@ -115,8 +115,8 @@ impl Response {
 
 /// The bytes of an answer as they come.
 ///
-/// The library keeps a connection only when it is asked for more than there is: whoever knows how many bytes he wants
-/// never does, so it is done here when the last of them came.
+/// The library keeps a connection only when it is asked for more than there is: whoever knows how
+/// many bytes he wants never does, so it is done here when the last of them came.
 pub struct Body {
     source: Source,
     /// How many are to come, when the answer says so.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Another attempt or none, and when: attempts without progress are counted and waited between.
 //!
-//! Whether a failure may pass is its own word ([`Failure`]). What progress is, only the loop knows that makes the attempts.
+//! Whether a failure may pass is its own word ([`Failure`]). What progress is, only the loop knows
+//! that makes the attempts.
 
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! URLs, and the one function that decides about every URL which a server supplies.
 //!
-//! A URL is parsed once, into [`Url`], by the parser that the connection uses: what decides and what connects
-//! see the same parse. Hosts that a resolver would read as an address in disguise (`2130706433`, `0x7f.1`)
-//! are refused. Names are not looked up here, so a name that resolves to a private address is not caught.
+//! A URL is parsed once, into [`Url`], by the parser that the connection uses: what decides and
+//! what connects see the same parse. Hosts that a resolver would read as an address in disguise
+//! (`2130706433`, `0x7f.1`) are refused. Names are not looked up here, so a name that resolves to a
+//! private address is not caught.
 
 use std::fmt;
 
@@ -189,8 +190,8 @@ impl fmt::Debug for Url {
     }
 }
 
-/// What may be shown of a text that is no URL: neither its query, which may be a signature, nor what may be user
-/// information.
+/// What may be shown of a text that is no URL: neither its query, which may be a signature, nor
+/// what may be user information.
 fn shown(text: &str) -> String {
     let stem = text.split(['?', '#']).next().unwrap_or_default();
     let (hidden, rest) = stem.rsplit_once('@').map_or(("", stem), |(_, rest)| ("…@", rest));
@@ -199,12 +200,13 @@ fn shown(text: &str) -> String {
 
 /// Decides on a URL that a server supplied: where to go, and whether credentials may go along.
 ///
-/// `registry` is the registry's own origin, `from` the URL of the request that was answered. Never to
-/// another scheme than http and https, and never from https to http (a descriptor's `urls` are not an
-/// answer to an https request, and their bytes are checked: there http is let be). Never to an address that is
-/// loopback, private or otherwise not public, unless it is the registry's own host. Credentials go to the registry's
-/// own scheme, host and port alone. A next page must be there too. The Location of an upload at an https registry's own
-/// host that says http, as behind a proxy which speaks TLS for it, is taken as https at the registry's port.
+/// `registry` is the registry's own origin, `from` the URL of the request that was answered. Never
+/// to another scheme than http and https, and never from https to http (a descriptor's `urls` are
+/// not an answer to an https request, and their bytes are checked: there http is let be). Never to
+/// an address that is loopback, private or otherwise not public, unless it is the registry's own
+/// host. Credentials go to the registry's own scheme, host and port alone. A next page must be
+/// there too. The Location of an upload at an https registry's own host that says http, as behind a
+/// proxy which speaks TLS for it, is taken as https at the registry's port.
 ///
 /// # Errors
 /// A sentence, naming what was refused.

@@ -29,10 +29,11 @@ struct Page {
 }
 
 impl Registry {
-    /// Hands every tag to `each`, in the registry's order, each once, as its page arrives. `each` returns
-    /// whether it wants more.
+    /// Hands every tag to `each`, in the registry's order, each once, as its page arrives. `each`
+    /// returns whether it wants more.
     ///
-    /// `last` and `page` are the request's `last` and `n`: only what comes after a tag, and how many a page.
+    /// `last` and `page` are the request's `last` and `n`: only what comes after a tag, and how
+    /// many a page.
     ///
     /// # Errors
     /// Absent, refused, later, malformed; also in the middle: a list that is cut is not a list.
@@ -146,7 +147,8 @@ fn tags_of(body: &[u8]) -> std::result::Result<Vec<String>, String> {
     }
 }
 
-/// The target of a Link header's `rel=next`: quotes optional, other links and parameters passed over.
+/// The target of a Link header's `rel=next`: quotes optional, other links and parameters passed
+/// over.
 fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {

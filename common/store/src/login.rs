@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The options by which a user says who he is, and the reading of what they name.
 //!
-//! A password comes by stdin, from a file or from the environment; there is no option that takes one, since every user
-//! of a machine can read a command line. What is given here is for the operand's registry alone.
+//! A password comes by stdin, from a file or from the environment; there is no option that takes
+//! one, since every user of a machine can read a command line. What is given here is for the
+//! operand's registry alone.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -61,8 +62,8 @@ impl Login {
     /// The credential that flags give, or else the environment.
     ///
     /// # Errors
-    /// Usage: a name without a password, a password where stdin is the input, what no header can carry. Absent, malformed
-    /// and local trouble with the password's file.
+    /// Usage: a name without a password, a password where stdin is the input, what no header can
+    /// carry. Absent, malformed and local trouble with the password's file.
     pub(super) fn given(&self, stdin: Stdin) -> Result<Option<Given>> {
         if let Some(file) = &self.authfile
             && !file.exists()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The network options of the command line, and the reading of their values.
 //!
-//! A tool takes a group with clap's `flatten`. What a group means is decided in the crates below: here are only names,
-//! defaults and help texts.
+//! A tool takes a group with clap's `flatten`. What a group means is decided in the crates below:
+//! here are only names, defaults and help texts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct Network {
     /// The key of --cert-file, if FILE has it and not that
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     key_file: Option<PathBuf>,
-    /// Send a header of your own to the registry (may come again)
+    /// Send a header of your own to the registry (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Attempts without progress before giving up
@@ -65,12 +65,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// How the operand's registry is reached. The time that the whole run may take begins here. A password that
-    /// is to come by stdin is read, unless the run itself has its input there.
+    /// How the operand's registry is reached. The time that the whole run may take begins here. A
+    /// password that is to come by stdin is read, unless the run itself has its input there.
     ///
     /// # Errors
-    /// Usage: a header that is none, credentials that contradict each other or are incomplete; trouble with the
-    /// file of a password.
+    /// Usage: a header that is none, credentials that contradict each other or are incomplete;
+    /// trouble with the file of a password.
     pub fn remote(&self, stdin: Stdin) -> Result<Remote> {
         if let Some(limit) = self.timeout {
             exit::end_after(limit);
@@ -111,7 +111,7 @@ impl Network {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Mirrored {
-    /// Ask MIRROR, a HOST[:PORT] or URL, before the registry (may come again); "none": no mirror
+    /// Ask MIRROR, a HOST[:PORT] or URL, before the registry (repeatable); "none": no mirror
     #[arg(long = "mirror", value_name = "MIRROR", value_parser = mirrors::check)]
     mirrors: Vec<String>,
 }
@@ -162,8 +162,8 @@ impl FromNetwork {
         }
     }
 
-    /// How the registry of `--from` is reached. What is given for the operand's registry holds there if it is the same
-    /// one, and at no other.
+    /// How the registry of `--from` is reached. What is given for the operand's registry holds
+    /// there if it is the same one, and at no other.
     pub fn remote(self, operand: &Remote, is_same: bool) -> Remote {
         let mut peer = if is_same { operand.peer.clone() } else { Peer::stranger() };
         if self.from_plain_http {
@@ -190,8 +190,8 @@ fn header(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 
-/// What tells one request from the next, or says where it goes: a wrong one would be waited for without end, or
-/// answered by another.
+/// What tells one request from the next, or says where it goes: a wrong one would be waited for
+/// without end, or answered by another.
 const FRAMING: [&str; 11] = [
     "connection",
     "content-length",

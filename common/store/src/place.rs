@@ -8,8 +8,8 @@
 //! Writing goes to the registry and is not done here.
 //!
 //! A mirror is another host: what the command line gives for the registry is not for it. What it
-//! gives is checked like all else; of what cannot be checked before it was passed on (a blob) it is
-//! remembered which mirror gave it, and whoever finds it wrong leaves that mirror and asks again.
+//! gives is checked like all else; of what cannot be checked before it was passed on (a blob) the mirror that
+//! served it is recorded. A caller that finds the bytes wrong drops that mirror and asks again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,8 +82,7 @@ impl Places {
                 (named.collect::<Result<_>>()?, own)
             }
         };
-        // Of a registry that is blocked the last mirror stands in its place: there is nobody after
-        // it.
+        // If the registry is blocked, its last mirror is the primary and gets the full retry budget.
         if blocked.is_some() {
             moved = found.pop_if(|place| place.serves == Serves::All);
         }

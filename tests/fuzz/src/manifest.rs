@@ -6,8 +6,8 @@ use common::digest::Digest;
 use common::json;
 use common::manifest::{self, Content, Manifest, Schema1};
 
-/// A manifest that is read has descriptors with valid digests, which are lines that are read as the same again; its
-/// media type is the one that is detected; and no two readings of it differ.
+/// A manifest that is read has descriptors with valid digests, which are lines that are read as the
+/// same again; its media type is the one that is detected; and no two readings of it differ.
 pub fn manifest(data: &[u8]) {
     for schema1 in [Schema1::Refused, Schema1::Allowed] {
         let Ok(read) = Manifest::parse(data, None, "m", schema1) else { continue };

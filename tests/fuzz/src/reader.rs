@@ -10,9 +10,10 @@ use common::error::Result;
 const MAX_METADATA: usize = 1 << 20;
 const MAX_SEGMENTS: usize = 10_000;
 
-/// The reader and the check accept the same archives, but that the check wants the end marked and nothing after it,
-/// and refuse others with the same words. In whatever pieces the bytes come, the outcome is the same. Data is as long
-/// as its entry says, nothing is read twice, and an entry is no larger than the limits.
+/// The reader and the check accept the same archives, but that the check wants the end marked and
+/// nothing after it, and refuse others with the same words. In whatever pieces the bytes come, the
+/// outcome is the same. Data is as long as its entry says, nothing is read twice, and an entry is
+/// no larger than the limits.
 pub fn reader(data: &[u8]) {
     let pulled = pull(data, data.len());
     let pushed = push(data, usize::MAX);

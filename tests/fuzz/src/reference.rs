@@ -3,8 +3,8 @@
 
 use common::reference::{Location, MAX_PATH, StoreName, is_tag};
 
-/// A reference that is read is printed so that it is read as the same again, and has only parts that are fit for
-/// a path or a URL.
+/// A reference that is read is printed so that it is read as the same again, and has only parts
+/// that are fit for a path or a URL.
 pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(location) = text.parse::<Location>() {

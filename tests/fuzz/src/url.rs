@@ -9,9 +9,10 @@ use net::url::{Purpose, Url, decide};
 const PURPOSES: [Purpose; 5] =
     [Purpose::Redirect, Purpose::Realm, Purpose::Upload, Purpose::Link, Purpose::Elsewhere];
 
-/// The first line is a registry's URL, the second what its server says. What is decided on is a URL that is read as the
-/// same again; it never leaves https, but for a descriptor's `urls`; it never leads to an address that is not public, but
-/// at the registry's own host; and credentials go along to the registry's own origin alone.
+/// The first line is a registry's URL, the second what its server says. What is decided on is a URL
+/// that is read as the same again; it never leaves https, but for a descriptor's `urls`; it never
+/// leads to an address that is not public, but at the registry's own host; and credentials go along
+/// to the registry's own origin alone.
 pub fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (base, said) = text.split_once('\n').unwrap_or(("https://r.example/v2/", text));
@@ -40,7 +41,8 @@ pub fn url(data: &[u8]) {
     }
 }
 
-/// It is printed so that it is read as the same again, and no part of it means something else to another reader.
+/// It is printed so that it is read as the same again, and no part of it means something else to
+/// another reader.
 fn is_sound(url: &Url) {
     let sent = url.as_sent();
     let again = Url::parse(&sent).expect("a URL that was printed");

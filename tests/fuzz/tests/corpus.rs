@@ -75,7 +75,8 @@ fn run(name: &str, target: fn(&[u8]), variations: u64, mend: fn(&mut [u8])) {
     }
 }
 
-/// Gives blocks that look like headers a right checksum, so that a change is seen by more than that.
+/// Gives blocks that look like headers a right checksum, so that a change is seen by more than
+/// that.
 fn mend_checksums(archive: &mut [u8]) {
     for block in archive.chunks_exact_mut(512) {
         if block[148..150].iter().all(u8::is_ascii_digit) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs that speak to two registries: what is known to one is never told to the other, whatever they say of each
-//! other.
+//! Runs that speak to two registries: what is known to one is never told to the other, whatever
+//! they say of each other.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

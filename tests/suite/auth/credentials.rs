@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials that users keep in files: where they are found, to whom they are sent, and what happens when they are
-//! wrong.
+//! Credentials that users keep in files: where they are found, to whom they are sent, and what
+//! happens when they are wrong.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials that the command line and the environment give: by which ways, for whom, and which are refused.
+//! Credentials that the command line and the environment give: by which ways, for whom, and which
+//! are refused.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

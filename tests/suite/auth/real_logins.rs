@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real registries that want to know who is there: by name and password, and by the tokens of a server.
+//! Real registries that want to know who is there: by name and password, and by the tokens of a
+//! server.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -45,7 +46,8 @@ fn a_registry_with_passwords_is_pushed_to_and_pulled_from() {
     script(PUSH, &registry, &home).run().ok();
     let run = script(PULL, &registry, &home).run();
     run.ok().stdout(Image::small().lines());
-    // One challenge a program that spoke to it: push-blob, put-manifest, fetch-manifest, fetch-blob.
+    // One challenge a program that spoke to it: push-blob, put-manifest, fetch-manifest,
+    // fetch-blob.
     tests::eventually("the access log", || (refusals(&registry) >= 4).then_some(()));
     assert_eq!(refusals(&registry), 4, "{:#?}", registry.answered());
 

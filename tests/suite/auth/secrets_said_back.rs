@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Servers that say back what they were sent: in every place of an answer that a message may show, whole or
-//! where it is cut. Nothing of it is on stderr.
+//! Servers that say back what they were sent: in every place of an answer that a message may show,
+//! whole or where it is cut. Nothing of it is on stderr.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

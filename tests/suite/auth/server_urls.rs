@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it is read: redirects of all that can be asked for, pages of tags, and the
-//! addresses of layers. Which are followed, and that whoever is there learns nothing.
+//! URLs that a registry supplies when it is read: redirects of all that can be asked for, pages of
+//! tags, and the addresses of layers. Which are followed, and that whoever is there learns nothing.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -15,8 +15,8 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, Run};
 use tests::urls::{Shape, Verdict, paths, shapes};
 
-/// A registry with an image as `app:1` and a blob, which the attacker has too: what he gives is right, so that
-/// nothing but the rules keeps a client from him.
+/// A registry with an image as `app:1` and a blob, which the attacker has too: what he gives is
+/// right, so that nothing but the rules keeps a client from him.
 fn attack(by_tls: bool) -> (Attack, Blob) {
     let attack = Attack::start(by_tls);
     let image = Image::small();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it wants to know who is there: realms, and where token servers redirect.
-//! A token server may learn what is meant for token servers, and nobody else that.
+//! URLs that a registry supplies when it wants to know who is there: realms, and where token
+//! servers redirect. A token server may learn what is meant for token servers, and nobody else
+//! that.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it is written to: where the bytes of an upload go, and redirects of what
-//! writes. Whoever gets the bytes learns no secret, and a redirect of a write leaves the registry never.
+//! URLs that a registry supplies when it is written to: where the bytes of an upload go, and
+//! redirects of what writes. Whoever gets the bytes learns no secret, and a redirect of a write
+//! leaves the registry never.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

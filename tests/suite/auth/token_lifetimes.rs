@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tokens that die: in the middle of pushes and pulls, again and again, and where no other is to be had.
+//! Tokens that die: in the middle of pushes and pulls, again and again, and where no other is to be
+//! had.
 //!
-//! No clock: a registry takes the token that was given last, until a request comes by which that dies.
+//! No clock: a registry takes the token that was given last, until a request comes by which that
+//! dies.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -147,7 +149,8 @@ fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
 
 #[test]
 fn tokens_that_die_all_the_time_do_not_stop_what_goes_on() {
-    // By one connection: of several, one may meet the death of a token that another asked for, and then of the next.
+    // By one connection: of several, one may meet the death of a token that another asked for, and
+    // then of the next.
     for life in [7, 12] {
         let push = Push::of(1000);
         let count = AtomicUsize::new(0);

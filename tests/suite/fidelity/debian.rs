@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main job on the real thing: a Debian system, pushed by skopeo, pulled by our pipeline, compared with what
-//! umoci unpacks, and run. Debian's packages are fetched from where this machine's apt has them.
+//! The main job on the real thing: a Debian system, pushed by skopeo, pulled by our pipeline,
+//! compared with what umoci unpacks, and run. Debian's packages are fetched from where this
+//! machine's apt has them.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::expect_used)]
@@ -13,7 +14,8 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::shell;
 
-/// Everything about a tree but its content: types, modes, owners, link counts, link targets, times, sizes.
+/// Everything about a tree but its content: types, modes, owners, link counts, link targets, times,
+/// sizes.
 const LISTING: &str = r#"cd "$0" && find . \
     \( -type d -printf '%p %y %m %U %G %n %T@\n' \) -o -printf '%p %y %m %U %G %n %s %l %T@\n' | LC_ALL=C sort"#;
 

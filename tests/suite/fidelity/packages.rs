@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real archives as layers, one by one: what we make of each is what umoci, GNU tar and bsdtar make of it, in
-//! names, types, content, modes, owners, times, links and extended attributes. As root, as whom alone
-//! they can give files to others.
+//! Real archives as layers, one by one: what we make of each is what umoci, GNU tar and bsdtar make
+//! of it, in names, types, content, modes, owners, times, links and extended attributes. As root,
+//! as whom alone they can give files to others.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tree of real packages there and back: packed, pushed to a real registry, pulled and unpacked, it is the tree
-//! that it was. As root, as whom alone packages keep their owners.
+//! A tree of real packages there and back: packed, pushed to a real registry, pulled and unpacked,
+//! it is the tree that it was. As root, as whom alone packages keep their owners.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -18,7 +18,8 @@ use tests::scratch::Scratch;
 use tests::tools::shell;
 use tests::trees::{make_node, set_time, set_xattr, snapshot};
 
-/// An access control list: the owner reads and writes, user 7, the group and the mask read, others do nothing.
+/// An access control list: the owner reads and writes, user 7, the group and the mask read, others
+/// do nothing.
 const ACL: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 7, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255,
     255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,

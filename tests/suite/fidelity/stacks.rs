@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stacks of real archives with layers between them that hide and replace what is below: umoci makes the same
-//! of them. What no package brings (devices, attributes, fifos) is in the layers between. As root.
+//! Stacks of real archives with layers between them that hide and replace what is below: umoci
+//! makes the same of them. What no package brings (devices, attributes, fifos) is in the layers
+//! between. As root.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -32,9 +33,10 @@ struct Changes {
     gone: Vec<String>,
 }
 
-/// What is done to the names below, by turns; nothing twice, and nothing below what is done already, which a
-/// layer may not have. Links become directories, and directories links, only where links are not kept:
-/// umoci sets the time and the attributes of what comes later on the link itself.
+/// What is done to the names below, by turns; nothing twice, and nothing below what is done
+/// already, which a layer may not have. Links become directories, and directories links, only where
+/// links are not kept: umoci sets the time and the attributes of what comes later on the link
+/// itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     let mut parts = vec![
         dir("dev").mode(0o1755),
@@ -88,13 +90,13 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     Changes { parts, gone }
 }
 
-/// Both trees without what is known to differ. A directory has its last entry's time with us, and with umoci the
-/// present time once it has no entry or something in it was hidden: then only, as the fraction of its second
-/// shows, its time is left out. And of an entry that goes through a link that is kept, umoci gives the time to
-/// the link, not to the directory.
+/// Both trees without what is known to differ. A directory has its last entry's time with us, and
+/// with umoci the present time once it has no entry or something in it was hidden: then only, as
+/// the fraction of its second shows, its time is left out. And of an entry that goes through a link
+/// that is kept, umoci gives the time to the link, not to the directory.
 ///
-/// That a directory without an entry takes over a set-group-ID bit with umoci, and is 0755 with us, does not
-/// show here: no layer sets that bit on a directory.
+/// That a directory without an entry takes over a set-group-ID bit with umoci, and is 0755 with us,
+/// does not show here: no layer sets that bit on a directory.
 fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     let name = |line: &str| line.split(' ').next().unwrap().to_owned();
     let present = |line: &&String| {
@@ -114,7 +116,8 @@ fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     [ours, theirs].map(|tree| tree.iter().map(told).collect())
 }
 
-/// The stack as both make it, compared; what the last layer hides is gone. Returns how many files there are.
+/// The stack as both make it, compared; what the last layer hides is gone. Returns how many files
+/// there are.
 fn compared(packages: &[Package], base: &[Part], options: &str) -> usize {
     let mut layers = vec![archive(base)];
     let mut below: Vec<(String, bool)> = Vec::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rest of the scripted registry's writing half: manifests, referrers, deletes, tokens; judged by
-//! curl and skopeo. The real registry as a cache, too.
+//! The rest of the scripted registry's writing half: manifests, referrers, deletes, tokens; judged
+//! by curl and skopeo. The real registry as a cache, too.
 
 use serde_json::{Value, json};
 use tests::curl::{Answer, curl};

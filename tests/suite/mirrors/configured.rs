@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors that a machine's registries.conf names: which place is asked for what, and what is wrong with a file.
+//! Mirrors that a machine's registries.conf names: which place is asked for what, and what is wrong
+//! with a file.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

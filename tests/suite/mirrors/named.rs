@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors that the command line names: asked first, in order, passed over when they have nothing, left when they
-//! fail, and told no secret that is the registry's.
+//! Mirrors that the command line names: asked first, in order, passed over when they have nothing,
+//! left when they fail, and told no secret that is the registry's.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real registry behind a real nginx that limits, redirects, drops or asks for what the registry does not.
+//! A real registry behind a real nginx that limits, redirects, drops or asks for what the registry
+//! does not.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -64,7 +65,8 @@ fn a_manifest_above_a_body_limit_is_6() {
     command.dir(scratch.path()).run().fails(6, "413").says("larger").stdout("");
 }
 
-/// A front that sends who has the key to another one for blobs, which serves the registry's files to who has none.
+/// A front that sends who has the key to another one for blobs, which serves the registry's files
+/// to who has none.
 fn with_storage(registry: &Registry) -> (Nginx, Nginx) {
     let files = registry.storage().join("docker/registry/v2/blobs/sha256");
     let storage = Front::bare()

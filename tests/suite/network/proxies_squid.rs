@@ -25,7 +25,8 @@ fn image() -> Image {
     Image::of_archives(&[noise(3_000_000, 1), noise(200_000, 2)], "linux", "amd64")
 }
 
-/// Pushes an image, fetches it again and compares; `options` of all tools, in a variable of the shell's.
+/// Pushes an image, fetches it again and compares; `options` of all tools, in a variable of the
+/// shell's.
 const ROUND_TRIP: &str = "
     fetch-manifest oci:in >m &&
     list-blobs m | push-blob $options $repo --from oci:in >pushed &&

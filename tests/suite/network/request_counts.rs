@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many requests a job costs, and how many connections at once: pulls and pushes with tokens, from the first
-//! request to the last.
+//! How many requests a job costs, and how many connections at once: pulls and pushes with tokens,
+//! from the first request to the last.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

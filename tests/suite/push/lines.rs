@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob on descriptor lines: from a layout or a registry into another, streamed, verified, each
-//! line printed when it is confirmed.
+//! push-blob on descriptor lines: from a layout or a registry into another, streamed, verified,
+//! each line printed when it is confirmed.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that misbehave when a manifest is put: what passes is tried again, nothing is taken for
-//! done that is not, and no tag moves when something failed.
+//! Registries that misbehave when a manifest is put: what passes is tried again, nothing is taken
+//! for done that is not, and no tag moves when something failed.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

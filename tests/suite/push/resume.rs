@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob goes on where it stopped within a run: against connections that break, and sessions that
-//! are lost, shortened or lied about.
+//! push-blob goes on where it stopped within a run: against connections that break, and sessions
+//! that are lost, shortened or lied about.
 
 use tests::fake::{End, Intake, Reply, Request, first};
 use tests::images::types;

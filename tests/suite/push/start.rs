@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that answer the beginning of an upload wrongly, and the places that they send bytes to.
+//! Registries that answer the beginning of an upload wrongly, and the places that they send bytes
+//! to.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob that is stopped: by kill -9, after which the next run goes on; by a signal, before which it
-//! closes its session; by a source that changes.
+//! push-blob that is stopped: by kill -9, after which the next run goes on; by a signal, before
+//! which it closes its session; by a source that changes.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

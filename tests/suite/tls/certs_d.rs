@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept for a host in docker's and the containers tools' `certs.d`: found by its name, used there alone, and
-//! told of where it is wrong.
+//! What is kept for a host in docker's and the containers tools' `certs.d`: found by its name, used
+//! there alone, and told of where it is wrong.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

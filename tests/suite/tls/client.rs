@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Client certificates: shown to the operand's own host alone, wrong ones refused before anything is sent, and told of
-//! where one is wanted.
+//! Client certificates: shown to the operand's own host alone, wrong ones refused before anything
+//! is sent, and told of where one is wanted.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -181,7 +181,8 @@ fn a_key_that_others_can_read_is_warned_of() {
     run.status(0).says("others can read it (mode 0644)");
 }
 
-/// A redirect's target, a token server elsewhere, the host of --from and a mirror all ask, and are shown nothing.
+/// A redirect's target, a token server elsewhere, the host of --from and a mirror all ask, and are
+/// shown nothing.
 #[test]
 fn others_are_shown_nothing() {
     let ground = Ground::asking();

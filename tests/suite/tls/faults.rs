@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS that fails: in the handshake, in the middle, by a server that speaks none; and that none of it ends in plain http.
+//! TLS that fails: in the handshake, in the middle, by a server that speaks none; and that none of
+//! it ends in plain http.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -27,7 +28,8 @@ fn registry_as(identity: &Identity) -> FakeRegistry {
     FakeRegistry::with_image_and_tls(identity.server_config())
 }
 
-/// What private registries often have: made by one `openssl req -x509`, which marks it as an authority's.
+/// What private registries often have: made by one `openssl req -x509`, which marks it as an
+/// authority's.
 fn self_signed(scratch: &Scratch, names: &str, days: &str) -> Identity {
     let (certificate, key) = (scratch.join("self.pem"), scratch.join("self.key"));
     let mut openssl = tests::peers::peer("openssl");
@@ -100,7 +102,8 @@ fn a_server_without_tls_is_not_spoken_to_plainly_unasked() {
     plain.arg("--plain-http").run().ok();
 }
 
-/// A listener whose connections are done to as is told, one after the other, as long as the test lives.
+/// A listener whose connections are done to as is told, one after the other, as long as the test
+/// lives.
 fn listener(each: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -244,8 +247,9 @@ fn https_is_never_followed_by_plain_http() {
     run("fetch-manifest", &[&format!("{app}:1")]);
 }
 
-/// A server that speaks TLS on its first connections (all bytes are passed on to the registry), and on all later ones
-/// answers whatever comes in plain http. Gives its host, and the first byte of each later connection.
+/// A server that speaks TLS on its first connections (all bytes are passed on to the registry), and
+/// on all later ones answers whatever comes in plain http. Gives its host, and the first byte of
+/// each later connection.
 fn turncoat(registry: &FakeRegistry, honest: usize) -> (String, Receiver<u8>) {
     let (sender, receiver) = channel();
     let behind = registry.host();

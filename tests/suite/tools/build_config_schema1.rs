@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-config --schema1: the config of a Docker schema 1 manifest, judged by the one that skopeo makes.
+//! build-config --schema1: the config of a Docker schema 1 manifest, judged by the one that skopeo
+//! makes.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -16,8 +17,8 @@ fn id(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
-/// A schema 1 manifest as Docker wrote it, of an image of two layers: an entry that changes no file on top, and
-/// one that is repeated.
+/// A schema 1 manifest as Docker wrote it, of an image of two layers: an entry that changes no file
+/// on top, and one that is repeated.
 struct Old {
     image: Image,
     empty: Blob,

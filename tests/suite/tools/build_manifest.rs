@@ -432,7 +432,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--docker", "--artifact-type", "a/b"], "cannot be used with"),
         (&["--docker", "--subject", "x"], "cannot be used with"),
         (&["--annotation", "a"], "KEY=VALUE is wanted"),
-        (&["--annotation", "a=1", "--annotation", "a=1"], "--annotation: \"a\" comes twice"),
+        (&["--annotation", "a=1", "--annotation", "a=1"], "--annotation: \"a\" given twice"),
         (&["--artifact-type", "sbom"], "not a media type"),
         (&["--from", "oci:x:1"], "without tag or digest"),
         (&["x"], "unexpected argument"),

@@ -101,8 +101,8 @@ fn documents(page: &str, option: &str) -> bool {
         .any(|after| after.starts_with(|c: char| !(c.is_ascii_alphanumeric() || c == '-')))
 }
 
-/// They have none of the options that only a network needs: bytes for a registry go through fetch-blob and
-/// push-blob.
+/// They have none of the options that only a network needs: bytes for a registry go through
+/// fetch-blob and push-blob.
 #[test]
 fn the_tools_that_use_no_network_have_no_network_options() {
     for name in [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-manifest: what is printed and stored, which platform is chosen, which documents are refused.
+//! fetch-manifest: what is printed and stored, which platform is chosen, which documents are
+//! refused.
 
 use serde_json::{Value, json};
 use tests::commands::fetch_manifest;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Layers that say where else they may be had: the registry first, then their addresses in order, with
-//! nothing of ours sent along.
+//! Layers that say where else they may be had: the registry first, then their addresses in order,
+//! with nothing of ours sent along.
 
 use std::sync::Arc;
 

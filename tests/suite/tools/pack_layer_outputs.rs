@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! pack-layer: where a layer goes, what is there when it fails, archives that are taken as they are, and what
-//! other programs make of the layers.
+//! pack-layer: where a layer goes, what is there when it fails, archives that are taken as they
+//! are, and what other programs make of the layers.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

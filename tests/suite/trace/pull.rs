@@ -172,7 +172,8 @@ fn a_mirror_that_is_left_is_told() {
 /// A name that no resolver knows.
 const HOST: &str = "registry.example:5000";
 
-/// A fetch of `app:1` there by way of the proxy that the variable has, and its trace run as a script: both get it.
+/// A fetch of `app:1` there by way of the proxy that the variable has, and its trace run as a
+/// script: both get it.
 #[track_caller]
 fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
     let fetch = traced("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);

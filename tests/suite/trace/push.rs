@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The conversation of a push as commands for curl: run against a fresh registry, they push what the tool pushed.
+//! The conversation of a push as commands for curl: run against a fresh registry, they push what
+//! the tool pushed.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A trace shows no secret, whoever says it, and does nothing to who pastes it, whatever a server says.
+//! A trace shows no secret, whoever says it, and does nothing to who pastes it, whatever a server
+//! says.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

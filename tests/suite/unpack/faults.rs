@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: system calls that fail, machines that lack something, and runs that are stopped at any moment. What
-//! is there afterwards is whole or nothing, and the same command again makes it.
+//! unpack-layer: system calls that fail, machines that lack something, and runs that are stopped at
+//! any moment. What is there afterwards is whole or nothing, and the same command again makes it.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -235,7 +235,8 @@ mod as_root {
                 let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
                 let told = run.stderr.contains("unpack-layer: ");
                 match run.code() {
-                    // It was the loader's call, or none that mattered; or the directory's own sync, when DIR is there.
+                    // It was the loader's call, or none that mattered; or the directory's own sync,
+                    // when DIR is there.
                     Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
                     Some(127) => cage.nothing(),
                     code => {
@@ -390,7 +391,8 @@ mod as_root {
     fn umoci_makes_the_same_of_the_same_layers() {
         let cage = Cage::new(PLACES[1]);
         let [lower, upper] = layers();
-        // The entries of the directories that have none here: what they are then, each does its own way.
+        // The entries of the directories that have none here: what they are then, each does its own
+        // way.
         let parents = ["hidden", "hidden/by", "gone"].map(|name| dir(name).mtime(8));
         let lower = [&parents[..], &lower].concat();
         let upper = [&upper[..], &[dir("hidden").mtime(9), dir("hidden/by").mtime(9)]].concat();

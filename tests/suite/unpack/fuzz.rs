@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer on layers that are changed by chance: so many, always the same ones. Whatever comes, nothing outside is
-//! touched, nothing panics, memory is bounded, and what is refused is refused in one line.
+//! unpack-layer on layers that are changed by chance: so many, always the same ones. Whatever
+//! comes, nothing outside is touched, nothing panics, memory is bounded, and what is refused is
+//! refused in one line.
 //!
-//! The layers that are changed are kept in `fuzz/corpus/reader`; each name says what is in it. A run that shows something
-//! becomes a case of its own elsewhere. A failed test says the number of the run, which is all it takes to
-//! make the same layer again.
+//! The layers that are changed are kept in `fuzz/corpus/reader`; each name says what is in it. A
+//! run that shows something becomes a case of its own elsewhere. A failed test says the number of
+//! the run, which is all it takes to make the same layer again.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

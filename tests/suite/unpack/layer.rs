@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: what DIR is before, meanwhile and after; descriptor lines; and flags. What becomes of layers, hostile
-//! ones too, is in the files beside this one, by subject.
+//! unpack-layer: what DIR is before, meanwhile and after; descriptor lines; and flags. What becomes
+//! of layers, hostile ones too, is in the files beside this one, by subject.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

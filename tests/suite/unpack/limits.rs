@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: bombs of every kind: what they may take of the disk is said by whoever unpacks, what they may take of
-//! memory by the tool.
+//! unpack-layer: bombs of every kind: what they may take of the disk is said by whoever unpacks,
+//! what they may take of memory by the tool.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -116,7 +116,8 @@ mod with_peers {
         for (what, stored) in cases {
             let cage = Cage::new(PLACES[0]);
             let (run, used) = memory(&cage, &stored, 1 + usize::from(what.contains("lower")));
-            // A window is memory by its nature: only what is in use of it counts, the archive's 20 MiB.
+            // A window is memory by its nature: only what is in use of it counts, the archive's 20
+            // MiB.
             let most = if what.contains("window") { MEMORY_KIB + (128 << 10) } else { MEMORY_KIB };
             assert!(used < most, "{what}: {used} KiB of {run}");
         }

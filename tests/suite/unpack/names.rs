@@ -170,7 +170,7 @@ fn deeper_than_the_limit_is_refused() {
 fn a_file_that_comes_twice_is_the_last_one_with_a_warning() {
     everywhere(|cage| {
         let parts = [file("f", "1"), file("g", ""), file("f", "2").mode(0o600)];
-        cage.unpack(&[&parts]).status(0).says("warning: \"f\": comes twice in a layer");
+        cage.unpack(&[&parts]).status(0).says("warning: \"f\": appears twice in a layer");
         assert_eq!((cage.read("f"), cage.mode("f")), ("2".to_owned(), 0o600));
     });
 }
@@ -179,7 +179,9 @@ fn a_file_that_comes_twice_is_the_last_one_with_a_warning() {
 fn a_file_that_comes_twice_is_refused_when_strict() {
     everywhere(|cage| {
         cage.options(&["--strict"]);
-        cage.unpack(&[&[file("f", "1"), file("f", "2")]]).fails(6, "comes twice").says("--strict");
+        cage.unpack(&[&[file("f", "1"), file("f", "2")]])
+            .fails(6, "appears twice")
+            .says("--strict");
         cage.nothing();
         // The same in two layers is what layers are for.
         cage.unpack(&[&[file("f", "1")], &[file("f", "2")]]).ok();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer --whiteouts overlay: each layer a directory, mounted by the kernel over the ones below, is what all
-//! of them are when they are unpacked into one.
+//! unpack-layer --whiteouts overlay: each layer a directory, mounted by the kernel over the ones
+//! below, is what all of them are when they are unpacked into one.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]
@@ -139,9 +139,10 @@ fn a_hard_link_to_a_lower_layer_is_refused() {
     });
 }
 
-/// Layers drawn by chance from a few names, so that they meet; every parent has an entry, since an overlay takes all
-/// attributes of a directory from the topmost layer that has it; and only what is there is hidden, since a
-/// whiteout in a directory that no other layer has is shown by the kernel as a name.
+/// Layers drawn by chance from a few names, so that they meet; every parent has an entry, since an
+/// overlay takes all attributes of a directory from the topmost layer that has it; and only what is
+/// there is hidden, since a whiteout in a directory that no other layer has is shown by the kernel
+/// as a name.
 fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
     let dice = noise(4096, seed);
     let mut dice = dice.iter().map(|byte| usize::from(*byte)).cycle();
@@ -156,8 +157,9 @@ fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
             cage.unpack(&so_far).status(0);
         }
         let there = cage.tree();
-        // A name has one entry in a layer, by which it is kept here, directories' with a slash; what is used
-        // as a directory is one, and comes before what is in it. Whiteouts come along with anything.
+        // A name has one entry in a layer, by which it is kept here, directories' with a slash;
+        // what is used as a directory is one, and comes before what is in it. Whiteouts come along
+        // with anything.
         let mut parts: Vec<(String, Part)> = Vec::new();
         for _ in 0..2 + roll(7) {
             let parent = dirs[roll(dirs.len())];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: archives that readers take for different things are refused, saying which field; what is taken,
-//! Go's archive/tar, GNU tar and libarchive take for the same.
+//! unpack-layer: archives that readers take for different things are refused, saying which field;
+//! what is taken, Go's archive/tar, GNU tar and libarchive take for the same.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: symbolic links of a layer, of a lower one, and of the place: nothing ever leads out of the root.
+//! unpack-layer: symbolic links of a layer, of a lower one, and of the place: nothing ever leads
+//! out of the root.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

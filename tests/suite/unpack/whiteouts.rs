@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: whiteouts, in any order: what lower layers have goes, what their own layer brings stays.
+//! unpack-layer: whiteouts, in any order: what lower layers have goes, what their own layer brings
+//! stays.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Images built by the tools in a pipe, and what others make of them: skopeo, umoci, docker-registry.
+//! Images built by the tools in a pipe, and what others make of them: skopeo, umoci,
+//! docker-registry.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

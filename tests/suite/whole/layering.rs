@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What each crate of `common/` and each tool may be built from, as cargo sees it and as the binaries show it.
+//! What each crate of `common/` and each tool may be built from, as cargo sees it and as the
+//! binaries show it.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The makefile of the manual, as it stands there: an image built from a base and two directories, and pushed.
+//! The makefile of the manual, as it stands there: an image built from a base and two directories,
+//! and pushed.
 
 // Only what a test function calls is a test to clippy; what these share is not.
 #![allow(clippy::unwrap_used)]

@@ -40,8 +40,8 @@ fn registry() -> FakeRegistry {
     registry
 }
 
-/// Runs an example: `alpine` is in the registry, and so is what the example has at `registry.example`; at
-/// `secure.example` is one that wants tokens.
+/// Runs an example: `alpine` is in the registry, and so is what the example has at
+/// `registry.example`; at `secure.example` is one that wants tokens.
 fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
@@ -67,8 +67,8 @@ fn blocks(text: &str) -> Vec<&str> {
     text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
 }
 
-/// The commands of a manual page's EXAMPLES that are to be run here: what follows a `$`, with the lines
-/// that continue it.
+/// The commands of a manual page's EXAMPLES that are to be run here: what follows a `$`, with the
+/// lines that continue it.
 fn examples(page: &str) -> Vec<String> {
     let (_, section) = page.split_once(".Sh EXAMPLES\n").unwrap();
     let section = section.split(".Sh ").next().unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, which options contradict each other, and what the others ask for.
+//! The command line: names, help texts, which options contradict each other, and what the others
+//! ask for.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,9 @@ use crate::values::{absolute, arguments, not_empty, port, signal};
 
 /// Build an image config from layer descriptor lines
 ///
-/// Reads the descriptor lines of layers, base first, each with its diff ID, as pack-layer and unpack-layer print
-/// them, and writes the image config. With --base they are the layers on top of another image's. The same input
-/// gives the same bytes.
+/// Reads the descriptor lines of layers, base first, each with its diff ID, as pack-layer and
+/// unpack-layer print them, and writes the image config. With --base they are the layers on top of
+/// another image's. The same input gives the same bytes.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -55,7 +56,8 @@ pub(crate) struct Cli {
     )]
     pub(crate) output: PathBuf,
 
-    /// What it runs on: OS/ARCH, also with /VARIANT and :OSVERSION, or local [default: the base's, or local]
+    /// What it runs on: OS/ARCH, also with /VARIANT and :OSVERSION, or local [default: the base's,
+    /// or local]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
 
@@ -63,7 +65,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     pub(crate) author: Option<String>,
 
-    /// When it was made, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, or the base's, or 1970]
+    /// When it was made, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, or the base's, or
+    /// 1970]
     #[arg(long, value_name = "TIME", value_parser = created::parse)]
     pub(crate) created: Option<String>,
 
@@ -91,8 +94,8 @@ pub(crate) struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "What is run")]
 struct RuntimeOptions {
-    /// The program, an argument each time (as --entrypoint=-v where it begins with a dash), or all as a JSON
-    /// array; an inherited --cmd goes
+    /// The program, an argument each time (as --entrypoint=-v where it begins with a dash), or all
+    /// as a JSON array; an inherited --cmd goes
     #[arg(long, value_name = "ARG")]
     entrypoint: Vec<String>,
 
@@ -100,7 +103,7 @@ struct RuntimeOptions {
     #[arg(long, value_name = "ARG")]
     cmd: Vec<String>,
 
-    /// Set an environment variable (may come again)
+    /// Set an environment variable (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     env: Vec<(String, String)>,
 
@@ -112,15 +115,15 @@ struct RuntimeOptions {
     #[arg(long, value_name = "USER", value_parser = not_empty)]
     user: Option<String>,
 
-    /// Set a label (may come again)
+    /// Set a label (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     label: Vec<(String, String)>,
 
-    /// A port it listens on, tcp unless it says udp or sctp (may come again)
+    /// A port it listens on, tcp unless it says udp or sctp (repeatable)
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = port)]
     exposed_port: Vec<String>,
 
-    /// A directory to be mounted from outside, absolute (may come again)
+    /// A directory to be mounted from outside, absolute (repeatable)
     #[arg(long, value_name = "DIR", value_parser = absolute)]
     volume: Vec<String>,
 

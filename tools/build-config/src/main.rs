@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! build-config: an image config, from the diff IDs of its layers and what a container is to run.
 //!
-//! The same input gives the same bytes: no clock is read, and what is not said is the base's or absent. The
-//! layers' blobs are never looked at; their lines say their diff IDs.
+//! The same input gives the same bytes: no clock is read, and what is not said is the base's or
+//! absent. The layers' blobs are never looked at; their lines say their diff IDs.
 
 mod cli;
 mod config;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a container of the image runs, and with what: the object `config` of an image config.
 //!
-//! Each value sets one field; what the base has in it is replaced, but for variables, labels, ports and volumes, which
-//! are added to. How Docker understands its own fields is not checked beyond their form.
+//! Each value sets one field; what the base has in it is replaced, but for variables, labels, ports
+//! and volumes, which are added to. How Docker understands its own fields is not checked beyond
+//! their form.
 
 use common::error::{Error, Result};
 use common::json;
@@ -21,7 +22,8 @@ const KNOWN: [&str; 9] = [
     "StopSignal",
 ];
 
-/// What a container of the image runs. What is not given is `None` or empty, and is left as the base has it.
+/// What a container of the image runs. What is not given is `None` or empty, and is left as the
+/// base has it.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     /// The program and its arguments; an empty list removes the field.

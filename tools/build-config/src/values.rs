@@ -15,7 +15,8 @@ pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The arguments that an option was given, one by one or as one JSON array; `None` when it was not given.
+/// The arguments that an option was given, one by one or as one JSON array; `None` when it was not
+/// given.
 ///
 /// # Errors
 /// Usage: something beside a JSON array, an array of something else than strings, or a NUL.

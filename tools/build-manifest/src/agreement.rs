@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the layers are those that the config speaks of: as many, and in the order of its diff IDs.
+//! Whether the layers are those that the config speaks of: as many, and in the order of its diff
+//! IDs.
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result};
@@ -11,8 +12,8 @@ use crate::parts::Parts;
 /// Reads the config from the layout and compares. A line without a diff ID is taken at its place.
 ///
 /// # Errors
-/// Content: another number of layers, another diff ID, or a config that is not the one described. Malformed: a blob
-/// that is no image config. Otherwise those of reading the layout.
+/// Content: another number of layers, another diff ID, or a config that is not the one described.
+/// Malformed: a blob that is no image config. Otherwise those of reading the layout.
 pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
     let bytes = read(&parts.config, layout)?;
     let config = &parts.config.digest;

@@ -16,8 +16,8 @@ use crate::family::Family;
 
 /// Build an image manifest from descriptor lines
 ///
-/// Reads the line of a config, as build-config prints it, then those of the layers, base first, and writes the
-/// manifest. With --from the layers must be those that the config speaks of.
+/// Reads the line of a config, as build-config prints it, then those of the layers, base first, and
+/// writes the manifest. With --from the layers must be those that the config speaks of.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -33,11 +33,12 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) oci: bool,
 
-    /// Set an annotation of the manifest (may come again)
+    /// Set an annotation of the manifest (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) annotation: Vec<(String, String)>,
 
-    /// Build an artifact of this type: every line is a layer, unless the first is an image config or empty
+    /// Build an artifact of this type: every line is a layer, unless the first is an image config
+    /// or empty
     #[arg(long, value_name = "TYPE", value_parser = media_type)]
     pub(crate) artifact_type: Option<String>,
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! build-manifest: a manifest, from the descriptor lines of a config and its layers.
 //!
-//! What is written is what our own readers take: its media types are of one family, and with `--from` its layers are
-//! those that the config speaks of. Only `--from` touches a layout, and only to read the config. Not here: whether
-//! the blobs are anywhere, sending the manifest, and any network.
+//! What is written is what our own readers take: its media types are of one family, and with
+//! `--from` its layers are those that the config speaks of. Only `--from` touches a layout, and
+//! only to read the config. Not here: whether the blobs are anywhere, sending the manifest, and any
+//! network.
 
 mod agreement;
 mod cli;
@@ -36,7 +37,8 @@ fn run(cli: Cli) -> Result<()> {
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
     match layout {
-        // Opened when the lines are there: the program that fills it may have started at the same moment.
+        // Opened when the lines are there: the program that fills it may have started at the same
+        // moment.
         Some(dir) if parts.has_image_config() => agreement::check(&parts, &Layout::open(dir)?)?,
         _ => parts.refuse_no_layers()?,
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lines on stdin as the parts of a manifest: which is the config, which are layers, and what is neither.
+//! The lines on stdin as the parts of a manifest: which is the config, which are layers, and what
+//! is neither.
 
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
@@ -22,7 +23,8 @@ impl Parts {
     /// Reads stdin to its end.
     ///
     /// # Errors
-    /// Malformed: no line at all, one of a media type that has no place, or more than a manifest may hold.
+    /// Malformed: no line at all, one of a media type that has no place, or more than a manifest
+    /// may hold.
     pub(crate) fn read(artifact: bool, any_type: bool) -> Result<Parts> {
         let mut config = None;
         let mut layers = Vec::new();
@@ -83,7 +85,8 @@ impl Parts {
         Ok(())
     }
 
-    /// The same parts with media types of one family: that which is asked for, else the one that they have.
+    /// The same parts with media types of one family: that which is asked for, else the one that
+    /// they have.
     ///
     /// # Errors
     /// Malformed: they have two, or a media type that is not the family's.

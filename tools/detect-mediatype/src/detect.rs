@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What bytes are, by their beginning.
 //!
-//! Documents begin with a brace and are read whole, strictly. A tar archive is known by the checksum of its
-//! first header (so also archives older than "ustar"), or by being nothing but zeros: an archive of no
-//! files. gzip and zstd are known by their magic, and opened as far as that first header. Memory is
-//! bounded by [`HEAD`], [`MAX_DOCUMENT`] and zstd's window, of which only what is decoded is touched.
+//! Documents begin with a brace and are read whole, strictly. A tar archive is known by the
+//! checksum of its first header (so also archives older than "ustar"), or by being nothing but
+//! zeros: an archive of no files. gzip and zstd are known by their magic, and opened as far as that
+//! first header. Memory is bounded by [`HEAD`], [`MAX_DOCUMENT`] and zstd's window, of which only
+//! what is decoded is touched.
 
 use std::io::{Cursor, ErrorKind, Read};
 
@@ -18,15 +19,16 @@ use flate2::bufread::MultiGzDecoder;
 /// How much of the beginning is looked at before anything is decided.
 pub(crate) const HEAD: usize = 64 << 10;
 
-/// The largest JSON document that is read, in bytes: twice the largest manifest, since configs have no limit
-/// of their own.
+/// The largest JSON document that is read, in bytes: twice the largest manifest, since configs have
+/// no limit of their own.
 pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
 
 /// The largest zstd window, as a power of two: what libzstd itself takes by default.
 const MAX_ZSTD_WINDOW: u32 = 27;
 
-/// The largest archive of no files: tar programs fill up to a record, which is 20 blocks unless told
-/// otherwise. What fills the whole head is a longer run of zeros: a disk image or a hole, not an archive.
+/// The largest archive of no files: tar programs fill up to a record, which is 20 blocks unless
+/// told otherwise. What fills the whole head is a longer run of zeros: a disk image or a hole, not
+/// an archive.
 const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
 
 /// Not registered with the others: a layout's `oci-layout` file, and a descriptor by itself.
@@ -47,12 +49,12 @@ impl From<Error> for Wrong {
     }
 }
 
-/// The media type of what begins with `head` (of [`HEAD`] bytes, unless it is shorter) and goes on with
-/// `rest`. `name` is how messages call it.
+/// The media type of what begins with `head` (of [`HEAD`] bytes, unless it is shorter) and goes on
+/// with `rest`. `name` is how messages call it.
 ///
 /// # Errors
-/// A document that cannot be determined or contradicts itself; compressed bytes that are broken before
-/// they say what they hold; trouble reading.
+/// A document that cannot be determined or contradicts itself; compressed bytes that are broken
+/// before they say what they hold; trouble reading.
 pub(crate) fn detect(
     head: Vec<u8>,
     rest: impl Read,
@@ -158,8 +160,8 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     Ok(stated)
 }
 
-/// A reader that keeps the failure of what it reads: from a decoder, its own faults and the input's come out
-/// alike.
+/// A reader that keeps the failure of what it reads: from a decoder, its own faults and the input's
+/// come out alike.
 struct Kept<R> {
     input: R,
     failure: Option<std::io::Error>,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! detect-mediatype: tell the media type of bytes.
 //!
-//! The bytes alone decide, never a file's name. What each kind is known by is in `detect`; here is which
-//! bytes are looked at and how the answers are printed. Not here: whether a document is a good one of its
-//! type, and reading more of a layer than its beginning.
+//! The bytes alone decide, never a file's name. What each kind is known by is in `detect`; here is
+//! which bytes are looked at and how the answers are printed. Not here: whether a document is a
+//! good one of its type, and reading more of a layer than its beginning.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,9 +21,10 @@ mod detect;
 
 /// Tell the media type of bytes
 ///
-/// Of manifests, indexes, image configs and layers (tar, alone or in gzip or zstd) it is the OCI or Docker
-/// one; gzip and zstd of anything else are that and no more. Other bytes are application/octet-stream; a JSON
-/// document that is none of these, or contradicts itself, is an error.
+/// Of manifests, indexes, image configs and layers (tar, alone or in gzip or zstd) it is the OCI or
+/// Docker one; gzip and zstd of anything else are that and no more. Other bytes are
+/// application/octet-stream; a JSON document that is none of these, or contradicts itself, is an
+/// error.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-manifest: a manifest's exact bytes, from a registry or a layout.
 //!
-//! The bytes are verified (by the digest asked for, or the one that the registry states) and their structure is
-//! checked before anything is printed or stored. The blobs that a manifest names are not touched.
+//! The bytes are verified (by the digest asked for, or the one that the registry states) and their
+//! structure is checked before anything is printed or stored. The blobs that a manifest names are
+//! not touched.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,15 +21,16 @@ use store::{Asking, Document, Store, Which};
 
 /// Fetch a manifest's exact bytes from a registry or a layout
 ///
-/// REF names an image in a registry, or with oci:DIR in a layout; regutils(7) has the grammar. The manifest is
-/// verified and goes to standard output as it is, byte for byte.
+/// REF names an image in a registry, or with oci:DIR in a layout; regutils(7) has the grammar. The
+/// manifest is verified and goes to standard output as it is, byte for byte.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The manifest or index to fetch
     #[arg(value_name = "REF")]
     reference: Location,
-    /// Of an index, the manifest for this platform: OS/ARCH, also with /VARIANT and :OSVERSION, or local
+    /// Of an index, the manifest for this platform: OS/ARCH, also with /VARIANT and :OSVERSION, or
+    /// local
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     /// Print only its descriptor, one line
@@ -43,7 +45,7 @@ struct Cli {
     /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
-    /// Ask for this media type alone (may come again)
+    /// Ask for this media type alone (repeatable)
     #[arg(long = "media-type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
     /// No warnings

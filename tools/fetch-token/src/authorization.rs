@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a registry wants to be sent, for other programs to send.
 //!
-//! One request, or few, learn what the registry asks for, and another one asks its token server. Whether the registry
-//! takes the answer only its use can tell.
+//! One request, or few, learn what the registry asks for, and another one asks its token server.
+//! Whether the registry takes the answer only its use can tell.
 
 use common::error::Result;
 use net::failure::Failure;
@@ -46,9 +46,9 @@ impl Authorization {
     }
 }
 
-/// The answer to the first challenge: at the root of the API; or, if that is open to all, at the repository; or, if that
-/// can be read by all, at what writes there. There it is a part of an upload that does not exist, which leaves nothing
-/// behind.
+/// The answer to the first challenge: at the root of the API; or, if that is open to all, at the
+/// repository; or, if that can be read by all, at what writes there. There it is a part of an
+/// upload that does not exist, which leaves nothing behind.
 fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<String>, Failure> {
     let session = registry.session();
     let mut refusal = None;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-token: what a registry wants to be sent, for other programs to send.
 //!
-//! The token is that of the credentials which all tools find, or the anonymous one. It is printed and kept nowhere.
-//! Whether the registry takes it, only its use can tell.
+//! The token is that of the credentials which all tools find, or the anonymous one. It is printed
+//! and kept nowhere. Whether the registry takes it, only its use can tell.
 
 mod authorization;
 
@@ -22,8 +22,8 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token is for pulling from REPO, with the credentials that all tools find, or with none. It is a secret: print it
-/// into a variable, not to a terminal.
+/// The token is for pulling from REPO, with the credentials that all tools find, or with none. It
+/// is a secret: print it into a variable, not to a terminal.
 // The network's own --header is here -H alone: the long name is this tool's.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, mut_arg("headers", |option| option.long(None)))]
@@ -34,7 +34,7 @@ struct Cli {
     /// For pushing too
     #[arg(long)]
     push: bool,
-    /// For mounting from REPO, in the same registry, too (may come again)
+    /// For mounting from REPO, in the same registry, too (repeatable)
     #[arg(long, value_name = "REPO", requires = "push")]
     mount_from: Vec<StoreName>,
     /// Print the whole Authorization header, as curl -H takes it

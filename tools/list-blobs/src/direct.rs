@@ -23,8 +23,8 @@ pub(crate) enum Part {
 /// Prints what one manifest names; of an index only what serves `platform`, if there is one.
 ///
 /// # Errors
-/// Usage: a part of an image is wanted, and this is an index; or the platform is deeper down. Absent: no entry serves
-/// the platform. Malformed: Docker's schema 1.
+/// Usage: a part of an image is wanted, and this is an index; or the platform is deeper down.
+/// Absent: no entry serves the platform. Malformed: Docker's schema 1.
 pub(crate) fn print(
     manifest: Manifest,
     part: Part,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! list-blobs: list the blobs that a manifest names, as descriptor lines.
 //!
-//! A descriptor is printed as the manifest has it, with all its fields. Only `--from` touches a store, and
-//! only to read manifests below the one given. Not here: whether the blobs exist, and fetching them.
+//! A descriptor is printed as the manifest has it, with all its fields. Only `--from` touches a
+//! store, and only to read manifests below the one given. Not here: whether the blobs exist, and
+//! fetching them.
 
 mod direct;
 mod lines;
@@ -29,8 +30,8 @@ use recursive::Walk;
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
-/// Of an image its config, then its layers, base first, as often as the manifest has them. Of an index its
-/// manifests.
+/// Of an image its config, then its layers, base first, as often as the manifest has them. Of an
+/// index its manifests.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -45,8 +46,8 @@ struct Cli {
     #[arg(long)]
     layers: bool,
 
-    /// Of an index, only what is for this platform (as linux/arm64/v8, or local): its manifest; with --from,
-    /// that manifest's blobs
+    /// Of an index, only what is for this platform (as linux/arm64/v8, or local): its manifest;
+    /// with --from, that manifest's blobs
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
@@ -90,7 +91,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let remote = cli.mirrored.remote(remote)?;
     let mut output = LineWriter::new()?;
     let document = given(cli.file.as_deref())?;
-    // Opened when the input is there: the program that fills the store may have started at the same moment.
+    // Opened when the input is there: the program that fills the store may have started at the same
+    // moment.
     let store = |name: &StoreName| Store::open(name, &remote);
     let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
     let is_index = matches!(document.manifest.content, Content::Index { .. });

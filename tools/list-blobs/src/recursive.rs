@@ -34,7 +34,8 @@ impl<'a> Walk<'a> {
     /// Prints everything below a manifest, but not the manifest.
     ///
     /// # Errors
-    /// Malformed: indexes nested too deep, too many blobs, or Docker's schema 1. Otherwise those of reading a manifest.
+    /// Malformed: indexes nested too deep, too many blobs, or Docker's schema 1. Otherwise those of
+    /// reading a manifest.
     pub(crate) fn print_below(&mut self, manifest: Manifest) -> Result<()> {
         self.down(manifest, 0)
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! list-tags: a repository's tags, or the names in a layout, a line each.
 //!
-//! In the registry's order, printed as each page comes. When a later page fails the status says so: what was
-//! printed by then is not the list.
+//! In the registry's order, printed as each page comes. When a later page fails the status says so:
+//! what was printed by then is not the list.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -17,15 +17,16 @@ use crate::time::{self, Time};
 
 /// Pack a directory or a tar archive into a container image layer.
 ///
-/// The layer goes to a file or a layout, and its descriptor line to standard output, with its diff ID as an
-/// annotation. The same tree gives the same bytes on any machine.
+/// The layer goes to a file or a layout, and its descriptor line to standard output, with its diff
+/// ID as an annotation. The same tree gives the same bytes on any machine.
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
 pub(crate) struct Cli {
     /// A directory, or a tar archive to take as it is (- is stdin)
     pub(crate) path: PathBuf,
 
-    /// Write the layer to FILE, which appears when it is whole (- is stdout, and no line is printed)
+    /// Write the layer to FILE, which appears when it is whole (- is stdout, and no line is
+    /// printed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
     output: Option<PathBuf>,
 

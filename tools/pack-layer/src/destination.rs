@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a layer goes: a stream, a file, a layout. Each is written, then finished or dropped.
 //!
-//! The digest is known only at the end, so nothing can be taken up by a later run; and dropped before that, nothing is
-//! left.
+//! The digest is known only at the end, so nothing can be taken up by a later run; and dropped
+//! before that, nothing is left.
 
 use std::fmt;
 use std::fs::File;
@@ -15,8 +15,8 @@ use common::output::Output;
 use common::tempfile::TempFile;
 use layout::Layout;
 
-/// Up to this size a layer is on the disk before it has its name. For larger ones that would cost as much as
-/// packing them; one that a power loss tears is found by its size or digest.
+/// Up to this size a layer is on the disk before it has its name. For larger ones that would cost
+/// as much as packing them; one that a power loss tears is found by its size or digest.
 const SYNC_UP_TO: u64 = 4 << 20;
 
 /// Where a layer goes, as the command line names it.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! pack-layer: from a directory or an archive to an image layer.
 //!
-//! This thread walks the tree and reads files into blocks; others hash the blocks, compress them, and hash and
-//! write what comes out. The layer has its name only when all of it is there.
+//! This thread walks the tree and reads files into blocks; others hash the blocks, compress them,
+//! and hash and write what comes out. The layer has its name only when all of it is there.
 
 mod cli;
 mod destination;
@@ -109,7 +109,8 @@ fn outputs(destination: &Destination) -> Vec<Inode> {
 /// The output may not grow in the tree that is read.
 fn refuse_inside(root: &Path, destination: DestinationName<'_>) -> Result<()> {
     let Some(output) = destination.path() else { return Ok(()) };
-    // A path that does not exist yet lies where its nearest ancestor is. Opening it reports what is wrong with it.
+    // A path that does not exist yet lies where its nearest ancestor is. Opening it reports what is
+    // wrong with it.
     let mut there = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
     let resolved = loop {
         match (there.canonicalize(), there.parent()) {

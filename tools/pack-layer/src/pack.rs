@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packs a tree: decides which of its nodes go into the layer, all of them or those that differ from another
-//! tree.
+//! Packs a tree: decides which of its nodes go into the layer, all of them or those that differ
+//! from another tree.
 //!
 //! Not here: how a tree is walked and compared (`tree`), and how an entry is written (`layer`).
 
@@ -31,8 +31,8 @@ impl Tree<'_> {
     /// Packs it.
     ///
     /// # Errors
-    /// Content when the tree changes meanwhile; malformed when it has what no layer may have; usage when it has
-    /// the output in it; local trouble.
+    /// Content when the tree changes meanwhile; malformed when it has what no layer may have; usage
+    /// when it has the output in it; local trouble.
     pub(crate) fn pack<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
         match self.base {
             None => self.pack_all(archive),
@@ -171,7 +171,8 @@ impl Tree<'_> {
         }
     }
 
-    /// A directory made by mktemp is closed to others, and so would be the root of all that has this layer.
+    /// A directory made by mktemp is closed to others, and so would be the root of all that has
+    /// this layer.
     fn warn_of_closed_root(&self, node: &Node) {
         if !self.rules.no_root && node.mode & 0o005 != 0o005 {
             notice::warn("closed root", || {

@@ -37,8 +37,8 @@ impl Source {
     /// Opens PATH; `-` is stdin. Of an archive the first bytes are there then.
     ///
     /// # Errors
-    /// Absent; malformed when nothing comes, or something compressed; usage for a descriptor line or a terminal;
-    /// local trouble.
+    /// Absent; malformed when nothing comes, or something compressed; usage for a descriptor line
+    /// or a terminal; local trouble.
     pub(crate) fn open(path: &Path) -> Result<Source> {
         if path.as_os_str() == "-" {
             if std::io::stdin().is_terminal() {

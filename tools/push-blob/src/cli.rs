@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     /// Read descriptor lines, and bring what they name from STORE
     #[arg(long, value_name = "STORE")]
     pub(crate) from: Option<StoreName>,
-    /// Mount what REPO, in the same registry, has (may come again)
+    /// Mount what REPO, in the same registry, has (repeatable)
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Vec<StoreName>,
     /// The media type of the bytes

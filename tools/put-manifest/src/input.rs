@@ -15,8 +15,8 @@ use store::Document;
 /// Reads the manifest that is to be stored under `location`, from a file or standard input.
 ///
 /// # Errors
-/// Malformed: no manifest, or one that fetch-manifest would refuse. Content: another one than the digest of the
-/// location says. Usage: a descriptor line. Absent; local trouble.
+/// Malformed: no manifest, or one that fetch-manifest would refuse. Content: another one than the
+/// digest of the location says. Usage: a descriptor line. Absent; local trouble.
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
     let bytes = read_document(file, MAX_SIZE)?;
     let name = location.to_string();

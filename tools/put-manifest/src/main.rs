@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! put-manifest: a manifest's exact bytes into a registry or a layout, checked before they are sent.
+//! put-manifest: a manifest's exact bytes into a registry or a layout, checked before they are
+//! sent.
 //!
-//! The last step of a push: the tag moves when all that the manifest names is there. Not here: sending that
-//! (push-blob), and writing a manifest (build-manifest).
+//! The last step of a push: the tag moves when all that the manifest names is there. Not here:
+//! sending that (push-blob), and writing a manifest (build-manifest).
 
 mod complete;
 mod input;
@@ -22,7 +23,8 @@ use store::options::{Network, Stdin};
 
 /// Put a manifest into a registry or a layout
 ///
-/// The manifest is read from FILE or standard input and stored byte for byte. Its descriptor line is printed.
+/// The manifest is read from FILE or standard input and stored byte for byte. Its descriptor line
+/// is printed.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -31,7 +33,7 @@ struct Cli {
     location: Location,
     /// The manifest; without, standard input
     file: Option<PathBuf>,
-    /// Give it this tag too (may come again)
+    /// Give it this tag too (repeatable)
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Ask for all that it names first, and list what is missing

@@ -11,7 +11,8 @@ use store::Remote;
 
 use crate::complete;
 
-/// Puts a manifest under the reference and the tags. With `check`, everything that it names is asked for first.
+/// Puts a manifest under the reference and the tags. With `check`, everything that it names is
+/// asked for first.
 ///
 /// # Errors
 /// Usage: something that is no tag. Malformed: with `check`, something is missing. The registry's.

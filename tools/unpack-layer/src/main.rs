@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! unpack-layer: from layers to a root file system.
 //!
-//! A thread reads and decompresses, one hashes, this one writes. Nothing is believed before its digest is
-//! checked: the tree is built beside DIR and appears there when every layer, and their number, agree.
-//! There is no network code here.
+//! A thread reads and decompresses, one hashes, this one writes. Nothing is believed before its
+//! digest is checked: the tree is built beside DIR and appears there when every layer, and their
+//! number, agree. There is no network code here.
 
 mod cli;
 mod destination;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where layers come from: files and stdin, or descriptor lines and the layout that has their blobs.
+//! Where layers come from: files and stdin, or descriptor lines and the layout that has their
+//! blobs.
 //!
-//! Sources are made and used on the reading thread, so that waiting for a line holds nobody up, and a layer is
-//! read while the one before it is still being written. The layout is opened at the first line: all
-//! programs of a pipe start at once, and the one that makes it may be later.
+//! Sources are made and used on the reading thread, so that waiting for a line holds nobody up, and
+//! a layer is read while the one before it is still being written. The layout is opened at the
+//! first line: all programs of a pipe start at once, and the one that makes it may be later.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};

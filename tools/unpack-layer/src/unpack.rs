@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The unpacking as a whole: one layer after the other, each verified when its last byte has come, then the
-//! image as a whole, then DIR.
+//! The unpacking as a whole: one layer after the other, each verified when its last byte has come,
+//! then the image as a whole, then DIR.
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
@@ -103,7 +103,8 @@ impl Unpacking {
                 }
                 Ok(verdict)
             }
-            // A layer that is not what was asked for is rarely well-formed: that is then the failure.
+            // A layer that is not what was asked for is rarely well-formed: that is then the
+            // failure.
             Err(error) if layer.digest.is_some() => match stream.verdict_after(&error) {
                 Some(verdict) => {
                     check("digest", &verdict.digest, layer.digest.as_ref()).and(Err(error))
@@ -184,7 +185,8 @@ impl Unpacking {
     }
 }
 
-/// With `--strict` the first warning is the failure; but not that of devices, whose absence was asked for.
+/// With `--strict` the first warning is the failure; but not that of devices, whose absence was
+/// asked for.
 fn no_warnings() -> Result<()> {
     let (expected, others): (Vec<_>, Vec<_>) =
         notice::take().into_iter().partition(|notice| notice.kind == DEVICE);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--from`: the blobs of a layout that descriptor lines name.
 //!
-//! A line is printed again, as it came, when its blob has the right size and digest and all before it had.
-//! So an image in a pipeline passes on what is whole, and nothing after the first that is not.
+//! A line is printed again, as it came, when its blob has the right size and digest and all before
+//! it had. So an image in a pipeline passes on what is whole, and nothing after the first that is
+//! not.
 
 use std::collections::HashSet;
 use std::io::Write;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--check`: the files of lists, as sha256sum -c has it.
 //!
-//! All files are checked, whatever fails on the way; the error line counts what failed and tells of the
-//! first. A line that is none fails too: a list that cannot be read is not one that was checked.
+//! All files are checked, whatever fails on the way; the error line counts what failed and tells of
+//! the first. A line that is none fails too: a list that cannot be read is not one that was
+//! checked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -32,7 +33,8 @@ pub(crate) struct Report {
     pub(crate) successes: bool,
 }
 
-/// Checks the files of lists; of stdin, if none is named. Digits without an algorithm are `algorithm`'s.
+/// Checks the files of lists; of stdin, if none is named. Digits without an algorithm are
+/// `algorithm`'s.
 ///
 /// # Errors
 /// That of the first file or line that failed, with how many did.
@@ -118,8 +120,8 @@ struct Entries {
 }
 
 impl Entries {
-    /// The next line that is an entry. After an error of the input nothing more comes; after one of a line
-    /// the next does.
+    /// The next line that is an entry. After an error of the input nothing more comes; after one of
+    /// a line the next does.
     fn read(&mut self) -> Option<Result<Entry>> {
         let mut line = Vec::new();
         while !self.done {

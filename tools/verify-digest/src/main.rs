@@ -2,9 +2,9 @@
 //! verify-digest: verify bytes against a digest.
 //!
 //! Four jobs with one question in them, whether these are the right bytes: a stream on its way
-//! through a pipe, files, the files of a list, and the blobs of a layout. Files are hashed at once on all
-//! processors and reported in the order in which they were named. Not here: fetching what is missing, mending
-//! what is wrong (fetch-blob does both), and any network.
+//! through a pipe, files, the files of a list, and the blobs of a layout. Files are hashed at once
+//! on all processors and reported in the order in which they were named. Not here: fetching what is
+//! missing, mending what is wrong (fetch-blob does both), and any network.
 
 mod blobs;
 mod check;
@@ -27,8 +27,8 @@ use check::Report;
 
 /// Verify bytes against a digest
 ///
-/// Without FILE, or of "-", stdin is copied to stdout; its last 64 KiB only when size and digest are right, so
-/// that what is wrong always ends cut. Of FILEs only the status tells.
+/// Without FILE, or of "-", stdin is copied to stdout; its last 64 KiB only when size and digest
+/// are right, so that what is wrong always ends cut. Of FILEs only the status tells.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, override_usage = USAGE)]
 struct Cli {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes one header block. A value that does not fit its field goes into a record, and the field stays zero.
+//! Writes one header block. A value that does not fit its field goes into a record, and the field
+//! stays zero.
 
 use std::ops::Range;
 
@@ -140,8 +141,8 @@ impl Header {
         self.block[at..at + text.len()].copy_from_slice(text);
     }
 
-    /// The name in its fields, if it fits: a name that is too long is cut at a slash, the front part into
-    /// the prefix.
+    /// The name in its fields, if it fits: a name that is too long is cut at a slash, the front
+    /// part into the prefix.
     fn ustar_name(&mut self, name: &[u8]) -> bool {
         if name.len() <= NAME {
             self.text(0, name);
@@ -158,8 +159,8 @@ impl Header {
         true
     }
 
-    /// A name for readers that do not know records: the last component as far as it fits, without what is
-    /// not ASCII.
+    /// A name for readers that do not know records: the last component as far as it fits, without
+    /// what is not ASCII.
     fn stand_in(&mut self, front: &[u8], name: &[u8]) {
         let is_directory = name.ends_with(b"/");
         let name = name.strip_suffix(b"/").unwrap_or(name);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes an entry's headers: plain ustar wherever that can express it, with an extended header where it cannot.
+//! Writes an entry's headers: plain ustar wherever that can express it, with an extended header
+//! where it cannot.
 //!
-//! The same entry gives the same bytes: no names of users and groups, whole seconds, and nothing of the machine or
-//! the run. Not here: the data, which the caller writes between [`Member::headers`] and [`padding`], and where
-//! an entry comes from.
+//! The same entry gives the same bytes: no names of users and groups, whole seconds, and nothing of
+//! the machine or the run. Not here: the data, which the caller writes between [`Member::headers`]
+//! and [`padding`], and where an entry comes from.
 
 mod header;
 
@@ -25,7 +26,8 @@ pub struct Member<'a> {
     pub name: &'a [u8],
     /// The type.
     pub entry_type: EntryType,
-    /// The target of a symbolic link, or the name that a hard link gives another name to; else empty.
+    /// The target of a symbolic link, or the name that a hard link gives another name to; else
+    /// empty.
     pub link: &'a [u8],
     /// The permission bits, set-user-ID and the like included.
     pub mode: u32,
@@ -63,8 +65,8 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// All that precedes the data: an extended header if one is needed, the header, a sparse file's map. The data is
-    /// `size` bytes, or those of the segments.
+    /// All that precedes the data: an extended header if one is needed, the header, a sparse file's
+    /// map. The data is `size` bytes, or those of the segments.
     ///
     /// # Errors
     /// Malformed: the names and attributes are larger than readers accept (1 MiB).

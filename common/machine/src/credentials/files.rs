@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The files in which docker and the containers tools keep credentials, read and never written.
 //!
-//! One document serves both: `auths` with the credentials themselves, `credHelpers` and `credsStore` with
-//! the programs that keep them.
+//! One document serves both: `auths` with the credentials themselves, `credHelpers` and
+//! `credsStore` with the programs that keep them.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ pub(super) struct AuthFile {
     named: bool,
 }
 
-/// Where credentials may be, in order: in the file that is named, by a flag or else by the environment, alone;
-/// else in the containers tools' and docker's.
+/// Where credentials may be, in order: in the file that is named, by a flag or else by the
+/// environment, alone; else in the containers tools' and docker's.
 pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| directory("REGISTRY_AUTH_FILE")) {
         return vec![AuthFile { path, named: true }];
@@ -87,8 +87,8 @@ impl AuthFile {
 pub(super) struct Entries(Map<String, Value>);
 
 impl Entries {
-    /// The helpers to ask for a repository's registry, each with the name to ask for, in order: that which is for
-    /// this registry, else that for all.
+    /// The helpers to ask for a repository's registry, each with the name to ask for, in order:
+    /// that which is for this registry, else that for all.
     pub(super) fn helpers(&self, repository: &Repository) -> Vec<(String, String)> {
         let own = self.0.get("credHelpers").and_then(Value::as_object);
         let own = own.into_iter().flatten().filter_map(|(key, helper)| {

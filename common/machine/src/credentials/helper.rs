@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Credential helpers: `docker-credential-NAME get`, the registry on its stdin, JSON on its stdout.
 //!
-//! Whatever a helper does (it is not there, crashes, hangs, prints junk or without end), it costs no more than
-//! [`MAX_ANSWER`] and the time that is given. Its stderr goes nowhere: it may say a secret.
+//! Whatever a helper does (it is not there, crashes, hangs, prints junk or without end), it costs
+//! no more than [`MAX_ANSWER`] and the time that is given. Its stderr goes nowhere: it may say a
+//! secret.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,8 +31,8 @@ const OURS: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
 /// What a helper said: a credential, that it has none, or why there is no answer.
 type Said = Result<Option<Credential>, String>;
 
-/// Asks a helper for a registry's credential; nothing when it has none. In a run it is asked once, whatever it says: it
-/// may want the user to press a key.
+/// Asks a helper for a registry's credential; nothing when it has none. In a run it is asked once,
+/// whatever it says: it may want the user to press a key.
 ///
 /// # Errors
 /// A sentence.
@@ -82,7 +83,8 @@ fn run(
     name: &str,
     deadline: Instant,
 ) -> std::io::Result<Option<(Vec<u8>, ExitStatus)>> {
-    // Filled before there is a reader that could go away: a write to it then would end this program by SIGPIPE.
+    // Filled before there is a reader that could go away: a write to it then would end this program
+    // by SIGPIPE.
     let (stdin, mut filling) = std::io::pipe()?;
     filling.write_all(name.as_bytes())?;
     filling.write_all(b"\n")?;
@@ -102,8 +104,8 @@ fn run(
     outcome
 }
 
-/// Its answer and its end, when both come in time. Something that it started may hold the pipe for ever: the thread
-/// that reads is then left behind.
+/// Its answer and its end, when both come in time. Something that it started may hold the pipe for
+/// ever: the thread that reads is then left behind.
 fn answered(
     child: &mut Child,
     deadline: Instant,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which of a credential file's keys are for a repository, and by which names a helper may know its registry.
+//! Which of a credential file's keys are for a repository, and by which names a helper may know its
+//! registry.
 //!
-//! Keys are `HOST[:PORT]`, with a path below it (the containers tools' namespaces), or what old versions of
-//! docker wrote: `https://HOST`, `https://HOST/v1/`. Docker Hub has several names. Only text.
+//! Keys are `HOST[:PORT]`, with a path below it (the containers tools' namespaces), or what old
+//! versions of docker wrote: `https://HOST`, `https://HOST/v1/`. Docker Hub has several names. Only
+//! text.
 
 use common::reference::Repository;
 
@@ -27,8 +29,8 @@ pub(super) fn names(repository: &Repository) -> Vec<String> {
     }
 }
 
-/// How well a key fits a repository: the larger the better, nothing for not at all. The longest path comes
-/// before a shorter one, that before the host alone, and that before an old form.
+/// How well a key fits a repository: the larger the better, nothing for not at all. The longest
+/// path comes before a shorter one, that before the host alone, and that before an old form.
 pub(super) fn fit(key: &str, repository: &Repository) -> Option<usize> {
     let hosts = hosts(repository);
     let is_own = |host: &str| hosts.iter().any(|own| host.eq_ignore_ascii_case(own));

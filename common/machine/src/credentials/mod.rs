@@ -7,8 +7,9 @@
 //! | `keys` | which of a file's keys are for a repository |
 //! | `helper` | programs that keep them: docker-credential-helpers' protocol |
 //!
-//! They are looked for only when a registry has asked. What cannot be read is warned of and passed over, so
-//! that it never breaks what needs no credentials; a refusal says it again. Nothing is ever written.
+//! They are looked for only when a registry has asked. What cannot be read is warned of and passed
+//! over, so that it never breaks what needs no credentials; a refusal says it again. Nothing is
+//! ever written.
 //!
 //! Not here: to whom they are sent, which is `auth`'s word.
 
@@ -112,8 +113,8 @@ pub struct Lookup {
     pub unread: Vec<String>,
 }
 
-/// Looks for the credential of a repository in the user's files: the first that has one. `authfile` is read instead of
-/// the default places; a credential helper may take as long as `patience`.
+/// Looks for the credential of a repository in the user's files: the first that has one. `authfile`
+/// is read instead of the default places; a credential helper may take as long as `patience`.
 pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration) -> Lookup {
     let mut found = Lookup::default();
     for file in files::places(authfile) {
@@ -176,7 +177,8 @@ pub fn warn_if_open(path: &Path) {
     }
 }
 
-/// Where the user keeps configuration, by the XDG Base Directory specification: a relative path is none.
+/// Where the user keeps configuration, by the XDG Base Directory specification: a relative path is
+/// none.
 pub fn config_home() -> Option<PathBuf> {
     let config = directory("XDG_CONFIG_HOME");
     let config = config.or_else(|| directory("HOME").map(|home| home.join(".config")));

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mirrors by hosts.toml, the configuration of containerd and nerdctl: containerd's docs/hosts.md.
 //!
-//! A directory of a registry's name says all that is known of it. What is read, and how, is as there (hosts.go), but for:
+//! A directory of a registry's name says all that is known of it. What is read, and how, is as
+//! there (hosts.go), but for:
 //! - a file that is wrong is an error: containerd logs that and goes to the registry as if there were none;
 //! - a table below `host` counts however TOML lets it be written: containerd overlooks those without a header;
 //! - what is refused as a part of a URL or a header is refused here, naming the line.
 //!
-//! Not read: `dial_timeout`, since one for all hosts is a flag; certificates that lie in the directory without a hosts.toml,
-//! which are as in docker's; what containerd's own configuration says (its `config_path` may name other directories).
+//! Not read: `dial_timeout`, since one for all hosts is a flag; certificates that lie in the
+//! directory without a hosts.toml, which are as in docker's; what containerd's own configuration
+//! says (its `config_path` may name other directories).
 
 use std::path::{Path, PathBuf};
 
@@ -72,8 +74,8 @@ fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether a place's certificates are there. That is known before it is asked: a mirror without them would be passed
-/// over.
+/// Whether a place's certificates are there. That is known before it is asked: a mirror without
+/// them would be passed over.
 fn has_certificates(place: &Place) -> Result<()> {
     let client =
         place.client.iter().flat_map(|(certificate, key)| [Some(certificate), key.as_ref()]);
@@ -131,8 +133,8 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
     Ok(Configured { mirrors, own, blocked: None })
 }
 
-/// Where a URL leads: `[http://|https://]HOST[:PORT][/PATH]`, of which PATH is where the API's root is, or all of that root with
-/// `override_path`.
+/// Where a URL leads: `[http://|https://]HOST[:PORT][/PATH]`, of which PATH is where the API's root
+/// is, or all of that root with `override_path`.
 fn server(
     text: &str,
     table: &Table,
@@ -207,8 +209,8 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     let (ca, client) = (ca(table, dir)?, client(table, dir)?);
     let has_port =
         host.host.rsplit_once(':').is_some_and(|(_, port)| port != "80" && !port.contains(']'));
-    // An http URL with words about TLS at a port that may be either: TLS comes first, and plain http only where
-    // certificates are not checked anyway.
+    // An http URL with words about TLS at a port that may be either: TLS comes first, and plain
+    // http only where certificates are not checked anyway.
     let scheme = match host.scheme {
         Some(Scheme::Http) if insecure && has_port => None,
         Some(Scheme::Http) if has_port && !(ca.is_empty() && client.is_empty()) => {

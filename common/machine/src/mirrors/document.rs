@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Configuration in TOML: a file's tables in their order, each value with its line.
 //!
-//! Keys are looked up as the programs do whose files these are, which is Go's way: as they are written, else whatever
-//! their case. What is not asked for is not looked at. Not here: what the values mean.
+//! Keys are looked up as the programs do whose files these are, which is Go's way: as they are
+//! written, else whatever their case. What is not asked for is not looked at. Not here: what the
+//! values mean.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,8 +12,8 @@ use common::error::{Error, Result, printable};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// The most bytes of configuration that are read for one question, in all its files together. A hostile file takes a
-/// hundred times its size in memory while it is parsed.
+/// The most bytes of configuration that are read for one question, in all its files together. A
+/// hostile file takes a hundred times its size in memory while it is parsed.
 pub(super) const MAX_BYTES: u64 = 512 << 10;
 
 /// One file's tables.

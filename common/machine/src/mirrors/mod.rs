@@ -7,10 +7,10 @@
 //! | `containerd` | hosts.toml of containerd and nerdctl |
 //! | `document` | the TOML of both |
 //!
-//! One source decides on a repository, and they are never mixed: registries.conf if it has a table for it, else hosts.toml.
-//! Files are read and nothing is asked; wrong ones are an error, since going elsewhere than configured without a
-//! word would be worse. Docker's daemon.json is its daemon's own and is not read. Which place is asked, and what is
-//! sent there, is not decided here.
+//! One source decides on a repository, and they are never mixed: registries.conf if it has a table
+//! for it, else hosts.toml. Files are read and nothing is asked; wrong ones are an error, since
+//! going elsewhere than configured without a word would be worse. Docker's daemon.json is its
+//! daemon's own and is not read. Which place is asked, and what is sent there, is not decided here.
 
 mod containerd;
 mod containers;
@@ -50,11 +50,13 @@ pub enum Serves {
 /// A place where a repository may be had, as a machine's configuration or the command line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `https`, `http`, or nothing: https, unless the host is loopback or `insecure` and does not speak TLS.
+    /// `https`, `http`, or nothing: https, unless the host is loopback or `insecure` and does not
+    /// speak TLS.
     pub scheme: Option<Scheme>,
     /// `HOST[:PORT]`. Docker Hub has its name, `docker.io`, and not the host of its API.
     pub host: String,
-    /// The path of the API's root, which ends in a slash: `/v2/`, unless the configuration says another.
+    /// The path of the API's root, which ends in a slash: `/v2/`, unless the configuration says
+    /// another.
     pub root: String,
     /// The repository's path there.
     pub path: String,
@@ -81,7 +83,8 @@ pub struct Configured {
     pub mirrors: Vec<Place>,
     /// Where the registry itself is read, if something is said of that.
     pub own: Option<Place>,
-    /// The file that blocks the registry itself. Its mirrors may be read: that is how a source is never contacted.
+    /// The file that blocks the registry itself. Its mirrors may be read: that is how a source is
+    /// never contacted.
     pub blocked: Option<String>,
 }
 
@@ -127,8 +130,8 @@ pub fn check(text: &str) -> std::result::Result<String, String> {
     Repository::at(host, &path).map(|_| text.to_owned())
 }
 
-/// The place that `--mirror` names: `[http://|https://]HOST[:PORT][/PATH]`, where PATH stands in the place of the
-/// registry's host.
+/// The place that `--mirror` names: `[http://|https://]HOST[:PORT][/PATH]`, where PATH stands in
+/// the place of the registry's host.
 ///
 /// # Errors
 /// Usage.

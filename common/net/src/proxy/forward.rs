@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Plain http by way of a proxy: requests in the absolute form (RFC 9112, section 3.2.2).
 //!
-//! The library beneath writes the origin form, `GET /path HTTP/1.1`, and knows no other. It writes a request's
-//! head before anything else of it is sent, and asks a kept connection whether it is still open before it writes the
-//! next one: so the first bytes that are sent on a connection, and those after that question, begin with a request
-//! line. There the target is made absolute and the proxy's own login put behind it. What does not look like such a
-//! line is not sent.
+//! The library beneath writes the origin form, `GET /path HTTP/1.1`, and knows no other. It writes
+//! a request's head before anything else of it is sent, and asks a kept connection whether it is
+//! still open before it writes the next one: so the first bytes that are sent on a connection, and
+//! those after that question, begin with a request line. There the target is made absolute and the
+//! proxy's own login put behind it. What does not look like such a line is not sent.
 
 use std::fmt;
 
@@ -78,8 +78,8 @@ impl<In> fmt::Debug for Forward<In> {
     }
 }
 
-/// The beginning of a request with its target made absolute, and these lines behind its first one; nothing when it
-/// does not begin with a request line in the origin form.
+/// The beginning of a request with its target made absolute, and these lines behind its first one;
+/// nothing when it does not begin with a request line in the origin form.
 fn absolute(written: &[u8], origin: &str, lines: &str) -> Option<Vec<u8>> {
     let end = written.windows(2).position(|pair| pair == b"\r\n")?;
     let (line, rest) = written.split_at(end + 2);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which proxy a URL goes by: what the environment says, read as curl and Go's programs read it.
 //!
-//! `https_proxy` is for https and `http_proxy` for http, each in lower case first and then in upper case, and
-//! `all_proxy` comes after both. `no_proxy` lists what goes by none. Loopback hosts never do. A proxy's own name and
-//! password are for it alone.
+//! `https_proxy` is for https and `http_proxy` for http, each in lower case first and then in upper
+//! case, and `all_proxy` comes after both. `no_proxy` lists what goes by none. Loopback hosts never
+//! do. A proxy's own name and password are for it alone.
 //!
 //! | module | owns |
 //! |---|---|
@@ -37,8 +37,8 @@ const HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 /// Those with what goes by no proxy.
 const NONE: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// What a web server's environment has for a program that it runs. There `HTTP_PROXY` is what a client wrote into a
-/// header `Proxy`, and says nothing.
+/// What a web server's environment has for a program that it runs. There `HTTP_PROXY` is what a
+/// client wrote into a header `Proxy`, and says nothing.
 const WEB_SERVER: &str = "REQUEST_METHOD";
 
 /// What the environment says about proxies.
@@ -96,7 +96,8 @@ impl Proxies {
             let said = |name: &&'static str| {
                 let is_foreign = *name == "HTTP_PROXY" && variable(WEB_SERVER).is_some();
                 let value = variable(name).filter(|value| !value.is_empty() && !is_foreign)?;
-                // What is no text is no URL either, and is refused when it is needed; of a list the rest counts.
+                // What is no text is no URL either, and is refused when it is needed; of a list the
+                // rest counts.
                 Some(Variable { name, value: value.to_string_lossy().into_owned() })
             };
             names.iter().find_map(said)
@@ -123,7 +124,8 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Reads a variable's value. The value is never shown: a password may stand anywhere in what is malformed.
+    /// Reads a variable's value. The value is never shown: a password may stand anywhere in what is
+    /// malformed.
     fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, String> {
         let wrong = || "no URL of a proxy, as http://HOST:PORT is".to_owned();
         let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
@@ -169,8 +171,8 @@ impl Proxy {
         self.login().map_or(String::new(), line)
     }
 
-    /// Its URL as a shell has it for curl: text, and what the variable expands to behind it. A SOCKS proxy is to look
-    /// names up itself, which curl calls another scheme.
+    /// Its URL as a shell has it for curl: text, and what the variable expands to behind it. A
+    /// SOCKS proxy is to look names up itself, which curl calls another scheme.
     pub(super) fn of_variable(&self) -> (&'static str, String) {
         match self.kind {
             Kind::Http | Kind::Https => ("", format!("${}", self.variable)),

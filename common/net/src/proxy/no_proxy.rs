@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What goes by no proxy: the list that `no_proxy` has, by the rules of curl and Go's programs joined.
+//! What goes by no proxy: the list that `no_proxy` has, by the rules of curl and Go's programs
+//! joined.
 //!
-//! A name, with or without a dot in front, is for the domain and for what is below it; an address is for itself, a
-//! network for its addresses. A port narrows a name or an address down. `*` is for everything. Names are not looked
-//! up, so that a network is for no name.
+//! A name, with or without a dot in front, is for the domain and for what is below it; an address
+//! is for itself, a network for its addresses. A port narrows a name or an address down. `*` is for
+//! everything. Names are not looked up, so that a network is for no name.
 
 use std::net::IpAddr;
 
@@ -31,7 +32,8 @@ enum Exception {
 }
 
 impl Exceptions {
-    /// Reads a list, whose entries stand between commas and blanks. What is no entry is passed over, as by others.
+    /// Reads a list, whose entries stand between commas and blanks. What is no entry is passed
+    /// over, as by others.
     pub(crate) fn read(list: &str) -> Exceptions {
         let words = list.split(|c: char| c == ',' || c.is_whitespace());
         Exceptions { entries: words.filter_map(Exception::read).collect() }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The way to a proxy, and through it to what is behind: a tunnel by CONNECT (RFC 9110, section 9.3.6) for https,
-//! a tunnel by SOCKS for everything, requests in the absolute form (`forward`) for http.
+//! The way to a proxy, and through it to what is behind: a tunnel by CONNECT (RFC 9110, section
+//! 9.3.6) for https, a tunnel by SOCKS for everything, requests in the absolute form (`forward`)
+//! for http.
 //!
-//! Only the proxy's own name is looked up; those of what is behind it are the proxy's to look up. What is wrong
-//! before there is a way is a [`Barrier`], so that the proxy is blamed, and nobody else.
+//! Only the proxy's own name is looked up; those of what is behind it are the proxy's to look up.
+//! What is wrong before there is a way is a [`Barrier`], so that the proxy is blamed, and nobody
+//! else.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -251,7 +253,8 @@ fn schemes(head: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// A connection to what is behind a proxy. It is not encrypted to there, even if it is to the proxy.
+/// A connection to what is behind a proxy. It is not encrypted to there, even if it is to the
+/// proxy.
 #[derive(Debug)]
 struct Tunnel {
     connection: Box<dyn Transport>,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates and keys in PEM files: read, bounded, and checked against each other before anything is sent.
+//! Certificates and keys in PEM files: read, bounded, and checked against each other before
+//! anything is sent.
 //!
 //! Whether a certificate is still valid, and who trusts it, is not asked here.
 
@@ -121,8 +122,8 @@ pub(crate) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> R
     Ok(pair)
 }
 
-/// A client certificate that a configuration names, with its key if that is in another file. A key that others can read
-/// is warned of.
+/// A client certificate that a configuration names, with its key if that is in another file. A key
+/// that others can read is warned of.
 ///
 /// # Errors
 /// As [`pair`].

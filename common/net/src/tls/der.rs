@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The few fields of a certificate that are needed here: who it is of, by whom, its public key, its time.
+//! The few fields of a certificate that are needed here: who it is of, by whom, its public key, its
+//! time.
 //!
-//! The TLS library reads them too, but of certificates of version 3 alone, and `openssl x509 -req` makes those of
-//! version 1 where nothing asks for more. Nothing is judged here.
+//! The TLS library reads them too, but of certificates of version 3 alone, and `openssl x509 -req`
+//! makes those of version 1 where nothing asks for more. Nothing is judged here.
 
 /// A sequence, an integer, and the version where there is one, as DER tags them.
 const SEQUENCE: u8 = 0x30;
@@ -63,8 +64,8 @@ fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
     (seconds(first), seconds(second))
 }
 
-/// A time in seconds of the epoch: `YYMMDDHHMMSSZ`, of which the years from 50 are of the last century, or
-/// `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). One before the epoch is the epoch.
+/// A time in seconds of the epoch: `YYMMDDHHMMSSZ`, of which the years from 50 are of the last
+/// century, or `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). One before the epoch is the epoch.
 fn seconds(time: &Element<'_>) -> Option<u64> {
     let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
     let years = if time.tag == UTC_TIME { 2 } else { 4 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this process has seen of hosts and must not forget, whichever repository it was seen for: that a host and port
-//! speaks TLS, after which it is not spoken to in plain http; and that it asked for a client certificate in vain.
+//! What this process has seen of hosts and must not forget, whichever repository it was seen for:
+//! that a host and port speaks TLS, after which it is not spoken to in plain http; and that it
+//! asked for a client certificate in vain.
 //!
 //! Kept for at most [`MAX_PLACES`]; later ones are not.
 

@@ -69,8 +69,8 @@ fn read(files: HostFiles) -> Result<HostCertificates> {
     Ok(certificates)
 }
 
-/// The authorities in a file. One that is not there (a link to nowhere) or has none is passed over, as those programs
-/// do, but not silently.
+/// The authorities in a file. One that is not there (a link to nowhere) or has none is passed over,
+/// as those programs do, but not silently.
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = Pem::file(path).and_then(|pem| match pem.certificates() {
         Ok(certificates) => Ok(certificates),

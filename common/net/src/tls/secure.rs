@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS over a connection. The library's own connector is not used, since it knows one client certificate, takes none
-//! that is of version 1, panics at a wrong pair, and forgets whether the server asked for one.
+//! TLS over a connection. The library's own connector is not used, since it knows one client
+//! certificate, takes none that is of version 1, panics at a wrong pair, and forgets whether the
+//! server asked for one.
 
 use std::cell::Cell;
 use std::fmt;
@@ -33,8 +34,8 @@ pub(crate) struct Secure {
 }
 
 impl Secure {
-    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits the server is shown
-    /// where a client certificate is asked for.
+    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits
+    /// the server is shown where a client certificate is asked for.
     ///
     /// # Errors
     /// The library's, which are mistakes of this program.
@@ -101,7 +102,8 @@ impl<In: Transport> Connector<In> for Secure {
     }
 }
 
-/// Sorts what the library says. A time-out stays one; so does a connection that ended when there is nothing to add.
+/// Sorts what the library says. A time-out stays one; so does a connection that ended when there is
+/// nothing to add.
 fn trouble(cause: io::Error, stage: Stage, identity: Identity) -> Error {
     let told = |cause| Error::Other(Box::new(Trouble { cause, stage, identity }));
     if let Some(error) = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
@@ -165,8 +167,8 @@ impl Transport for Encrypted {
 }
 
 thread_local! {
-    /// What became of the wish for a client certificate in the handshake that this thread makes: the library asks for
-    /// one in the middle of it, and does not say for which connection.
+    /// What became of the wish for a client certificate in the handshake that this thread makes:
+    /// the library asks for one in the middle of it, and does not say for which connection.
     static SHOWN: Cell<Identity> = const { Cell::new(Identity::Unasked) };
 }
 
@@ -175,8 +177,8 @@ thread_local! {
 struct Pairs(Vec<Pair>);
 
 impl ResolvesClientCert for Pairs {
-    /// The first whose issuer the server names, or else, as servers do not always name them rightly, the first that
-    /// it can read.
+    /// The first whose issuer the server names, or else, as servers do not always name them
+    /// rightly, the first that it can read.
     fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let fits = |pair: &&Pair| pair.key.choose_scheme(schemes).is_some();
         let is_named = |pair: &&Pair| {

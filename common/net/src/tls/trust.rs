@@ -14,8 +14,8 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 
 use super::certificates::Pem;
 
-/// Where distributions keep their trust store as one file: a tenth of the time that the directory of single
-/// certificates beside it takes, which has the same ones.
+/// Where distributions keep their trust store as one file: a tenth of the time that the directory
+/// of single certificates beside it takes, which has the same ones.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a server's certificate is trusted: by the library's rules, but for a server that shows the very certificate
-//! that the user trusts.
+//! Whether a server's certificate is trusted: by the library's rules, but for a server that shows
+//! the very certificate that the user trusts.
 //!
-//! The library takes no certificate of an authority for a server's. But `openssl req -x509` marks what it makes as an
-//! authority's, and many a private registry shows such a certificate, which its users then have in their `certs.d`. It is
-//! trusted like a key that is known: only its name and its time are looked at.
+//! The library takes no certificate of an authority for a server's. But `openssl req -x509` marks
+//! what it makes as an authority's, and many a private registry shows such a certificate, which its
+//! users then have in their `certs.d`. It is trusted like a key that is known: only its name and
+//! its time are looked at.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An exchange and its block of the trace. A short payload is kept as it is sent, to be part of the command.
+//! An exchange and its block of the trace. A short payload is kept as it is sent, to be part of the
+//! command.
 
 use std::io::{self, Read};
 

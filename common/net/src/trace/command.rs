@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One exchange as a command for curl, and its answer as comments.
 //!
-//! The command sends what was sent, but for the headers that every client has of its own. What it gets goes where it
-//! harms no terminal: a blob into a file.
+//! The command sends what was sent, but for the headers that every client has of its own. What it
+//! gets goes where it harms no terminal: a blob into a file.
 
 use common::digest::Algorithm;
 use common::secret::may_be_secret;
@@ -29,7 +29,7 @@ pub(crate) struct Told<'a> {
     pub(crate) agents: &'a Agents,
     /// The request.
     pub(crate) request: Request<'a>,
-    /// The proxy that it goes by.
+    /// The proxy that forwards the request, if any.
     pub(crate) proxy: Option<&'a Proxy>,
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The shell's variables of a trace: which one stands for which secret, which file and which place.
 //!
-//! The first of a kind has the kind's name, the others are numbered. What it is that a variable stands for is told
-//! once, before its first use.
+//! The first of a kind has the kind's name, the others are numbered. What it is that a variable
+//! stands for is told once, before its first use.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +11,8 @@ use common::secret;
 use super::text::{expanded, resolved};
 use crate::url::Url;
 
-/// The most variables, and the most places, that are remembered. What is forgotten has a new name when it comes again.
+/// The most variables, and the most places, that are remembered. What is forgotten has a new name
+/// when it comes again.
 pub(super) const MAX_NAMES: usize = 1024;
 
 /// A bearer token.
@@ -70,7 +71,8 @@ impl Names {
         }
     }
 
-    /// A name that was reserved stands for nothing after all: if it is the last one, it is there again.
+    /// A name that was reserved stands for nothing after all: if it is the last one, it is there
+    /// again.
     pub(super) fn give_back(&mut self, kind: &'static str, name: &str) {
         let count = self.counts.entry(kind).or_default();
         let last = if *count == 1 { kind.to_owned() } else { format!("{kind}_{count}") };
@@ -114,8 +116,8 @@ impl Names {
         self.known.push_back(Known { kind, value: value.to_owned(), name, is_told });
     }
 
-    /// From now on `url` is reached by the variable `name`, which holds the `text` that it was resolved from; what is there
-    /// goes into `file`.
+    /// From now on `url` is reached by the variable `name`, which holds the `text` that it was
+    /// resolved from; what is there goes into `file`.
     pub(super) fn keep_place(&mut self, url: &Url, name: &str, text: &str, file: Option<String>) {
         self.places.retain(|place| place.name != name);
         if self.places.len() >= MAX_NAMES {

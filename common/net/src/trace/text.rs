@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A trace's text: comments, and the parts of a command that are made of an exchange's own.
 //!
-//! Only text. A word holds nothing that a shell would look into, whoever wrote it. A comment holds nothing either: some
-//! shells, given it at a prompt, take it for a command.
+//! Only text. A word holds nothing that a shell would look into, whoever wrote it. A comment holds
+//! nothing either: some shells, given it at a prompt, take it for a command.
 
 use common::secret;
 use common::shell::{inert, is_plain, quoted};
@@ -16,7 +16,8 @@ pub(super) const MAX_INLINE: u64 = 8 << 10;
 /// The most lines of an answer's header that are shown.
 pub(super) const MAX_HEADERS: usize = 32;
 
-/// What stands in the place of a word that would show a secret: no word has it, and its line is left out.
+/// What stands in the place of a word that would show a secret: no word has it, and its line is
+/// left out.
 pub(super) const SECRET: char = '\0';
 
 /// What stands in the place of a word that cannot be said: as a secret.
@@ -41,7 +42,8 @@ const TELLING: [&str; 12] = [
     "www-authenticate",
 ];
 
-/// One word of text. What would be a secret behind the quotes is looked for before them, which may break it up.
+/// One word of text. What would be a secret behind the quotes is looked for before them, which may
+/// break it up.
 pub(super) fn word(text: &str) -> String {
     match secret::redact(text) == text {
         true => quoted(text).unwrap_or_else(|| UNSAID.into()),
@@ -105,8 +107,9 @@ fn spelled(name: &str) -> String {
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// How a shell gets the URL that a server's `text` is resolved to, from the `variable` that holds the text: scheme, host
-/// and port stand there as they are, so that nobody but they can be sent what the command carries.
+/// How a shell gets the URL that a server's `text` is resolved to, from the `variable` that holds
+/// the text: scheme, host and port stand there as they are, so that nobody but they can be sent
+/// what the command carries.
 pub(super) fn resolved(text: &str, url: &Url, variable: &str) -> Option<(String, String)> {
     let text = text.trim();
     let whole = url.uri().to_string();
@@ -163,7 +166,8 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A body that may stand in a command, as one word: a small document of JSON that a shell brings over byte by byte.
+/// A body that may stand in a command, as one word: a small document of JSON that a shell brings
+/// over byte by byte.
 pub(super) fn document(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     // What begins with "@" would be a file's name to curl.

@@ -28,8 +28,8 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// Tells it to `write`, which gets whole lines. The credential that was given is the one that the variable without a
-    /// number stands for.
+    /// Tells it to `write`, which gets whole lines. The credential that was given is the one that
+    /// the variable without a number stands for.
     pub fn new(write: fn(&str), given: Option<&Given>) -> Trace {
         let mut names = Names::default();
         match given.map(|given| &given.credential) {
@@ -77,7 +77,8 @@ impl Trace {
     }
 }
 
-/// The last check: a line with a secret in it is left out. Cutting the secret out might turn the command into another one.
+/// The last check: a line with a secret in it is left out. Cutting the secret out might turn the
+/// command into another one.
 fn checked(block: &str) -> String {
     let lines = block.lines().map(|line| {
         if line.contains(SECRET) || secret::redact(line) != line {

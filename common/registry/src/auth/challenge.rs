@@ -36,7 +36,8 @@ impl Challenge {
     }
 }
 
-/// The challenge to answer: Bearer where it can be answered, else Basic. The inner error says why there is none.
+/// The challenge to answer: Bearer where it can be answered, else Basic. The inner error says why
+/// there is none.
 pub(super) fn choose(challenges: Vec<Challenge>) -> Result<Challenge, String> {
     let best = |c: &&Challenge| match (c.scheme.as_str(), c.parameter("realm")) {
         ("bearer", Some(_)) => 2,
@@ -65,9 +66,9 @@ pub(super) fn challenges_of(response: &Response) -> Vec<Challenge> {
     headers.iter().filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
 }
 
-/// Reads the challenges of one header (RFC 9110, section 11.6.1): several in one, commas inside quotes,
-/// tokens unquoted, empty elements. What is malformed is passed over and does not spoil the rest; of a
-/// parameter that comes twice the first counts.
+/// Reads the challenges of one header (RFC 9110, section 11.6.1): several in one, commas inside
+/// quotes, tokens unquoted, empty elements. What is malformed is passed over and does not spoil the
+/// rest; if a parameter is repeated, its first value counts.
 pub fn parse(text: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = text;

@@ -17,7 +17,8 @@ use super::scope::Scope;
 use super::token::{self, Token};
 use crate::refusal;
 
-/// The most token servers that a repository's registry may send a run to: each learns who the user is.
+/// The most token servers that a repository's registry may send a run to: each learns who the user
+/// is.
 const MAX_REALMS: usize = 2;
 
 /// What is known of a registry's wish to know who is there.
@@ -28,17 +29,19 @@ pub(super) struct Known {
     /// The credential that was looked for when it asked first.
     found: Option<Lookup>,
     tokens: Vec<(Scope, Token)>,
-    /// The header that was asked for when bytes were refused that could not be sent again at once, until some are taken.
+    /// The header that was asked for when bytes were refused that could not be sent again at once,
+    /// until some are taken.
     pub(super) renewed: Option<String>,
     /// The token servers that were asked, without their queries.
     realms: Vec<String>,
-    /// Where the credential was refused: it is not tried again, since an account may be locked for that.
+    /// Where the credential was refused: it is not tried again, since an account may be locked for
+    /// that.
     refused: Vec<(Scope, Error)>,
 }
 
 impl Known {
-    /// The Authorization header to send for a scope: none before a challenge. A token near its end is renewed, and
-    /// one that is missing is asked for where the registry is known to want one.
+    /// The Authorization header to send for a scope: none before a challenge. A token near its end
+    /// is renewed, and one that is missing is asked for where the registry is known to want one.
     pub(super) fn header(&mut self, api: &Api, scope: &Scope) -> Result<Option<String>, Failure> {
         if let Some(token) = given_token(api) {
             return Ok(Some(token));
@@ -69,9 +72,9 @@ impl Known {
         self.tokens.iter().find(|(of, _)| of == scope).map(|(_, token)| token)
     }
 
-    /// Answers a 401: the header to send now, or nothing when there is no other. `sent` is what the refused request
-    /// carried, `fresh` whether that was asked for just for it; if another connection has a newer token by now, that
-    /// one is used.
+    /// Answers a 401: the header to send now, or nothing when there is no other. `sent` is what the
+    /// refused request carried, `fresh` whether that was asked for just for it; if another
+    /// connection has a newer token by now, that one is used.
     pub(super) fn answer(
         &mut self,
         api: &Api,
@@ -120,7 +123,8 @@ impl Known {
         Ok(Some(header))
     }
 
-    /// The header that answers a challenge without a token server; nothing where one is to be asked.
+    /// The header that answers a challenge without a token server; nothing where one is to be
+    /// asked.
     fn fixed(&mut self, api: &Api, challenge: &Challenge) -> Result<Option<String>, Failure> {
         let found = self.found(api);
         match &found.credential {
@@ -220,8 +224,8 @@ pub(super) fn given_token(api: &Api) -> Option<String> {
     }
 }
 
-/// The challenges of the API's root: some fronts challenge there alone. Those of a place that it redirects to are not ours
-/// to answer.
+/// The challenges of the API's root: some fronts challenge there alone. Those of a place that it
+/// redirects to are not ours to answer.
 fn ping(api: &Api) -> Result<Vec<Challenge>, Failure> {
     let request = Request::new(Method::Get, &api.root, &[]);
     let mut response = follow(&api.http, request, None, &mut Payload::None)?;

@@ -10,12 +10,13 @@
 //! | [`scope`] | what a request needs to be allowed to do |
 //! | `token` | asking a token server |
 //!
-//! Nothing is sent before a challenge, but for a bearer token that was given for just this registry. A Basic challenge
-//! is answered by name and password, and once only. A Bearer challenge (distribution's token specification) is
-//! answered by asking its realm for a token; without credentials that is the anonymous token that public registries
-//! want even for public images. A program asks for one token for each set of scopes that it needs and shares it among
-//! its connections. A token that was just fetched and is refused is replaced once, if the refusal says what is wrong
-//! with it. Not here: which URLs a registry's API has.
+//! Nothing is sent before a challenge, but for a bearer token that was given for just this
+//! registry. A Basic challenge is answered by name and password, and once only. A Bearer challenge
+//! (distribution's token specification) is answered by asking its realm for a token; without
+//! credentials that is the anonymous token that public registries want even for public images. A
+//! program asks for one token for each set of scopes that it needs and shares it among its
+//! connections. A token that was just fetched and is refused is replaced once, if the refusal says
+//! what is wrong with it. Not here: which URLs a registry's API has.
 
 mod api;
 pub mod challenge;

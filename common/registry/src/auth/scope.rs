@@ -17,8 +17,8 @@ impl Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }
 
-    /// The same and pulling from another repository: what mounting from it takes. The target comes first: some
-    /// token servers look at one scope alone.
+    /// The same and pulling from another repository: what mounting from it takes. The target comes
+    /// first: some token servers look at one scope alone.
     pub fn and_pull(&self, path: &str) -> Scope {
         let mut both = self.clone();
         both.add(&format!("repository:{path}:pull"));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A session with a registry: sends requests with what the registry wants, and answers its challenges.
+//! A session with a registry: sends requests with what the registry wants, and answers its
+//! challenges.
 //!
 //! Not here: what answers mean otherwise, and how often a request is tried again.
 
@@ -25,8 +26,8 @@ use super::scope::Scope;
 pub struct Session {
     api: Api,
     known: Mutex<Known>,
-    /// Whether the registry has answered a request. Until then only one is under way, so that many connections learn from
-    /// one challenge.
+    /// Whether the registry has answered a request. Until then only one is under way, so that many
+    /// connections learn from one challenge.
     has_answered: Mutex<bool>,
 }
 
@@ -78,8 +79,8 @@ impl Session {
         self.api.is_own(response)
     }
 
-    /// Sends a request to the registry and authenticates when it is challenged. A payload that cannot be sent again
-    /// leaves the new token for the caller's next attempt.
+    /// Sends a request to the registry and authenticates when it is challenged. A payload that
+    /// cannot be sent again leaves the new token for the caller's next attempt.
     ///
     /// # Errors
     /// Sorted: the exchange's; refused where a challenge cannot be answered; the token server's.
@@ -130,7 +131,8 @@ impl Session {
         Ok(response)
     }
 
-    /// Sends a request once: the answer, if there is nothing more to try, or the header that answers its challenge.
+    /// Sends a request once: the answer, if there is nothing more to try, or the header that
+    /// answers its challenge.
     fn attempt(
         &self,
         scope: &Scope,
@@ -174,7 +176,8 @@ impl Session {
         !challenges_of(response).is_empty()
     }
 
-    /// The Authorization header that answers a challenge; `None` when no other than the one that was refused.
+    /// The Authorization header that answers a challenge; `None` when no other than the one that
+    /// was refused.
     ///
     /// # Errors
     /// As [`send`](Session::send).

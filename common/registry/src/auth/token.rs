@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Asking a token server for a bearer token, by GET or by POST, and reading its answer.
 //!
-//! Whose token it is, is settled before; whether the server may be asked at all is [`url::decide`]'s word.
+//! Whose token it is, is settled before; whether the server may be asked at all is
+//! [`url::decide`]'s word.
 
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,8 @@ fn ask(
     found: &Lookup,
 ) -> Result<Token, Failure> {
     if found.credential.is_some() {
-        // Nor could the token be sent on; and who reads the registry's answers could have written this realm.
+        // Nor could the token be sent on; and who reads the registry's answers could have written
+        // this realm.
         api.http.refuse_to_show(&api.root)?;
     }
     let response = match &found.credential {

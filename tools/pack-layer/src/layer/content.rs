@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The content of a regular file, read straight into the blocks that are compressed.
 //!
-//! It is exactly as many bytes as the header says. A file that became shorter would have to be filled up, and
-//! one that changed may be half old and half new. Neither file ever existed, so both are errors.
+//! It is exactly as many bytes as the header says. A file that became shorter would have to be
+//! filled up, and one that changed may be half old and half new. Neither file ever existed, so both
+//! are errors.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finds the holes of a file, as the segments between them.
 //!
-//! The file system says whether a file has holes. Where they are in the archive is decided by the content
-//! alone: each aligned [`GRAIN`] of zeros is one, whatever the size of the file system's blocks. Not here:
-//! how an archive has segments.
+//! The file system says whether a file has holes. Where they are in the archive is decided by the
+//! content alone: each aligned [`GRAIN`] of zeros is one, whatever the size of the file system's
+//! blocks. Not here: how an archive has segments.
 
 use std::os::fd::OwnedFd;
 

@@ -36,7 +36,8 @@ impl<W: Write + Send + 'static> Archive<W> {
     /// Appends a node of a tree, or a hard link to the first of its names.
     ///
     /// # Errors
-    /// Content when a file changes meanwhile; malformed when an attribute does not fit; local trouble.
+    /// Content when a file changes meanwhile; malformed when an attribute does not fit; local
+    /// trouble.
     pub(crate) fn node(&mut self, path: &[u8], node: &Node, first: Option<&[u8]>) -> Result<()> {
         let name = member_name(path, node.file_type);
         let member = member(&name, node)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A tree of files: what is in it, in the archive's order, and how it differs from another one.
 //!
-//! `walk` goes through it by `listing`s of directories and gives each `node`, with its `xattrs`. `links` knows which
-//! names are one file, `changes` compares nodes, `failure` has the errors of a tree that changes meanwhile.
-//! Not here: archives, and what goes into one.
+//! `walk` goes through it by `listing`s of directories and gives each `node`, with its `xattrs`.
+//! `links` knows which names are one file, `changes` compares nodes, `failure` has the errors of a
+//! tree that changes meanwhile. Not here: archives, and what goes into one.
 
 mod changes;
 mod failure;

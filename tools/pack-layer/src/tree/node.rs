@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A file of any type in a tree, opened, with all its metadata that an archive holds.
 //!
-//! Regular files and directories are opened first and examined through their descriptor. So metadata and content
-//! are of the same file, and a link that takes its place meanwhile is not followed.
+//! Regular files and directories are opened first and examined through their descriptor. So
+//! metadata and content are of the same file, and a link that takes its place meanwhile is not
+//! followed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Walks a tree in the archive's order, and beside it the tree that it is compared with.
 //!
-//! Every directory is opened relative to the one before without following links, so no path is too long and
-//! nothing outside is reached whoever changes the tree meanwhile. There is no recursion, and only the deepest
-//! directories of the way stay open: one that was closed is found again by `..` from the one below, and must be the
-//! one that it was. Memory holds the names of the directories on the way, nothing else.
+//! Every directory is opened relative to the one before without following links, so no path is too
+//! long and nothing outside is reached whoever changes the tree meanwhile. There is no recursion,
+//! and only the deepest directories of the way stay open: one that was closed is found again by
+//! `..` from the one below, and must be the one that it was. Memory holds the names of the
+//! directories on the way, nothing else.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -241,8 +242,9 @@ fn push(path: &mut Vec<u8>, name: &[u8]) {
     path.extend_from_slice(name);
 }
 
-/// The file systems that show the kernel's state, from Linux's magic.h: proc, sysfs, devpts, cgroup, cgroup2,
-/// debugfs, tracefs, securityfs, bpf, pstore, configfs, efivarfs, selinuxfs, binfmt_misc, nsfs.
+/// The file systems that show the kernel's state, from Linux's magic.h: proc, sysfs, devpts,
+/// cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, pstore, configfs, efivarfs, selinuxfs,
+/// binfmt_misc, nsfs.
 const PSEUDO: [u32; 15] = [
     0x9fa0,
     0x6265_6572,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extended attributes: those that belong to a file wherever it is, sorted by name.
 //!
-//! Not packed: labels and measurements that a host gives (SELinux, IMA, EVM), NFS's access control lists, and
-//! what overlay file systems keep for themselves, which would show or hide what no layer has.
+//! Not packed: labels and measurements that a host gives (SELinux, IMA, EVM), NFS's access control
+//! lists, and what overlay file systems keep for themselves, which would show or hide what no layer
+//! has.
 
 use std::os::fd::OwnedFd;
 

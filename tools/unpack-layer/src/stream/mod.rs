@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From stored bytes to archive bytes, on two threads beside the one that writes files.
 //!
-//! One thread reads and decompresses, one hashes both forms, the caller's takes what comes. Bytes travel in shared
-//! [`buffer`]s without being copied. The reading thread runs ahead of the caller as far as buffers
-//! go, also into the next layer. Nothing here is verified yet when it is handed on: a layer's [`Verdict`]
-//! comes when its last byte was hashed, and only then may the caller believe it.
+//! One thread reads and decompresses, one hashes both forms, the caller's takes what comes. Bytes
+//! travel in shared [`buffer`]s without being copied. The reading thread runs ahead of the caller
+//! as far as buffers go, also into the next layer. Nothing here is verified yet when it is handed
+//! on: a layer's [`Verdict`] comes when its last byte was hashed, and only then may the caller
+//! believe it.
 //!
 //! Not here: what the bytes mean.
 
@@ -44,8 +45,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Starts the threads. They end when the source does, or when the stream is dropped; a source that
-    /// waits for input is not waited for.
+    /// Starts the threads. They end when the source does, or when the stream is dropped; a source
+    /// that waits for input is not waited for.
     pub(crate) fn start(
         source: impl FnOnce() -> Result<LayerSource> + Send + 'static,
         limits: Limits,
@@ -92,8 +93,9 @@ impl Stream {
         self.verdicts.recv().map_err(|_| Error::new(Status::Local, "a thread ended early"))
     }
 
-    /// The verdict on a layer that failed with `error` while it was read or used: when the layer was not what
-    /// was asked for, that is the cause and everything else a consequence. Nothing when it cannot be known.
+    /// The verdict on a layer that failed with `error` while it was read or used: when the layer
+    /// was not what was asked for, that is the cause and everything else a consequence. Nothing
+    /// when it cannot be known.
     pub(crate) fn verdict_after(&mut self, error: &Error) -> Option<Verdict> {
         if error.status() != Status::Malformed {
             return None;
@@ -144,8 +146,8 @@ impl Read for Stream {
 }
 
 impl BufRead for Stream {
-    /// The bytes that are there of the current layer's archive; none at its end. A failure of the reading
-    /// thread is an [`Error`] inside the I/O error.
+    /// The bytes that are there of the current layer's archive; none at its end. A failure of the
+    /// reading thread is an [`Error`] inside the I/O error.
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         while !self.ended
             && self.current.as_ref().is_none_or(|buffer| self.position == buffer.filled().len())

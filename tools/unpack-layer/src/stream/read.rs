@@ -97,8 +97,8 @@ impl Reading {
         self.pool.take().ok_or(Stop::Gone)
     }
 
-    /// Reads a layer. When it fails, what is left of it is still hashed: if it is not what was asked
-    /// for, that is the failure to tell.
+    /// Reads a layer. When it fails, what is left of it is still hashed: if it is not what was
+    /// asked for, that is the failure to tell.
     fn layer(&mut self, mut layer: LayerInput) -> Outcome<()> {
         let mut input = Input { layer: &mut layer, read: 0 };
         match self.decode(&mut input) {
@@ -236,8 +236,9 @@ impl Reading {
         }
     }
 
-    /// The next stored bytes, a buffer full of them but for the last; nothing at the end, when the buffer
-    /// stays in the pool for the layers that follow. Not a byte more than one is read beyond the stated size.
+    /// The next stored bytes, a buffer full of them but for the last; nothing at the end, when the
+    /// buffer stays in the pool for the layers that follow. Not a byte more than one is read beyond
+    /// the stated size.
     fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
         let mut shared = self.buffer()?;
         let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };

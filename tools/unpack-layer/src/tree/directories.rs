@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Directories of the tree: opened, made without an entry, given owner, mode and attributes.
 //!
-//! A caller other than root must be able to work in the directories of the tree, so a mode that does not allow it is
-//! set at the end only.
+//! A caller other than root must be able to work in the directories of the tree, so a mode that
+//! does not allow it is set at the end only.
 
 use std::os::fd::AsFd;
 
@@ -21,8 +21,8 @@ use archive::{Entry, shown};
 const IMPLIED_MODE: u32 = 0o755;
 
 impl TreeState {
-    /// Opens a directory by its name in another one. If it is the caller's and its mode locks the caller out, it is
-    /// unlocked until the end. `path` says where `parent` is.
+    /// Opens a directory by its name in another one. If it is the caller's and its mode locks the
+    /// caller out, it is unlocked until the end. `path` says where `parent` is.
     pub(super) fn open(
         &mut self,
         parent: &Directory,
@@ -66,8 +66,8 @@ impl TreeState {
         rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(directory.mode))
     }
 
-    /// Makes a directory that the layer needs but has no entry for: 0755, the superuser's or the caller's,
-    /// and of a fixed time.
+    /// Makes a directory that the layer needs but has no entry for: 0755, the superuser's or the
+    /// caller's, and of a fixed time.
     pub(super) fn make_implied(&mut self, parent: &Directory, name: &[u8]) -> Result<Directory> {
         self.counts.add_implied()?;
         let opaque = std::mem::take(&mut self.next_is_opaque);
@@ -101,7 +101,8 @@ impl TreeState {
         Ok(())
     }
 
-    /// Gives a directory its owner and mode, and takes the extended attributes away that it had before.
+    /// Gives a directory its owner and mode, and takes the extended attributes away that it had
+    /// before.
     fn set_owner_and_mode(
         &mut self,
         directory: &mut Directory,
@@ -162,7 +163,8 @@ impl TreeState {
     }
 }
 
-/// Lets the caller into the caller's own directory, by its descriptor, so that nothing else is changed.
+/// Lets the caller into the caller's own directory, by its descriptor, so that nothing else is
+/// changed.
 fn make_workable(parent: &Directory, name: &[u8], mode: u32) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())?;

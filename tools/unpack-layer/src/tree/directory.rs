@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An open directory of the tree, and the times that it is to be left with.
 //!
-//! Every change to a directory's content sets its modification time. So the times are remembered when a directory is
-//! entered (those of its entry, or those it had), and put back when it is left if anything was changed:
-//! no list of directories is kept for the end, and each has the right times whenever it is not being worked in.
+//! Every change to a directory's content sets its modification time. So the times are remembered
+//! when a directory is entered (those of its entry, or those it had), and put back when it is left
+//! if anything was changed: no list of directories is kept for the end, and each has the right
+//! times whenever it is not being worked in.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,7 +16,8 @@ use rustix::io::Errno;
 use super::upper::Inode;
 use archive::{Entry, Time};
 
-/// How directories are opened: for real, since owner, modes and attributes are set through the descriptor.
+/// How directories are opened: for real, since owner, modes and attributes are set through the
+/// descriptor.
 pub(super) const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -88,8 +90,8 @@ impl Directory {
 
 /// Opens a directory of the same file system and mount as the one it is in; `EXDEV` for another.
 ///
-/// A kernel (or a filter of system calls) without openat2 does not see a part of the same file system that is
-/// mounted there.
+/// A kernel (or a filter of system calls) without openat2 does not see a part of the same file
+/// system that is mounted there.
 pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
         Err(Errno::NOSYS | Errno::PERM) => {}
@@ -128,8 +130,8 @@ pub(super) fn epoch() -> Timestamps {
     Timestamps { last_access: zero, last_modification: zero }
 }
 
-/// A system call's failure about something that an entry named: what only an entry's own words can cause is
-/// the layer's fault, the rest is local trouble.
+/// A system call's failure about something that an entry named: what only an entry's own words can
+/// cause is the layer's fault, the rest is local trouble.
 pub(super) fn trouble(what: &str, cause: Errno) -> Error {
     let words = std::io::Error::from(cause);
     match cause {

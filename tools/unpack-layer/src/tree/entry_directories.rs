@@ -71,8 +71,8 @@ impl Workspace {
         Ok(Place::Entered)
     }
 
-    /// Gives the directory that a link leads to the entry's attributes. `None` if it leads to none: then the way is
-    /// back where it was.
+    /// Gives the directory that a link leads to the entry's attributes. `None` if it leads to none:
+    /// then the way is back where it was.
     fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<Option<Place>> {
         let parent = self.walk.real_path();
         let path = names::join(parent.clone(), name);

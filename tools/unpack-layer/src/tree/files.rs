@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Makes what is no directory: regular files, links, devices, named pipes.
 //!
-//! Each is made as something new, exclusively. Only when that fails, because something stands in the
-//! way, is it looked at and removed: in a fresh tree that costs nothing. A small regular file takes
-//! four system calls: open, write, times, close.
+//! Each is made as something new, exclusively. Only when that fails, because something stands in
+//! the way, is it looked at and removed: in a fresh tree that costs nothing. A small regular file
+//! takes four system calls: open, write, times, close.
 
 use std::fs::File;
 use std::io::{BufRead, Seek, Write};
@@ -35,7 +35,8 @@ const MAX_TARGET: usize = 4095;
 /// From which size on the zeros of a file become holes.
 const HOLES_FROM: u64 = 1 << 20;
 
-/// The size of a run of zeros that does: small enough to find them, large enough not to tear a file to pieces.
+/// The size of a run of zeros that does: small enough to find them, large enough not to tear a file
+/// to pieces.
 const HOLE: usize = 64 << 10;
 
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -250,16 +251,16 @@ impl Workspace {
         }
     }
 
-    /// Whether what is made here belongs to this owner by itself. In a directory of another group it depends
-    /// on the mount and on the directory's mode whose it is, so that it is always set.
+    /// Whether what is made here belongs to this owner by itself. In a directory of another group
+    /// it depends on the mount and on the directory's mode whose it is, so that it is always set.
     fn is_created_as(&mut self, uid: u32, gid: u32) -> bool {
         let caller = self.state.rules.owner.caller;
         (uid, gid) == caller && self.walk.here().gid == gid
     }
 }
 
-/// Writes bytes at the end of a file of that size at the last; blocks of zeros in a large one become holes, so that
-/// a file of nothing but zeros does not take the disk that it says.
+/// Writes bytes at the end of a file of that size at the last; blocks of zeros in a large one
+/// become holes, so that a file of nothing but zeros does not take the disk that it says.
 fn write_or_skip(file: &mut File, bytes: &[u8], size: u64) -> std::io::Result<()> {
     if size < HOLES_FROM {
         return file.write_all(bytes);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A root file system in the making: takes entries of layers and makes them true, under one directory.
+//! A root file system in the making: takes entries of layers and makes them true, under one
+//! directory.
 //!
-//! [`walk`] finds the directory of an entry, [`entry_directories`] makes directories, [`files`] makes everything else,
-//! [`whiteouts`] hides what lower layers have: all in a [`workspace`], by the [`state`] of the tree. An entry replaces
-//! whatever had its name; only a directory over a directory keeps what is in it and gets the entry's
-//! attributes. Nothing is ever written through a link, nor into a file that was there before.
+//! [`walk`] finds the directory of an entry, [`entry_directories`] makes directories, [`files`]
+//! makes everything else, [`whiteouts`] hides what lower layers have: all in a [`workspace`], by
+//! the [`state`] of the tree. An entry replaces whatever had its name; only a directory over a
+//! directory keeps what is in it and gets the entry's attributes. Nothing is ever written through a
+//! link, nor into a file that was there before.
 //!
-//! Not here: bytes of archives, and whether any of this is true to a digest. The tree is to be thrown away
-//! when it turns out not to be.
+//! Not here: bytes of archives, and whether any of this is true to a digest. The tree is to be
+//! thrown away when it turns out not to be.
 
 mod attributes;
 mod counts;

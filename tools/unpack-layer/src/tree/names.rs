@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names of entries: their components, and what a whiteout's name means.
 //!
-//! Only text is looked at here. What a name leads to in a tree, with its symbolic links, is [`walk`](super::walk)'s.
+//! Only text is looked at here. What a name leads to in a tree, with its symbolic links, is
+//! [`walk`](super::walk)'s.
 
 use common::error::{Error, Result};
 
@@ -14,8 +15,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What AUFS kept at the top of a layer; Docker wrote it into layers.
 const AUFS: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.orph", b".wh..wh.aufs"];
 
-/// Cleans a name: `/`, `.` and `..` are gone, what is left are the components from the root, joined by
-/// `/`; nothing for the root itself.
+/// Cleans a name: `/`, `.` and `..` are gone, what is left are the components from the root, joined
+/// by `/`; nothing for the root itself.
 ///
 /// # Errors
 /// Malformed when `..` leads out of the root, or when there are too many components.
@@ -80,8 +81,8 @@ pub(super) enum Meaning<'a> {
 /// What a clean name asks for, whatever the entry's type.
 ///
 /// # Errors
-/// Malformed for whiteouts of nothing, of `.` and `..`, for unknown marks, and for a component before
-/// the last that is a whiteout: no such name may exist.
+/// Malformed for whiteouts of nothing, of `.` and `..`, for unknown marks, and for a component
+/// before the last that is a whiteout: no such name may exist.
 pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
     let (parent, last) = split(clean);
     let first = clean.split(|byte| *byte == b'/').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The marks by which an overlay file system knows what a layer hides: whiteouts, which are devices, and opaque
-//! directories, which have an attribute.
+//! The marks by which an overlay file system knows what a layer hides: whiteouts, which are
+//! devices, and opaque directories, which have an attribute.
 
 use common::error::{Error, Result};
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};

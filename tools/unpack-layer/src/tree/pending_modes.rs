@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Modes that directories get at the end, since until then the caller has to work in them.
 //!
-//! Only for a caller whom permission bits hold back: a directory with an entry of, say, mode 0555 stays writable
-//! to its owner until all layers are applied.
+//! Only for a caller whom permission bits hold back: a directory with an entry of, say, mode 0555
+//! stays writable to its owner until all layers are applied.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Removes trees of any depth, with a bounded number of descriptors and a bounded stack.
 //!
-//! No link is followed, and nothing of what is mounted there is touched. Directories deeper than a limit are first lifted up to the top of what is being removed,
-//! and removed from there.
+//! No link is followed, and nothing of what is mounted there is touched. Directories deeper than a
+//! limit are first lifted up to the top of what is being removed, and removed from there.
 
 use std::os::fd::{AsFd, OwnedFd};
 

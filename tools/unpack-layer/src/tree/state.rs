@@ -17,7 +17,8 @@ pub(super) struct TreeState {
     pub(super) opaque_mark: OpaqueMark,
     /// Whether no permission bits hold the caller back.
     pub(super) privileged: bool,
-    /// Whether access control lists may be inherited, so that they must be removed from what is made.
+    /// Whether access control lists may be inherited, so that they must be removed from what is
+    /// made.
     pub(super) acls: bool,
     /// The next directory that is made takes a whiteout's place.
     pub(super) next_is_opaque: bool,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finds the directories that names lead to, as if the tree's root were the process's own.
 //!
-//! The way is walked component by component, each opened without following links and relative to the one
-//! before; symbolic links are read and their text is walked here, `..` goes back along the
+//! The way is walked component by component, each opened without following links and relative to
+//! the one before; symbolic links are read and their text is walked here, `..` goes back along the
 //! way that was come, and stops at the root. So nothing outside can be reached, whatever links a
 //! layer has brought and whoever changes the tree meanwhile, on any kernel, and no path is too
 //! long. (The kernel's own openat2 with RESOLVE_IN_ROOT gives the same containment, but not the
 //! identity of the directories on the way, which whiteouts need.)
 //!
-//! The directories of the last way stay open, since the next entry's way is mostly the same. Only true
-//! directories stand in that chain, never links; and whoever removes or replaces a directory or a link says
-//! so, by [`Walk::forget_links`] and [`Walk::reset`].
+//! The directories of the last way stay open, since the next entry's way is mostly the same. Only
+//! true directories stand in that chain, never links; and whoever removes or replaces a directory
+//! or a link says so, by [`Walk::forget_links`] and [`Walk::reset`].
 
 use std::borrow::Cow;
 
@@ -213,7 +213,8 @@ impl Walk {
         self.entered = None;
     }
 
-    /// The directory entered last got new times, a mode or an owner: so did every open one that is the same.
+    /// The directory entered last got new times, a mode or an owner: so did every open one that is
+    /// the same.
     pub(super) fn alike(&mut self, inode: Inode) -> impl Iterator<Item = &mut Directory> {
         let open = self.slots.iter_mut().filter_map(|slot| slot.open.as_mut());
         open.chain([&mut self.root]).filter(move |directory| directory.inode == inode)

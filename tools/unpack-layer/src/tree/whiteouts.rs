@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whiteouts: hide what lower layers have, and never what the layer at hand has brought.
 //!
-//! The order of entries does not matter. What comes after a whiteout is made anew; what came before is spared,
-//! with all directories on the way to it, because [`upper`](super::upper) knows it.
+//! The order of entries does not matter. What comes after a whiteout is made anew; what came before
+//! is spared, with all directories on the way to it, because [`upper`](super::upper) knows it.
 
 use common::error::{Error, Result};
 use common::notice;
@@ -72,8 +72,8 @@ impl Workspace {
         if overlay { self.leave_whiteout(hidden) } else { Ok(()) }
     }
 
-    /// Hides what lower layers have in a directory that the layer at hand has too: it is a new one, so that
-    /// nothing of the old one is inherited.
+    /// Hides what lower layers have in a directory that the layer at hand has too: it is a new one,
+    /// so that nothing of the old one is inherited.
     fn hide_below(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
         let own = self.state.upper.has_entry(self.walk.here().inode, name);
         let path = join(parent.to_vec(), name);
@@ -126,8 +126,8 @@ impl Workspace {
         Ok(())
     }
 
-    /// Removes what is lower in the directory that the second way has led to; directories that stay are left
-    /// to be looked into, in `pending`.
+    /// Removes what is lower in the directory that the second way has led to; directories that stay
+    /// are left to be looked into, in `pending`.
     fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
         let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         let depth = self.side.depth();
@@ -161,7 +161,8 @@ impl Workspace {
         Ok(changed)
     }
 
-    /// Writes a whiteout in the form of an overlay file system, but not where everything is hidden anyway.
+    /// Writes a whiteout in the form of an overlay file system, but not where everything is hidden
+    /// anyway.
     fn leave_whiteout(&mut self, name: &[u8]) -> Result<()> {
         self.walk.mark(&mut self.state);
         let here = self.walk.here();

@@ -60,6 +60,6 @@ impl Workspace {
 /// Warns that an entry came twice, which layers must not have.
 fn warn_duplicate(name: &[u8]) {
     notice::warn("duplicate", || {
-        format!("{}: comes twice in a layer, the last one holds", shown(name))
+        format!("{}: appears twice in a layer: the last one is used", shown(name))
     });
 }

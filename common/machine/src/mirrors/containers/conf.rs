@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one registries.conf says: its `[[registry]]` tables, checked, or what stood for them in version 1.
+//! What one registries.conf says: its `[[registry]]` tables, checked, or what stood for them in
+//! version 1.
 //!
-//! All of a file's tables must be right, also those that are for other registries. Not looked at: what helps people to
-//! leave a host out (`unqualified-search-registries`, `short-name-mode`, `aliases`), since a name without a host is
-//! Docker Hub's here, and `credential-helpers`.
+//! All of a file's tables must be right, also those that are for other registries. Not looked at:
+//! what helps people to leave a host out (`unqualified-search-registries`, `short-name-mode`,
+//! `aliases`), since a name without a host is Docker Hub's here, and `credential-helpers`.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors by registries.conf, the configuration of podman, skopeo and buildah: containers-registries.conf(5).
+//! Mirrors by registries.conf, the configuration of podman, skopeo and buildah:
+//! containers-registries.conf(5).
 //!
 //! | module | owns |
 //! |---|---|
 //! | `conf` | what one file says |
 //! | `prefix` | which table is for a repository |
 //!
-//! Where the files are and which of two holds is as in those programs (sysregistriesv2 of containers/image), but for:
+//! Where the files are and which of two holds is as in those programs (sysregistriesv2 of
+//! containers/image), but for:
 //! - `$XDG_CONFIG_HOME` counts, as it does for their other files, and `$CONTAINERS_REGISTRIES_CONF_OVERRIDE` names a file that
 //!   is read last, as in their new versions;
 //! - a file of the user that is there but cannot be read is an error: they pass over to the system's.
@@ -67,8 +69,8 @@ impl Files {
         }
     }
 
-    /// Reads them: one registries.conf, the drop-ins, and what comes last. A later table takes the place of an earlier
-    /// one with the same prefix.
+    /// Reads them: one registries.conf, the drop-ins, and what comes last. A later table takes the
+    /// place of an earlier one with the same prefix.
     fn read(&self) -> Result<Tables> {
         let mut tables = Tables { entries: BTreeMap::new(), left: MAX_BYTES };
         let user = self.user.as_deref();

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a table of registries.conf is for a repository, by the words of containers-registries.conf(5).
+//! Whether a table of registries.conf is for a repository, by the words of
+//! containers-registries.conf(5).
 //!
-//! A prefix is HOST[:PORT] with any number of a path's components, or `*.DOMAIN` for all hosts below a domain. The
-//! file may also name a tag or a digest, but a repository is looked up without: its own programs do so too.
+//! A prefix is HOST[:PORT] with any number of a path's components, or `*.DOMAIN` for all hosts
+//! below a domain. The file may also name a tag or a digest, but a repository is looked up without:
+//! its own programs do so too.
 
 /// How much of a repository's name, `HOST/PATH`, a prefix is; nothing when it is for others.
 ///
-/// A host without a port is a prefix of it with any port: not what the manual says, but what is done, and a registry
-/// that is blocked so must be.
+/// A host without a port is a prefix of it with any port: not what the manual says, but what is
+/// done, and a registry that is blocked so must be.
 pub(super) fn matched(name: &str, prefix: &str) -> Option<usize> {
     let end = match prefix.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
         None => name.starts_with(prefix).then_some(prefix.len())?,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tables and the places that they give, by examples like those of the programs whose files these are.
-//! Compiled for tests alone, where it is declared: what is not as it should be may panic here.
+//! Tables and the places that they give, by examples like those of the programs whose files these
+//! are. Compiled for tests alone, where it is declared: what is not as it should be may panic here.
 
 use common::error::Status;
 
