@@ -16,7 +16,7 @@ use tests::tools::{Run, shell};
 
 /// The makefile, for this registry.
 fn makefile(registry: &Registry) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/regutils.7");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/regutils-recipes.7");
     let page = fs::read_to_string(page).unwrap();
     let (_, rest) = page.split_once("\nBASE = ").unwrap();
     let (text, _) = rest.split_once("\n.Ed\n").unwrap();

@@ -150,7 +150,9 @@ fn the_pages_examples_work_as_they_stand() {
     for name in ["build-config", "build-manifest"] {
         there.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
     }
-    for page in pages().into_iter().chain([top().join("man/regutils.7")]) {
+    let common = ["regutils.7", "regutils-network.7", "regutils-layout.5", "regutils-recipes.7"];
+    let common = common.map(|page| top().join("man").join(page));
+    for page in pages().into_iter().chain(common) {
         let name = page.file_stem().unwrap().to_str().unwrap();
         let dir = Scratch::new();
         let fill = "fetch-manifest -p linux/amd64 alpine:3.20 --into oci:image |
