@@ -55,7 +55,13 @@ demo: all
 bench: all
 	PATH="$(abspath $(TARGET))/release:$$PATH" tests/bench/run
 
+# Known vulnerabilities, licences and sources of the dependencies. Needs the RustSec advisory database from the
+# network, and is therefore not part of "check".
+audit:
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check
+
 clean:
 	$(CARGO) clean
 
-.PHONY: all install test check peers demo bench clean
+.PHONY: all install test check peers demo bench audit clean
