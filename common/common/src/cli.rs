@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Command-line options that several tools share, and the reading of their values.
-//!
-//! A tool takes a group with clap's `flatten`. What a group means is decided below: here are only
-//! names, defaults and help texts.
+//! Parsers for command-line values, and input checks that several tools share.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +10,7 @@ use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
 use crate::reference::StoreName;
 use crate::stdio;
 
-/// Whether the environment lets Docker schema 1 through.
+/// Whether [`SCHEMA1_VARIABLE`] allows Docker schema 1.
 pub fn schema1() -> Schema1 {
     match std::env::var_os(SCHEMA1_VARIABLE) {
         Some(value) if !value.is_empty() => Schema1::Allowed,
@@ -21,11 +18,11 @@ pub fn schema1() -> Schema1 {
     }
 }
 
-/// A number of bytes as people write it: digits, then perhaps `k`, `M`, `G` or `T` for powers of
+/// Parses a number of bytes: digits, optionally followed by `k`, `M`, `G` or `T` for powers of
 /// 1024.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// A sentence for clap, if the text is not a size or the size is too large.
 pub fn bytes(text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("\"{text}\" is no size (a number, then perhaps k, M, G or T)");
     let (digits, shift) = match text.char_indices().last() {
@@ -41,10 +38,10 @@ pub fn bytes(text: &str) -> std::result::Result<u64, String> {
     digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(wrong)
 }
 
-/// A name and a value, split at the first `=`.
+/// Splits `KEY=VALUE` at the first `=`.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// A sentence for clap, if there is no `=` or the key is empty.
 pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -52,10 +49,10 @@ pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     }
 }
 
-/// Refuses a key that an option gives twice: flags do not outrank each other.
+/// Refuses a key that an option gives twice, because no flag outranks another.
 ///
 /// # Errors
-/// Usage.
+/// Usage if a key is given twice.
 pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     match pairs.iter().find(|(key, _)| !seen.insert(key)) {
@@ -64,11 +61,11 @@ pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
     }
 }
 
-/// The directory of a store that must be a layout, since the tool has no network. `option` is what
-/// names the store; `hint` says what to do about a repository.
+/// The directory of a store that must be a layout because the tool has no network. `option` is the
+/// option that names the store; `hint` tells the user what to do with a repository.
 ///
 /// # Errors
-/// Usage: it is a repository.
+/// Usage if the store is a repository.
 pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<&'a Path> {
     match store {
         StoreName::Layout(dir) => Ok(dir),
@@ -78,10 +75,12 @@ pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<
     }
 }
 
-/// A document of at most `limit` bytes from a file, or from stdin for `-` or no operand.
+/// Reads a document of at most `limit` bytes from a file, or from stdin if the operand is `-` or
+/// missing.
 ///
 /// # Errors
-/// Malformed when it is empty or larger; absent when there is no such file; local trouble.
+/// Malformed if the document is empty, if it is larger than `limit`, or if stdin is closed; Absent
+/// if the file does not exist; Local if it cannot be read.
 pub fn read_document(operand: Option<&Path>, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let name = match operand {

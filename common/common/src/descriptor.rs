@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Descriptors: what names a blob, and the currency between the tools.
+//! Descriptors: each names a blob by media type, digest and size. Tools exchange descriptors.
 //!
-//! A *descriptor line* is one OCI descriptor as one line of JSON. Of its fields `mediaType`,
-//! `digest` and `size` are required and checked, those that we read must be of the right type, and
-//! all others are kept as they came, in their order. The size may be at most 2^63-1, as the
-//! specification's int64 says.
+//! A *descriptor line* is one OCI descriptor as one line of JSON. The fields `mediaType`, `digest`
+//! and `size` are required and checked. The other known fields must have the right type. All fields
+//! are kept unchanged and in their order. The largest size is 2^63-1, because the specification
+//! uses int64.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -14,31 +14,31 @@ use crate::json;
 use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 
-/// The annotation that carries a layer's diff ID, the digest of its uncompressed archive, as
-/// containerd names it.
+/// The annotation that carries a layer's diff ID, the digest of the uncompressed layer. The name is
+/// containerd's.
 pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
-/// The annotation by which BuildKit marks an entry of an index as being about another one.
+/// The annotation with which BuildKit marks an index entry that describes another entry.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 const KNOWN: [&str; 8] =
     ["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
 
-/// A descriptor, checked.
+/// A validated descriptor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Descriptor {
-    /// What the content is.
+    /// The media type of the content.
     pub media_type: String,
-    /// The digest of the exact bytes.
+    /// The digest of the content.
     pub digest: Digest,
-    /// The number of bytes.
+    /// The size of the content, in bytes.
     pub size: u64,
-    /// All fields as they came.
+    /// All fields, unchanged.
     fields: Map<String, Value>,
 }
 
 impl Descriptor {
-    /// A descriptor of the three required fields.
+    /// A descriptor with only the three required fields.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
         let mut fields = Map::new();
         fields.insert("mediaType".to_owned(), media_type.into());
@@ -47,10 +47,10 @@ impl Descriptor {
         Descriptor { media_type: media_type.to_owned(), digest, size, fields }
     }
 
-    /// Reads a descriptor from a parsed document.
+    /// Makes a descriptor from a parsed JSON value.
     ///
     /// # Errors
-    /// One sentence naming the field that is wrong.
+    /// A sentence that names the invalid field.
     pub fn from_value(value: Value) -> Result<Descriptor, String> {
         let Value::Object(fields) = value else {
             return Err(format!("not a descriptor but {}", json::kind(&value)));
@@ -95,10 +95,10 @@ impl Descriptor {
         Ok(Descriptor { media_type, digest, size, fields })
     }
 
-    /// Reads a descriptor line.
+    /// Parses a descriptor line.
     ///
     /// # Errors
-    /// One sentence saying what is wrong.
+    /// A sentence that says what is invalid.
     pub fn from_line(line: &[u8]) -> Result<Descriptor, String> {
         json::parse(line).and_then(Descriptor::from_value)
     }
@@ -108,12 +108,12 @@ impl Descriptor {
         Value::Object(self.fields.clone()).to_string()
     }
 
-    /// The document it is part of gets it back whole.
+    /// The descriptor as a JSON value with all its fields.
     pub fn into_value(self) -> Value {
         Value::Object(self.fields)
     }
 
-    /// Where else the content may be fetched, as written: not checked to be URLs.
+    /// Other locations of the content, as written. They are not checked to be URLs.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         self.fields
             .get("urls")
@@ -123,8 +123,8 @@ impl Descriptor {
             .filter_map(Value::as_str)
     }
 
-    /// The content itself, when the descriptor carries it in `data`: decoded, and only if it has
-    /// the stated size and digest. The inner error says why it cannot be used.
+    /// The content that the descriptor carries in `data`, decoded and checked for size and digest.
+    /// `None` if there is no `data`. The inner error says why `data` cannot be used.
     pub fn data(&self) -> Option<Result<Vec<u8>, String>> {
         let text = self.fields.get("data")?.as_str()?;
         let decoded = base64::engine::general_purpose::STANDARD.decode(text);
@@ -140,12 +140,12 @@ impl Descriptor {
         })
     }
 
-    /// The platform an index entry is for.
+    /// The platform of an index entry.
     pub fn platform(&self) -> Option<Platform> {
         self.fields.get("platform")?.as_object().and_then(Platform::from_object)
     }
 
-    /// An annotation's text.
+    /// The text of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.fields.get("annotations")?.get(key)?.as_str()
     }
@@ -160,7 +160,8 @@ impl Descriptor {
         self
     }
 
-    /// The same descriptor without an annotation; an object left empty goes too.
+    /// The same descriptor without an annotation. An `annotations` object that becomes empty is
+    /// removed.
     #[must_use]
     pub fn without_annotation(mut self, key: &str) -> Descriptor {
         if let Some(Value::Object(annotations)) = self.fields.get_mut("annotations") {
@@ -172,7 +173,7 @@ impl Descriptor {
         self
     }
 
-    /// The same descriptor with another media type, in the same place.
+    /// The same descriptor with another media type. The order of the fields stays.
     #[must_use]
     pub fn with_media_type(mut self, media_type: &str) -> Descriptor {
         self.fields.insert("mediaType".to_owned(), media_type.into());
@@ -180,11 +181,12 @@ impl Descriptor {
         self
     }
 
-    /// A layer's diff ID, the digest of its uncompressed archive, when the descriptor says it: in
-    /// the annotation [`UNCOMPRESSED`], or because its media type is that of a plain archive.
+    /// A layer's diff ID, if the descriptor has it: from the annotation [`UNCOMPRESSED`], or, if
+    /// the media type is that of an uncompressed layer, the layer's own digest.
     ///
     /// # Errors
-    /// One sentence, when the annotation is no digest, or another than that of a plain archive.
+    /// A sentence, if the annotation is not a digest, or if it differs from the digest of an
+    /// uncompressed layer.
     pub fn diff_id(&self) -> Result<Option<Digest>, String> {
         let is_plain =
             matches!(mediatype::kind(&self.media_type), Kind::Layer { compression: None, .. });
@@ -194,7 +196,8 @@ impl Descriptor {
                 let text = value.as_str().unwrap_or_default();
                 let stated: Digest =
                     text.parse().map_err(|e| format!("annotation {UNCOMPRESSED}: {e}"))?;
-                // Of another algorithm it may well be the same bytes'.
+                // Digests by different algorithms cannot be compared: they may be of the same
+                // bytes.
                 let same = stated.algorithm() != self.digest.algorithm() || stated == self.digest;
                 if is_plain && !same {
                     let own = &self.digest;
@@ -205,8 +208,8 @@ impl Descriptor {
         }
     }
 
-    /// Whether an index entry is about another entry (an attestation, an artifact) and so never the
-    /// answer to a question for a platform.
+    /// Whether an index entry describes another entry (an attestation) or is an artifact. Such an
+    /// entry is never chosen for a platform.
     pub fn is_about_another(&self) -> bool {
         self.fields.contains_key("artifactType")
             || self.annotation(REFERENCE_TYPE).is_some()

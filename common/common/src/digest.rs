@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Digests: `algorithm:hex`, as the OCI image specification's descriptor page defines them.
+//! Digests: `algorithm:hex`, as the descriptor page of the OCI image specification defines them.
 //!
-//! Two algorithms are computed, SHA-256 (which every implementation must support) and SHA-512.
-//! Any other one that the grammar allows is named "unsupported", never guessed. Hexadecimal
-//! digits are lower case: upper case is refused and not folded, because a digest that exists in
-//! two spellings would be two names for one file.
+//! Two algorithms are supported: SHA-256 (which every implementation must support) and SHA-512. Any
+//! other algorithm that the grammar allows is reported as "unsupported". Hexadecimal digits are
+//! lower case. Upper case is refused and not converted, because otherwise one file could have two
+//! names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use sha2::Digest as _;
 /// A digest algorithm that regutils computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Algorithm {
-    /// SHA-256, the field's default.
+    /// SHA-256, the default.
     #[default]
     Sha256,
     /// SHA-512.
@@ -22,10 +22,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order in which messages list them.
+    /// All algorithms, in the order used in messages.
     pub const ALL: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 
-    /// Its name in a digest and in a layout's path.
+    /// The name, as used in digests and in layout paths.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -41,7 +41,7 @@ impl Algorithm {
         }
     }
 
-    /// A hasher at its start.
+    /// A new hasher.
     pub fn hasher(self) -> Hasher {
         match self {
             Algorithm::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
@@ -74,7 +74,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A digest in the making.
+/// An incremental hasher.
 #[derive(Clone)]
 pub enum Hasher {
     /// SHA-256.
@@ -84,7 +84,7 @@ pub enum Hasher {
 }
 
 impl Hasher {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha256(hasher) => hasher.update(bytes),
@@ -92,7 +92,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that was taken.
+    /// The digest of all bytes hashed.
     pub fn finish(self) -> Digest {
         match self {
             Hasher::Sha256(hasher) => {
@@ -114,8 +114,8 @@ fn to_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A valid digest: a supported algorithm and exactly as many lower-case hexadecimal digits as it
-/// has. So its text is safe as a file name.
+/// A valid digest: a supported algorithm and exactly its number of lower-case hexadecimal digits.
+/// The text is therefore safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -133,7 +133,7 @@ impl Digest {
         &self.hex
     }
 
-    /// Whether this is the digest of no bytes at all.
+    /// Whether this is the digest of zero bytes.
     pub fn is_of_nothing(&self) -> bool {
         *self == self.algorithm.digest(b"")
     }
@@ -145,23 +145,23 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What is wrong with a digest's text.
+/// The reason why text is not a valid digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DigestError {
-    /// No `algorithm:hex` at all, by the OCI grammar.
+    /// Not `algorithm:hex` by the OCI grammar.
     Grammar(String),
-    /// An algorithm that is not computed here.
+    /// An unsupported algorithm.
     Unsupported(String),
     /// The wrong number of digits for the algorithm.
     Length {
-        /// The algorithm named.
+        /// The algorithm.
         algorithm: Algorithm,
         /// The number of digits found.
         got: usize,
     },
-    /// Digits A to F: a registered algorithm's digits are lower case.
+    /// Upper-case digits A to F. Registered algorithms use lower case.
     UpperCase,
-    /// A character that is no hexadecimal digit.
+    /// A character that is not a hexadecimal digit.
     NotHex(char),
 }
 
@@ -192,7 +192,7 @@ impl std::error::Error for DigestError {}
 impl FromStr for Digest {
     type Err = DigestError;
 
-    /// Parses by the OCI grammar, then by the algorithm's own rule.
+    /// Checks the OCI grammar first, then the rules of the algorithm.
     fn from_str(text: &str) -> Result<Digest, DigestError> {
         let grammar = || DigestError::Grammar(text.to_owned());
         let (name, hex) = text.split_once(':').ok_or_else(grammar)?;

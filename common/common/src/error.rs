@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The one error that carries an exit status, and the cleaning of foreign text.
+//! The error type that carries an exit status, and the cleaning of foreign text.
 //!
-//! Every tool ends with the same statuses, so the status is decided where the
-//! failure is understood and travels with the error. Words that only explain are
-//! added on the way up with [`Error::context`] or, in a tool, with `anyhow`'s.
+//! All tools use the same exit statuses. The code that recognises a failure sets the status, and
+//! the status stays with the error. Callers add explanation with [`Error::context`] or, in a tool,
+//! with `anyhow`'s.
 
 use std::fmt;
 
 use crate::secret;
 
-/// Why a run failed, as the process's exit status: the same in every tool.
+/// The exit status of a failed run. It has the same meaning in every tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
@@ -17,7 +17,7 @@ pub enum Status {
     Content = 1,
     /// Wrong usage: flags, operands, references and digests that a person typed.
     Usage = 2,
-    /// Not there: tag, manifest, blob, repository, platform.
+    /// Absent: tag, manifest, blob, repository or platform.
     Absent = 3,
     /// Refused: credentials or permission at the registry.
     Refused = 4,
@@ -25,14 +25,15 @@ pub enum Status {
     Unavailable = 5,
     /// Malformed, unsupported, hostile or missing input, or content that the registry rejected.
     Malformed = 6,
-    /// Local trouble: disk full, permission, unwritable output, a directory in the way.
+    /// Local failure: disk full, permission, unwritable output, an existing directory where a file
+    /// is to be written.
     Local = 7,
 }
 
-/// A failure: its status, what failed and why in one line, and perhaps what to do next.
+/// A failure: its status, a one-line message, and an optional hint for the user.
 ///
-/// The text follows the shape `what failed: why`, lower case, no full stop; the
-/// tool's name is put in front once, by [`exit`](crate::exit).
+/// The message has the shape `what failed: why`, lower case, no full stop. [`exit`](crate::exit)
+/// puts the tool's name in front.
 #[derive(Clone, Debug)]
 pub struct Error {
     status: Status,
@@ -40,59 +41,59 @@ pub struct Error {
     hint: Option<String>,
 }
 
-/// The result of everything in this crate that can fail with a status.
+/// The result of a function that can fail with a status.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A failure of the given status.
+    /// An error with the given status.
     pub fn new(status: Status, message: impl fmt::Display) -> Error {
         Error { status, message: message.to_string(), hint: None }
     }
 
-    /// [`Status::Content`].
+    /// An error with [`Status::Content`].
     pub fn content(message: impl fmt::Display) -> Error {
         Error::new(Status::Content, message)
     }
 
-    /// [`Status::Usage`].
+    /// An error with [`Status::Usage`].
     pub fn usage(message: impl fmt::Display) -> Error {
         Error::new(Status::Usage, message)
     }
 
-    /// [`Status::Absent`].
+    /// An error with [`Status::Absent`].
     pub fn absent(message: impl fmt::Display) -> Error {
         Error::new(Status::Absent, message)
     }
 
-    /// [`Status::Refused`].
+    /// An error with [`Status::Refused`].
     pub fn refused(message: impl fmt::Display) -> Error {
         Error::new(Status::Refused, message)
     }
 
-    /// [`Status::Unavailable`].
+    /// An error with [`Status::Unavailable`].
     pub fn unavailable(message: impl fmt::Display) -> Error {
         Error::new(Status::Unavailable, message)
     }
 
-    /// [`Status::Malformed`].
+    /// An error with [`Status::Malformed`].
     pub fn malformed(message: impl fmt::Display) -> Error {
         Error::new(Status::Malformed, message)
     }
 
-    /// [`Status::Local`], from what was tried (a verb and the name as the user knows it) and
-    /// the system's answer.
+    /// An error with [`Status::Local`], from the failed action (a verb and the name that the user
+    /// knows) and the system's error.
     pub fn local(what: impl fmt::Display, cause: &std::io::Error) -> Error {
         Error::new(Status::Local, format_args!("{what}: {}", os_words(cause)))
     }
 
-    /// The same failure with a hint: what to do next, printed as a line of its own.
+    /// The same failure with a hint for the user, printed on a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Error {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// The same failure with what was being done put in front.
+    /// The same failure with `what` (the action or object that failed) in front of the message.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Error {
         self.message = format!("{what}: {}", self.message);
@@ -118,14 +119,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The system's words for an I/O error, lower case and without the "(os error 28)".
+/// The system's text for an I/O error, lower case and without the "(os error 28)".
 pub fn os_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut words = String::with_capacity(text.len());
     let mut chars = text.chars();
     if let Some(first) = chars.next() {
-        // "No space left", but "I/O error" and "EOF" keep their capitals.
+        // "No space left" is lowered, but "I/O error" and "EOF" keep their capitals.
         let next_is_lower = chars.clone().next().is_some_and(char::is_lowercase);
         if next_is_lower { words.extend(first.to_lowercase()) } else { words.push(first) }
     }
@@ -136,10 +137,10 @@ pub fn os_words(error: &std::io::Error) -> String {
 /// The most bytes of foreign text that one message shows.
 pub const MAX_FOREIGN_TEXT: usize = 1024;
 
-/// Text that came from a server, a layer or a file, made fit to print on one line: control
-/// characters (escape sequences, newlines) become `\u{..}` escapes, bidirectional overrides too,
-/// and it is cut at [`MAX_FOREIGN_TEXT`] bytes. Secrets go before that: of one that was escaped or
-/// cut nobody would know any more that it is one.
+/// Makes text from a server, a layer or a file fit to print on one line. Control characters (escape
+/// sequences, newlines) and bidirectional overrides become `\u{..}` escapes. The text is cut at
+/// [`MAX_FOREIGN_TEXT`] bytes. Secrets are redacted first, because an escaped or cut secret can no
+/// longer be recognised.
 pub fn printable(text: &str) -> String {
     let text = secret::redact(text);
     let mut clean = String::with_capacity(text.len().min(MAX_FOREIGN_TEXT));
@@ -157,7 +158,8 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
-/// The error inside an I/O error, or the system's.
+/// Unwraps the [`Error`] inside an I/O error; any other I/O error becomes a local failure to read
+/// the source.
 pub fn source_error(cause: &std::io::Error) -> Error {
     match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
         Some(error) => error.clone(),
@@ -165,8 +167,8 @@ pub fn source_error(cause: &std::io::Error) -> Error {
     }
 }
 
-/// Whether a character steers a terminal, or shows text as another: a control character, what has
-/// no width, a bidirectional override.
+/// Whether a character can control a terminal or disguise text: a control character, a character
+/// without width, or a bidirectional control.
 pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

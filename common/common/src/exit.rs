@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a tool ends. The rules of stderr, kept here and nowhere else:
+//! Start and end of a tool, and the only place that defines the rules of stderr:
 //!
 //! - An error is one line, `tool: what failed: why`: lower case, no "error:", foreign text made
-//!   printable. At most one more line: `tool: hint: …`.
-//! - What did not stop the run but matters is one line, `tool: warning: …`, each kind once with a
-//!   count; `-q` drops it.
-//! - A trace (`--trace`) is blocks of whole lines, each written at once: comments that begin with `#`, and commands.
-//!   `-q` does not drop it, and no bar is shown beside it unless it is asked for. What else is said
-//!   then is quoted where a shell would find something to do in it.
-//! - Success is silent. stdout is never written here, but for help and version.
-//! - The exit status is that of the [`Error`] in the chain; an I/O error without one is local
-//!   trouble (7).
+//!   printable. At most one more line follows: `tool: hint: …`.
+//! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind is
+//!   printed once with a count; `-q` drops it.
+//! - A trace (`--trace`) consists of blocks of whole lines: commands, and comments that begin with
+//!   `#`. Each block is one write. `-q` does not drop the trace. No progress bar is shown with it
+//!   unless the user asks for a bar. With a trace, errors, warnings and hints are quoted so that a
+//!   shell executes nothing in them.
+//! - Success is silent. This module writes to stdout only for help and version.
+//! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
+//!   local failure (7).
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -31,32 +32,33 @@ static TRACED: AtomicBool = AtomicBool::new(false);
 static TOOL: OnceLock<&'static str> = OnceLock::new();
 static BEFORE_END: OnceLock<fn()> = OnceLock::new();
 
-/// Drops warnings from here on (`-q`).
+/// Sets whether warnings are dropped (`-q`).
 pub fn quiet(yes: bool) {
     QUIET.store(yes, Ordering::Relaxed);
 }
 
-/// From here on there is a trace: what writes a block of it to stderr.
+/// Turns the trace on. Returns the function that writes one block of it to stderr.
 pub fn trace() -> fn(&str) {
     TRACED.store(true, Ordering::Relaxed);
-    // Nobody listens any more: no reason to stop.
+    // A write error is ignored: a lost trace is no reason to stop.
     |block| drop(std::io::stderr().lock().write_all(block.as_bytes()))
 }
 
-/// Whether there is a trace.
+/// Whether the trace is on.
 pub fn is_traced() -> bool {
     TRACED.load(Ordering::Relaxed)
 }
 
-/// The running tool's name, as its messages show it.
+/// The name of the running tool, as messages show it.
 pub fn tool() -> &'static str {
     TOOL.get().copied().unwrap_or("regutils")
 }
 
-/// Runs a tool: settles the process's signals and streams, parses the command line, runs `story`,
-/// prints warnings and the error line, and returns the exit status.
+/// Runs a tool: sets up signals and streams, parses the command line, runs `story`, prints warnings
+/// and the error line, and returns the exit status.
 ///
-/// A wrong command line is one line and status 2; `--help` and `--version` go to stdout.
+/// A wrong command line gives one error line and status 2. `--help` and `--version` are printed to
+/// stdout.
 pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
     tool: &'static str,
     story: impl FnOnce(Cli) -> Result<(), E>,
@@ -71,7 +73,8 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
     end(tool, outcome)
 }
 
-/// The parsed command line; nothing when it asked for help or the version, which was printed.
+/// The parsed command line. `None` if it asked for help or the version, which is then already
+/// printed.
 fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Option<Cli>> {
     use clap::error::ErrorKind;
     match Cli::try_parse_from(args) {
@@ -86,7 +89,7 @@ fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Op
     }
 }
 
-/// clap's several lines made one: its first paragraph, without "error:".
+/// Makes one line of clap's message: its first paragraph, without "error:".
 fn usage_error(rendered: &str) -> Error {
     let paragraph: Vec<&str> = rendered
         .lines()
@@ -98,8 +101,8 @@ fn usage_error(rendered: &str) -> Error {
     Error::usage(text).hint(format_args!("{} --help lists what it takes", tool()))
 }
 
-/// A refused value may be a URL with a password in it: what stands before an `@` that is no
-/// digest's goes.
+/// Hides a password in a value that clap refused: the value may be a URL with `USER:PASSWORD@`. The
+/// text before the first `@` is replaced if it contains a colon, unless the `@` begins a digest.
 fn without_secret(text: &str) -> String {
     const BEFORE: &str = "invalid value '";
     let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
@@ -114,7 +117,7 @@ fn without_secret(text: &str) -> String {
     }
 }
 
-/// Prints what is left to say and turns the outcome into a status.
+/// Prints the warnings, the error and the hint, and turns the outcome into an exit status.
 fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     if !QUIET.load(Ordering::Relaxed) {
@@ -136,21 +139,21 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(own.map_or(Status::Local, Error::status) as u8)
 }
 
-/// Text as stderr may have it: no secret, no control character, no endless line.
+/// Text made fit for stderr: secrets redacted, control characters escaped, length limited.
 fn shown(text: &str) -> String {
     let text = printable(&secret::redact(text));
-    // A trace is pasted, and this with it.
+    // The user may paste a trace into a shell, and this line with it.
     if is_traced() { inert(&text) } else { text }
 }
 
-/// From now on [`end_after`] calls `cleanup` before it ends the process. The first call of this
-/// function holds.
+/// Sets the `cleanup` that [`end_after`] calls before it ends the process. Only the first call has
+/// an effect.
 pub fn before_end(cleanup: fn()) {
     let _ = BEFORE_END.set(cleanup);
 }
 
-/// Ends the run after `limit`, wherever it stands, as one to be tried again later: what is there by
-/// then stays and is taken up by the next run.
+/// Ends the process after `limit`, whatever it is doing, with the status "try again later".
+/// Finished and partial work stays, and the next run continues from it.
 pub fn end_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
@@ -167,7 +170,7 @@ pub fn end_after(limit: Duration) {
     });
 }
 
-/// One link of an error chain in words; the system's own are brought into our shape.
+/// The text of one error in a chain. Errors of the system are rewritten to our message shape.
 fn words_of(cause: &(dyn std::error::Error + 'static)) -> String {
     match cause.downcast_ref::<std::io::Error>() {
         Some(error) => crate::error::os_words(error),

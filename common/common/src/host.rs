@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts of URLs: what is one, and which are nobody's on the public internet.
+//! Hosts of URLs: their syntax, and which of them are not on the public internet.
 //!
-//! By their texts alone: no name is looked up here.
+//! Only the text of a host is examined. Not here: name resolution.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::printable;
 
-/// Whether a host is loopback by its name or address.
+/// Whether a host is a loopback name or a loopback address.
 pub fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || address(host).is_some_and(|ip| ip.is_loopback())
 }
 
-/// An address literal, IPv4 in IPv6 clothes undressed.
+/// Parses an address literal. An IPv4-mapped IPv6 address is returned as IPv4.
 pub fn address(host: &str) -> Option<IpAddr> {
     let ip: IpAddr = bare_host(host).parse().ok()?;
     Some(match ip {
@@ -23,7 +23,8 @@ pub fn address(host: &str) -> Option<IpAddr> {
     })
 }
 
-/// What kind of address a host is, when it is not one of the public internet's.
+/// The kind of a non-public address, as words for a message. `None` for a public address and for a
+/// name other than a loopback name.
 pub fn not_public(host: &str) -> Option<&'static str> {
     if is_loopback(host) {
         return Some("a loopback");
@@ -36,7 +37,7 @@ pub fn not_public(host: &str) -> Option<&'static str> {
 
 fn v4_not_public(ip: Ipv4Addr) -> Option<&'static str> {
     let [a, b, c, _] = ip.octets();
-    // What the protocols themselves use, what measures networks, and what stands in examples.
+    // Protocol assignments, documentation and benchmarking networks.
     let is_special =
         matches!((a, b, c), (192, 0, 0 | 2) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113));
     match () {
@@ -55,11 +56,11 @@ fn v6_not_public(ip: Ipv6Addr) -> Option<&'static str> {
         () if ip.is_unique_local() => Some("a private"),
         () if ip.is_multicast() => Some("a multicast or reserved"),
         () => match ip.segments() {
-            // Examples, and what is thrown away.
+            // Documentation addresses, and the discard-only block.
             [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Some("a multicast or reserved"),
-            // Site-local, and a network's own NAT64.
+            // Site-local addresses, and NAT64 prefixes for local use.
             [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private"),
-            // NAT64, 6to4, translated and compatible addresses carry an IPv4 address.
+            // NAT64, 6to4, IPv4-translated and IPv4-compatible addresses contain an IPv4 address.
             [0x64, 0xff9b, 0, 0, 0, 0, a, b]
             | [0x2002, a, b, ..]
             | [0, 0, 0, 0, 0xffff, 0, a, b]
@@ -72,17 +73,18 @@ fn v6_not_public(ip: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// A host for comparison: lower case, without brackets and without a final dot.
+/// A host in the form used for comparison: lower case, without brackets and without a final dot.
 pub fn bare_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A host is an IPv6 address in brackets, an IPv4 address in its usual form, or a name whose last
-/// label is no number (what a resolver would take for an address otherwise written).
+/// Checks that text is a host: an IPv6 address in brackets, an IPv4 address as four decimal
+/// numbers, or a name whose last label is not a number. Resolvers accept some numeric names as
+/// other spellings of an address (RFC 3986, section 7.4).
 ///
 /// # Errors
-/// A sentence.
+/// A sentence, if it is not a host.
 pub fn check_host(host: &str) -> Result<(), String> {
     let wrong = || Err(format!("\"{}\" is no host", printable(host)));
     if let Some(inner) = host.strip_prefix('[') {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! JSON read strictly, so that no two parsers can read a document differently.
+//! Strict JSON parsing, so that no two parsers can read a document differently.
 //!
-//! Beyond what JSON itself forbids, refused are: a byte order mark, invalid UTF-8, a key that comes
-//! twice in one object, nesting deeper than [`MAX_DEPTH`], and more values than [`MAX_VALUES`] (so
-//! that memory is bounded whatever a small document unfolds to). Unknown fields are never an error
-//! and keep their order.
+//! In addition to the rules of JSON, the following are refused: a byte order mark, invalid UTF-8, a
+//! repeated key in one object, nesting deeper than [`MAX_DEPTH`], and more values than
+//! [`MAX_VALUES`] (because a small document can need much memory). Unknown fields are never an
+//! error, and all fields keep their order.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,10 +18,10 @@ pub const MAX_DEPTH: usize = 64;
 /// The most values (numbers, strings, arrays, objects…) in one document.
 pub const MAX_VALUES: usize = 100_000;
 
-/// Reads one document, all of it.
+/// Parses one document that fills the whole input.
 ///
 /// # Errors
-/// One sentence saying what is wrong and where.
+/// A sentence that says what is invalid and where.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err("not JSON: it begins with a byte order mark".to_owned());
@@ -39,10 +39,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     value.map_err(|e| format!("not valid JSON: {e}"))
 }
 
-/// Reads one document that is an object.
+/// Parses one document that is an object.
 ///
 /// # Errors
-/// As [`parse`], and when the document is something else.
+/// A sentence, as for [`parse`], or if the document is not an object.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     match parse(bytes)? {
         Value::Object(object) => Ok(object),
@@ -50,7 +50,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// What a value is, in words.
+/// The type of a value, in words.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -62,11 +62,11 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Refuses a key that is one of `known` but for its case: parsers that fold case, as Go's does,
-/// would read another document than ours.
+/// Refuses a key that differs from a known key only in case. A parser that ignores case, such as
+/// Go's, would read another document than this one.
 ///
 /// # Errors
-/// The key, and what it ought to be.
+/// A sentence with the key and the known key.
 pub fn refuse_case_variants(object: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
     for key in object.keys() {
         if let Some(name) =
@@ -78,7 +78,7 @@ pub fn refuse_case_variants(object: &Map<String, Value>, known: &[&str]) -> Resu
     Ok(())
 }
 
-/// A visitor that builds a [`Value`] and keeps the rules.
+/// A visitor that builds a [`Value`] and enforces the rules of this module.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,

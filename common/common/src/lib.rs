@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every tool says and means.
+//! The types and rules that all tools share.
 //!
-//! - Words, without files, sockets, clock or environment: [`digest`], [`descriptor`], [`mediatype`], [`platform`],
-//!   [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`], [`error`], [`notice`],
-//!   [`secret`], [`shell`].
+//! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
+//!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`],
+//!   [`error`], [`notice`], [`secret`], [`shell`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
-//! - How a tool begins and ends: [`cli`], [`exit`], [`progress`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`progress`].
 //!
-//! Deliberately absent: the network, the image layout, archives and compression (crates of their
-//! own), anything that one tool alone needs (it lives in that tool's crate), printing from a
-//! library (errors are returned, warnings are collected by [`notice`] and printed by [`exit`]), and
-//! async. Start reading at [`descriptor`].
+//! Not here: the network, the image layout, archives and compression (each has its own crate), code
+//! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:
+//! they return errors and collect warnings with [`notice`], and [`exit`] prints both. Start reading
+//! at [`descriptor`].
 
 pub mod cli;
 pub mod descriptor;

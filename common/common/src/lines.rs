@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Descriptor lines on their way in: what flows through the pipes between the tools.
+//! Reading descriptor lines, the records that flow through the pipes between the tools.
 
 use std::io::BufRead;
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result, printable};
 
-/// The longest line, in bytes: a descriptor that carries its content stands in a manifest, so it is
-/// no longer than a manifest may be.
+/// The longest line, in bytes. A descriptor that contains its content is part of a manifest, so a
+/// line needs no more than the limit of a manifest.
 pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
 
-/// What a tool says when it expected input and got none.
+/// The message for empty input where input was expected.
 pub const NO_INPUT: &str = "no input: did the command before it fail?";
 
-/// Reads descriptor lines, one at a time, each as soon as it is there.
+/// An iterator over descriptor lines. Each line is returned as soon as it arrives.
 ///
-/// Empty lines are passed over. Input without a single descriptor is an error, since in a pipe it
-/// means that the command before failed. After an error nothing more comes.
+/// Empty lines are skipped. Input without any descriptor is an error: in a pipe it means that the
+/// previous command failed. After an error the iterator ends.
 pub struct Lines<R> {
     input: R,
     line: Vec<u8>,
@@ -75,8 +75,8 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Whether bytes begin like a descriptor line: what a tool that wants bytes looks for, to say that
-/// the lines were meant for `--from`.
+/// Whether the first line of the bytes is a descriptor line. A tool that expects raw bytes uses
+/// this to tell the user that descriptor lines need `--from`.
 pub fn looks_like_descriptor(start: &[u8]) -> bool {
     let Some(end) = start.iter().position(|b| *b == b'\n') else {
         return Descriptor::from_line(start).is_ok();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests: what a document is, and whether it may be believed.
+//! Manifests: their detection, validation and content.
 //!
-//! A document is judged by its own fields, never re-serialised: its digest is over the exact bytes.
-//! Contradictory documents (an index that also lists layers) are refused whatever their type says,
-//! since two readers would see two images in them (CVE-2021-41190). Docker's plugins are refused:
-//! they are no images. Schema 1 is recognised and gated as Docker gates it; its layers are not read
-//! here.
+//! A document is examined by its own fields and is never serialised again, because its digest
+//! covers the exact bytes. A contradictory document (an index that also lists layers) is refused
+//! whatever its type says, because two programs could read different images from it
+//! (CVE-2021-41190). Docker plugins are refused: they are not images. Schema 1 is recognised, and
+//! refused by default as Docker does. Not here: reading the layers of schema 1
+//! ([`schema1`](crate::schema1)).
 
 use std::fmt;
 
@@ -18,13 +19,14 @@ use crate::json;
 use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 
-/// The largest manifest that is read, in bytes: what registries and clients agree to support.
+/// The largest manifest that is read, in bytes: the size that registries and clients commonly
+/// support.
 pub const MAX_SIZE: u64 = 4 << 20;
 
 /// The largest image config that is read or written, in bytes.
 pub const MAX_CONFIG: u64 = MAX_SIZE;
 
-/// The environment variable that, when not empty, allows schema 1. Docker's own.
+/// The environment variable that allows schema 1 if it is not empty. The name is Docker's.
 pub const SCHEMA1_VARIABLE: &str = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
 
 const KNOWN: [&str; 9] = [
@@ -39,37 +41,37 @@ const KNOWN: [&str; 9] = [
     "annotations",
 ];
 
-/// A manifest or an index, checked.
+/// A validated image manifest or index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Its media type: its own word, else what its shape says.
+    /// The media type: from `mediaType`, else from the fields of the document.
     pub media_type: String,
-    /// What it lists.
+    /// The descriptors in it.
     pub content: Content,
-    /// The manifest that it is about, if it is a referrer.
+    /// The manifest that this one refers to, if it is a referrer.
     pub subject: Option<Descriptor>,
 }
 
-/// What a manifest lists.
+/// The descriptors in a manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// An image or an artifact: its config, and its layers, base first.
+    /// An image or an artifact: a config and layers, base first.
     Image {
         /// The config.
         config: Descriptor,
-        /// The layers in the manifest's order, as often as it has them.
+        /// The layers in the manifest's order, repetitions included.
         layers: Vec<Descriptor>,
     },
-    /// An index: manifests, for platforms or about one another.
+    /// An index: manifests for platforms, or manifests that describe other entries.
     Index {
         /// The entries in order.
         manifests: Vec<Descriptor>,
     },
-    /// A Docker schema 1 manifest, known to be one and not read further.
+    /// A Docker schema 1 manifest. Only its type is known; its content is not read.
     Schema1,
 }
 
-/// Whether schema 1 documents are let through.
+/// Whether schema 1 documents are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema1 {
     /// Refused with Docker's deprecation notice.
@@ -78,7 +80,7 @@ pub enum Schema1 {
     Allowed,
 }
 
-/// A schema 1 document came while the gate was closed.
+/// The error for a schema 1 document while schema 1 is refused.
 fn schema1_notice(name: &str) -> Error {
     Error::malformed(format_args!(
         "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 \
@@ -88,8 +90,8 @@ fn schema1_notice(name: &str) -> Error {
     ))
 }
 
-/// Which of the five telling fields a document has. A field that is `null` counts as present, as it
-/// does in Docker's own detection.
+/// Which of the four fields that identify the type are present in a document. A field that is
+/// `null` counts as present, as in Docker's own detection.
 struct Shape {
     manifests: bool,
     config: bool,
@@ -109,14 +111,15 @@ impl Shape {
     }
 }
 
-/// The media type of a document, from its own `mediaType` or else its shape.
+/// The media type of a document: from `mediaType`, else from the fields that it has.
 ///
-/// By Docker's rules, but stricter where those let a document escape its type: signed schema 1 is
-/// schema 1, and a document of none of the fields cannot be determined instead of being an index.
-/// `name` is how messages call the document.
+/// The rules are Docker's, but stricter in two cases where Docker accepts a wrong type: signed
+/// schema 1 counts as schema 1, and a document with none of the fields is an error and not an
+/// index. `name` is the name of the document in messages.
 ///
 /// # Errors
-/// Malformed: contradictory, undeterminable, or schema 1 while it is refused.
+/// Malformed if the fields contradict the type or each other, if the type cannot be determined, or
+/// if it is schema 1 while that is refused.
 pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Result<String> {
     json::refuse_case_variants(document, &KNOWN).map_err(Error::malformed)?;
     let shape = Shape::of(document);
@@ -171,14 +174,15 @@ pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Re
 }
 
 impl Manifest {
-    /// Reads a manifest or an index.
+    /// Parses an image manifest or an index.
     ///
-    /// `said` is the media type that came with it (a Content-Type that says something, or its
-    /// descriptor's); `name` is how messages call it.
+    /// `said` is the media type that was declared outside the document: that of a Content-Type
+    /// header, unless generic, or that of a descriptor. `name` is the name of the document in
+    /// messages.
     ///
     /// # Errors
-    /// Malformed: not JSON by the strict rules, contradictory, of another type than said, of no
-    /// supported type, a plugin, or schema 1 while it is refused.
+    /// Malformed if the document is not JSON by the strict rules, is contradictory, differs in type
+    /// from `said`, has an unsupported type, is a plugin, or is schema 1 while that is refused.
     pub fn parse(
         bytes: &[u8],
         said: Option<&str>,
@@ -200,7 +204,7 @@ impl Manifest {
         if let Some(said) = said
             && said != media_type
         {
-            // Without a word of its own, a document may be of either family with its shape.
+            // Without `mediaType`, the same fields can be those of an OCI type or of a Docker type.
             if stated || mediatype::kind(said) != mediatype::kind(&media_type) {
                 return Err(Error::malformed(format_args!(
                     "it came as \"{}\", but is \"{}\"",
@@ -230,8 +234,7 @@ impl Manifest {
                 return Err(Error::malformed(wrong));
             }
         }
-        // One that contradicts its type was refused; one that says a type and has other fields is
-        // here.
+        // A second check: `detect` already refuses contradictory fields for each of these types.
         let shape = Shape::of(&document);
         if shape.manifests && (shape.config || shape.layers || shape.fs_layers) {
             return Err(Error::malformed("both an index's and a manifest's fields"));
@@ -250,7 +253,7 @@ impl Manifest {
                 if mediatype::kind(&config.media_type) == Kind::Plugin {
                     return Err(Error::malformed("target is a plugin"));
                 }
-                // An artifact may have none, and Go writes an empty list as null.
+                // An artifact may have no layers, and Go writes an empty list as null.
                 Content::Image { config, layers: list(document.remove("layers"), "layers")? }
             }
         };
@@ -263,7 +266,7 @@ fn descriptor(value: Value, place: impl fmt::Display) -> Result<Descriptor> {
         .map_err(|e| Error::malformed(format_args!("{place}: {}", printable(&e))))
 }
 
-/// A list of descriptors; absent and `null` are empty.
+/// The descriptors of a list; empty if the field is absent or `null`.
 fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -279,8 +282,8 @@ fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
 }
 
 impl Manifest {
-    /// All that it names, in its order: a config and its layers, or an index's entries. A subject
-    /// is not among them: it need not exist.
+    /// All descriptors in the manifest, in order: the config and the layers, or the entries of an
+    /// index. The subject is not included, because it need not exist.
     pub fn named(&self) -> Vec<&Descriptor> {
         match &self.content {
             Content::Image { config, layers } => std::iter::once(config).chain(layers).collect(),
@@ -290,11 +293,12 @@ impl Manifest {
     }
 }
 
-/// How a manifest stands in the list of its subject's referrers: with its artifact type, which is
-/// its config's media type when it names none, and its annotations.
+/// The descriptor of a manifest for the list of its subject's referrers, with its annotations and
+/// artifact type added. If the manifest has no artifact type, its config's media type is used.
 ///
 /// # Errors
-/// Malformed, when its bytes are not JSON by the strict rules.
+/// Malformed if the bytes are not JSON by the strict rules, or if an added field has the wrong
+/// type.
 pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
     let document = json::parse_object(bytes).map_err(Error::malformed)?;
     let Value::Object(mut fields) = descriptor.clone().into_value() else {
@@ -311,10 +315,10 @@ pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
     Descriptor::from_value(Value::Object(fields)).map_err(Error::malformed)
 }
 
-/// The entries of an index that may serve a platform, best first: an exact variant before an older
-/// one, and the index's order among equals. Attestations and entries without a platform never do.
-/// Entries that are indexes themselves and name no platform are kept last: the answer may be in
-/// them.
+/// The entries of an index that can serve a platform, best first: an exact variant before an older
+/// one, and the order of the index among equals. Attestations and entries without a platform are
+/// left out. But an entry that is itself an index and has no platform is kept, at the end, because
+/// it may contain a matching manifest.
 pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut ranked: Vec<(u32, &Descriptor)> = manifests
         .iter()
@@ -329,7 +333,7 @@ pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a
     ranked.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// That no entry of an index serves a platform, and which platforms it offers.
+/// The error that no entry of an index serves a platform. It lists the platforms in the index.
 pub fn no_platform(manifests: &[Descriptor], wanted: &Platform) -> Error {
     let mut offered: Vec<String> = manifests
         .iter()
@@ -341,10 +345,11 @@ pub fn no_platform(manifests: &[Descriptor], wanted: &Platform) -> Error {
     Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
 }
 
-/// An image config's diff IDs: the digests of its layers' uncompressed archives, base first.
+/// The diff IDs of an image config: the digests of its uncompressed layers, base first.
 ///
 /// # Errors
-/// Malformed: not JSON, no `rootfs.diff_ids`, or one of them is no digest.
+/// Malformed if the config is not JSON, has no `rootfs.diff_ids`, or if an entry of it is not a
+/// digest.
 pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>> {
     let document = json::parse_object(config).map_err(Error::malformed)?;
     let ids = match document.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids")) {

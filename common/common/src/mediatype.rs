@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The media types of images, and what each says its content is.
+//! The media types of images and the kind of content of each.
 //!
-//! From the OCI image specification's media-types page and Docker's image manifest version 2
-//! specification. A type that is not listed is [`Kind::Other`]: never an error by itself.
+//! The types are from the media-types page of the OCI image specification and from Docker's image
+//! manifest version 2 specification. A type that is not listed is [`Kind::Other`], which is not an
+//! error by itself.
 
 /// OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -24,7 +25,7 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-/// Docker plugin config: what has it is no image.
+/// Docker plugin config: a manifest with this config is not an image.
 pub const DOCKER_PLUGIN: &str = "application/vnd.docker.plugin.v1+json";
 /// Docker layer, a plain tar archive.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -38,7 +39,7 @@ pub const SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v
 pub const GZIP: &str = "application/gzip";
 /// zstd with no tar archive in it.
 pub const ZSTD: &str = "application/zstd";
-/// Bytes that say nothing.
+/// Arbitrary bytes: the type says nothing about the content.
 pub const OCTETS: &str = "application/octet-stream";
 
 /// How a layer's archive is compressed.
@@ -50,7 +51,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// What a media type says of its content.
+/// The kind of content that a media type stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An image index or a manifest list.
@@ -65,16 +66,17 @@ pub enum Kind {
     Plugin,
     /// A layer.
     Layer {
-        /// How it is compressed; nothing for a plain archive.
+        /// The compression; `None` for a plain tar archive.
         compression: Option<Compression>,
-        /// Whether it is non-distributable ("foreign"): fetched from its `urls`, not pushed.
+        /// Whether the layer is non-distributable ("foreign"): fetched from its `urls`, and not
+        /// pushed.
         foreign: bool,
     },
-    /// Anything else: an artifact's content, or something unknown.
+    /// Any other type: the content of an artifact, or an unknown type.
     Other,
 }
 
-/// The kind of a media type, compared byte for byte.
+/// The kind of a media type. Types are compared byte for byte.
 pub fn kind(media_type: &str) -> Kind {
     const LAYER_STEMS: [(&str, bool); 4] = [
         (OCI_LAYER, false),
@@ -91,7 +93,7 @@ pub fn kind(media_type: &str) -> Kind {
         _ => {}
     }
     for (stem, foreign) in LAYER_STEMS {
-        // ".tar.zstd" is not registered for Docker's types, but seen.
+        // ".tar.zstd" is not registered for Docker's types, but some images use it.
         let compression = match media_type.strip_prefix(stem) {
             Some("") => None,
             Some("+gzip" | ".gzip") => Some(Compression::Gzip),
@@ -103,12 +105,12 @@ pub fn kind(media_type: &str) -> Kind {
     Kind::Other
 }
 
-/// Whether a media type is that of a document which the manifests endpoint serves.
+/// Whether documents of this media type are served by the manifests endpoint.
 pub fn is_manifest(media_type: &str) -> bool {
     matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
 }
 
-/// Whether text is a media type without parameters: two names of RFC 6838, section 4.2, and a
+/// Whether text is a media type without parameters: two names by RFC 6838, section 4.2, joined by a
 /// slash.
 pub fn is_media_type(text: &str) -> bool {
     let name = |name: &str| {
@@ -119,13 +121,13 @@ pub fn is_media_type(text: &str) -> bool {
     text.split_once('/').is_some_and(|(kind, subtype)| name(kind) && name(subtype))
 }
 
-/// Whether a media type is of Docker's family.
+/// Whether a media type is one of Docker's.
 pub fn is_docker(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.")
 }
 
-/// A Content-Type header's media type: without parameters, trimmed, lower case. Nothing when it
-/// says nothing: absent, or one of the types that servers send for want of a better one.
+/// The media type in a Content-Type header: without parameters, trimmed, lower case. `None` if the
+/// header is absent or has a generic type, which servers send when they do not know the type.
 pub fn said(content_type: Option<&str>) -> Option<String> {
     let stem = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let says_nothing = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");

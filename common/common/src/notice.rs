@@ -1,29 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Warnings: what matters but did not stop the run.
+//! Warnings: problems that matter but do not stop the run.
 //!
-//! Libraries do not print. They note a warning here; [`exit`](crate::exit) prints each
-//! kind once, with a count, when the tool ends. The collection is the process's own,
-//! bounded by [`MAX_KINDS`], and thread-safe.
+//! Libraries do not print. They record a warning here, and [`exit`](crate::exit) prints each kind
+//! once, with a count, when the tool ends. The collection is global to the process, limited to
+//! [`MAX_KINDS`], and thread-safe.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The most kinds of warning that one run keeps; later kinds are dropped.
+/// The most kinds of warning that are kept in one run. Later kinds are dropped.
 pub const MAX_KINDS: usize = 64;
 
-/// One kind of warning: its first text and how often it came.
+/// One kind of warning: its first text and a count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The kind, a word of the code's own, never printed.
+    /// The kind: an internal key, never printed.
     pub kind: &'static str,
-    /// The text of the first one, one line.
+    /// The text of the first warning of this kind, one line.
     pub text: String,
-    /// How often this kind was noted.
+    /// How many warnings of this kind were recorded.
     pub count: u64,
 }
 
 static NOTICES: Mutex<Vec<Notice>> = Mutex::new(Vec::new());
 
-/// Notes a warning. Of one kind the first text is kept and the others are counted.
+/// Records a warning. The first text of a kind is kept; later warnings of that kind are only
+/// counted.
 pub fn warn(kind: &'static str, text: impl FnOnce() -> String) {
     let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(notice) = notices.iter_mut().find(|notice| notice.kind == kind) {
@@ -33,7 +34,8 @@ pub fn warn(kind: &'static str, text: impl FnOnce() -> String) {
     }
 }
 
-/// Notes a warning in somebody else's words: each distinct text is a kind of its own.
+/// Records a warning whose text differs from case to case, for example a registry's message. Each
+/// distinct text is printed as a warning of its own.
 pub fn say(kind: &'static str, text: &str) {
     let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(notice) = notices.iter_mut().find(|n| n.kind == kind && n.text == text) {
@@ -43,7 +45,7 @@ pub fn say(kind: &'static str, text: &str) {
     }
 }
 
-/// Takes what was noted so far, in order of first appearance.
+/// Takes all warnings recorded so far, in order of first appearance.
 pub fn take() -> Vec<Notice> {
     std::mem::take(&mut NOTICES.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a result goes: stdout, a file that appears only when it is whole, or something that is
-//! written as stdout is.
+//! The destination of a result: stdout, a regular file, or another file such as a device or a fifo.
 //!
-//! A regular file is written under another name beside it and renamed; a symlink is followed first,
-//! so that the file it names is replaced and not the link. A device or a fifo has no "whole": it is
-//! written in place, as it comes.
+//! A regular file is written through a temporary file in the same directory, which is then renamed:
+//! so the file appears only when it is complete. A symlink is followed first: the file that it
+//! names is replaced, and the link stays. A device or a fifo is written directly, as stdout is.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -15,23 +14,23 @@ use crate::error::{Error, Result, Status};
 use crate::stdio;
 use crate::tempfile::TempFile;
 
-/// An operand that names an output.
+/// An output, opened from an operand.
 pub enum Output {
-    /// Written as it comes: stdout, a device, a fifo.
+    /// stdout, a device or a fifo: written directly.
     Stream(File),
-    /// A regular file, there or not yet: replaced when its new content is whole.
+    /// A regular file that may not exist yet: it is replaced when its new content is complete.
     File(FilePlace),
 }
 
-/// A regular file to be, by its directory and its name.
+/// The path of a regular file to write.
 #[derive(Clone, Debug)]
 pub struct FilePlace {
-    /// The final name, symlinks followed.
+    /// The final name, after following symlinks.
     pub path: PathBuf,
 }
 
 impl FilePlace {
-    /// A hidden name beside the file: `.FILE.SUFFIX`.
+    /// A hidden name in the same directory: `.FILE.SUFFIX`.
     pub fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(".");
         name.push(self.path.file_name().unwrap_or_default());
@@ -40,10 +39,10 @@ impl FilePlace {
         self.path.with_file_name(name)
     }
 
-    /// Puts `bytes` there: written beside it, synced, renamed.
+    /// Writes `bytes` through a temporary file in the same directory, which is synced and renamed.
     ///
     /// # Errors
-    /// Local trouble; the name then has what it had before.
+    /// Local if writing, syncing or renaming fails. The file then keeps its old content.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
         write_whole(&self.path, dir.unwrap_or(Path::new(".")), bytes)
@@ -51,17 +50,18 @@ impl FilePlace {
 }
 
 impl Output {
-    /// The output that an operand names: `-` is stdout.
+    /// Opens the output that an operand names. `-` means stdout.
     ///
     /// # Errors
-    /// Local trouble: stdout is closed, the name is a directory or lies in none.
+    /// Local if stdout is closed, if the path is a directory, if its parent is missing or not a
+    /// directory, or if the path cannot be opened.
     pub fn open(operand: &Path) -> Result<Output> {
         if operand.as_os_str() == "-" {
             return stdio::stdout().map(Output::Stream);
         }
         let trouble = |cause: std::io::Error| Error::local(operand.display(), &cause);
-        // What is there and no file, whatever its name looks like: /dev/stdout may lead to a pipe
-        // that has none.
+        // Open an existing device or fifo by the operand itself and do not follow links by name:
+        // /dev/stdout may link to a pipe, which has no path.
         if std::fs::metadata(operand).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             let file = OpenOptions::new().write(true).open(operand).map_err(trouble)?;
             return Ok(Output::Stream(file));
@@ -91,10 +91,10 @@ impl Output {
         }
     }
 
-    /// Writes a whole result that is in memory and verified.
+    /// Writes a complete, verified result from memory.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the output cannot be written.
     pub fn write(self, bytes: &[u8]) -> Result<()> {
         match self {
             Output::Stream(mut file) => {
@@ -105,10 +105,10 @@ impl Output {
     }
 }
 
-/// The most symlinks that are followed, as the kernel's limit has it.
+/// The most symlinks that are followed: the kernel's limit.
 const MAX_LINKS: usize = 40;
 
-/// Follows a chain of symlinks whose end need not exist.
+/// Follows a chain of symlinks. The last target need not exist.
 fn follow(path: &Path) -> std::io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {
@@ -125,11 +125,12 @@ fn follow(path: &Path) -> std::io::Result<PathBuf> {
     Err(std::io::Error::from(rustix::io::Errno::LOOP))
 }
 
-/// Writes `bytes` under `path` by way of a new file in `dir`, of the same file system: the name has
-/// the old content or the new, never a part. The new content is on the disk before it has the name.
+/// Writes `bytes` to `path` through a temporary file in `dir`, which must be on the same file
+/// system. At any moment `path` has the old content or the new content, never a part. The new
+/// content is synced before the rename.
 ///
 /// # Errors
-/// Local trouble; nothing is left of the new file.
+/// Local if the file cannot be written. The temporary file is removed.
 pub fn write_whole(path: &Path, dir: &Path, bytes: &[u8]) -> Result<()> {
     let written = (|| {
         let mut growing = TempFile::new(dir, path.file_name().unwrap_or_default())?;

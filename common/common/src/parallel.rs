@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Work on many things at once, its results in the order in which the things came.
+//! Parallel jobs whose results are returned in the order of the jobs.
 //!
-//! Everything between the two ends is bounded: however many jobs there are, only [`WINDOW`] of them
-//! are in hand. Not here: what a job is, and what a failure means (a result may carry one).
+//! Memory is bounded: at most [`WINDOW`] jobs are in progress, however many there are. Not here:
+//! the work of a job, and the meaning of its failure (a result may carry an error).
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result, Status};
 
-/// The most threads that work, however many processors there are: a disk or a memory bus is busy
-/// long before.
+/// The most worker threads, however many processors there are: a disk or the memory bus is
+/// saturated long before that.
 const MAX_THREADS: usize = 16;
 
-/// How many jobs may be taken in before the first of them is done.
+/// How many jobs may be started before the first of them is done.
 const WINDOW: usize = 256;
 
-/// A job, and where its one result goes.
+/// A job, and the channel for its one result.
 type Task<J, R> = (J, SyncSender<R>);
 
-/// One thread a processor, for work that is the processor's.
+/// The number of threads for CPU-bound work: one per processor, up to [`MAX_THREADS`].
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
-/// Does `work` on every job, by so many threads, and gives the results to `take` in the jobs'
-/// order, each as soon as it and all before it are there.
+/// Runs `work` on every job with `threads` threads and passes the results to `take` in the order of
+/// the jobs. Each result is passed as soon as it and all earlier results are ready.
 ///
-/// `jobs` makes its iterator on a thread of its own, so that one which waits for input holds up
-/// nobody. When `take` fails, that is the end: what is still at work is left behind, for the
-/// process to end with.
+/// `jobs` creates its iterator on a thread of its own, so an iterator that waits for input does not
+/// delay the results. If `take` fails, this function returns at once; the threads still at work are
+/// not waited for and end with the process.
 ///
 /// # Errors
-/// Those of `take`.
+/// The error of `take`; Local if a worker thread ended without a result.
 pub fn in_order<J, R, I>(
     threads: usize,
     jobs: impl FnOnce() -> I + Send + 'static,
@@ -49,7 +49,7 @@ where
     std::thread::spawn(move || {
         for job in jobs() {
             let (slot, result) = sync_channel(1);
-            // Either fails when nobody wants more.
+            // Sending fails once the receiver is gone: no more results are needed.
             if slots.send(result).is_err() || tasks.send((job, slot)).is_err() {
                 return;
             }
@@ -67,7 +67,7 @@ where
         });
     }
     for result in results {
-        // A job without a result is one whose thread is gone.
+        // A result is missing only if the worker thread ended early.
         let gone = |_| Error::new(Status::Local, "a thread ended without a result");
         take(result.recv().map_err(gone)?)?;
     }
@@ -84,7 +84,7 @@ mod tests {
     fn results_come_in_order_whatever_ends_first() {
         let mut seen = Vec::new();
         let work = |n: u32| {
-            // The even ones are slower.
+            // Even numbers take longer.
             (0..(n + 1) % 2 * 1000).fold(n, |n, _| std::hint::black_box(n))
         };
         let take = |n| {
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn two_jobs_are_at_work_at_once() {
-        // Each waits for the other: one after the other would never end.
+        // Each job waits for the other, so this would never end if the jobs ran one after the
+        // other.
         let both = Barrier::new(2);
         in_order(2, || 0..2, move |_| both.wait().is_leader(), |_| Ok(())).unwrap();
     }

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Platforms, and which entry of an image index serves one.
+//! Platforms, and how well the platform of an index entry matches a wanted one.
 //!
-//! `OS/ARCHITECTURE[/VARIANT][:OSVERSION]` with Go's names, as the OCI image index page has them.
-//! Other spellings of an architecture that people type (x86_64, aarch64) are taken for Go's.
-//! Variants: arm64 without one is v8, arm without one is v7, amd64 without one is v1; an older
-//! variant serves a newer processor, an exact one is better. An OS version is a prefix in whole
-//! numbers.
+//! The form is `OS/ARCHITECTURE[/VARIANT][:OSVERSION]`, with the names that Go uses, as in the
+//! image index page of the OCI specification. Other common names of an architecture (x86_64,
+//! aarch64) are converted to Go's. The default variant is v8 for arm64, v7 for arm and v1 for
+//! amd64. An entry with an older variant matches a newer processor, but an exact variant is
+//! preferred. A wanted OS version matches as a prefix that ends at a complete number.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-/// An operating system and processor.
+/// An operating system and a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
     /// `linux`, `windows`…
     pub os: String,
     /// `amd64`, `arm64`…
     pub architecture: String,
-    /// `v7`…; empty when not said.
+    /// `v7`…; empty if not given.
     pub variant: String,
-    /// `10.0.17763.1234`; empty when not said.
+    /// `10.0.17763.1234`; empty if not given.
     pub os_version: String,
 }
 
 impl Platform {
-    /// The platform that this program was built for.
+    /// The platform for which this program was built.
     pub fn local() -> Platform {
         Platform::new(std::env::consts::OS, std::env::consts::ARCH, "", "")
     }
@@ -46,7 +46,8 @@ impl Platform {
         Platform { os, architecture, variant, os_version }
     }
 
-    /// The platform of a descriptor's `platform` object; nothing when a required field is absent.
+    /// The platform in a descriptor's `platform` object. `None` if `os` or `architecture` is
+    /// missing.
     pub fn from_object(object: &Map<String, Value>) -> Option<Platform> {
         let text = |key: &str| object.get(key).and_then(Value::as_str);
         Some(Platform::new(
@@ -57,8 +58,8 @@ impl Platform {
         ))
     }
 
-    /// How well `offered` serves this platform: 0 is exact, more is an older variant, nothing is
-    /// not at all.
+    /// How well `offered` matches this platform: 0 is exact, a larger number is an older variant.
+    /// `None` if it does not match.
     pub fn rank(&self, offered: &Platform) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
@@ -72,13 +73,13 @@ impl Platform {
         match (self.variant_number(), offered.variant_number()) {
             (Some(wanted), Some(got)) if got <= wanted => Some(wanted - got),
             (Some(_), Some(_)) => None,
-            // Not a family with numbered variants: any serves who asks for none.
+            // The variants of this architecture have no order: if none is wanted, any matches.
             _ if self.variant.is_empty() || self.variant == offered.variant => Some(0),
             _ => None,
         }
     }
 
-    /// The variant as a number, where variants are ordered.
+    /// The variant as a number, if the variants of this architecture have an order.
     fn variant_number(&self) -> Option<u32> {
         let default = match self.architecture.as_str() {
             "arm64" => 8,

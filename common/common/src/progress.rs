@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Showing how far it is: a bar on a terminal, or lines of JSON on stderr for a program.
+//! Progress display: a bar on a terminal, or JSON lines on stderr for another program.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::digest::Digest;
 
-/// What `--progress` takes.
+/// The values of `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// A bar if stderr is a terminal
@@ -17,14 +17,14 @@ pub enum Mode {
     Bar,
     /// A line of JSON for each blob, when it is done
     Json,
-    /// Nothing
+    /// No progress
     None,
 }
 
-/// How a blob came to be where it is.
+/// How a blob reached its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It was there.
+    /// It was already there.
     Present,
     /// It was fetched.
     Fetched,
@@ -45,18 +45,19 @@ impl How {
     }
 }
 
-/// Where progress is shown.
+/// The progress display of a run.
 pub enum Progress {
-    /// On a terminal.
+    /// A bar on stderr.
     Bar(ProgressBar),
-    /// For a program.
+    /// JSON lines on stderr.
     Json,
-    /// Nowhere.
+    /// No display.
     Silent,
 }
 
 impl Progress {
-    /// What was asked for; a bar goes to a terminal alone, unless it was asked for.
+    /// The display for a mode. `Auto` shows a bar only if stderr is a terminal, there is no trace,
+    /// and `quiet` is not set.
     pub fn new(mode: Mode, quiet: bool) -> Progress {
         let terminal = std::io::stderr().is_terminal() && !crate::exit::is_traced();
         match mode {
@@ -76,32 +77,32 @@ impl Progress {
         Progress::Bar(bar)
     }
 
-    /// So many bytes are wanted in addition.
+    /// Adds to the total number of bytes.
     pub fn announce(&self, bytes: u64) {
         if let Progress::Bar(bar) = self {
             bar.inc_length(bytes);
         }
     }
 
-    /// So many bytes came.
+    /// Adds to the number of bytes transferred.
     pub fn add(&self, bytes: u64) {
         if let Progress::Bar(bar) = self {
             bar.inc(bytes);
         }
     }
 
-    /// A blob is done.
+    /// Reports that a blob is done.
     pub fn done(&self, digest: &Digest, size: u64, how: How) {
         if let Progress::Json = self {
             let status = how.name();
             let line =
                 format!("{{\"digest\":\"{digest}\",\"size\":{size},\"status\":\"{status}\"}}\n");
-            // Nobody listens to progress any more: no reason to stop.
+            // A write error is ignored: lost progress output is no reason to stop.
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 
-    /// All is done: the line of the bar is given back.
+    /// Ends the display and clears the bar.
     pub fn end(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! References: how people name an image, in a registry or in a layout.
+//! References: names of images in a registry or in a layout.
 //!
-//! `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]` by the grammar and normalisation of Docker's reference
-//! library, and `oci:DIR[:TAG|@DIGEST]`. Everything that may become part of a path or a URL is
-//! checked here, before it is one. No host is looked up and no directory opened.
+//! Registry references are `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`, with the grammar and the
+//! normalisation of Docker's reference library. Layout references are `oci:DIR[:TAG|@DIGEST]`. All
+//! text that may become part of a path or a URL is checked here first. Not here: looking up hosts
+//! and opening directories.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::error::printable;
 
-/// The longest repository path, in characters, by Docker's library.
+/// The longest repository path, in characters: the limit of Docker's reference library.
 pub const MAX_PATH: usize = 255;
 
 /// The longest tag, in characters.
@@ -21,10 +22,10 @@ const HUB: &str = "docker.io";
 const HUB_API: &str = "registry-1.docker.io";
 const HUB_NAMESPACE: &str = "library/";
 
-/// What a layout's name has before its first colon.
+/// The text before the first colon of a layout reference.
 const LAYOUT: &str = "oci";
 
-/// A repository: a registry's host and a path in it, normalised.
+/// A repository: the registry's host and the path on it, normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repository {
     host: String,
@@ -32,23 +33,23 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// A repository by its host and path, neither completed.
+    /// Makes a repository from a host and a path, without Docker's defaults.
     ///
     /// # Errors
-    /// A sentence.
+    /// A sentence, if the host or the path is invalid.
     pub fn at(host: &str, path: &str) -> Result<Repository, String> {
         check_host(host)?;
         check_path(path)?;
         Ok(Repository { host: host.to_owned(), path: path.to_owned() })
     }
 
-    /// The host as written, with its port: `docker.io` when none was.
+    /// The host as written, with its port; `docker.io` if the reference had no host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The host that serves the API, lower case, with its port: for Docker Hub another than its
-    /// name.
+    /// The host that serves the API, lower case, with its port. For Docker Hub it differs from
+    /// [`host`](Repository::host).
     pub fn api_host(&self) -> String {
         match self.host.as_str() {
             HUB => HUB_API.to_owned(),
@@ -56,15 +57,15 @@ impl Repository {
         }
     }
 
-    /// The path in the registry.
+    /// The path on the registry.
     pub fn path(&self) -> &str {
         &self.path
     }
 }
 
 impl fmt::Display for Repository {
-    /// The familiar form, without `docker.io/` and `library/`, unless it would be read as another
-    /// repository.
+    /// The short form, without `docker.io/` and `library/`, unless the short form would be parsed
+    /// as another repository.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Repository { host, path } = self;
         let familiar = path.strip_prefix(HUB_NAMESPACE).unwrap_or(path);
@@ -77,19 +78,20 @@ impl fmt::Display for Repository {
     }
 }
 
-/// A repository with what is meant in it: a digest decides, a tag beside it is only shown.
+/// A repository with a tag or a digest. If both are given, the digest decides and the tag is only
+/// displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The repository.
     pub repository: Repository,
-    /// The tag, when one was given.
+    /// The tag, if given.
     pub tag: Option<String>,
-    /// The digest, when one was given.
+    /// The digest, if given.
     pub digest: Option<Digest>,
 }
 
 impl Reference {
-    /// The tag to ask for when there is no digest.
+    /// The tag to request if there is no digest.
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or("latest")
     }
@@ -110,12 +112,12 @@ impl fmt::Display for Reference {
     }
 }
 
-/// An image in an OCI image layout: a directory, and what is meant in it.
+/// An image in an OCI image layout: a directory and an optional tag or digest. It never has both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutReference {
     /// The layout's directory.
     pub dir: PathBuf,
-    /// The name of an entry, compared byte for byte; of one or the other, or neither.
+    /// The name of an entry in index.json, compared byte for byte.
     pub tag: Option<String>,
     /// The digest of a manifest.
     pub digest: Option<Digest>,
@@ -132,7 +134,7 @@ impl fmt::Display for LayoutReference {
     }
 }
 
-/// Where an image is: what stands wherever a reference goes.
+/// A parsed reference of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// In a registry.
@@ -142,7 +144,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// Whether neither tag nor digest was given, so that it names a repository or a whole layout.
+    /// Whether neither a tag nor a digest was given: the reference then names a repository or a
+    /// whole layout.
     pub fn is_bare(&self) -> bool {
         match self {
             Location::Registry(reference) => reference.tag.is_none() && reference.digest.is_none(),
@@ -263,13 +266,14 @@ impl std::str::FromStr for Reference {
     }
 }
 
-/// Whether a text is the hexadecimal digits of an image's ID.
+/// Whether text has the form of an image ID: 64 lower-case hexadecimal digits.
 fn is_image_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Splits off the host by Docker's rule: what stands before the first slash is one only if it has a
-/// dot, a colon or an upper-case letter, or is `localhost`. Docker Hub's names are completed.
+/// Splits off the host by Docker's rule: the text before the first slash is a host only if it has a
+/// dot, a colon or an upper-case letter, or is `localhost`. Otherwise the host is Docker Hub. A
+/// Docker Hub name without a slash gets the prefix `library/`.
 fn split_host(text: &str) -> (&str, String) {
     let (host, remainder) = match text.split_once('/') {
         Some((first, rest))
@@ -357,7 +361,7 @@ fn is_path_component(component: &str) -> bool {
     })
 }
 
-/// Whether a text is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+/// Whether text is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
 pub fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let mut bytes = tag.bytes();

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Docker's manifests of schema 1: the payload that their digest is of, and the image in them.
+//! Docker manifests of schema 1: the payload that the digest covers, and the image in it.
 //!
-//! A signed document (JWS) is its payload with signatures put in; the payload is what counts, for
-//! the digest and for reading. The signatures themselves are not verified: nobody's keys are
-//! trusted here, as in Docker's own pull. The sentences about the image are Docker's, word for
-//! word. Not here: making a config of it, and the gate that refuses schema 1 by default
-//! ([`manifest`](crate::manifest)).
+//! A signed document (JWS) is its payload with signatures inserted. The digest and the image are
+//! taken from the payload. The signatures are not verified: no keys are trusted here, as in
+//! Docker's own pull. Messages about the image are Docker's, word for word. Not here: building a
+//! config from it, and the check that refuses schema 1 by default ([`manifest`](crate::manifest)).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,7 +18,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, printable};
 use crate::json;
 
-/// base64url, with or without its padding: libtrust writes it without.
+/// base64url, with or without padding: libtrust writes it without.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -48,39 +47,41 @@ const KNOWN_COMPATIBILITY: [&str; 9] = [
     "os",
 ];
 
-/// An image of schema 1, checked.
+/// A validated schema 1 image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    /// The entries base first, adjacent repetitions merged.
+    /// The entries, base first. Adjacent entries with the same ID are merged.
     pub entries: Vec<Entry>,
-    /// The top entry's v1Compatibility as it came: what a config is made of.
+    /// The unchanged v1Compatibility of the top entry: the source of the image config.
     pub top: Map<String, Value>,
 }
 
-/// A layer, and what was done to make it.
+/// A layer and its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The digest of its blob.
+    /// The digest of the layer's blob.
     pub blob: Digest,
-    /// Whether it changes no file: its blob is not part of the image.
+    /// Whether the entry changes no file: its blob is then not part of the image.
     pub throwaway: bool,
-    /// When it was made, as it came.
+    /// The creation time, as written.
     pub created: Option<String>,
-    /// Who made it.
+    /// The author.
     pub author: String,
-    /// The command that made it, its words joined by spaces.
+    /// The command that created the layer, its arguments joined by spaces.
     pub created_by: String,
-    /// A remark.
+    /// The comment.
     pub comment: String,
 }
 
-/// The bytes that a document's digest is of: of a signed one the payload, else all of them.
+/// The bytes that a document's digest covers: the payload of a signed document, else the whole
+/// document.
 ///
-/// The document and its payload must say the same, but for the signatures: whoever reads the one
-/// sees no other image than who reads the other.
+/// Apart from the signatures, the document and its payload must be equal, so that a program that
+/// reads either of them sees the same image.
 ///
 /// # Errors
-/// Malformed: not JSON, no signature, or signatures that do not say one payload.
+/// Malformed if the document is not JSON, if it is signed but has no signature, if its signatures
+/// disagree about the payload, or if the document differs from the payload.
 pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let mut document = json::parse_object(bytes).map_err(Error::malformed)?;
     json::refuse_case_variants(&document, &KNOWN).map_err(Error::malformed)?;
@@ -124,7 +125,8 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     Ok(Cow::Owned(payload))
 }
 
-/// Where the payload's own end begins, and that end, by one signature.
+/// The `formatLength` and the decoded `formatTail` of one signature: the payload is the first
+/// `formatLength` bytes of the document followed by `formatTail`.
 fn format(signature: &Value) -> std::result::Result<(u64, Vec<u8>), String> {
     let text = |object: &Value, key: &str| match object.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),
@@ -148,10 +150,11 @@ fn format(signature: &Value) -> std::result::Result<(u64, Vec<u8>), String> {
 }
 
 impl Image {
-    /// Reads a document; `name` is how messages call it.
+    /// Parses a document. `name` is its name in messages.
     ///
     /// # Errors
-    /// Malformed, in Docker's words where it has some.
+    /// Malformed if the document is not a valid schema 1 image, with Docker's message where Docker
+    /// has one.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Image> {
         let payload = payload(bytes)?;
         let document = json::parse_object(&payload).map_err(Error::malformed)?;
@@ -196,13 +199,13 @@ impl Image {
         Ok(Image { entries: chain(generations)?, top: top.unwrap_or_default() })
     }
 
-    /// The layers that the image is made of, base first.
+    /// The layers of the image, base first, without throwaway entries.
     pub fn layers(&self) -> impl Iterator<Item = &Digest> {
         self.entries.iter().filter(|entry| !entry.throwaway).map(|entry| &entry.blob)
     }
 }
 
-/// An entry with its place in the chain.
+/// An entry with its ID and the ID of its parent.
 struct Generation {
     id: String,
     parent: String,
@@ -250,8 +253,8 @@ impl Generation {
     }
 }
 
-/// Checks that each entry is its predecessor's child, and merges what is repeated in a row: of top
-/// first, base first.
+/// Checks that each entry is the parent of the one above it, and merges adjacent repetitions. The
+/// input is ordered top first, the result base first.
 fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
     if generations.last().is_some_and(|base| !base.parent.is_empty()) {
         let what = "Invalid parent ID in the base layer of the image.";
@@ -272,7 +275,7 @@ fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
     let mut below: Option<String> = None;
     for Generation { id, parent, entry } in generations.into_iter().rev() {
         match &below {
-            // The one that is nearest to the base is kept.
+            // The repeated entry nearest to the base is kept.
             Some(below) if *below == id => continue,
             Some(below) if *below != parent => {
                 let got = printable(&parent);
@@ -291,7 +294,7 @@ fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// A list of the document; absent and `null` are empty.
+/// The array of a field; empty if the field is absent or `null`.
 fn list<'a>(document: &'a Map<String, Value>, field: &str) -> Result<&'a [Value]> {
     match document.get(field) {
         None | Some(Value::Null) => Ok(&[]),
@@ -321,13 +324,15 @@ mod tests {
     use super::*;
     use crate::digest::Algorithm;
 
-    /// An entry: its ID as one repeated digit, its parent's, and more of its v1Compatibility.
+    /// The v1Compatibility of an entry: its ID and its parent's ID, each one repeated digit, and
+    /// `more` fields.
     fn generation(id: char, parent: &str, more: &str) -> String {
         let [id, parent] = [id.to_string(), parent.to_owned()].map(|digit| digit.repeat(64));
         format!(r#"{{"id":"{id}","parent":"{parent}"{more}}}"#)
     }
 
-    /// A document of entries, top first; each layer is the digest of its number from the base.
+    /// A document with these entries, top first. Each layer's digest is that of its number, counted
+    /// from the base.
     fn document(compatibilities: &[String]) -> String {
         let count = compatibilities.len();
         let layers = (0..count).map(
@@ -353,7 +358,7 @@ mod tests {
         json!({"header": {}, "signature": "", "protected": encode(&protected)})
     }
 
-    /// A payload with signatures put in before its last two bytes.
+    /// A payload with signatures inserted before its last two bytes.
     fn signed(payload: &str, signatures: &[Value]) -> String {
         let (head, tail) = payload.split_at(payload.len() - 2);
         format!("{head},\"signatures\":{}{tail}", Value::from(signatures))

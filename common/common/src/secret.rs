@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Secrets that this process holds, so that no line of its own ever shows one.
+//! The secrets that this process holds, and their removal from all output.
 //!
-//! A server can say a secret back in an error, a redirect can carry it: what is printed passes
-//! [`redact`], whoever wrote it. Not here: where secrets come from and to whom they go.
+//! A server may repeat a secret in an error message, and a redirect may contain one. Therefore all
+//! printed text passes through [`redact`], whatever its source. Not here: the sources of secrets,
+//! and the servers that receive them.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The shortest text that is worth hiding: less would turn ordinary words into gaps.
+/// The shortest text that is redacted: hiding shorter text would remove ordinary words from
+/// messages.
 const SHORTEST: usize = 4;
 
 static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// From now on this text is a secret.
+/// Registers a secret: from now on it is redacted.
 pub fn keep(secret: &str) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     if secret.len() >= SHORTEST && !secrets.iter().any(|kept| kept == secret) {
-        // The longest first: one may be a part of another, whose rest would be left.
+        // Longest first: a shorter secret may be part of a longer one, whose rest would remain
+        // visible.
         let place = secrets.partition_point(|kept| kept.len() >= secret.len());
         secrets.insert(place, secret.to_owned());
     }
 }
 
-/// What the names of headers have in them that carry secrets.
+/// A header name that contains one of these words marks a header that carries a secret.
 const TELLING: [&str; 9] =
     ["auth", "cookie", "token", "key", "secret", "pass", "credential", "session", "signature"];
 
-/// The headers of the user's own whose values are no secrets. Of any other that is not known.
+/// User-supplied headers whose values are not secret. The value of any other header may be secret.
 const HARMLESS: [&str; 7] = [
     "accept",
     "accept-language",
@@ -36,16 +39,18 @@ const HARMLESS: [&str; 7] = [
     "x-request-id",
 ];
 
-/// From this length on a header's value is no ordinary word, which would leave gaps in other texts.
+/// The shortest header value that is redacted because it may be secret: shorter values may be
+/// ordinary words.
 const LONG: usize = 12;
 
-/// Whether the value of a header that the user gives may be a secret.
+/// Whether the value of a user-supplied header may be secret.
 pub fn may_be_secret(name: &str) -> bool {
     !HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless))
 }
 
-/// From now on a header's value is a secret, and each of its words, if its name says that it
-/// carries one; of others whose value may be one, if it is long.
+/// Registers the secrets of a header. If the name marks a secret, these are the value, each word in
+/// it, and the text after a word's `=`. For other headers whose value may be secret, it is the
+/// value, if it is long.
 pub fn keep_header(name: &str, value: &str) {
     if may_be_secret(name) && value.len() >= LONG {
         keep(value);
@@ -53,23 +58,23 @@ pub fn keep_header(name: &str, value: &str) {
     let name = name.to_ascii_lowercase();
     if TELLING.iter().any(|word| name.contains(word)) {
         keep(value);
-        // The name of a way to authenticate is no secret, and stands in lines that have none.
+        // An authentication scheme's name is not secret and appears in ordinary text.
         let is_scheme = |word: &&str| ["basic", "bearer"].contains(&word.to_lowercase().as_str());
         for word in value.split([' ', ';', ',']).filter(|word| !is_scheme(word)) {
             keep(word);
-            // A cookie's own name is none.
+            // The name of a cookie is not secret.
             keep(word.split_once('=').map_or("", |(_, value)| value));
         }
     }
 }
 
-/// The text with every secret in it replaced.
+/// The text with every secret replaced by `[secret]`.
 pub fn redact(text: &str) -> String {
     hide(&SECRETS.lock().unwrap_or_else(PoisonError::into_inner), text)
 }
 
-/// The text with these replaced, of two at one place the first. What stands in their place is not
-/// looked at again: it may be somebody's password.
+/// Replaces these secrets in the text. If two match at one position, the first in the list is used.
+/// The replacement is not searched again: the word "secret" may itself be a password.
 fn hide(secrets: &[String], text: &str) -> String {
     if !secrets.iter().any(|secret| text.contains(secret.as_str())) {
         return text.to_owned();

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Text that a shell may come to read: quoted, or such that it finds nothing to do in it.
+//! Quoting of text that a user may paste into a shell, so that the shell executes nothing in it.
 
 use crate::error::{is_steering, printable};
 use crate::secret;
 
-/// Text as one word in which a shell finds nothing to do, and which looks like what it is: other
-/// characters stand there as what printf makes of their numbers. Nothing where a shell would bring
-/// over another text: it drops the ends of lines at the end of what a program prints. Secrets are
-/// the caller's business.
+/// Quotes text as one shell word in which the shell executes nothing. Text without control or
+/// invisible characters is put in single quotes. Other text becomes a `printf` command substitution
+/// that writes those characters as octal escapes, so that the quoted form shows what it contains.
+/// `None` if the shell could not reproduce the text: it cannot hold a NUL, and command substitution
+/// removes newlines at the end. Secrets are not redacted here: that is the caller's task.
 pub fn quoted(text: &str) -> Option<String> {
     if !text.contains(is_steering) {
         return Some(single(text));
@@ -23,7 +24,7 @@ pub fn quoted(text: &str) -> Option<String> {
             '\n' => format.push_str("\\n"),
             '\r' => format.push_str("\\r"),
             '\t' => format.push_str("\\t"),
-            // It would begin an option.
+            // printf would read a leading `-` as an option.
             '-' if i == 0 => format.push_str("\\055"),
             c if is_steering(c) => {
                 let mut bytes = [0; 4];
@@ -37,19 +38,19 @@ pub fn quoted(text: &str) -> Option<String> {
     Some(format!("\"$(printf {})\"", single(&format)))
 }
 
-/// Text between single quotes.
+/// Text in single quotes.
 fn single(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Whether a shell finds nothing to do in text, in double quotes or in none.
+/// Whether a shell executes and expands nothing in the text, unquoted or in double quotes.
 pub fn is_plain(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || " _-.,/:@%+=".contains(c))
 }
 
-/// A line for people, printable and without secrets, in which each part between `: ` is quoted that
-/// is not plain: pasted with the commands around it, it does nothing, also where a shell takes no
-/// comments.
+/// A line for people, printable and with secrets redacted. The line is split at `: `, and each part
+/// that is not plain is quoted. If the line is pasted into a shell together with the commands
+/// around it, it executes nothing, even in a shell that does not support comments.
 pub fn inert(text: &str) -> String {
     let text = printable(&secret::redact(text));
     let parts = text.split(": ").map(|part| match is_plain(part) {

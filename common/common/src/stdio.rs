@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The standard streams, and what a process owes to the pipe it stands in.
+//! The standard streams, and the signals that concern them.
 //!
-//! The only module with `unsafe`, for what std does not offer: it ignores SIGPIPE before `main`, it
-//! lets SIGXFSZ end the process, it quietly opens /dev/null in the place of a closed standard
-//! stream, so that a tool whose stdout was closed would write its result nowhere and report
-//! success, and it cannot tell whether a signal is ignored.
+//! The only module with `unsafe`, for four tasks that std does not offer:
+//! - std ignores SIGPIPE before `main`; this module restores the default action.
+//! - std lets SIGXFSZ end the process; this module ignores the signal.
+//! - std silently opens /dev/null for a standard stream that was closed, so a tool whose stdout was
+//!   closed would lose its result and still report success; this module detects a closed stream.
+//! - std cannot report whether a signal is ignored; this module can.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -17,7 +19,7 @@ use crate::error::{Error, Result, Status};
 static STDIN_CLOSED: AtomicBool = AtomicBool::new(false);
 static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Runs before std's own start-up, which replaces closed streams.
+/// Runs before std's own start-up code, which replaces closed streams.
 extern "C" fn look_at_streams() {
     // SAFETY: fcntl(F_GETFD) only reads the descriptor table, and atomics need no initialisation;
     // nothing here depends on std having started.
@@ -27,8 +29,8 @@ extern "C" fn look_at_streams() {
     }
 }
 
-// SAFETY: .init_array holds pointers to C functions without arguments that the loader calls once
-// before main; `look_at_streams` is one and touches nothing that is not ready by then.
+// SAFETY: .init_array holds pointers to C functions without arguments. The loader calls each once
+// before main. `look_at_streams` is such a function and uses nothing that needs initialisation.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK_AT_STREAMS: extern "C" fn() = look_at_streams;
@@ -40,9 +42,9 @@ fn was_closed(stream: &AtomicBool) -> bool {
     stream.load(Ordering::Relaxed)
 }
 
-/// Gives SIGPIPE its default back: a reader that goes away ends the tool quietly, as it does cat.
-/// Sockets are not concerned: std and ureq send with MSG_NOSIGNAL. To be called first thing in
-/// main.
+/// Restores the default action of SIGPIPE: if the reader of a pipe goes away, the tool ends
+/// silently, as cat does. Sockets are not affected: std and ureq send with MSG_NOSIGNAL. Must be
+/// called first in main.
 pub fn restore_sigpipe() {
     // SAFETY: no thread exists yet, and SIG_DFL is a valid disposition.
     unsafe {
@@ -50,8 +52,8 @@ pub fn restore_sigpipe() {
     }
 }
 
-/// Makes a file that grows beyond `ulimit -f` an error of the write, to be told like a full disk,
-/// and not the end of the process. To be called first thing in main.
+/// Ignores SIGXFSZ: a write beyond `ulimit -f` then fails with an error that is reported as a full
+/// disk is, instead of ending the process. Must be called first in main.
 pub fn ignore_sigxfsz() {
     // SAFETY: no thread exists yet, and SIG_IGN is a valid disposition.
     unsafe {
@@ -59,7 +61,7 @@ pub fn ignore_sigxfsz() {
     }
 }
 
-/// From here on a reader that goes away makes a write fail, and does not end the process.
+/// From now on, if the reader of a pipe goes away, the write fails and the process goes on.
 pub fn ignore_sigpipe() {
     // SAFETY: SIG_IGN is a valid disposition, and no handler of ours is replaced.
     unsafe {
@@ -67,10 +69,10 @@ pub fn ignore_sigpipe() {
     }
 }
 
-/// Whether a signal is ignored, as `nohup` sees to before it starts a program.
+/// Whether a signal is ignored, as `nohup` does before it starts a program.
 pub fn is_ignored(signal: i32) -> bool {
-    // SAFETY: all zeros is a valid sigaction, and without a new one the call only writes the old
-    // one into it.
+    // SAFETY: all zeros is a valid sigaction. The second argument is null, so the call changes
+    // nothing and only writes the current action into `old`.
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0
@@ -78,10 +80,10 @@ pub fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// stdin, to be read.
+/// Locks stdin for reading.
 ///
 /// # Errors
-/// Malformed when the tool was started with it closed: std would show an empty one.
+/// Malformed if stdin was closed when the tool started: std would present it as empty.
 pub fn stdin() -> Result<StdinLock<'static>> {
     if was_closed(&STDIN_CLOSED) {
         return Err(Error::malformed("standard input: closed"));
@@ -92,7 +94,7 @@ pub fn stdin() -> Result<StdinLock<'static>> {
 /// stdout as a plain file, unbuffered, for results.
 ///
 /// # Errors
-/// Local trouble when the tool was started with it closed.
+/// Local if stdout was closed when the tool started, or cannot be duplicated.
 pub fn stdout() -> Result<File> {
     if was_closed(&STDOUT_CLOSED) {
         return Err(Error::new(Status::Local, "standard output: closed"));
@@ -101,10 +103,10 @@ pub fn stdout() -> Result<File> {
     fd.map(File::from).map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// Writes a whole result to stdout.
+/// Writes a complete result to stdout.
 ///
 /// # Errors
-/// Local trouble when it is closed or full.
+/// Local if stdout is closed or the write fails.
 pub fn write_stdout(bytes: &[u8]) -> Result<()> {
     stdout()?.write_all(bytes).map_err(|cause| Error::local("standard output", &cause))
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A file that grows without a name and gets it when it is whole.
+//! A temporary file that gets its final name when it is complete.
 //!
-//! Where the file system can do that, so that whatever stops a run leaves nothing behind; elsewhere
-//! under a hidden name. For what comes once and in order: what a later run may take up must have a
-//! name from the start.
+//! Where the file system allows it, the file has no name until then, so an interrupted run leaves
+//! nothing behind. Elsewhere it has a hidden name. Only for content that is written once and in
+//! order: a file that a later run is to continue needs a name from the start.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -15,25 +15,26 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, OFlags};
 
-/// A file that grows, and is gone when it is dropped before it was published.
+/// A temporary file. Dropping it before [`publish`](TempFile::publish) removes it.
 pub struct TempFile {
-    /// To be written to.
+    /// The open file, for writing.
     pub file: File,
-    /// The hidden name, free or in use.
+    /// The hidden name; not in use while the file is unnamed.
     hidden: PathBuf,
     is_named: bool,
 }
 
 impl TempFile {
-    /// In a directory; `name` is for people who find it there.
+    /// Creates a temporary file in `dir`. A hidden name contains `name`, so that people can
+    /// recognise a leftover file.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system, if the file cannot be created.
     pub fn new(dir: &Path, name: &OsStr) -> io::Result<TempFile> {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut hidden = OsString::from(".");
         hidden.push(name);
-        // Process IDs tell nothing apart where several machines or containers share a directory.
+        // A process ID would not be unique where several machines or containers share a directory.
         let random = std::hash::RandomState::new().build_hasher().finish();
         hidden.push(format!(".{random:016x}.part"));
         let hidden = dir.join(hidden);
@@ -44,10 +45,11 @@ impl TempFile {
         Ok(TempFile { file, hidden, is_named: true })
     }
 
-    /// Gives it its name, of the same file system, in the place of what has it.
+    /// Gives the file its final name, replacing any existing file. `path` must be on the same file
+    /// system.
     ///
     /// # Errors
-    /// The system's; the name has then what it had before.
+    /// The error of the system. `path` then keeps its old content.
     pub fn publish(mut self, path: &Path) -> io::Result<()> {
         if !self.is_named {
             let nameless = by_descriptor(&self.file);
@@ -68,11 +70,11 @@ impl Drop for TempFile {
     }
 }
 
-/// A file without a name, that can be given one; nothing where that does not work.
+/// Opens an unnamed file that can be named later; `None` if that is not possible here.
 fn nameless(dir: &Path) -> Option<File> {
     let flags = OFlags::TMPFILE.bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).mode(0o666).open(dir).ok()?;
-    // Its name is given through procfs.
+    // Naming the file needs procfs.
     std::fs::symlink_metadata(by_descriptor(&file)).is_ok().then_some(file)
 }
 
@@ -84,7 +86,7 @@ fn by_descriptor(file: &File) -> String {
 mod tests {
     use super::*;
 
-    /// Where files without names do not work, they have a hidden one until the end.
+    /// This is the fallback for file systems without unnamed files.
     #[test]
     fn a_hidden_name_is_renamed_or_removed() {
         let dir = std::env::temp_dir().join(format!("regutils-growing-{}", std::process::id()));

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checking bytes against a size and a digest while they pass.
+//! Checking the size and the digest of a stream while it is read or copied.
 
 use std::io::{Read, Write};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
-/// How many bytes at the end of a stream are held back until the digest agrees.
+/// How many bytes at the end of a stream are held back until the digest is verified.
 pub const HOLD: usize = 64 << 10;
 
-/// The buffer for bytes that pass: large enough that system calls do not show beside hashing.
+/// The size of a copy buffer, in bytes: large enough that the cost of system calls is negligible
+/// compared with hashing.
 pub const BUFFER: usize = 256 << 10;
 
-/// Takes bytes in order and tells whether they were the right ones.
+/// Checks bytes, given in order, against a digest and an optional size.
 ///
-/// The size is judged at once (one byte too many ends the stream), the digest at the end. When both
-/// are wrong at the end, the digest is what is reported: it is the stronger word.
+/// The size is checked at once: one byte too many is an error. The digest is checked at the end. If
+/// both differ at the end, the digest is reported, because it is the stronger evidence.
 pub struct Verifier {
     digest: Digest,
     size: Option<u64>,
@@ -24,17 +25,16 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Expects bytes of this digest and, when it is known, this size.
+    /// A verifier for bytes with this digest and, if known, this size.
     pub fn new(digest: &Digest, size: Option<u64>) -> Verifier {
         let hasher = digest.algorithm().hasher();
         Verifier { digest: digest.clone(), size, hasher, seen: 0 }
     }
 
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     ///
     /// # Errors
-    /// [`Status::Content`](crate::error::Status) when there are more than the size says; they must
-    /// not be passed on.
+    /// Content if there are more bytes than the size. The caller must not pass these bytes on.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen += bytes.len() as u64;
         if let Some(size) = self.size
@@ -46,10 +46,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Judges the whole; the number of bytes when it is right.
+    /// Checks the digest and the size of the whole stream. Returns the number of bytes.
     ///
     /// # Errors
-    /// [`Status::Content`](crate::error::Status) with got and want.
+    /// Content if the digest or the size differs; the message shows got and want.
     pub fn finish(self) -> Result<u64> {
         let short = self.size.filter(|size| *size != self.seen);
         let got = self.hasher.finish();
@@ -72,8 +72,9 @@ impl Verifier {
 
 /// A writer that holds back the last [`HOLD`] bytes until [`release`](HeldBack::release).
 ///
-/// Dropped without it, what it holds is lost: so a stream that turned out wrong is always cut
-/// short. What was written before is *not* verified when its reader gets it.
+/// If the writer is dropped without `release`, the held bytes are discarded, so a wrong stream is
+/// always incomplete. Bytes written before that are *not* verified yet when their reader receives
+/// them.
 pub struct HeldBack<W> {
     output: W,
     held: Vec<u8>,
@@ -81,15 +82,15 @@ pub struct HeldBack<W> {
 }
 
 impl<W: Write> HeldBack<W> {
-    /// Writes to `output`, all but the end.
+    /// A writer to `output`.
     pub fn new(output: W) -> HeldBack<W> {
         HeldBack { output, held: Vec::with_capacity(HOLD), passed: false }
     }
 
-    /// Takes the next bytes and passes on what is no longer the end.
+    /// Takes the next bytes and writes those that are no longer among the last [`HOLD`].
     ///
     /// # Errors
-    /// The output's.
+    /// The error of the output.
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let kept = bytes.len().min(HOLD);
         let (pass, keep) = bytes.split_at(bytes.len() - kept);
@@ -102,16 +103,17 @@ impl<W: Write> HeldBack<W> {
         Ok(())
     }
 
-    /// Forgets what came, to begin anew; whether it could, since nothing of it was passed on.
+    /// Discards the held bytes, so that the stream can be sent again from the start. Returns false
+    /// if that is impossible because some bytes were already written.
     pub fn forget(&mut self) -> bool {
         self.held.clear();
         !self.passed
     }
 
-    /// The bytes were right: passes on the end.
+    /// Writes the held bytes, after the caller has verified the stream.
     ///
     /// # Errors
-    /// The output's.
+    /// The error of the output.
     pub fn release(mut self) -> std::io::Result<W> {
         self.output.write_all(&self.held)?;
         self.output.flush()?;
@@ -119,10 +121,11 @@ impl<W: Write> HeldBack<W> {
     }
 }
 
-/// Reads `input` to its end, checking it; the number of bytes when they are right.
+/// Reads `input` to its end and verifies it. Returns the number of bytes.
 ///
 /// # Errors
-/// The verifier's, and local trouble when `input` cannot be read (`name` says which it is).
+/// Content if the bytes differ; Local if `input` cannot be read. `name` is the name of the input in
+/// messages.
 pub fn verify(mut input: impl Read, mut verifier: Verifier, name: &str) -> Result<u64> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -133,10 +136,12 @@ pub fn verify(mut input: impl Read, mut verifier: Verifier, name: &str) -> Resul
     }
 }
 
-/// Copies `input` to `output` while checking it, the last block only when all is right.
+/// Copies `input` to `output` and verifies it. The last block is written only if all bytes are
+/// correct.
 ///
 /// # Errors
-/// The verifier's, and local trouble on either side (`name` says what is read).
+/// Content if the bytes differ; Local if `input` cannot be read or `output` cannot be written.
+/// `name` is the name of the input in messages.
 pub fn copy(
     mut input: impl Read,
     output: impl Write,
