@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs under their final names, `blobs/ALG/HEX`: found, read, stored whole.
+//! Blobs under their final names, `blobs/ALG/HEX`: opening, reading and storing.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -13,17 +13,17 @@ use common::{notice, output};
 use crate::{Layout, open};
 
 impl Layout {
-    /// A blob's final name.
+    /// The final path of a blob.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// A blob of exactly the descriptor's size; nothing when it is absent. One of another size
-    /// (torn by a power loss) counts as absent, with a warning. The digest is for the reader to
-    /// check.
+    /// Opens a blob of exactly the descriptor's size; `None` if it is absent. A blob of another
+    /// size (torn by a power loss) counts as absent, with a warning. The caller must check the
+    /// digest.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the blob cannot be opened or is not a regular file.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Option<File>> {
         let Some((file, size)) = self.open_blob(&descriptor.digest)? else { return Ok(None) };
         if size != descriptor.size {
@@ -38,10 +38,10 @@ impl Layout {
         Ok(Some(file))
     }
 
-    /// A blob and its size, whatever that is; nothing when it is absent.
+    /// Opens a blob of any size, and returns its size; `None` if the blob is absent.
     ///
     /// # Errors
-    /// Local trouble, and when the name is no regular file.
+    /// Local if the blob cannot be opened or is not a regular file.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
         let trouble =
             |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);
@@ -58,10 +58,11 @@ impl Layout {
         Ok(Some((file, metadata.len())))
     }
 
-    /// The whole of a small blob, verified.
+    /// Reads a small blob and verifies its digest.
     ///
     /// # Errors
-    /// Absent; malformed when larger than `limit` bytes; content when its digest differs.
+    /// Absent if the blob does not exist; Malformed if it is larger than `limit` bytes; Content if
+    /// its digest differs; Local if it cannot be read.
     pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
         let (file, size) = self
             .open_blob(digest)?
@@ -82,20 +83,21 @@ impl Layout {
         }
     }
 
-    /// Stores a small blob; its digest is computed here.
+    /// Stores a small blob. `digest` must be the digest of `bytes`.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the blob cannot be written.
     pub fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         debug_assert_eq!(digest.algorithm().digest(bytes), *digest);
         let path = self.prepare_blob(digest)?;
         output::write_whole(&path, &self.ingest_dir(), bytes)
     }
 
-    /// A blob's final name, with its directory made: what a finished partial file is renamed to.
+    /// Creates the directory of a blob and returns the blob's final path, to which a finished
+    /// partial file can be renamed.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the directory cannot be created.
     pub fn prepare_blob(&self, digest: &Digest) -> Result<PathBuf> {
         let path = self.blob_path(digest);
         let parent = path.parent().unwrap_or(&self.dir);

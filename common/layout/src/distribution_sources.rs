@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `distribution-sources`: which repositories blobs were seen in, as hints for later mounts.
+//! `distribution-sources`: the repositories in which blobs were seen, as hints for later mounts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,33 +12,34 @@ use serde_json::json;
 
 use crate::{Layout, read_limited};
 
-/// The most repositories that are remembered of one blob.
+/// The most repositories that are recorded for one blob.
 const MAX_SOURCES: usize = 50;
 
-/// The largest `distribution-sources` that is kept, in bytes; what is larger is begun anew.
+/// The largest `distribution-sources` that is read, in bytes. A larger file counts as empty.
 const MAX_SOURCES_FILE: u64 = 4 << 20;
 
-/// Where it is remembered which repositories a blob was seen in.
+/// The file that records the repositories in which a blob was seen.
 pub(crate) const SOURCES: &str = "distribution-sources";
 
 impl Layout {
-    /// Remembers that blobs were seen in a repository: `distribution-sources`, an object of
-    /// digests, each an object of hosts, each the paths sorted and joined by commas, as containerd
-    /// labels content. A hint for later mounts, so trouble with it is a warning.
+    /// Records that blobs were seen in a repository. `distribution-sources` is an object from
+    /// digest to object, from host to text: the repositories' paths, sorted and joined by commas,
+    /// as in containerd's content labels. The record is only a hint for later mounts, so a failure
+    /// is a warning.
     pub fn remember_source(&self, repository: &Repository, digests: &[Digest]) {
         if let Err(error) = self.try_remember_source(repository, digests) {
             notice::warn("distribution sources", || error.to_string());
         }
     }
 
-    /// Whether it is one that these tools write, and this user may: where something may be noted
-    /// about blobs that are only read.
+    /// Whether blob sources may be recorded here: the layout is ours (it has `ingest/`), and this
+    /// user may write to it.
     pub fn takes_notes(&self) -> bool {
         let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         writable(&self.dir) && writable(&self.ingest_dir())
     }
 
-    /// The repositories of `host` that a blob was seen in, by their paths, as far as is remembered.
+    /// The recorded repositories of `host` in which a blob was seen, as paths.
     pub fn sources(&self, digest: &Digest, host: &str) -> Vec<String> {
         let known = self.known_sources();
         let paths = known.get(&digest.to_string()).and_then(|hosts| hosts.get(host));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `index.json`: its entries, and which one a reference means.
+//! `index.json`: its entries, and the entry that a reference names.
 
 use std::io::ErrorKind;
 
@@ -16,17 +16,17 @@ use crate::{Layout, read_limited};
 /// The largest `index.json` that is read, in bytes.
 pub(crate) const MAX_INDEX: u64 = manifest::MAX_SIZE;
 
-/// The annotation of an entry's name.
+/// The annotation that holds an entry's name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The annotation that containerd writes for an entry's name.
+/// The annotation in which containerd writes an entry's name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 impl Layout {
     /// The entries of `index.json`.
     ///
     /// # Errors
-    /// Malformed, absent, or local trouble.
+    /// Malformed if `index.json` is missing, too large or invalid; Local if it cannot be read.
     pub fn entries(&self) -> Result<Vec<Descriptor>> {
         Ok(self.index()?.1)
     }
@@ -57,14 +57,16 @@ impl Layout {
         Ok((document, entries))
     }
 
-    /// The entry that a reference means.
+    /// The entry that a reference names.
     ///
-    /// By digest: that manifest, listed or not. By tag: the entry of that name, first by the OCI
-    /// annotation, then by containerd's. By neither: the only entry.
+    /// With a digest: that manifest, even if no entry lists it. With a tag: the entry of that name,
+    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry.
     ///
     /// # Errors
-    /// Absent; usage when there are several and nothing says which; malformed when one name stands
-    /// on two digests and `platform` does not decide.
+    /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a
+    /// digest; Malformed if one name has several digests and no `platform` is given, or if
+    /// `index.json` is invalid; Content if the digest of an unlisted manifest differs; Local if a
+    /// file cannot be read.
     pub fn resolve(
         &self,
         tag: Option<&str>,
@@ -113,7 +115,7 @@ impl Layout {
         }
     }
 
-    /// The descriptor of a manifest that no entry names: its media type is what its bytes say.
+    /// The descriptor of a manifest that no entry lists. Its media type is read from the manifest.
     fn describe(&self, digest: &Digest) -> Result<Descriptor> {
         let bytes = self.read_blob(digest, manifest::MAX_SIZE)?;
         let parsed = Manifest::parse(&bytes, None, &digest.to_string(), Schema1::Allowed)
@@ -121,11 +123,12 @@ impl Layout {
         Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))
     }
 
-    /// Makes a manifest an entry of `index.json`: under `tag`, replacing what had that name, or
-    /// without a name. The manifest itself must be stored.
+    /// Adds a manifest to `index.json`. With `tag`, the entry gets that name and replaces any entry
+    /// that had it. Without, the entry has no name, and nothing is added if the manifest is already
+    /// listed. The manifest must be stored already.
     ///
     /// # Errors
-    /// Malformed index, or local trouble.
+    /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written.
     pub fn tag(&self, descriptor: &Descriptor, tag: Option<&str>) -> Result<()> {
         let _lock = self.lock()?;
         let (mut document, mut entries) = self.index()?;
@@ -143,7 +146,7 @@ impl Layout {
         self.replace("index.json", &Value::Object(document).to_string())
     }
 
-    /// The names of the entries, in the index's order.
+    /// The names of the entries, in the order of `index.json`.
     ///
     /// # Errors
     /// As [`entries`](Layout::entries).
@@ -155,7 +158,7 @@ impl Layout {
     }
 }
 
-/// Names what an index has, for a hint.
+/// A hint that lists the names of the entries, or their digests.
 fn names_of(entries: &[Descriptor]) -> String {
     const SHOWN: usize = 20;
     let mut names: Vec<String> = entries

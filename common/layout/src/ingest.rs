@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob that grows in a layout and gets its name when it is whole.
+//! Writing a new blob, which gets its name when it is complete.
 //!
-//! For bytes that come once and in order. What is fetched in pieces, and taken up again by another
-//! run, grows in files of its own that fetching knows about.
+//! Only for bytes that arrive once and in order. Not here: the partial files of resumable downloads
+//! (in fetch-blob).
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use common::tempfile::TempFile;
 
 use crate::Layout;
 
-/// A blob in the making. Dropped before it is finished, it leaves nothing.
+/// A blob that is being written. If it is dropped before it is finished, it is removed.
 pub struct NewBlob {
     layout: Layout,
     growing: TempFile,
@@ -22,10 +22,10 @@ pub struct NewBlob {
 }
 
 impl Layout {
-    /// Begins a blob whose digest will be of this algorithm.
+    /// Starts a new blob with a digest of this algorithm.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the file cannot be created.
     pub fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob> {
         let growing = TempFile::new(&self.ingest_dir(), "blob".as_ref())
             .map_err(|cause| Error::local(format_args!("write into {self}"), &cause))?;
@@ -34,20 +34,20 @@ impl Layout {
 }
 
 impl NewBlob {
-    /// That was all: the blob is there under its digest.
+    /// Completes the blob and stores it under its digest. Returns the digest and the size.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the blob cannot be synced or renamed.
     pub fn finish(self) -> Result<(Digest, u64)> {
         let digest = self.hasher.finish();
         publish(self.growing, &self.layout, &digest)?;
         Ok((digest, self.size))
     }
 
-    /// That was all, and it must be this.
+    /// Completes the blob and stores it, if its digest and size are those of `want`.
     ///
     /// # Errors
-    /// Content when it is not; local trouble.
+    /// Content if the digest or the size differs; Local if the blob cannot be synced or renamed.
     pub fn finish_as(self, want: &Descriptor) -> Result<()> {
         let (got, size) = (self.hasher.finish(), self.size);
         if (&got, size) != (&want.digest, want.size) {

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An OCI image layout on disk: the embedded store.
+//! An OCI image layout on disk: a store that needs no registry.
 //!
-//! `oci-layout`, `index.json`, `blobs/ALG/HEX`, as the OCI image layout specification has them, and
-//! two names of our own that others ignore: `ingest/` for partial files and `distribution-sources`
-//! for the repositories a blob was seen in. A file under a final name is whole at any moment, also
-//! to other programs: files appear by rename. Changes to `index.json` are made under a flock on the
-//! directory itself; reading needs no lock.
+//! A layout has `oci-layout`, `index.json` and `blobs/ALG/HEX`, as the OCI image layout
+//! specification defines them. Two more names are our own, and other programs ignore them:
+//! `ingest/` for partial files, and `distribution-sources` for the repositories in which a blob was
+//! seen. A file under its final name is always complete, for other programs too, because files are
+//! renamed into place. Changes to `index.json` are made under a flock on the layout's directory.
+//! Reading needs no lock.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `index` | the entries, and which one a reference means |
+//! | `index` | the entries of `index.json`, and the entry that a reference names |
 //! | `blobs` | blobs under their final names |
-//! | [`ingest`] | a blob that grows and gets its name when it is whole |
-//! | `distribution_sources` | which repositories a blob was seen in |
+//! | [`ingest`] | a new blob, which gets its name when it is complete |
+//! | `distribution_sources` | the repositories in which a blob was seen |
 //!
-//! Not here: partial files of downloads (fetch-blob's), and removing blobs that no entry names.
+//! Not here: partial files of downloads (in fetch-blob), and the removal of blobs that no entry
+//! names.
 
 mod blobs;
 mod distribution_sources;
@@ -37,17 +39,18 @@ use index::MAX_INDEX;
 
 const OWN_NAMES: [&str; 5] = ["oci-layout", "index.json", "blobs", "ingest", SOURCES];
 
-/// A layout that is there.
+/// An existing layout.
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
 }
 
 impl Layout {
-    /// Opens a layout to read.
+    /// Opens a layout for reading.
     ///
     /// # Errors
-    /// Absent when there is no such directory, malformed when it is no layout.
+    /// Absent if the directory does not exist; Malformed if it is not a layout of version 1; Local
+    /// if it cannot be read.
     pub fn open(dir: &Path) -> Result<Layout> {
         let name = dir.display();
         let marker = match read_limited(&dir.join("oci-layout"), MAX_INDEX) {
@@ -71,11 +74,12 @@ impl Layout {
         }
     }
 
-    /// Opens a layout to write, making what is missing of it. May be called by several processes at
-    /// once.
+    /// Opens a layout for writing, and creates its missing parts. Several processes may do this at
+    /// the same time.
     ///
     /// # Errors
-    /// Local trouble; also when the directory holds other things and is no layout.
+    /// Local if a file cannot be created, or if the directory has other content and is not a
+    /// layout; Malformed if its `oci-layout` is invalid.
     pub fn create(dir: &Path) -> Result<Layout> {
         let trouble = |cause: std::io::Error| {
             Error::local(format_args!("make layout oci:{}", dir.display()), &cause)
@@ -110,7 +114,7 @@ impl Layout {
             index.insert("manifests".to_owned(), json!([]));
             layout.replace("index.json", &Value::Object(index).to_string())?;
         }
-        // Last: a directory is a layout from here on.
+        // Written last: from now on the directory is a layout.
         if !dir.join("oci-layout").exists() {
             layout.replace("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
@@ -122,17 +126,18 @@ impl Layout {
         &self.dir
     }
 
-    /// Where partial files live.
+    /// The directory of partial files.
     pub fn ingest_dir(&self) -> PathBuf {
         self.dir.join("ingest")
     }
 
-    /// Replaces a file of the layout's root atomically. The lock must be held.
+    /// Atomically replaces a file in the layout's root. The caller must hold the lock.
     fn replace(&self, name: &str, text: &str) -> Result<()> {
         output::write_whole(&self.dir.join(name), &self.ingest_dir(), text.as_bytes())
     }
 
-    /// Takes the layout's lock: flock on the directory itself, released when the file is dropped.
+    /// Takes the layout's lock: a flock on the layout's directory, released when the file is
+    /// dropped.
     fn lock(&self) -> Result<File> {
         let locked = File::open(&self.dir).and_then(|dir| {
             rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
@@ -148,14 +153,13 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Opens a file to read, without waiting for the other end of what is a fifo where a file should
-/// be.
+/// Opens a file for reading. NONBLOCK avoids waiting if the file is a fifo without a writer.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// A file's content, or [`ErrorKind::FileTooLarge`] beyond the limit.
+/// The content of a file; [`ErrorKind::FileTooLarge`] if it is larger than the limit.
 fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
