@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the machine's administrator keeps for a host in docker's and the containers tools'
-//! `certs.d`: authorities to trust there (`*.crt`), and client certificates to present there
-//! (`*.cert`, each with its `*.key`).
+//! The certificates for a host in the `certs.d` directories of docker and the containers tools: CA
+//! certificates to trust (`*.crt`), and client certificates to present (`*.cert`, each with a
+//! `*.key`).
 //!
-//! The directories are named `HOST[:PORT]`. The first one that exists counts, alone. A certificate
+//! The directories are named `HOST[:PORT]`. Only the first one that exists is used. A certificate
 //! without its key, or a key without its certificate, is an error, as in those programs. Not here:
-//! the files' contents.
+//! parsing the files.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,29 +15,29 @@ use common::notice;
 
 use crate::credentials::config_home;
 
-/// The most entries that a host's directory may have.
+/// The most entries in a host's directory.
 const MAX_ENTRIES: usize = 256;
 
-/// Where Docker Hub's API is, and the name that it is known by here.
+/// The host of Docker Hub's API, and the host name in its references.
 const HUB: [&str; 2] = ["registry-1.docker.io", "docker.io"];
 
-/// The files that are kept for a host.
+/// The certificate files for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFiles {
     /// The directory.
     pub directory: PathBuf,
-    /// Certificates to trust there, in the order of their names.
+    /// CA certificates to trust, sorted by name.
     pub authorities: Vec<PathBuf>,
-    /// Client certificates and their keys, in the order of their names.
+    /// Client certificates and their keys, sorted by name.
     pub pairs: Vec<(PathBuf, PathBuf)>,
 }
 
-/// What is kept for a host under one of its names; `None` when there is no directory for it, or it
-/// may not be read.
+/// The files for a host that has these names. `None` if there is no directory for it, or if the
+/// directory is not readable.
 ///
 /// # Errors
-/// Malformed, when there are too many files, or a certificate or key lacks the other; local
-/// trouble.
+/// Malformed if there are too many files, or if a certificate or a key lacks its partner; Local if
+/// a directory cannot be read for another reason than its permissions.
 pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     match first(&places(), names)? {
         Some(directory) => list(&directory),
@@ -45,8 +45,9 @@ pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     }
 }
 
-/// The names that a directory may have for an https host and port: as it is written, then, for
-/// https's own port, the other way to write it; Docker Hub's last. `host` has no brackets.
+/// The directory names for an https host and port, in order of preference. The first is the host as
+/// the URL writes it. For port 443, the second is the other form, with or without the port. For
+/// Docker Hub, the last is `docker.io`. `host` has no brackets.
 pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let with_port = format!("{host}:{port}");
@@ -61,15 +62,15 @@ pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     names
 }
 
-/// Where such directories are: the user's before the machine's, and the containers tools' before
-/// docker's.
+/// The places of these directories: the user's before the machine's, and in each the containers
+/// tools' before docker's.
 fn places() -> Vec<PathBuf> {
     let all = config_home().into_iter().chain([PathBuf::from("/etc")]);
     all.flat_map(|place| ["containers", "docker"].map(|tools| place.join(tools).join("certs.d")))
         .collect()
 }
 
-/// The first directory that is there. One that may not be looked at is passed over.
+/// The first directory that exists. A directory without permission is skipped with a warning.
 fn first(places: &[PathBuf], names: &[String]) -> Result<Option<PathBuf>> {
     for directory in places.iter().flat_map(|place| names.iter().map(|name| place.join(name))) {
         match std::fs::metadata(&directory) {
@@ -89,7 +90,7 @@ fn pass_over(path: &Path, cause: &std::io::Error) {
     notice::warn("certs.d", || format!("{}: {}: passed over", path.display(), os_words(cause)));
 }
 
-/// The files of a directory; `None` when it may not be read.
+/// The files of a directory; `None` if there is no permission to read it.
 fn list(directory: &Path) -> Result<Option<HostFiles>> {
     let names = match entries(directory) {
         Ok(names) => names,
@@ -127,8 +128,8 @@ fn list(directory: &Path) -> Result<Option<HostFiles>> {
     Ok(Some(HostFiles { directory: directory.to_owned(), authorities, pairs }))
 }
 
-/// The names in a directory, sorted, but no more than one too many. What is no text has none of our
-/// endings.
+/// The names in a directory, sorted: at most `MAX_ENTRIES + 1`, which is enough to detect too many.
+/// A name that is not UTF-8 is converted with replacement characters.
 fn entries(directory: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)?.take(MAX_ENTRIES + 1) {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this computer was told of registries, by its user and by its administrator.
+//! The registry configuration of this computer, by the user and by the administrator.
 //!
 //! | module | reads |
 //! |---|---|
-//! | [`credentials`] | auth files of docker and the containers tools, and credential helpers |
-//! | [`certs_d`] | which certificates `certs.d` has for a host |
+//! | [`credentials`] | auth files of docker and the containers tools (podman, skopeo, buildah), and credential helpers |
+//! | [`certs_d`] | the certificates that `certs.d` has for a host |
 //! | [`mirrors`] | registries.conf, hosts.toml, and the values of `--mirror` |
 //!
-//! Files are read and helpers are run; nothing is sent to a registry and nothing is written. Which
-//! host a credential goes to is not decided here: that is the `registry` crate's `auth`. Start
-//! reading at [`credentials`].
+//! This crate reads files and runs credential helpers. It sends nothing to a registry and writes
+//! nothing. Not here: the choice of the host to which a credential is sent (in `auth` of the crate
+//! `registry`). Start reading at [`credentials`].
 
 pub mod certs_d;
 pub mod credentials;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The files in which docker and the containers tools keep credentials, read and never written.
+//! The credential files of docker and the containers tools. They are read and never written.
 //!
-//! One document serves both: `auths` with the credentials themselves, `credHelpers` and
-//! `credsStore` with the programs that keep them.
+//! Both use one format: `auths` has the credentials themselves, and `credHelpers` and `credsStore`
+//! name the helper programs that store credentials.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,22 +20,22 @@ use super::{Credential, config_home, directory, keys, warn_if_open};
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// base64 as people write it: with its padding or without.
+/// base64, with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A place where credentials may be.
+/// A file that may hold credentials.
 pub(super) struct AuthFile {
     /// The file.
     pub(super) path: PathBuf,
-    /// It was named by the user, and not by custom: that it is not there is worth a word.
+    /// Whether the user named the file: only then is it an error if the file is missing.
     named: bool,
 }
 
-/// Where credentials may be, in order: in the file that is named, by a flag or else by the
-/// environment, alone; else in the containers tools' and docker's.
+/// The files that may hold credentials, in order. If a flag or else the environment names a file,
+/// it is the only one. Otherwise they are those of the containers tools, then docker's.
 pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| directory("REGISTRY_AUTH_FILE")) {
         return vec![AuthFile { path, named: true }];
@@ -53,10 +53,10 @@ pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
 }
 
 impl AuthFile {
-    /// What it says; nothing when it is not there.
+    /// Reads the file; `None` if a default file does not exist.
     ///
     /// # Errors
-    /// A sentence with the file's name.
+    /// A sentence with the file's name, if the file cannot be read or is invalid.
     pub(super) fn read(&self) -> Result<Option<Entries>, String> {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         let shown = self.path.display();
@@ -77,22 +77,23 @@ impl AuthFile {
         Ok(Some(Entries(document)))
     }
 
-    /// Warns when other people may read it.
+    /// Warns if other users can read the file.
     pub(super) fn warn_if_open(&self) {
         warn_if_open(&self.path);
     }
 }
 
-/// What a file says.
+/// The content of a credential file.
 pub(super) struct Entries(Map<String, Value>);
 
 impl Entries {
-    /// The helpers to ask for a repository's registry, each with the name to ask for, in order:
-    /// that which is for this registry, else that for all.
+    /// The helpers to ask about a repository's registry, each with the registry name to send, in
+    /// order. The helper for this registry is used if there is one, else the helper for all
+    /// registries.
     pub(super) fn helpers(&self, repository: &Repository) -> Vec<(String, String)> {
         let own = self.0.get("credHelpers").and_then(Value::as_object);
         let own = own.into_iter().flatten().filter_map(|(key, helper)| {
-            // A helper is for a whole registry: a key with a path is not.
+            // A helper is for a whole registry: keys with a path are ignored.
             Some((keys::fit(key, repository).filter(|fit| *fit <= 1)?, helper.as_str()?))
         });
         let own = own.filter(|(_, helper)| !helper.is_empty()).max_by_key(|(fit, _)| *fit);
@@ -101,10 +102,10 @@ impl Entries {
         keys::names(repository).into_iter().map(|name| (helper.to_owned(), name)).collect()
     }
 
-    /// The credential that it holds for a repository: the most specific key's that has one.
+    /// The credential in this file for a repository: that of the most specific key that has one.
     ///
     /// # Errors
-    /// A sentence, when what is there cannot be read.
+    /// A sentence, if the entry of a matching key is invalid.
     pub(super) fn credential(&self, repository: &Repository) -> Result<Option<Credential>, String> {
         let auths = self.0.get("auths").and_then(Value::as_object);
         let fits = auths.into_iter().flatten();
@@ -121,7 +122,7 @@ impl Entries {
     }
 }
 
-/// What one key holds; docker leaves empty ones where a helper has the credential.
+/// The credential of one key. Docker leaves an empty entry if a helper stores the credential.
 fn entry(value: &Value) -> Result<Option<Credential>, String> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("registrytoken") {
@@ -132,7 +133,7 @@ fn entry(value: &Value) -> Result<Option<Credential>, String> {
             let decoded = LENIENT.decode(auth.trim()).ok().and_then(|b| String::from_utf8(b).ok());
             let decoded = decoded.ok_or("its \"auth\" is no base64 text")?;
             let pair = decoded.split_once(':').ok_or("its \"auth\" has no colon")?;
-            // Old versions of docker padded it so.
+            // Old versions of docker padded the password with NUL characters.
             Some((pair.0.to_owned(), pair.1.trim_end_matches('\0').to_owned()))
         }
         (None, Some(user)) => {

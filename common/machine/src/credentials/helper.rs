@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credential helpers: `docker-credential-NAME get`, the registry on its stdin, JSON on its stdout.
+//! Credential helpers: `docker-credential-NAME get`, with the registry's name on stdin and JSON on
+//! stdout.
 //!
-//! Whatever a helper does (it is not there, crashes, hangs, prints junk or without end), it costs
-//! no more than [`MAX_ANSWER`] and the time that is given. Its stderr goes nowhere: it may say a
-//! secret.
+//! If a helper is missing, crashes, hangs, or prints invalid or endless output, the cost is limited
+//! to [`MAX_ANSWER`] bytes and the given time. The helper's stderr is discarded, because it may
+//! contain a secret.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,26 +17,27 @@ use serde_json::Value;
 
 use super::Credential;
 
-/// The longest answer that is read, in bytes.
+/// The longest output that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// How long its words may be that are shown.
+/// The longest error text of a helper that is shown, in characters.
 const MAX_WORDS: usize = 200;
 
-/// How a helper says that it has none. The protocol has no other sign.
+/// The error text with which a helper reports that it has no credential. The protocol has no other
+/// sign.
 const NOT_FOUND: &str = "credentials not found";
 
-/// What this program was given for one registry, which is nothing to a helper.
+/// Variables that give this program a credential for one registry. A helper must not see them.
 const OURS: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
 
-/// What a helper said: a credential, that it has none, or why there is no answer.
+/// The result of a helper: a credential, `None` if it has none, or the reason for its failure.
 type Said = Result<Option<Credential>, String>;
 
-/// Asks a helper for a registry's credential; nothing when it has none. In a run it is asked once,
-/// whatever it says: it may want the user to press a key.
+/// Asks a helper for a registry's credential; `None` if it has none. In one run a helper is asked
+/// once for each name, even if it fails, because it may require the user to press a key.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence, if the helper fails, takes longer than `limit`, or prints an invalid answer.
 pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Said {
     static SAID: Mutex<Vec<(String, String, Said)>> = Mutex::new(Vec::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +64,7 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
         return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
     }
     if !status.success() {
-        // By the protocol an error's words are on stdout.
+        // The protocol prints error messages on stdout.
         let words = String::from_utf8_lossy(&bytes);
         if words.contains(NOT_FOUND) {
             return Ok(None);
@@ -77,14 +79,15 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
     answer(&bytes)
 }
 
-/// Runs it; nothing when it takes too long, and then it is killed.
+/// Runs a helper and returns its output and exit status. `None` if it is not done by the deadline;
+/// it is then killed.
 fn run(
     helper: &str,
     name: &str,
     deadline: Instant,
 ) -> std::io::Result<Option<(Vec<u8>, ExitStatus)>> {
-    // Filled before there is a reader that could go away: a write to it then would end this program
-    // by SIGPIPE.
+    // Write the pipe before the reader starts. If the reader could exit first, the write would end
+    // this program by SIGPIPE.
     let (stdin, mut filling) = std::io::pipe()?;
     filling.write_all(name.as_bytes())?;
     filling.write_all(b"\n")?;
@@ -104,8 +107,8 @@ fn run(
     outcome
 }
 
-/// Its answer and its end, when both come in time. Something that it started may hold the pipe for
-/// ever: the thread that reads is then left behind.
+/// The output and the exit status of a helper; `None` if the deadline passes first. A process that
+/// the helper started may keep the pipe open forever; the reading thread is then left running.
 fn answered(
     child: &mut Child,
     deadline: Instant,
@@ -130,7 +133,7 @@ fn answered(
     }
 }
 
-/// Reads an answer. What is wrong with it is said without showing anything of it.
+/// Parses an answer. Error messages show nothing of it, because it may contain a secret.
 fn answer(bytes: &[u8]) -> Result<Option<Credential>, String> {
     let document = json::parse_object(bytes).map_err(|_| "its answer is not JSON")?;
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which of a credential file's keys are for a repository, and by which names a helper may know its
-//! registry.
+//! Matching the keys of a credential file with a repository, and the registry names to send to a
+//! helper.
 //!
-//! Keys are `HOST[:PORT]`, with a path below it (the containers tools' namespaces), or what old
-//! versions of docker wrote: `https://HOST`, `https://HOST/v1/`. Docker Hub has several names. Only
-//! text.
+//! A key is `HOST[:PORT]`, optionally followed by a path (a namespace of the containers tools), or
+//! a form that old versions of docker wrote: `https://HOST`, `https://HOST/v1/`. Docker Hub has
+//! several names. This module only compares text.
 
 use common::reference::Repository;
 
-/// Docker Hub's names, and the key that docker keeps it under.
+/// Docker Hub's names, and the key under which docker stores its credential.
 const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// The names of a repository's registry: its host, and Docker Hub's others.
+/// The names of a repository's registry: its host, or all names of Docker Hub.
 fn hosts(repository: &Repository) -> Vec<String> {
     let host = repository.host().to_ascii_lowercase();
     match HUB.contains(&host.as_str()) {
@@ -21,7 +21,7 @@ fn hosts(repository: &Repository) -> Vec<String> {
     }
 }
 
-/// By which names a helper is asked for a registry, in order.
+/// The names of a registry to send to a helper, in order.
 pub(super) fn names(repository: &Repository) -> Vec<String> {
     match hosts(repository) {
         hosts if hosts.len() > 1 => vec![HUB_KEY.to_owned(), hosts[0].clone()],
@@ -29,8 +29,8 @@ pub(super) fn names(repository: &Repository) -> Vec<String> {
     }
 }
 
-/// How well a key fits a repository: the larger the better, nothing for not at all. The longest
-/// path comes before a shorter one, that before the host alone, and that before an old form.
+/// How well a key matches a repository: a larger number is better. `None` if it does not match. A
+/// longer path is better than a shorter path, then the host alone, then an old form.
 pub(super) fn fit(key: &str, repository: &Repository) -> Option<usize> {
     let hosts = hosts(repository);
     let is_own = |host: &str| hosts.iter().any(|own| host.eq_ignore_ascii_case(own));
@@ -46,7 +46,7 @@ pub(super) fn fit(key: &str, repository: &Repository) -> Option<usize> {
     whole.then_some(1 + path.len())
 }
 
-/// The host of a key in an old form: a URL, or a host with the path of an API's version.
+/// The host of a key in an old form: a URL, or a host with `/v1/` or `/v2/`.
 fn old_host(key: &str) -> Option<&str> {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     match bare {

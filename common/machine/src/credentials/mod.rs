@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials: those that the command line gives, or that the user keeps already.
+//! Credentials from the command line, from the user's files and from credential helpers.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `files` | where docker and the containers tools keep them, and how |
-//! | `keys` | which of a file's keys are for a repository |
-//! | `helper` | programs that keep them: docker-credential-helpers' protocol |
+//! | `files` | the credential files of docker and the containers tools |
+//! | `keys` | matching the keys of such a file with a repository |
+//! | `helper` | credential helper programs: the protocol of docker-credential-helpers |
 //!
-//! They are looked for only when a registry has asked. What cannot be read is warned of and passed
-//! over, so that it never breaks what needs no credentials; a refusal says it again. Nothing is
-//! ever written.
+//! A lookup is made only after a registry has asked for credentials. A source that cannot be read
+//! is skipped with a warning, so that it does not break a request that needs no credential. If the
+//! registry then refuses access, the error repeats the reason. Nothing is ever written.
 //!
-//! Not here: to whom they are sent, which is `auth`'s word.
+//! Not here: the choice of the server to which a credential is sent (in `auth` of the crate
+//! `registry`).
 
 mod files;
 mod helper;
@@ -25,32 +26,33 @@ use common::notice;
 use common::reference::Repository;
 use common::secret;
 
-/// Who the user is to a registry.
+/// A credential for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// A name and a password.
+    /// A user name and a password.
     Password {
-        /// The name, without a colon.
+        /// The user name, without a colon.
         user: String,
         /// The password.
         password: String,
     },
-    /// An identity token: good for getting bearer tokens at a token server.
+    /// An identity token, which a token server exchanges for bearer tokens.
     Identity {
-        /// The name that stands beside it, if one does.
+        /// The user name stored with the token, if any.
         user: Option<String>,
         /// The token.
         token: String,
     },
-    /// A bearer token: sent as it is.
+    /// A bearer token, sent unchanged.
     Bearer(String),
 }
 
 impl Credential {
-    /// A name and a password.
+    /// Makes a credential from a user name and a password, and registers the password as a secret.
     ///
     /// # Errors
-    /// A sentence: HTTP's Basic authentication ends the name at the first colon.
+    /// A sentence, if the name is empty or has a colon: HTTP Basic authentication ends the name at
+    /// the first colon.
     pub fn password(user: &str, password: &str) -> Result<Credential, String> {
         if user.is_empty() {
             return Err("an empty user name".to_owned());
@@ -62,10 +64,10 @@ impl Credential {
         Ok(Credential::Password { user: user.to_owned(), password: password.to_owned() })
     }
 
-    /// A bearer token.
+    /// Makes a credential from a bearer token, and registers the token as a secret.
     ///
     /// # Errors
-    /// A sentence, when it cannot be part of a header.
+    /// A sentence, if the token cannot be sent in a header.
     pub fn bearer(token: &str) -> Result<Credential, String> {
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err("a token that fits no header".to_owned());
@@ -74,7 +76,8 @@ impl Credential {
         Ok(Credential::Bearer(token.to_owned()))
     }
 
-    /// An identity token, with the name that stands beside it, if one does.
+    /// Makes a credential from an identity token and the user name stored with it, which may be
+    /// empty.
     fn identity(user: &str, token: &str) -> Credential {
         secret::keep(token);
         let user = Some(user).filter(|user| !user.is_empty() && *user != "<token>");
@@ -83,7 +86,7 @@ impl Credential {
 }
 
 impl fmt::Debug for Credential {
-    /// Which kind it is, and nothing of it.
+    /// Shows only the kind, never the content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Credential::Password { .. } => "Password",
@@ -93,28 +96,28 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A credential that the command line or the environment gives, for one registry alone.
+/// A credential given by the command line or the environment, for one registry only.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// The credential.
     pub credential: Credential,
-    /// How it was given, in words.
+    /// The option or variable that gave it, for messages.
     pub origin: String,
 }
 
-/// What was found for a repository.
+/// The result of a lookup for a repository.
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
-    /// The credential; nothing for nobody.
+    /// The credential; `None` means anonymous.
     pub credential: Option<Credential>,
-    /// Where it was found, in words.
+    /// The source of the credential, for messages.
     pub origin: String,
-    /// What could not be read, and why.
+    /// The sources that could not be read, each with the reason.
     pub unread: Vec<String>,
 }
 
-/// Looks for the credential of a repository in the user's files: the first that has one. `authfile`
-/// is read instead of the default places; a credential helper may take as long as `patience`.
+/// Looks up the credential of a repository in the user's files. The first file that has one is
+/// used. `authfile` replaces the default files. A credential helper may take `patience` at most.
 pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration) -> Lookup {
     let mut found = Lookup::default();
     for file in files::places(authfile) {
@@ -161,14 +164,14 @@ impl Lookup {
     }
 }
 
-/// Whether other people may read a file, by its mode: then its mode.
+/// The mode of a file, if it lets other users read the file.
 pub(crate) fn open_to_others(metadata: &std::fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o7777;
     (metadata.is_file() && mode & 0o044 != 0).then_some(mode)
 }
 
-/// Warns of a file with a secret that other people may read.
+/// Warns if other users can read a file that holds a secret.
 pub fn warn_if_open(path: &Path) {
     if let Some(mode) = std::fs::metadata(path).ok().as_ref().and_then(open_to_others) {
         notice::warn("open", || {
@@ -177,15 +180,15 @@ pub fn warn_if_open(path: &Path) {
     }
 }
 
-/// Where the user keeps configuration, by the XDG Base Directory specification: a relative path is
-/// none.
+/// The user's configuration directory by the XDG Base Directory specification. A relative path is
+/// ignored.
 pub fn config_home() -> Option<PathBuf> {
     let config = directory("XDG_CONFIG_HOME");
     let config = config.or_else(|| directory("HOME").map(|home| home.join(".config")));
     config.filter(|config| config.is_absolute())
 }
 
-/// A directory that a variable names; nothing when it is empty.
+/// The path in an environment variable; `None` if it is unset or empty.
 pub(super) fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

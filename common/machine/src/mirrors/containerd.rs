@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors by hosts.toml, the configuration of containerd and nerdctl: containerd's docs/hosts.md.
+//! Mirrors from hosts.toml, the configuration of containerd and nerdctl: containerd's
+//! docs/hosts.md.
 //!
-//! A directory of a registry's name says all that is known of it. What is read, and how, is as
-//! there (hosts.go), but for:
-//! - a file that is wrong is an error: containerd logs that and goes to the registry as if there were none;
-//! - a table below `host` counts however TOML lets it be written: containerd overlooks those without a header;
-//! - what is refused as a part of a URL or a header is refused here, naming the line.
+//! Each registry has a directory that is named after it. The files, the keys and their meaning are
+//! those of containerd (hosts.go), except:
+//! - an invalid file is an error: containerd logs the error and uses the registry as if the file
+//!   were absent;
+//! - a table below `host` counts in any TOML notation: containerd ignores a table without a header;
+//! - a value that is not valid in a URL or a header is refused here, with its line.
 //!
-//! Not read: `dial_timeout`, since one for all hosts is a flag; certificates that lie in the
-//! directory without a hosts.toml, which are as in docker's; what containerd's own configuration
-//! says (its `config_path` may name other directories).
+//! Not read: `dial_timeout`, because one flag sets the timeout for all hosts; certificates in a
+//! directory without a hosts.toml, which have docker's layout; containerd's own configuration (its
+//! `config_path` may name other directories).
 
 use std::path::{Path, PathBuf};
 
@@ -23,13 +25,14 @@ use super::document::{Document, MAX_BYTES, Parsed, Table, Value, ValueKind, Wron
 use super::{Configured, MAX_MIRRORS, Place, ROOT, Scheme, Serves};
 use crate::credentials::config_home;
 
-/// The most values of one list: certificates, or a header's.
+/// The most values of one key (such as certificates), and the most headers of one host.
 const MAX_VALUES: usize = 64;
 
-/// What hosts.toml says of a repository.
+/// Reads the hosts.toml for a repository.
 ///
 /// # Errors
-/// Malformed configuration, naming file and line; local trouble with a file.
+/// Malformed if the file is invalid (the message has file and line); Local if the file cannot be
+/// read.
 pub(super) fn configured(repository: &Repository) -> Result<Configured> {
     let user = config_home().map(|dir| dir.join("containerd/certs.d"));
     let dirs: Vec<PathBuf> =
@@ -37,7 +40,7 @@ pub(super) fn configured(repository: &Repository) -> Result<Configured> {
     read(repository, &dirs)
 }
 
-/// What the first directory says that is for a repository.
+/// Reads the first directory that exists for a repository's host.
 fn read(repository: &Repository, dirs: &[PathBuf]) -> Result<Configured> {
     for dir in dirs {
         for name in names(repository.host()) {
@@ -58,7 +61,7 @@ fn read(repository: &Repository, dirs: &[PathBuf]) -> Result<Configured> {
     Ok(Configured::default())
 }
 
-/// By which names a directory is for a host, in order.
+/// The directory names for a host, in order.
 fn names(host: &str) -> Vec<String> {
     let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
     let escaped = port.map(|(name, port)| format!("{name}_{port}_"));
@@ -74,8 +77,8 @@ fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether a place's certificates are there. That is known before it is asked: a mirror without
-/// them would be passed over.
+/// Checks that the certificate files of a place can be opened. This is done before any request:
+/// later, a mirror with missing certificates would only be skipped.
 fn has_certificates(place: &Place) -> Result<()> {
     let client =
         place.client.iter().flat_map(|(certificate, key)| [Some(certificate), key.as_ref()]);
@@ -88,7 +91,7 @@ fn has_certificates(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// What a file says.
+/// The places in a file.
 fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Configured> {
     let root = &document.root;
     let at = |table: &Table, host: Place| place(table, dir, host);
@@ -101,7 +104,8 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
             }
             let table = value.table("host")?;
             if table.has("server") {
-                // As TOML has it, that is the host's, of which it says nothing.
+                // By TOML's rules this `server` belongs to the host's table, where it has no
+                // meaning.
                 let (origin, line) = (&document.origin, table.line_of("server"));
                 notice::warn("hosts.toml", || {
                     format!("{origin}: line {line}: a server behind a host is not used")
@@ -113,7 +117,7 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
     }
     let own = match root.text("server")? {
         "" => {
-            // The registry's own host has all capabilities.
+            // Without `server`, the registry's own host has all capabilities.
             let host = Place::at(repository.host(), repository.path(), &document.origin);
             let own = Place { serves: Serves::All, ..tls_and_headers(root, dir, host.clone())? };
             capabilities(root)?;
@@ -133,8 +137,8 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
     Ok(Configured { mirrors, own, blocked: None })
 }
 
-/// Where a URL leads: `[http://|https://]HOST[:PORT][/PATH]`, of which PATH is where the API's root
-/// is, or all of that root with `override_path`.
+/// The place of a URL `[http://|https://]HOST[:PORT][/PATH]`. The API's root is PATH followed by
+/// `/v2/`. It is PATH itself if PATH ends in `v2` or `override_path` is set.
 fn server(
     text: &str,
     table: &Table,
@@ -155,7 +159,7 @@ fn server(
     let has_root = path.last() == Some(&"v2") || table.flag("override_path")?.unwrap_or_default();
     let path: String = path.iter().map(|part| format!("/{part}")).collect();
     let root = format!("{path}{}", if has_root { "/" } else { ROOT });
-    // Docker Hub's API is elsewhere than its name, by which it is known here.
+    // The API of Docker Hub has other host names than the one used here.
     let hub = ["docker.io", "registry-1.docker.io", "index.docker.io"];
     let host = if hub.contains(&authority) { hub[0] } else { authority };
     let own = repository.host();
@@ -164,10 +168,10 @@ fn server(
     Ok(Place { scheme: Some(scheme), root, namespace, ..place })
 }
 
-/// Scheme (https if none is written), authority and path of a URL; its query is dropped.
+/// The scheme (https if there is none), the authority and the path of a URL. The query is dropped.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence, if it is not an http or https URL with a valid host.
 fn split(text: &str) -> std::result::Result<(Scheme, &str, &str), String> {
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!("\"{}\" is no URL", printable(text)));
@@ -197,7 +201,7 @@ fn split(text: &str) -> std::result::Result<(Scheme, &str, &str), String> {
     Ok((scheme, authority, path))
 }
 
-/// A place with what a table says of it; nothing when it is not to be read.
+/// A place with the settings of a table; `None` if its capabilities do not allow reading.
 fn place(table: &Table, dir: &Path, host: Place) -> Parsed<Option<Place>> {
     let place = tls_and_headers(table, dir, host)?;
     Ok(capabilities(table)?.map(|serves| Place { serves, ..place }))
@@ -209,8 +213,8 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     let (ca, client) = (ca(table, dir)?, client(table, dir)?);
     let has_port =
         host.host.rsplit_once(':').is_some_and(|(_, port)| port != "80" && !port.contains(']'));
-    // An http URL with words about TLS at a port that may be either: TLS comes first, and plain
-    // http only where certificates are not checked anyway.
+    // An http URL with TLS settings, at a port that may be either, is used with TLS first. It falls
+    // back to plain HTTP only if certificates are not checked anyway.
     let scheme = match host.scheme {
         Some(Scheme::Http) if insecure && has_port => None,
         Some(Scheme::Http) if has_port && !(ca.is_empty() && client.is_empty()) => {
@@ -221,7 +225,8 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     Ok(Place { scheme, insecure, ca, client, headers: headers(table)?, ..host })
 }
 
-/// What may be read at a host: what is named by a digest is pulled, and a tag resolved.
+/// The requests that a host serves: `pull` is reading by digest, `resolve` is reading by tag.
+/// `None` if it has neither.
 fn capabilities(table: &Table) -> Parsed<Option<Serves>> {
     let names = table.texts("capabilities")?.unwrap_or_default();
     if names.is_empty() {
@@ -254,7 +259,7 @@ fn ca(table: &Table, dir: &Path) -> Parsed<Vec<PathBuf>> {
     texts.into_iter().map(|value| value.text("ca").map(|text| dir.join(text))).collect()
 }
 
-/// `client`: a file with a certificate and its key, a list of such, or a list of pairs.
+/// `client`: a file with a certificate and its key, a list of such files, or a list of pairs.
 fn client(table: &Table, dir: &Path) -> Parsed<Vec<(PathBuf, Option<PathBuf>)>> {
     let Some(value) = table.find("client") else { return Ok(Vec::new()) };
     let pair = |value: &Value| match &value.kind {
@@ -270,7 +275,7 @@ fn client(table: &Table, dir: &Path) -> Parsed<Vec<(PathBuf, Option<PathBuf>)>> 
     one_or_many(value, "client")?.into_iter().map(pair).collect()
 }
 
-/// `header`: names with a value, or a list of values.
+/// `header`: names, each with a value or a list of values.
 fn headers(table: &Table) -> Parsed<Vec<(String, String)>> {
     let Some(table) = table.table("header")? else { return Ok(Vec::new()) };
     let mut headers = Vec::new();
@@ -279,7 +284,7 @@ fn headers(table: &Table) -> Parsed<Vec<(String, String)>> {
         let is_name = !name.is_empty() && name.bytes().all(token);
         for value in one_or_many(value, name)? {
             let text = value.text(name)?;
-            // What is wrong with it is said without it: it may be a secret.
+            // The message does not show the value, which may be a secret.
             if !is_name || !text.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
                 let why = format!("header {}: it fits no request", printable(name));
                 return Err(Wrong { line: value.line, why });
@@ -295,7 +300,7 @@ fn headers(table: &Table) -> Parsed<Vec<(String, String)>> {
     Ok(headers)
 }
 
-/// A list's values, or a value that stands for a list of itself.
+/// The values of a list; any other value counts as a list of one.
 fn one_or_many<'a>(value: &'a Value, key: &str) -> Parsed<Vec<&'a Value>> {
     match &value.kind {
         ValueKind::List(list) if list.len() > MAX_VALUES => {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configuration in TOML: a file's tables in their order, each value with its line.
+//! TOML configuration files: tables in their order, and each value with its line number.
 //!
-//! Keys are looked up as the programs do whose files these are, which is Go's way: as they are
-//! written, else whatever their case. What is not asked for is not looked at. Not here: what the
-//! values mean.
+//! Keys are looked up as in the Go programs to which these files belong: an exact match first, then
+//! a match that ignores case. Unknown keys are ignored. Not here: the meaning of the values.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,59 +11,60 @@ use common::error::{Error, Result, printable};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// The most bytes of configuration that are read for one question, in all its files together. A
-/// hostile file takes a hundred times its size in memory while it is parsed.
+/// The most bytes of configuration that are read in one lookup, in all files together. Parsing a
+/// hostile file takes a hundred times its size in memory.
 pub(super) const MAX_BYTES: u64 = 512 << 10;
 
-/// One file's tables.
+/// One parsed file.
 pub(super) struct Document {
-    /// The file, as it is shown.
+    /// The file's name, printable.
     pub(super) origin: String,
-    /// All of it.
+    /// The root table.
     pub(super) root: Table,
 }
 
-/// A table, its keys in the order in which the file first speaks of them.
+/// A table. Its keys are in the order of their first appearance in the file.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Where it is first spoken of.
+    /// The line of its first appearance.
     pub(super) line: usize,
     entries: Vec<(String, Value)>,
 }
 
-/// A value, and where it stands.
+/// A value and its line.
 #[derive(Debug)]
 pub(super) struct Value {
     pub(super) line: usize,
     pub(super) kind: ValueKind,
 }
 
-/// What a value is.
+/// The type and content of a value.
 #[derive(Debug)]
 pub(super) enum ValueKind {
     Text(String),
     Flag(bool),
     List(Vec<Value>),
     Table(Table),
-    /// A number or a time: nothing that is read here.
+    /// A number or a time: no key that is read has such a value.
     Other,
 }
 
-/// What is wrong, and in which line.
+/// A configuration error and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) line: usize,
     pub(super) why: String,
 }
 
-/// What is read of a document, or what is wrong with it.
+/// The result of reading a part of a document.
 pub(super) type Parsed<T> = std::result::Result<T, Wrong>;
 
 impl Document {
-    /// Reads a file; nothing when it is not there. What it has is taken off `left`.
+    /// Reads and parses a file; `None` if it does not exist. Its size is subtracted from `left`.
     ///
     /// # Errors
-    /// Malformed, naming the line; more than is left; local trouble.
+    /// Malformed if the file is not valid TOML (the message has the line) or is larger than `left`;
+    /// Local if it cannot be read.
     pub(super) fn read(path: &Path, left: &mut u64) -> Result<Option<Document>> {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         let origin = printable(&path.display().to_string());
@@ -85,7 +85,7 @@ impl Document {
     /// Parses a file's bytes.
     ///
     /// # Errors
-    /// Malformed, naming the line.
+    /// Malformed if the bytes are not valid TOML. The message has the line.
     pub(super) fn parse(origin: String, bytes: &[u8]) -> Result<Document> {
         let wrong = |line, why: &str| wrong(&origin, &Wrong { line, why: why.to_owned() });
         let text = std::str::from_utf8(bytes).map_err(|e| {
@@ -102,18 +102,19 @@ impl Document {
         Ok(Document { origin, root })
     }
 
-    /// Says what is wrong in this file.
+    /// The error for a mistake in this file.
     pub(super) fn wrong(&self, what: &Wrong) -> Error {
         wrong(&self.origin, what)
     }
 }
 
-/// Says what is wrong in a file.
+/// The error for a mistake in a file.
 pub(super) fn wrong(origin: &str, what: &Wrong) -> Error {
     Error::malformed(format_args!("{origin}: line {}: {}", what.line, what.why))
 }
 
-/// Where a key is first spoken of: a table may be named after those below it.
+/// The position of the first appearance of a key. A table below it may be defined earlier in the
+/// file.
 fn first(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> usize {
     let below = match value.get_ref() {
         DeValue::Table(table) => table.iter().map(|(key, value)| first(key, value)).min(),
@@ -133,12 +134,12 @@ impl Table {
         Table { line, entries: entries.collect() }
     }
 
-    /// Its keys and their values, in order.
+    /// The keys and their values, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// Whether a key is there, whatever its value.
+    /// Whether the key exists, with any value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
@@ -150,17 +151,17 @@ impl Table {
         exact.or_else(any).map(|(_, value)| value)
     }
 
-    /// The line of a key, or else of the table.
+    /// The line of a key, or of the table if the key is missing.
     pub(super) fn line_of(&self, key: &str) -> usize {
         self.find(key).map_or(self.line, |value| value.line)
     }
 
-    /// A text; an empty one when there is none.
+    /// The string of a key; empty if the key is missing.
     pub(super) fn text(&self, key: &str) -> Parsed<&str> {
         self.find(key).map_or(Ok(""), |value| value.text(key))
     }
 
-    /// A yes or no, if it is said.
+    /// The boolean of a key, if the key exists.
     pub(super) fn flag(&self, key: &str) -> Parsed<Option<bool>> {
         match self.find(key) {
             None => Ok(None),
@@ -169,7 +170,7 @@ impl Table {
         }
     }
 
-    /// The texts of a list, if there is one.
+    /// The strings of a list, if the key exists.
     pub(super) fn texts(&self, key: &str) -> Parsed<Option<Vec<&str>>> {
         match self.find(key) {
             None => Ok(None),
@@ -180,12 +181,12 @@ impl Table {
         }
     }
 
-    /// A table, if there is one.
+    /// The table of a key, if the key exists.
     pub(super) fn table(&self, key: &str) -> Parsed<Option<&Table>> {
         self.find(key).map(|value| value.table(key)).transpose()
     }
 
-    /// The tables of a list, which are written as `[[key]]`.
+    /// The tables of a list, written as `[[key]]`; empty if the key is missing.
     pub(super) fn tables(&self, key: &str) -> Parsed<Vec<&Table>> {
         match self.find(key) {
             None => Ok(Vec::new()),
@@ -213,7 +214,7 @@ impl Value {
         Value { line, kind }
     }
 
-    /// Its text.
+    /// The value as a string.
     pub(super) fn text(&self, key: &str) -> Parsed<&str> {
         match &self.kind {
             ValueKind::Text(text) => Ok(text),
@@ -221,7 +222,7 @@ impl Value {
         }
     }
 
-    /// The table that it is.
+    /// The value as a table.
     pub(super) fn table(&self, key: &str) -> Parsed<&Table> {
         match &self.kind {
             ValueKind::Table(table) => Ok(table),
@@ -229,7 +230,7 @@ impl Value {
         }
     }
 
-    /// That it is something else than what is wanted.
+    /// The error that the value has another type than `want`.
     pub(super) fn wrong(&self, key: &str, want: &str) -> Wrong {
         let got = match &self.kind {
             ValueKind::Text(_) => "a text",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where else a repository may be had, as the machine's configuration or the command line says.
+//! Mirrors of a repository, from the machine's configuration or from the command line.
 //!
 //! | module | reads |
 //! |---|---|
@@ -7,10 +7,11 @@
 //! | `containerd` | hosts.toml of containerd and nerdctl |
 //! | `document` | the TOML of both |
 //!
-//! One source decides on a repository, and they are never mixed: registries.conf if it has a table
-//! for it, else hosts.toml. Files are read and nothing is asked; wrong ones are an error, since
-//! going elsewhere than configured without a word would be worse. Docker's daemon.json is its
-//! daemon's own and is not read. Which place is asked, and what is sent there, is not decided here.
+//! For each repository one source decides, and sources are never mixed: registries.conf if it has a
+//! table for the repository, else hosts.toml. This module only reads files. An invalid file is an
+//! error, because silently using another server than the configured one would be worse. Docker's
+//! daemon.json belongs to its daemon and is not read. Not here: the choice of the server for a
+//! request, and of the headers and credentials sent to it.
 
 mod containerd;
 mod containers;
@@ -21,77 +22,77 @@ use std::path::PathBuf;
 use common::error::{Error, Result};
 use common::reference::Repository;
 
-/// The path of the API's root (distribution specification, "Endpoints").
+/// The path of the API's root (distribution specification, section "Endpoints").
 pub const ROOT: &str = "/v2/";
 
-/// The most mirrors that a registry may have.
+/// The most mirrors of one registry.
 pub const MAX_MIRRORS: usize = 64;
 
-/// http or https.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain http.
+    /// Plain HTTP.
     Http,
-    /// http over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
-/// What may be asked for at a place.
+/// The requests that a place serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// Everything.
     All,
-    /// What is named by its digest.
+    /// Manifests and blobs by digest.
     Digests,
-    /// Manifests by their tags.
+    /// Manifests by tag.
     Tags,
 }
 
-/// A place where a repository may be had, as a machine's configuration or the command line says.
+/// A server and path from which a repository can be read: a mirror or the registry itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `https`, `http`, or nothing: https, unless the host is loopback or `insecure` and does not
-    /// speak TLS.
+    /// The scheme. `None` means HTTPS, with one exception: if the host does not use TLS, plain HTTP
+    /// is used for a loopback host or with `insecure`.
     pub scheme: Option<Scheme>,
-    /// `HOST[:PORT]`. Docker Hub has its name, `docker.io`, and not the host of its API.
+    /// `HOST[:PORT]`. For Docker Hub this is `docker.io`, not the host of its API.
     pub host: String,
-    /// The path of the API's root, which ends in a slash: `/v2/`, unless the configuration says
-    /// another.
+    /// The path of the API's root, with a slash at the end: `/v2/`, unless the configuration sets
+    /// another path.
     pub root: String,
-    /// The repository's path there.
+    /// The path of the repository on this server.
     pub path: String,
-    /// The name by which the registry is known that this is a mirror of: sent as `ns` in the query.
+    /// The host of the mirrored registry, sent to a mirror as `ns` in the query.
     pub namespace: Option<String>,
-    /// Certificates are not checked, and plain http may be spoken.
+    /// Whether certificates are not checked and plain HTTP is allowed.
     pub insecure: bool,
-    /// What may be asked for there.
+    /// The requests that the place serves.
     pub serves: Serves,
-    /// Files with certificates to trust.
+    /// Files with CA certificates to trust.
     pub ca: Vec<PathBuf>,
-    /// Certificates to show, each with its key, or in one file.
+    /// Client certificates to present, each with a key file, or with the key in the same file.
     pub client: Vec<(PathBuf, Option<PathBuf>)>,
     /// Headers to send.
     pub headers: Vec<(String, String)>,
-    /// The file that says so, for messages.
+    /// The file or option that names this place, for messages.
     pub origin: String,
 }
 
-/// What a machine's configuration says of a repository.
+/// The machine's configuration for a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
-    /// Where it may be had, in order.
+    /// The mirrors, in order.
     pub mirrors: Vec<Place>,
-    /// Where the registry itself is read, if something is said of that.
+    /// The place of the registry itself, if configured.
     pub own: Option<Place>,
-    /// The file that blocks the registry itself. Its mirrors may be read: that is how a source is
-    /// never contacted.
+    /// The file that blocks the registry itself. Its mirrors may still be read: this is how an
+    /// administrator prevents all contact with the registry.
     pub blocked: Option<String>,
 }
 
-/// What the machine says of a repository.
+/// Reads the machine's configuration for a repository.
 ///
 /// # Errors
-/// Malformed configuration, naming file and line; local trouble with a file.
+/// Malformed if a file is invalid (the message has file and line); Local if a file cannot be read.
 pub fn configured(repository: &Repository) -> Result<Configured> {
     match containers::configured(repository)? {
         Some(configured) => Ok(configured),
@@ -99,7 +100,7 @@ pub fn configured(repository: &Repository) -> Result<Configured> {
     }
 }
 
-/// Scheme and host of a mirror, and the path of a repository there.
+/// The scheme and the host of a mirror, and the path of a repository on it.
 fn parts<'a>(text: &'a str, path: &str) -> (Option<Scheme>, &'a str, String) {
     let (scheme, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (Some(Scheme::Http), rest),
@@ -115,10 +116,10 @@ fn parts<'a>(text: &'a str, path: &str) -> (Option<Scheme>, &'a str, String) {
     (scheme, host, path)
 }
 
-/// Whether a text may be a value of `--mirror`.
+/// Checks the text of a `--mirror` option.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence, if the text is not a mirror.
 pub fn check(text: &str) -> std::result::Result<String, String> {
     if text.contains('@') {
         return Err("a mirror with user information".to_owned());
@@ -130,11 +131,11 @@ pub fn check(text: &str) -> std::result::Result<String, String> {
     Repository::at(host, &path).map(|_| text.to_owned())
 }
 
-/// The place that `--mirror` names: `[http://|https://]HOST[:PORT][/PATH]`, where PATH stands in
-/// the place of the registry's host.
+/// The place that `--mirror` names: `[http://|https://]HOST[:PORT][/PATH]`, where PATH replaces the
+/// registry's host.
 ///
 /// # Errors
-/// Usage.
+/// Usage, if host and path are not valid for a repository.
 pub fn named(text: &str, repository: &Repository) -> Result<Place> {
     let (scheme, host, path) = parts(text, repository.path());
     let place = Place { scheme, ..Place::at(host, &path, "--mirror") };
@@ -142,7 +143,7 @@ pub fn named(text: &str, repository: &Repository) -> Result<Place> {
 }
 
 impl Place {
-    /// A place of which no more is known.
+    /// A place with default values for everything else.
     fn at(host: &str, path: &str, origin: &str) -> Place {
         Place {
             scheme: None,
@@ -159,7 +160,7 @@ impl Place {
         }
     }
 
-    /// The place, if its host and path can be a repository's.
+    /// The place, if its host and path are valid for a repository.
     fn checked(self) -> std::result::Result<Place, String> {
         Repository::at(&self.host, &self.path).map(|_| self)
     }

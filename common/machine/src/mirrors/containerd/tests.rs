@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files and the places that they give, by examples like those of containerd's own page and tests.
-//! Compiled for tests alone, where it is declared: what is not as it should be may panic here.
+//! Tests of files and the resulting places, with examples like those of containerd's own page and
+//! tests. This module is compiled for tests only, so it may panic.
 
 use common::error::Status;
 
@@ -19,7 +19,7 @@ fn mirrors(text: &str) -> Vec<Place> {
     parsed(text, NAME).unwrap_or_else(|e| panic!("{text}: {e}")).mirrors
 }
 
-/// A place of the repository at a mirror.
+/// A place of the repository on a mirror.
 fn at(host: &str, scheme: Scheme) -> Place {
     let namespace = Some("r.example:5000".to_owned());
     Place { scheme: Some(scheme), namespace, ..Place::at(host, "team/app", "hosts.toml") }
@@ -114,7 +114,7 @@ fn hosts_are_mirrors_in_the_order_of_the_file() {
             headers: vec![header("x-custom-1", "no more")],
             ..https("m8.example")
         },
-        // Nothing is read at m9. The registry itself is told no namespace.
+        // m9 does not allow reading. The registry itself is not sent a namespace.
         https("R.EXAMPLE:5000"),
         Place { namespace: None, ..https("r.example:5000") },
     ];
@@ -138,7 +138,7 @@ fn the_registry_itself_is_where_its_name_says_unless_a_server_is_named() {
     assert_eq!(own("skip_verify = true", NAME), Some(Place { insecure: true, ..here.clone() }));
     let named = Place { scheme: Some(Scheme::Https), ..here };
     assert_eq!(own("server = 'r.example:5000'", NAME), Some(named));
-    // Docker Hub goes by its name, whichever of its hosts is written.
+    // Every host name of Docker Hub is replaced by `docker.io`.
     for host in ["docker.io", "registry-1.docker.io"] {
         let hub = Place {
             scheme: Some(Scheme::Https),
@@ -162,7 +162,7 @@ fn a_table_may_be_written_as_toml_lets_it() {
     for text in many {
         assert_eq!(mirrors(text), std::slice::from_ref(&expected), "{text}");
     }
-    // In the order of their first words.
+    // Tables are in the order of their first appearance.
     let order = "[host.'b.example'.header]\n[host.'a.example']\n[host.'b.example']\nca = 'x'";
     let hosts: Vec<String> = mirrors(order).into_iter().map(|place| place.host).collect();
     assert_eq!(hosts, ["b.example", "a.example"]);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one registries.conf says: its `[[registry]]` tables, checked, or what stood for them in
-//! version 1.
+//! Parsing one registries.conf: its `[[registry]]` tables, validated, or the lists of version 1.
 //!
-//! All of a file's tables must be right, also those that are for other registries. Not looked at:
-//! what helps people to leave a host out (`unqualified-search-registries`, `short-name-mode`,
-//! `aliases`), since a name without a host is Docker Hub's here, and `credential-helpers`.
+//! All tables of a file must be valid, even those for other registries. Not read: settings for
+//! names without a host (`unqualified-search-registries`, `short-name-mode`, `aliases`), because
+//! such a name means Docker Hub here; and `credential-helpers`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,37 +14,37 @@ use super::super::document::{Document, Parsed, Table, Wrong};
 use super::super::{MAX_MIRRORS, Serves};
 use super::prefix::is_wrong_domain;
 
-/// What is said of the repositories with a prefix.
+/// The configuration for the repositories with a prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// What stands in the place of the prefix; with nothing, the name is left as it is.
+    /// The text that replaces the prefix. If it is empty, the name is left unchanged.
     pub(super) location: String,
-    /// Whether plain http may be spoken, and certificates go unchecked.
+    /// Whether plain HTTP is allowed and certificates are not checked.
     pub(super) insecure: bool,
-    /// Whether the registry itself is not to be spoken to.
+    /// Whether the registry itself must not be contacted.
     pub(super) blocked: bool,
-    /// Where else they may be had, in order.
+    /// The mirrors, in order.
     pub(super) mirrors: Vec<Mirror>,
-    /// The file that says so.
+    /// The file with this entry.
     pub(super) origin: String,
-    /// Where it says the location.
+    /// The line of the location.
     pub(super) line: usize,
 }
 
 /// A `[[registry.mirror]]`.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
-    /// What stands in the place of the prefix.
+    /// The text that replaces the prefix.
     pub(super) location: String,
-    /// As of an entry.
+    /// As in [`Entry`].
     pub(super) insecure: bool,
-    /// What may be asked for there.
+    /// The requests that the mirror serves.
     pub(super) serves: Serves,
-    /// Its line in the file.
+    /// The line of the location.
     pub(super) line: usize,
 }
 
-/// What of version 2 a file may have, and then nothing of version 1.
+/// The root keys of version 2. A file that has one of them must not have the lists of version 1.
 const VERSION_2: [&str; 6] = [
     "registry",
     "unqualified-search-registries",
@@ -55,10 +54,10 @@ const VERSION_2: [&str; 6] = [
     "aliases",
 ];
 
-/// A file's entries by their prefixes; of two with one prefix, the first.
+/// The entries of a file, by prefix. If a prefix is repeated, the first entry is used.
 ///
 /// # Errors
-/// Malformed, naming the line.
+/// Malformed if the file is invalid. The message has the line.
 pub(super) fn entries(
     document: &Document,
     is_drop_in: bool,
@@ -75,7 +74,7 @@ pub(super) fn entries(
     found.map_err(|wrong| document.wrong(&wrong))
 }
 
-/// The lists of version 1, if there is one: which registries are insecure, and which blocked.
+/// The lists of version 1, if the file has any: the insecure and the blocked registries.
 fn version_1(root: &Table) -> Parsed<Option<[Vec<&str>; 2]>> {
     let Some(registries) = root.table("registries")? else { return Ok(None) };
     let list = |name: &str| match registries.table(name)? {
@@ -119,7 +118,7 @@ fn from_lists(
 
 fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
-    // A location that several prefixes have may not be both trusted and not.
+    // Tables with the same location must agree on `insecure` and `blocked`.
     let mut said: HashMap<String, (bool, bool)> = HashMap::new();
     for table in root.tables("registry")? {
         let (prefix, entry) = entry(table, origin)?;
@@ -136,7 +135,7 @@ fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     Ok(entries)
 }
 
-/// A table's prefix and what it says.
+/// The prefix of a table and its entry.
 fn entry(table: &Table, origin: &str) -> Parsed<(String, Entry)> {
     let wrong = |key: &str, why: String| Err(Wrong { line: table.line_of(key), why });
     let own = location(table.text("location")?, table.line_of("location"))?;
@@ -205,7 +204,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
     Ok(Mirror { location: location.to_owned(), insecure, serves, line })
 }
 
-/// What stands for a prefix or a location, without slashes at its end.
+/// A prefix or a location, without slashes at its end.
 fn location(text: &str, line: usize) -> Parsed<&str> {
     let text = text.trim_end_matches('/');
     if text.starts_with("http://") || text.starts_with("https://") {
@@ -215,7 +214,8 @@ fn location(text: &str, line: usize) -> Parsed<&str> {
     Ok(text)
 }
 
-/// New versions know a proxy for one registry. Here it is one for all.
+/// New versions of those programs support a proxy for a single registry. Here one proxy setting
+/// applies to all registries.
 fn warn_of_proxy(table: &Table, origin: &str) -> Parsed<()> {
     if !table.text("proxy")?.is_empty() {
         notice::warn("mirror proxy", || {

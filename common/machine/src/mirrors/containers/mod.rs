@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors by registries.conf, the configuration of podman, skopeo and buildah:
+//! Mirrors from registries.conf, the configuration of podman, skopeo and buildah:
 //! containers-registries.conf(5).
 //!
 //! | module | owns |
 //! |---|---|
-//! | `conf` | what one file says |
-//! | `prefix` | which table is for a repository |
+//! | `conf` | parsing one file |
+//! | `prefix` | matching the prefix of a table with a repository |
 //!
-//! Where the files are and which of two holds is as in those programs (sysregistriesv2 of
-//! containers/image), but for:
-//! - `$XDG_CONFIG_HOME` counts, as it does for their other files, and `$CONTAINERS_REGISTRIES_CONF_OVERRIDE` names a file that
-//!   is read last, as in their new versions;
-//! - a file of the user that is there but cannot be read is an error: they pass over to the system's.
+//! The files and their precedence are those of these programs (sysregistriesv2 of
+//! containers/image), except:
+//! - `$XDG_CONFIG_HOME` is used, as for their other files, and
+//!   `$CONTAINERS_REGISTRIES_CONF_OVERRIDE` names a file that is read last, as in their new
+//!   versions;
+//! - a file of the user that exists but cannot be read is an error: those programs fall back to the
+//!   system's file.
 //!
-//! Not read: the mirrors of short names, and anything that completes a name without a host.
+//! Not read: mirrors of short names, and settings that complete a name without a host.
 
 mod conf;
 mod prefix;
@@ -31,29 +33,30 @@ use super::{Configured, Place};
 use crate::credentials::{config_home, directory};
 use conf::Entry;
 
-/// The most drop-in files of a directory.
+/// The most drop-in files in one directory.
 const MAX_DROP_INS: usize = 256;
 
-/// What registries.conf says of a repository; nothing when no table is for it.
+/// Reads the configuration for a repository; `None` if no table matches it.
 ///
 /// # Errors
-/// Malformed configuration, naming file and line; local trouble with a file.
+/// Malformed if a file is invalid (the message has file and line); Local if a file cannot be read.
 pub(super) fn configured(repository: &Repository) -> Result<Option<Configured>> {
-    // Once in a run: what decides about two requests is the same, also if the file is a pipe.
+    // Read once in a run, so that all requests use the same configuration, even if the file is a
+    // pipe.
     static TABLES: OnceLock<Result<Tables>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| Files::of_machine().read());
     tables.as_ref().map_err(Error::clone)?.say(repository)
 }
 
-/// Where the files are.
+/// The configuration files.
 struct Files {
-    /// The one that the environment names, which must be there.
+    /// The main file that the environment names, if any. It must exist.
     named: Option<PathBuf>,
     /// The user's directory.
     user: Option<PathBuf>,
-    /// The system's.
+    /// The system's directory.
     system: PathBuf,
-    /// One that the environment names to be read after all others.
+    /// A file that the environment names, if any, read after all others. It must exist.
     last: Option<PathBuf>,
 }
 
@@ -69,8 +72,8 @@ impl Files {
         }
     }
 
-    /// Reads them: one registries.conf, the drop-ins, and what comes last. A later table takes the
-    /// place of an earlier one with the same prefix.
+    /// Reads the files: one registries.conf, the drop-ins, then the last file. A later table
+    /// replaces an earlier one with the same prefix.
     fn read(&self) -> Result<Tables> {
         let mut tables = Tables { entries: BTreeMap::new(), left: MAX_BYTES };
         let user = self.user.as_deref();
@@ -81,7 +84,7 @@ impl Files {
         } else if let Some(dir) = user
             && tables.add(&dir.join("registries.conf"), false)?
         {
-            // Who has a file of his own has nothing of the system's.
+            // If the user has a registries.conf, none of the system's files is read.
             dirs = vec![dir];
         } else {
             tables.add(&self.system.join("registries.conf"), false)?;
@@ -89,7 +92,7 @@ impl Files {
         }
         for dir in dirs {
             for file in drop_ins(&dir.join("registries.conf.d"))? {
-                // One that is gone by now has been removed.
+                // A file that no longer exists was removed after the listing; it is skipped.
                 tables.add(&file, true)?;
             }
         }
@@ -100,7 +103,7 @@ impl Files {
     }
 }
 
-/// A directory's `*.conf`, in the order of their names. Directories among them are none.
+/// The `*.conf` files of a directory, sorted by name. Subdirectories are skipped.
 fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     let shown = printable(&dir.display().to_string());
@@ -127,22 +130,22 @@ fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The tables of all files, by their prefixes.
+/// The tables of all files, by prefix.
 struct Tables {
     entries: BTreeMap<String, Entry>,
-    /// How many bytes may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
 }
 
 impl Tables {
-    /// Adds a file's; whether it is there.
+    /// Adds the tables of a file. Returns whether the file exists.
     fn add(&mut self, path: &Path, is_drop_in: bool) -> Result<bool> {
         let Some(document) = Document::read(path, &mut self.left)? else { return Ok(false) };
         self.entries.extend(conf::entries(&document, is_drop_in)?);
         Ok(true)
     }
 
-    /// Adds a file's that somebody named.
+    /// Adds the tables of a file that must exist.
     fn must_add(&mut self, path: &Path) -> Result<()> {
         match self.add(path, false)? {
             true => Ok(()),
@@ -154,12 +157,13 @@ impl Tables {
         }
     }
 
-    /// The entry with the longest prefix of a repository's name, and how much of the name that is.
+    /// The entry with the longest matching prefix of a repository's name, and how many bytes of the
+    /// name the prefix matches.
     fn find(&self, name: &str) -> Option<(usize, &Entry)> {
         let mut best: Option<(usize, usize, &Entry)> = None;
         for (prefix, entry) in &self.entries {
             let Some(matched) = prefix::matched(name, prefix) else { continue };
-            // Of two as long, the first in the order of their bytes.
+            // If two prefixes have equal length, the first in byte order is used.
             if best.is_none_or(|(longest, ..)| prefix.len() > longest) {
                 best = Some((prefix.len(), matched, entry));
             }
@@ -167,13 +171,13 @@ impl Tables {
         best.map(|(_, matched, entry)| (matched, entry))
     }
 
-    /// The file that blocks what has a name.
+    /// The file that blocks the repository of this name, if any.
     fn blocks(&self, name: &str) -> Option<&str> {
         let (_, entry) = self.find(name)?;
         entry.blocked.then_some(entry.origin.as_str())
     }
 
-    /// What is said of a repository.
+    /// The configuration for a repository.
     fn say(&self, repository: &Repository) -> Result<Option<Configured>> {
         let name = format!("{}/{}", repository.host(), repository.path());
         let Some((matched, entry)) = self.find(&name) else { return Ok(None) };
@@ -185,7 +189,7 @@ impl Tables {
         let mut mirrors = Vec::new();
         for mirror in &entry.mirrors {
             let there = place(&mirror.location, mirror.line)?;
-            // What is blocked is so by whatever name it is asked for.
+            // A blocked repository is also blocked as a mirror of another one.
             match self.blocks(&format!("{}/{}", there.host, there.path)) {
                 Some(by) => notice::say(
                     "mirror",
@@ -217,7 +221,7 @@ impl Tables {
     }
 }
 
-/// The place that a whole name stands for.
+/// The place of a complete name, `HOST/PATH`.
 fn place(name: &str, origin: &str) -> std::result::Result<Place, String> {
     let shown = || printable(name);
     let read: Reference = name.parse().map_err(|why| format!("\"{}\": {why}", shown()))?;
@@ -225,7 +229,7 @@ fn place(name: &str, origin: &str) -> std::result::Result<Place, String> {
         return Err(format!("\"{}\" is no repository", shown()));
     };
     let (host, path) = (repository.host(), repository.path());
-    // Nothing may be completed: that would be another name.
+    // Docker's defaults must not change the name: the result would be another repository.
     if format!("{host}/{path}") != name {
         return Err(format!(
             "\"{}\" is no repository with a host (\"{host}/{path}\" would be)",

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a table of registries.conf is for a repository, by the words of
+//! Matching the prefix of a registries.conf table with a repository, by the rules of
 //! containers-registries.conf(5).
 //!
-//! A prefix is HOST[:PORT] with any number of a path's components, or `*.DOMAIN` for all hosts
-//! below a domain. The file may also name a tag or a digest, but a repository is looked up without:
-//! its own programs do so too.
+//! A prefix is HOST[:PORT] followed by any number of path components, or `*.DOMAIN` for all hosts
+//! below a domain. A prefix may also have a tag or a digest, but a repository is matched without
+//! them: podman, skopeo and buildah do so too.
 
-/// How much of a repository's name, `HOST/PATH`, a prefix is; nothing when it is for others.
+/// The number of bytes of a repository's name, `HOST/PATH`, that a prefix matches; `None` if it
+/// does not match.
 ///
-/// A host without a port is a prefix of it with any port: not what the manual says, but what is
-/// done, and a registry that is blocked so must be.
+/// A host without a port matches that host with any port. The manual does not say so, but those
+/// programs do it, and a registry blocked by such a prefix must stay blocked.
 pub(super) fn matched(name: &str, prefix: &str) -> Option<usize> {
     let end = match prefix.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
         None => name.starts_with(prefix).then_some(prefix.len())?,
-        // The first place where the domain stands, even when a later one would do.
+        // Only the first occurrence of the domain counts, even if a later one would match.
         Some(domain) => {
             let start = name.find(domain)?;
             if name[..start].contains('/') {
@@ -26,7 +27,7 @@ pub(super) fn matched(name: &str, prefix: &str) -> Option<usize> {
     next.is_none_or(|next| b":/@".contains(next)).then_some(end)
 }
 
-/// Whether a prefix that begins as one for a whole domain says more than that.
+/// Whether a prefix that begins with `*.` has more than a domain, which is invalid.
 pub(super) fn is_wrong_domain(prefix: &str) -> bool {
     prefix.starts_with("*.") && prefix.contains(['/', '@', ':'])
 }
@@ -54,7 +55,7 @@ mod tests {
         ] {
             assert_eq!(matched(name, prefix), None, "{prefix}");
         }
-        // With any port.
+        // A host without a port matches any port.
         assert_eq!(matched(name, "r.example"), Some("r.example".len()));
     }
 

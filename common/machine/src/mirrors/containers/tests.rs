@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tables and the places that they give, by examples like those of the programs whose files these
-//! are. Compiled for tests alone, where it is declared: what is not as it should be may panic here.
+//! Tests of tables and the resulting places, with examples like those of podman, skopeo and
+//! buildah. This module is compiled for tests only, so it may panic.
 
 use common::error::Status;
 
@@ -8,7 +8,7 @@ use super::super::tests::repository;
 use super::super::{MAX_MIRRORS, Serves};
 use super::*;
 
-/// The tables of a registries.conf and of drop-ins after it.
+/// The tables of a registries.conf and of drop-ins that are read after it.
 fn tables(files: &[&str]) -> Result<Tables> {
     let mut tables = Tables { entries: BTreeMap::new(), left: MAX_BYTES };
     for (at, text) in files.iter().enumerate() {
@@ -22,7 +22,7 @@ fn said(files: &[&str], name: &str) -> Result<Option<Configured>> {
     tables(files)?.say(&repository(name))
 }
 
-/// Places as `HOST/PATH`, with `!` for an insecure one, and what it serves if that is not all.
+/// Shows places as `HOST/PATH`, with `!` if insecure, and the requests served if not all.
 fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
     let show = |place: &Place| {
         let Place { host, path, .. } = place;
@@ -37,7 +37,7 @@ fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
     places.into_iter().map(show).collect()
 }
 
-/// What is wrong with a file.
+/// The error message for an invalid file.
 fn wrong(text: &str) -> String {
     let error = tables(&[text]).map(|_| ()).unwrap_err();
     assert_eq!(error.status(), Status::Malformed, "{error}");
@@ -133,7 +133,7 @@ fn the_longest_prefix_decides_and_a_wildcard_counts_as_long_as_it_is() {
     assert_eq!(own("a.r.example:5000/app"), Some(owned(&["three.test/app"])));
     assert_eq!(own("a.r.example:5000/team/app"), Some(owned(&["four.test/t/app"])));
     assert_eq!(own("example.test/app"), None);
-    // Without a location the name is left as it is.
+    // Without a location the name is left unchanged.
     let whole = said(&[conf], "a.b.whole.test/app").unwrap().unwrap();
     assert_eq!(shown(&whole.own), ["a.b.whole.test/app!"]);
     assert_eq!(shown(&whole.mirrors), ["five.test/x/app"]);
@@ -196,7 +196,7 @@ fn what_is_blocked_is_not_read_but_from_its_mirrors() {
     let blocked = Some("0.conf".to_owned());
     let nothing = Configured { blocked: blocked.clone(), ..Configured::default() };
     assert_eq!(got("a.test/x"), nothing);
-    // A mirror that is itself blocked is none.
+    // A mirror that is itself blocked is skipped.
     let b = got("b.test/x");
     assert_eq!((shown(&b.mirrors), b.own, b.blocked), (owned(&["m.test/x"]), None, blocked));
     let error = said(&[conf], "c.test/x").unwrap_err();
@@ -224,7 +224,7 @@ fn version_1_is_read_where_it_may_be() {
     assert!(as_drop_in.to_string().starts_with("1.conf: line 2: [registries] is of version 1"));
     assert!(wrong(&format!("unqualified-search-registries = []\n{old}")).contains("version 2"));
     assert!(wrong(&old.replace("d.test", "https://d.test")).contains("no scheme"));
-    // Not version 1 but nothing.
+    // This is not version 1, because it has none of its lists.
     assert!(tables(&["", "[registries.search]\nother = 1"]).is_ok());
 }
 
@@ -349,7 +349,7 @@ fn hostile_bytes_are_refused_without_a_panic() {
     }
     let utf8 = Document::parse("x".to_owned(), b"a = 1\n\n# \xff").map(|_| ()).unwrap_err();
     assert_eq!(utf8.to_string(), "x: line 3: invalid UTF-8");
-    // A name that would be others' business is shown clean.
+    // An invalid name is shown with its control characters escaped.
     let hidden = "[[registry]]\nlocation = \"a.test\"\nprefix = \"https://\\u001b[31m\"";
     assert!(wrong(hidden).contains("\\u{1b}"));
 }
