@@ -24,7 +24,8 @@ pub fn schema1() -> Schema1 {
 /// # Errors
 /// A sentence for clap, if the text is not a size or the size is too large.
 pub fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let wrong = || format!("\"{text}\" is no size (a number, then perhaps k, M, G or T)");
+    let wrong =
+        || format!("invalid size: {text} (expected a number, then optionally k, M, G or T)");
     let (digits, shift) = match text.char_indices().last() {
         Some((i, 'k' | 'K')) => (&text[..i], 10),
         Some((i, 'M')) => (&text[..i], 20),
@@ -45,7 +46,7 @@ pub fn bytes(text: &str) -> std::result::Result<u64, String> {
 pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("KEY=VALUE is wanted".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 

@@ -63,7 +63,7 @@ impl Descriptor {
         };
         let media_type = text("mediaType")?.to_owned();
         if media_type.is_empty() || media_type.chars().any(|c| c.is_control() || c == ' ') {
-            return Err("mediaType is no media type".to_owned());
+            return Err("mediaType is not a media type".to_owned());
         }
         let digest = text("digest")?.parse::<Digest>().map_err(|e| format!("digest: {e}"))?;
         let size = match fields.get("size") {
@@ -201,7 +201,9 @@ impl Descriptor {
                 let same = stated.algorithm() != self.digest.algorithm() || stated == self.digest;
                 if is_plain && !same {
                     let own = &self.digest;
-                    return Err(format!("annotation {UNCOMPRESSED}: {stated}, of a plain {own}"));
+                    return Err(format!(
+                        "annotation {UNCOMPRESSED}: {stated}, want {own} (uncompressed layer)"
+                    ));
                 }
                 Ok(Some(stated))
             }
@@ -301,9 +303,9 @@ mod tests {
             descriptor.clone().with_annotation(UNCOMPRESSED, &other.to_string()).diff_id()
         };
         assert_eq!(marked(&gzip), Ok(Some(other.clone())));
-        assert!(marked(&plain).unwrap_err().contains("of a plain sha256:"));
+        assert!(marked(&plain).unwrap_err().contains(", want sha256:"));
         assert!(
-            gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("no digest")
+            gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("not a digest")
         );
     }
 }

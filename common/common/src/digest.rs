@@ -169,7 +169,11 @@ impl fmt::Display for DigestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DigestError::Grammar(text) => {
-                write!(f, "\"{}\" is no digest (ALGORITHM:HEX)", crate::error::printable(text))
+                write!(
+                    f,
+                    "\"{}\" is not a digest (expected ALGORITHM:HEX)",
+                    crate::error::printable(text)
+                )
             }
             DigestError::Unsupported(name) => write!(
                 f,
@@ -179,9 +183,11 @@ impl fmt::Display for DigestError {
             DigestError::Length { algorithm, got } => {
                 write!(f, "a {algorithm} digest has {} digits, got {got}", algorithm.hex_len())
             }
-            DigestError::UpperCase => write!(f, "a digest's digits are lower case"),
+            DigestError::UpperCase => {
+                write!(f, "the hexadecimal digits of a digest must be lower case")
+            }
             DigestError::NotHex(c) => {
-                write!(f, "'{}' is no hexadecimal digit", c.escape_default())
+                write!(f, "'{}' is not a hexadecimal digit", c.escape_default())
             }
         }
     }

@@ -98,7 +98,7 @@ fn usage_error(rendered: &str) -> Error {
         .collect();
     let text = paragraph.join(" ");
     let text = without_secret(text.strip_prefix("error: ").unwrap_or(&text));
-    Error::usage(text).hint(format_args!("{} --help lists what it takes", tool()))
+    Error::usage(text).hint(format_args!("see {} --help", tool()))
 }
 
 /// Hides a password in a value that clap refused: the value may be a URL with `USER:PASSWORD@`. The
@@ -185,11 +185,11 @@ mod tests {
     #[test]
     fn a_password_in_an_operand_is_not_said_back() {
         let said = without_secret(
-            "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is no URL",
+            "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is not a URL",
         );
-        assert_eq!(said, "invalid value '[secret]@h/x': a reference is no URL");
+        assert_eq!(said, "invalid value '[secret]@h/x': a reference is not a URL");
         let said = without_secret(
-            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is no digest",
+            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is not a digest",
         );
         assert!(!said.contains("SECRET"), "{said}");
     }

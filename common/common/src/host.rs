@@ -86,7 +86,7 @@ pub fn bare_host(host: &str) -> String {
 /// # Errors
 /// A sentence, if it is not a host.
 pub fn check_host(host: &str) -> Result<(), String> {
-    let wrong = || Err(format!("\"{}\" is no host", printable(host)));
+    let wrong = || Err(format!("invalid host: \"{}\"", printable(host)));
     if let Some(inner) = host.strip_prefix('[') {
         let inner = inner.strip_suffix(']').unwrap_or_default();
         return if inner.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { wrong() };

@@ -72,7 +72,7 @@ pub fn refuse_case_variants(object: &Map<String, Value>, known: &[&str]) -> Resu
         if let Some(name) =
             known.iter().find(|name| name.eq_ignore_ascii_case(key) && **name != key)
         {
-            return Err(format!("key \"{key}\" differs from \"{name}\" in case alone"));
+            return Err(format!("key \"{key}\" differs from \"{name}\" only in case"));
         }
     }
     Ok(())

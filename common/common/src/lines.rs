@@ -58,7 +58,7 @@ impl<R: BufRead> Lines<R> {
 
     fn wrong(&self, why: &str) -> Error {
         let error = Error::malformed(format_args!("line {}: {}", self.number, printable(why)));
-        error.hint("descriptor lines are wanted, one JSON object each, as list-blobs prints them")
+        error.hint("expected descriptor lines, one JSON object each, as list-blobs prints them")
     }
 }
 

@@ -207,7 +207,7 @@ impl Manifest {
             // Without `mediaType`, the same fields can be those of an OCI type or of a Docker type.
             if stated || mediatype::kind(said) != mediatype::kind(&media_type) {
                 return Err(Error::malformed(format_args!(
-                    "it came as \"{}\", but is \"{}\"",
+                    "declared as \"{}\", but the document is \"{}\"",
                     printable(said),
                     printable(&media_type)
                 )));
@@ -237,7 +237,7 @@ impl Manifest {
         // A second check: `detect` already refuses contradictory fields for each of these types.
         let shape = Shape::of(&document);
         if shape.manifests && (shape.config || shape.layers || shape.fs_layers) {
-            return Err(Error::malformed("both an index's and a manifest's fields"));
+            return Err(Error::malformed("fields of both an index and an image manifest"));
         }
         let subject =
             document.remove("subject").map(|value| descriptor(value, "subject")).transpose()?;

@@ -102,8 +102,9 @@ impl FromStr for Platform {
         if text == "local" {
             return Ok(Platform::local());
         }
-        let wrong =
-            || format!("\"{text}\" is no platform (OS/ARCH[/VARIANT][:OSVERSION], or local)");
+        let wrong = || {
+            format!("invalid platform: {text} (expected OS/ARCH[/VARIANT][:OSVERSION], or local)")
+        };
         let (stem, os_version) = match text.split_once(':') {
             Some((_, "")) => return Err(wrong()),
             Some((stem, version)) => (stem, version),

@@ -198,7 +198,7 @@ impl std::str::FromStr for StoreName {
     fn from_str(text: &str) -> Result<StoreName, String> {
         let location: Location = text.parse()?;
         if !location.is_bare() {
-            return Err("a repository or oci:DIR is wanted here, without tag or digest".to_owned());
+            return Err("expected a repository or oci:DIR, without tag or digest".to_owned());
         }
         Ok(match location {
             Location::Registry(reference) => StoreName::Repository(reference.repository),
@@ -212,15 +212,15 @@ fn parse_layout(rest: &str) -> Result<LayoutReference, String> {
     let end = rest.find([':', '@']).unwrap_or(rest.len());
     let (dir, name) = rest.split_at(end);
     if dir.is_empty() {
-        return Err("oci: without a directory (oci:DIR[:TAG|@DIGEST])".to_owned());
+        return Err("no directory after oci: (expected oci:DIR[:TAG|@DIGEST])".to_owned());
     }
     if dir.contains('\0') {
-        return Err("a directory's name with a NUL".to_owned());
+        return Err("the directory name contains a NUL".to_owned());
     }
     let mut layout = LayoutReference { dir: PathBuf::from(dir), tag: None, digest: None };
     if let Some(tag) = name.strip_prefix(':') {
         if tag.is_empty() {
-            return Err(format!("oci:{dir}: with an empty tag"));
+            return Err(format!("oci:{dir}: empty tag"));
         }
         layout.tag = Some(tag.to_owned());
     } else if let Some(digest) = name.strip_prefix('@') {
@@ -234,13 +234,13 @@ impl std::str::FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Reference, String> {
         if text.is_empty() {
-            return Err("an empty reference".to_owned());
+            return Err("empty reference".to_owned());
         }
         if text.contains("://") {
-            return Err("a reference is no URL: remove the scheme".to_owned());
+            return Err("a reference is not a URL: remove the scheme".to_owned());
         }
         if is_image_id(text) {
-            return Err("64 hexadecimal digits are an image's ID, not a repository".to_owned());
+            return Err("64 hexadecimal digits are an image ID, not a repository".to_owned());
         }
         let (host, remainder) = split_host(text);
         let (name, digest) = match remainder.split_once('@') {
@@ -293,7 +293,7 @@ fn split_host(text: &str) -> (&str, String) {
 }
 
 fn check_host(host: &str) -> Result<(), String> {
-    let wrong = || format!("\"{}\" is no host", printable(host));
+    let wrong = || format!("invalid host: \"{}\"", printable(host));
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, after) = rest.split_once(']').ok_or_else(wrong)?;
@@ -337,7 +337,7 @@ fn check_path(path: &str) -> Result<(), String> {
         return Err(format!("repository name ({}) must be lowercase", printable(path)));
     }
     if !path.split('/').all(is_path_component) {
-        return Err(format!("\"{}\" is no repository name", printable(path)));
+        return Err(format!("invalid repository name: \"{}\"", printable(path)));
     }
     if path.len() > MAX_PATH {
         return Err(format!(
@@ -375,9 +375,9 @@ fn check_tag(tag: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(match tag.len() {
-        0 => "an empty tag".to_owned(),
+        0 => "empty tag".to_owned(),
         n if n > MAX_TAG => format!("a tag has at most {MAX_TAG} characters, got {n}"),
-        _ => format!("\"{}\" is no tag", printable(tag)),
+        _ => format!("invalid tag: \"{}\"", printable(tag)),
     })
 }
 

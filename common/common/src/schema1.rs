@@ -88,10 +88,10 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let says_signed =
         document.get("mediaType").and_then(Value::as_str) == Some(crate::mediatype::SCHEMA1_SIGNED);
     let signatures = match document.shift_remove("signatures") {
-        None if says_signed => return Err(Error::malformed("signatures: there are none")),
+        None if says_signed => return Err(Error::malformed("signatures: missing")),
         None => return Ok(Cow::Borrowed(bytes)),
         Some(Value::Array(signatures)) if !signatures.is_empty() => signatures,
-        Some(Value::Array(_)) => return Err(Error::malformed("signatures: there are none")),
+        Some(Value::Array(_)) => return Err(Error::malformed("signatures: empty")),
         Some(other) => {
             let kind = json::kind(&other);
             return Err(Error::malformed(format_args!("signatures is {kind}, not an array")));
@@ -103,7 +103,10 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let first = formats.next().transpose()?.unwrap_or_default();
     for (i, other) in formats.enumerate() {
         if other? != first {
-            let what = format_args!("signatures[{}] says another payload than the first", i + 1);
+            let what = format_args!(
+                "signatures[{}]: its payload differs from that of signatures[0]",
+                i + 1
+            );
             return Err(Error::malformed(what));
         }
     }
@@ -111,7 +114,7 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let head = usize::try_from(length).ok().and_then(|length| bytes.get(..length));
     let Some(head) = head else {
         let what = format_args!(
-            "signatures: formatLength {length} is beyond the document's {} bytes",
+            "signatures: formatLength {length} is larger than the document ({} bytes)",
             bytes.len()
         );
         return Err(Error::malformed(what));
@@ -120,7 +123,7 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let said = json::parse_object(&payload)
         .map_err(|e| Error::malformed(format_args!("signatures: the payload: {e}")))?;
     if said != document {
-        return Err(Error::malformed("signatures: the document is another than the payload"));
+        return Err(Error::malformed("signatures: the document differs from the signed payload"));
     }
     Ok(Cow::Owned(payload))
 }
@@ -141,7 +144,7 @@ fn format(signature: &Value) -> std::result::Result<(u64, Vec<u8>), String> {
     let length = match protected.get("formatLength") {
         None => return Err("protected: no formatLength".to_owned()),
         Some(number) => number.as_u64().ok_or_else(|| {
-            format!("protected: formatLength {} is no length", printable(&number.to_string()))
+            format!("protected: invalid formatLength: {}", printable(&number.to_string()))
         })?,
     };
     let protected = Value::Object(protected);
@@ -451,11 +454,13 @@ mod tests {
         };
         let at = text.len() - 2;
         let protected = |text: &str| json!({"protected": BASE64URL.encode(text)});
-        assert!(fault(&[]).contains("there are none"));
-        assert!(fault(&[signature(1 << 40, "\n}")]).contains("is beyond the document's"));
+        assert!(fault(&[]).contains("signatures: empty"));
+        assert!(fault(&[signature(1 << 40, "\n}")]).contains("is larger than the document"));
         let another = fault(&[signature(at, "\n}"), signature(at - 1, "\n}")]);
-        assert!(another.contains("signatures[1] says another payload"));
-        assert!(fault(&[signature(at, ",\"tag\":\"x\"}")]).contains("another than the payload"));
+        assert!(another.contains("signatures[1]: its payload differs"));
+        assert!(
+            fault(&[signature(at, ",\"tag\":\"x\"}")]).contains("differs from the signed payload")
+        );
         assert!(fault(&[signature(0, "")]).contains("the payload: not JSON"));
         assert!(fault(&[json!(1)]).contains("no protected"));
         assert!(fault(&[json!({"protected": "!"})]).contains("not base64url"));
@@ -466,6 +471,6 @@ mod tests {
             );
         }
         let says = r#"{"schemaVersion":1,"mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"}"#;
-        assert!(payload(says.as_bytes()).unwrap_err().to_string().contains("there are none"));
+        assert!(payload(says.as_bytes()).unwrap_err().to_string().contains("signatures: missing"));
     }
 }

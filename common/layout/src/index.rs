@@ -37,7 +37,7 @@ impl Layout {
         let bytes = match read_limited(&self.dir.join("index.json"), MAX_INDEX) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
-                return Err(wrong("there is none"));
+                return Err(wrong("missing"));
             }
             Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
                 return Err(wrong(&format!("larger than {MAX_INDEX} bytes")));
@@ -91,7 +91,7 @@ impl Layout {
                 (_, Some(wanted)) => manifest::candidates(&named, wanted).first().copied().cloned(),
                 (n, None) => {
                     let what = format_args!("{self}: \"{}\" names {n} manifests", printable(tag));
-                    return Err(Error::malformed(what).hint("-p OS/ARCH decides between them"));
+                    return Err(Error::malformed(what).hint("choose one with -p OS/ARCH"));
                 }
             };
             let missing = || match platform {
@@ -109,7 +109,7 @@ impl Layout {
             1 => entries.pop().ok_or_else(|| Error::absent("no entry")),
             0 => Err(Error::absent(format_args!("{self}: no entry in index.json"))),
             n => {
-                let what = format_args!("{self}: {n} entries, and none was named");
+                let what = format_args!("{self}: {n} entries, and neither tag nor digest given");
                 Err(Error::usage(what).hint(names_of(&entries)))
             }
         }

@@ -100,9 +100,12 @@ impl Layout {
             {
                 return Err(Error::new(
                     Status::Local,
-                    format_args!("oci:{}: a directory with other things in the way", dir.display()),
+                    format_args!(
+                        "oci:{}: the directory has other content and is not a layout",
+                        dir.display()
+                    ),
                 )
-                .hint("name an empty or a new directory, or a layout"));
+                .hint("give a new or an empty directory, or a layout"));
             }
         }
         std::fs::create_dir_all(layout.dir.join("blobs/sha256")).map_err(trouble)?;

@@ -115,7 +115,7 @@ fn list(directory: &Path) -> Result<Option<HostFiles>> {
             if lacks(&key) {
                 let what = format_args!("{}: a client certificate without {key}", path.display());
                 return Err(Error::malformed(what)
-                    .hint("the certificate of an authority to trust has a name in .crt"));
+                    .hint("a CA certificate to trust needs a name ending in .crt"));
             }
             pairs.push((path, directory.join(key)));
         } else if let Some(stem) = name.strip_suffix(".key")

@@ -96,8 +96,11 @@ fn a_broken_helper_never_breaks_what_is_public() {
         ("kill -9 $$", "it failed: signal: 9"),
         ("echo junk", "its answer is not JSON"),
         ("exec </dev/null; exit 0", "its answer is not JSON"),
-        ("echo '{\"Username\":\"a:b\",\"Secret\":\"hush hush\"}'", "a colon in the user name"),
-        ("yes '{}'", "more than 65536 bytes"),
+        (
+            "echo '{\"Username\":\"a:b\",\"Secret\":\"hush hush\"}'",
+            "the user name contains a colon",
+        ),
+        ("yes '{}'", "larger than 65536 bytes"),
         ("exec sleep 600", "no answer after 0.2 seconds"),
         ("sleep 5 & exec >&- <&-; wait", "its answer is not JSON"),
     ] {

@@ -249,9 +249,9 @@ fn a_mirror_is_not_told_who_the_registrys_user_is_but_finds_its_own() {
 fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
     let (own, _) = with_image("app");
     let cases = [
-        ("[[registry]]\nlocation = 1", 2, "a text is wanted, not a number"),
+        ("[[registry]]\nlocation = 1", 2, "expected a string, got a number"),
         ("\n\n[[registry]\n", 3, ""),
-        ("[[registry]]\nlocation = \"https://a.invalid\"", 2, "a location has no scheme"),
+        ("[[registry]]\nlocation = \"https://a.invalid\"", 2, "a location must not have a scheme"),
         ("# \u{1b}[31m\n\u{1b}", 1, ""),
     ];
     for (text, line, words) in cases {
@@ -272,7 +272,7 @@ fn a_proxy_for_one_registry_is_warned_of() {
     let conf = Conf::new(&text);
     let run = conf.fetch_manifest("registry.invalid/app:1");
     run.status(0).stdout(&image.manifest.bytes);
-    run.says(&format!("{}: line 6: a proxy for one registry is not used", conf.shown()));
+    run.says(&format!("{}: line 6: a proxy for a single registry is not supported", conf.shown()));
 }
 
 #[test]

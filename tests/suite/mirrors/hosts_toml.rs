@@ -116,7 +116,7 @@ fn a_server_behind_a_host_is_warned_of() {
     let text = format!("[host.\"http://{}\"]\nserver = \"http://127.0.0.1:1\"", mirror.host());
     let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
     run.status(0).stdout(&image.manifest.bytes);
-    run.says("/hosts.toml: line 2: a server behind a host is not used");
+    run.says("/hosts.toml: line 2: \"server\" in the table of a host is ignored");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
     for (text, line, words) in [
         ("[host.\"https://a.invalid\"]\ncapabilities = [\"fetch\"]", 2, "unknown capability"),
         ("server = \"https://a.invalid/", 1, ""),
-        ("[host.\"ftp://a.invalid\"]", 1, "a URL of the scheme \"ftp\""),
+        ("[host.\"ftp://a.invalid\"]", 1, "unsupported URL scheme \"ftp\""),
     ] {
         let certs = Certs::new(&own.host(), text);
         let run = certs.fetch_manifest(&own.repo("app:1"));

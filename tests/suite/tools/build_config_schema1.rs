@@ -208,7 +208,7 @@ fn a_wrong_document_is_refused_in_dockers_words() {
             "history[1]: v1Compatibility: ",
         ),
         (with(&|d| d["fsLayers"][0]["blobSum"] = json!("sha256:../x")), "fsLayers[0]: blobSum: "),
-        (with(&|d| d["signatures"] = json!([])), "signatures: there are none"),
+        (with(&|d| d["signatures"] = json!([])), "signatures: empty"),
         (
             signed.replace("\"name\": \"app\"", "\"name\": \"app-and-more\""),
             "signatures: the payload",

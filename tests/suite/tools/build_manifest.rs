@@ -431,7 +431,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--docker", "--annotation", "a=b"], "cannot be used with"),
         (&["--docker", "--artifact-type", "a/b"], "cannot be used with"),
         (&["--docker", "--subject", "x"], "cannot be used with"),
-        (&["--annotation", "a"], "KEY=VALUE is wanted"),
+        (&["--annotation", "a"], "expected KEY=VALUE"),
         (&["--annotation", "a=1", "--annotation", "a=1"], "--annotation: \"a\" given twice"),
         (&["--artifact-type", "sbom"], "not a media type"),
         (&["--from", "oci:x:1"], "without tag or digest"),

@@ -123,7 +123,7 @@ fn a_document_that_contradicts_itself_is_refused_saying_why() {
 #[test]
 fn two_parsers_cannot_read_a_document_differently() {
     of(r#"{"layers":[],"layers":[]}"#).fails(6, "layers");
-    of(r#"{"manifests":[],"Layers":[]}"#).fails(6, "differs from \"layers\" in case alone");
+    of(r#"{"manifests":[],"Layers":[]}"#).fails(6, "differs from \"layers\" only in case");
     of(CONFIG_OF_NOTHING.replace('{', "{\"Layers\":1,")).fails(6, "");
     of(b"\xef\xbb\xbf{\"manifests\":[]}".to_vec()).fails(6, "byte order mark");
     of(b"{\"a\":\"\xff\"}".to_vec()).fails(6, "invalid UTF-8");

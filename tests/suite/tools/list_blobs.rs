@@ -332,7 +332,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--from", "oci:x"], "--from goes with --recursive or -p"),
         (&["--recursive", "--from", "oci:x", "-p", "linux/amd64"], "cannot be used with"),
         (&["--recursive", "--from", "oci:x:tag"], "without tag or digest"),
-        (&["-p", "linux"], "is no platform"),
+        (&["-p", "linux"], "invalid platform"),
         (&["a", "b"], "unexpected argument"),
         (&["--frob"], "--frob"),
     ];

@@ -106,7 +106,7 @@ fn a_layout_is_made_and_its_blob_is_named_when_it_is_whole() {
     let run = shell("pack-layer tree --into oci:store | verify-digest --from oci:store");
     run.dir(scratch.path()).run().ok();
     scratch.write("other/file", "");
-    pack(&scratch).args(["tree", "--into", "oci:other"]).run().fails(7, "other things");
+    pack(&scratch).args(["tree", "--into", "oci:other"]).run().fails(7, "other content");
 }
 
 #[test]

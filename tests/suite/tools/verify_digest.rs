@@ -336,13 +336,13 @@ fn a_wrong_command_line_is_refused() {
     let digest = sha256(b"a");
     let cases: [(&[&str], &str); 13] = [
         (&[], "<DIGEST>"),
-        (&["sha256"], "is no digest"),
+        (&["sha256"], "is not a digest"),
         (&["sha256:12"], "64 digits, got 2"),
         (&[&digest.to_uppercase().replace("SHA", "sha")], "lower case"),
         (&["blake3:12"], "unsupported digest algorithm \"blake3\""),
         (&[&digest[7..]], "hint: a digest names its algorithm: sha256:"),
         (&[&digest, "a", "-"], "\"-\" beside other files"),
-        (&["--size", "1.5", &digest], "is no size"),
+        (&["--size", "1.5", &digest], "invalid size"),
         (&["--size", "1", "-c"], "cannot be used with"),
         (&["-c", "--print"], "cannot be used with"),
         (&["-a", "sha512", &digest], "-a goes with"),

@@ -131,7 +131,7 @@ fn entry(value: &Value) -> Result<Option<Credential>, String> {
     let pair = match (text("auth"), text("username")) {
         (Some(auth), _) => {
             let decoded = LENIENT.decode(auth.trim()).ok().and_then(|b| String::from_utf8(b).ok());
-            let decoded = decoded.ok_or("its \"auth\" is no base64 text")?;
+            let decoded = decoded.ok_or("its \"auth\" is not base64 text")?;
             let pair = decoded.split_once(':').ok_or("its \"auth\" has no colon")?;
             // Old versions of docker padded the password with NUL characters.
             Some((pair.0.to_owned(), pair.1.trim_end_matches('\0').to_owned()))

@@ -56,12 +56,12 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
     let deadline = Instant::now() + limit;
     let (bytes, status) = run(helper, name, deadline)
         .map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => "there is no such program".to_owned(),
+            std::io::ErrorKind::NotFound => "no such program".to_owned(),
             _ => os_words(&cause),
         })?
         .ok_or_else(|| format!("no answer after {} seconds", limit.as_secs_f64()))?;
     if bytes.len() as u64 > MAX_ANSWER {
-        return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+        return Err(format!("its answer is larger than {MAX_ANSWER} bytes"));
     }
     if !status.success() {
         // The protocol prints error messages on stdout.

@@ -55,10 +55,10 @@ impl Credential {
     /// the first colon.
     pub fn password(user: &str, password: &str) -> Result<Credential, String> {
         if user.is_empty() {
-            return Err("an empty user name".to_owned());
+            return Err("empty user name".to_owned());
         }
         if user.contains(':') {
-            return Err("a colon in the user name".to_owned());
+            return Err("the user name contains a colon".to_owned());
         }
         secret::keep(password);
         Ok(Credential::Password { user: user.to_owned(), password: password.to_owned() })
@@ -70,7 +70,7 @@ impl Credential {
     /// A sentence, if the token cannot be sent in a header.
     pub fn bearer(token: &str) -> Result<Credential, String> {
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("a token that fits no header".to_owned());
+            return Err("invalid token: empty, or not printable ASCII without spaces".to_owned());
         }
         secret::keep(token);
         Ok(Credential::Bearer(token.to_owned()))

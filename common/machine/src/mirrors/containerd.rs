@@ -108,7 +108,7 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
                 // meaning.
                 let (origin, line) = (&document.origin, table.line_of("server"));
                 notice::warn("hosts.toml", || {
-                    format!("{origin}: line {line}: a server behind a host is not used")
+                    format!("{origin}: line {line}: \"server\" in the table of a host is ignored")
                 });
             }
             let there = server(text, table, repository, &document.origin, value.line)?;
@@ -128,7 +128,7 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
             let there = server(text, root, repository, &document.origin, line)?;
             let own = at(root, there)?;
             if own.is_none() {
-                let why = "capabilities: nothing can be read at the server".to_owned();
+                let why = "capabilities: the server needs pull or resolve".to_owned();
                 return Err(Wrong { line: root.line_of("capabilities"), why });
             }
             own
@@ -174,25 +174,25 @@ fn server(
 /// A sentence, if it is not an http or https URL with a valid host.
 fn split(text: &str) -> std::result::Result<(Scheme, &str, &str), String> {
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("\"{}\" is no URL", printable(text)));
+        return Err(format!("invalid URL: \"{}\"", printable(text)));
     }
     let (scheme, rest) = match text.split_once("://") {
         None => (Scheme::Https, text),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-        Some((other, _)) => return Err(format!("a URL of the scheme \"{}\"", printable(other))),
+        Some((other, _)) => return Err(format!("unsupported URL scheme \"{}\"", printable(other))),
     };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if authority.contains('@') {
-        return Err("a URL with user information".to_owned());
+        return Err("a URL must not contain user information".to_owned());
     }
     let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
     let is_port = |port: &str| {
         port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
     };
     if after_host.split_once(':').is_some_and(|(_, port)| !is_port(port)) {
-        return Err(format!("\"{}\" has no valid port", printable(authority)));
+        return Err(format!("invalid port: \"{}\"", printable(authority)));
     }
     let host = authority.strip_suffix(after_host).unwrap_or(authority);
     let host =
@@ -286,7 +286,7 @@ fn headers(table: &Table) -> Parsed<Vec<(String, String)>> {
             let text = value.text(name)?;
             // The message does not show the value, which may be a secret.
             if !is_name || !text.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
-                let why = format!("header {}: it fits no request", printable(name));
+                let why = format!("header {}: invalid name or value", printable(name));
                 return Err(Wrong { line: value.line, why });
             }
             if headers.len() == MAX_VALUES {

@@ -218,7 +218,7 @@ impl Value {
     pub(super) fn text(&self, key: &str) -> Parsed<&str> {
         match &self.kind {
             ValueKind::Text(text) => Ok(text),
-            _ => Err(self.wrong(key, "a text")),
+            _ => Err(self.wrong(key, "a string")),
         }
     }
 
@@ -233,12 +233,12 @@ impl Value {
     /// The error that the value has another type than `want`.
     pub(super) fn wrong(&self, key: &str, want: &str) -> Wrong {
         let got = match &self.kind {
-            ValueKind::Text(_) => "a text",
-            ValueKind::Flag(_) => "true or false",
+            ValueKind::Text(_) => "a string",
+            ValueKind::Flag(_) => "a boolean",
             ValueKind::List(_) => "a list",
             ValueKind::Table(_) => "a table",
             ValueKind::Other => "a number or a time",
         };
-        Wrong { line: self.line, why: format!("{}: {want} is wanted, not {got}", printable(key)) }
+        Wrong { line: self.line, why: format!("{}: expected {want}, got {got}", printable(key)) }
     }
 }

@@ -122,11 +122,11 @@ fn parts<'a>(text: &'a str, path: &str) -> (Option<Scheme>, &'a str, String) {
 /// A sentence, if the text is not a mirror.
 pub fn check(text: &str) -> std::result::Result<String, String> {
     if text.contains('@') {
-        return Err("a mirror with user information".to_owned());
+        return Err("a mirror must not contain user information".to_owned());
     }
     let (scheme, host, path) = parts(text, "x");
     if scheme.is_none() && text.contains("://") {
-        return Err("only http and https are spoken".to_owned());
+        return Err("unsupported scheme (only http and https are supported)".to_owned());
     }
     Repository::at(host, &path).map(|_| text.to_owned())
 }

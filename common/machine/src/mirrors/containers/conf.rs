@@ -65,7 +65,7 @@ pub(super) fn entries(
     let found = match version_1(&document.root) {
         Ok(Some(_)) if is_drop_in => Err(Wrong {
             line: document.root.line_of("registries"),
-            why: "[registries] is of version 1, which no drop-in file may be".to_owned(),
+            why: "[registries] is of version 1, which is not allowed in a drop-in file".to_owned(),
         }),
         Ok(Some(lists)) => from_lists(&document.root, &lists, &document.origin),
         Ok(None) => from_tables(&document.root, &document.origin),
@@ -145,15 +145,18 @@ fn entry(table: &Table, origin: &str) -> Parsed<(String, Entry)> {
         return wrong("location", "a registry has neither location nor prefix".to_owned());
     }
     if own.is_empty() && !prefix.starts_with("*.") {
-        let why = format!("prefix {}: a location is missing", printable(prefix));
+        let why = format!("prefix {}: location is missing", printable(prefix));
         return wrong("prefix", why);
     }
     if is_wrong_domain(prefix) {
-        let why = format!("prefix {}: *.DOMAIN has neither port nor path", printable(prefix));
+        let why = format!("prefix {}: *.DOMAIN must not have a port or a path", printable(prefix));
         return wrong("prefix", why);
     }
     if !table.text("pull-from-mirror")?.is_empty() {
-        return wrong("pull-from-mirror", "pull-from-mirror is for mirrors alone".to_owned());
+        return wrong(
+            "pull-from-mirror",
+            "pull-from-mirror is allowed for mirrors only".to_owned(),
+        );
     }
     warn_of_proxy(table, origin)?;
     let by_digest = table.flag("mirror-by-digest-only")?.unwrap_or_default();
@@ -187,7 +190,8 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
     let serves = match table.text("pull-from-mirror")? {
         "" if by_digest => Serves::Digests,
         value if by_digest => {
-            let why = format!("{}: the registry says mirror-by-digest-only", printable(value));
+            let why =
+                format!("{}: contradicts mirror-by-digest-only of the registry", printable(value));
             return Err(wrong(format!("pull-from-mirror {why}")));
         }
         "" | "all" => Serves::All,
@@ -196,7 +200,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
         other => {
             let other = printable(other);
             return Err(wrong(format!(
-                "pull-from-mirror is all, digest-only or tag-only, not \"{other}\""
+                "pull-from-mirror: expected all, digest-only or tag-only, got \"{other}\""
             )));
         }
     };
@@ -208,7 +212,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
 fn location(text: &str, line: usize) -> Parsed<&str> {
     let text = text.trim_end_matches('/');
     if text.starts_with("http://") || text.starts_with("https://") {
-        let why = format!("{}: a location has no scheme", printable(text));
+        let why = format!("{}: a location must not have a scheme", printable(text));
         return Err(Wrong { line, why });
     }
     Ok(text)
@@ -220,7 +224,7 @@ fn warn_of_proxy(table: &Table, origin: &str) -> Parsed<()> {
     if !table.text("proxy")?.is_empty() {
         notice::warn("mirror proxy", || {
             let line = table.line_of("proxy");
-            format!("{origin}: line {line}: a proxy for one registry is not used")
+            format!("{origin}: line {line}: a proxy for a single registry is not supported")
         });
     }
     Ok(())

@@ -193,7 +193,10 @@ impl Tables {
             match self.blocks(&format!("{}/{}", there.host, there.path)) {
                 Some(by) => notice::say(
                     "mirror",
-                    &format!("mirror {} ({}) is left: blocked by {by}", there.host, there.origin),
+                    &format!(
+                        "mirror {} ({}) is skipped: blocked by {by}",
+                        there.host, there.origin
+                    ),
                 ),
                 None => mirrors.push(Place {
                     insecure: mirror.insecure,
@@ -212,7 +215,7 @@ impl Tables {
         };
         let there = format!("{}/{}", own.host, own.path);
         if let Some(by) = self.blocks(&there) {
-            let why = format!("{name} is to be read from {there}, which {by} blocks");
+            let why = format!("{name}: its location is {there}, which is blocked by {by}");
             return Err(wrong(&entry.origin, &Wrong { line: entry.line, why }));
         }
         let is_said = entry.insecure || there != name;
@@ -226,13 +229,13 @@ fn place(name: &str, origin: &str) -> std::result::Result<Place, String> {
     let shown = || printable(name);
     let read: Reference = name.parse().map_err(|why| format!("\"{}\": {why}", shown()))?;
     let Reference { repository, tag: None, digest: None } = read else {
-        return Err(format!("\"{}\" is no repository", shown()));
+        return Err(format!("\"{}\" is not a repository", shown()));
     };
     let (host, path) = (repository.host(), repository.path());
     // Docker's defaults must not change the name: the result would be another repository.
     if format!("{host}/{path}") != name {
         return Err(format!(
-            "\"{}\" is no repository with a host (\"{host}/{path}\" would be)",
+            "\"{}\" is not a complete repository name (\"{host}/{path}\" is)",
             shown()
         ));
     }

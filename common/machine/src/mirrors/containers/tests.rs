@@ -202,7 +202,7 @@ fn what_is_blocked_is_not_read_but_from_its_mirrors() {
     let error = said(&[conf], "c.test/x").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "0.conf: line 12: c.test/x is to be read from a.test/c/x, which 0.conf blocks"
+        "0.conf: line 12: c.test/x: its location is a.test/c/x, which is blocked by 0.conf"
     );
 }
 
@@ -223,7 +223,7 @@ fn version_1_is_read_where_it_may_be() {
     let as_drop_in = tables(&["", old]).map(|_| ()).unwrap_err();
     assert!(as_drop_in.to_string().starts_with("1.conf: line 2: [registries] is of version 1"));
     assert!(wrong(&format!("unqualified-search-registries = []\n{old}")).contains("version 2"));
-    assert!(wrong(&old.replace("d.test", "https://d.test")).contains("no scheme"));
+    assert!(wrong(&old.replace("d.test", "https://d.test")).contains("must not have a scheme"));
     // This is not version 1, because it has none of its lists.
     assert!(tables(&["", "[registries.search]\nother = 1"]).is_ok());
 }
@@ -235,31 +235,39 @@ fn what_is_wrong_is_named_with_its_line() {
     let cases = [
         (format!("{table}location ="), 2, "string values must be quoted"),
         (format!("{table}insecure = true"), 1, "neither location nor prefix"),
-        (format!("{table}prefix = 'a.test'"), 2, "prefix a.test: a location is missing"),
-        (format!("{table}\nlocation = 'http://a.test'"), 3, "a location has no scheme"),
-        (format!("{table}prefix = 'https://a'\nlocation = 'a'"), 2, "a location has no scheme"),
-        (format!("{table}prefix = '*.a.test/b'\nlocation = 'a'"), 2, "neither port nor path"),
-        (format!("{table}prefix = '*.a.test:1'"), 2, "neither port nor path"),
-        (format!("{table}location = 1"), 2, "location: a text is wanted, not a number"),
+        (format!("{table}prefix = 'a.test'"), 2, "prefix a.test: location is missing"),
+        (format!("{table}\nlocation = 'http://a.test'"), 3, "a location must not have a scheme"),
+        (
+            format!("{table}prefix = 'https://a'\nlocation = 'a'"),
+            2,
+            "a location must not have a scheme",
+        ),
+        (
+            format!("{table}prefix = '*.a.test/b'\nlocation = 'a'"),
+            2,
+            "must not have a port or a path",
+        ),
+        (format!("{table}prefix = '*.a.test:1'"), 2, "must not have a port or a path"),
+        (format!("{table}location = 1"), 2, "location: expected a string, got a number"),
         (
             format!("{table}location = 'a'\nblocked = 'yes'"),
             3,
-            "true or false is wanted, not a text",
+            "expected true or false, got a string",
         ),
-        (format!("{table}location = 'a'\npull-from-mirror = 'all'"), 3, "for mirrors alone"),
-        (format!("{table}location = 'a'\nmirror = 'b'"), 3, "[[…]] is wanted, not a text"),
-        ("[registry]\nlocation = 'a'".to_owned(), 1, "[[…]] is wanted, not a table"),
-        ("registries = 1".to_owned(), 1, "a table is wanted"),
-        ("[registries.block]\nregistries = [1]".to_owned(), 2, "a text is wanted"),
+        (format!("{table}location = 'a'\npull-from-mirror = 'all'"), 3, "for mirrors only"),
+        (format!("{table}location = 'a'\nmirror = 'b'"), 3, "[[…]], got a string"),
+        ("[registry]\nlocation = 'a'".to_owned(), 1, "[[…]], got a table"),
+        ("registries = 1".to_owned(), 1, "expected a table"),
+        ("[registries.block]\nregistries = [1]".to_owned(), 2, "expected a string"),
         (format!("{mirror}insecure = true"), 3, "a mirror has no location"),
-        (format!("{mirror}location = 'https://b'"), 4, "no scheme"),
-        (format!("{mirror}location = 'b'\npull-from-mirror = 'some'"), 5, "not \"some\""),
+        (format!("{mirror}location = 'https://b'"), 4, "must not have a scheme"),
+        (format!("{mirror}location = 'b'\npull-from-mirror = 'some'"), 5, "got \"some\""),
         (
             "registry = [{ location = 'a', mirror-by-digest-only = true,\n\
              mirror = [{ location = 'b', pull-from-mirror = 'all' }] }]"
                 .to_owned(),
             2,
-            "the registry says mirror-by-digest-only",
+            "contradicts mirror-by-digest-only",
         ),
         (
             format!("{table}location = 'a'\n{table}prefix = 'b'\nlocation = 'a'\ninsecure = true"),
@@ -299,8 +307,8 @@ fn a_place_that_is_no_repository_is_wrong_for_whom_it_concerns() {
     "#;
     for (name, line, words) in [
         ("a.test/x", 4, "must be lowercase"),
-        ("c.test/x", 8, "\"mirror/x\" is no repository with a host"),
-        ("d.test/x", 11, "\"docker.io/x\" is no repository with a host"),
+        ("c.test/x", 8, "\"mirror/x\" is not a complete repository name"),
+        ("d.test/x", 11, "\"docker.io/x\" is not a complete repository name"),
         ("g.e.test/x", 13, "\"*.e.test/x\""),
     ] {
         let got = said(&[conf], name).unwrap_err();
