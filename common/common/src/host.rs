@@ -40,36 +40,46 @@ fn v4_not_public(ip: Ipv4Addr) -> Option<&'static str> {
     // Protocol assignments, documentation and benchmarking networks.
     let is_special =
         matches!((a, b, c), (192, 0, 0 | 2) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113));
-    match () {
-        () if ip.is_unspecified() || a == 0 => Some("an unspecified"),
-        () if ip.is_link_local() => Some("a link-local"),
-        () if ip.is_private() || (a == 100 && b & 0xc0 == 64) => Some("a private"),
-        () if ip.is_multicast() || a >= 240 || is_special => Some("a multicast or reserved"),
-        () => None,
+    if ip.is_unspecified() || a == 0 {
+        Some("an unspecified")
+    } else if ip.is_link_local() {
+        Some("a link-local")
+    } else if ip.is_private() || (a == 100 && b & 0xc0 == 64) {
+        Some("a private")
+    } else if ip.is_multicast() || a >= 240 || is_special {
+        Some("a multicast or reserved")
+    } else {
+        None
     }
 }
 
 fn v6_not_public(ip: Ipv6Addr) -> Option<&'static str> {
-    match () {
-        () if ip.is_unspecified() => Some("an unspecified"),
-        () if ip.is_unicast_link_local() => Some("a link-local"),
-        () if ip.is_unique_local() => Some("a private"),
-        () if ip.is_multicast() => Some("a multicast or reserved"),
-        () => match ip.segments() {
-            // Documentation addresses, and the discard-only block.
-            [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Some("a multicast or reserved"),
-            // Site-local addresses, and NAT64 prefixes for local use.
-            [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private"),
-            // NAT64, 6to4, IPv4-translated and IPv4-compatible addresses contain an IPv4 address.
-            [0x64, 0xff9b, 0, 0, 0, 0, a, b]
-            | [0x2002, a, b, ..]
-            | [0, 0, 0, 0, 0xffff, 0, a, b]
-            | [0, 0, 0, 0, 0, 0, a, b] => {
-                let v4 = Ipv4Addr::from((u32::from(a) << 16) | u32::from(b));
-                if v4.is_loopback() { Some("a loopback") } else { v4_not_public(v4) }
-            }
-            _ => None,
-        },
+    if ip.is_unspecified() {
+        return Some("an unspecified");
+    }
+    if ip.is_unicast_link_local() {
+        return Some("a link-local");
+    }
+    if ip.is_unique_local() {
+        return Some("a private");
+    }
+    if ip.is_multicast() {
+        return Some("a multicast or reserved");
+    }
+    match ip.segments() {
+        // Documentation addresses, and the discard-only block.
+        [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Some("a multicast or reserved"),
+        // Site-local addresses, and NAT64 prefixes for local use.
+        [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private"),
+        // NAT64, 6to4, IPv4-translated and IPv4-compatible addresses contain an IPv4 address.
+        [0x64, 0xff9b, 0, 0, 0, 0, a, b]
+        | [0x2002, a, b, ..]
+        | [0, 0, 0, 0, 0xffff, 0, a, b]
+        | [0, 0, 0, 0, 0, 0, a, b] => {
+            let v4 = Ipv4Addr::from((u32::from(a) << 16) | u32::from(b));
+            if v4.is_loopback() { Some("a loopback") } else { v4_not_public(v4) }
+        }
+        _ => None,
     }
 }
 

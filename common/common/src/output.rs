@@ -82,9 +82,10 @@ impl Output {
                 let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")));
                 let named = path.file_name().is_some()
                     && !operand.as_os_str().as_encoded_bytes().ends_with(b"/");
-                match directory.map_err(trouble)?.is_dir() && named {
-                    true => Ok(Output::File(FilePlace { path })),
-                    false => Err(trouble(ErrorKind::NotADirectory.into())),
+                if directory.map_err(trouble)?.is_dir() && named {
+                    Ok(Output::File(FilePlace { path }))
+                } else {
+                    Err(trouble(ErrorKind::NotADirectory.into()))
                 }
             }
             Err(cause) => Err(trouble(cause)),

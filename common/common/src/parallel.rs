@@ -55,9 +55,11 @@ where
             }
         }
     });
-    let (todo, work) = (Arc::new(Mutex::new(todo)), Arc::new(work));
+    let todo = Arc::new(Mutex::new(todo));
+    let work = Arc::new(work);
     for _ in 0..threads {
-        let (todo, work) = (Arc::clone(&todo), Arc::clone(&work));
+        let todo = Arc::clone(&todo);
+        let work = Arc::clone(&work);
         std::thread::spawn(move || {
             loop {
                 let task = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -42,8 +42,8 @@ impl Platform {
             other => (other.to_owned(), variant),
         };
         let os = if os == "macos" { "darwin".to_owned() } else { os };
-        let (variant, os_version) = (variant.to_ascii_lowercase(), os_version.to_owned());
-        Platform { os, architecture, variant, os_version }
+        let variant = variant.to_ascii_lowercase();
+        Platform { os, architecture, variant, os_version: os_version.to_owned() }
     }
 
     /// The platform in a descriptor's `platform` object. `None` if `os` or `architecture` is

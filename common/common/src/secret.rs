@@ -79,7 +79,8 @@ fn hide(secrets: &[String], text: &str) -> String {
     if !secrets.iter().any(|secret| text.contains(secret.as_str())) {
         return text.to_owned();
     }
-    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some(c) = rest.chars().next() {
         match secrets.iter().find_map(|secret| rest.strip_prefix(secret.as_str())) {
             Some(after) => {

@@ -53,10 +53,8 @@ pub fn is_plain(text: &str) -> bool {
 /// around it, it executes nothing, even in a shell that does not support comments.
 pub fn inert(text: &str) -> String {
     let text = printable(&secret::redact(text));
-    let parts = text.split(": ").map(|part| match is_plain(part) {
-        true => part.to_owned(),
-        false => single(part),
-    });
+    let parts =
+        text.split(": ").map(|part| if is_plain(part) { part.to_owned() } else { single(part) });
     parts.collect::<Vec<_>>().join(": ")
 }
 

@@ -73,9 +73,6 @@ impl Layout {
             *paths = list.join(",");
             changed = true;
         }
-        match changed {
-            false => Ok(()),
-            true => self.replace(SOURCES, &json!(known).to_string()),
-        }
+        if changed { self.replace(SOURCES, &json!(known).to_string()) } else { Ok(()) }
     }
 }

@@ -49,7 +49,8 @@ impl NewBlob {
     /// # Errors
     /// Content if the digest or the size differs; Local if the blob cannot be synced or renamed.
     pub fn finish_as(self, want: &Descriptor) -> Result<()> {
-        let (got, size) = (self.hasher.finish(), self.size);
+        let got = self.hasher.finish();
+        let size = self.size;
         if (&got, size) != (&want.digest, want.size) {
             return Err(Error::content(format_args!(
                 "digest differs: got {got} ({size} bytes), want {} ({} bytes)",

@@ -104,7 +104,8 @@ fn list(directory: &Path) -> Result<Option<HostFiles>> {
         let shown = directory.display();
         return Err(Error::malformed(format_args!("{shown}: more than {MAX_ENTRIES} files")));
     }
-    let (mut authorities, mut pairs) = (Vec::new(), Vec::new());
+    let mut authorities = Vec::new();
+    let mut pairs = Vec::new();
     for name in &names {
         let path = directory.join(name);
         let lacks = |partner: &str| !names.iter().any(|name| name == partner);

@@ -137,9 +137,9 @@ fn answered(
 fn answer(bytes: &[u8]) -> Result<Option<Credential>, String> {
     let document = json::parse_object(bytes).map_err(|_| "its answer is not JSON")?;
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (user, password) = (text("Username"), text("Secret"));
+    let password = text("Secret");
     secret::keep(password);
-    match (user, password) {
+    match (text("Username"), password) {
         (_, "") => Ok(None),
         ("<token>", token) => Ok(Some(Credential::identity("", token))),
         (user, password) => Credential::password(user, password).map(Some),

@@ -15,9 +15,10 @@ const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The names of a repository's registry: its host, or all names of Docker Hub.
 fn hosts(repository: &Repository) -> Vec<String> {
     let host = repository.host().to_ascii_lowercase();
-    match HUB.contains(&host.as_str()) {
-        true => HUB.iter().map(|host| (*host).to_owned()).collect(),
-        false => vec![host],
+    if HUB.contains(&host.as_str()) {
+        HUB.iter().map(|host| (*host).to_owned()).collect()
+    } else {
+        vec![host]
     }
 }
 

@@ -139,15 +139,15 @@ pub fn find(repository: &Repository, authfile: Option<&Path>, patience: Duration
             }
         });
         if let Some((credential, helper)) = asked {
-            (found.credential, found.origin) =
-                (Some(credential), format!("docker-credential-{helper}"));
+            found.credential = Some(credential);
+            found.origin = format!("docker-credential-{helper}");
             return found;
         }
         match entries.credential(repository) {
             Ok(Some(credential)) => {
                 file.warn_if_open();
-                (found.credential, found.origin) =
-                    (Some(credential), file.path.display().to_string());
+                found.credential = Some(credential);
+                found.origin = file.path.display().to_string();
                 return found;
             }
             Ok(None) => {}

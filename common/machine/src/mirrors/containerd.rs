@@ -210,7 +210,8 @@ fn place(table: &Table, dir: &Path, host: Place) -> Parsed<Option<Place>> {
 /// A place with the certificates and headers of a table.
 fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     let insecure = table.flag("skip_verify")?.unwrap_or_default();
-    let (ca, client) = (ca(table, dir)?, client(table, dir)?);
+    let ca = ca(table, dir)?;
+    let client = client(table, dir)?;
     let has_port =
         host.host.rsplit_once(':').is_some_and(|(_, port)| port != "80" && !port.contains(']'));
     // An http URL with TLS settings, at a port that may be either, is used with TLS first. It falls
@@ -232,7 +233,8 @@ fn capabilities(table: &Table) -> Parsed<Option<Serves>> {
     if names.is_empty() {
         return Ok(Some(Serves::All));
     }
-    let (mut pull, mut resolve) = (false, false);
+    let mut pull = false;
+    let mut resolve = false;
     for name in names {
         match name.to_lowercase().as_str() {
             "pull" => pull = true,

@@ -102,10 +102,12 @@ pub fn configured(repository: &Repository) -> Result<Configured> {
 
 /// The scheme and the host of a mirror, and the path of a repository on it.
 fn parts<'a>(text: &'a str, path: &str) -> (Option<Scheme>, &'a str, String) {
-    let (scheme, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-        (Some(rest), _) => (Some(Scheme::Http), rest),
-        (_, Some(rest)) => (Some(Scheme::Https), rest),
-        _ => (None, text),
+    let (scheme, rest) = if let Some(rest) = text.strip_prefix("http://") {
+        (Some(Scheme::Http), rest)
+    } else if let Some(rest) = text.strip_prefix("https://") {
+        (Some(Scheme::Https), rest)
+    } else {
+        (None, text)
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));

@@ -147,14 +147,11 @@ impl Tables {
 
     /// Adds the tables of a file that must exist.
     fn must_add(&mut self, path: &Path) -> Result<()> {
-        match self.add(path, false)? {
-            true => Ok(()),
-            false => {
-                let cause =
-                    std::io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
-                Err(Error::local(printable(&path.display().to_string()), &cause))
-            }
+        if self.add(path, false)? {
+            return Ok(());
         }
+        let cause = std::io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
+        Err(Error::local(printable(&path.display().to_string()), &cause))
     }
 
     /// The entry with the longest matching prefix of a repository's name, and how many bytes of the
