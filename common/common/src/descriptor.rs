@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_leave_as_they_came() {
+    fn unknown_fields_are_kept_unchanged() {
         let text = line(r#","size":0,"x":{"b":1,"a":[2.5,null]},"annotations":{"k":"v"}"#);
         assert_eq!(Descriptor::from_line(text.as_bytes()).unwrap().line(), text);
     }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_come_and_go() {
+    fn annotations_are_added_and_removed() {
         let plain = Descriptor::from_line(line(r#","size":0"#).as_bytes()).unwrap();
         let marked = plain.clone().with_annotation(UNCOMPRESSED, "x");
         assert_eq!(marked.annotation(UNCOMPRESSED), Some("x"));

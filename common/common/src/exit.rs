@@ -131,7 +131,7 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     }
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let own = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    let message: Vec<String> = error.chain().map(words_of).collect();
+    let message: Vec<String> = error.chain().map(message_of).collect();
     let _ = writeln!(stderr, "{tool}: {}", shown(&message.join(": ")));
     if let Some(hint) = own.and_then(Error::hint_text) {
         let _ = writeln!(stderr, "{tool}: hint: {}", shown(hint));
@@ -171,7 +171,7 @@ pub fn end_after(limit: Duration) {
 }
 
 /// The text of one error in a chain. Errors of the system are rewritten to our message shape.
-fn words_of(cause: &(dyn std::error::Error + 'static)) -> String {
+fn message_of(cause: &(dyn std::error::Error + 'static)) -> String {
     match cause.downcast_ref::<std::io::Error>() {
         Some(error) => crate::error::os_words(error),
         None => cause.to_string(),
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_in_an_operand_is_not_said_back() {
+    fn a_password_in_an_operand_is_not_shown() {
         let said = without_secret(
             "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is not a URL",
         );

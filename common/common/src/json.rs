@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_parsers_read_differently_is_refused() {
+    fn documents_that_parsers_read_differently_are_refused() {
         for text in [
             r#"{"layers":[],"layers":[]}"#,
             r#"{"a":{"x":1,"x":2}}"#,

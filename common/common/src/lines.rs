@@ -21,14 +21,14 @@ pub struct Lines<R> {
     input: R,
     line: Vec<u8>,
     number: u64,
-    seen: bool,
+    has_input: bool,
     done: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     /// Reads from `input`.
     pub fn new(input: R) -> Lines<R> {
-        Lines { input, line: Vec::new(), number: 0, seen: false, done: false }
+        Lines { input, line: Vec::new(), number: 0, has_input: false, done: false }
     }
 
     fn read(&mut self) -> Result<Option<Descriptor>> {
@@ -39,7 +39,7 @@ impl<R: BufRead> Lines<R> {
                 .read_until(b'\n', &mut self.line)
                 .map_err(|cause| Error::local("read standard input", &cause))?;
             self.number += 1;
-            if count == 0 && !self.seen {
+            if count == 0 && !self.has_input {
                 return Err(Error::malformed(NO_INPUT));
             }
             if count == 0 {
@@ -51,7 +51,7 @@ impl<R: BufRead> Lines<R> {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            self.seen = true;
+            self.has_input = true;
             return Descriptor::from_line(&self.line).map(Some).map_err(|why| self.wrong(&why));
         }
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_in_order_with_or_without_the_last_newline() {
+    fn lines_are_read_with_or_without_the_last_newline() {
         assert_eq!(all(&format!("{LINE}\n\n{LINE}")).into_iter().filter(|l| l.is_ok()).count(), 2);
     }
 
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_after_a_bad_line() {
+    fn reading_ends_after_a_bad_line() {
         let lines = all(&format!("{LINE}\n{{}}\n{LINE}\n"));
         assert_eq!(lines.len(), 2);
         assert!(lines[1].as_ref().unwrap_err().to_string().starts_with("line 2: "));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_told_from_bytes() {
+    fn a_descriptor_line_is_recognised() {
         assert!(looks_like_descriptor(LINE.as_bytes()));
         assert!(looks_like_descriptor(format!("{LINE}\n{LINE}").as_bytes()));
         assert!(!looks_like_descriptor(b"\x1f\x8b\x08"));

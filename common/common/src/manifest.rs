@@ -176,43 +176,43 @@ pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Re
 impl Manifest {
     /// Parses an image manifest or an index.
     ///
-    /// `said` is the media type that was declared outside the document: that of a Content-Type
+    /// `declared` is the media type that was declared outside the document: that of a Content-Type
     /// header, unless generic, or that of a descriptor. `name` is the name of the document in
     /// messages.
     ///
     /// # Errors
     /// Malformed if the document is not JSON by the strict rules, is contradictory, differs in type
-    /// from `said`, has an unsupported type, is a plugin, or is schema 1 while that is refused.
+    /// from `declared`, has an unsupported type, is a plugin, or is schema 1 while that is refused.
     pub fn parse(
         bytes: &[u8],
-        said: Option<&str>,
+        declared: Option<&str>,
         name: &str,
         schema1: Schema1,
     ) -> Result<Manifest> {
         let document = json::parse_object(bytes).map_err(Error::malformed)?;
-        Manifest::from_object(document, said, name, schema1)
+        Manifest::from_object(document, declared, name, schema1)
     }
 
     fn from_object(
         mut document: Map<String, Value>,
-        said: Option<&str>,
+        declared: Option<&str>,
         name: &str,
         schema1: Schema1,
     ) -> Result<Manifest> {
         let stated = document.contains_key("mediaType");
         let mut media_type = detect(&document, name, schema1)?;
-        if let Some(said) = said
-            && said != media_type
+        if let Some(declared) = declared
+            && declared != media_type
         {
             // Without `mediaType`, the same fields can be those of an OCI type or of a Docker type.
-            if stated || mediatype::kind(said) != mediatype::kind(&media_type) {
+            if stated || mediatype::kind(declared) != mediatype::kind(&media_type) {
                 return Err(Error::malformed(format_args!(
                     "declared as \"{}\", but the document is \"{}\"",
-                    printable(said),
+                    printable(declared),
                     printable(&media_type)
                 )));
             }
-            media_type = said.to_owned();
+            media_type = declared.to_owned();
         }
         let kind = mediatype::kind(&media_type);
         let version = match kind {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn schema_1_is_behind_the_gate_however_it_names_itself() {
+    fn every_form_of_schema_1_is_refused_by_default() {
         for text in [
             r#"{"fsLayers":[]}"#.to_owned(),
             format!(r#"{{"mediaType":"{}"}}"#, mediatype::SCHEMA1),
@@ -438,8 +438,8 @@ mod tests {
         assert!(error.ends_with(r#"should not have "manifests" or "layers""#), "{error}");
     }
 
-    fn parse(text: &str, said: Option<&str>) -> Result<Manifest> {
-        Manifest::parse(text.as_bytes(), said, "x", Schema1::Refused)
+    fn parse(text: &str, declared: Option<&str>) -> Result<Manifest> {
+        Manifest::parse(text.as_bytes(), declared, "x", Schema1::Refused)
     }
 
     fn image(config_type: &str) -> String {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_came_as_another_type_is_refused() {
+    fn a_document_declared_as_another_type_is_refused() {
         let text = image(mediatype::OCI_CONFIG);
         let docker = parse(&text, Some(mediatype::DOCKER_MANIFEST)).unwrap();
         assert_eq!(docker.media_type, mediatype::DOCKER_MANIFEST);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_that_is_not_there_names_what_is() {
+    fn a_missing_platform_error_lists_the_available_ones() {
         let manifests = [on("arm64", ""), on("amd64", "")];
         let error = no_platform(&manifests, &"linux/s390x".parse().unwrap());
         assert_eq!(

@@ -130,8 +130,8 @@ pub fn is_docker(media_type: &str) -> bool {
 /// header is absent or has a generic type, which servers send when they do not know the type.
 pub fn said(content_type: Option<&str>) -> Option<String> {
     let stem = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let says_nothing = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");
-    (!says_nothing).then_some(stem)
+    let is_generic = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");
+    (!is_generic).then_some(stem)
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_that_says_nothing_is_nothing() {
+    fn a_generic_content_type_is_none() {
         assert_eq!(said(None), None);
         assert_eq!(said(Some("application/json; charset=utf-8")), None);
         assert_eq!(said(Some("text/plain")), None);

@@ -59,14 +59,14 @@ impl Output {
         if operand.as_os_str() == "-" {
             return stdio::stdout().map(Output::Stream);
         }
-        let trouble = |cause: std::io::Error| Error::local(operand.display(), &cause);
+        let local_error = |cause: std::io::Error| Error::local(operand.display(), &cause);
         // Open an existing device or fifo by the operand itself and do not follow links by name:
         // /dev/stdout may link to a pipe, which has no path.
         if std::fs::metadata(operand).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-            let file = OpenOptions::new().write(true).open(operand).map_err(trouble)?;
+            let file = OpenOptions::new().write(true).open(operand).map_err(local_error)?;
             return Ok(Output::Stream(file));
         }
-        let path = follow(operand).map_err(trouble)?;
+        let path = follow(operand).map_err(local_error)?;
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Err(Error::new(
                 Status::Local,
@@ -74,7 +74,7 @@ impl Output {
             )),
             Ok(metadata) if metadata.is_file() => Ok(Output::File(FilePlace { path })),
             Ok(_) => {
-                let file = OpenOptions::new().write(true).open(&path).map_err(trouble)?;
+                let file = OpenOptions::new().write(true).open(&path).map_err(local_error)?;
                 Ok(Output::Stream(file))
             }
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
@@ -82,13 +82,13 @@ impl Output {
                 let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")));
                 let named = path.file_name().is_some()
                     && !operand.as_os_str().as_encoded_bytes().ends_with(b"/");
-                if directory.map_err(trouble)?.is_dir() && named {
+                if directory.map_err(local_error)?.is_dir() && named {
                     Ok(Output::File(FilePlace { path }))
                 } else {
-                    Err(trouble(ErrorKind::NotADirectory.into()))
+                    Err(local_error(ErrorKind::NotADirectory.into()))
                 }
             }
-            Err(cause) => Err(trouble(cause)),
+            Err(cause) => Err(local_error(cause)),
         }
     }
 

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_whatever_ends_first() {
+    fn results_are_in_order_whichever_job_ends_first() {
         let mut seen = Vec::new();
         let work = |n: u32| {
             // Even numbers take longer.
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn two_jobs_are_at_work_at_once() {
+    fn two_jobs_run_at_the_same_time() {
         // Each job waits for the other, so this would never end if the jobs ran one after the
         // other.
         let both = Barrier::new(2);

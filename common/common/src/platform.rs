@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsaid_variant_is_the_architectures_default() {
+    fn a_missing_variant_is_the_architectures_default() {
         assert_eq!(rank("linux/arm64", "linux/arm64/v8"), Some(0));
         assert_eq!(rank("linux/arm64/v8", "linux/arm64"), Some(0));
         assert_eq!(rank("linux/arm", "linux/arm/v7"), Some(0));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_taken_for_gos() {
+    fn other_spellings_are_converted_to_gos() {
         assert_eq!(rank("linux/x86_64", "linux/amd64"), Some(0));
         assert_eq!(rank("Linux/aarch64", "linux/arm64/v8"), Some(0));
     }

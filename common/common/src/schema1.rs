@@ -85,10 +85,10 @@ pub struct Entry {
 pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let mut document = json::parse_object(bytes).map_err(Error::malformed)?;
     json::refuse_case_variants(&document, &KNOWN).map_err(Error::malformed)?;
-    let says_signed =
+    let is_signed_type =
         document.get("mediaType").and_then(Value::as_str) == Some(crate::mediatype::SCHEMA1_SIGNED);
     let signatures = match document.shift_remove("signatures") {
-        None if says_signed => return Err(Error::malformed("signatures: missing")),
+        None if is_signed_type => return Err(Error::malformed("signatures: missing")),
         None => return Ok(Cow::Borrowed(bytes)),
         Some(Value::Array(signatures)) if !signatures.is_empty() => signatures,
         Some(Value::Array(_)) => return Err(Error::malformed("signatures: empty")),
@@ -120,9 +120,9 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
         return Err(Error::malformed(what));
     };
     let payload = [head, &tail].concat();
-    let said = json::parse_object(&payload)
+    let signed = json::parse_object(&payload)
         .map_err(|e| Error::malformed(format_args!("signatures: the payload: {e}")))?;
-    if said != document {
+    if signed != document {
         return Err(Error::malformed("signatures: the document differs from the signed payload"));
     }
     Ok(Cow::Owned(payload))
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_come_base_first_and_throwaways_are_none() {
+    fn layers_are_base_first_without_throwaways() {
         let image = image(&[
             generation('c', "b", r#","throwaway":true,"container_config":{"Cmd":["a","b"]}"#),
             generation('b', "a", r#","created":"x","author":"y","comment":"z""#),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_in_a_row_is_merged_and_elsewhere_refused() {
+    fn adjacent_repetitions_are_merged_and_others_refused() {
         let [a, b, c] = [("a", ""), ("b", "a"), ("c", "b")]
             .map(|(id, parent)| generation(id.chars().next().unwrap(), parent, ""));
         let merged = image(&[c.clone(), b.clone(), b.clone(), b.clone(), a.clone()]).unwrap();
@@ -394,18 +394,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_chain_is_refused_in_dockers_words() {
+    fn a_broken_chain_is_refused_with_dockers_message() {
         let orphan = image(&[generation('b', "a", ""), generation('a', "9", "")]).unwrap_err();
         assert_eq!(orphan, "Invalid parent ID in the base layer of the image.");
-        let stranger = image(&[generation('b', "9", ""), generation('a', "", "")]).unwrap_err();
+        let unrelated = image(&[generation('b', "9", ""), generation('a', "", "")]).unwrap_err();
         let (want, got) = ("a".repeat(64), "9".repeat(64));
-        assert_eq!(stranger, format!("Invalid parent ID. Expected {want}, got {got}."));
+        assert_eq!(unrelated, format!("Invalid parent ID. Expected {want}, got {got}."));
         let invalid = image(&[r#"{"id":"../etc"}"#.to_owned()]).unwrap_err();
         assert_eq!(invalid, "image ID \"../etc\" is invalid");
     }
 
     #[test]
-    fn a_document_of_the_wrong_shape_is_refused_in_dockers_words() {
+    fn a_document_of_the_wrong_shape_is_refused_with_dockers_message() {
         let wrong = |text: &str| Image::parse(text.as_bytes(), "r:t").unwrap_err().to_string();
         let empty = r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#;
         assert_eq!(wrong(empty), "no FSLayers in manifest for \"r:t\"");
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_that_say_no_one_payload_are_refused() {
+    fn signatures_that_disagree_are_refused() {
         let text = document(&[generation('a', "", "")]).replace("]}", "]\n}");
         let fault = |signatures: &[Value]| {
             payload(signed(&text, signatures).as_bytes()).unwrap_err().to_string()
@@ -470,7 +470,9 @@ mod tests {
                 "{wrong}"
             );
         }
-        let says = r#"{"schemaVersion":1,"mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"}"#;
-        assert!(payload(says.as_bytes()).unwrap_err().to_string().contains("signatures: missing"));
+        let unsigned = r#"{"schemaVersion":1,"mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"}"#;
+        assert!(
+            payload(unsigned.as_bytes()).unwrap_err().to_string().contains("signatures: missing")
+        );
     }
 }

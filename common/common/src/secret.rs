@@ -25,7 +25,7 @@ pub fn keep(secret: &str) {
 }
 
 /// A header name that contains one of these words marks a header that carries a secret.
-const TELLING: [&str; 9] =
+const SECRET_WORDS: [&str; 9] =
     ["auth", "cookie", "token", "key", "secret", "pass", "credential", "session", "signature"];
 
 /// User-supplied headers whose values are not secret. The value of any other header may be secret.
@@ -56,7 +56,7 @@ pub fn keep_header(name: &str, value: &str) {
         keep(value);
     }
     let name = name.to_ascii_lowercase();
-    if TELLING.iter().any(|word| name.contains(word)) {
+    if SECRET_WORDS.iter().any(|word| name.contains(word)) {
         keep(value);
         // An authentication scheme's name is not secret and appears in ordinary text.
         let is_scheme = |word: &&str| ["basic", "bearer"].contains(&word.to_lowercase().as_str());
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_hidden_wherever_it_stands() {
+    fn a_secret_is_redacted_anywhere_in_text() {
         keep("open sesame");
         keep("abc");
         assert_eq!(redact("you sent open sesame, abc"), "you sent [secret], abc");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_users_header_only_what_is_known_is_harmless() {
+    fn only_known_headers_are_harmless() {
         assert!(!may_be_secret("ACCEPT"));
         for name in ["Authorization", "Cookie", "X-Registry-Token", "PRIVATE-TOKEN", "X-Other"] {
             assert!(may_be_secret(name), "{name}");

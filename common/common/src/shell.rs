@@ -63,14 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_one_word_whatever_it_holds() {
+    fn any_text_is_quoted_as_one_word() {
         let word = |text: &str| quoted(text).unwrap();
         assert_eq!(word("a b"), "'a b'");
         assert_eq!(word("it's $(x) `y` \\"), "'it'\\''s $(x) `y` \\'");
     }
 
     #[test]
-    fn what_does_not_look_like_what_it_is_stands_there_as_numbers() {
+    fn control_and_invisible_characters_become_octal_escapes() {
         let word = |text: &str| quoted(text).unwrap();
         assert_eq!(word("a\n\u{1b}1"), r#""$(printf 'a\n\0331')""#);
         assert_eq!(word("it's\u{202e}\\%"), r#""$(printf 'it'\''s\342\200\256\\%%')""#);
@@ -79,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_not_bring_over_is_no_word() {
+    fn text_that_a_shell_cannot_reproduce_is_not_quoted() {
         for none in ["a\n", "\u{202e}\n", "a\0b"] {
             assert_eq!(quoted(none), None);
         }
     }
 
     #[test]
-    fn a_line_for_people_holds_nothing_that_a_shell_would_do() {
+    fn a_shell_executes_nothing_in_an_inert_line() {
         assert_eq!(inert("200 OK"), "200 OK");
         assert_eq!(inert("A: text/html; charset=x"), "A: 'text/html; charset=x'");
         assert_eq!(inert("A: b: '; rm -rf /"), "A: b: ''\\''; rm -rf /'");

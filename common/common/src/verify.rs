@@ -21,14 +21,14 @@ pub struct Verifier {
     digest: Digest,
     size: Option<u64>,
     hasher: Hasher,
-    seen: u64,
+    received: u64,
 }
 
 impl Verifier {
     /// A verifier for bytes with this digest and, if known, this size.
     pub fn new(digest: &Digest, size: Option<u64>) -> Verifier {
         let hasher = digest.algorithm().hasher();
-        Verifier { digest: digest.clone(), size, hasher, seen: 0 }
+        Verifier { digest: digest.clone(), size, hasher, received: 0 }
     }
 
     /// Hashes the next bytes.
@@ -36,9 +36,9 @@ impl Verifier {
     /// # Errors
     /// Content if there are more bytes than the size. The caller must not pass these bytes on.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
-        self.seen += bytes.len() as u64;
+        self.received += bytes.len() as u64;
         if let Some(size) = self.size
-            && self.seen > size
+            && self.received > size
         {
             return Err(Error::content(format_args!("more than the {size} bytes it should have")));
         }
@@ -51,10 +51,10 @@ impl Verifier {
     /// # Errors
     /// Content if the digest or the size differs; the message shows got and want.
     pub fn finish(self) -> Result<u64> {
-        let short = self.size.filter(|size| *size != self.seen);
+        let short = self.size.filter(|size| *size != self.received);
         let got = self.hasher.finish();
         if got != self.digest {
-            let size = short.map(|size| format!(" ({} of {size} bytes)", self.seen));
+            let size = short.map(|size| format!(" ({} of {size} bytes)", self.received));
             return Err(Error::content(format_args!(
                 "digest differs: got {got}{}, want {}",
                 size.unwrap_or_default(),
@@ -62,10 +62,11 @@ impl Verifier {
             )));
         }
         match short {
-            None => Ok(self.seen),
-            Some(size) => {
-                Err(Error::content(format_args!("size differs: got {}, want {size}", self.seen)))
-            }
+            None => Ok(self.received),
+            Some(size) => Err(Error::content(format_args!(
+                "size differs: got {}, want {size}",
+                self.received
+            ))),
         }
     }
 }
@@ -160,9 +161,9 @@ pub fn copy(
             }
         }
     }
-    let seen = verifier.finish()?;
+    let received = verifier.finish()?;
     output.release().map_err(write_error)?;
-    Ok(seen)
+    Ok(received)
 }
 
 fn read(input: &mut impl Read, buffer: &mut [u8], name: &str) -> Result<usize> {

@@ -43,14 +43,14 @@ impl Layout {
     /// # Errors
     /// Local if the blob cannot be opened or is not a regular file.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
-        let trouble =
+        let local_error =
             |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);
         let file = match open(&self.blob_path(digest)) {
             Ok(file) => file,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(trouble(&cause)),
+            Err(cause) => return Err(local_error(&cause)),
         };
-        let metadata = file.metadata().map_err(|cause| trouble(&cause))?;
+        let metadata = file.metadata().map_err(|cause| local_error(&cause))?;
         if !metadata.is_file() {
             let what = format_args!("{self}: {digest}: not a regular file");
             return Err(Error::new(Status::Local, what));

@@ -81,19 +81,19 @@ impl Layout {
     /// Local if a file cannot be created, or if the directory has other content and is not a
     /// layout; Malformed if its `oci-layout` is invalid.
     pub fn create(dir: &Path) -> Result<Layout> {
-        let trouble = |cause: std::io::Error| {
+        let local_error = |cause: std::io::Error| {
             Error::local(format_args!("make layout oci:{}", dir.display()), &cause)
         };
-        std::fs::create_dir_all(dir).map_err(trouble)?;
+        std::fs::create_dir_all(dir).map_err(local_error)?;
         let layout = Layout { dir: dir.to_owned() };
         if dir.join("oci-layout").exists() && dir.join("index.json").exists() {
             let layout = Layout::open(dir)?;
-            std::fs::create_dir_all(layout.ingest_dir()).map_err(trouble)?;
+            std::fs::create_dir_all(layout.ingest_dir()).map_err(local_error)?;
             return Ok(layout);
         }
         let _lock = layout.lock()?;
-        for entry in std::fs::read_dir(dir).map_err(trouble)? {
-            let name = entry.map_err(trouble)?.file_name();
+        for entry in std::fs::read_dir(dir).map_err(local_error)? {
+            let name = entry.map_err(local_error)?.file_name();
             if !OWN_NAMES
                 .iter()
                 .any(|own| name.to_string_lossy().trim_start_matches('.').starts_with(own))
@@ -108,8 +108,8 @@ impl Layout {
                 .hint("give a new or an empty directory, or a layout"));
             }
         }
-        std::fs::create_dir_all(layout.dir.join("blobs/sha256")).map_err(trouble)?;
-        std::fs::create_dir_all(layout.ingest_dir()).map_err(trouble)?;
+        std::fs::create_dir_all(layout.dir.join("blobs/sha256")).map_err(local_error)?;
+        std::fs::create_dir_all(layout.ingest_dir()).map_err(local_error)?;
         if !dir.join("index.json").exists() {
             let mut index = Map::new();
             index.insert("schemaVersion".to_owned(), 2.into());

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_without_showing_it() {
+    fn errors_do_not_show_the_entry() {
         for wrong in ["%%%", "bWU=", "/w=="] {
             let why = entry(&json!({"auth": wrong})).unwrap_err();
             assert!(why.starts_with("its \"auth\"") && !why.contains(wrong), "{why}");

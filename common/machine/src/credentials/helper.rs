@@ -21,35 +21,35 @@ use super::Credential;
 const MAX_ANSWER: u64 = 64 << 10;
 
 /// The longest error text of a helper that is shown, in characters.
-const MAX_WORDS: usize = 200;
+const MAX_ERROR_TEXT: usize = 200;
 
 /// The error text with which a helper reports that it has no credential. The protocol has no other
 /// sign.
 const NOT_FOUND: &str = "credentials not found";
 
 /// Variables that give this program a credential for one registry. A helper must not see them.
-const OURS: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
+const OWN_VARIABLES: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
 
 /// The result of a helper: a credential, `None` if it has none, or the reason for its failure.
-type Said = Result<Option<Credential>, String>;
+type Outcome = Result<Option<Credential>, String>;
 
 /// Asks a helper for a registry's credential; `None` if it has none. In one run a helper is asked
 /// once for each name, even if it fails, because it may require the user to press a key.
 ///
 /// # Errors
 /// A sentence, if the helper fails, takes longer than `limit`, or prints an invalid answer.
-pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Said {
-    static SAID: Mutex<Vec<(String, String, Said)>> = Mutex::new(Vec::new());
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((.., said)) = said.iter().find(|(h, n, _)| h == helper && n == name) {
-        return said.clone();
+pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Outcome {
+    static OUTCOMES: Mutex<Vec<(String, String, Outcome)>> = Mutex::new(Vec::new());
+    let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((.., outcome)) = outcomes.iter().find(|(h, n, _)| h == helper && n == name) {
+        return outcome.clone();
     }
-    let answer = ask_once(helper, name, limit);
-    said.push((helper.to_owned(), name.to_owned(), answer.clone()));
-    answer
+    let outcome = ask_once(helper, name, limit);
+    outcomes.push((helper.to_owned(), name.to_owned(), outcome.clone()));
+    outcome
 }
 
-fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
+fn ask_once(helper: &str, name: &str, limit: Duration) -> Outcome {
     if helper.contains('/') || helper.contains('\0') {
         return Err("not the name of a helper".to_owned());
     }
@@ -65,12 +65,18 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Said {
     }
     if !status.success() {
         // The protocol prints error messages on stdout.
-        let words = String::from_utf8_lossy(&bytes);
-        if words.contains(NOT_FOUND) {
+        let message = String::from_utf8_lossy(&bytes);
+        if message.contains(NOT_FOUND) {
             return Ok(None);
         }
-        let line: String =
-            words.trim().lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect();
+        let line: String = message
+            .trim()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(MAX_ERROR_TEXT)
+            .collect();
         return Err(format!(
             "it failed: {}",
             if line.is_empty() { status.to_string() } else { printable(&line) }
@@ -94,12 +100,12 @@ fn run(
     drop(filling);
     let mut command = Command::new(format!("docker-credential-{helper}"));
     command.arg("get").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null());
-    OURS.iter().for_each(|variable| {
+    OWN_VARIABLES.iter().for_each(|variable| {
         command.env_remove(variable);
     });
     let mut child = command.spawn()?;
     drop(command);
-    let outcome = answered(&mut child, deadline);
+    let outcome = wait_for_answer(&mut child, deadline);
     if !matches!(outcome, Ok(Some(_))) {
         let _ = child.kill();
         let _ = child.wait();
@@ -109,7 +115,7 @@ fn run(
 
 /// The output and the exit status of a helper; `None` if the deadline passes first. A process that
 /// the helper started may keep the pipe open forever; the reading thread is then left running.
-fn answered(
+fn wait_for_answer(
     child: &mut Child,
     deadline: Instant,
 ) -> std::io::Result<Option<(Vec<u8>, ExitStatus)>> {

@@ -198,13 +198,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_shows_nothing_of_itself() {
+    fn debug_output_shows_no_secret() {
         let shown = format!("{:?}", Credential::password("me", "open sesame"));
         assert_eq!(shown, "Ok(Password)");
     }
 
     #[test]
-    fn what_fits_no_header_is_refused() {
+    fn invalid_credentials_are_refused() {
         assert!(Credential::password("a:b", "x").is_err());
         assert!(Credential::password("", "x").is_err());
         for wrong in ["", "a b", "a\nb", "ä"] {

@@ -45,7 +45,7 @@ fn read(repository: &Repository, dirs: &[PathBuf]) -> Result<Configured> {
     for dir in dirs {
         for name in names(repository.host()) {
             let dir = dir.join(name);
-            if !is_there(&dir)? {
+            if !exists(&dir)? {
                 continue;
             }
             let Some(document) = Document::read(&dir.join("hosts.toml"), &mut MAX_BYTES.clone())?
@@ -68,7 +68,7 @@ fn names(host: &str) -> Vec<String> {
     escaped.into_iter().chain([host.to_owned(), "_default".to_owned()]).collect()
 }
 
-fn is_there(path: &Path) -> Result<bool> {
+fn exists(path: &Path) -> Result<bool> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match std::fs::metadata(path) {
         Ok(_) => Ok(true),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirrors_path_stands_in_the_place_of_the_registrys_host() {
+    fn a_mirrors_path_replaces_the_registrys_host() {
         let cases = [
             ("m.example", "alpine", None, "m.example", "library/alpine"),
             ("m.example/hub", "alpine", None, "m.example", "hub/library/alpine"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mirror_is_wrong_usage() {
+    fn an_invalid_mirror_is_wrong_usage() {
         let of = repository("alpine");
         for text in [
             "",

@@ -129,7 +129,7 @@ fn hosts_are_mirrors_in_the_order_of_the_file() {
 }
 
 #[test]
-fn the_registry_itself_is_where_its_name_says_unless_a_server_is_named() {
+fn the_registry_keeps_its_own_host_unless_a_server_is_named() {
     let own = |text: &str, name: &str| parsed(text, name).unwrap().own;
     for silent in ["", "# nothing", "[host.'https://m.example']", "capabilities = ['push']"] {
         assert_eq!(own(silent, NAME), None, "{silent}");
@@ -151,7 +151,7 @@ fn the_registry_itself_is_where_its_name_says_unless_a_server_is_named() {
 }
 
 #[test]
-fn a_table_may_be_written_as_toml_lets_it() {
+fn tables_count_in_any_toml_notation() {
     let many = [
         "host.'https://m.example'.capabilities = ['pull']",
         "host = { 'https://m.example' = { capabilities = ['pull'] } }",
@@ -169,7 +169,7 @@ fn a_table_may_be_written_as_toml_lets_it() {
 }
 
 #[test]
-fn http_with_words_about_tls_is_tls_where_the_port_may_be_either() {
+fn http_with_tls_settings_uses_tls_unless_the_port_is_80() {
     let scheme = |host: &str, words: &str| {
         let place = mirrors(&format!("[host.'{host}']\n{words}")).remove(0);
         (place.scheme, place.insecure)
@@ -192,7 +192,7 @@ fn http_with_words_about_tls_is_tls_where_the_port_may_be_either() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line() {
+fn errors_name_the_line() {
     let host = "[host.'https://m.example']\n";
     let cases = [
         ("server = \"https://a\n".to_owned(), 1, "invalid basic string"),
@@ -235,7 +235,7 @@ fn what_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
-fn a_registry_has_so_many_hosts_values_and_headers_and_no_more() {
+fn the_numbers_of_hosts_values_and_headers_are_limited() {
     let hosts =
         |count: usize| (0..count).map(|i| format!("[host.'m{i}.example']\n")).collect::<String>();
     assert_eq!(mirrors(&hosts(MAX_MIRRORS)).len(), MAX_MIRRORS);

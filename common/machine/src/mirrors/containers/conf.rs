@@ -82,9 +82,9 @@ fn version_1(root: &Table) -> Parsed<Option<[Vec<&str>; 2]>> {
         None => Ok(None),
     };
     let lists = [list("search")?, list("insecure")?, list("block")?];
-    let is_there = lists.iter().any(Option::is_some);
+    let has_lists = lists.iter().any(Option::is_some);
     let [_, insecure, blocked] = lists.map(Option::unwrap_or_default);
-    Ok(is_there.then_some([insecure, blocked]))
+    Ok(has_lists.then_some([insecure, blocked]))
 }
 
 fn from_lists(
@@ -119,12 +119,12 @@ fn from_lists(
 fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
     // Tables with the same location must agree on `insecure` and `blocked`.
-    let mut said: HashMap<String, (bool, bool)> = HashMap::new();
+    let mut settings: HashMap<String, (bool, bool)> = HashMap::new();
     for table in root.tables("registry")? {
         let (prefix, entry) = entry(table, origin)?;
         let of = if entry.location.is_empty() { &prefix } else { &entry.location };
         let now = (entry.insecure, entry.blocked);
-        let before = *said.entry(of.clone()).or_insert(now);
+        let before = *settings.entry(of.clone()).or_insert(now);
         if before != now {
             let what = if before.0 == now.0 { "blocked" } else { "insecure" };
             let why = format!("{} is {what} in one table and not in another", printable(of));

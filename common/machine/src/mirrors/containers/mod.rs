@@ -45,7 +45,7 @@ pub(super) fn configured(repository: &Repository) -> Result<Option<Configured>> 
     // pipe.
     static TABLES: OnceLock<Result<Tables>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| Files::of_machine().read());
-    tables.as_ref().map_err(Error::clone)?.say(repository)
+    tables.as_ref().map_err(Error::clone)?.lookup(repository)
 }
 
 /// The configuration files.
@@ -175,7 +175,7 @@ impl Tables {
     }
 
     /// The configuration for a repository.
-    fn say(&self, repository: &Repository) -> Result<Option<Configured>> {
+    fn lookup(&self, repository: &Repository) -> Result<Option<Configured>> {
         let name = format!("{}/{}", repository.host(), repository.path());
         let Some((matched, entry)) = self.find(&name) else { return Ok(None) };
         let rest = &name[matched..];
@@ -215,8 +215,8 @@ impl Tables {
             let why = format!("{name}: its location is {there}, which is blocked by {by}");
             return Err(wrong(&entry.origin, &Wrong { line: entry.line, why }));
         }
-        let is_said = entry.insecure || there != name;
-        let own = Some(Place { insecure: entry.insecure, ..own }).filter(|_| is_said);
+        let is_configured = entry.insecure || there != name;
+        let own = Some(Place { insecure: entry.insecure, ..own }).filter(|_| is_configured);
         Ok(Some(Configured { mirrors, own, blocked: None }))
     }
 }

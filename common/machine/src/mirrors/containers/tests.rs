@@ -18,8 +18,8 @@ fn tables(files: &[&str]) -> Result<Tables> {
     Ok(tables)
 }
 
-fn said(files: &[&str], name: &str) -> Result<Option<Configured>> {
-    tables(files)?.say(&repository(name))
+fn lookup(files: &[&str], name: &str) -> Result<Option<Configured>> {
+    tables(files)?.lookup(&repository(name))
 }
 
 /// Shows places as `HOST/PATH`, with `!` if insecure, and the requests served if not all.
@@ -72,7 +72,7 @@ location = "hub.example"
 "#;
 
 #[test]
-fn a_location_stands_in_the_place_of_the_prefix() {
+fn a_location_replaces_the_prefix() {
     let cases: [(&str, &[&str], &[&str]); 6] = [
         (
             "r.example/foo/image",
@@ -90,14 +90,14 @@ fn a_location_stands_in_the_place_of_the_prefix() {
         ("docker.io/library/alpine", &["hub.example/alpine"], &[]),
     ];
     for (name, mirrors, own) in cases {
-        let got = said(&[FOUR], name).unwrap().unwrap();
+        let got = lookup(&[FOUR], name).unwrap().unwrap();
         assert_eq!((shown(&got.mirrors), shown(&got.own)), (owned(mirrors), owned(own)), "{name}");
         let origins = got.mirrors.iter().chain(&got.own).map(|place| place.origin.as_str());
         assert!(origins.into_iter().all(|origin| origin == "0.conf"));
         assert_eq!(got.blocked, None);
     }
     for other in ["r.example/foobar", "r.example/bar", "a.plain.example/a", "user/alpine"] {
-        assert_eq!(said(&[FOUR], other).unwrap(), None, "{other}");
+        assert_eq!(lookup(&[FOUR], other).unwrap(), None, "{other}");
     }
 }
 
@@ -126,7 +126,7 @@ fn the_longest_prefix_decides_and_a_wildcard_counts_as_long_as_it_is() {
         [[registry.mirror]]
         location = "five.test/x"
     "#;
-    let own = |name: &str| said(&[conf], name).unwrap().map(|said| shown(&said.own));
+    let own = |name: &str| lookup(&[conf], name).unwrap().map(|found| shown(&found.own));
     assert_eq!(own("b.example/app"), Some(owned(&["one.test/app"])));
     assert_eq!(own("a.r.example/app"), Some(owned(&["two.test/app"])));
     assert_eq!(own("b.a.r.example/app"), Some(owned(&["two.test/app"])));
@@ -134,13 +134,13 @@ fn the_longest_prefix_decides_and_a_wildcard_counts_as_long_as_it_is() {
     assert_eq!(own("a.r.example:5000/team/app"), Some(owned(&["four.test/t/app"])));
     assert_eq!(own("example.test/app"), None);
     // Without a location the name is left unchanged.
-    let whole = said(&[conf], "a.b.whole.test/app").unwrap().unwrap();
+    let whole = lookup(&[conf], "a.b.whole.test/app").unwrap().unwrap();
     assert_eq!(shown(&whole.own), ["a.b.whole.test/app!"]);
     assert_eq!(shown(&whole.mirrors), ["five.test/x/app"]);
 }
 
 #[test]
-fn what_a_mirror_serves_is_said_by_itself_or_by_its_registry() {
+fn a_mirror_or_its_registry_limits_the_requests_served() {
     let conf = r#"
         [[registry]]
         location = "a.test"
@@ -155,21 +155,21 @@ fn what_a_mirror_serves_is_said_by_itself_or_by_its_registry() {
             { location = "p.test", pull-from-mirror = "" },
         ]
     "#;
-    let mirrors = |name: &str| shown(&said(&[conf], name).unwrap().unwrap().mirrors);
+    let mirrors = |name: &str| shown(&lookup(&[conf], name).unwrap().unwrap().mirrors);
     assert_eq!(mirrors("a.test/x"), ["m.test/x digests", "n.test/x digests"]);
     let four = ["m.test/x digests", "n.test/x tags", "o.test/x", "p.test/x"];
     assert_eq!(mirrors("b.test/x"), four);
 }
 
 #[test]
-fn of_two_tables_with_one_prefix_the_first_of_a_file_and_the_last_of_files_holds() {
+fn for_a_repeated_prefix_the_first_table_of_the_last_file_is_used() {
     let first = r#"
         registry = [
             { prefix = "a.test", location = "one.test" },
             { prefix = "a.test", location = "two.test", mirror = [{ location = "m.test" }] },
         ]
     "#;
-    let own = |files: &[&str]| shown(&said(files, "a.test/x").unwrap().unwrap().own);
+    let own = |files: &[&str]| shown(&lookup(files, "a.test/x").unwrap().unwrap().own);
     assert_eq!(own(&[first]), ["one.test/x"]);
     let later = "[[registry]]\nprefix = 'a.test//'\nlocation = 'three.test/'";
     assert_eq!(own(&[first, later]), ["three.test/x"]);
@@ -178,7 +178,7 @@ fn of_two_tables_with_one_prefix_the_first_of_a_file_and_the_last_of_files_holds
 }
 
 #[test]
-fn what_is_blocked_is_not_read_but_from_its_mirrors() {
+fn a_blocked_registry_is_read_only_from_its_mirrors() {
     let conf = r#"
         [[registry]]
         location = "a.test"
@@ -192,14 +192,14 @@ fn what_is_blocked_is_not_read_but_from_its_mirrors() {
         prefix = "c.test"
         location = "a.test/c"
     "#;
-    let got = |name: &str| said(&[conf], name).unwrap().unwrap();
+    let got = |name: &str| lookup(&[conf], name).unwrap().unwrap();
     let blocked = Some("0.conf".to_owned());
     let nothing = Configured { blocked: blocked.clone(), ..Configured::default() };
     assert_eq!(got("a.test/x"), nothing);
     // A mirror that is itself blocked is skipped.
     let b = got("b.test/x");
     assert_eq!((shown(&b.mirrors), b.own, b.blocked), (owned(&["m.test/x"]), None, blocked));
-    let error = said(&[conf], "c.test/x").unwrap_err();
+    let error = lookup(&[conf], "c.test/x").unwrap_err();
     assert_eq!(
         error.to_string(),
         "0.conf: line 12: c.test/x: its location is a.test/c/x, which is blocked by 0.conf"
@@ -207,7 +207,7 @@ fn what_is_blocked_is_not_read_but_from_its_mirrors() {
 }
 
 #[test]
-fn version_1_is_read_where_it_may_be() {
+fn version_1_is_read_but_not_in_drop_ins() {
     let old = r#"
         [registries.search]
         registries = ["a.test////", "c.test"]
@@ -216,7 +216,7 @@ fn version_1_is_read_where_it_may_be() {
         [registries.block]
         registries = ["b.test"]
     "#;
-    let got = |name: &str| said(&[old], name).unwrap();
+    let got = |name: &str| lookup(&[old], name).unwrap();
     assert_eq!(got("a.test/x"), None);
     assert_eq!(shown(&got("d.test/x").unwrap().own), ["d.test/x!"]);
     assert_eq!(got("b.test/x").unwrap().blocked, Some("0.conf".to_owned()));
@@ -229,7 +229,7 @@ fn version_1_is_read_where_it_may_be() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line() {
+fn errors_name_the_line() {
     let table = "[[registry]]\n";
     let mirror = "[[registry]]\nlocation = 'a.test'\n[[registry.mirror]]\n";
     let cases = [
@@ -288,7 +288,7 @@ fn what_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
-fn a_place_that_is_no_repository_is_wrong_for_whom_it_concerns() {
+fn an_invalid_place_is_an_error_only_for_its_own_repositories() {
     let conf = r#"
         [[registry]]
         prefix = "a.test"
@@ -311,29 +311,29 @@ fn a_place_that_is_no_repository_is_wrong_for_whom_it_concerns() {
         ("d.test/x", 11, "\"docker.io/x\" is not a complete repository name"),
         ("g.e.test/x", 13, "\"*.e.test/x\""),
     ] {
-        let got = said(&[conf], name).unwrap_err();
+        let got = lookup(&[conf], name).unwrap_err();
         assert_eq!(got.status(), Status::Malformed);
         let got = got.to_string();
         assert!(got.starts_with(&format!("0.conf: line {line}: ")), "{got}");
         assert!(got.contains(words), "{got}");
     }
-    assert_eq!(shown(&said(&[conf], "d.test/x/y").unwrap().unwrap().own), ["docker.io/x/y"]);
-    assert_eq!(said(&[conf], "h.test/x").unwrap(), None);
+    assert_eq!(shown(&lookup(&[conf], "d.test/x/y").unwrap().unwrap().own), ["docker.io/x/y"]);
+    assert_eq!(lookup(&[conf], "h.test/x").unwrap(), None);
 }
 
 #[test]
 fn keys_are_found_in_any_case() {
     let conf = "[[Registry]]\nLOCATION = 'a.test'\nInsecure = true\nprefix = 'b.test'";
-    assert_eq!(shown(&said(&[conf], "b.test/x").unwrap().unwrap().own), ["a.test/x!"]);
+    assert_eq!(shown(&lookup(&[conf], "b.test/x").unwrap().unwrap().own), ["a.test/x!"]);
 }
 
 #[test]
-fn a_registry_has_so_many_mirrors_and_no_more() {
+fn the_number_of_mirrors_is_limited() {
     let conf = |count: usize| {
         let mirrors = "{ location = 'm.test' },".repeat(count);
         format!("[[registry]]\nlocation = 'a.test'\nmirror = [{mirrors}]")
     };
-    let most = said(&[&conf(MAX_MIRRORS)], "a.test/x").unwrap().unwrap();
+    let most = lookup(&[&conf(MAX_MIRRORS)], "a.test/x").unwrap().unwrap();
     assert_eq!(most.mirrors.len(), MAX_MIRRORS);
     assert_eq!(wrong(&conf(MAX_MIRRORS + 1)), "0.conf: line 3: 65 mirrors, more than 64");
 }
