@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Readers that pass bytes on, and end without an error only if the bytes were right.
+//! Readers that pass bytes on and check them. At the end of wrong bytes they return an error.
 
 use std::io::{self, Read};
 
 use archive::Check;
 use common::verify::Verifier;
 
-/// Bytes that end only if they were the right ones.
+/// A reader that returns an error if the bytes do not have the expected digest and size.
 pub(crate) struct Verified<'a> {
     inner: Box<dyn Read + 'a>,
     verifier: Option<Verifier>,
 }
 
 impl<'a> Verified<'a> {
-    /// Checks `inner`.
+    /// Wraps `inner`, whose bytes `verifier` checks.
     pub(crate) fn new(inner: Box<dyn Read + 'a>, verifier: Verifier) -> Verified<'a> {
         Verified { inner, verifier: Some(verifier) }
     }
@@ -36,14 +36,14 @@ impl Read for Verified<'_> {
     }
 }
 
-/// Bytes that end only if they were a whole tar archive.
+/// A reader that returns an error if the bytes are not exactly one whole tar archive.
 pub(crate) struct Archive<'a> {
     inner: &'a mut dyn Read,
     check: Check,
 }
 
 impl<'a> Archive<'a> {
-    /// Looks at `inner` while it passes.
+    /// Wraps `inner`.
     pub(crate) fn new(inner: &'a mut dyn Read) -> Archive<'a> {
         Archive { inner, check: Check::new() }
     }

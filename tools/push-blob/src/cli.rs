@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line.
+//! The command line of push-blob.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ pub(crate) struct Cli {
     pub(crate) mirrored: Mirrored,
 }
 
-/// A format that --compress takes.
+/// A compression format for `--compress`.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Format {
     /// gzip, on all processors
@@ -69,7 +69,8 @@ pub(crate) enum Format {
     Zstd,
 }
 
-/// The smallest part, in bytes: less is more requests than bytes.
+/// The smallest part that `--chunk` accepts, in bytes. With smaller parts the requests would cost
+/// more than the bytes that they carry.
 const MIN_CHUNK: u64 = 64 << 10;
 
 fn chunk(text: &str) -> std::result::Result<u64, String> {
@@ -88,10 +89,10 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 impl Cli {
-    /// Refuses options that mean nothing without `--from`.
+    /// Refuses options that have no effect without `--from`.
     ///
     /// # Errors
-    /// Usage.
+    /// Usage if such an option is given without `--from`.
     pub(crate) fn check(&self) -> Result<()> {
         let of_lines = self.allow_nondistributable.then_some("--allow-nondistributable");
         let of_from = self.from_network.given().or(self.mirrored.given());
@@ -101,17 +102,17 @@ impl Cli {
         }
     }
 
-    /// What standard input is for: data, unless all blobs are in files.
+    /// Whether standard input is data. It is free only if every blob is in a named file.
     pub(crate) fn stdin(&self) -> Stdin {
         let files = &self.files;
         let all_files = !files.is_empty() && files.iter().all(|file| file.as_os_str() != "-");
         if all_files { Stdin::Free } else { Stdin::Data }
     }
 
-    /// The repositories that the user names to mount from.
+    /// The repositories of `--mount-from`.
     ///
     /// # Errors
-    /// Usage, when one is not of the target's registry.
+    /// Usage if a repository is not in the target's registry.
     pub(crate) fn siblings(&self) -> Result<Vec<Repository>> {
         let named = self.mount_from.iter().map(|name| match name {
             StoreName::Repository(repository) if self.is_same_registry(name) => {
@@ -124,7 +125,7 @@ impl Cli {
         named.collect()
     }
 
-    /// Whether a store is in the target's registry.
+    /// Whether `other` is a repository in the target's registry.
     pub(crate) fn is_same_registry(&self, other: &StoreName) -> bool {
         match (&self.store, other) {
             (StoreName::Repository(a), StoreName::Repository(b)) => a.api_host() == b.api_host(),
@@ -132,10 +133,10 @@ impl Cli {
         }
     }
 
-    /// How plain layers are compressed, if they are.
+    /// The compression of `--compress`, if given.
     ///
     /// # Errors
-    /// As [`Method::new`].
+    /// The same as [`Method::new`].
     pub(crate) fn method(&self) -> Result<Option<Method>> {
         let format = match self.compress {
             None => return Ok(None),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes from a reader to a writer, with progress.
+//! Copying bytes from a reader to a writer, with progress.
 
 use std::io::{self, Read, Write};
 
@@ -7,10 +7,11 @@ use common::error::{Error, Result, source_error};
 use common::progress::Progress;
 use common::verify::BUFFER;
 
-/// Copies `input` to its end, and shows progress.
+/// Copies `input` to its end and reports progress. Messages call the input `name`.
 ///
 /// # Errors
-/// Either side's own, or local trouble. `name` names the input in messages.
+/// An [`Error`] that the reader or the writer carries in its I/O error is returned unchanged. Local
+/// if `input` cannot be read or `output` cannot be written for another reason.
 pub(crate) fn copy(
     input: &mut dyn Read,
     output: &mut dyn Write,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A regular file's bytes: to be digested, sent, perhaps sent again, and refused when they changed
-//! meanwhile.
+//! The bytes of a regular file. They are read once for the digest and again for each attempt to
+//! send them. A file that changed between these reads is refused.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -12,21 +12,21 @@ use common::verify::BUFFER;
 
 use crate::upload::rereadable::Rereadable;
 
-/// A regular file as it was when it was opened.
+/// An open regular file, with the size and modification time that it had when it was opened.
 pub(crate) struct FileBytes {
     file: File,
-    /// How messages name it.
+    /// Its name in messages.
     pub(crate) name: String,
-    /// Its size.
+    /// The size in bytes when it was opened.
     pub(crate) size: u64,
     changed: (i64, i64),
 }
 
 impl FileBytes {
-    /// An open file.
+    /// Wraps an open file.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the file's metadata cannot be read.
     pub(crate) fn new(file: File, name: String) -> Result<FileBytes> {
         let metadata =
             file.metadata().map_err(|cause| Error::local(format_args!("read {name}"), &cause))?;
@@ -34,13 +34,13 @@ impl FileBytes {
         Ok(FileBytes { file, name, size: metadata.len(), changed })
     }
 
-    /// Whether it is a regular file at its start, as `< FILE` gives it.
+    /// Whether it is a regular file at position 0, as the shell opens it for `< FILE`.
     pub(crate) fn is_rewound_file(&mut self) -> bool {
         let is_file = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
         is_file && self.file.stream_position().is_ok_and(|at| at == 0)
     }
 
-    /// Its first bytes.
+    /// Up to `most` bytes from the start of the file. Empty if they cannot be read.
     pub(crate) fn start(&self, most: usize) -> Vec<u8> {
         let mut start = vec![0; most];
         let n = self.file.read_at(&mut start, 0).unwrap_or(0);
@@ -48,10 +48,10 @@ impl FileBytes {
         start
     }
 
-    /// Its digest.
+    /// The SHA-256 digest of the file.
     ///
     /// # Errors
-    /// Content when it changed meanwhile; local trouble.
+    /// Content if the file's size changed meanwhile; local if it cannot be read.
     pub(crate) fn digest(&mut self) -> Result<Digest> {
         let mut hasher = Algorithm::Sha256.hasher();
         let mut buffer = vec![0; BUFFER];
@@ -97,8 +97,7 @@ impl Rereadable for FileBytes {
     }
 }
 
-/// A file from an offset on. The file's own position stays as it is, so that several may read it at
-/// once.
+/// A reader from an offset. It does not move the position of the open file.
 struct FromOffset<'a> {
     file: &'a File,
     at: u64,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A cleanup that runs before a signal or `--timeout` ends the process: upload sessions are
-//! cancelled, since the registry would hold them open.
+//! A cleanup that runs before a signal or `--timeout` ends the process. It cancels the open upload
+//! sessions, because the registry would keep them open.
 //!
-//! The process still dies of its signal, at most [`PATIENCE`] later. A second signal ends it at
-//! once. A signal that was ignored when the tool started (`nohup`) stays ignored. SIGPIPE would end
-//! the process in the middle of a write, so it is ignored: the write fails, and its caller calls
-//! [`die_of_sigpipe`].
+//! The signal still ends the process, at most [`PATIENCE`] later. A second signal ends it at once.
+//! A signal that was ignored when the tool started (`nohup`) stays ignored.
+//!
+//! SIGPIPE would end the process in the middle of a write, before the cleanup. It is therefore
+//! ignored: the write fails, and the code that wrote calls [`die_of_sigpipe`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -18,17 +19,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-/// How long the cleanup may take.
+/// The longest time that the cleanup may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 type Cleanup = Box<dyn FnOnce() + Send>;
 
 static CLEANUP: Mutex<Option<Cleanup>> = Mutex::new(None);
 
-/// From now on `cleanup` runs before a signal or `--timeout` ends the process.
+/// Installs `cleanup`, which runs before a signal or `--timeout` ends the process.
 ///
 /// # Errors
-/// Local trouble: the signals cannot be caught.
+/// Local if the signal handlers cannot be installed.
 pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     *CLEANUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cleanup));
     exit::before_end(run);
@@ -51,14 +52,14 @@ pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// Runs the cleanup, then ends the process as SIGPIPE does: the reader of standard output is gone.
+/// Runs the cleanup, then ends the process as SIGPIPE would: the reader of standard output is gone.
 pub(crate) fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);
     std::process::exit(128 + SIGPIPE)
 }
 
-/// Runs the cleanup if it did not run yet, and waits for it no longer than [`PATIENCE`].
+/// Runs the cleanup unless it ran already. Waits for it at most [`PATIENCE`].
 fn run() {
     let Some(cleanup) = CLEANUP.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The jobs of a run: files, the bytes of standard input, or what descriptor lines name.
+//! The jobs of a run: files, standard input as one blob, or the blobs that descriptor lines name.
 
 use std::collections::HashSet;
 use std::io::BufReader;
@@ -12,25 +12,25 @@ use common::error::{Error, Result};
 use common::lines::Lines;
 use common::{mediatype, stdio};
 
-/// The most descriptor lines that one run takes.
+/// The maximum number of descriptor lines in one run.
 const MAX_LINES: usize = 100_000;
 
-/// One thing to be pushed.
+/// One push.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// The bytes of standard input.
+    /// Push the bytes of standard input.
     Stdin,
-    /// The bytes of a file.
+    /// Push the bytes of a file.
     File(PathBuf),
-    /// A blob of the source.
+    /// Push a blob of the source store.
     Blob(Descriptor),
-    /// A manifest of the source: everything before it is there.
+    /// Push a manifest of the source store. The lines before it are done.
     Manifest(Descriptor),
-    /// A blob that an earlier line named.
+    /// Print the line again: an earlier line named the same blob.
     Again(Descriptor),
 }
 
-/// How many lines were printed. A manifest waits for all lines before its own.
+/// The number of lines printed so far. A manifest is pushed after all lines before it are printed.
 #[derive(Default)]
 pub(crate) struct Confirmed {
     count: Mutex<usize>,
@@ -44,8 +44,8 @@ impl Confirmed {
         self.changed.notify_all();
     }
 
-    /// Waits until so many lines were printed. If a line before fails, this never returns, and the
-    /// run ends meanwhile.
+    /// Waits until `count` lines are printed. If an earlier line fails, this never returns: the
+    /// process ends while it waits.
     fn wait_for(&self, count: usize) {
         let mut confirmed = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         while *confirmed < count {
@@ -54,7 +54,7 @@ impl Confirmed {
     }
 }
 
-/// The jobs, one after the other.
+/// The jobs, in input order.
 pub(crate) fn jobs(
     files: Vec<PathBuf>,
     has_source: bool,
@@ -78,8 +78,8 @@ pub(crate) fn jobs(
     )
 }
 
-/// The blobs and manifests that lines name. Each goes once; a manifest is handed out when all
-/// before it are confirmed.
+/// The jobs for descriptor lines. Each blob is pushed once. The job of a manifest is returned only
+/// after all lines before it are printed.
 fn named(
     lines: impl Iterator<Item = Result<Descriptor>>,
     confirmed: Arc<Confirmed>,

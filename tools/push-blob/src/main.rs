@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob: blobs into a registry or a layout, so that nothing is ever sent twice.
+//! push-blob: pushes blobs into a registry or a layout. It does not send bytes that the target
+//! already has.
 //!
-//! `cli` is the command line, and `jobs` makes jobs of it. `run` gives each to `push_files`,
-//! `push_streams` or `push_lines`, which find its bytes and hand them to the `target`. The target
-//! looks for a blob first, mounts it if it can, or sends it by an `upload`.
+//! Start reading here. `cli` defines the command line, and `jobs` turns the input into jobs. `run`
+//! passes each job to `push_files`, `push_streams` or `push_lines`. These three modules open the
+//! blob's bytes and pass them to the `target`. If the target is a repository, it first asks the
+//! registry whether the blob is there, then tries to mount it, and sends it as an `upload` only if
+//! both fail.
+//!
+//! Not here: tags, which put-manifest sets, and making layers, which pack-layer does.
 
 mod checked_readers;
 mod cli;
@@ -89,7 +94,7 @@ fn run(cli: Cli) -> Result<()> {
     };
     let outcome = in_order(usize::from(cli.jobs), jobs, work, print);
     if outcome.is_err() {
-        // The jobs after the one that failed end with the run.
+        // Other jobs may still run. They are not waited for: the process ends while they run.
         run.target.close();
     }
     run.remember();
@@ -97,7 +102,7 @@ fn run(cli: Cli) -> Result<()> {
     outcome
 }
 
-/// Where the blobs go. The sessions that are open at a registry are cancelled before a signal or
+/// Opens the target. Upload sessions that are open at a registry are cancelled before a signal or
 /// `--timeout` ends the run.
 fn target(store: &StoreName, remote: &Remote) -> Result<Target> {
     let repository = match store {

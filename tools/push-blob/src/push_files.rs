@@ -17,17 +17,18 @@ use crate::run::Run;
 use crate::target::Delivery;
 use crate::upload::rereadable::Rereadable as _;
 
-/// How many of the first bytes are looked at, to recognise descriptor lines.
+/// The number of bytes at the start of the input that are searched for a descriptor line.
 const START: usize = 64 << 10;
 
-/// The first bytes of gzip and zstd.
+/// The magic numbers of gzip and zstd.
 const MAGICS: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
 
 impl Run {
     /// Pushes the bytes of standard input.
     ///
     /// # Errors
-    /// Malformed when there are none; local trouble; the target's.
+    /// Malformed if there are no bytes; local if standard input cannot be read; the target's
+    /// errors.
     pub(crate) fn push_stdin(&self) -> Result<Descriptor> {
         const NAME: &str = "standard input";
         let stdin = stdio::stdin()?;
@@ -49,10 +50,10 @@ impl Run {
         self.push_stream(&mut stdin, NAME)
     }
 
-    /// Pushes a file's bytes.
+    /// Pushes the bytes of a file.
     ///
     /// # Errors
-    /// Absent, local trouble, the target's.
+    /// Absent if there is no such file; local if it cannot be read; the target's errors.
     pub(crate) fn push_file(&self, path: &Path) -> Result<Descriptor> {
         let name = path.display().to_string();
         let mut file = File::open(path).map_err(|cause| match cause.kind() {
@@ -72,8 +73,8 @@ impl Run {
         self.push_stream(&mut file, &name)
     }
 
-    /// A regular file: it is read twice, first to know its digest, so that the target can be asked
-    /// for it.
+    /// Pushes a regular file. It is read twice: first to compute the digest, with which the target
+    /// is asked for the blob, then to send it.
     fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
         self.refuse_by_start(&bytes.start(START))?;
         if self.compress.is_some() {
@@ -94,8 +95,8 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// Refuses bytes by how they begin: descriptor lines were meant for `--from`, and compressed
-    /// bytes are not compressed again.
+    /// Refuses input by its first bytes: descriptor lines without `--from`, and compressed bytes
+    /// with `--compress`.
     fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
             let error = Error::usage("descriptor lines came, and bytes are wanted");

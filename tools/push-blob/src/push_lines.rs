@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pushing what descriptor lines name: blobs and manifests of the store that `--from` names.
+//! Pushing the blobs and manifests that descriptor lines name, from the store given with `--from`.
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -18,10 +18,10 @@ use crate::target::{Delivery, Target};
 use crate::upload::rereadable::Rereadable as _;
 
 impl Run {
-    /// Pushes a blob of the source.
+    /// Pushes a blob of the source store.
     ///
     /// # Errors
-    /// The source's and the target's.
+    /// The errors of the source and of the target.
     pub(crate) fn push_blob(&self, descriptor: Descriptor) -> Result<Descriptor> {
         let kind = mediatype::kind(&descriptor.media_type);
         if matches!(kind, Kind::Layer { foreign: true, .. }) && !self.allow_nondistributable {
@@ -52,7 +52,7 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// How a blob of the source is delivered.
+    /// The delivery options for a blob of the source store.
     fn delivery(&self, source: &Store, descriptor: &Descriptor) -> Delivery {
         let mount_named = self.mount_paths();
         let mut delivery = Delivery { chunk: self.chunk, mount_named, ..Delivery::default() };
@@ -72,10 +72,11 @@ impl Run {
         delivery
     }
 
-    /// Pushes a manifest of the source. What it names was pushed before it.
+    /// Pushes a manifest of the source store. The blobs and manifests that it refers to were pushed
+    /// before it.
     ///
     /// # Errors
-    /// The source's and the target's.
+    /// The errors of the source and of the target.
     pub(crate) fn push_manifest(&self, descriptor: Descriptor) -> Result<Descriptor> {
         let Descriptor { digest, size, .. } = &descriptor;
         if self.target.has_manifest(&descriptor)? {
@@ -99,8 +100,8 @@ impl Run {
     }
 }
 
-/// Does what takes a blob's bytes. While the bytes are wrong and a mirror gave them, that mirror is
-/// left and it is done again.
+/// Calls `take`, which reads the blob from `source`. If the bytes were wrong and a mirror served
+/// some of them, that mirror is not used again and `take` is called again.
 fn until_right<T>(
     source: &Store,
     digest: &Digest,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pushing bytes that arrive once, of unknown digest: pipes, and layers that are compressed on the
-//! way.
+//! Pushing bytes that can be read only once and whose digest is not known before their end: pipes,
+//! and layers that are compressed while they are sent.
 
 use std::io::Read;
 
@@ -16,11 +16,12 @@ use crate::run::Run;
 use crate::target::sink::Sink;
 
 impl Run {
-    /// Pushes bytes that can be read once, compressed on the way if that is asked for. `name` names
-    /// them in messages.
+    /// Pushes bytes that can be read only once, compressed if `--compress` is given. Messages call
+    /// them `name`.
     ///
     /// # Errors
-    /// The input's, the target's; malformed when what is to be compressed is no tar archive.
+    /// The errors of the input and of the target; malformed if the bytes to compress are not a tar
+    /// archive.
     pub(crate) fn push_stream(&self, input: &mut dyn Read, name: &str) -> Result<Descriptor> {
         let sink = self.target.sink(self.chunk)?;
         let media_type = self.media_type.as_deref();
@@ -35,10 +36,10 @@ impl Run {
         self.push_compressed(input, name, sink, method, &media_type)
     }
 
-    /// Pushes a plain layer, compressed by `method`.
+    /// Pushes an uncompressed layer, compressed by `method`.
     ///
     /// # Errors
-    /// As [`push_stream`](Run::push_stream).
+    /// The same as [`push_stream`](Run::push_stream).
     pub(crate) fn push_compressed(
         &self,
         input: &mut dyn Read,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all jobs of a run share, and the way of each.
+//! The state that all jobs of a run share, and the dispatch of a job by its kind.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -13,29 +13,30 @@ use store::{Remote, Store};
 use crate::jobs::Job;
 use crate::target::Target;
 
-/// What all jobs of the run share.
+/// The state that all jobs of a run share.
 pub(crate) struct Run {
     pub(crate) target: Target,
-    /// The store that lines name blobs of.
+    /// The source store: the operand of `--from`.
     pub(crate) from: Option<(StoreName, Remote)>,
-    /// That store, opened at the first line.
+    /// The source store, opened when the first line arrives.
     pub(crate) source: OnceLock<Result<Store>>,
-    /// Repositories to mount from.
+    /// The repositories of `--mount-from`.
     pub(crate) mount_from: Vec<Repository>,
     pub(crate) media_type: Option<String>,
     pub(crate) compress: Option<Method>,
     pub(crate) chunk: Option<u64>,
     pub(crate) allow_nondistributable: bool,
     pub(crate) progress: Progress,
-    /// The blobs of a source layout that are in the target registry now.
+    /// The blobs of a source layout that this run pushed, mounted or found in the target
+    /// repository.
     pub(crate) delivered: Mutex<Vec<Digest>>,
 }
 
 impl Run {
-    /// Does one job. Returns the line to print.
+    /// Runs one job. Returns the line to print.
     ///
     /// # Errors
-    /// The source's and the target's.
+    /// The errors of the source and of the target.
     pub(crate) fn push(&self, job: Job) -> Result<String> {
         let descriptor = match job {
             Job::Stdin => self.push_stdin()?,
@@ -47,7 +48,7 @@ impl Run {
         Ok(descriptor.line() + "\n")
     }
 
-    /// Notes in the source layout that the target has its blobs too.
+    /// Records in the source layout that the target repository has these blobs, for later mounts.
     pub(crate) fn remember(&self) {
         if let (Target::Registry(uploads), Some(Ok(source))) = (&self.target, self.source.get())
             && let Store::Layout(layout) = source
@@ -57,12 +58,12 @@ impl Run {
         }
     }
 
-    /// The paths of the repositories that the user names to mount from.
+    /// The paths of the repositories of `--mount-from`.
     pub(crate) fn mount_paths(&self) -> Vec<String> {
         self.mount_from.iter().map(|from| from.path().to_owned()).collect()
     }
 
-    /// The blobs of a source layout that are in the target registry now.
+    /// The list of delivered blobs, locked.
     pub(crate) fn delivered(&self) -> MutexGuard<'_, Vec<Digest>> {
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob of the store that `--from` names.
+//! A blob of the store given with `--from`.
 
 use std::io::Read;
 
@@ -11,19 +11,19 @@ use store::Store;
 use crate::file_bytes::FileBytes;
 use crate::upload::rereadable::Rereadable;
 
-/// A blob of a store that lines name. It is not looked for before its bytes are wanted: the target
-/// may have them.
+/// A blob that a descriptor line names. The store is not asked for it before its bytes are read:
+/// the target may have the blob already.
 pub(crate) enum StoredBlob<'a> {
-    /// Carried by its descriptor.
+    /// The blob is embedded in the descriptor's `data` field.
     Carried(Vec<u8>),
-    /// In a layout, with its file once it is open.
+    /// The blob is in a layout. The file is `Some` once it is open.
     InLayout(&'a Layout, &'a Descriptor, Option<FileBytes>),
-    /// In a registry, from which it passes without touching the disk.
+    /// The blob is in a registry. Its bytes are passed on without touching the disk.
     InRegistry(&'a Store, &'a Descriptor),
 }
 
 impl<'a> StoredBlob<'a> {
-    /// The blob that a descriptor describes.
+    /// The blob that `descriptor` describes.
     pub(crate) fn of(source: &'a Store, descriptor: &'a Descriptor) -> StoredBlob<'a> {
         if let Some(Ok(bytes)) = descriptor.data() {
             return StoredBlob::Carried(bytes);
@@ -35,7 +35,7 @@ impl<'a> StoredBlob<'a> {
     }
 }
 
-/// A layout's blob, of the size that it must have.
+/// Opens a layout's blob and checks its size.
 fn open(layout: &Layout, descriptor: &Descriptor) -> Result<FileBytes> {
     let Descriptor { digest, size: want, .. } = descriptor;
     let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A lock on a digest: two connections never bring the same blob at once. The second waits, and
-//! then finds it there.
+//! A lock for each digest, so that two connections never push the same blob at the same time. The
+//! second connection waits, then finds the blob in the target.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use common::digest::Digest;
 
-/// The digests that are locked.
+/// The locked digests.
 static LOCKED: Mutex<Vec<Digest>> = Mutex::new(Vec::new());
 static CHANGED: Condvar = Condvar::new();
 
-/// Waits until the digest is free, and locks it until the returned value is dropped.
+/// Waits until `digest` is unlocked, and locks it until the returned value is dropped.
 pub(super) fn lock(digest: &Digest) -> DigestLock {
     let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
     while locked.contains(digest) {
@@ -20,7 +20,7 @@ pub(super) fn lock(digest: &Digest) -> DigestLock {
     DigestLock { digest: digest.clone() }
 }
 
-/// A digest that is locked.
+/// A locked digest.
 pub(super) struct DigestLock {
     digest: Digest,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where blobs go: a repository or a layout. Each blob is looked for first, mounted if it can be,
-//! then sent.
+//! The target of the blobs: a repository or a layout. The target is first asked whether it has the
+//! blob. A missing blob is mounted from another repository if possible, and sent otherwise.
 
 mod digest_lock;
 mod mount_candidates;
@@ -23,32 +23,33 @@ use crate::upload::Uploads;
 use crate::upload::rereadable::Rereadable;
 use sink::Sink;
 
-/// Where blobs go.
+/// The target of the blobs.
 pub(crate) enum Target {
-    /// Into a repository.
+    /// A repository.
     Registry(Arc<Uploads>),
-    /// Into a layout, created when the first blob arrives.
+    /// A layout. It is created when the first blob arrives.
     Layout(PathBuf, OnceLock<Result<Layout>>),
 }
 
-/// How one blob is delivered.
+/// How to deliver one blob.
 #[derive(Default)]
 pub(crate) struct Delivery {
-    /// The size of its parts, in bytes; `None` for one piece.
+    /// The size of its parts, in bytes; `None` to send it in one request.
     pub(crate) chunk: Option<u64>,
-    /// Paths of repositories to mount it from: those that the user names.
+    /// Paths of repositories to mount it from: those of `--mount-from`, and that of `--from`.
     pub(crate) mount_named: Vec<String>,
-    /// Paths of repositories to mount it from: those that it was seen in.
+    /// Paths of repositories to mount it from: those that the source layout recorded.
     pub(crate) mount_remembered: Vec<String>,
-    /// Whether another run will find the same bytes, so that it may continue the upload.
+    /// Whether a later run can read the same bytes again, and so continue the upload.
     pub(crate) resumable: bool,
 }
 
 impl Target {
-    /// Delivers a blob, unless it is there.
+    /// Delivers a blob, unless the target has it.
     ///
     /// # Errors
-    /// The source's, the target's, and content when the bytes are not what the descriptor says.
+    /// The errors of the source and of the target; content if the bytes do not match the
+    /// descriptor.
     pub(crate) fn deliver(
         &self,
         descriptor: &Descriptor,
@@ -66,7 +67,7 @@ impl Target {
             Target::Layout(..) => to_layout::store(self.layout()?, descriptor, source, progress),
         };
         let how = match outcome {
-            // If the file changed, that is reported, and not the digest that it has now.
+            // A changed file has a wrong digest, too. The error says that it changed.
             Err(error) if error.status() == Status::Content => {
                 source.check_unchanged()?;
                 return Err(error);
@@ -77,10 +78,10 @@ impl Target {
         Ok(())
     }
 
-    /// Whether a manifest is there.
+    /// Whether the target has a manifest.
     ///
     /// # Errors
-    /// The target's.
+    /// The target's errors.
     pub(crate) fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool> {
         match self {
             Target::Registry(uploads) => uploads.registry().has_manifest(&descriptor.digest),
@@ -88,10 +89,10 @@ impl Target {
         }
     }
 
-    /// Puts a manifest under its digest.
+    /// Stores a manifest under its digest.
     ///
     /// # Errors
-    /// The target's.
+    /// The target's errors.
     pub(crate) fn put_manifest(&self, document: &Document) -> Result<()> {
         let Document { bytes, descriptor, manifest } = document;
         let digest = &descriptor.digest;
@@ -103,10 +104,10 @@ impl Target {
         }
     }
 
-    /// A sink for bytes whose digest is known only at their end.
+    /// A sink for bytes whose digest is not known before their end.
     ///
     /// # Errors
-    /// Local trouble with a layout.
+    /// The layout's errors, if the layout or the temporary file in it cannot be created.
     pub(crate) fn sink(&self, chunk: Option<u64>) -> Result<Sink> {
         Ok(match self {
             Target::Registry(uploads) => Sink::Registry(uploads.stream(chunk)),
@@ -114,7 +115,7 @@ impl Target {
         })
     }
 
-    /// Ends a run that failed: cancels the open upload sessions that no later run may continue.
+    /// Cancels the upload sessions of a failed run, except those that a later run may continue.
     pub(crate) fn close(&self) {
         if let Target::Registry(uploads) = self {
             uploads.cancel_all(true);

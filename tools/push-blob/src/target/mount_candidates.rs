@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Repositories that a blob may be mounted from, in the order in which they are tried.
+//! The repositories to mount a blob from, in the order in which they are tried.
 //!
-//! By the rules of Docker's push, as far as they need no secrets: a large blob is worth more
-//! attempts than a small one, and among remembered repositories those come first whose names begin
-//! like the target's.
+//! The rules are those of `docker push`, without its HMAC of the credentials that a repository was
+//! recorded with. More repositories are tried for a large blob than for a small one. Recorded
+//! repositories are sorted by the number of leading path components that they share with the
+//! target.
 
 use common::reference::StoreName;
 
-/// Above this, in bytes, a blob is large, and the most attempts for it.
+/// The size in bytes above which a blob is large, and the number of attempts for a large blob.
 const LARGE: (u64, usize) = (10 << 20, 4);
 
-/// Above this, in bytes, a blob is of middle size, and the most attempts for it.
+/// The size in bytes above which a blob is of middle size, and the number of attempts for it.
 const MIDDLE: (u64, usize) = (100 << 10, 3);
 
-/// The most attempts for any other.
+/// The number of attempts for a smaller blob.
 const SMALL: usize = 1;
 
-/// The paths of the repositories to try, best first: those that were named, then those that are
-/// remembered.
+/// The paths of the repositories to try, best first: those that the user named, then those that the
+/// source layout recorded.
 pub(super) fn mount_candidates(
     target: &str,
     named: &[String],
     remembered: &[String],
     size: u64,
 ) -> Vec<String> {
-    // A layout that was copied from elsewhere may hold any text.
+    // Ignore invalid paths: the layout may come from another machine and may hold any text.
     let mut remembered: Vec<&String> =
         remembered.iter().filter(|path| is_repository_path(path)).collect();
     remembered.sort_by_key(|path| std::cmp::Reverse(leading_components(target, path)));
@@ -42,12 +43,12 @@ pub(super) fn mount_candidates(
     paths
 }
 
-/// Whether text is a repository's path, by the grammar of references.
+/// Whether `path` is a repository path by the grammar of references.
 fn is_repository_path(path: &str) -> bool {
     matches!(format!("host.example/{path}").parse(), Ok(StoreName::Repository(parsed)) if parsed.path() == path)
 }
 
-/// How many components two paths begin with in common.
+/// The number of leading path components that `a` and `b` have in common.
 fn leading_components(a: &str, b: &str) -> usize {
     a.split('/').zip(b.split('/')).take_while(|(a, b)| a == b).count()
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions that a later run may continue: one small file each, in the user's state
-//! directory.
+//! Upload sessions that a later run may continue. Each is one small file in the user's state
+//! directory: `$XDG_STATE_HOME/regutils/uploads`, or `~/.local/state/regutils/uploads` if the
+//! variable is unset.
 //!
-//! `$XDG_STATE_HOME/regutils/uploads`, else `~/.local/state/regutils/uploads`. A file's name is
-//! made of the repository and the digest, so that it can never belong to other bytes. It holds the
-//! session's URL, and only its owner may read it. It is locked while the upload is under way:
-//! another run that pushes the same blob meanwhile has a session of its own, which is not saved. A
-//! failure here costs no more than the resumption, so it is not reported.
+//! The name of a file is the hash of the repository and the digest, so it cannot be used for other
+//! bytes. The file holds the URL of the session, and only its owner may read it.
+//!
+//! The file is locked during the upload. A second run that pushes the same blob at the same time
+//! opens its own session, which is not saved.
+//!
+//! If a file cannot be read or written, the upload cannot be continued later, but it still
+//! succeeds. Such a failure is therefore not reported.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Read;
@@ -17,10 +21,10 @@ use common::digest::{Algorithm, Digest};
 use common::reference::Repository;
 use rustix::fs::{FlockOperation, flock};
 
-/// The size from which on an upload is worth saving, in bytes.
+/// The smallest upload that is saved, in bytes.
 pub(super) const MIN_SIZE: u64 = 1 << 20;
 
-/// The longest URL that is read back, in bytes.
+/// The longest URL that is read from a file, in bytes.
 const MAX_ADDRESS: u64 = 16 << 10;
 
 /// The file for one upload, locked by this run.
@@ -30,8 +34,8 @@ pub(super) struct SavedSession {
 }
 
 impl SavedSession {
-    /// Locks the file for a blob on its way to a repository. `None` if the user has no such
-    /// directory, or another run has the lock.
+    /// Locks the file for the upload of a blob to a repository. `None` if there is no state
+    /// directory, or if another run holds the lock.
     pub(super) fn lock(repository: &Repository, digest: &Digest) -> Option<SavedSession> {
         let dir = directory()?;
         let name = format!("{}/{} {digest}", repository.api_host(), repository.path());
@@ -40,34 +44,35 @@ impl SavedSession {
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = file.open(&path).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-        // A run that had the lock may have removed the file meanwhile.
+        // The previous holder of the lock may have removed the file after we opened it.
         let is_there = std::fs::metadata(&path).is_ok_and(|there| {
             file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
         });
         is_there.then_some(SavedSession { path, file })
     }
 
-    /// The URL of the session that an earlier run left.
+    /// The URL of the session that an earlier run saved.
     pub(super) fn read(&self) -> Option<String> {
         let mut address = String::new();
         (&self.file).take(MAX_ADDRESS).read_to_string(&mut address).ok()?;
-        // The newline is missing if the line was not written to its end.
+        // Without the newline the line was not written completely.
         address.strip_suffix('\n').map(str::to_owned)
     }
 
-    /// Saves the URL of the session to continue.
+    /// Saves the URL of the session.
     pub(super) fn write(&self, address: &str) {
         let line = format!("{address}\n");
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all_at(line.as_bytes(), 0));
     }
 
-    /// Removes the file: there is no session to continue.
+    /// Removes the file: there is no session left to continue.
     pub(super) fn remove(&self) {
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// The user's state directory for uploads, made if the directory that it belongs to is there.
+/// The directory for saved uploads. It is created if `$HOME`, or the parent directory of
+/// `$XDG_STATE_HOME`, exists. A variable that is not an absolute path counts as unset.
 fn directory() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {

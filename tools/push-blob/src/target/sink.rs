@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs of unknown digest, into a repository or a layout.
+//! Writing a blob whose digest is not known before its end, into a repository or a layout.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use layout::ingest::NewBlob;
 
 use crate::upload::stream::Stream;
 
-/// A blob that is written in one go, and has its digest at the end.
+/// A blob that is written from start to end. Its digest is known at the end.
 pub(crate) enum Sink {
     /// Into a repository.
     Registry(Stream),
@@ -18,10 +18,10 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// Ends the bytes: the blob is there, with this digest and size.
+    /// Completes the blob in the target. Returns its digest and size.
     ///
     /// # Errors
-    /// The target's.
+    /// The target's errors.
     pub(crate) fn finish(self) -> Result<(Digest, u64)> {
         match self {
             Sink::Registry(stream) => stream.finish(),

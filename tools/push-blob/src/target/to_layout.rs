@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob of known digest into a layout.
+//! Storing a blob of known digest in a layout.
 
 use common::descriptor::Descriptor;
 use common::error::Result;
@@ -12,7 +12,8 @@ use crate::upload::rereadable::Rereadable;
 /// Stores a blob, unless the layout has it.
 ///
 /// # Errors
-/// The source's; content when its bytes are not the descriptor's; local trouble with the layout.
+/// The source's errors; content if the bytes do not match the descriptor; local if the layout
+/// cannot be written.
 pub(super) fn store(
     layout: &Layout,
     descriptor: &Descriptor,

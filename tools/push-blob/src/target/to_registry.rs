@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob of known digest into a repository.
+//! Pushing a blob of known digest into a repository.
 
 use common::descriptor::Descriptor;
 use common::error::Result;
@@ -13,11 +13,11 @@ use crate::upload::requests::Mount;
 use crate::upload::rereadable::Rereadable;
 use crate::upload::{UploadSession, Uploads};
 
-/// Brings a blob into the repository: not at all if it is there, else by a mount, else by an
-/// upload.
+/// Pushes a blob into the repository: checks whether it is there, then tries to mount it, then
+/// uploads it.
 ///
 /// # Errors
-/// The source's and the registry's.
+/// The errors of the source and of the registry.
 pub(super) fn push(
     uploads: &Uploads,
     descriptor: &Descriptor,
@@ -26,7 +26,8 @@ pub(super) fn push(
     progress: &Progress,
 ) -> Result<How> {
     let Descriptor { digest, size, .. } = descriptor;
-    // A registry that cannot say may still take the blob. If not, sending it shows why.
+    // A failed check is ignored: the registry may still accept the blob. If not, the upload reports
+    // why.
     if matches!(uploads.registry().has_blob(digest, *size), Ok(true)) {
         return Ok(How::Present);
     }
@@ -48,8 +49,9 @@ pub(super) fn push(
     Ok(How::Pushed)
 }
 
-/// Tries to mount the blob from other repositories, one after the other. A registry may open a
-/// session for each try that fails: the last is kept for the upload, and the others are cancelled.
+/// Tries to mount the blob from other repositories, one after the other. A registry may open an
+/// upload session for each failed attempt. The last session is kept for the upload, and the others
+/// are cancelled.
 fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mount {
     let Descriptor { digest, size, .. } = descriptor;
     let mut kept: Option<UploadSession> = None;
@@ -71,7 +73,7 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mou
     kept.map_or(Mount::Refused, Mount::Session)
 }
 
-/// Saves the upload's session, and shows progress.
+/// Saves the session of an upload, and reports progress.
 struct Follow<'a> {
     saved: Option<SavedSession>,
     progress: &'a Progress,

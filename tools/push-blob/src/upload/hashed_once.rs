@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob's bytes as they are sent: each is hashed once, in order, however often it is sent again.
+//! Hashing a blob's bytes while they are sent. Each byte is hashed once and in order, even if it is
+//! sent several times.
 
 use std::io::{self, Read};
 
@@ -11,26 +12,27 @@ use common::verify::{BUFFER, Verifier};
 use super::plan::Watcher;
 use super::rereadable::Rereadable;
 
-/// The source's bytes, verified while they are sent.
+/// The bytes of a source, verified while they are sent.
 pub(super) struct HashedOnce<'a> {
-    /// The hash of the bytes read so far; `None` once the whole blob was right.
+    /// The hash of the bytes read so far; `None` once the whole blob is verified.
     verifier: Option<Verifier>,
-    /// How many bytes were hashed.
+    /// The number of bytes hashed.
     seen: u64,
     size: u64,
     watcher: &'a dyn Watcher,
 }
 
 impl<'a> HashedOnce<'a> {
-    /// Bytes of this digest and size.
+    /// Expects bytes of this digest and size.
     pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> HashedOnce<'a> {
         HashedOnce { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
     }
 
-    /// Reads and hashes the bytes before `offset`, which an earlier run sent.
+    /// Reads and hashes the bytes before `offset` that were not hashed yet. An earlier run sent
+    /// them.
     ///
     /// # Errors
-    /// The source's own; content when it is shorter.
+    /// The source's errors; content if the source is shorter than `offset`.
     pub(super) fn catch_up(&mut self, offset: u64, source: &mut dyn Rereadable) -> Result<()> {
         if self.seen >= offset {
             return Ok(());
@@ -51,10 +53,10 @@ impl<'a> HashedOnce<'a> {
         Ok(())
     }
 
-    /// The bytes from an offset on.
+    /// A reader of the bytes from `offset` on.
     ///
     /// # Errors
-    /// The source's own.
+    /// The source's errors.
     pub(super) fn reader<'r>(
         &'r mut self,
         offset: u64,
@@ -72,7 +74,7 @@ impl<'a> HashedOnce<'a> {
     }
 }
 
-/// The source from an offset on. Its last bytes are returned only if the whole blob is right.
+/// A reader of the source from an offset on. If the blob is wrong, its last bytes are not returned.
 struct Reader<'r> {
     inner: Box<dyn Read + 'r>,
     at: u64,

@@ -3,17 +3,17 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`push`] | a blob of known digest brought into the repository, whatever happens on the way |
-//! | [`plan`] | what is brought, how its bytes are sent, and how often a setback is met |
-//! | [`states`], [`setbacks`] | the states of such an upload; where it continues after a refusal |
-//! | [`stream`] | bytes of unknown length and digest, sent as they arrive |
-//! | [`requests`] | each request of a session, and its answer understood |
-//! | [`refused`] | why a registry did not take what was sent |
-//! | [`rereadable`], [`hashed_once`] | bytes that can be read again; bytes hashed once, as sent |
-//! | [`open_sessions`] | the sessions that are open, to be closed when the run ends |
+//! | [`push`] | the upload of a blob of known digest, with its recovery from failures |
+//! | [`plan`] | the input of an upload, its way of sending, and the limits on its recovery |
+//! | [`states`], [`setbacks`] | the states of an upload; the next state after a refusal |
+//! | [`stream`] | the upload of bytes whose length and digest are not known at the start |
+//! | [`requests`] | each request of an upload session, and the interpretation of its response |
+//! | [`refused`] | the reasons why a registry refused a request |
+//! | [`rereadable`], [`hashed_once`] | bytes that can be read again; hashing each byte once |
+//! | [`open_sessions`] | the open sessions, which are cancelled when the run ends |
 //!
-//! Not here: which blobs are pushed, whether they are there already, where they may be mounted
-//! from, and the sessions that a later run may continue, on disk.
+//! Not here: the choice of blobs, the request whether a blob exists before it is pushed, the choice
+//! of repositories to mount from, and the files of saved sessions.
 
 mod hashed_once;
 mod open_sessions;
@@ -31,19 +31,19 @@ use registry::Registry;
 use open_sessions::OpenSessions;
 pub(crate) use open_sessions::UploadSession;
 
-/// The uploads into one repository. Shared between threads.
+/// The uploads into one repository. It is shared between threads.
 pub(crate) struct Uploads {
     registry: Registry,
     open: OpenSessions,
 }
 
 impl Uploads {
-    /// Uploads into the repository of `registry`, which was opened to push.
+    /// Uploads into the repository of `registry`, which must be opened for pushing.
     pub(crate) fn new(registry: Registry) -> Uploads {
         Uploads { registry, open: OpenSessions::default() }
     }
 
-    /// The registry that they go to.
+    /// The registry of the repository.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions that are open, so that they can be cancelled when the run ends.
+//! The open upload sessions, so that they can be cancelled when the run ends.
 //!
-//! The run may end while a request is under way that opens a session. The end waits for that
-//! request.
+//! The run may end during a request that opens a session. The cleanup waits for that request first.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,35 +9,35 @@ use std::time::Duration;
 
 use net::url::Url;
 
-/// How long cancelling a session may take: a user who pressed Ctrl-C waits for it.
+/// The time limit for cancelling a session. It is short: a user who pressed Ctrl-C waits for it.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An open upload: where its bytes go, and how many the registry is known to have.
+/// An open upload session.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadSession {
     id: u64,
     pub(super) url: Url,
-    /// Whether it is at the registry itself, so that credentials go along.
+    /// Whether the URL is at the registry itself. Only then are credentials sent.
     pub(super) own: bool,
-    /// How many bytes of it the registry is known to have.
+    /// The number of bytes that the registry is known to have.
     pub(crate) offset: u64,
-    /// The least that each part but the last must have, when the registry says so.
+    /// The minimum size of each part but the last, if the registry requires one.
     pub(crate) min_chunk: Option<u64>,
-    /// Whether it is an earlier run's, and must be asked how far it is.
+    /// Whether an earlier run opened it. Its offset must then be requested first.
     pub(crate) reopened: bool,
     /// Whether a later run may continue it.
     pub(crate) kept: bool,
 }
 
 impl UploadSession {
-    /// Its URL, to continue it in another run. Its holder may write into the session if they may
-    /// push to the repository.
+    /// The URL, as it is saved for a later run. The URL is not a credential: writing to the session
+    /// still requires the permission to push to the repository.
     pub(crate) fn address(&self) -> String {
         self.url.as_sent()
     }
 }
 
-/// The sessions that are open.
+/// The table of open sessions.
 #[derive(Default)]
 pub(super) struct OpenSessions {
     state: Mutex<Table>,
@@ -47,12 +46,12 @@ pub(super) struct OpenSessions {
 
 #[derive(Default)]
 struct Table {
-    /// How many sessions there were.
+    /// The number of sessions opened so far.
     count: u64,
     open: BTreeMap<u64, UploadSession>,
-    /// How many requests are under way that may open one.
+    /// The number of running requests that may open a session.
     opening: usize,
-    /// Whether the run ends, and no session is opened any more.
+    /// Whether the run is ending. No session is opened then.
     closing: bool,
 }
 
@@ -61,8 +60,8 @@ impl OpenSessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a request that may open a session as under way, until the returned value is dropped.
-    /// Once the run ends, this blocks until the process is gone.
+    /// Counts a request that may open a session, until the returned value is dropped. If the run is
+    /// ending, this blocks until the process ends.
     pub(super) fn opening(&self) -> Opening<'_> {
         let mut state = self.lock();
         while state.closing {
@@ -83,20 +82,20 @@ impl OpenSessions {
         session
     }
 
-    /// Replaces what is known of a session.
+    /// Updates the entry of a session.
     pub(super) fn moved(&self, session: &UploadSession) {
         if let Some(open) = self.lock().open.get_mut(&session.id) {
             *open = session.clone();
         }
     }
 
-    /// Removes a session: it was closed, or is left open on purpose.
+    /// Removes a session that was closed or is left open on purpose.
     pub(super) fn closed(&self, session: &UploadSession) {
         self.lock().open.remove(&session.id);
     }
 
-    /// Stops the opening of sessions, waits for the requests under way that may open one (no longer
-    /// than [`CANCEL_TIMEOUT`] at a time), and returns the sessions that are open.
+    /// Prevents new sessions, waits for the running requests that may open a session, and returns
+    /// the open sessions. The wait ends when no request finishes within [`CANCEL_TIMEOUT`].
     pub(super) fn close(&self) -> Vec<UploadSession> {
         let mut state = self.lock();
         state.closing = true;
@@ -114,7 +113,7 @@ impl OpenSessions {
     }
 }
 
-/// A request under way that may open a session.
+/// A running request that may open a session.
 pub(super) struct Opening<'a> {
     sessions: &'a OpenSessions,
 }

@@ -1,75 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one upload brings, how its bytes are sent, and how often each setback is met.
+//! The input of one upload, its way of sending the bytes, and the limits on its recovery.
 
 use common::digest::Digest;
 
 use super::open_sessions::UploadSession;
 
-/// Follows an upload: remembers its session for another run, and shows progress.
+/// An observer of an upload. It saves the session for a later run, and reports progress.
 pub(crate) trait Watcher {
-    /// Whether another run can continue the session.
+    /// Whether a later run can continue the session.
     fn remembers(&self) -> bool {
         false
     }
 
-    /// The upload continues in this session.
+    /// Called when the upload continues in this session.
     fn session(&self, _: &UploadSession) {}
 
-    /// There is no session to continue any more.
+    /// Called when there is no session left to continue.
     fn forget(&self) {}
 
-    /// So many more bytes were read to be sent, those that are sent again included.
+    /// Called when this number of bytes was read to be sent. Bytes that are sent again are counted
+    /// again.
     fn sent(&self, _: u64) {}
 }
 
-/// Remembers and shows nothing.
+/// Saves and reports nothing.
 impl Watcher for () {}
 
-/// What is pushed, and how.
+/// One upload.
 pub(crate) struct Push<'a> {
-    /// Its digest.
+    /// The digest of the blob.
     pub(crate) digest: &'a Digest,
-    /// Its size.
+    /// The size of the blob in bytes.
     pub(crate) size: u64,
-    /// The size of its parts, in bytes; `None` for one piece where the registry takes it.
+    /// The size of the parts, in bytes; `None` to send the blob in one request if the registry
+    /// allows it.
     pub(crate) chunk: Option<u64>,
-    /// A session that is open for it: opened by a refused mount, or left by an earlier run.
+    /// A session that is open already: a failed mount opened it, or an earlier run saved it.
     pub(crate) session: Option<UploadSession>,
-    /// Follows the upload.
+    /// The observer.
     pub(crate) watcher: &'a dyn Watcher,
 }
 
-/// The size of parts when a registry refuses large bodies, in bytes.
+/// The part size after a registry refused a larger body, in bytes.
 pub(super) const CHUNK: u64 = 16 << 20;
 
-/// Their size when it refuses those too, in bytes: the smallest limit that is known of any registry
-/// or proxy.
+/// The part size after a registry refused a body of [`CHUNK`] bytes, in bytes. No known registry or
+/// proxy has a smaller limit.
 pub(super) const SMALL_CHUNK: u64 = 4 << 20;
 
-/// The most sessions that are opened for one blob.
+/// The maximum number of sessions opened for one blob.
 pub(super) const MAX_SESSIONS: u32 = 6;
 
-/// How the bytes are sent.
+/// The way to send the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// All in the request that closes the session.
+    /// All bytes in the request that closes the session.
     Whole,
-    /// In parts of so many bytes, then an empty request that closes the session.
+    /// In parts of this number of bytes, then an empty request that closes the session.
     Parts(u64),
 }
 
-/// How often each of these may still be done for one blob.
+/// For one blob, the number of times that each of these recoveries is still allowed.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Opening a session.
+    /// Open a session.
     sessions: u32,
-    /// Looking for the blob after its session ended at its close.
+    /// Ask whether the registry has the blob, after its session disappeared while it was being
+    /// closed.
     looks: u32,
-    /// Continuing a session that the registry said was out of order.
+    /// Continue a session that the registry reported as out of order.
     pub(super) disorders: u32,
-    /// Sending everything again because the registry computed another digest.
+    /// Send everything again because the registry computed another digest.
     pub(super) digests: u32,
-    /// Changing between one piece and parts because the registry did not understand.
+    /// Change between one request and parts, because the registry does not support the first way.
     pub(super) switches: u32,
 }
 
@@ -80,18 +83,18 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Spends a session, if one is left.
+    /// Spends one session. False if none is left.
     pub(super) fn may_open_session(&mut self) -> bool {
         spend(&mut self.sessions)
     }
 
-    /// Spends a look for the blob, if one is left.
+    /// Spends one request for the blob. False if none is left.
     pub(super) fn may_look(&mut self) -> bool {
         spend(&mut self.looks)
     }
 }
 
-/// Spends one, if one is left.
+/// Decrements the counter. False if it was 0.
 pub(super) fn spend(left: &mut u32) -> bool {
     let is_left = *left > 0;
     *left = left.saturating_sub(1);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob of known digest brought into a repository, whatever happens on the way.
+//! The upload of a blob of known digest, with its recovery from failures.
 //!
-//! It is sent in one request, unless parts are asked for: by the caller, by the registry's least
-//! size of a part, or by a refusal of large bodies. A session that broke is continued at the offset
-//! that the registry says it has. If an answer was lost, the registry is asked whether the blob is
-//! there before anything is sent again. Every byte is hashed once, in order, and the last of them
-//! are sent only if the digest is right. The states are in [`states`](super::states).
+//! The blob is sent in one request. It is sent in parts if the caller asks for parts, if the
+//! registry has a minimum part size, or after a request with the whole blob failed.
 //!
-//! Not here: whether the blob is there already or can be mounted, which the caller decides first.
+//! A broken session is continued at the offset that the registry reports. If a response was lost,
+//! the registry is first asked whether it has the blob; only then are bytes sent again. Every byte
+//! is hashed once and in order, and the last bytes are sent only if the digest is right.
+//!
+//! The states are in [`states`](super::states). Not here: the check whether the registry has the
+//! blob, and mounts. The caller does both before the upload.
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
@@ -18,21 +20,22 @@ use super::rereadable::Rereadable;
 use super::states::{State, Upload};
 
 impl Uploads {
-    /// Brings a blob into the repository.
+    /// Uploads a blob.
     ///
-    /// On failure its session is cancelled, unless trying again later may help: then it is left for
-    /// another run.
+    /// On failure the session is cancelled, with one exception: it stays open if a later run can
+    /// continue it, the failure is temporary, and the registry does not report that it has no
+    /// bytes.
     ///
     /// # Errors
-    /// Content when the source is not what its digest says; otherwise the source's own and the
-    /// registry's.
+    /// Content if the source does not match the digest; otherwise the errors of the source and of
+    /// the registry.
     pub(crate) fn push(&self, push: Push<'_>, source: &mut dyn Rereadable) -> Result<()> {
         if push.size == 0 && !push.digest.is_of_nothing() {
             let what = format_args!("{}: no bytes, and not the digest of none", push.digest);
             return Err(Error::content(what));
         }
         let mut upload = Upload::new(self, &push);
-        // Nothing is begun for a source that cannot be read.
+        // If the source cannot be read, no session is opened.
         let readable = source.open(0).map(drop);
         let outcome = readable.and_then(|()| upload.run(source));
         let state = std::mem::replace(&mut upload.state, State::Unopened);
@@ -42,7 +45,7 @@ impl Uploads {
         };
         match &outcome {
             Ok(()) => self.leave(&session),
-            // The registry has a part of it, which another run need not send.
+            // The registry has some bytes, which a later run need not send again.
             Err(error)
                 if error.status() == Status::Unavailable
                     && push.watcher.remembers()
@@ -58,10 +61,10 @@ impl Uploads {
         outcome
     }
 
-    /// Brings bytes in memory into the repository, unless they are there.
+    /// Uploads bytes in memory, unless the registry has them.
     ///
     /// # Errors
-    /// The registry's.
+    /// The registry's errors.
     pub(super) fn push_bytes(&self, digest: &Digest, mut bytes: &[u8]) -> Result<()> {
         let size = bytes.len() as u64;
         if matches!(self.registry.has_blob(digest, size), Ok(true)) {

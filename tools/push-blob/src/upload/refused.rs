@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Refusals of an upload's requests, sorted by what can be done about them.
+//! Refused requests of an upload, classified by the recovery that is possible.
 
 use common::error::Error;
 use net::failure::Failure;
 use net::response::Response;
 use registry::answer;
 
-/// Why the registry did not take what was sent.
+/// The reason why the registry refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The session is gone: ended, expired or taken away.
+    /// The session does not exist any more: it was closed, expired or cancelled.
     Gone,
-    /// The bytes do not continue what it has.
+    /// The bytes do not begin at the session's offset.
     OutOfOrder,
-    /// More at once than it, or a proxy before it, takes.
+    /// The body is larger than the registry, or a proxy in front of it, accepts.
     TooLarge,
-    /// The whole is not what its digest says.
+    /// The blob does not match its digest.
     Invalid,
-    /// It does not understand this way of sending.
+    /// The registry does not support this way of sending.
     Unsupported,
-    /// Anything else: the failure says.
+    /// Any other reason. The failure describes it.
     Failed,
 }
 
-/// A refusal: why, to decide how the upload continues; and in words, to report if it cannot.
+/// A refused request.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// Why.
+    /// The reason, which decides how the upload continues.
     pub(crate) why: Why,
-    /// In words, and whether it may pass.
+    /// The error to report if the upload cannot continue, and whether a retry may help.
     pub(crate) failure: Failure,
 }
 
@@ -44,7 +44,7 @@ impl From<Error> for Refused {
     }
 }
 
-/// Understands an answer that is no success: `what` names the blob or upload in messages.
+/// Classifies a response that is not a success. `what` names the blob or the upload in messages.
 pub(super) fn refused(response: Response, what: &str) -> Refused {
     let status = response.status.as_u16();
     if (300..400).contains(&status) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions: each request of the distribution specification's "pushing blobs", and its
-//! answer understood.
+//! The requests of an upload session ("Pushing blobs" in the OCI distribution specification), and
+//! the interpretation of their responses.
 //!
-//! One call is one attempt. What to do about a refusal (ask again, begin anew, send in parts) is
-//! decided in [`setbacks`](super::setbacks). A session's URL is opaque: it is used as the registry
-//! last gave it, its query byte for byte.
+//! Each call makes one attempt. [`setbacks`](super::setbacks) decides how the upload continues
+//! after a refusal: retry, start over, or send in parts. The URL of a session is opaque: it is used
+//! exactly as the registry last sent it, including the bytes of its query.
 
 use std::io::Read;
 
@@ -20,25 +20,24 @@ use super::Uploads;
 use super::open_sessions::{CANCEL_TIMEOUT, UploadSession};
 use super::refused::{Refused, refused};
 
-/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A registry that wants more gets the
-/// blob in one piece.
+/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A larger value is ignored.
 pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
-/// The outcome of a request for a mount.
+/// The outcome of a mount request.
 pub(crate) enum Mount {
     /// The blob is in the repository now.
     Mounted,
-    /// It is not. A session was opened for it.
+    /// The blob was not mounted. The registry opened an upload session for it.
     Session(UploadSession),
-    /// It is not.
+    /// The blob was not mounted.
     Refused,
 }
 
 impl Uploads {
-    /// Asks for a blob of another repository of the same registry. Whatever answer is not a success
-    /// is [`Mount::Refused`]: the blob can still be sent.
+    /// Asks the registry to mount a blob from the repository `source`. Every failure is
+    /// [`Mount::Refused`]: the blob can still be uploaded.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");
@@ -47,7 +46,7 @@ impl Uploads {
             return Mount::Refused;
         };
         let _opening = self.open.opening();
-        // Pulling there must be allowed too. Where that is refused, so is the mount.
+        // The mount requires permission to pull from the source, too. Without it the mount fails.
         let scope = self.registry.scope().and_pull(source);
         let post = Request::new(Method::Post, &url, &[]);
         match self.registry.session().send(&scope, post, &mut Payload::Bytes(&[])) {
@@ -71,7 +70,8 @@ impl Uploads {
     /// Opens a session.
     ///
     /// # Errors
-    /// Sorted; malformed when the answer is none that a registry gives.
+    /// The failure, classified for a retry; malformed if the response is neither a session nor an
+    /// error.
     pub(crate) fn begin(&self) -> Result<UploadSession, Failure> {
         let url = self.registry.url("blobs/uploads/")?;
         let _opening = self.open.opening();
@@ -100,7 +100,7 @@ impl Uploads {
         }
     }
 
-    /// The session that an answer opens.
+    /// The session that a response opened.
     fn opened(&self, mut response: Response) -> Result<UploadSession, Error> {
         let (url, own) = self.location(&response)?.ok_or_else(|| {
             Error::malformed(format_args!(
@@ -114,10 +114,10 @@ impl Uploads {
         Ok(self.open.opened(url, own, least))
     }
 
-    /// A session that an earlier run left.
+    /// The session at `address`, which an earlier run saved.
     ///
     /// # Errors
-    /// A sentence, when this registry may not have given that address.
+    /// A message, if the rules for upload URLs do not allow that URL for this registry.
     pub(crate) fn reopen(&self, address: &str) -> Result<UploadSession, String> {
         let target = url::decide(
             Purpose::Upload,
@@ -130,7 +130,7 @@ impl Uploads {
         Ok(session)
     }
 
-    /// Where the Location of an answer leads, and whether that is the registry itself.
+    /// The URL in the Location header of a response, and whether it is at the registry itself.
     fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
         let text = response.header("location").filter(|text| !text.trim().is_empty());
         let Some(text) = text else { return Ok(None) };
@@ -149,7 +149,8 @@ impl Uploads {
     /// Sends the whole blob in one request, which closes the session.
     ///
     /// # Errors
-    /// [`Refused`]; of a body that was cut, what the registry has of it is unknown.
+    /// [`Refused`]. If the connection broke during the body, the number of bytes that the registry
+    /// has is unknown.
     pub(crate) fn send_whole(
         &self,
         session: &UploadSession,
@@ -183,7 +184,8 @@ impl Uploads {
         let stored = stored(&response);
         match status {
             201 | 204 if session.own => {}
-            // Any web server answers 200, and another host does not know what the registry has.
+            // Ask the registry for the blob. A 200 may come from any web server, and another host
+            // does not know what the registry has.
             200..=202 | 204 => {
                 match self.registry.has_blob(digest, session.offset.max(payload.length())) {
                     Ok(true) => {}
@@ -206,11 +208,11 @@ impl Uploads {
         }
     }
 
-    /// Sends the next part, from the session's offset on, which it moves. `what` names the blob in
-    /// messages: its digest may not be known yet.
+    /// Sends the next part, from the session's offset on, and advances the offset. `what` names the
+    /// upload in messages, because the digest may not be known yet.
     ///
     /// # Errors
-    /// [`Refused`]; malformed when the registry says that it has more than was sent.
+    /// [`Refused`]; malformed if the registry reports more bytes than were sent.
     pub(crate) fn send_part(
         &self,
         session: &mut UploadSession,
@@ -229,8 +231,8 @@ impl Uploads {
             _ => return Err(refused(response, what)),
         }
         self.follow_session(session, &response)?;
-        // Some registries count in their own way and report less: the answer to the next part shows
-        // whether that is right.
+        // Some registries count differently and report fewer bytes. The response to the next part
+        // shows whether bytes are missing.
         if said_offset(&response).is_some_and(|said| said > end) {
             let what = format_args!("{what}: the registry has more than was sent");
             return Err(Error::malformed(what).into());
@@ -240,10 +242,10 @@ impl Uploads {
         Ok(())
     }
 
-    /// Asks for a session's offset; `None` when it is gone.
+    /// Requests a session's offset. `None` if the session does not exist any more.
     ///
     /// # Errors
-    /// Sorted.
+    /// The failure, classified for a retry.
     pub(crate) fn ask(&self, session: &mut UploadSession) -> Result<Option<u64>, Failure> {
         let url = session.url.clone();
         let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
@@ -254,37 +256,37 @@ impl Uploads {
                 self.open.moved(session);
                 Ok(Some(said_offset(&response).unwrap_or(0)))
             }
-            // Some registries answer 400 or 416 when a session's state is not the one in its URL.
+            // Some registries send 400 or 416 if the state in the session's URL is out of date.
             400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
             _ => Err(answer::failure(response, &format!("{}: upload", self.registry.repository()))),
         }
     }
 
-    /// Closes a session without a blob. A failure is ignored: registries remove old sessions
-    /// themselves.
+    /// Cancels a session. A failure is ignored, because registries remove old sessions themselves.
     pub(crate) fn cancel(&self, session: &UploadSession) {
         let within = Some(CANCEL_TIMEOUT);
         let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
         if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
             response.error_text();
         }
-        // Not earlier: if the run ends meanwhile, the session must still be known as open.
+        // Remove the session only now: if the run ends during the request, the cleanup must find
+        // it.
         self.open.closed(session);
     }
 
-    /// Marks a session as one that a later run may continue.
+    /// Marks a session that a later run may continue.
     pub(crate) fn keep(&self, session: &mut UploadSession) {
         session.kept = true;
         self.open.moved(session);
     }
 
-    /// Leaves a session open for another run, or forgets one that is gone.
+    /// Stops tracking a session. It stays open for a later run, or does not exist any more.
     pub(crate) fn leave(&self, session: &UploadSession) {
         self.open.closed(session);
     }
 
-    /// Ends the uploads of this run: no more sessions are opened, and those that are open are
-    /// cancelled. With `keep`, those that a later run may continue stay open.
+    /// Ends the uploads of this run: prevents new sessions and cancels the open ones. With `keep`,
+    /// sessions that a later run may continue stay open.
     pub(crate) fn cancel_all(&self, keep: bool) {
         for session in self.open.close() {
             if !(keep && session.kept) {
@@ -293,8 +295,8 @@ impl Uploads {
         }
     }
 
-    /// Sends a request of a session. Credentials and own headers go along only if the session is at
-    /// the registry itself.
+    /// Sends a request of a session. Credentials and the user's headers are sent only if the
+    /// session's URL is at the registry itself.
     fn in_session(
         &self,
         session: &UploadSession,
@@ -318,7 +320,7 @@ impl Uploads {
         }
     }
 
-    /// Moves a session to the Location of an answer, if it has one.
+    /// Moves a session to the URL in a response's Location header, if there is one.
     fn follow_session(
         &self,
         session: &mut UploadSession,
@@ -331,19 +333,21 @@ impl Uploads {
     }
 }
 
-/// The digest that an answer says the registry stored.
+/// The digest that the registry reports as stored.
 fn stored(response: &Response) -> Option<Digest> {
     response.header("docker-content-digest")?.trim().parse().ok()
 }
 
-/// Whether what was stored is another blob; of a digest of another algorithm that is unknown.
+/// Whether the registry stored another blob. False if the algorithms differ, because the digests
+/// cannot be compared then.
 fn differs(stored: &Digest, digest: &Digest) -> bool {
     stored.algorithm() == digest.algorithm() && stored != digest
 }
 
-/// How many bytes an answer says the registry has: `Range: 0-LAST`, with or without `bytes=`. `0-0`
-/// is both none and one; none is the safe reading, since a byte that comes again is refused, and
-/// one that is left out is not.
+/// The number of bytes that the registry reports: `Range: 0-LAST`, with or without `bytes=`.
+///
+/// `0-0` can mean no bytes or one byte. It is read as none: if one byte is sent twice, the registry
+/// refuses it, but if one byte is skipped, the registry does not notice.
 fn said_offset(response: &Response) -> Option<u64> {
     parse_offset(response.header("range")?)
 }

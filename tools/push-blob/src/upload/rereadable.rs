@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes that can be read again, as an upload needs them whose request was lost.
+//! Bytes that can be read again. An upload reads them again after a lost request.
 
 use std::io::Read;
 
@@ -7,16 +7,16 @@ use common::error::Result;
 
 /// Bytes that can be read again, from any offset.
 pub(crate) trait Rereadable {
-    /// The bytes from `offset` to the end.
+    /// A reader of the bytes from `offset` to the end.
     ///
     /// # Errors
-    /// The source's own.
+    /// Absent or local if the source cannot be opened; content if it has another size.
     fn open(&mut self, offset: u64) -> Result<Box<dyn Read + '_>>;
 
-    /// Checks that they are those that they were when this value was made.
+    /// Checks that the bytes did not change since this value was created.
     ///
     /// # Errors
-    /// Content, when they changed.
+    /// Content if they changed.
     fn check_unchanged(&mut self) -> Result<()> {
         Ok(())
     }

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where an upload continues after a refusal, and how often.
+//! The next state of an upload after a refusal, and the limit on the number of such recoveries.
 //!
 //! ```text
-//! refusal             continues in                                              how often
-//! the session is gone Ended, or EndedAtClose if it was being closed
-//! out of order        Unanswered; then Unopened, with one piece                 twice; then always
-//! too large           Unanswered, with smaller parts                            to the smallest
-//! another digest      Unopened                                                  once
-//! not understood      Unopened, with parts instead of one piece or the reverse  once
-//! any other           the same state, after a wait                              --retry-times
+//! refusal              next state                                              limit
+//! session gone         Ended, or EndedAtClose if it was being closed           open sessions
+//! out of order         Unanswered                                              twice
+//! out of order again   Unopened, and the blob is sent in one request           open sessions
+//! body too large       Unanswered, and smaller parts are sent                  smallest part
+//! another digest       Unopened                                                once
+//! way not supported    Unopened, with parts instead of one request or reverse  once
+//! any other            the same state, after a wait                            --retry-times
 //! ```
 //!
-//! If any other failure is repeated without progress, the way of sending changes too: parts instead
-//! of one piece; or, if the empty closing request fails, `EndedAtClose` with one piece.
+//! "Open sessions" is [`MAX_SESSIONS`](super::plan::MAX_SESSIONS) for one blob. "Smallest part" is
+//! [`SMALL_CHUNK`].
+//!
+//! If any other failure is repeated without progress, the way of sending changes, too. One request
+//! becomes parts. If the empty closing request fails, parts become one request, and the next state
+//! is `EndedAtClose`.
 
 use common::error::Result;
 use net::failure::{Failure, Retry};
@@ -23,11 +28,11 @@ use super::rereadable::Rereadable;
 use super::states::{State, Upload};
 
 impl Upload<'_> {
-    /// Decides where the upload continues after a refusal. A failure that is returned is to be
-    /// waited for first.
+    /// Decides where the upload continues after a refusal. If a failure is returned, the caller
+    /// must wait (backoff) before the next attempt.
     ///
     /// # Errors
-    /// The refusal's when it is final; the source's when its bytes changed.
+    /// The refusal's error if it is final; the source's error if its bytes changed.
     pub(super) fn adapt(
         &mut self,
         refused: Refused,
@@ -94,7 +99,7 @@ impl Upload<'_> {
         }
     }
 
-    /// The registry must be asked how far the session is.
+    /// The session's offset must be requested again.
     fn offset_is_unknown(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Ready(session) | State::Unconfirmed(session) => {
@@ -104,12 +109,12 @@ impl Upload<'_> {
         };
     }
 
-    /// Failures in a row without progress: tries the other way of sending, where it may help.
+    /// After two failures without progress: changes the way of sending if that may help.
     fn change_plan(&mut self) {
         match (self.plan, &self.state) {
-            // A proxy's limit may show as nothing but a connection that ends.
+            // If a proxy limits the size of a body, the only sign may be a closed connection.
             (Plan::Whole, _) if self.push.size > CHUNK => self.plan = Plan::Parts(CHUNK),
-            // Some registries fail on a closing request without bytes.
+            // Some registries fail if the closing request has no body.
             (Plan::Parts(_), State::Unconfirmed(_) | State::EndedAtClose) => {
                 self.begin_anew(Plan::Whole);
                 self.state = State::EndedAtClose;
@@ -118,7 +123,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Gives the session up, and opens another one with this plan.
+    /// Cancels the session. Another session is opened, with this plan.
     fn begin_anew(&mut self, plan: Plan) {
         if let Some(session) = std::mem::replace(&mut self.state, State::Unopened).into_session() {
             self.uploads.cancel(&session);

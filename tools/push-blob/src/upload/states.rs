@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The states of one upload, and the step that is taken in each.
+//! The states of one upload, and the step that is taken in each state.
 //!
 //! ```text
-//! state         the registry has                     step                 leads to
+//! state         the registry has                     step                 next state
 //! Unopened      no session                           POST opens one       Ready, Done
 //! Ready         the session's bytes, to its offset   PATCH parts, PUT     Done
-//! Unanswered    unknown: no success for a part       GET the session      Ready, Unopened
-//! Unconfirmed   unknown: no success for the end      HEAD the blob, GET   Done, Ready, Unopened
+//! Unanswered    unknown: a part failed               GET the session      Ready, Unopened
+//! Unconfirmed   unknown: the closing PUT failed      HEAD the blob, GET   Done, Ready, Unopened
 //! Ended         no session any more                  HEAD the blob        Done, Unopened
-//! EndedAtClose  no session since its end was sent    HEAD, several times  Done, Unopened
+//! EndedAtClose  no session since the closing PUT     HEAD, several times  Done, Unopened
 //! Done          the blob
 //! ```
 //!
-//! A step that fails leads to a state too. From `Ready` it depends on the request: a failed part
-//! leads to `Unanswered`, the closing request to `Unconfirmed`, and the source's own failure to
-//! `Ready` again. A failed step from any other state leads to the same state again, or from
-//! `Unconfirmed` to `EndedAtClose` if the session turned out to be gone.
-//! [`adapt`](Upload::adapt) then decides where the upload continues.
+//! A failed step has a next state, too. In `Ready` it depends on the request: `Unanswered` after a
+//! part, `Unconfirmed` after the closing request, and `Ready` again if the source failed. In any
+//! other state it is the same state. The exception is `Unconfirmed`: if the session is gone, the
+//! next state is `EndedAtClose`.
+//!
+//! After a failed step, [`adapt`](Upload::adapt) decides where the upload continues.
 
 use common::error::{Error, Result, Status};
 use net::failure::Failure;
@@ -29,32 +30,32 @@ use super::plan::{Budget, CHUNK, MAX_SESSIONS, Plan, Push};
 use super::refused::Refused;
 use super::rereadable::Rereadable;
 
-/// How far an upload is.
+/// The state of an upload.
 #[derive(Debug)]
 pub(super) enum State {
     /// No session is open.
     Unopened,
     /// The registry has the session's bytes up to its offset.
     Ready(UploadSession),
-    /// A part was sent, and its answer is missing or a refusal.
+    /// A part was sent. Its response is missing or a refusal.
     Unanswered {
         /// The session.
         session: UploadSession,
-        /// The end of the bytes that were sent, which the registry cannot exceed.
+        /// The end of the bytes that were sent. The registry cannot have more bytes.
         reach: u64,
     },
-    /// The request that closes the session was sent, and its answer is missing or a refusal.
+    /// The request that closes the session was sent. Its response is missing or a refusal.
     Unconfirmed(UploadSession),
     /// The session is gone. Its closing request was not sent.
     Ended,
-    /// The session is gone since its closing request was sent.
+    /// The session has been gone since its closing request was sent.
     EndedAtClose,
-    /// The blob is there.
+    /// The registry has the blob.
     Done,
 }
 
 impl State {
-    /// The state of an upload that has this session at its start.
+    /// The first state of an upload that begins with `session`, if given.
     pub(super) fn starting(session: Option<UploadSession>, size: u64) -> State {
         match session {
             None => State::Unopened,
@@ -63,7 +64,7 @@ impl State {
         }
     }
 
-    /// How many bytes the registry is known to have.
+    /// The number of bytes that the registry is known to have.
     fn offset(&self) -> u64 {
         match self {
             State::Ready(session)
@@ -73,7 +74,7 @@ impl State {
         }
     }
 
-    /// The session that is open.
+    /// The open session, if there is one.
     pub(super) fn into_session(self) -> Option<UploadSession> {
         match self {
             State::Ready(session)
@@ -84,7 +85,7 @@ impl State {
     }
 }
 
-/// A step that was taken: the state that it leads to, and the refusal if it failed.
+/// The result of a step: the next state, and the refusal if the step failed.
 struct Step {
     next: State,
     refused: Option<Refused>,
@@ -100,20 +101,20 @@ impl Step {
     }
 }
 
-/// An upload under way.
+/// A running upload.
 pub(super) struct Upload<'a> {
     pub(super) uploads: &'a Uploads,
     pub(super) push: &'a Push<'a>,
     pub(super) state: State,
     pub(super) plan: Plan,
     pub(super) budget: Budget,
-    /// Whether the last attempt failed too, without progress.
+    /// Whether the last attempt failed without progress.
     pub(super) stalled: bool,
     hashed: HashedOnce<'a>,
 }
 
 impl<'a> Upload<'a> {
-    /// An upload at its start.
+    /// A new upload.
     pub(super) fn new(uploads: &'a Uploads, push: &'a Push<'a>) -> Upload<'a> {
         Upload {
             uploads,
@@ -126,11 +127,11 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Brings the upload to [`State::Done`].
+    /// Runs the upload until [`State::Done`].
     ///
     /// # Errors
-    /// The source's and the registry's, once no other attempt is worth it. The session may be open
-    /// still.
+    /// The last error of the source or the registry, if it is final or all attempts are used up.
+    /// The session may still be open.
     pub(super) fn run(&mut self, source: &mut dyn Rereadable) -> Result<()> {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         loop {
@@ -147,7 +148,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Takes steps until the blob is there, or one fails.
+    /// Takes steps until the registry has the blob or a step fails.
     fn attempt(&mut self, source: &mut dyn Rereadable) -> std::result::Result<(), Refused> {
         loop {
             let step = match std::mem::replace(&mut self.state, State::Unopened) {
@@ -180,7 +181,7 @@ impl<'a> Upload<'a> {
         }
         match self.uploads.begin() {
             Ok(session) => Step::to(State::Ready(session)),
-            // The registry wants no bytes, perhaps because it has them.
+            // The registry refused to open a session, perhaps because it has the blob.
             Err(failure) if failure.error.status() == Status::Malformed && self.is_there() => {
                 Step::to(State::Done)
             }
@@ -188,14 +189,14 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `Ready`: sends all that the registry does not have, and closes the session.
+    /// `Ready`: sends the bytes that the registry does not have, and closes the session.
     fn send(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         if self.push.watcher.remembers() {
             self.uploads.keep(&mut session);
             self.push.watcher.session(&session);
         }
         if self.plan == Plan::Whole && session.min_chunk.is_some_and(|min| min < self.push.size) {
-            // A registry that names a least part wants parts.
+            // A registry that has a minimum part size expects parts.
             self.plan = Plan::Parts(CHUNK);
         }
         if let Err(error) = self.hashed.catch_up(session.offset, source) {
@@ -207,7 +208,7 @@ impl<'a> Upload<'a> {
         self.send_parts(session, source)
     }
 
-    /// Sends all in the request that closes the session.
+    /// Sends all bytes in the request that closes the session.
     fn send_whole(&mut self, session: UploadSession, source: &mut dyn Rereadable) -> Step {
         let Push { digest, size, .. } = *self.push;
         let mut reader = match self.hashed.reader(0, source) {
@@ -220,7 +221,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Sends the parts that the registry does not have, read in one go, and closes the session.
+    /// Sends the bytes that the registry does not have in parts, and closes the session.
     fn send_parts(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         let part = match self.plan {
             Plan::Whole => u64::MAX,
@@ -250,7 +251,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `Unanswered`: asks for the session's offset.
+    /// `Unanswered`: requests the session's offset.
     fn ask(&self, mut session: UploadSession, reach: u64) -> Step {
         match self.continues(&mut session, reach) {
             Ok(true) => Step::to(State::Ready(session)),
@@ -259,7 +260,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `Unconfirmed`: looks for the blob, then asks for the session's offset.
+    /// `Unconfirmed`: asks whether the registry has the blob, then requests the session's offset.
     fn confirm(&mut self, mut session: UploadSession) -> Step {
         if self.is_there() {
             self.uploads.leave(&session);
@@ -272,8 +273,9 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Brings the session to the offset that the registry says it has. False when it is gone, or
-    /// was cancelled because an offset beyond `reach` cannot be believed.
+    /// Sets the session's offset to the offset that the registry reports. False if the session is
+    /// gone. Also false if the reported offset is beyond `reach`, which cannot be right: the
+    /// session is then cancelled.
     fn continues(
         &self,
         session: &mut UploadSession,
@@ -295,8 +297,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `EndedAtClose`: looks for the blob several times. The session may have ended well, and some
-    /// registries are slow to show the blob.
+    /// `EndedAtClose`: asks several times whether the registry has the blob. The close may have
+    /// succeeded, and some registries take a while to show the blob.
     fn wait_for_blob(&mut self) -> Step {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {
@@ -311,13 +313,13 @@ impl<'a> Upload<'a> {
         Step::to(State::Unopened)
     }
 
-    /// Whether the blob is there, as far as the registry answers.
+    /// Whether the registry reports that it has the blob. False if it cannot be asked.
     fn is_there(&self) -> bool {
         let Push { digest, size, .. } = *self.push;
         matches!(self.uploads.registry().has_blob(digest, size), Ok(true))
     }
 
-    /// How messages name the blob.
+    /// The name of the blob in messages.
     fn name(&self) -> String {
         self.uploads.registry().blob_name(self.push.digest)
     }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes of unknown length and digest, sent into a repository as they arrive.
+//! The upload of bytes whose length and digest are not known at the start.
 //!
-//! They are sent in parts from memory. If a part breaks, it is sent again from the offset that the
-//! registry says it has. Earlier parts are not kept: if the registry lost one, the upload fails. A
-//! blob that fits into one part is pushed like any other: it is looked for first, and sent in one
-//! request.
+//! The bytes are sent in parts from memory as they arrive. A part that failed is sent again from
+//! the offset that the registry reports. Earlier parts are not kept: if the registry lost one of
+//! them, the upload fails.
+//!
+//! A blob that fits into one part is not sent as a stream. The registry is first asked whether it
+//! has the blob. A missing blob is sent in one request.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,27 +21,29 @@ use super::open_sessions::UploadSession;
 use super::plan::SMALL_CHUNK;
 use super::refused::{Refused, Why};
 
-/// The size of parts, in bytes; one is held in memory. Registries that store parts in an object
-/// store want at least 5 MiB.
+/// The part size, in bytes. One part is held in memory. Registries that store parts in an object
+/// store require at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
-/// A blob in the making. Dropped before [`finish`](Stream::finish), its session is cancelled.
+/// A blob that is being written. If it is dropped before [`finish`](Stream::finish), its session is
+/// cancelled.
 pub(crate) struct Stream {
     uploads: Arc<Uploads>,
     hasher: Option<Hasher>,
-    /// How many bytes were written so far.
+    /// The number of bytes written so far.
     size: u64,
-    /// The last of these bytes, which were not sent yet.
+    /// The last of the written bytes, which were not sent yet.
     part: Vec<u8>,
     session: Option<UploadSession>,
-    /// The largest part that is sent, in bytes.
+    /// The size of the largest part that is sent, in bytes.
     most: usize,
 }
 
 impl Uploads {
     /// Begins a blob of unknown length.
     ///
-    /// `chunk` is the largest part that is sent, in bytes; [`PART`] if that is less.
+    /// `chunk` is the size of the largest part that is sent, in bytes. It is limited to [`PART`],
+    /// which is also the default.
     pub(crate) fn stream(self: &Arc<Uploads>, chunk: Option<u64>) -> Stream {
         let most = chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(PART).min(PART);
         Stream {
@@ -54,10 +58,10 @@ impl Uploads {
 }
 
 impl Stream {
-    /// Ends the bytes, and returns the blob's digest and size once the registry has it.
+    /// Completes the blob. Returns its digest and size once the registry has it.
     ///
     /// # Errors
-    /// The registry's.
+    /// The registry's errors.
     pub(crate) fn finish(mut self) -> Result<(Digest, u64)> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
         let (digest, size) = (hasher.finish(), self.size);
@@ -71,7 +75,7 @@ impl Stream {
             match self.uploads.close(session, &digest) {
                 Ok(()) => self.session = None,
                 Err(Refused { failure, .. }) => {
-                    // Perhaps only the answer was lost.
+                    // The blob may be stored, and only the response was lost.
                     if matches!(self.uploads.registry.has_blob(&digest, size), Ok(true)) {
                         self.uploads.leave(session);
                         self.session = None;
