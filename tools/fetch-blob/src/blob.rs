@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob on its way into a file: its parts, which of them are being downloaded, and what is
-//! known of its size.
+//! One blob that is downloaded into a file: its parts, the connections that fill them, and its size
+//! as far as it is known.
 //!
-//! The parts partition the blob. A connection takes a part and downloads it from where its file
-//! ends; an idle connection may split the rest of a part in two. A thread of its own hashes the
-//! parts in order and moves later parts behind the first. So the hash never runs ahead of the file,
-//! the first file is always a prefix of the blob, and a resumed file is hashed in the same way as a
+//! The parts cover the blob without gaps or overlaps. A connection takes a part and downloads it
+//! from the end of the part's file on. An idle connection may split the rest of a part in two.
+//!
+//! A separate thread hashes the parts in order. It appends the bytes of later parts to the file of
+//! the first part. This has three effects: the hash never covers bytes that are not in a file, the
+//! first file always holds a prefix of the blob, and a resumed file is hashed in the same way as a
 //! new one.
 //!
-//! Here are the shared state and its rules. [`download`](crate::download) talks to the store,
-//! [`hashing`](crate::hashing) hashes.
+//! This module holds the shared state and its rules. [`download`](crate::download) requests the
+//! bytes from the store, and [`hashing`](crate::hashing) hashes them.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,37 +23,38 @@ use crate::handoff::Handoff;
 use crate::part::{Part, SPLIT_ALIGN};
 use crate::partial_files::PartialFiles;
 
-/// The largest blob of unsaid size, unless an option says otherwise.
+/// The largest blob whose size is not stated, in bytes. `--max-size` replaces this limit.
 pub(crate) const MAX_UNSAID_SIZE: u64 = 64 << 30;
 
-/// What connections and the hashing thread share.
+/// The state that the connections and the hashing thread share.
 pub(crate) struct State {
     pub(crate) parts: Vec<Part>,
-    /// The whole size: stated, or learned from the source.
+    /// The size of the whole blob: stated by the descriptor, or learned from the source.
     pub(crate) size: Option<u64>,
-    /// Why it cannot be had.
+    /// The error that made the blob fail.
     failed: Option<Error>,
-    /// Whether the bytes are one straight answer: then wrong ones are not worth asking for again.
+    /// Whether all bytes came from one uninterrupted response. If such bytes are wrong, requesting
+    /// them again does not help.
     pub(crate) straight: bool,
-    /// The source cannot be trusted with ranges: it is asked for the whole, and what is there is
-    /// passed over.
+    /// Whether the server ignores range requests. The whole blob is requested then, and the bytes
+    /// that the file already has are skipped.
     pub(crate) rangeless: bool,
-    /// A connection more did not get through: those that do are left alone.
+    /// Whether an additional connection failed. The part is not split again then, so that the
+    /// working connections are not disturbed.
     crowded: bool,
-    /// Up to which offset there must be bytes before the hashing thread is worth waking; 0 while it
-    /// is awake.
+    /// The hashing thread is woken when the bytes up to this offset are there; 0 while it is awake.
     pub(crate) awaited: u64,
-    /// Bytes that the hashing thread gets without reading them back.
+    /// Bytes that the hashing thread receives in memory, so that it need not read the file.
     pub(crate) handoff: Handoff,
 }
 
-/// A blob that is being fetched into a file.
+/// A blob that is being downloaded into a file.
 pub(crate) struct Blob {
     pub(crate) digest: Digest,
     pub(crate) urls: Vec<String>,
-    /// The size that its descriptor states.
+    /// The size in its descriptor.
     pub(crate) stated: Option<u64>,
-    /// The largest size that is allowed.
+    /// The value of `--max-size`.
     pub(crate) max_size: Option<u64>,
     pub(crate) files: PartialFiles,
     state: Mutex<State>,
@@ -59,7 +62,7 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// Takes up what an earlier run left at the place, or begins.
+    /// Continues with the partial files of an earlier run, or begins with empty ones.
     pub(crate) fn open(
         digest: &Digest,
         stated: Option<u64>,
@@ -91,7 +94,7 @@ impl Blob {
         Ok(blob)
     }
 
-    /// Makes parts of the files that are there. What cannot be part of the blob is removed.
+    /// Makes parts from the partial files on disk. Removes files that cannot be part of this blob.
     fn take_up(&self, first: Arc<File>) -> Result<()> {
         let length = |file: &File| file.metadata().map(|m| m.len()).map_err(|e| self.trouble(&e));
         let mut state = self.lock();
@@ -107,7 +110,7 @@ impl Blob {
             let (file, _) = self.files.open(offset)?;
             let end = offset.saturating_add(length(&file)?);
             let Some(before) = parts.last_mut() else { break };
-            // Moved behind the first part already, or not from this blob.
+            // The bytes are already in the first file, or the file is not from this blob.
             if end <= there || end <= offset || end > size || offset < before.start {
                 drop(file);
                 self.files.remove(offset);
@@ -122,7 +125,8 @@ impl Blob {
         Ok(())
     }
 
-    /// Throws away all that is there and begins again with one part, once nobody fills any.
+    /// Waits until no connection fills a part, then removes all bytes and begins again with one
+    /// part.
     pub(crate) fn begin_again(&self) -> Result<()> {
         let mut state = self.lock();
         while state.parts.iter().any(|part| part.busy) {
@@ -145,7 +149,7 @@ impl Blob {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the state to change.
+    /// Waits until the state changes.
     pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +158,7 @@ impl Blob {
         self.changed.notify_all();
     }
 
-    /// Takes a part that nobody is filling and that has something left.
+    /// Takes an incomplete part that no connection is filling.
     pub(crate) fn take_part(&self) -> Option<u64> {
         let mut state = self.lock();
         if state.failed.is_some() {
@@ -165,14 +169,14 @@ impl Blob {
         Some(part.start)
     }
 
-    /// How much is left of the largest part that is being filled.
+    /// The number of missing bytes in the largest part that a connection is filling.
     pub(crate) fn largest_left(&self) -> u64 {
         let state = self.lock();
         state.parts.iter().filter(|part| part.busy).map(Part::left).max().unwrap_or(0)
     }
 
-    /// Splits what is left of the largest part in two and takes the second half, if that is worth
-    /// it.
+    /// Splits the rest of the largest part in two and takes the second half. `None` if splitting is
+    /// not worthwhile.
     pub(crate) fn split(&self) -> Result<Option<u64>> {
         let mut state = self.lock();
         if state.failed.is_some() || state.rangeless || state.crowded || state.size.is_none() {
@@ -192,7 +196,7 @@ impl Blob {
         Ok(Some(middle))
     }
 
-    /// Gives a part up: what it should have held falls to the one before it.
+    /// Gives a part up. Its range is added to the part before it.
     pub(crate) fn give_back(&self, start: u64) {
         let mut state = self.lock();
         let Some(i) = state.parts.iter().position(|part| part.start == start && start > 0) else {
@@ -205,7 +209,7 @@ impl Blob {
         self.notify();
     }
 
-    /// A connection is done with a part.
+    /// Marks a part as not being filled.
     pub(crate) fn release(&self, start: u64) {
         let mut state = self.lock();
         if let Some(part) = state.parts.iter_mut().find(|part| part.start == start) {
@@ -214,16 +218,16 @@ impl Blob {
         self.notify();
     }
 
-    /// It cannot be had: everybody stops.
+    /// Makes the blob fail. All its threads stop.
     pub(crate) fn fail(&self, error: Error) {
         self.lock().failed.get_or_insert(error);
         self.notify();
     }
 
-    /// The size became known: by what a source says, or by the end of an answer.
+    /// Sets the size, which a source stated or the end of a response showed.
     ///
     /// # Errors
-    /// Malformed when it is larger than allowed.
+    /// Malformed if the size is above `--max-size`.
     pub(crate) fn learn_size(&self, size: u64) -> Result<()> {
         check_size(Some(size), self.max_size, &self.digest)?;
         let mut state = self.lock();
@@ -235,7 +239,7 @@ impl Blob {
         Ok(())
     }
 
-    /// Refuses to go on with a blob whose size nobody said and which is larger than allowed by now.
+    /// Checks the bytes received so far against the limit, if the descriptor does not state a size.
     pub(crate) fn check_unsaid(&self, size: u64) -> Result<()> {
         match self.stated {
             None => check_size(Some(size), self.max_size.or(Some(MAX_UNSAID_SIZE)), &self.digest),
@@ -257,18 +261,18 @@ impl State {
         self.parts.iter_mut().find(|part| part.start == start)
     }
 
-    /// The part that has the byte at an offset by now.
+    /// The part whose file has the byte at `offset`.
     pub(crate) fn having(&self, offset: u64) -> Option<&Part> {
         self.parts.iter().find(|part| part.start <= offset && offset < part.at)
     }
 
-    /// Whether every part is full.
+    /// Whether every part is complete.
     pub(crate) fn is_full(&self) -> bool {
         self.size.is_some() && self.parts.iter().all(|part| part.at >= part.end)
     }
 }
 
-/// Refuses a size above the limit.
+/// Checks a size against the limit.
 pub(crate) fn check_size(size: Option<u64>, max: Option<u64>, digest: &Digest) -> Result<()> {
     match (size, max) {
         (Some(size), Some(max)) if size > max => Err(Error::malformed(format_args!(

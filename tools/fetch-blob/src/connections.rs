@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many blobs over a few connections: which blob, and which part of it, each connection fetches
-//! next.
+//! Downloading many blobs over a few connections. This module decides which blob, and which part of
+//! it, each connection downloads next.
 //!
-//! Blobs begin in the order in which they are asked for, one a connection. When none is left to
-//! begin, an idle connection helps with the largest that is under way. Small blobs are hashed by
-//! the connection that fetched them, larger ones by a thread of their own. Threads are not joined:
-//! when the run fails, it ends without them, and what they leave is a partial file like any other.
+//! The blobs are begun in input order, one for each connection. If no blob is left to begin, an
+//! idle connection helps with the largest blob that is being downloaded. A small blob is hashed by
+//! the connection that downloaded it, a larger blob by its own thread.
+//!
+//! Threads are not joined. If the run fails, the process ends while they run. They leave ordinary
+//! partial files, with which the next run continues.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,23 +22,23 @@ use crate::download::download;
 use crate::hashing::hash;
 use crate::lines::Wanted;
 
-/// Up to this size a blob is hashed by the connection that fetched it, after it came.
+/// A blob of at most this many bytes is hashed by its connection after the download.
 const SMALL: u64 = 1 << 20;
 
-/// Blobs that may be under way at once, for each connection: hashing may lag behind fetching so
-/// far.
+/// The number of active blobs for each connection. It is more than 1, so that hashing may lag
+/// behind the download.
 const UNDER_WAY: usize = 2;
 
-/// How often an idle connection looks again for a part to split.
+/// The interval at which an idle connection checks for a part to split.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A blob that is done: its size.
+/// The position of a blob in the input, and its size or error.
 type Outcome = (usize, Result<u64>);
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Wanted>,
-    /// Blobs that a connection is beginning: taken from the waiting, not under way yet.
+    /// The number of blobs that left `waiting` and are not in `under_way` yet.
     beginning: usize,
     under_way: Vec<Arc<Blob>>,
     outcomes: Vec<Outcome>,
@@ -44,13 +46,13 @@ struct Queue {
 }
 
 impl Queue {
-    /// Whether there is nothing to do and never will be.
+    /// Whether all blobs are done and no more blobs will be added.
     fn is_done(&self) -> bool {
         self.closed && self.waiting.is_empty() && self.beginning == 0 && self.under_way.is_empty()
     }
 }
 
-/// Connections at work.
+/// The connections and their queue of blobs.
 pub(crate) struct Connections {
     run: Run,
     count: usize,
@@ -59,7 +61,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Starts `count` threads, each with one connection at a time.
+    /// Starts `count` threads. Each has one connection at a time.
     pub(crate) fn start(run: Run, count: usize) -> Arc<Connections> {
         let queue = Mutex::new(Queue::default());
         let connections = Arc::new(Connections { run, count, queue, changed: Condvar::new() });
@@ -74,19 +76,19 @@ impl Connections {
         &self.run
     }
 
-    /// One more blob is wanted.
+    /// Adds a blob to the queue.
     pub(crate) fn push(&self, wanted: Wanted) {
         self.lock().waiting.push_back(wanted);
         self.changed.notify_all();
     }
 
-    /// No more will come.
+    /// Marks the end of the input: no more blobs will be added.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Waits for a blob's outcome.
+    /// Waits until the blob at this position of the input is done. Returns its size.
     pub(crate) fn outcome(&self, index: usize) -> Result<u64> {
         let mut queue = self.lock();
         loop {
@@ -104,14 +106,14 @@ impl Connections {
     fn finish(&self, index: usize, outcome: Result<u64>) {
         let mut queue = self.lock();
         if outcome.is_err() {
-            // What comes after it in the input will not be printed: it need not begin.
+            // Later lines will not be printed, so their blobs need not begin.
             queue.waiting.retain(|wanted| wanted.index < index);
         }
         queue.outcomes.push((index, outcome));
         self.changed.notify_all();
     }
 
-    /// What a connection does until there is nothing left to fetch.
+    /// The loop of a connection. It returns when there is nothing left to download.
     fn work(self: &Arc<Self>) {
         let mut queue = self.lock();
         loop {
@@ -152,7 +154,7 @@ impl Connections {
         self.changed.notify_all();
     }
 
-    /// Begins a blob: its size if it is done at once, nothing when it is under way.
+    /// Begins a blob. Returns its size if it is done already, and `None` if its download has begun.
     fn begin(self: &Arc<Self>, wanted: Wanted) -> Result<Option<u64>> {
         let Wanted { index, digest, descriptor } = wanted;
         let run = &self.run;
@@ -162,7 +164,7 @@ impl Connections {
         }
         check_size(stated, run.max_size, &digest)?;
         if digest.is_of_nothing() {
-            // Some registries cannot even store it.
+            // Not requested: some registries cannot store the empty blob.
             return run.put_nothing(&digest, stated).map(Some);
         }
         if let Some(descriptor) = &descriptor
@@ -174,7 +176,7 @@ impl Connections {
         }
         let files = run.destination.partial_files(&digest)?;
         let (first, waited) = files.open(0)?;
-        // Who held its lock may have finished it.
+        // The process that held the lock may have completed the blob.
         if waited && let Some(size) = run.present(&digest, stated)? {
             files.remove(0);
             return Ok(Some(size));
@@ -207,16 +209,17 @@ impl Connections {
         self.verify(blob, download_all)
     }
 
-    /// Whether wrong bytes may be right the next time: without the mirror that gave some of them,
-    /// or, once, when they did not come in one straight answer.
+    /// Whether another download may fix wrong bytes. It may if a mirror served some of them,
+    /// because that mirror is not used again. It may also, once, if the bytes came from several
+    /// responses.
     fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
         is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)
             || error.status() == Status::Content && !blob.lock().straight && again == 0
     }
 
-    /// Hashes a blob to its end and gives it its final name. Wrong bytes are thrown away and asked
-    /// for again where that may help: `refill` sees to it.
+    /// Hashes a blob to its end and gives it its final name. Wrong bytes are removed and downloaded
+    /// again if that may help. `refill` starts that download.
     fn verify(&self, blob: &Blob, refill: impl Fn(&Connections)) -> Result<u64> {
         let mut hashed = hash(blob);
         let mut again = 0;
@@ -243,7 +246,7 @@ impl Connections {
     }
 }
 
-/// An idle connection's part of the largest blob under way, if none is left to begin.
+/// Splits the largest active blob for an idle connection. `None` if a blob is waiting to begin.
 fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
     if !queue.waiting.is_empty() {
         return None;
@@ -265,12 +268,12 @@ impl Blob {
         self.files.publish(&first)
     }
 
-    /// Whether nothing of it came.
+    /// Whether no bytes were received.
     fn is_empty(&self) -> bool {
         self.lock().parts.iter().all(|part| part.at == part.start)
     }
 
-    /// The bytes are wrong for good, or there are none: nothing of them is kept.
+    /// Removes all partial files, because they hold wrong bytes or no bytes.
     fn discard(&self) {
         for part in &self.lock().parts {
             self.files.remove(part.start);

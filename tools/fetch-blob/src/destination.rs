@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where blobs go, a layout or a file, and whether they are there already.
+//! The destination of the blobs, a layout or a file, and the check whether it has a blob already.
 
 use std::io::ErrorKind;
 
@@ -14,16 +14,16 @@ use store::Store;
 
 use crate::partial_files::PartialFiles;
 
-/// Where blobs go.
+/// The destination of the blobs.
 pub(crate) enum Destination {
-    /// Into a layout.
+    /// A layout.
     Layout(Layout),
-    /// Into one file.
+    /// A single file.
     File(FilePlace),
 }
 
 impl Destination {
-    /// Puts a whole blob there.
+    /// Stores a whole blob.
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         match self {
             Destination::Layout(layout) => layout.put_bytes(digest, bytes),
@@ -31,7 +31,7 @@ impl Destination {
         }
     }
 
-    /// The files for a blob that is downloaded to there.
+    /// The partial files for the download of a blob.
     pub(crate) fn partial_files(&self, digest: &Digest) -> Result<PartialFiles> {
         match self {
             Destination::Layout(layout) => PartialFiles::in_layout(layout, digest),
@@ -40,7 +40,7 @@ impl Destination {
     }
 }
 
-/// What the whole run has in common.
+/// The state that all blobs of a run share.
 pub(crate) struct Run {
     pub(crate) store: Store,
     pub(crate) destination: Destination,
@@ -50,7 +50,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The size of a blob that is at its destination already.
+    /// The size of the blob if the destination has it already.
     pub(crate) fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
         let (file, size) = match &self.destination {
             Destination::Layout(layout) => match layout.open_blob(digest)? {
@@ -63,7 +63,7 @@ impl Run {
                     (file, size)
                 }
                 Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-                // Whether it can be replaced is the rename's business.
+                // An unreadable file may still be replaced. If not, the rename fails.
                 Err(_) => return Ok(None),
             },
         };
@@ -86,7 +86,7 @@ impl Run {
         match verify(&file, Verifier::new(digest, stated), &digest.to_string()) {
             Ok(_) => {
                 if !in_layout {
-                    // A rule of make that asked for it is done.
+                    // Set the modification time, so that make considers the file up to date.
                     let _ = file.set_modified(std::time::SystemTime::now());
                 }
                 self.progress.done(digest, size, How::Present);
@@ -102,7 +102,7 @@ impl Run {
         }
     }
 
-    /// The blob without bytes.
+    /// Stores the empty blob.
     pub(crate) fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
         refuse_size_of_nothing(digest, stated)?;
         self.destination.put(digest, &[])?;
@@ -111,7 +111,7 @@ impl Run {
     }
 }
 
-/// Refuses a stated size other than 0 for the digest of nothing.
+/// Checks that the stated size of the empty blob is 0.
 pub(crate) fn refuse_size_of_nothing(digest: &Digest, stated: Option<u64>) -> Result<()> {
     match stated {
         None | Some(0) => Ok(()),

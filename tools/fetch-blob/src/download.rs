@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Downloading one part of a blob into its file, over as many attempts as make progress.
+//! Downloading one part of a blob into its file, in as many attempts as make progress.
 //!
-//! Bytes in the file are not requested again while the server honours ranges. If it ignores them,
-//! the first part reads the whole blob again and skips what it has, and the later parts are given
-//! up.
+//! Bytes that are in the file are not requested again if the server supports range requests. If it
+//! ignores them, the first part requests the whole blob again and skips the bytes that it has. The
+//! later parts are given up.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,25 +18,26 @@ use store::reading::{IGNORES_RANGES, Reading};
 
 use crate::blob::Blob;
 
-/// What one read may bring, in bytes.
+/// The maximum size of one read, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// How often an answer may end properly and be too short.
+/// After this number of complete responses that are too short, the blob fails.
 const MAX_SHORT: u32 = 2;
 
-/// So many new bytes, or this share of a smaller blob, are progress: attempts are counted anew.
+/// After this number of new bytes, the count of failed attempts starts again from 0. For a blob of
+/// less than 16 MiB, the number is its size divided by [`PROGRESS_SHARE`].
 const PROGRESS: u64 = 1 << 20;
 const PROGRESS_SHARE: u64 = 16;
 
-/// How a turn of downloading ended.
+/// The result of a successful attempt.
 enum Turn {
-    /// The part is full, or was given back.
+    /// The part is complete, or it was given up.
     Done,
-    /// The answer ended; there is more to ask for.
+    /// The response ended before the end of the part. Another request is needed.
     Again,
 }
 
-/// Fills the part that begins at `start`. The blob fails with the first error that is final.
+/// Fills the part that begins at `start`. The first final error makes the blob fail.
 pub(crate) fn download(blob: &Blob, start: u64, store: &Store, progress: &Progress) {
     let (at, size) = {
         let mut state = blob.lock();
@@ -47,7 +48,7 @@ pub(crate) fn download(blob: &Blob, start: u64, store: &Store, progress: &Progre
         Download { blob, start, reading, progress, short: 0, buffer: vec![0; BUFFER] };
     match download.run() {
         Ok(()) => {}
-        // One connection more than the registry bears: another one fetches this part too.
+        // The registry may limit the number of connections. Another connection downloads this part.
         Err(error) if start > 0 && error.status() == Status::Unavailable => blob.give_back(start),
         Err(error) => blob.fail(error),
     }
@@ -63,7 +64,7 @@ struct Download<'a> {
     buffer: Vec<u8>,
 }
 
-/// Where a part stands.
+/// The range of a part and its file.
 struct Standing {
     at: u64,
     end: u64,
@@ -89,7 +90,7 @@ impl Download<'_> {
         }
     }
 
-    /// Where the part stands; nothing when it is gone or the blob has failed.
+    /// The current range of the part. `None` if the part was given up or the blob has failed.
     fn standing(&self) -> Option<Standing> {
         let mut state = self.blob.lock();
         if state.failure().is_some() {
@@ -149,8 +150,8 @@ impl Download<'_> {
         }
     }
 
-    /// The server does not honour ranges: no part but the first can be had. Whether this one is
-    /// given back.
+    /// Called when the server does not support ranges. Only the first part can be downloaded then.
+    /// Gives a later part up, and returns whether this part was a later part.
     fn is_given_back(&self) -> bool {
         self.blob.lock().rangeless = true;
         if self.start > 0 {
@@ -159,13 +160,13 @@ impl Download<'_> {
         self.start > 0
     }
 
-    /// Bytes that are in the file are sent again: only so often.
+    /// Counts a restart, in which bytes that are in the file are sent again. Restarts are limited.
     fn restart(&mut self, why: &str) -> Result<()> {
         self.blob.lock().straight = false;
         self.reading.restart(why)
     }
 
-    /// Compares the size that the source says with the one that is known.
+    /// Compares the size that the source states with the known size.
     fn judge_total(&self, total: u64) -> Result<()> {
         let known = self.blob.lock().size;
         match known {
@@ -178,7 +179,7 @@ impl Download<'_> {
         }
     }
 
-    /// Takes an answer's bytes into the file.
+    /// Writes the bytes of a response into the file.
     fn take(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
         while let Some(n) = self.reading.read(&mut self.buffer)? {
             if !self.keep(n)? {
@@ -188,7 +189,8 @@ impl Download<'_> {
         self.ended(total)
     }
 
-    /// Writes a read's bytes behind what is there; whether more are wanted.
+    /// Writes `n` bytes from the buffer to the end of the file. Returns whether more bytes are
+    /// needed.
     fn keep(&mut self, n: usize) -> Result<bool> {
         let Some(part) = self.standing() else { return Ok(false) };
         let bytes = &self.buffer[..n];
@@ -207,7 +209,8 @@ impl Download<'_> {
         part.file.write_all_at(bytes, part.at - self.start).map_err(|e| self.blob.trouble(&e))?;
         let mut state = self.blob.lock();
         let Some(now) = state.part(self.start) else { return Ok(false) };
-        // The part may have been split meanwhile: what went beyond its end is the next one's.
+        // Another connection may have split the part during the write. Bytes after its new end
+        // belong to the next part.
         now.at = (part.at + bytes.len() as u64).min(now.end);
         let more = now.at < now.end;
         let (at, added) = (now.at, now.at - part.at);
@@ -223,13 +226,14 @@ impl Download<'_> {
         Ok(more)
     }
 
-    /// An answer's end: is it the blob's?
+    /// Decides whether the end of a response is the end of the part.
     fn ended(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
         let Some(part) = self.standing().filter(|part| part.at < part.end) else {
             return Ok(Turn::Done);
         };
         let Some(size) = self.blob.lock().size else {
-            // Neither the descriptor nor the answer said a size: the digest will tell.
+            // Neither the descriptor nor the response stated a size. The digest shows whether the
+            // blob is complete.
             self.blob.learn_size(part.at)?;
             return Ok(Turn::Done);
         };
@@ -242,7 +246,7 @@ impl Download<'_> {
                 return Err(Error::content(what).into());
             }
         }
-        // A range that is shorter than asked for is legal: the rest is asked for.
+        // A response with a shorter range than requested is valid. The rest is requested next.
         Ok(Turn::Again)
     }
 }

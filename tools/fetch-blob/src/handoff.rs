@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Handing bytes from the connection to the hashing thread in memory, so that they are not read
+//! Passing bytes from the connection to the hashing thread in memory, so that they are not read
 //! back from the file.
 //!
-//! Only a shortcut: every byte is in the blob's file first, and a hashing thread that lags behind
-//! reads it from there. So the number of waiting buffers is limited, for one blob and for all, and
-//! an offer may be declined at any time.
+//! This is only an optimisation. Every byte is written to the blob's file first, and a hashing
+//! thread that lags behind reads it from there. The number of waiting buffers is therefore limited,
+//! for one blob and for the process, and an offered buffer may be declined at any time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most buffers that wait for one blob's hashing thread.
+/// The maximum number of buffers that wait for one blob's hashing thread.
 const MAX_WAITING: usize = 16;
 
-/// The most buffers that wait for all hashing threads of the process.
+/// The maximum number of buffers that wait for all hashing threads of the process.
 const MAX_WAITING_IN_ALL: usize = 64;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of the blob, in the buffer that they were read into.
+/// A buffer of the blob's bytes, as they were received.
 pub(crate) struct Handed {
     offset: u64,
     buffer: Vec<u8>,
@@ -30,18 +30,18 @@ impl Handed {
     }
 }
 
-/// What is handed on and not taken yet: a stretch of the blob without gaps.
+/// The buffers that wait for the hashing thread. Their bytes are consecutive.
 #[derive(Default)]
 pub(crate) struct Handoff {
     waiting: VecDeque<Handed>,
     spare: Vec<Vec<u8>>,
-    /// The offset at which the next bytes are wanted.
+    /// The offset of the next bytes that are accepted.
     next: u64,
 }
 
 impl Handoff {
-    /// Offers bytes at an offset. If they are wanted their buffer is taken, and another left in its
-    /// place.
+    /// Offers bytes at `offset`. If they are accepted, their buffer is taken and replaced with
+    /// another buffer.
     pub(crate) fn offer(&mut self, offset: u64, buffer: &mut Vec<u8>, filled: usize) {
         let wanted = offset == self.next && self.waiting.len() < MAX_WAITING;
         if !wanted || filled == 0 || WAITING.load(Ordering::Relaxed) >= MAX_WAITING_IN_ALL {
@@ -54,25 +54,26 @@ impl Handoff {
         self.waiting.push_back(Handed { offset, buffer, filled });
     }
 
-    /// Takes the bytes at an offset, if they were handed on.
+    /// Takes the buffer that begins at `offset`, if it is waiting.
     pub(crate) fn take(&mut self, offset: u64) -> Option<Handed> {
         self.waiting.front().filter(|handed| handed.offset == offset)?;
         WAITING.fetch_sub(1, Ordering::Relaxed);
         self.waiting.pop_front()
     }
 
-    /// Where what is handed on begins, if anything is.
+    /// The offset of the first waiting buffer.
     pub(crate) fn begins(&self) -> Option<u64> {
         self.waiting.front().map(|handed| handed.offset)
     }
 
-    /// The hashing thread has read all there is, up to an offset: what comes there is wanted.
+    /// Called when the hashing thread has hashed all bytes up to `offset`. The bytes at that offset
+    /// are accepted next.
     pub(crate) fn want(&mut self, offset: u64) {
         self.clear();
         self.next = offset;
     }
 
-    /// A buffer is free again.
+    /// Returns a buffer for reuse.
     pub(crate) fn give_back(&mut self, handed: Handed) {
         self.spare.push(handed.buffer);
     }

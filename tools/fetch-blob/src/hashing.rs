@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hashing a blob's parts in order while they are downloaded, and moving later parts behind the
-//! first. Bytes that are not handed over in memory are read back from the files.
+//! Hashing a blob's parts in order while they are downloaded, and appending later parts to the
+//! first file. Bytes that do not arrive in memory are read back from the files.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,17 +12,19 @@ use common::verify::Verifier;
 use crate::blob::Blob;
 use crate::handoff::Handed;
 
-/// How many bytes are waited for: fewer would cost a wake-up each time, more would have left the
-/// cache.
+/// The number of new bytes that wakes the waiting hashing thread. With fewer bytes it would wake
+/// too often. With more bytes, the first of them would no longer be in the processor's cache.
 const LAG: u64 = 1 << 20;
 
-/// What is read back at once: small enough to be in the processor's cache still.
+/// The number of bytes read back at once. They should still be in the processor's cache.
 const CHUNK: usize = 256 << 10;
 
-/// Hashes the blob to its end, while it comes; the number of bytes when they are the right ones.
+/// Hashes the blob to its end while it is downloaded. Returns its size if size and digest are
+/// right.
 ///
 /// # Errors
-/// The failure of whoever fills it; content when size or digest differ; local trouble.
+/// The error of a failed download; content if size or digest differ; local if a partial file cannot
+/// be read or written.
 pub(crate) fn hash(blob: &Blob) -> Result<u64> {
     let mut verifier = Verifier::new(&blob.digest, blob.stated);
     let in_digest = |e: Error| e.context(&blob.digest);
@@ -41,7 +43,7 @@ pub(crate) fn hash(blob: &Blob) -> Result<u64> {
             Next::End => break,
         };
         if part != moved_from {
-            // The part before it is in the first one whole.
+            // The bytes of the previous part are all in the first file now.
             blob.drop_moved(moved_from);
             moved_from = part;
         }
@@ -61,17 +63,17 @@ pub(crate) fn hash(blob: &Blob) -> Result<u64> {
     verifier.finish().map_err(in_digest)
 }
 
-/// Where the next bytes are.
+/// The place of the next bytes.
 enum Next {
     /// In memory.
     Handed(Handed),
     /// In the file of the part that begins at `part`, up to the offset `end`.
     Stored { part: u64, file: Arc<File>, end: u64 },
-    /// Nowhere: this is the blob's end.
+    /// There are no more bytes: the blob is complete.
     End,
 }
 
-/// Waits until the byte at an offset is there.
+/// Waits until the byte at `offset` is available.
 fn next(blob: &Blob, offset: u64) -> Result<Next> {
     let mut state = blob.lock();
     loop {
@@ -100,7 +102,7 @@ impl Blob {
         self.lock().parts[0].file.clone()
     }
 
-    /// A later part's bytes are all behind the first's: its file is not needed.
+    /// Removes the file of a later part, after its bytes were appended to the first file.
     fn drop_moved(&self, start: u64) {
         if start > 0 {
             self.files.remove(start);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The blobs that are wanted: digests of the command line, or descriptor lines on stdin.
+//! The blobs to fetch: digests from the command line, or descriptor lines from standard input.
 
 use std::io::BufReader;
 use std::sync::mpsc::SyncSender;
@@ -10,21 +10,21 @@ use common::error::{Error, Result};
 use common::lines::Lines;
 use common::stdio;
 
-/// The most descriptor lines that one run takes.
+/// The maximum number of descriptor lines in one run.
 const MAX_LINES: usize = 100_000;
 
-/// A blob that is wanted.
+/// A blob to fetch.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// Its position in the input.
     pub(crate) index: usize,
     /// Its digest.
     pub(crate) digest: Digest,
-    /// Its descriptor, when it came with one.
+    /// Its descriptor, if the input is a descriptor line.
     pub(crate) descriptor: Option<Descriptor>,
 }
 
-/// The one digest, or the one descriptor line on stdin.
+/// The only blob: the one digest, or the one descriptor line on standard input.
 pub(crate) fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
     let too_many = || {
         Error::usage("several blobs, and only one can go to standard output or a file")
@@ -45,7 +45,8 @@ pub(crate) fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
     }
 }
 
-/// Reads what is wanted, in a thread of its own: it may have to wait for the program before.
+/// Starts a thread that reads the input. It has its own thread because standard input may block
+/// while the previous program of the pipe works.
 pub(crate) fn read(digests: &[Digest], send: SyncSender<Result<Wanted>>) {
     let digests = digests.to_vec();
     std::thread::spawn(move || {

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob: blobs from a registry or a layout, verified, resumable, to stdout, a file or a
-//! layout.
+//! fetch-blob: fetches blobs from a registry or a layout and writes them to standard output, a file
+//! or a layout. All bytes are verified, and an interrupted download is resumed.
+//!
+//! Start reading with `one` and `many`, the two ways to run.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `one`, `many` | the two ways to run: one blob to stdout or a file, many into a layout |
-//! | `lines` | the blobs that are wanted, from the command line or stdin |
-//! | `to_stdout` | a blob written in order, without a file to resume |
-//! | `destination` | where blobs go, and whether they are there already |
-//! | `connections` | which blob, and which part of it, each connection fetches next |
-//! | `blob`, `part` | the shared state of a blob while it is downloaded |
-//! | `download`, `hashing` | the two that work on it: one for each part, one for the whole |
-//! | `handoff` | bytes passed from one to the other in memory |
+//! | `one` | one blob to standard output or a file |
+//! | `many` | many blobs into a layout |
+//! | `lines` | the list of blobs to fetch, from the command line or standard input |
+//! | `to_stdout` | the download to standard output, which a later run cannot resume |
+//! | `destination` | the layout or file for the blobs, and the check whether it has a blob already |
+//! | `connections` | the choice of the blob and the part that each connection downloads next |
+//! | `blob`, `part` | the shared state of a blob during its download |
+//! | `download` | the download of one part, by one connection |
+//! | `hashing` | the hash of the whole blob, in its own thread |
+//! | `handoff` | passing bytes from `download` to `hashing` in memory |
 //! | `partial_files` | the files of an incomplete blob, and their lock |
+//!
+//! Not here: manifests, which fetch-manifest fetches, and unpacking layers, which unpack-layer
+//! does.
 
 mod blob;
 mod connections;

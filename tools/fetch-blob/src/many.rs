@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many blobs into a layout: each line is printed again, in input order, once its blob is there.
+//! Many blobs into a layout. Each line is printed again, in input order, once the layout has its
+//! blob.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -21,15 +22,16 @@ use crate::destination::{Destination, Run};
 use crate::lines::Wanted;
 use crate::{Cli, lines};
 
-/// How many lines are read ahead of the one that is printed next.
+/// The maximum number of lines that are read ahead of the line that is printed next.
 const READ_AHEAD: usize = 1024;
 
-/// Fetches all blobs that are named into the layout at `into`.
+/// Fetches all blobs of the input into the layout at `into`.
 pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress) -> Result<()> {
     let output = stdio::stdout()?;
     let (send, wanted) = sync_channel(0);
     lines::read(&cli.digests, send);
-    // A source that is a layout may be in the making until the first line says what it has.
+    // Wait for the first line. A source layout may not exist earlier: a program before this one in
+    // the pipe may still create it.
     let Ok(first) = wanted.recv() else { return Ok(()) };
     let first = first?;
 
@@ -51,8 +53,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     outcome
 }
 
-/// Hands what is wanted to the connections, each digest once, and on to be printed, only so far
-/// ahead of it.
+/// Passes each digest to the connections once, and each line to the printer. Reads at most
+/// [`READ_AHEAD`] lines ahead of the printer.
 fn feed(
     first: Wanted,
     lines: Receiver<Result<Wanted>>,
@@ -76,10 +78,10 @@ fn feed(
     wanted
 }
 
-/// Prints lines in input order. A digest that comes again is fetched once and printed again.
+/// Prints the lines in input order. A repeated digest is fetched once and printed each time.
 struct Printer {
     output: File,
-    /// The sizes of the blobs that are there.
+    /// The sizes of the blobs that were printed.
     sizes: HashMap<Digest, u64>,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob to stdout or a file.
+//! One blob to standard output or a file.
 
 use common::descriptor::Descriptor;
 use common::error::Result;
@@ -12,7 +12,7 @@ use crate::destination::{Destination, Run};
 use crate::lines::Wanted;
 use crate::{Cli, lines, to_stdout};
 
-/// One blob to stdout or a file.
+/// Fetches the one blob to standard output or a file.
 pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()> {
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
     let wanted = lines::the_only_one(&cli.digests)?;

@@ -1,37 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One part of a blob: a range of its bytes, the file they go to, and whether it is worth
-//! splitting.
+//! One part of a blob: its range, its file, and the decision whether to split it.
 
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A part is split only if at least this much of it is left, in bytes.
+/// A part is split only if at least this many of its bytes are missing.
 const SPLIT_FROM: u64 = 64 << 20;
 
-/// Parts begin at whole multiples of this.
+/// The start of each part is a multiple of this number of bytes.
 pub(crate) const SPLIT_ALIGN: u64 = 1 << 20;
 
-/// A part is split only if one connection alone would need longer for the rest: what is quicker
-/// than this is not worth moving bytes from one file to another.
+/// A part is split only if its connection would need longer than this for the rest. For a shorter
+/// rest, splitting is not worthwhile, because the bytes of the second part must be copied to the
+/// first file.
 const SPLIT_WORTH: Duration = Duration::from_secs(2);
 
-/// How long a connection is watched before its speed is believed.
+/// The time for which the speed of a connection is measured before it is used.
 const SPEED_AFTER: Duration = Duration::from_millis(100);
 
-/// A stretch of the blob and its file.
+/// A range of the blob and the file that holds it.
 #[derive(Clone)]
 pub(crate) struct Part {
-    /// The blob's offset of the file's first byte.
+    /// The offset in the blob of the file's first byte.
     pub(crate) start: u64,
-    /// Where the next part begins; the blob's size for the last, `u64::MAX` while that is unknown.
+    /// The start of the next part. For the last part, the size of the blob, or `u64::MAX` while the
+    /// size is unknown.
     pub(crate) end: u64,
-    /// Up to which offset the file has the blob's bytes.
+    /// The end of the bytes in the file, as an offset in the blob.
     pub(crate) at: u64,
     pub(crate) file: Arc<File>,
     /// Whether a connection is filling it.
     pub(crate) busy: bool,
-    /// When that began, and from which offset.
+    /// The time and the offset at which that connection began.
     since: (Instant, u64),
 }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Partial files: where a blob grows until it is whole.
+//! The partial files of a blob, which hold its bytes until it is complete.
 //!
-//! A blob has one file from its first byte, and while several connections fetch it one more for
-//! each later part, named by its offset: each holds a prefix of the blob from there. So whatever
-//! stops a run, what is on disk is known to be which bytes, and the next run asks for the rest. The
-//! first file's lock is the blob's: who holds it owns them all. That the bytes are the right ones
-//! is not known here.
+//! A blob has one partial file from its first byte on. While several connections download it, it
+//! has one more file for each later part, named by the offset of the part. Each file holds
+//! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
+//! show which bytes are there, and the next run requests only the rest.
+//!
+//! The lock on the first file covers all files of the blob.
+//!
+//! Not here: verifying the bytes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -20,20 +23,22 @@ use common::output::FilePlace;
 use layout::Layout;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-/// How long another process may hold a blob's lock without any of its files growing.
+/// The time that another process may hold a blob's lock while none of the blob's files grows.
 const HOLDER_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a held lock is looked at.
+/// The interval at which a held lock is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Up to this size a file is on the disk before it has its final name. For larger ones that would
-/// cost as much as fetching them; one that a power loss tears is found by its size or digest.
+/// A blob of at most this many bytes is synced to disk before it gets its final name. For a larger
+/// blob a sync would take as long as the download. If a power failure damages such a blob, its size
+/// or digest shows it.
 const SYNC_UP_TO: u64 = 4 << 20;
 
-/// The digits of the digest in the name of a partial file beside its final one.
+/// The number of hexadecimal digits of the digest in the name of a partial file that is next to its
+/// final file.
 const SHORT_HEX: usize = 12;
 
-/// The files that a blob is in until it is complete, and its final name.
+/// The names of a blob's partial files and its final name.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialFiles {
     dir: PathBuf,
@@ -42,10 +47,10 @@ pub(crate) struct PartialFiles {
 }
 
 impl PartialFiles {
-    /// In a layout: `ingest/ALG-HEX`, then `blobs/ALG/HEX`.
+    /// The files in a layout: `ingest/ALG-HEX`, then `blobs/ALG/HEX`.
     ///
     /// # Errors
-    /// Local trouble with the layout's directories.
+    /// Local if the directories of the layout cannot be created.
     pub(crate) fn in_layout(layout: &Layout, digest: &Digest) -> Result<PartialFiles> {
         Ok(PartialFiles {
             dir: layout.ingest_dir(),
@@ -54,7 +59,7 @@ impl PartialFiles {
         })
     }
 
-    /// Beside a file: `.FILE.HEX12.part`, then FILE.
+    /// The files next to FILE: `.FILE.HEX12.part`, then FILE.
     pub(crate) fn beside(file: &FilePlace, digest: &Digest) -> PartialFiles {
         let partial = file.beside(&format!("{}.part", &digest.hex()[..SHORT_HEX]));
         let dir = partial.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -78,12 +83,14 @@ impl PartialFiles {
         self.dir.join(name)
     }
 
-    /// Opens the part from an offset, made empty if it is not there, and locks it. The part from 0
-    /// is opened first and waited for, as long as its holder's files grow; whether that was so is
-    /// told too.
+    /// Opens and locks the file of the part at `offset`, and creates it if it is missing.
+    ///
+    /// The part at 0 must be opened first. If another process holds its lock, this waits as long as
+    /// the blob's files grow. Returns the file and whether it waited.
     ///
     /// # Errors
-    /// Local trouble; later, when the holder makes no progress.
+    /// Local if the file cannot be opened or locked; unavailable if the other process makes no
+    /// progress for [`HOLDER_PATIENCE`].
     pub(crate) fn open(&self, offset: u64) -> Result<(File, bool)> {
         let path = self.partial(offset);
         let trouble = |cause: std::io::Error| Error::local(path.display(), &cause);
@@ -95,7 +102,7 @@ impl PartialFiles {
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(&path).map_err(trouble)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Its holder may have renamed it meanwhile: then it is no partial file any more.
+                // The other process may have renamed the file: it is not a partial file any more.
                 Ok(()) if is_still(&path, &file).map_err(trouble)? => return Ok((file, waited)),
                 Ok(()) => {
                     waited = true;
@@ -118,10 +125,10 @@ impl PartialFiles {
         }
     }
 
-    /// The offsets of the later parts that are there, in order.
+    /// The offsets of the later parts on disk, in ascending order.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the directory cannot be read.
     pub(crate) fn offsets(&self) -> Result<Vec<u64>> {
         let trouble = |cause: std::io::Error| Error::local(self.dir.display(), &cause);
         let mut offsets = Vec::new();
@@ -139,16 +146,16 @@ impl PartialFiles {
         (offset > 0 && rest == offset.to_string()).then_some(offset)
     }
 
-    /// Removes the part from an offset.
+    /// Removes the file of the part at `offset`.
     pub(crate) fn remove(&self, offset: u64) {
-        // What is left behind is taken up or removed by the next run.
+        // If this fails, the next run uses or removes the file.
         let _ = std::fs::remove_file(self.partial(offset));
     }
 
-    /// Gives the first part, which is the whole blob by now, its final name.
+    /// Gives the first file, which now holds the whole blob, the final name.
     ///
     /// # Errors
-    /// Local trouble; the final name has then what it had before.
+    /// Local if it cannot be synced or renamed. An existing file of that name is then unchanged.
     pub(crate) fn publish(&self, whole: &File) -> Result<()> {
         let published = (|| {
             if whole.metadata()?.len() <= SYNC_UP_TO {
@@ -159,7 +166,7 @@ impl PartialFiles {
         published.map_err(|cause| Error::local(self.path.display(), &cause))
     }
 
-    /// The bytes in all of its files.
+    /// The total size of the blob's partial files.
     fn bytes_there(&self) -> u64 {
         let offsets = self.offsets().unwrap_or_default();
         let size = |offset: u64| std::fs::metadata(self.partial(offset)).map_or(0, |m| m.len());
@@ -167,7 +174,7 @@ impl PartialFiles {
     }
 }
 
-/// Whether a name still means the opened file.
+/// Whether `path` still names the opened file.
 fn is_still(path: &Path, file: &File) -> std::io::Result<bool> {
     let opened = file.metadata()?;
     match std::fs::symlink_metadata(path) {

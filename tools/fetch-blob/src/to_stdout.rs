@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob to stdout, or to a file that cannot be replaced: verified on the way, its last block
-//! held back.
+//! One blob to standard output, or to a file that cannot be replaced, such as a device. The bytes
+//! are verified while they are written, and the last block is held back until they are verified.
 //!
-//! A single connection; after a break the rest is requested, and the hash goes on from memory.
-//! Bytes that were written cannot be taken back, so wrong bytes are requested again only while none
-//! of them were written.
+//! There is only one connection. After an interruption the rest is requested, and the hash
+//! continues in memory. Bytes that were written cannot be taken back. Wrong bytes are therefore
+//! requested again only if none of them were written.
 
 use std::fs::File;
 
@@ -18,11 +18,11 @@ use store::reading::Reading;
 use crate::blob::{MAX_UNSAID_SIZE, check_size};
 use crate::destination::refuse_size_of_nothing;
 
-/// Streams a blob; the number of bytes.
+/// Writes a blob to `output`. Returns the number of bytes.
 ///
 /// # Errors
-/// Content when size or digest differ: the last block has not been written then. Otherwise the
-/// store's, and local trouble with the output.
+/// Content if size or digest differ: the last block was not written then. Local if `output` cannot
+/// be written. Otherwise the store's errors.
 pub(crate) fn stream(
     digest: &Digest,
     stated: Option<u64>,
@@ -57,17 +57,18 @@ pub(crate) fn stream(
     Ok(seen)
 }
 
-/// Whether bytes were wrong that a mirror gave: another place may have the right ones.
+/// Whether a mirror served some of the wrong bytes. Another mirror or the registry may have the
+/// right bytes.
 fn is_a_mirrors(error: &Error, reading: &Reading<'_>, store: &Store, digest: &Digest) -> bool {
     match error.status() {
         Status::Content => store.leave_mirrors_of(digest, error) || reading.left_a_mirror(),
-        // Larger than allowed.
+        // The blob is larger than `--max-size`, or the response was invalid.
         Status::Malformed => store.leave_mirrors_of(digest, error),
         _ => false,
     }
 }
 
-/// Passes all of a blob on; the number of bytes.
+/// Writes all bytes of a blob to `output`. Returns their number.
 fn pass(
     reading: &mut Reading<'_>,
     mut verifier: Verifier,
