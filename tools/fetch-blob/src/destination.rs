@@ -72,9 +72,7 @@ impl Run {
             if in_layout {
                 notice::warn("mended", || {
                     let stated = stated.unwrap_or_default();
-                    format!(
-                        "{digest}: was there with {size} bytes instead of {stated}: fetched again"
-                    )
+                    format!("{digest}: the layout had {size} bytes, want {stated}: fetched again")
                 });
             }
             return Ok(None);
@@ -94,7 +92,7 @@ impl Run {
             }
             Err(_) if in_layout => {
                 notice::warn("mended", || {
-                    format!("{digest}: was there with other bytes: fetched again")
+                    format!("{digest}: the layout had wrong bytes: fetched again")
                 });
                 Ok(None)
             }

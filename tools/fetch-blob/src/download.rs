@@ -139,7 +139,7 @@ impl Download<'_> {
                 Ok(Turn::Done)
             }
             BlobAnswer::Unsatisfiable { .. } => {
-                self.restart("416: the registry has nothing from where the partial file ends")?;
+                self.restart("416: the registry has no bytes after the end of the partial file")?;
                 part.file.set_len(0).map_err(|e| self.blob.trouble(&e))?;
                 if let Some(part) = self.blob.lock().part(self.start) {
                     part.at = part.start;

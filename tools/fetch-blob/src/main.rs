@@ -47,27 +47,27 @@ use store::options::{Mirrored, Network, Stdin};
 
 /// Fetch blobs, verified and resumable
 ///
-/// One blob, named by DIGEST or a descriptor line on standard input, goes to standard output or a
-/// file; many go into a layout, and each descriptor line is printed again once its blob is there
-/// and verified.
+/// The blobs are named by DIGESTs or by descriptor lines on standard input. Without --into there
+/// must be one blob, which is written to standard output or to FILE. With --into many blobs are
+/// stored in a layout, and each descriptor line is printed once its blob is stored and verified.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// Where the blobs are: a repository, or oci:DIR
+    /// The source of the blobs: a repository, or oci:DIR
     store: StoreName,
-    /// The blobs; without, descriptor lines are read from standard input
+    /// Digests of the blobs; if none is given, descriptor lines are read from standard input
     #[arg(value_name = "DIGEST")]
     digests: Vec<Digest>,
     /// Write the one blob to FILE
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
     output: Option<PathBuf>,
-    /// Put the blobs into a layout
+    /// Store the blobs in a layout
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
-    /// Connections in all
+    /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
-    /// Hash the blobs that are in the layout already, and mend them
+    /// Hash the blobs that the layout has already, and fetch wrong ones again
     #[arg(long, requires = "into")]
     recheck: bool,
     /// Refuse a blob of more than SIZE bytes (k, M, G, T are powers of 1024)
@@ -76,7 +76,7 @@ struct Cli {
     /// Show progress on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     progress: Mode,
-    /// No warnings, and no bar unless it is asked for
+    /// Print no warnings, and show a progress bar only with --progress bar
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -100,8 +100,7 @@ fn run(cli: Cli) -> Result<()> {
     match &cli.into {
         Some(StoreName::Layout(dir)) => many::fetch(&cli, &remote, dir, progress),
         Some(StoreName::Repository(name)) => {
-            Err(Error::usage(format_args!("--into {name}: a layout is wanted"))
-                .hint("a layout is named oci:DIR"))
+            Err(Error::usage(format_args!("--into {name}: expected oci:DIR")))
         }
         None => one::fetch(&cli, &remote, progress),
     }

@@ -117,7 +117,7 @@ impl PartialFiles {
                 grown = (there, Instant::now());
             } else if grown.1.elapsed() > HOLDER_PATIENCE {
                 return Err(Error::unavailable(format_args!(
-                    "{}: another process holds it and makes no progress",
+                    "{}: another process has locked it and makes no progress",
                     path.display()
                 )));
             }

@@ -46,7 +46,7 @@ pub(crate) fn stream(
             Ok(seen) => break seen,
             Err(error) if is_a_mirrors(&error, &reading, store, digest) => {
                 if !output.forget() {
-                    let hint = "a mirror gave some of it: --mirror none asks the registry itself";
+                    let hint = "a mirror served some of it: --mirror none uses only the registry";
                     return Err(error.hint(hint));
                 }
             }

@@ -15,26 +15,27 @@ use store::options::{FromNetwork, Mirrored, Network, Stdin};
 
 /// Push blobs into a registry or a layout
 ///
-/// The bytes of FILEs or of standard input, or, with --from, what descriptor lines on standard
-/// input name. A blob's descriptor line is printed once it is there, in input order.
+/// Each FILE is one blob; without FILE, standard input is the blob. With --from, standard input has
+/// the blobs' descriptor lines instead. A blob's descriptor line is printed once STORE has the
+/// blob, in input order.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Where the blobs go: a repository, or oci:DIR
+    /// The target of the blobs: a repository, or oci:DIR
     pub(crate) store: StoreName,
-    /// The blobs; "-" is standard input
+    /// Files to push, each as one blob; "-" is standard input
     #[arg(value_name = "FILE", conflicts_with = "from")]
     pub(crate) files: Vec<PathBuf>,
-    /// Read descriptor lines, and bring what they name from STORE
+    /// Read descriptor lines, and push the blobs that they name from STORE
     #[arg(long, value_name = "STORE")]
     pub(crate) from: Option<StoreName>,
-    /// Mount what REPO, in the same registry, has (repeatable)
+    /// Mount blobs from REPO, which is in the same registry (repeatable)
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Vec<StoreName>,
-    /// The media type of the bytes
+    /// The media type to print for the blobs
     #[arg(long, value_name = "TYPE", conflicts_with = "from", value_parser = media_type)]
     pub(crate) media_type: Option<String>,
-    /// Compress plain layers on the way
+    /// Compress the bytes, or uncompressed layers of --from
     #[arg(long, value_name = "HOW", value_enum)]
     pub(crate) compress: Option<Format>,
     /// Send in parts of SIZE (k, M, G, T are powers of 1024)
@@ -43,13 +44,13 @@ pub(crate) struct Cli {
     /// Push non-distributable layers too
     #[arg(long, requires = "from")]
     pub(crate) allow_nondistributable: bool,
-    /// Connections in all
+    /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
     /// Show progress on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     pub(crate) progress: Mode,
-    /// No warnings, and no bar unless it is asked for
+    /// Print no warnings, and show a progress bar only with --progress bar
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
@@ -75,7 +76,7 @@ const MIN_CHUNK: u64 = 64 << 10;
 
 fn chunk(text: &str) -> std::result::Result<u64, String> {
     match cli::bytes(text)? {
-        size if size < MIN_CHUNK => Err(format!("less than {} KiB", MIN_CHUNK >> 10)),
+        size if size < MIN_CHUNK => Err(format!("must be at least {} KiB", MIN_CHUNK >> 10)),
         size => Ok(size),
     }
 }
@@ -119,7 +120,7 @@ impl Cli {
                 Ok(repository.clone())
             }
             other => Err(Error::usage(format_args!(
-                "--mount-from {other}: only a repository of the same registry can be mounted from"
+                "--mount-from {other}: must be a repository in the same registry"
             ))),
         });
         named.collect()

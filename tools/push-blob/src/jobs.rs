@@ -68,7 +68,7 @@ pub(crate) fn jobs(
     }
     let files = if files.is_empty() { vec!["-".into()] } else { files };
     if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
-        let error = Error::usage("standard input is named twice, and can be read only once");
+        let error = Error::usage("standard input is given twice, but it can be read only once");
         return Box::new(std::iter::once(Err(error)));
     }
     Box::new(

@@ -65,7 +65,7 @@ impl Run {
             metadata.map_err(|cause| Error::local(format_args!("read {name}"), &cause))?;
         if metadata.is_dir() {
             return Err(Error::new(Status::Local, format_args!("{name}: is a directory"))
-                .hint("pack-layer makes a layer of it"));
+                .hint("pack-layer makes a layer from a directory"));
         }
         if metadata.is_file() {
             return self.push_regular(&mut FileBytes::new(file, name)?);
@@ -99,14 +99,14 @@ impl Run {
     /// with `--compress`.
     fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
-            let error = Error::usage("descriptor lines came, and bytes are wanted");
-            return Err(
-                error.hint("--from STORE brings what they name; --media-type takes them as bytes")
-            );
+            let error = Error::usage("got descriptor lines, want the bytes of a blob");
+            let hint = "--from STORE pushes the blobs that they name; \
+                        --media-type TYPE pushes the lines themselves";
+            return Err(error.hint(hint));
         }
         if self.compress.is_some() && MAGICS.iter().any(|magic| start.starts_with(magic)) {
             let error = Error::malformed("--compress: the bytes are compressed already");
-            return Err(error.hint("without it they are pushed as they are"));
+            return Err(error.hint("without --compress they are pushed unchanged"));
         }
         Ok(())
     }

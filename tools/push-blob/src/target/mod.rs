@@ -127,7 +127,7 @@ impl Target {
             Target::Layout(dir, layout) => {
                 layout.get_or_init(|| Layout::create(dir)).as_ref().map_err(Error::clone)
             }
-            Target::Registry(_) => Err(Error::usage("a registry is no layout")),
+            Target::Registry(_) => Err(Error::usage("the target is a registry, not a layout")),
         }
     }
 }

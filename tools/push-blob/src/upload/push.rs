@@ -31,7 +31,10 @@ impl Uploads {
     /// the registry.
     pub(crate) fn push(&self, push: Push<'_>, source: &mut dyn Rereadable) -> Result<()> {
         if push.size == 0 && !push.digest.is_of_nothing() {
-            let what = format_args!("{}: no bytes, and not the digest of none", push.digest);
+            let what = format_args!(
+                "{}: the size is 0, but this is not the digest of 0 bytes",
+                push.digest
+            );
             return Err(Error::content(what));
         }
         let mut upload = Upload::new(self, &push);

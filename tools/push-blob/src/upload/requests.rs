@@ -104,7 +104,7 @@ impl Uploads {
     fn opened(&self, mut response: Response) -> Result<UploadSession, Error> {
         let (url, own) = self.location(&response)?.ok_or_else(|| {
             Error::malformed(format_args!(
-                "{}: an upload without a Location",
+                "{}: start an upload: the response has no Location",
                 self.registry.repository()
             ))
         })?;
@@ -191,7 +191,8 @@ impl Uploads {
                     Ok(true) => {}
                     _ => {
                         let what = self.registry.blob_name(digest);
-                        let what = format_args!("{what}: {status}, but it is not there then");
+                        let what =
+                            format_args!("{what}: {status}, but the registry does not have it");
                         return Err(Error::malformed(what).into());
                     }
                 }
@@ -234,7 +235,7 @@ impl Uploads {
         // Some registries count differently and report fewer bytes. The response to the next part
         // shows whether bytes are missing.
         if said_offset(&response).is_some_and(|said| said > end) {
-            let what = format_args!("{what}: the registry has more than was sent");
+            let what = format_args!("{what}: the registry reports more bytes than were sent");
             return Err(Error::malformed(what).into());
         }
         session.offset = end;

@@ -40,7 +40,7 @@ impl Upload<'_> {
     ) -> Result<Option<Failure>> {
         let Refused { why, mut failure } = refused;
         if self.push.size == 0 {
-            failure = failure.context("the empty blob, which some registries do not take");
+            failure = failure.context("the empty blob, which some registries do not accept");
         }
         match why {
             Why::Gone => self.session_is_gone(),
@@ -60,7 +60,8 @@ impl Upload<'_> {
                     _ if sent > CHUNK => Plan::Parts(CHUNK),
                     _ if sent > SMALL_CHUNK => Plan::Parts(SMALL_CHUNK),
                     _ => {
-                        let hint = "a proxy may limit it: --chunk SIZE sends smaller parts";
+                        let hint = "a proxy may limit the size of a request: \
+                                    --chunk SIZE sends smaller parts";
                         return Err(failure.error.hint(hint));
                     }
                 };

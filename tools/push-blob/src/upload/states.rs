@@ -176,7 +176,7 @@ impl<'a> Upload<'a> {
     fn open(&mut self) -> Step {
         if !self.budget.may_open_session() {
             let name = self.name();
-            let what = format_args!("{name}: {MAX_SESSIONS} upload sessions, and none ended well");
+            let what = format_args!("{name}: gave up after {MAX_SESSIONS} upload sessions");
             return Step::failed(State::Unopened, Error::unavailable(what));
         }
         match self.uploads.begin() {
@@ -302,7 +302,7 @@ impl<'a> Upload<'a> {
     fn wait_for_blob(&mut self) -> Step {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {
-            let what = format_args!("{}: its upload session is gone", self.name());
+            let what = format_args!("{}: the upload session is gone", self.name());
             if let Err(error) = backoff.wait(Failure::temporary(Error::unavailable(what))) {
                 return Step::failed(State::EndedAtClose, error);
             }

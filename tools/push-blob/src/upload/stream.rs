@@ -107,7 +107,8 @@ impl Stream {
                     Why::Failed => refused.failure,
                     Why::OutOfOrder => Failure::temporary(refused.failure.error),
                     _ => {
-                        let hint = "from a file it can be sent in another way";
+                        let hint = "write the input to a file first: \
+                                    a file can be sent in other ways";
                         return Err(refused.failure.error.hint(hint));
                     }
                 },
@@ -129,10 +130,10 @@ impl Stream {
         {
             self.uploads.cancel(&session);
             let error = Error::malformed(format_args!(
-                "{what}: the registry wants parts of {least} bytes, more than {}",
+                "{what}: the registry wants parts of at least {least} bytes, the limit here is {}",
                 self.most
             ));
-            return Err(error.hint("put it into a file first").into());
+            return Err(error.hint("write the input to a file first").into());
         }
         let outcome = self.send_from(&mut session, &what, base, end, in_doubt);
         self.session = Some(session);
@@ -151,8 +152,11 @@ impl Stream {
             match self.uploads.ask(session)? {
                 Some(offset) if (base..=end).contains(&offset) => session.offset = offset,
                 _ => {
-                    let why = format_args!("{what}: broken, and the input cannot be read again");
-                    return Err(Error::unavailable(why).hint("put it into a file first").into());
+                    let why =
+                        format_args!("{what}: interrupted, and the input cannot be read again");
+                    return Err(Error::unavailable(why)
+                        .hint("write the input to a file first")
+                        .into());
                 }
             }
         }
