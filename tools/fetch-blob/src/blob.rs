@@ -274,10 +274,11 @@ impl State {
 
 /// Checks a size against the limit.
 pub(crate) fn check_size(size: Option<u64>, max: Option<u64>, digest: &Digest) -> Result<()> {
-    match (size, max) {
-        (Some(size), Some(max)) if size > max => Err(Error::malformed(format_args!(
-            "{digest}: {size} bytes, more than --max-size {max}"
-        ))),
-        _ => Ok(()),
+    if let (Some(size), Some(max)) = (size, max)
+        && size > max
+    {
+        let what = format_args!("{digest}: {size} bytes, more than --max-size {max}");
+        return Err(Error::malformed(what));
     }
+    Ok(())
 }

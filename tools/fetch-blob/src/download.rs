@@ -198,7 +198,8 @@ impl Download<'_> {
         if bytes.len() as u64 > room {
             let is_end = self.blob.lock().size == Some(part.end);
             if is_end {
-                let (digest, size) = (&self.blob.digest, part.end);
+                let digest = &self.blob.digest;
+                let size = part.end;
                 return Err(Error::content(format_args!(
                     "{digest}: more than the {size} bytes it should have"
                 )));
@@ -213,7 +214,8 @@ impl Download<'_> {
         // belong to the next part.
         now.at = (part.at + bytes.len() as u64).min(now.end);
         let more = now.at < now.end;
-        let (at, added) = (now.at, now.at - part.at);
+        let at = now.at;
+        let added = at - part.at;
         if self.start == 0 {
             state.handoff.offer(part.at, &mut self.buffer, added as usize);
         }
@@ -241,7 +243,8 @@ impl Download<'_> {
         if total.is_some_and(|total| total < size) {
             self.short += 1;
             if self.short >= MAX_SHORT {
-                let (digest, got) = (&self.blob.digest, part.at);
+                let digest = &self.blob.digest;
+                let got = part.at;
                 let what = format_args!("{digest}: size differs: got {got}, want {size}");
                 return Err(Error::content(what).into());
             }

@@ -56,11 +56,11 @@ pub(crate) fn read(digests: &[Digest], send: SyncSender<Result<Wanted>>) {
                 Err(error) => return drop(send.send(Err(error))),
             };
             for (index, line) in Lines::new(BufReader::new(stdin)).enumerate() {
-                let line = line.and_then(|descriptor| match index {
-                    MAX_LINES.. => {
-                        Err(Error::malformed(format_args!("more than {MAX_LINES} lines")))
+                let line = line.and_then(|descriptor| {
+                    if index >= MAX_LINES {
+                        return Err(Error::malformed(format_args!("more than {MAX_LINES} lines")));
                     }
-                    _ => Ok(descriptor),
+                    Ok(descriptor)
                 });
                 let wanted = line.map(|descriptor| {
                     let digest = descriptor.digest.clone();

@@ -20,9 +20,13 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
     let file = match output {
         Output::Stream(file) => file,
         Output::File(place) => {
-            let destination = Destination::File(place);
-            let (max_size, recheck) = (cli.max_size, cli.recheck);
-            let run = Run { store, destination, max_size, recheck, progress };
+            let run = Run {
+                store,
+                destination: Destination::File(place),
+                max_size: cli.max_size,
+                recheck: cli.recheck,
+                progress,
+            };
             let connections = Connections::start(run, usize::from(cli.jobs));
             connections.push(wanted);
             connections.close();

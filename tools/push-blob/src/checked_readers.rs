@@ -22,15 +22,12 @@ impl<'a> Verified<'a> {
 impl Read for Verified<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        match (n, &mut self.verifier) {
-            (0, verifier) if !buffer.is_empty() => {
-                verifier
-                    .take()
-                    .map_or(Ok(0), |v| v.finish().map(|_| 0))
-                    .map_err(io::Error::other)?;
+        if n == 0 && !buffer.is_empty() {
+            if let Some(verifier) = self.verifier.take() {
+                verifier.finish().map_err(io::Error::other)?;
             }
-            (_, Some(verifier)) => verifier.update(&buffer[..n]).map_err(io::Error::other)?,
-            (_, None) => {}
+        } else if let Some(verifier) = &mut self.verifier {
+            verifier.update(&buffer[..n]).map_err(io::Error::other)?;
         }
         Ok(n)
     }
@@ -52,11 +49,12 @@ impl<'a> Archive<'a> {
 impl Read for Archive<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        let looked = match n {
-            0 if !buffer.is_empty() => self.check.finish(),
-            n => self.check.look(&buffer[..n]),
+        let checked = if n == 0 && !buffer.is_empty() {
+            self.check.finish()
+        } else {
+            self.check.look(&buffer[..n])
         };
-        looked.map_err(|error| io::Error::other(error.context("--compress")))?;
+        checked.map_err(|error| io::Error::other(error.context("--compress")))?;
         Ok(n)
     }
 }

@@ -75,10 +75,11 @@ pub(crate) enum Format {
 const MIN_CHUNK: u64 = 64 << 10;
 
 fn chunk(text: &str) -> std::result::Result<u64, String> {
-    match cli::bytes(text)? {
-        size if size < MIN_CHUNK => Err(format!("must be at least {} KiB", MIN_CHUNK >> 10)),
-        size => Ok(size),
+    let size = cli::bytes(text)?;
+    if size < MIN_CHUNK {
+        return Err(format!("must be at least {} KiB", MIN_CHUNK >> 10));
     }
+    Ok(size)
 }
 
 fn media_type(text: &str) -> std::result::Result<String, String> {
@@ -97,10 +98,12 @@ impl Cli {
     pub(crate) fn check(&self) -> Result<()> {
         let of_lines = self.allow_nondistributable.then_some("--allow-nondistributable");
         let of_from = self.from_network.given().or(self.mirrored.given());
-        match (&self.from, of_lines.or(of_from)) {
-            (None, Some(option)) => Err(Error::usage(format_args!("{option} goes with --from"))),
-            _ => Ok(()),
+        if self.from.is_none()
+            && let Some(option) = of_lines.or(of_from)
+        {
+            return Err(Error::usage(format_args!("{option} goes with --from")));
         }
+        Ok(())
     }
 
     /// Whether standard input is data. It is free only if every blob is in a named file.

@@ -19,7 +19,8 @@ pub(crate) struct FileBytes {
     pub(crate) name: String,
     /// The size in bytes when it was opened.
     pub(crate) size: u64,
-    changed: (i64, i64),
+    /// The modification time when it was opened: seconds and nanoseconds.
+    modified: (i64, i64),
 }
 
 impl FileBytes {
@@ -30,8 +31,8 @@ impl FileBytes {
     pub(crate) fn new(file: File, name: String) -> Result<FileBytes> {
         let metadata =
             file.metadata().map_err(|cause| Error::local(format_args!("read {name}"), &cause))?;
-        let changed = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(FileBytes { file, name, size: metadata.len(), changed })
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(FileBytes { file, name, size: metadata.len(), modified })
     }
 
     /// Whether it is a regular file at position 0, as the shell opens it for `< FILE`.
@@ -90,10 +91,10 @@ impl Rereadable for FileBytes {
             .file
             .metadata()
             .map_err(|cause| Error::local(format_args!("read {}", self.name), &cause))?;
-        match (now.len(), now.mtime(), now.mtime_nsec()) {
-            (size, seconds, rest) if size == self.size && (seconds, rest) == self.changed => Ok(()),
-            _ => Err(self.changed()),
+        if now.len() != self.size || (now.mtime(), now.mtime_nsec()) != self.modified {
+            return Err(self.changed());
         }
+        Ok(())
     }
 }
 

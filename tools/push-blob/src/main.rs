@@ -76,7 +76,8 @@ fn run(cli: Cli) -> Result<()> {
 
     let confirmed = Arc::new(Confirmed::default());
     let jobs = {
-        let (files, confirmed) = (cli.files, Arc::clone(&confirmed));
+        let files = cli.files;
+        let confirmed = Arc::clone(&confirmed);
         let has_source = run.from.is_some();
         move || jobs::jobs(files, has_source, confirmed)
     };

@@ -35,11 +35,14 @@ pub(super) fn mount_candidates(
             paths.push(path.clone());
         }
     }
-    paths.truncate(match size {
-        _ if size > LARGE.0 => LARGE.1,
-        _ if size > MIDDLE.0 => MIDDLE.1,
-        _ => SMALL,
-    });
+    let most = if size > LARGE.0 {
+        LARGE.1
+    } else if size > MIDDLE.0 {
+        MIDDLE.1
+    } else {
+        SMALL
+    };
+    paths.truncate(most);
     paths
 }
 

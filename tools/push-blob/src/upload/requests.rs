@@ -51,9 +51,10 @@ impl Uploads {
         let post = Request::new(Method::Post, &url, &[]);
         match self.registry.session().send(&scope, post, &mut Payload::Bytes(&[])) {
             Ok(response) if response.status.as_u16() == 201 => {
-                match stored(&response).is_some_and(|stored| differs(&stored, digest)) {
-                    true => Mount::Refused,
-                    false => Mount::Mounted,
+                if stored(&response).is_some_and(|stored| differs(&stored, digest)) {
+                    Mount::Refused
+                } else {
+                    Mount::Mounted
                 }
             }
             Ok(response) if response.status.as_u16() == 202 => {
@@ -187,14 +188,11 @@ impl Uploads {
             // Ask the registry for the blob. A 200 may come from any web server, and another host
             // does not know what the registry has.
             200..=202 | 204 => {
-                match self.registry.has_blob(digest, session.offset.max(payload.length())) {
-                    Ok(true) => {}
-                    _ => {
-                        let what = self.registry.blob_name(digest);
-                        let what =
-                            format_args!("{what}: {status}, but the registry does not have it");
-                        return Err(Error::malformed(what).into());
-                    }
+                let size = session.offset.max(payload.length());
+                if !matches!(self.registry.has_blob(digest, size), Ok(true)) {
+                    let what = self.registry.blob_name(digest);
+                    let what = format_args!("{what}: {status}, but the registry does not have it");
+                    return Err(Error::malformed(what).into());
                 }
             }
             _ => return Err(refused(response, &self.registry.blob_name(digest))),
@@ -328,7 +326,8 @@ impl Uploads {
         response: &Response,
     ) -> Result<(), Error> {
         if let Some((url, own)) = self.location(response)? {
-            (session.url, session.own) = (url, own);
+            session.url = url;
+            session.own = own;
         }
         Ok(())
     }

@@ -56,14 +56,14 @@ impl Upload<'_> {
                     Plan::Whole => self.push.size,
                     Plan::Parts(part) => part.min(self.push.size),
                 };
-                self.plan = match sent {
-                    _ if sent > CHUNK => Plan::Parts(CHUNK),
-                    _ if sent > SMALL_CHUNK => Plan::Parts(SMALL_CHUNK),
-                    _ => {
-                        let hint = "a proxy may limit the size of a request: \
-                                    --chunk SIZE sends smaller parts";
-                        return Err(failure.error.hint(hint));
-                    }
+                self.plan = if sent > CHUNK {
+                    Plan::Parts(CHUNK)
+                } else if sent > SMALL_CHUNK {
+                    Plan::Parts(SMALL_CHUNK)
+                } else {
+                    let hint = "a proxy may limit the size of a request: \
+                                --chunk SIZE sends smaller parts";
+                    return Err(failure.error.hint(hint));
                 };
             }
             Why::Invalid => {

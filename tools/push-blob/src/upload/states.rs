@@ -227,7 +227,8 @@ impl<'a> Upload<'a> {
             Plan::Whole => u64::MAX,
             Plan::Parts(bytes) => bytes.max(session.min_chunk.unwrap_or(1)),
         };
-        let (size, name) = (self.push.size, self.name());
+        let size = self.push.size;
+        let name = self.name();
         let mut reader = match self.hashed.reader(session.offset, source) {
             Ok(reader) => reader,
             Err(error) => return Step::failed(State::Ready(session), error),

@@ -64,7 +64,8 @@ impl Stream {
     /// The registry's errors.
     pub(crate) fn finish(mut self) -> Result<(Digest, u64)> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
-        let (digest, size) = (hasher.finish(), self.size);
+        let digest = hasher.finish();
+        let size = self.size;
         if self.session.is_none() {
             self.uploads.push_bytes(&digest, &self.part)?;
             return Ok((digest, size));
