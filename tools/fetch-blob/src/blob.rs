@@ -24,7 +24,7 @@ use crate::part::{Part, SPLIT_ALIGN};
 use crate::partial_files::PartialFiles;
 
 /// The largest blob whose size is not stated, in bytes. `--max-size` replaces this limit.
-pub(crate) const MAX_UNSAID_SIZE: u64 = 64 << 30;
+pub(crate) const MAX_UNSTATED_SIZE: u64 = 64 << 30;
 
 /// The state that the connections and the hashing thread share.
 pub(crate) struct State {
@@ -35,15 +35,15 @@ pub(crate) struct State {
     failed: Option<Error>,
     /// Whether all bytes came from one uninterrupted response. If such bytes are wrong, requesting
     /// them again does not help.
-    pub(crate) straight: bool,
+    pub(crate) single_response: bool,
     /// Whether the server ignores range requests. The whole blob is requested then, and the bytes
     /// that the file already has are skipped.
-    pub(crate) rangeless: bool,
+    pub(crate) ignores_ranges: bool,
     /// Whether an additional connection failed. The part is not split again then, so that the
     /// working connections are not disturbed.
-    crowded: bool,
+    connection_failed: bool,
     /// The hashing thread is woken when the bytes up to this offset are there; 0 while it is awake.
-    pub(crate) awaited: u64,
+    pub(crate) wake_at: u64,
     /// Bytes that the hashing thread receives in memory, so that it need not read the file.
     pub(crate) handoff: Handoff,
 }
@@ -75,10 +75,10 @@ impl Blob {
             parts: Vec::new(),
             size: stated,
             failed: None,
-            straight: true,
-            rangeless: false,
-            crowded: false,
-            awaited: 0,
+            single_response: true,
+            ignores_ranges: false,
+            connection_failed: false,
+            wake_at: 0,
             handoff: Handoff::default(),
         };
         let blob = Blob {
@@ -90,21 +90,22 @@ impl Blob {
             state: Mutex::new(state),
             changed: Condvar::new(),
         };
-        blob.take_up(Arc::new(first))?;
+        blob.resume(Arc::new(first))?;
         Ok(blob)
     }
 
     /// Makes parts from the partial files on disk. Removes files that cannot be part of this blob.
-    fn take_up(&self, first: Arc<File>) -> Result<()> {
-        let length = |file: &File| file.metadata().map(|m| m.len()).map_err(|e| self.trouble(&e));
+    fn resume(&self, first: Arc<File>) -> Result<()> {
+        let length =
+            |file: &File| file.metadata().map(|m| m.len()).map_err(|e| self.write_error(&e));
         let mut state = self.lock();
         let size = state.size.unwrap_or(u64::MAX);
         let mut there = length(&first)?;
         if there > size {
-            first.set_len(0).map_err(|e| self.trouble(&e))?;
+            first.set_len(0).map_err(|e| self.write_error(&e))?;
             there = 0;
         }
-        state.straight = there == 0;
+        state.single_response = there == 0;
         let mut parts = vec![Part::new(0, size, there, first)];
         for offset in self.files.offsets()? {
             let (file, _) = self.files.open(offset)?;
@@ -116,7 +117,7 @@ impl Blob {
                 self.files.remove(offset);
                 continue;
             }
-            state.straight = false;
+            state.single_response = false;
             before.end = offset.max(before.at.min(end));
             before.at = before.at.min(before.end);
             parts.push(Part::new(offset, size, end, Arc::new(file)));
@@ -136,9 +137,9 @@ impl Blob {
         for part in state.parts.drain(..).skip(1) {
             self.files.remove(part.start);
         }
-        first.set_len(0).map_err(|e| self.trouble(&e))?;
+        first.set_len(0).map_err(|e| self.write_error(&e))?;
         state.size = self.stated;
-        state.straight = true;
+        state.single_response = true;
         state.failed = None;
         state.handoff.want(0);
         state.parts.push(Part::new(0, self.stated.unwrap_or(u64::MAX), 0, first));
@@ -179,20 +180,24 @@ impl Blob {
     /// not worthwhile.
     pub(crate) fn split(&self) -> Result<Option<u64>> {
         let mut state = self.lock();
-        if state.failed.is_some() || state.rangeless || state.crowded || state.size.is_none() {
+        if state.failed.is_some()
+            || state.ignores_ranges
+            || state.connection_failed
+            || state.size.is_none()
+        {
             return Ok(None);
         }
         let largest = state.parts.iter_mut().filter(|p| p.busy).max_by_key(|part| part.left());
         let Some(part) = largest.filter(|part| part.is_worth_splitting()) else { return Ok(None) };
         let middle = (part.at + part.left() / 2).next_multiple_of(SPLIT_ALIGN);
         let file = Arc::new(self.files.open(middle)?.0);
-        file.set_len(0).map_err(|e| self.trouble(&e))?;
+        file.set_len(0).map_err(|e| self.write_error(&e))?;
         let mut half = Part::new(middle, part.end, middle, file);
         half.begin();
         part.end = middle;
         let position = state.parts.partition_point(|part| part.start < middle);
         state.parts.insert(position, half);
-        state.straight = false;
+        state.single_response = false;
         Ok(Some(middle))
     }
 
@@ -204,7 +209,7 @@ impl Blob {
         };
         let part = state.parts.remove(i);
         state.parts[i - 1].end = part.end;
-        state.crowded = true;
+        state.connection_failed = true;
         self.files.remove(start);
         self.notify();
     }
@@ -240,14 +245,14 @@ impl Blob {
     }
 
     /// Checks the bytes received so far against the limit, if the descriptor does not state a size.
-    pub(crate) fn check_unsaid(&self, size: u64) -> Result<()> {
+    pub(crate) fn check_unstated_size(&self, size: u64) -> Result<()> {
         match self.stated {
-            None => check_size(Some(size), self.max_size.or(Some(MAX_UNSAID_SIZE)), &self.digest),
+            None => check_size(Some(size), self.max_size.or(Some(MAX_UNSTATED_SIZE)), &self.digest),
             Some(_) => Ok(()),
         }
     }
 
-    pub(crate) fn trouble(&self, cause: &std::io::Error) -> Error {
+    pub(crate) fn write_error(&self, cause: &std::io::Error) -> Error {
         Error::local(format_args!("write {}", self.files.path().display()), cause)
     }
 }
@@ -262,7 +267,7 @@ impl State {
     }
 
     /// The part whose file has the byte at `offset`.
-    pub(crate) fn having(&self, offset: u64) -> Option<&Part> {
+    pub(crate) fn part_with(&self, offset: u64) -> Option<&Part> {
         self.parts.iter().find(|part| part.start <= offset && offset < part.at)
     }
 

@@ -165,7 +165,7 @@ impl Connections {
         check_size(stated, run.max_size, &digest)?;
         if digest.is_of_nothing() {
             // Not requested: some registries cannot store the empty blob.
-            return run.put_nothing(&digest, stated).map(Some);
+            return run.put_empty(&digest, stated).map(Some);
         }
         if let Some(descriptor) = &descriptor
             && let Some(bytes) = run.store.blob_at_once(descriptor)?
@@ -186,7 +186,7 @@ impl Connections {
         let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, files, first)?);
         run.progress.announce(stated.unwrap_or(0));
         if stated.is_some_and(|size| size <= SMALL) {
-            return self.small(&blob).map(Some);
+            return self.fetch_small(&blob).map(Some);
         }
         self.lock().under_way.push(blob.clone());
         self.changed.notify_all();
@@ -199,7 +199,7 @@ impl Connections {
         Ok(None)
     }
 
-    fn small(&self, blob: &Blob) -> Result<u64> {
+    fn fetch_small(&self, blob: &Blob) -> Result<u64> {
         let download_all = |connections: &Connections| {
             while let Some(start) = blob.take_part() {
                 connections.download(blob, start);
@@ -212,10 +212,10 @@ impl Connections {
     /// Whether another download may fix wrong bytes. It may if a mirror served some of them,
     /// because that mirror is not used again. It may also, once, if the bytes came from several
     /// responses.
-    fn is_worth_another(&self, blob: &Blob, error: &Error, again: u32) -> bool {
+    fn can_refetch(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
         is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)
-            || error.status() == Status::Content && !blob.lock().straight && again == 0
+            || error.status() == Status::Content && !blob.lock().single_response && again == 0
     }
 
     /// Hashes a blob to its end and gives it its final name. Wrong bytes are removed and downloaded
@@ -224,7 +224,7 @@ impl Connections {
         let mut hashed = hash(blob);
         let mut again = 0;
         while let Err(error) = &hashed
-            && self.is_worth_another(blob, error, again)
+            && self.can_refetch(blob, error, again)
         {
             again += 1;
             blob.begin_again()?;

@@ -101,8 +101,8 @@ impl Run {
     }
 
     /// Stores the empty blob.
-    pub(crate) fn put_nothing(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
-        refuse_size_of_nothing(digest, stated)?;
+    pub(crate) fn put_empty(&self, digest: &Digest, stated: Option<u64>) -> Result<u64> {
+        check_empty_size(digest, stated)?;
         self.destination.put(digest, &[])?;
         self.progress.done(digest, 0, How::Fetched);
         Ok(0)
@@ -110,7 +110,7 @@ impl Run {
 }
 
 /// Checks that the stated size of the empty blob is 0.
-pub(crate) fn refuse_size_of_nothing(digest: &Digest, stated: Option<u64>) -> Result<()> {
+pub(crate) fn check_empty_size(digest: &Digest, stated: Option<u64>) -> Result<()> {
     match stated {
         None | Some(0) => Ok(()),
         Some(want) => {

@@ -30,11 +30,11 @@ const PROGRESS: u64 = 1 << 20;
 const PROGRESS_SHARE: u64 = 16;
 
 /// The result of a successful attempt.
-enum Turn {
+enum AttemptEnd {
     /// The part is complete, or it was given up.
     Done,
     /// The response ended before the end of the part. Another request is needed.
-    Again,
+    Incomplete,
 }
 
 /// Fills the part that begins at `start`. The first final error makes the blob fail.
@@ -65,7 +65,7 @@ struct Download<'a> {
 }
 
 /// The range of a part and its file.
-struct Standing {
+struct PartRange {
     at: u64,
     end: u64,
     file: Arc<File>,
@@ -74,13 +74,13 @@ struct Standing {
 impl Download<'_> {
     fn run(&mut self) -> Result<()> {
         loop {
-            match self.turn() {
-                Ok(Turn::Done) => return Ok(()),
-                Ok(Turn::Again) => {}
+            match self.attempt() {
+                Ok(AttemptEnd::Done) => return Ok(()),
+                Ok(AttemptEnd::Incomplete) => {}
                 Err(failure) => {
                     let size = {
                         let mut state = self.blob.lock();
-                        state.straight = false;
+                        state.single_response = false;
                         state.size.unwrap_or(u64::MAX)
                     };
                     let progress = PROGRESS.min(size / PROGRESS_SHARE).max(1);
@@ -91,34 +91,34 @@ impl Download<'_> {
     }
 
     /// The current range of the part. `None` if the part was given up or the blob has failed.
-    fn standing(&self) -> Option<Standing> {
+    fn part_range(&self) -> Option<PartRange> {
         let mut state = self.blob.lock();
         if state.failure().is_some() {
             return None;
         }
         let part = state.part(self.start)?;
-        Some(Standing { at: part.at, end: part.end, file: part.file.clone() })
+        Some(PartRange { at: part.at, end: part.end, file: part.file.clone() })
     }
 
-    fn turn(&mut self) -> std::result::Result<Turn, Failure> {
-        let Some(part) = self.standing().filter(|part| part.at < part.end) else {
-            return Ok(Turn::Done);
+    fn attempt(&mut self) -> std::result::Result<AttemptEnd, Failure> {
+        let Some(part) = self.part_range().filter(|part| part.at < part.end) else {
+            return Ok(AttemptEnd::Done);
         };
-        let (whole, rangeless) = {
+        let (whole, ignores_ranges) = {
             let state = self.blob.lock();
-            (part.at == 0 && Some(part.end) == state.size.or(Some(u64::MAX)), state.rangeless)
+            (part.at == 0 && Some(part.end) == state.size.or(Some(u64::MAX)), state.ignores_ranges)
         };
         let end = (part.end != u64::MAX).then_some(part.end);
-        let range = (!whole && !rangeless).then_some(ByteRange { start: part.at, end });
+        let range = (!whole && !ignores_ranges).then_some(ByteRange { start: part.at, end });
         match self.reading.ask(range)? {
             BlobAnswer::Bytes(bytes) => {
                 let total = bytes.total;
                 if let Some(total) = total {
-                    self.judge_total(total)?;
+                    self.check_total(total)?;
                 }
                 if bytes.start != part.at {
-                    if self.is_given_back() {
-                        return Ok(Turn::Done);
+                    if self.give_back_later_part() {
+                        return Ok(AttemptEnd::Done);
                     }
                     self.restart(IGNORES_RANGES)?;
                 }
@@ -126,34 +126,34 @@ impl Download<'_> {
                 self.take(total)
             }
             BlobAnswer::WrongRange(why) => {
-                if self.is_given_back() {
-                    return Ok(Turn::Done);
+                if self.give_back_later_part() {
+                    return Ok(AttemptEnd::Done);
                 }
                 self.restart(&why)?;
-                Ok(Turn::Again)
+                Ok(AttemptEnd::Incomplete)
             }
             BlobAnswer::Unsatisfiable { total }
                 if total == Some(part.at) && self.blob.stated.is_none_or(|s| s == part.at) =>
             {
                 self.blob.learn_size(part.at)?;
-                Ok(Turn::Done)
+                Ok(AttemptEnd::Done)
             }
             BlobAnswer::Unsatisfiable { .. } => {
                 self.restart("416: the registry has no bytes after the end of the partial file")?;
-                part.file.set_len(0).map_err(|e| self.blob.trouble(&e))?;
+                part.file.set_len(0).map_err(|e| self.blob.write_error(&e))?;
                 if let Some(part) = self.blob.lock().part(self.start) {
                     part.at = part.start;
                 }
                 self.reading.go_back(self.start);
-                Ok(Turn::Again)
+                Ok(AttemptEnd::Incomplete)
             }
         }
     }
 
     /// Called when the server does not support ranges. Only the first part can be downloaded then.
     /// Gives a later part up, and returns whether this part was a later part.
-    fn is_given_back(&self) -> bool {
-        self.blob.lock().rangeless = true;
+    fn give_back_later_part(&self) -> bool {
+        self.blob.lock().ignores_ranges = true;
         if self.start > 0 {
             self.blob.give_back(self.start);
         }
@@ -162,12 +162,12 @@ impl Download<'_> {
 
     /// Counts a restart, in which bytes that are in the file are sent again. Restarts are limited.
     fn restart(&mut self, why: &str) -> Result<()> {
-        self.blob.lock().straight = false;
+        self.blob.lock().single_response = false;
         self.reading.restart(why)
     }
 
     /// Compares the size that the source states with the known size.
-    fn judge_total(&self, total: u64) -> Result<()> {
+    fn check_total(&self, total: u64) -> Result<()> {
         let known = self.blob.lock().size;
         match known {
             Some(size) if total > size => Err(Error::content(format_args!(
@@ -180,10 +180,10 @@ impl Download<'_> {
     }
 
     /// Writes the bytes of a response into the file.
-    fn take(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
+    fn take(&mut self, total: Option<u64>) -> std::result::Result<AttemptEnd, Failure> {
         while let Some(n) = self.reading.read(&mut self.buffer)? {
             if !self.keep(n)? {
-                return Ok(Turn::Done);
+                return Ok(AttemptEnd::Done);
             }
         }
         self.ended(total)
@@ -192,7 +192,7 @@ impl Download<'_> {
     /// Writes `n` bytes from the buffer to the end of the file. Returns whether more bytes are
     /// needed.
     fn keep(&mut self, n: usize) -> Result<bool> {
-        let Some(part) = self.standing() else { return Ok(false) };
+        let Some(part) = self.part_range() else { return Ok(false) };
         let bytes = &self.buffer[..n];
         let room = part.end - part.at;
         if bytes.len() as u64 > room {
@@ -206,8 +206,10 @@ impl Download<'_> {
             }
         }
         let bytes = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-        self.blob.check_unsaid(part.at + bytes.len() as u64)?;
-        part.file.write_all_at(bytes, part.at - self.start).map_err(|e| self.blob.trouble(&e))?;
+        self.blob.check_unstated_size(part.at + bytes.len() as u64)?;
+        part.file
+            .write_all_at(bytes, part.at - self.start)
+            .map_err(|e| self.blob.write_error(&e))?;
         let mut state = self.blob.lock();
         let Some(now) = state.part(self.start) else { return Ok(false) };
         // Another connection may have split the part during the write. Bytes after its new end
@@ -219,7 +221,7 @@ impl Download<'_> {
         if self.start == 0 {
             state.handoff.offer(part.at, &mut self.buffer, added as usize);
         }
-        let wake = !more || (state.awaited > 0 && at >= state.awaited);
+        let wake = !more || (state.wake_at > 0 && at >= state.wake_at);
         drop(state);
         if wake {
             self.blob.notify();
@@ -229,17 +231,17 @@ impl Download<'_> {
     }
 
     /// Decides whether the end of a response is the end of the part.
-    fn ended(&mut self, total: Option<u64>) -> std::result::Result<Turn, Failure> {
-        let Some(part) = self.standing().filter(|part| part.at < part.end) else {
-            return Ok(Turn::Done);
+    fn ended(&mut self, total: Option<u64>) -> std::result::Result<AttemptEnd, Failure> {
+        let Some(part) = self.part_range().filter(|part| part.at < part.end) else {
+            return Ok(AttemptEnd::Done);
         };
         let Some(size) = self.blob.lock().size else {
             // Neither the descriptor nor the response stated a size. The digest shows whether the
             // blob is complete.
             self.blob.learn_size(part.at)?;
-            return Ok(Turn::Done);
+            return Ok(AttemptEnd::Done);
         };
-        self.blob.lock().straight = false;
+        self.blob.lock().single_response = false;
         if total.is_some_and(|total| total < size) {
             self.short += 1;
             if self.short >= MAX_SHORT {
@@ -250,6 +252,6 @@ impl Download<'_> {
             }
         }
         // A response with a shorter range than requested is valid. The rest is requested next.
-        Ok(Turn::Again)
+        Ok(AttemptEnd::Incomplete)
     }
 }

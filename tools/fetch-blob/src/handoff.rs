@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_continues_is_taken_and_only_so_much() {
+    fn only_consecutive_bytes_are_accepted_up_to_the_limit() {
         let mut handoff = Handoff::default();
         let mut buffer = vec![7; 10];
         handoff.offer(5, &mut buffer, 10);

@@ -55,7 +55,7 @@ pub(crate) fn hash(blob: &Blob) -> Result<u64> {
         })?;
         verifier.update(read).map_err(in_digest)?;
         if part > 0 {
-            blob.first().write_all_at(read, offset).map_err(|e| blob.trouble(&e))?;
+            blob.first().write_all_at(read, offset).map_err(|e| blob.write_error(&e))?;
         }
         offset += wanted as u64;
     }
@@ -80,11 +80,11 @@ fn next(blob: &Blob, offset: u64) -> Result<Next> {
         if let Some(error) = state.failure() {
             return Err(error);
         }
-        state.awaited = 0;
+        state.wake_at = 0;
         if let Some(handed) = state.handoff.take(offset) {
             return Ok(Next::Handed(handed));
         }
-        if let Some(part) = state.having(offset) {
+        if let Some(part) = state.part_with(offset) {
             let end = state.handoff.begins().map_or(part.at, |begins| part.at.min(begins));
             return Ok(Next::Stored { part: part.start, file: part.file.clone(), end });
         }
@@ -92,7 +92,7 @@ fn next(blob: &Blob, offset: u64) -> Result<Next> {
             return Ok(Next::End);
         }
         state.handoff.want(offset);
-        state.awaited = offset + LAG;
+        state.wake_at = offset + LAG;
         state = blob.wait(state);
     }
 }

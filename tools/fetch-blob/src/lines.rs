@@ -25,7 +25,7 @@ pub(crate) struct Wanted {
 }
 
 /// The only blob: the one digest, or the one descriptor line on standard input.
-pub(crate) fn the_only_one(digests: &[Digest]) -> Result<Wanted> {
+pub(crate) fn only_blob(digests: &[Digest]) -> Result<Wanted> {
     let too_many = || {
         Error::usage("several blobs, and only one can go to standard output or a file")
             .hint("--into oci:DIR takes many")

@@ -15,7 +15,7 @@ use crate::{Cli, lines, to_stdout};
 /// Fetches the one blob to standard output or a file.
 pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()> {
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
-    let wanted = lines::the_only_one(&cli.digests)?;
+    let wanted = lines::only_blob(&cli.digests)?;
     let store = Store::open(&cli.store, remote)?;
     let file = match output {
         Output::Stream(file) => file,

@@ -93,23 +93,23 @@ impl PartialFiles {
     /// progress for [`HOLDER_PATIENCE`].
     pub(crate) fn open(&self, offset: u64) -> Result<(File, bool)> {
         let path = self.partial(offset);
-        let trouble = |cause: std::io::Error| Error::local(path.display(), &cause);
+        let error = |cause: std::io::Error| Error::local(path.display(), &cause);
         let mut grown = (0, Instant::now());
         let mut waited = false;
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-            let file = options.open(&path).map_err(trouble)?;
+            let file = options.open(&path).map_err(error)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // The other process may have renamed the file: it is not a partial file any more.
-                Ok(()) if is_still(&path, &file).map_err(trouble)? => return Ok((file, waited)),
+                Ok(()) if is_still(&path, &file).map_err(error)? => return Ok((file, waited)),
                 Ok(()) => {
                     waited = true;
                     continue;
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(cause) => return Err(trouble(cause.into())),
+                Err(cause) => return Err(error(cause.into())),
             }
             waited = true;
             let there = self.bytes_there();
@@ -130,10 +130,10 @@ impl PartialFiles {
     /// # Errors
     /// Local if the directory cannot be read.
     pub(crate) fn offsets(&self) -> Result<Vec<u64>> {
-        let trouble = |cause: std::io::Error| Error::local(self.dir.display(), &cause);
+        let error = |cause: std::io::Error| Error::local(self.dir.display(), &cause);
         let mut offsets = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(trouble)? {
-            let name = entry.map_err(trouble)?.file_name();
+        for entry in std::fs::read_dir(&self.dir).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
             offsets.extend(self.offset_of(&name));
         }
         offsets.sort_unstable();

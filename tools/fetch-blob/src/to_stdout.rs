@@ -15,8 +15,8 @@ use common::verify::{BUFFER, HeldBack, Verifier};
 use store::Store;
 use store::reading::Reading;
 
-use crate::blob::{MAX_UNSAID_SIZE, check_size};
-use crate::destination::refuse_size_of_nothing;
+use crate::blob::{MAX_UNSTATED_SIZE, check_size};
+use crate::destination::check_empty_size;
 
 /// Writes a blob to `output`. Returns the number of bytes.
 ///
@@ -34,17 +34,17 @@ pub(crate) fn stream(
 ) -> Result<u64> {
     check_size(stated, max_size, digest)?;
     if digest.is_of_nothing() {
-        return refuse_size_of_nothing(digest, stated).map(|()| 0);
+        return check_empty_size(digest, stated).map(|()| 0);
     }
     progress.announce(stated.unwrap_or(0));
-    let limit = max_size.unwrap_or(MAX_UNSAID_SIZE);
+    let limit = max_size.unwrap_or(MAX_UNSTATED_SIZE);
     let mut output = HeldBack::new(output);
-    let seen = loop {
+    let count = loop {
         let mut reading = Reading::new(store, digest, stated, urls.to_vec(), 0);
         let verifier = Verifier::new(digest, stated);
         match pass(&mut reading, verifier, digest, limit, &mut output, progress) {
-            Ok(seen) => break seen,
-            Err(error) if is_a_mirrors(&error, &reading, store, digest) => {
+            Ok(count) => break count,
+            Err(error) if is_from_mirror(&error, &reading, store, digest) => {
                 if !output.forget() {
                     let hint = "a mirror served some of it: --mirror none uses only the registry";
                     return Err(error.hint(hint));
@@ -54,12 +54,12 @@ pub(crate) fn stream(
         }
     };
     output.release().map_err(|cause| Error::local("write the output", &cause))?;
-    Ok(seen)
+    Ok(count)
 }
 
 /// Whether a mirror served some of the wrong bytes. Another mirror or the registry may have the
 /// right bytes.
-fn is_a_mirrors(error: &Error, reading: &Reading<'_>, store: &Store, digest: &Digest) -> bool {
+fn is_from_mirror(error: &Error, reading: &Reading<'_>, store: &Store, digest: &Digest) -> bool {
     match error.status() {
         Status::Content => store.leave_mirrors_of(digest, error) || reading.left_a_mirror(),
         // The blob is larger than `--max-size`, or the response was invalid.

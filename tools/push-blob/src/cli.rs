@@ -117,7 +117,7 @@ impl Cli {
     ///
     /// # Errors
     /// Usage if a repository is not in the target's registry.
-    pub(crate) fn siblings(&self) -> Result<Vec<Repository>> {
+    pub(crate) fn mount_repositories(&self) -> Result<Vec<Repository>> {
         let named = self.mount_from.iter().map(|name| match name {
             StoreName::Repository(repository) if self.is_same_registry(name) => {
                 Ok(repository.clone())

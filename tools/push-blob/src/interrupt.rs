@@ -33,15 +33,15 @@ static CLEANUP: Mutex<Option<Cleanup>> = Mutex::new(None);
 pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     *CLEANUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cleanup));
     exit::before_end(run);
-    let trouble = |cause: std::io::Error| Error::local("catch signals", &cause);
+    let failed = |cause: std::io::Error| Error::local("catch signals", &cause);
     let caught = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !stdio::is_ignored(*signal));
     let caught: Vec<i32> = caught.collect();
     stdio::ignore_sigpipe();
     let dying = Arc::new(AtomicBool::new(false));
     for signal in &caught {
-        flag::register_conditional_default(*signal, Arc::clone(&dying)).map_err(trouble)?;
+        flag::register_conditional_default(*signal, Arc::clone(&dying)).map_err(failed)?;
     }
-    let mut signals = Signals::new(&caught).map_err(trouble)?;
+    let mut signals = Signals::new(&caught).map_err(failed)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             dying.store(true, Ordering::Relaxed);

@@ -62,7 +62,7 @@ pub(crate) fn jobs(
 ) -> Box<dyn Iterator<Item = Result<Job>>> {
     if has_source {
         return match stdio::stdin() {
-            Ok(stdin) => Box::new(named(Lines::new(BufReader::new(stdin)), confirmed)),
+            Ok(stdin) => Box::new(line_jobs(Lines::new(BufReader::new(stdin)), confirmed)),
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
     }
@@ -80,7 +80,7 @@ pub(crate) fn jobs(
 
 /// The jobs for descriptor lines. Each blob is pushed once. The job of a manifest is returned only
 /// after all lines before it are printed.
-fn named(
+fn line_jobs(
     lines: impl Iterator<Item = Result<Descriptor>>,
     confirmed: Arc<Confirmed>,
 ) -> impl Iterator<Item = Result<Job>> {

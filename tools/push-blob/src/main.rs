@@ -51,7 +51,7 @@ fn run(cli: Cli) -> Result<()> {
     cli.check()?;
     let remote = cli.network.remote(cli.stdin())?;
     let mut output = stdio::stdout()?;
-    let mount_from = cli.siblings()?;
+    let mount_from = cli.mount_repositories()?;
     let target = target(&cli.store, &remote)?;
     let from = match &cli.from {
         None => None,

@@ -32,8 +32,8 @@ impl Run {
     pub(crate) fn push_stdin(&self) -> Result<Descriptor> {
         const NAME: &str = "standard input";
         let stdin = stdio::stdin()?;
-        let trouble = |cause: std::io::Error| Error::local("read standard input", &cause);
-        let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(trouble)?);
+        let read_error = |cause: std::io::Error| Error::local("read standard input", &cause);
+        let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(read_error)?);
         let mut bytes = FileBytes::new(file, NAME.to_owned())?;
         if bytes.is_rewound_file() {
             if bytes.size == 0 {
@@ -42,7 +42,7 @@ impl Run {
             return self.push_regular(&mut bytes);
         }
         let mut stdin = BufReader::with_capacity(BUFFER, stdin);
-        let start = stdin.fill_buf().map_err(trouble)?;
+        let start = stdin.fill_buf().map_err(read_error)?;
         if start.is_empty() {
             return Err(Error::malformed(NO_INPUT));
         }

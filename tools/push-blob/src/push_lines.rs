@@ -35,7 +35,7 @@ impl Run {
         if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {
             let media_type = method.media_type(mediatype::is_docker(&descriptor.media_type))?;
             let name = descriptor.digest.to_string();
-            return until_right(source, &descriptor.digest, || {
+            return retry_without_mirrors(source, &descriptor.digest, || {
                 let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
                 let mut input = Verified::new(blob.open(0)?, verifier);
                 let sink = self.target.sink(self.chunk)?;
@@ -43,7 +43,7 @@ impl Run {
             });
         }
         let delivery = self.delivery(source, &descriptor);
-        until_right(source, &descriptor.digest, || {
+        retry_without_mirrors(source, &descriptor.digest, || {
             self.target.deliver(&descriptor, &mut blob, &delivery, &self.progress)
         })?;
         if delivery.resumable {
@@ -102,7 +102,7 @@ impl Run {
 
 /// Calls `take`, which reads the blob from `source`. If the bytes were wrong and a mirror served
 /// some of them, that mirror is not used again and `take` is called again.
-fn until_right<T>(
+fn retry_without_mirrors<T>(
     source: &Store,
     digest: &Digest,
     mut take: impl FnMut() -> Result<T>,

@@ -48,12 +48,12 @@ impl Run {
         method: Method,
         media_type: &str,
     ) -> Result<Descriptor> {
-        let trouble = |cause: std::io::Error| source_error(&cause);
+        let write_error = |cause: std::io::Error| source_error(&cause);
         let start = |cause: std::io::Error| Error::local("start to compress", &cause);
         let mut compressor = Compressor::new(sink, method).map_err(start)?;
         let mut archive = Archive::new(input);
         copy(&mut archive, &mut compressor, name, &self.progress)?;
-        let finished = compressor.finish().map_err(trouble)?;
+        let finished = compressor.finish().map_err(write_error)?;
         let (digest, size) = finished.output.finish()?;
         self.progress.done(&digest, size, How::Pushed);
         let descriptor = Descriptor::new(media_type, digest, size);

@@ -67,23 +67,23 @@ mod tests {
     }
 
     #[test]
-    fn named_ones_come_before_remembered_ones_and_near_names_before_far_ones() {
+    fn named_repositories_precede_remembered_ones_and_similar_paths_precede_others() {
         let found = of("a/b/c", &["z", "y"], &["q", "a/x", "a/b/d", "r"], LARGE.0 + 1);
         assert_eq!(found, ["z", "y", "a/b/d", "a/x"]);
     }
 
     #[test]
-    fn the_target_itself_and_what_comes_twice_are_left_out() {
+    fn the_target_and_duplicates_are_left_out() {
         assert_eq!(of("a", &["a", "b", "b"], &["a", "b", "c"], LARGE.0 + 1), ["b", "c"]);
     }
 
     #[test]
-    fn what_is_no_path_is_left_out() {
+    fn invalid_paths_are_left_out() {
         assert_eq!(of("a", &[], &["../../x", "b c", "B", "", "d:1", "e"], LARGE.0 + 1), ["e"]);
     }
 
     #[test]
-    fn how_many_depends_on_the_size_at_its_edges() {
+    fn the_number_of_candidates_depends_on_the_size() {
         let count = |size| of("t", &[], &["a", "b", "c", "d", "e"], size).len();
         assert_eq!([0, MIDDLE.0, MIDDLE.0 + 1].map(count), [1, 1, 3]);
         assert_eq!([LARGE.0, LARGE.0 + 1].map(count), [3, 4]);

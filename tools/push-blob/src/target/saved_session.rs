@@ -45,10 +45,10 @@ impl SavedSession {
         let file = file.open(&path).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         // The previous holder of the lock may have removed the file after we opened it.
-        let is_there = std::fs::metadata(&path).is_ok_and(|there| {
-            file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+        let is_current = std::fs::metadata(&path).is_ok_and(|named| {
+            file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (named.dev(), named.ino()))
         });
-        is_there.then_some(SavedSession { path, file })
+        is_current.then_some(SavedSession { path, file })
     }
 
     /// The URL of the session that an earlier run saved.

@@ -31,11 +31,11 @@ pub(super) fn push(
     if matches!(uploads.registry().has_blob(digest, *size), Ok(true)) {
         return Ok(How::Present);
     }
-    let is_worth_it = delivery.resumable && *size >= saved_session::MIN_SIZE;
+    let is_resumable = delivery.resumable && *size >= saved_session::MIN_SIZE;
     let saved =
-        is_worth_it.then(|| SavedSession::lock(uploads.registry().repository(), digest)).flatten();
-    let left = saved.as_ref().and_then(SavedSession::read);
-    let session = match left.and_then(|address| uploads.reopen(&address).ok()) {
+        is_resumable.then(|| SavedSession::lock(uploads.registry().repository(), digest)).flatten();
+    let earlier = saved.as_ref().and_then(SavedSession::read);
+    let session = match earlier.and_then(|address| uploads.reopen(&address).ok()) {
         Some(session) => Some(session),
         None => match mount(uploads, descriptor, delivery) {
             Mount::Mounted => return Ok(How::Mounted),

@@ -17,7 +17,7 @@ pub(super) struct HashedOnce<'a> {
     /// The hash of the bytes read so far; `None` once the whole blob is verified.
     verifier: Option<Verifier>,
     /// The number of bytes hashed.
-    seen: u64,
+    hashed: u64,
     size: u64,
     watcher: &'a dyn Watcher,
 }
@@ -25,7 +25,7 @@ pub(super) struct HashedOnce<'a> {
 impl<'a> HashedOnce<'a> {
     /// Expects bytes of this digest and size.
     pub(super) fn new(digest: &Digest, size: u64, watcher: &'a dyn Watcher) -> HashedOnce<'a> {
-        HashedOnce { verifier: Some(Verifier::new(digest, Some(size))), seen: 0, size, watcher }
+        HashedOnce { verifier: Some(Verifier::new(digest, Some(size))), hashed: 0, size, watcher }
     }
 
     /// Reads and hashes the bytes before `offset` that were not hashed yet. An earlier run sent
@@ -34,10 +34,10 @@ impl<'a> HashedOnce<'a> {
     /// # Errors
     /// The source's errors; content if the source is shorter than `offset`.
     pub(super) fn catch_up(&mut self, offset: u64, source: &mut dyn Rereadable) -> Result<()> {
-        if self.seen >= offset {
+        if self.hashed >= offset {
             return Ok(());
         }
-        let from = self.seen;
+        let from = self.hashed;
         let mut reader = self.reader(from, source)?;
         let mut buffer = vec![0; BUFFER];
         let mut left = offset - from;
@@ -67,7 +67,7 @@ impl<'a> HashedOnce<'a> {
             inner,
             at: offset,
             verifier: &mut self.verifier,
-            seen: &mut self.seen,
+            hashed: &mut self.hashed,
             size: self.size,
             watcher: self.watcher,
         })
@@ -79,7 +79,7 @@ struct Reader<'r> {
     inner: Box<dyn Read + 'r>,
     at: u64,
     verifier: &'r mut Option<Verifier>,
-    seen: &'r mut u64,
+    hashed: &'r mut u64,
     size: u64,
     watcher: &'r dyn Watcher,
 }
@@ -87,13 +87,13 @@ struct Reader<'r> {
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        let known = self.seen.saturating_sub(self.at).min(n as u64);
+        let known = self.hashed.saturating_sub(self.at).min(n as u64);
         self.at += n as u64;
         if let Some(verifier) = &mut self.verifier {
             verifier.update(&buffer[known as usize..n]).map_err(io::Error::other)?;
-            *self.seen = self.at.max(*self.seen);
+            *self.hashed = self.at.max(*self.hashed);
         }
-        if *self.seen == self.size
+        if *self.hashed == self.size
             && let Some(verifier) = self.verifier.take()
         {
             verifier.finish().map_err(io::Error::other)?;

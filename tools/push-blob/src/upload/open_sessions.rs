@@ -18,7 +18,7 @@ pub(crate) struct UploadSession {
     id: u64,
     pub(super) url: Url,
     /// Whether the URL is at the registry itself. Only then are credentials sent.
-    pub(super) own: bool,
+    pub(super) at_registry: bool,
     /// The number of bytes that the registry is known to have.
     pub(crate) offset: u64,
     /// The minimum size of each part but the last, if the registry requires one.
@@ -72,12 +72,24 @@ impl OpenSessions {
     }
 
     /// Adds a session that was opened.
-    pub(super) fn opened(&self, url: Url, own: bool, min_chunk: Option<u64>) -> UploadSession {
+    pub(super) fn opened(
+        &self,
+        url: Url,
+        at_registry: bool,
+        min_chunk: Option<u64>,
+    ) -> UploadSession {
         let mut state = self.lock();
         state.count += 1;
         let id = state.count;
-        let session =
-            UploadSession { id, url, own, offset: 0, min_chunk, reopened: false, kept: false };
+        let session = UploadSession {
+            id,
+            url,
+            at_registry,
+            offset: 0,
+            min_chunk,
+            reopened: false,
+            kept: false,
+        };
         state.open.insert(id, session.clone());
         session
     }

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_spent_once_for_each_that_it_has() {
+    fn a_budget_allows_its_number_of_sessions() {
         let mut budget = Budget::default();
         let opened = (0..10).filter(|_| budget.may_open_session()).count();
         assert_eq!(opened, MAX_SESSIONS as usize);

@@ -103,7 +103,7 @@ impl Uploads {
 
     /// The session that a response opened.
     fn opened(&self, mut response: Response) -> Result<UploadSession, Error> {
-        let (url, own) = self.location(&response)?.ok_or_else(|| {
+        let (url, at_registry) = self.location(&response)?.ok_or_else(|| {
             Error::malformed(format_args!(
                 "{}: start an upload: the response has no Location",
                 self.registry.repository()
@@ -112,7 +112,7 @@ impl Uploads {
         let least = response.header("oci-chunk-min-length").and_then(|l| l.trim().parse().ok());
         let least = least.filter(|least| (1..=MAX_MIN_CHUNK).contains(least));
         response.error_text();
-        Ok(self.open.opened(url, own, least))
+        Ok(self.open.opened(url, at_registry, least))
     }
 
     /// The session at `address`, which an earlier run saved.
@@ -184,7 +184,7 @@ impl Uploads {
         let status = response.status.as_u16();
         let stored = stored(&response);
         match status {
-            201 | 204 if session.own => {}
+            201 | 204 if session.at_registry => {}
             // Ask the registry for the blob. A 200 may come from any web server, and another host
             // does not know what the registry has.
             200..=202 | 204 => {
@@ -232,7 +232,7 @@ impl Uploads {
         self.follow_session(session, &response)?;
         // Some registries count differently and report fewer bytes. The response to the next part
         // shows whether bytes are missing.
-        if said_offset(&response).is_some_and(|said| said > end) {
+        if reported_offset(&response).is_some_and(|reported| reported > end) {
             let what = format_args!("{what}: the registry reports more bytes than were sent");
             return Err(Error::malformed(what).into());
         }
@@ -253,7 +253,7 @@ impl Uploads {
             200 | 202 | 204 => {
                 self.follow_session(session, &response)?;
                 self.open.moved(session);
-                Ok(Some(said_offset(&response).unwrap_or(0)))
+                Ok(Some(reported_offset(&response).unwrap_or(0)))
             }
             // Some registries send 400 or 416 if the state in the session's URL is out of date.
             400 | 404 | 405 | 410 | 416 | 501 => Ok(None),
@@ -303,7 +303,7 @@ impl Uploads {
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
         let request = Request { role: Role::Session, ..request };
-        if session.own {
+        if session.at_registry {
             return self.registry.session().send(self.registry.scope(), request, payload);
         }
         let response =
@@ -325,9 +325,9 @@ impl Uploads {
         session: &mut UploadSession,
         response: &Response,
     ) -> Result<(), Error> {
-        if let Some((url, own)) = self.location(response)? {
+        if let Some((url, at_registry)) = self.location(response)? {
             session.url = url;
-            session.own = own;
+            session.at_registry = at_registry;
         }
         Ok(())
     }
@@ -348,7 +348,7 @@ fn differs(stored: &Digest, digest: &Digest) -> bool {
 ///
 /// `0-0` can mean no bytes or one byte. It is read as none: if one byte is sent twice, the registry
 /// refuses it, but if one byte is skipped, the registry does not notice.
-fn said_offset(response: &Response) -> Option<u64> {
+fn reported_offset(response: &Response) -> Option<u64> {
     parse_offset(response.header("range")?)
 }
 
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_says_how_many_bytes_are_there() {
+    fn a_range_header_gives_the_number_of_bytes() {
         assert_eq!(parse_offset("0-0"), Some(0));
         assert_eq!(parse_offset("0-9"), Some(10));
         assert_eq!(parse_offset(" bytes=0-9 "), Some(10));

@@ -47,7 +47,7 @@ impl Upload<'_> {
             Why::OutOfOrder => {
                 self.offset_is_unknown();
                 if !spend(&mut self.budget.disorders) {
-                    self.begin_anew(Plan::Whole);
+                    self.start_over(Plan::Whole);
                 }
             }
             Why::TooLarge => {
@@ -71,13 +71,13 @@ impl Upload<'_> {
                 if !spend(&mut self.budget.digests) {
                     return Err(failure.error);
                 }
-                self.begin_anew(self.plan);
+                self.start_over(self.plan);
             }
             Why::Unsupported => {
                 if !spend(&mut self.budget.switches) {
                     return Err(failure.error);
                 }
-                self.begin_anew(match self.plan {
+                self.start_over(match self.plan {
                     Plan::Whole => Plan::Parts(u64::MAX),
                     Plan::Parts(_) => Plan::Whole,
                 });
@@ -117,7 +117,7 @@ impl Upload<'_> {
             (Plan::Whole, _) if self.push.size > CHUNK => self.plan = Plan::Parts(CHUNK),
             // Some registries fail if the closing request has no body.
             (Plan::Parts(_), State::Unconfirmed(_) | State::EndedAtClose) => {
-                self.begin_anew(Plan::Whole);
+                self.start_over(Plan::Whole);
                 self.state = State::EndedAtClose;
             }
             _ => {}
@@ -125,7 +125,7 @@ impl Upload<'_> {
     }
 
     /// Cancels the session. Another session is opened, with this plan.
-    fn begin_anew(&mut self, plan: Plan) {
+    fn start_over(&mut self, plan: Plan) {
         if let Some(session) = std::mem::replace(&mut self.state, State::Unopened).into_session() {
             self.uploads.cancel(&session);
         }
