@@ -13,9 +13,9 @@
 //! ```
 //!
 //! A failed step has a next state, too. In `Ready` it depends on the request: `Unanswered` after a
-//! part, `Unconfirmed` after the closing request, and `Ready` again if the source failed. In any
-//! other state it is the same state. The exception is `Unconfirmed`: if the session is gone, the
-//! next state is `EndedAtClose`.
+//! part, `Unconfirmed` after the closing request, and `Ready` again if the source failed. A step
+//! that fails in any other state leads to the same state again. `Unconfirmed` has one exception: if
+//! the session is gone, the next state is `EndedAtClose`.
 //!
 //! After a failed step, [`adapt`](Upload::adapt) decides where the upload continues.
 
