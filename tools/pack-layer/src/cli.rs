@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, and which of them contradict each other.
+//! The command line: options, their help texts, and the combinations that are refused.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -17,48 +17,48 @@ use crate::time::{self, Time};
 
 /// Pack a directory or a tar archive into a container image layer.
 ///
-/// The layer goes to a file or a layout, and its descriptor line to standard output, with its diff
-/// ID as an annotation. The same tree gives the same bytes on any machine.
+/// The layer is written to a file or into a layout. Its descriptor line, with the diff ID in an
+/// annotation, is printed on standard output. The same tree gives the same bytes on any machine.
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
 pub(crate) struct Cli {
-    /// A directory, or a tar archive to take as it is (- is stdin)
+    /// A directory, or a tar archive that is packed unchanged (- is standard input)
     pub(crate) path: PathBuf,
 
-    /// Write the layer to FILE, which appears when it is whole (- is stdout, and no line is
-    /// printed)
+    /// Write the layer to FILE, which appears only when it is complete (- is standard output; then
+    /// no descriptor line is printed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
     output: Option<PathBuf>,
 
-    /// Put the layer into a layout
+    /// Store the layer in a layout
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
 
-    /// How to compress
+    /// The compression format
     #[arg(long, value_name = "HOW", value_enum, default_value = "gzip")]
     compress: Format,
 
-    /// The level: gzip has 1 to 9 (6), zstd 1 to 19 (3)
+    /// The compression level: gzip 1 to 9 [default: 6], zstd 1 to 19 [default: 3]
     #[arg(long, value_name = "N")]
     level: Option<u32>,
 
-    /// Threads that compress; all processors without
+    /// The number of compression threads [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
-    /// Name Docker's media type in the line, not OCI's
+    /// Print Docker's media type in the descriptor line, not OCI's
     #[arg(long)]
     docker: bool,
 
-    /// Pack only what differs from this directory, and whiteouts for what is gone
+    /// Pack only the changes since this directory, with a whiteout for each name that was removed
     #[arg(long, value_name = "DIR")]
     pub(crate) base: Option<PathBuf>,
 
-    /// Make everything this user's and group's
+    /// Set the owner and the group of every entry
     #[arg(long, value_name = "UID:GID")]
     owner: Option<Owner>,
 
-    /// The time of everything: @SECONDS, or like 2024-01-31T12:00:00Z
+    /// Set the time of every entry: @SECONDS, or a time like 2024-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     mtime: Option<Time>,
 
@@ -70,7 +70,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     one_file_system: bool,
 
-    /// What becomes of files named as whiteouts
+    /// How to treat files whose names begin with .wh.
     #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]
     whiteouts: Whiteouts,
 
@@ -82,32 +82,32 @@ pub(crate) struct Cli {
 const USAGE: &str = "pack-layer [OPTIONS] --output FILE PATH
        pack-layer [OPTIONS] --into oci:DIR PATH";
 
-/// How a layer gets into a repository.
+/// The hint for an `--into` that names a repository.
 const INTO_REPOSITORY: &str =
     "pack-layer PATH --compress none -o - | push-blob REPO --compress gzip";
 
-/// The formats.
+/// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// One gzip member
     Gzip,
     /// One zstd frame
     Zstd,
-    /// The archive as it is
+    /// No compression
     None,
 }
 
-/// What becomes of files named as whiteouts.
+/// How files are treated whose names begin with `.wh.`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Whiteouts {
-    /// Refuse them: they would hide what lower layers have
+    /// Refuse them: they would hide files of lower layers
     Refuse,
-    /// Keep them, as the whiteouts that they are
+    /// Pack them: they are whiteouts
     Keep,
 }
 
 impl Cli {
-    /// What of the command line contradicts itself beyond what clap sees.
+    /// Refuses contradictory options that clap does not detect.
     pub(crate) fn check(&self) -> Result<()> {
         if self.base.is_some() && self.whiteouts == Whiteouts::Keep {
             return Err(Error::usage("--whiteouts keep and --base: both say what is hidden"));
@@ -115,7 +115,7 @@ impl Cli {
         Ok(())
     }
 
-    /// Where the layer goes.
+    /// The destination of the layer.
     pub(crate) fn destination(&self) -> Result<DestinationName<'_>> {
         match (&self.output, &self.into) {
             (_, Some(store)) => {
@@ -126,7 +126,8 @@ impl Cli {
         }
     }
 
-    /// The first option that shapes entries: an archive is taken as it is.
+    /// The first given option that changes entries. An archive is packed unchanged, so these
+    /// options are refused for it.
     pub(crate) fn shaping_option(&self) -> Option<&'static str> {
         [
             (self.base.is_some(), "--base"),
@@ -140,7 +141,7 @@ impl Cli {
         .find_map(|(given, name)| given.then_some(name))
     }
 
-    /// How to compress, and the media type of what comes out.
+    /// The compression method, and the media type of the layer.
     pub(crate) fn method(&self) -> Result<(Method, &'static str)> {
         let format = match self.compress {
             Format::Gzip => Some(Compression::Gzip),
@@ -153,7 +154,7 @@ impl Cli {
         Ok((method, method.media_type(self.docker)?))
     }
 
-    /// The rules by which a tree becomes entries.
+    /// The rules that turn files into entries.
     pub(crate) fn rules(&self) -> Result<Rules> {
         Ok(Rules {
             mtime: self.mtime,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a layer goes: a stream, a file, a layout. Each is written, then finished or dropped.
+//! The destination of a layer: a stream, a file, or a blob of a layout.
 //!
-//! The digest is known only at the end, so nothing can be taken up by a later run; and dropped
-//! before that, nothing is left.
+//! The digest of the layer is known only at the end, so a later run cannot resume an interrupted
+//! one. If a destination is dropped before [`Destination::finish`], its temporary file is removed.
 
 use std::fmt;
 use std::fs::File;
@@ -15,21 +15,22 @@ use common::output::Output;
 use common::tempfile::TempFile;
 use layout::Layout;
 
-/// Up to this size a layer is on the disk before it has its name. For larger ones that would cost
-/// as much as packing them; one that a power loss tears is found by its size or digest.
+/// The largest layer, in bytes, that is synced to the disk before it gets its final name. To sync a
+/// larger layer would take as long as to pack it. If a power loss damages an unsynced layer, its
+/// size or digest shows that.
 const SYNC_UP_TO: u64 = 4 << 20;
 
-/// Where a layer goes, as the command line names it.
+/// A destination as the command line names it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DestinationName<'a> {
-    /// A file, a device or a fifo; `-` is stdout.
+    /// A file, a device or a fifo; `-` is standard output.
     File(&'a Path),
-    /// A layout's directory.
+    /// The directory of a layout.
     Layout(&'a Path),
 }
 
 impl DestinationName<'_> {
-    /// The file or directory; `None` is stdout.
+    /// The file or directory; `None` for standard output.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             DestinationName::File(file) => (file.as_os_str() != "-").then_some(file),
@@ -47,21 +48,21 @@ impl fmt::Display for DestinationName<'_> {
     }
 }
 
-/// Where a layer goes, opened.
+/// An opened destination.
 pub(crate) enum Destination {
-    /// Written as it comes.
+    /// Standard output, a device or a fifo: written directly.
     Stream(File),
-    /// A file, replaced when the layer is whole.
+    /// A file, which is created or replaced when the layer is complete.
     File(TempFile, PathBuf),
     /// A blob of a layout.
     Layout(TempFile, Layout),
 }
 
 impl Destination {
-    /// Opens what the command line names. A layout is made if it is not there.
+    /// Opens the destination that the command line names. A missing layout is created.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the file or the layout cannot be created.
     pub(crate) fn open(name: DestinationName<'_>) -> Result<Destination> {
         match name {
             DestinationName::File(operand) => Destination::file(operand),
@@ -90,7 +91,7 @@ impl Destination {
         Ok(Destination::Layout(growing, layout))
     }
 
-    /// The stream that is written to, when it has a file of its own.
+    /// The file of a [`Destination::Stream`]; `None` for a temporary file.
     pub(crate) fn stream(&self) -> Option<&File> {
         match self {
             Destination::Stream(file) => Some(file),
@@ -98,10 +99,11 @@ impl Destination {
         }
     }
 
-    /// Ends what was written whole, of this digest and size.
+    /// Gives the complete layer its final name.
     ///
     /// # Errors
-    /// Local trouble; the name has then what it had before.
+    /// Local if the layer cannot be synced or renamed. A file that already had the name is then
+    /// left unchanged.
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<()> {
         match self {
             Destination::Stream(_) => Ok(()),
@@ -128,7 +130,7 @@ impl Write for Destination {
     }
 }
 
-/// A failure to write the layer.
+/// The error for a layer that cannot be written.
 pub(crate) fn trouble(cause: &io::Error) -> Error {
     Error::local("write the layer", cause)
 }

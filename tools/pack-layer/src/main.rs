@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! pack-layer: from a directory or an archive to an image layer.
+//! pack-layer: packs a directory or an archive into an image layer.
 //!
-//! This thread walks the tree and reads files into blocks; others hash the blocks, compress them,
-//! and hash and write what comes out. The layer has its name only when all of it is there.
+//! The main thread walks the tree and reads files into blocks. Other threads hash the blocks,
+//! compress them, then hash and write the compressed bytes. The layer gets its final name only when
+//! it is complete. Not here: any network, and any change to the bytes of a given archive.
 
 mod cli;
 mod destination;
@@ -39,7 +40,8 @@ fn run(cli: Cli) -> Result<()> {
     cli.check()?;
     let destination = cli.destination()?;
     let (method, media_type) = cli.method()?;
-    // Before anything is written: a layer without its line is lost to a pipe.
+    // Standard output is opened before the layer is written. If it is closed, the line could not be
+    // printed, and the next program of the pipe would never learn of the layer.
     let mut stdout = stdio::stdout()?;
     let finished = match Source::open(&cli.path)? {
         Source::Directory(root) => pack(&cli, destination, &root, method)?,
@@ -58,7 +60,7 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// Packs a tree.
+/// Packs a directory tree.
 fn pack(
     cli: &Cli,
     name: DestinationName<'_>,
@@ -78,7 +80,7 @@ fn pack(
     archive.finish()
 }
 
-/// Takes an archive as it is.
+/// Packs an archive, unchanged.
 fn pass(
     cli: &Cli,
     name: DestinationName<'_>,
@@ -98,7 +100,8 @@ fn compressor(destination: Destination, method: Method) -> Result<Compressor<Des
     Compressor::new(destination, method).map_err(|cause| Error::local("start a thread", &cause))
 }
 
-/// The files that are written meanwhile, also by who started this.
+/// The regular files that are written while the tree is read: the destination, and the file that
+/// standard output is redirected to.
 fn outputs(destination: &Destination) -> Vec<Inode> {
     let stdout = stdio::stdout().ok();
     let files = destination.stream().into_iter().chain(&stdout);
@@ -106,11 +109,11 @@ fn outputs(destination: &Destination) -> Vec<Inode> {
     metadata.map(|m| Inode { device: m.dev(), number: m.ino() }).collect()
 }
 
-/// The output may not grow in the tree that is read.
+/// Refuses an output inside the tree that is packed: the layer would contain itself.
 fn refuse_inside(root: &Path, destination: DestinationName<'_>) -> Result<()> {
     let Some(output) = destination.path() else { return Ok(()) };
-    // A path that does not exist yet lies where its nearest ancestor is. Opening it reports what is
-    // wrong with it.
+    // A path that does not exist yet is resolved by its nearest existing ancestor. Other errors are
+    // reported when the output is opened.
     let mut there = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
     let resolved = loop {
         match (there.canonicalize(), there.parent()) {

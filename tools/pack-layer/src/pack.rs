@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packs a tree: decides which of its nodes go into the layer, all of them or those that differ
-//! from another tree.
+//! Packs a tree: chooses the nodes that go into the layer. These are all nodes, or only those that
+//! differ from a base tree.
 //!
-//! Not here: how a tree is walked and compared (`tree`), and how an entry is written (`layer`).
+//! Not here: the walk through a tree and the comparison of nodes (`tree`), and the writing of
+//! entries (`layer`).
 
 use std::io::Write;
 use std::path::Path;
@@ -18,21 +19,22 @@ use crate::tree::{is_same, may_have_others, shown};
 
 /// A tree to be packed.
 pub(crate) struct Tree<'a> {
-    /// Its root; a symbolic link is followed.
+    /// The root directory; a symbolic link to it is followed.
     pub(crate) root: &'a Path,
-    /// The tree whose differences are wanted.
+    /// The base tree, if only the changes since it are packed.
     pub(crate) base: Option<&'a Path>,
     pub(crate) rules: &'a Rules,
-    /// The files that are written meanwhile.
+    /// The files that are written while the tree is read.
     pub(crate) outputs: &'a [Inode],
 }
 
 impl Tree<'_> {
-    /// Packs it.
+    /// Packs the tree.
     ///
     /// # Errors
-    /// Content when the tree changes meanwhile; malformed when it has what no layer may have; usage
-    /// when it has the output in it; local trouble.
+    /// Content if the tree changes while it is read. Malformed if the tree has a file that a layer
+    /// cannot hold. Usage if the output is inside the tree. Local if a file cannot be read or the
+    /// layer not written.
     pub(crate) fn pack<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
         match self.base {
             None => self.pack_all(archive),
@@ -64,7 +66,8 @@ impl Tree<'_> {
     ) -> Result<()> {
         let links = self.link_changes(base)?;
         let mut firsts = Firsts::default();
-        // The directories that lead here and are not packed yet.
+        // The unchanged directories on the path to the current node, with their depths. They are
+        // packed when the first change below them is found.
         let mut unchanged: Vec<(usize, Vec<u8>, Box<Node>)> = Vec::new();
         let mut walk = Walk::new(self.root, Some(base), self.rules)?;
         while let Some(step) = walk.next()? {
@@ -90,7 +93,7 @@ impl Tree<'_> {
             };
             if let Some((node, Some(before))) = packed
                 && !links.is_changed(path, node)
-                // What has several names was compared with them.
+                // `link_changes` has compared the files with several names.
                 && (may_have_others(node)
                     || is_same(node, before).map_err(place)?)
             {
@@ -99,7 +102,8 @@ impl Tree<'_> {
                 }
                 continue;
             }
-            // Not every unpacker gives a parent that has no entry the attributes that it has below.
+            // If a parent directory has no entry, some unpackers do not keep the attributes that it
+            // has in the lower layers.
             for (_, path, directory) in unchanged.drain(..) {
                 if !path.is_empty() || !self.rules.no_root {
                     archive.node(&path, &directory, None).map_err(place)?;
@@ -116,7 +120,7 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// The walk before: what is to be known of links.
+    /// Finds the changed hard links in a separate walk, before the one that packs.
     fn link_changes(&self, base: &Path) -> Result<LinkChanges> {
         let mut links = LinkChanges::default();
         let mut walk = Walk::new(self.root, Some(base), self.rules)?;
@@ -128,7 +132,7 @@ impl Tree<'_> {
             }
             let differs = match base.as_deref() {
                 None => true,
-                // What has one name now is compared when it is packed.
+                // A file with a single name is compared later, in `pack_changes`.
                 Some(_) if !linked(&here) => false,
                 Some(base) => !is_same(&here, base).map_err(|error| walk.place(error))?,
             };
@@ -137,7 +141,7 @@ impl Tree<'_> {
         Ok(links)
     }
 
-    /// Whether something goes into the layer.
+    /// Whether a node goes into the layer.
     fn is_packed(&self, path: &[u8], node: &Node) -> Result<bool> {
         if path.is_empty() && self.rules.no_root {
             return Ok(false);
@@ -171,8 +175,9 @@ impl Tree<'_> {
         }
     }
 
-    /// A directory made by mktemp is closed to others, and so would be the root of all that has
-    /// this layer.
+    /// Warns if the packed root directory is not readable by other users. A directory that mktemp
+    /// made has mode 0700, and the root directory of every image with this layer would get that
+    /// mode.
     fn warn_of_closed_root(&self, node: &Node) {
         if !self.rules.no_root && node.mode & 0o005 != 0o005 {
             notice::warn("closed root", || {
@@ -186,7 +191,7 @@ impl Tree<'_> {
     }
 }
 
-/// Whether unpackers take something for a whiteout by its name.
+/// Whether unpackers treat a path as a whiteout because of its name.
 fn has_whiteouts_name(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(WHITEOUT))
 }

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rules by which a tree becomes entries.
+//! The rules that turn files into entries.
 
 use std::str::FromStr;
 
 use crate::time::Time;
 
-/// What the command line and the environment say about entries.
+/// The options and environment variables that change entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// The time of everything.
+    /// The time of every entry.
     pub(crate) mtime: Option<Time>,
-    /// Later times become this one.
+    /// The latest time of any entry: later times are replaced by it.
     pub(crate) latest: Option<Time>,
-    /// The owner of everything.
+    /// The owner of every entry.
     pub(crate) owner: Option<Owner>,
     /// Leave out the entry of the tree's root.
     pub(crate) no_root: bool,
     /// Do not enter other file systems.
     pub(crate) one_file_system: bool,
-    /// Take files named as whiteouts for what they are.
+    /// Pack files whose names begin with `.wh.`, as whiteouts.
     pub(crate) keep_whiteouts: bool,
 }
 
 impl Rules {
-    /// The time that an entry gets, of the file's own in seconds.
+    /// The time of an entry, for a file with the time `own`; both in seconds since the epoch.
     pub(crate) fn time(&self, own: i64) -> i64 {
         match (self.mtime, self.latest) {
             (Some(Time(all)), _) => all,
@@ -32,13 +32,13 @@ impl Rules {
         }
     }
 
-    /// The owner that an entry gets.
+    /// The user and the group of an entry.
     pub(crate) fn owner(&self, uid: u32, gid: u32) -> (u32, u32) {
         self.owner.map_or((uid, gid), |owner| (owner.uid, owner.gid))
     }
 }
 
-/// A user and a group, by number: names mean something else on another machine.
+/// A user and a group. They are numbers, since a name may have another number on another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     uid: u32,
@@ -50,7 +50,7 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Owner, String> {
         let number = |digits: &str| {
-            // The last one means "nobody" to the system calls.
+            // For chown(2), the largest number means "do not change the owner".
             let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
             digits.parse().ok().filter(|id| is_number && *id != u32::MAX)
         };

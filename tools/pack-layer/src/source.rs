@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What PATH is: a directory to be packed, or an archive to be taken as it is.
+//! The operand PATH: a directory, or a tar archive that is packed unchanged.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
@@ -13,32 +13,32 @@ use compress::Compressor;
 
 use crate::destination;
 
-/// How messages name stdin.
+/// The name of standard input in messages.
 const STDIN: &str = "standard input";
 
-/// The bytes that are looked at before anything is written.
+/// The size of the input buffer. Its first bytes are checked before anything is written.
 const AHEAD: usize = 64 << 10;
 
-/// What is packed.
+/// The source of a layer.
 pub(crate) enum Source {
-    /// A tree.
+    /// A directory tree.
     Directory(PathBuf),
-    /// An archive.
+    /// A tar archive.
     Archive(Tarball),
 }
 
-/// An archive that comes as it is.
+/// An archive that is packed unchanged.
 pub(crate) struct Tarball {
     name: String,
     input: Box<dyn BufRead>,
 }
 
 impl Source {
-    /// Opens PATH; `-` is stdin. Of an archive the first bytes are there then.
+    /// Opens PATH; `-` is standard input. Waits for the first bytes of an archive.
     ///
     /// # Errors
-    /// Absent; malformed when nothing comes, or something compressed; usage for a descriptor line
-    /// or a terminal; local trouble.
+    /// Absent if PATH does not exist. Malformed if the archive is empty or compressed. Usage if the
+    /// input is a descriptor line or a terminal. Local if PATH cannot be read.
     pub(crate) fn open(path: &Path) -> Result<Source> {
         if path.as_os_str() == "-" {
             if std::io::stdin().is_terminal() {
@@ -84,10 +84,11 @@ impl Tarball {
         }
     }
 
-    /// Passes the archive on, unchanged.
+    /// Copies the archive into the compressor, unchanged.
     ///
     /// # Errors
-    /// Malformed: no whole archive; local trouble.
+    /// Malformed if the input is not one complete archive. Local if it cannot be read or the layer
+    /// not written.
     pub(crate) fn pass<W: Write + Send + 'static>(
         &mut self,
         output: &mut Compressor<W>,
@@ -109,7 +110,10 @@ impl Tarball {
     }
 }
 
-/// An error when there is no such directory.
+/// Checks that a path is a directory.
+///
+/// # Errors
+/// Absent if the path does not exist. Usage if it is not a directory. Local if it cannot be read.
 pub(crate) fn directory(path: &Path) -> Result<()> {
     match is_directory(path)? {
         true => Ok(()),

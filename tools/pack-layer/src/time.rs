@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Times as people and SOURCE_DATE_EPOCH give them, in whole seconds: what a ustar header holds.
+//! Parses the times of `--mtime` and `SOURCE_DATE_EPOCH`: whole seconds, as a ustar header holds.
 
 use std::str::FromStr;
 
@@ -9,14 +9,14 @@ use common::error::{Error, Result, printable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) i64);
 
-/// The variable of the reproducible-builds specification.
+/// The environment variable that reproducible-builds.org specifies.
 const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
-/// The time that the environment gives, if it does.
+/// The value of `SOURCE_DATE_EPOCH`; `None` if it is not set.
 ///
 /// # Errors
-/// Usage: it is no decimal number of seconds, also when it is empty, since the command that was to give
-/// it has failed then. The specification asks for that.
+/// Usage if the value is not a decimal number of seconds, as the specification requires. An empty
+/// value is an error too: the command that should have printed the number has failed.
 pub(crate) fn source_date_epoch() -> Result<Option<Time>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();
@@ -32,7 +32,7 @@ pub(crate) fn source_date_epoch() -> Result<Option<Time>> {
 impl FromStr for Time {
     type Err = String;
 
-    /// `@SECONDS`, or a date and time by RFC 3339.
+    /// Parses `@SECONDS`, or a date and time as in RFC 3339.
     fn from_str(text: &str) -> std::result::Result<Time, String> {
         let time = match text.strip_prefix('@') {
             Some(digits) => seconds(digits),
@@ -50,7 +50,8 @@ fn seconds(text: &str) -> Option<Time> {
     text.parse().ok().map(Time)
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, then `Z` or `+HH:MM`. No fraction: it would be lost.
+/// Parses `YYYY-MM-DDTHH:MM:SS`, then `Z` or `+HH:MM`. A fraction of a second is refused, since a
+/// header cannot hold it.
 fn rfc3339(text: &str) -> Option<Time> {
     let (date, rest) = text.split_at_checked(10)?;
     let (clock, zone) = rest.strip_prefix(['T', 't', ' '])?.split_at_checked(8)?;
@@ -77,7 +78,7 @@ fn rfc3339(text: &str) -> Option<Time> {
     })
 }
 
-/// As many numbers of so many digits as are wanted, with a separator between.
+/// Parses `N` numbers between separators. `digits` has the exact number of digits of each.
 fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
     let mut numbers = [0; N];
     let mut parts = text.split(separator);
@@ -91,7 +92,8 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
     parts.next().is_none().then_some(numbers)
 }
 
-/// Days from the epoch to a day of the Gregorian calendar, whose year begins in March for this.
+/// The days from the epoch to a day of the Gregorian calendar. The calculation lets the year begin
+/// in March, so that a leap day is the last day of its year.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month + 2) / 5 + day - 1;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The content of a regular file, read straight into the blocks that are compressed.
+//! Reads the content of a regular file directly into the blocks that are compressed.
 //!
-//! It is exactly as many bytes as the header says. A file that became shorter would have to be
-//! filled up, and one that changed may be half old and half new. Neither file ever existed, so both
-//! are errors.
+//! The archive holds exactly as many bytes as the entry's header states. If a file becomes shorter
+//! while it is read, the rest would have to be filled with other bytes. If a file changes, its
+//! first half may be old and its second half new. Such files never existed, so both cases are
+//! errors.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use crate::destination;
 use crate::tree::{Node, changed, changed_from};
 
-/// Appends all of a file, from where its descriptor stands at the beginning.
+/// Appends the whole content of a file. The file's offset must be 0.
 pub(super) fn whole<W: Write + Send + 'static>(
     output: &mut Compressor<W>,
     node: &Node,
@@ -53,7 +54,7 @@ pub(super) fn segments<W: Write + Send + 'static>(
     node.check_unchanged(fd)
 }
 
-/// Reads at most so many bytes into the output's room.
+/// Reads at most `most` bytes into the output's free space.
 fn read<W: Write + Send + 'static>(
     output: &mut Compressor<W>,
     most: u64,
@@ -73,7 +74,7 @@ fn read<W: Write + Send + 'static>(
     }
 }
 
-/// A failure to read.
+/// The error for a file that cannot be read.
 pub(super) fn trouble(cause: Errno) -> Error {
     Error::new(Status::Local, os_words(&cause.into()))
 }

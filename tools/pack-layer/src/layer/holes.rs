@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finds the holes of a file, as the segments between them.
+//! Finds the holes of a file and returns the segments of data between them.
 //!
-//! The file system says whether a file has holes. Where they are in the archive is decided by the
-//! content alone: each aligned [`GRAIN`] of zeros is one, whatever the size of the file system's
-//! blocks. Not here: how an archive has segments.
+//! The file system decides whether a file is packed as a sparse file at all. The content alone
+//! decides where the holes are: each aligned [`GRAIN`] of zeros is a hole, whatever the file
+//! system's block size. Not here: how an archive stores segments.
 
 use std::os::fd::OwnedFd;
 
@@ -15,17 +15,18 @@ use rustix::io::Errno;
 use super::content::trouble;
 use crate::tree::changed;
 
-/// The least hole.
+/// The size of the smallest hole, in bytes.
 const GRAIN: u64 = 64 << 10;
 
-/// The most segments: readers have limits for the map. Grains are doubled until a file has fewer.
+/// The largest number of segments: tar readers limit the size of the map. For a file with more
+/// segments the grain is doubled until the segments are few enough.
 const MAX_SEGMENTS: usize = 8192;
 
 /// The segments of a file, in order; `None` if it has no holes.
 pub(super) fn segments(fd: &OwnedFd, size: u64) -> Result<Option<Vec<Segment>>> {
     match rustix::fs::seek(fd, SeekFrom::Hole(0)) {
         Ok(hole) if hole < size => {}
-        // Not every file system can tell.
+        // The file has no holes, or the file system does not report them.
         Ok(_) | Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => return rewind(fd),
         Err(cause) => return Err(trouble(cause)),
     }
@@ -39,7 +40,8 @@ pub(super) fn segments(fd: &OwnedFd, size: u64) -> Result<Option<Vec<Segment>>> 
             Err(cause) => return Err(trouble(cause)),
         };
         let hole = rustix::fs::seek(fd, SeekFrom::Hole(data.max(at))).map_err(trouble)?;
-        // Data may begin within the grain: then the hole found is the one before it.
+        // If the data begins inside a grain, `data` was rounded down into the hole before it, and
+        // SEEK_HOLE returns `data` itself. At least this one grain is examined.
         let end = hole.max(data + 1).next_multiple_of(GRAIN).min(size);
         at = data;
         while at < end {
@@ -70,13 +72,13 @@ fn read_exact(fd: &OwnedFd, bytes: &mut [u8], at: u64) -> Result<()> {
     Ok(())
 }
 
-/// Back to the beginning: looking for holes moves the descriptor.
+/// Sets the file's offset back to 0, since the search for holes moves it.
 fn rewind(fd: &OwnedFd) -> Result<Option<Vec<Segment>>> {
     rustix::fs::seek(fd, SeekFrom::Start(0)).map_err(trouble)?;
     Ok(None)
 }
 
-/// Segments while they are found.
+/// The segments found so far.
 struct Segments {
     segments: Vec<Segment>,
     grain: u64,
@@ -96,7 +98,8 @@ impl Segments {
         while self.segments.len() > MAX_SEGMENTS {
             self.grain *= 2;
             for segment in std::mem::take(&mut self.segments) {
-                // Of fewer segments than before: this does not come here again.
+                // Only the last of these calls can exceed the limit again. Each time doubles the
+                // grain, so the recursion is not deep.
                 self.push(segment.offset, segment.length);
             }
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The layer's archive: what the tree has, written as entries into the compressor.
+//! The layer's archive: writes the files of the tree as entries into the compressor.
 //!
-//! Not here: what goes into a layer (`pack`), and how a header is written (the `archive` crate).
+//! Not here: the choice of the files (`pack`), and the format of headers (the `archive` crate).
 
 mod content;
 mod holes;
@@ -16,13 +16,13 @@ use rustix::fs::FileType;
 use crate::destination;
 use crate::tree::Node;
 
-/// What the names of whiteouts begin with.
+/// The prefix of the names of whiteouts.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
-/// Files below this size are not looked at for holes.
+/// Smaller files, in bytes, are not searched for holes.
 const LEAST_SPARSE: u64 = 64 << 10;
 
-/// An archive on its way into the compressor.
+/// An archive that is written into the compressor.
 pub(crate) struct Archive<W> {
     output: Compressor<W>,
 }
@@ -33,11 +33,12 @@ impl<W: Write + Send + 'static> Archive<W> {
         Archive { output }
     }
 
-    /// Appends a node of a tree, or a hard link to the first of its names.
+    /// Appends an entry for a file of any type. If `first` is given, the entry is a hard link to
+    /// that path.
     ///
     /// # Errors
-    /// Content when a file changes meanwhile; malformed when an attribute does not fit; local
-    /// trouble.
+    /// Content if the file changes while it is read. Malformed if the archive cannot hold an
+    /// attribute of the file. Local if the file cannot be read or the layer not written.
     pub(crate) fn node(&mut self, path: &[u8], node: &Node, first: Option<&[u8]>) -> Result<()> {
         let name = member_name(path, node.file_type);
         let member = member(&name, node)?;
@@ -71,20 +72,20 @@ impl<W: Write + Send + 'static> Archive<W> {
         self.zeros(padding(held))
     }
 
-    /// Appends a whiteout: it hides what layers below have under the path.
+    /// Appends a whiteout, which hides the path of lower layers.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the layer cannot be written.
     pub(crate) fn whiteout(&mut self, path: &[u8]) -> Result<()> {
         let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let name = [&path[..start], WHITEOUT, &path[start..]].concat();
         self.put(&Member::new(&name, EntryType::Regular).headers()?)
     }
 
-    /// Ends the archive, and the layer.
+    /// Writes the end of the archive and of the compressed stream.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the layer cannot be written.
     pub(crate) fn finish(mut self) -> Result<Finished<W>> {
         let ended = self.output.zeros(END).and_then(|()| self.output.finish());
         ended.map_err(|cause| destination::trouble(&cause))
@@ -99,7 +100,7 @@ impl<W: Write + Send + 'static> Archive<W> {
     }
 }
 
-/// A node as an entry.
+/// The archive member that describes a node.
 fn member<'a>(name: &'a [u8], node: &'a Node) -> Result<Member<'a>> {
     let entry_type = match node.file_type {
         FileType::RegularFile => EntryType::Regular,
@@ -125,7 +126,7 @@ fn member<'a>(name: &'a [u8], node: &'a Node) -> Result<Member<'a>> {
     })
 }
 
-/// A path as an archive has it.
+/// A path as it is written into the archive.
 fn member_name(path: &[u8], file_type: FileType) -> Vec<u8> {
     match (path, file_type) {
         (b"", _) => b"./".to_vec(),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether something is what it was in the other tree: compared as both would be packed.
+//! Compares a node with its counterpart in the base tree, by their entries and their contents.
 //!
-//! Contents are compared byte by byte unless both names are of one file: a size and a time in whole
-//! seconds prove nothing.
+//! Contents are compared byte by byte, unless both names are hard links to one file. An equal size
+//! and an equal time in whole seconds do not prove that the contents are equal.
 
 use std::os::fd::OwnedFd;
 
@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use super::failure::{changed, trouble};
 use super::node::Node;
 
-/// The bytes that are compared at a time.
+/// The number of bytes that are compared at a time.
 const PIECE: usize = 128 << 10;
 
-/// Whether two entries say the same and have the same content.
+/// Whether two nodes have the same metadata in the archive and the same content.
 pub(crate) fn is_same(here: &Node, base: &Node) -> Result<bool> {
     let says = |node: &Node| {
         (node.file_type, node.mode, node.uid, node.gid, node.size, node.mtime, node.device)
@@ -47,7 +47,7 @@ fn has_same_content(size: u64, one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
     Ok(true)
 }
 
-/// Fills the buffer from a place in a file.
+/// Fills the buffer from the offset `at` of a file.
 fn read(fd: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {

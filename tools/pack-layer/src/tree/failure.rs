@@ -9,12 +9,12 @@ pub(crate) fn changed() -> Error {
     Error::content("changed while it was read")
 }
 
-/// The error for a file whose size changed, from `want` bytes.
+/// The error for a file whose size changed from `want` to `got` bytes.
 pub(crate) fn changed_from(want: u64, got: u64) -> Error {
     Error::content(format_args!("changed while it was read: got {got} bytes, want {want}"))
 }
 
-/// The error for a system call that failed on a file that was there a moment ago.
+/// The error for a system call that failed on a file which existed when its directory was listed.
 pub(crate) fn trouble(cause: Errno) -> Error {
     match cause {
         Errno::NOENT => Error::content("vanished while the tree was read"),

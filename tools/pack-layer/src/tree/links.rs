@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hard links: which names are one file.
+//! Hard links: finds the names that refer to the same file.
 //!
-//! Of the names of a file the first in the archive's order is the file, the others link to it. The
-//! tables hold files with several links only, so their memory is bounded by those.
+//! The first name of a file, in the archive's order, gets the entry with the content. The file's
+//! other names are hard links to it. The tables hold only files with several links, so the number
+//! of such files bounds their memory.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
@@ -11,15 +12,16 @@ use rustix::fs::FileType;
 
 use super::node::{Inode, Node};
 
-/// The files with several links that were met, by the first of their names.
+/// The files with several links that the walk has reached, each with its first name and the number
+/// of names still to be reached.
 #[derive(Default)]
 pub(crate) struct Firsts {
     met: HashMap<Inode, (Box<[u8]>, u64)>,
 }
 
 impl Firsts {
-    /// Meets a name of a file: the first one, if that is another. A file of which all names were
-    /// met is forgotten.
+    /// Records a name of a file. Returns the file's first name, or `None` if this is the first. A
+    /// file whose names were all recorded is removed from the table.
     pub(crate) fn meet(&mut self, node: &Node, path: &[u8]) -> Option<Box<[u8]>> {
         if !may_have_others(node) {
             return None;
@@ -40,27 +42,29 @@ impl Firsts {
     }
 }
 
-/// Whether a file may have other names in the tree. Directories have, but not ones to be seen.
+/// Whether a file may have other names in the tree. Directories do not count: their other links are
+/// `.` and `..`. Sockets are not packed.
 pub(crate) fn may_have_others(node: &Node) -> bool {
     node.links > 1 && !matches!(node.file_type, FileType::Directory | FileType::Socket)
 }
 
-/// How the links of a tree differ from those of the tree that it is compared with, found by a walk
-/// before the one that packs: a name that comes late can change what is to be done with the first.
+/// The differences between the hard links of a tree and those of its base tree. A separate walk
+/// finds them before the tree is packed, since a later name of a file can decide how its first name
+/// is packed.
 #[derive(Default)]
 pub(crate) struct LinkChanges {
     here: Firsts,
     base: Firsts,
-    /// Files of several names, one of which is new or changed: all names go into the layer, since a
-    /// link to a file of a layer below is not for every unpacker to make.
+    /// Files with several names of which at least one is new or changed. All their names are
+    /// packed, since not every unpacker can make a hard link to a file of a lower layer.
     changed: HashSet<Inode>,
-    /// Names that are another file than in the other tree, and have no other name now.
+    /// Names that were hard links in the base tree, and are the only name of their file now.
     parted: HashSet<Box<[u8]>>,
 }
 
 impl LinkChanges {
-    /// Meets a name in both trees, or in the first alone; `differs` is told what the files
-    /// themselves say.
+    /// Records a name that is in both trees, or only in the packed one (`base` is `None`).
+    /// `differs` says whether the metadata or contents of the two files differ.
     pub(crate) fn meet(&mut self, path: &[u8], here: &Node, base: Option<&Node>, differs: bool) {
         let first_here = self.here.meet(here, path);
         let first_base = base.and_then(|base| self.base.meet(base, path));
@@ -74,7 +78,7 @@ impl LinkChanges {
         }
     }
 
-    /// Whether a name has to be packed for what was met.
+    /// Whether a name must be packed because its hard links changed.
     pub(crate) fn is_changed(&self, path: &[u8], here: &Node) -> bool {
         self.changed.contains(&here.inode) || self.parted.contains(path)
     }

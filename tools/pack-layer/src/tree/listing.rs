@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The names in one directory, sorted as their paths sort in the archive.
 //!
-//! A directory's name counts with a slash after it, since that is how its path goes on: so the whole archive
-//! is sorted bytewise, whatever is in a directory. The names lie in one buffer, so that a directory of a
-//! million costs little more than their bytes.
+//! A directory's name is sorted with a slash at its end, since the paths of its files continue with
+//! a slash. Thus the whole archive is sorted bytewise. All names are in one buffer, so a directory
+//! with a million names needs little more memory than the bytes of the names.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
-/// The bytes that one system call may list.
+/// The buffer size of one system call, in bytes.
 const BUFFER: usize = 32 << 10;
 
-/// Sorted names.
+/// The sorted names of a directory.
 #[derive(Default)]
 pub(super) struct Listing {
-    /// Names with their terminators: a slash after a directory's, a NUL after others.
+    /// The names, each with a terminator: a slash for a directory, a NUL for other files.
     bytes: Vec<u8>,
-    /// Where each begins, doubled, and one more for a regular file's.
+    /// The offset of each name, times 2, plus 1 if the name is that of a regular file.
     starts: Vec<usize>,
 }
 
-/// A name and what it was listed as.
+/// A name and the file type that the directory listed for it.
 pub(super) struct Name<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) is_directory: bool,
-    /// Whether it may be opened without a look first.
+    /// Whether the file is a regular file, which can be opened without a stat(2) before.
     pub(super) is_regular: bool,
-    /// The name with a slash if it is a directory's.
+    /// The sort key: the name, with a slash at its end if the file is a directory.
     key: &'a [u8],
 }
 
 impl Listing {
-    /// Reads and sorts a directory's names.
+    /// Reads and sorts the names of a directory.
     pub(super) fn read(fd: &OwnedFd) -> rustix::io::Result<Listing> {
         let mut listing = Listing::default();
         let mut buffer = Vec::with_capacity(BUFFER);
@@ -45,11 +45,11 @@ impl Listing {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not say.
+                // Some file systems do not list the file type.
                 FileType::Unknown => {
                     match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                        // Whoever opens it will say so.
+                        // The file was removed. Opening it reports that.
                         Err(Errno::NOENT) => FileType::Unknown,
                         Err(cause) => return Err(cause),
                     }
@@ -83,20 +83,20 @@ impl Listing {
         Name { bytes: &rest[..end], is_directory, is_regular: start & 1 == 1, key }
     }
 
-    /// The name of the given rank.
+    /// The name at the given position of the sorted list.
     pub(super) fn nth(&self, rank: usize) -> Option<Name<'_>> {
         self.starts.get(rank).map(|start| self.name(*start))
     }
 
-    /// A name, whatever it is a name of.
+    /// Finds a name of a file of any type.
     pub(super) fn find(&self, name: &[u8]) -> Option<Name<'_>> {
         let find =
             |key: &[u8]| self.starts.binary_search_by(|start| self.name(*start).key.cmp(key)).ok();
-        // Nothing has a name both ways.
+        // A name is listed once, either as a directory or as another file.
         find(name).or_else(|| find(&[name, b"/"].concat())).and_then(|rank| self.nth(rank))
     }
 
-    /// Whether there is such a name.
+    /// Whether the directory has the name.
     pub(super) fn has(&self, name: &[u8]) -> bool {
         self.find(name).is_some()
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tree of files: what is in it, in the archive's order, and how it differs from another one.
+//! A tree of files: lists its files in the archive's order, and compares it with another tree.
 //!
-//! `walk` goes through it by `listing`s of directories and gives each `node`, with its `xattrs`.
-//! `links` knows which names are one file, `changes` compares nodes, `failure` has the errors of a
-//! tree that changes meanwhile. Not here: archives, and what goes into one.
+//! `walk` visits the files of a tree with the help of `listing`, which sorts one directory. Each
+//! file is a `node`, with its extended attributes from `xattrs`. `links` finds the names that refer
+//! to the same file, `changes` compares nodes, and `failure` has the errors of a tree that changes
+//! while it is read. Not here: archives, and the choice of the files for one.
 
 mod changes;
 mod failure;

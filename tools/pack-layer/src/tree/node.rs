@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A file of any type in a tree, opened, with all its metadata that an archive holds.
+//! A file of any type in a tree, with all metadata that an archive holds.
 //!
-//! Regular files and directories are opened first and examined through their descriptor. So
-//! metadata and content are of the same file, and a link that takes its place meanwhile is not
-//! followed.
+//! Regular files and directories are opened first, and their metadata is read through the file
+//! descriptor. Thus metadata and content belong to the same file. If a symbolic link replaces the
+//! file before it is opened, the link is not followed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -15,7 +15,8 @@ use super::listing::Name;
 use super::xattrs;
 use crate::rules::Rules;
 
-/// How regular files and directories are opened. A fifo in the place of a file does not block.
+/// The flags that open regular files and directories. `NONBLOCK` prevents a wait if a fifo has
+/// replaced the file.
 const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -26,7 +27,7 @@ pub(crate) struct Inode {
     pub(crate) number: u64,
 }
 
-/// A file of any type, as it is to be packed.
+/// A file of any type, with the metadata of its entry.
 pub(crate) struct Node {
     pub(crate) file_type: FileType,
     pub(crate) inode: Inode,
@@ -35,28 +36,30 @@ pub(crate) struct Node {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Of a regular file; else 0.
+    /// The size of a regular file; 0 for other types.
     pub(crate) size: u64,
-    /// The bytes that the file system has of it.
+    /// The number of bytes that the file system has allocated for the file.
     pub(crate) allocated: u64,
+    /// The time of the entry, in seconds since the epoch.
     pub(crate) mtime: i64,
-    /// As the file system has it, to see a change.
+    /// The time of the file in seconds and nanoseconds, to detect a change.
     pub(crate) own_mtime: (i64, i64),
-    /// Major and minor number of a device; else 0.
+    /// The major and minor number of a device; 0 for other types.
     pub(crate) device: (u32, u32),
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link; empty for other types.
     pub(crate) target: Vec<u8>,
-    /// Sorted by name.
+    /// The extended attributes, sorted by name.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// A regular file or a directory, open.
+    /// The open regular file or directory.
     pub(crate) fd: Option<OwnedFd>,
 }
 
 impl Node {
-    /// Opens what stands under a name in a directory.
+    /// Opens a file in a directory, by its listed name.
     ///
     /// # Errors
-    /// Content when it is not there any more, or something else by now; local trouble.
+    /// Content if the file was removed, or replaced by one of another type, since the directory was
+    /// listed. Local if the file cannot be read.
     pub(super) fn open(dir: &OwnedFd, name: &Name<'_>, rules: &Rules) -> Result<Node> {
         let wanted = match (name.is_regular, name.is_directory) {
             (true, _) => FileType::RegularFile,
@@ -67,7 +70,8 @@ impl Node {
         Node::of_open(fd, wanted, rules)
     }
 
-    /// Looks at what is not opened: it would do something, or lead elsewhere.
+    /// Reads the metadata of a device, fifo, socket or symbolic link without opening it. To open a
+    /// device or a fifo can have side effects, and a symbolic link leads to another file.
     fn special(dir: &OwnedFd, name: &[u8], rules: &Rules) -> Result<Node> {
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(trouble)?;
         let file_type = file_type(&stat)?;
@@ -84,7 +88,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Looks at an open regular file or directory.
+    /// Reads the metadata of an open regular file or directory.
     pub(super) fn of_open(fd: OwnedFd, wanted: FileType, rules: &Rules) -> Result<Node> {
         let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
         if file_type(&stat)? != wanted {
@@ -101,9 +105,10 @@ impl Node {
         Node {
             file_type,
             inode: inode(stat),
-            // Its type differs between architectures.
+            // The type of `st_nlink` differs between architectures.
             links: stat.st_nlink as _,
-            // A symbolic link's mode says nothing; all systems but this one show 0777 too.
+            // The mode of a symbolic link has no effect. A fixed value gives the same bytes on all
+            // systems.
             mode: if file_type == FileType::Symlink { 0o777 } else { stat.st_mode & 0o7777 },
             uid,
             gid,
@@ -125,7 +130,10 @@ impl Node {
         }
     }
 
-    /// An error when the open file is not as it was when it was opened.
+    /// Checks that the size and the time of an open file are still those of this node.
+    ///
+    /// # Errors
+    /// Content if one of them changed. Local if the file's metadata cannot be read.
     pub(crate) fn check_unchanged(&self, fd: &OwnedFd) -> Result<()> {
         let stat = rustix::fs::fstat(fd).map_err(trouble)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -143,7 +151,7 @@ fn own_mtime(stat: &Stat) -> (i64, i64) {
     (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
-/// A file's identity.
+/// The identity of a file.
 pub(crate) fn inode(stat: &Stat) -> Inode {
     Inode { device: stat.st_dev, number: stat.st_ino }
 }

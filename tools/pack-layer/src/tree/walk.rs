@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Walks a tree in the archive's order, and beside it the tree that it is compared with.
+//! Walks a tree in the archive's order, together with the base tree that it is compared with.
 //!
-//! Every directory is opened relative to the one before without following links, so no path is too
-//! long and nothing outside is reached whoever changes the tree meanwhile. There is no recursion,
-//! and only the deepest directories of the way stay open: one that was closed is found again by
-//! `..` from the one below, and must be the one that it was. Memory holds the names of the
-//! directories on the way, nothing else.
+//! Every directory is opened relative to its parent, without following symbolic links. So no path
+//! is too long, and the walk cannot leave the tree, even if another program changes the tree
+//! meanwhile.
+//!
+//! The walk does not recurse. Only the deepest [`MAX_OPEN`] directories of the current path stay
+//! open. A closed directory is opened again as `..` of its child, and must still be the same inode.
+//! Memory holds only the names in the directories of the current path.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -19,34 +21,35 @@ use super::listing::{Listing, Name};
 use super::node::{self, Inode, Node};
 use crate::rules::Rules;
 
-/// How many directories of the way are open at a time, the deepest ones.
+/// The largest number of directories that are open at a time, in each tree.
 const MAX_OPEN: usize = 32;
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// What a walk comes to.
+/// One step of a walk.
 pub(crate) enum Step {
-    /// Something in the tree, and what the other tree has under the same name.
+    /// A file of the tree, and the file of the same name in the base tree.
     Here(Box<Node>, Option<Box<Node>>),
-    /// Something that only the other tree has.
+    /// A name that only the base tree has.
     Gone,
 }
 
-/// A directory on the way, in one of the trees.
+/// A directory of the current path, in one of the trees.
 struct Level {
     inode: Inode,
     names: Listing,
     fd: Option<OwnedFd>,
 }
 
-/// A directory on the way, with its counterpart.
+/// A directory of the current path, with its counterpart in the base tree.
 struct Frame {
     here: Level,
     base: Option<Level>,
-    /// The names of the counterpart that were looked at, to find what is gone.
+    /// The number of the counterpart's names that were examined, in the search for removed names.
     next_gone: usize,
+    /// The number of names that were visited.
     next: usize,
-    /// How much of the path leads here.
+    /// The length of this directory's path.
     path: usize,
 }
 
@@ -57,38 +60,39 @@ pub(crate) struct Walk<'a> {
     root: &'a Path,
     path: Vec<u8>,
     frames: Vec<Frame>,
-    /// The roots, until they are walked to.
+    /// The open roots, until the first step.
     start: Option<(OwnedFd, Option<OwnedFd>)>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from a directory.
+    /// A walk that begins at the directory `root`.
     ///
     /// # Errors
-    /// Absent or local trouble: a root cannot be opened as a directory.
+    /// If a root cannot be opened: Absent if it does not exist, Usage if it is not a directory,
+    /// else Local.
     pub(crate) fn new(root: &'a Path, base: Option<&Path>, rules: &'a Rules) -> Result<Walk<'a>> {
         let base = base.map(open_root).transpose()?;
         let start = Some((open_root(root)?, base));
         Ok(Walk { rules, root, path: Vec::new(), frames: Vec::new(), start })
     }
 
-    /// The path of what was come to, relative to the root; empty for the root.
+    /// The path of the current step, relative to the root; empty for the root itself.
     pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// How many directories lead to what was come to; 0 for the root.
+    /// The number of directories above the current step; 0 for the root itself.
     pub(crate) fn depth(&self) -> usize {
         let is_inside = self.frames.last().is_some_and(|frame| frame.path == self.path.len());
         self.frames.len() - usize::from(is_inside)
     }
 
-    /// Adds where an error was met.
+    /// Adds the current path to an error.
     pub(crate) fn place(&self, error: Error) -> Error {
         error.context(shown(self.root, &self.path))
     }
 
-    /// Goes on; nothing at the end.
+    /// The next step; `None` at the end of the tree.
     pub(crate) fn next(&mut self) -> Result<Option<Step>> {
         self.step().map_err(|error| self.place(error))
     }
@@ -127,7 +131,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the walk goes into a directory of another file system.
+    /// Whether the walk enters a directory that is on another file system.
     fn crosses(&self, directory: &Node) -> Result<bool> {
         let Some(fd) = &directory.fd else { return Ok(false) };
         let kind = rustix::fs::fstatfs(fd).map_err(trouble)?.f_type;
@@ -141,13 +145,14 @@ impl<'a> Walk<'a> {
         Ok(!self.rules.one_file_system)
     }
 
-    /// Goes into a directory: the next steps are what is in it.
+    /// Enters a directory: the next steps are the files in it.
     fn enter(&mut self, here: &mut Node, base: Option<&mut Node>) -> Result<()> {
         let here = Level::new(here)?;
         let base = base.map(Level::new).transpose()?;
         self.frames.push(Frame { here, base, next_gone: 0, next: 0, path: self.path.len() });
         if let Some(far) = self.frames.len().checked_sub(MAX_OPEN + 1) {
-            // The counterpart that nothing leads back to stays open.
+            // If the next directory has no counterpart, this one stays open: it could not be opened
+            // again as the parent of another.
             let goes_on = self.frames[far + 1].base.is_some();
             let far = &mut self.frames[far];
             far.here.fd = None;
@@ -158,7 +163,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Goes back to the directory above.
+    /// Returns to the parent directory.
     fn leave(&mut self) -> Result<()> {
         let Some(left) = self.frames.pop() else { return Ok(()) };
         let Some(above) = self.frames.last_mut() else { return Ok(()) };
@@ -171,7 +176,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Frame {
-    /// The next name that only the counterpart has.
+    /// The next name that only the counterpart has; `None` if there are no more.
     fn gone(&mut self) -> Option<Vec<u8>> {
         let base = self.base.as_ref()?;
         while let Some(name) = base.names.nth(self.next_gone) {
@@ -183,7 +188,7 @@ impl Frame {
         None
     }
 
-    /// Opens what has a name here, and its counterpart.
+    /// Opens the file of a name, and its counterpart in the base tree.
     fn open(&self, name: &Name<'_>, rules: &Rules) -> Result<(Node, Option<Node>)> {
         let here = self.here.fd.as_ref().ok_or_else(changed)?;
         let here = Node::open(here, name, rules)?;
@@ -205,7 +210,7 @@ impl Level {
         Ok(Level { inode: node.inode, names, fd: Some(fd) })
     }
 
-    /// Opens the directory again, if it was closed, from the one below.
+    /// Opens the directory again, if it was closed, as the parent of its child `below`.
     fn reopen(&mut self, below: &Level) -> Result<()> {
         if self.fd.is_some() {
             return Ok(());
@@ -221,7 +226,7 @@ impl Level {
     }
 }
 
-/// Opens a tree's root; a symbolic link to it is followed.
+/// Opens the root of a tree; a symbolic link to it is followed.
 fn open_root(root: &Path) -> Result<OwnedFd> {
     rustix::fs::open(root, OPEN_DIRECTORY, Mode::empty()).map_err(|cause| {
         let name = root.display();
@@ -242,9 +247,9 @@ fn push(path: &mut Vec<u8>, name: &[u8]) {
     path.extend_from_slice(name);
 }
 
-/// The file systems that show the kernel's state, from Linux's magic.h: proc, sysfs, devpts,
-/// cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, pstore, configfs, efivarfs, selinuxfs,
-/// binfmt_misc, nsfs.
+/// The magic numbers of pseudo file systems, which show the kernel's state, from Linux's magic.h:
+/// proc, sysfs, devpts, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, pstore, configfs,
+/// efivarfs, selinuxfs, binfmt_misc, nsfs.
 const PSEUDO: [u32; 15] = [
     0x9fa0,
     0x6265_6572,

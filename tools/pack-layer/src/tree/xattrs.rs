@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extended attributes: those that belong to a file wherever it is, sorted by name.
+//! Reads the extended attributes of a file that hold on every machine, sorted by name.
 //!
-//! Not packed: labels and measurements that a host gives (SELinux, IMA, EVM), NFS's access control
-//! lists, and what overlay file systems keep for themselves, which would show or hide what no layer
-//! has.
+//! Not packed are labels and measurements that belong to one host (SELinux, IMA, EVM) and the
+//! access control lists of NFS. The attributes of overlay file systems are not packed either: they
+//! would show or hide files that no layer has.
 
 use std::os::fd::OwnedFd;
 
@@ -13,16 +13,16 @@ use rustix::io::Errno;
 
 use super::failure::trouble;
 
-/// A file's extended attributes, each name once.
+/// The extended attributes of a file: names and values.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Room that is enough for nearly all.
+/// The size of the first buffer, in bytes: enough for most lists of names and most values.
 const ROOM: usize = 256;
 
-/// The kernel's own limit for a list of names, and for a value.
+/// The kernel's limit for a list of names and for a value, in bytes.
 const MOST: usize = 64 << 10;
 
-/// Those of an open file.
+/// The extended attributes of an open file.
 pub(super) fn of_open(fd: &OwnedFd) -> Result<Xattrs> {
     read(
         |list| rustix::fs::flistxattr(fd, list),
@@ -30,7 +30,8 @@ pub(super) fn of_open(fd: &OwnedFd) -> Result<Xattrs> {
     )
 }
 
-/// Those of what cannot be opened, by a path through procfs whose last component is not followed.
+/// The extended attributes of a file that must not be opened. The path leads through procfs; a
+/// symbolic link as its last component is not followed.
 pub(super) fn of_path(path: &[u8]) -> Result<Xattrs> {
     let outcome = read(
         |list| rustix::fs::llistxattr(path, list),
@@ -85,7 +86,7 @@ fn read(
                 }
                 xattrs.push((name.to_owned(), value));
             }
-            // Removed meanwhile, or not for this user to see.
+            // The attribute was removed since, or this user may not read it.
             Err(Errno::NODATA) => {}
             Err(cause) => {
                 return Err(
