@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, which options contradict each other, and what the others
-//! ask for.
+//! The command line: options, their help texts, the combinations that are refused, and the values
+//! that the options give.
 
 use std::path::{Path, PathBuf};
 
@@ -18,30 +18,30 @@ use crate::values::{absolute, arguments, not_empty, port, signal};
 
 /// Build an image config from layer descriptor lines
 ///
-/// Reads the descriptor lines of layers, base first, each with its diff ID, as pack-layer and
-/// unpack-layer print them, and writes the image config. With --base they are the layers on top of
-/// another image's. The same input gives the same bytes.
+/// Reads the descriptor lines of layers, base first, and writes the image config. Each line must
+/// have the layer's diff ID, as in the output of pack-layer and unpack-layer. With --base, the
+/// layers are added to those of another image. The same input gives the same bytes.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Start from the config in FILE: the lines are the layers on top of its own
+    /// Start from the image config in FILE; the lines are layers on top of its own layers
     #[arg(long, value_name = "FILE")]
     pub(crate) base: Option<PathBuf>,
 
-    /// Read no lines: there are no layers, or none but the base's
+    /// Read no lines: the image has only the layers of the base, or no layers
     #[arg(long)]
     pub(crate) no_layers: bool,
 
-    /// Convert the Docker schema 1 manifest in FILE: the lines are its layers
+    /// Convert the Docker schema 1 manifest in FILE; the lines are its layers
     #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "no_layers", "RuntimeOptions", "author",
         "created", "comment", "created_by", "no_history"])]
     pub(crate) schema1: Option<PathBuf>,
 
-    /// Store the config in this layout, and print its descriptor line instead
+    /// Store the config in this layout, and print its descriptor line instead of the config
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
 
-    /// Give the descriptor line Docker's media type; the config is the same
+    /// Print Docker's media type in the descriptor line; the config is the same
     #[arg(long, requires = "into")]
     docker: bool,
 
@@ -56,29 +56,29 @@ pub(crate) struct Cli {
     )]
     pub(crate) output: PathBuf,
 
-    /// What it runs on: OS/ARCH, also with /VARIANT and :OSVERSION, or local [default: the base's,
-    /// or local]
+    /// The platform of the image: OS/ARCH, optionally with /VARIANT and :OSVERSION, or local
+    /// [default: the platform of the base, else local]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
 
-    /// Who made it
+    /// The author of the image
     #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     pub(crate) author: Option<String>,
 
-    /// When it was made, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, or the base's, or
-    /// 1970]
+    /// The creation time, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, else the time of
+    /// the base, else 1970-01-01]
     #[arg(long, value_name = "TIME", value_parser = created::parse)]
     pub(crate) created: Option<String>,
 
-    /// In the history of each new layer: the command that made it
+    /// The command that made the new layers, for their history entries
     #[arg(long, value_name = "TEXT")]
     pub(crate) created_by: Option<String>,
 
-    /// In the history of each new layer: a remark
+    /// A comment for the history entries of the new layers
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
 
-    /// Write no history, not even the base's
+    /// Write no history, not even that of the base
     #[arg(long, conflicts_with_all = ["created_by", "comment"])]
     pub(crate) no_history: bool,
 
@@ -90,16 +90,17 @@ pub(crate) struct Cli {
     runtime: RuntimeOptions,
 }
 
-/// What is run.
+/// The options about the process in a container of the image.
 #[derive(Args)]
-#[command(next_help_heading = "What is run")]
+#[command(next_help_heading = "Container options")]
 struct RuntimeOptions {
-    /// The program, an argument each time (as --entrypoint=-v where it begins with a dash), or all
-    /// as a JSON array; an inherited --cmd goes
+    /// The program and its arguments: one for each use of the option (--entrypoint=-v for one that
+    /// begins with a dash), or all in a JSON array; removes the base's --cmd
     #[arg(long, value_name = "ARG")]
     entrypoint: Vec<String>,
 
-    /// Arguments of the entrypoint, or without one the program and its arguments: as --entrypoint
+    /// The arguments of the entrypoint, or without an entrypoint the program and its arguments;
+    /// given like --entrypoint
     #[arg(long, value_name = "ARG")]
     cmd: Vec<String>,
 
@@ -107,11 +108,11 @@ struct RuntimeOptions {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     env: Vec<(String, String)>,
 
-    /// The directory it starts in, absolute
+    /// The directory that the program starts in, absolute
     #[arg(long, value_name = "DIR", value_parser = absolute)]
     workdir: Option<String>,
 
-    /// The user it runs as, by name or number: USER or USER:GROUP
+    /// The user that the program runs as, by name or number: USER or USER:GROUP
     #[arg(long, value_name = "USER", value_parser = not_empty)]
     user: Option<String>,
 
@@ -119,21 +120,21 @@ struct RuntimeOptions {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     label: Vec<(String, String)>,
 
-    /// A port it listens on, tcp unless it says udp or sctp (repeatable)
+    /// A port that the program listens on; the protocol is tcp (default), udp or sctp (repeatable)
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = port)]
     exposed_port: Vec<String>,
 
-    /// A directory to be mounted from outside, absolute (repeatable)
+    /// A directory where a volume is mounted, absolute (repeatable)
     #[arg(long, value_name = "DIR", value_parser = absolute)]
     volume: Vec<String>,
 
-    /// The signal that ends it, as SIGTERM, SIGRTMIN+3 or a number
+    /// The signal that stops the program: for example SIGTERM or SIGRTMIN+3, or a number
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     stop_signal: Option<String>,
 }
 
 impl Cli {
-    /// What of the command line contradicts itself beyond what clap sees.
+    /// Refuses contradictory options that clap does not detect.
     pub(crate) fn check(&self) -> Result<()> {
         let stdin = |file: &Option<PathBuf>| file.as_ref().is_some_and(|f| f.as_os_str() == "-");
         if stdin(&self.schema1) {
@@ -146,7 +147,7 @@ impl Cli {
         Ok(())
     }
 
-    /// What a container of the image runs.
+    /// The values of the container options.
     pub(crate) fn runtime(&self) -> Result<Runtime> {
         let options = &self.runtime;
         refuse_repeated("--env", &options.env)?;
@@ -164,7 +165,7 @@ impl Cli {
         })
     }
 
-    /// The layout of --into.
+    /// The layout directory of `--into`.
     pub(crate) fn layout(&self) -> Result<Option<&Path>> {
         let hint = format!(
             "build-config | push-blob REPO --media-type {} sends it to a repository",
@@ -173,22 +174,23 @@ impl Cli {
         self.into.as_ref().map(|store| layout_dir("--into", store, &hint)).transpose()
     }
 
-    /// The media type of the config's line.
+    /// The media type in the config's descriptor line.
     pub(crate) fn media_type(&self) -> &'static str {
         if self.docker { DOCKER_CONFIG } else { OCI_CONFIG }
     }
 
-    /// The time that the image and its new layers get.
+    /// The creation time of the image and its new layers, if the options or the environment give
+    /// it.
     pub(crate) fn created(&self) -> Result<Option<String>> {
         match (&self.created, &self.schema1) {
             (Some(created), _) => Ok(Some(created.clone())),
-            // The manifest says it.
+            // The schema 1 manifest has the time.
             (None, Some(_)) => Ok(None),
             (None, None) => created::of_environment(),
         }
     }
 
-    /// What the history says of new layers; nothing when there is to be no history.
+    /// The texts for the history entries of new layers; `None` with `--no-history`.
     pub(crate) fn history(&self) -> Option<Record> {
         let Cli { author, created_by, comment, .. } = self;
         (!self.no_history).then(|| Record {

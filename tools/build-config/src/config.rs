@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The config in the making: a base's document or an empty one, changed in place.
+//! The image config that is built: the base's config, or an empty one, which is then changed.
 //!
-//! What is not spoken of here leaves as it came, in its place; new fields come in the order of the OCI image
-//! specification's config page. Two numbers always agree: diff IDs, and entries of the history that are no empty
-//! layer's.
+//! Fields that are not handled here keep their values and their order. New fields are added in the
+//! order of the config page of the OCI image specification. If there is a history, it always has
+//! one entry for each diff ID, in addition to the entries of empty layers.
 
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
@@ -34,11 +34,11 @@ pub(crate) struct Config {
     diff_ids: Vec<Digest>,
     history: Vec<Value>,
     is_new: bool,
-    /// When it was made, and its new layers.
+    /// The creation time of the image and its new layers.
     created: String,
 }
 
-/// What the history says of one new layer.
+/// The texts in the history entry of a new layer.
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) author: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether it says more than the image itself does.
+    /// Whether the entry says more than the image's own fields, which have the author too.
     fn tells(&self) -> bool {
         self.created_by.is_some() || self.comment.is_some()
     }
@@ -67,7 +67,7 @@ impl Record {
 }
 
 impl Config {
-    /// With nothing in it.
+    /// A config without any field.
     pub(crate) fn empty() -> Config {
         Config {
             fields: Map::new(),
@@ -78,10 +78,11 @@ impl Config {
         }
     }
 
-    /// From another image's config.
+    /// Starts from the config of another image.
     ///
     /// # Errors
-    /// Malformed: no image config, or one whose parts contradict each other. Usage: a descriptor line in its place.
+    /// Malformed if the bytes are not an image config, or its fields contradict each other. Usage
+    /// if they are a descriptor line.
     pub(crate) fn of_base(bytes: &[u8]) -> Result<Config> {
         if looks_like_descriptor(bytes) {
             let error = Error::usage("a descriptor, not the config that it names");
@@ -110,16 +111,16 @@ impl Config {
         Ok(Config { fields, diff_ids, history, is_new: false, created: EPOCH.to_owned() })
     }
 
-    /// The layers so far, base first.
+    /// The diff IDs of the layers so far, base first.
     pub(crate) fn diff_ids(&self) -> &[Digest] {
         &self.diff_ids
     }
 
-    /// Says when it was made, and by whom. A time that nobody says is the base's, or else the epoch: never absent, since
-    /// there are readers that fail without one.
+    /// Sets the creation time and the author. The default time is that of the base, else the epoch.
+    /// The time is never left out, since some readers fail without it.
     ///
     /// # Errors
-    /// Malformed: the base's time is none.
+    /// Malformed if the default would be the time of the base, but that is invalid.
     pub(crate) fn describe(&mut self, created: Option<String>, author: Option<&str>) -> Result<()> {
         let created = match (created, self.fields.get("created")) {
             (Some(created), _) => created,
@@ -141,18 +142,19 @@ impl Config {
         Ok(())
     }
 
-    /// Sets the platform; without one the base's stays, and what has no base is for this machine.
+    /// Sets the platform. The default is the platform of the base; without a base it is this
+    /// machine's.
     ///
     /// # Errors
-    /// Malformed: the base does not say one.
+    /// Malformed if the default would be the platform of the base, but the base has none.
     pub(crate) fn set_platform(&mut self, platform: Option<&Platform>) -> Result<()> {
         set_platform(&mut self.fields, platform, self.is_new)
     }
 
-    /// What a container of the image runs: the object `config`.
+    /// The object `config`, which describes the process in a container of the image.
     ///
     /// # Errors
-    /// Malformed: it is no object.
+    /// Malformed if the base has another type of value there.
     pub(crate) fn runtime(&mut self) -> Result<&mut Map<String, Value>> {
         let runtime = self.fields.entry("config").or_insert(Value::Null);
         if runtime.is_null() {
@@ -164,11 +166,13 @@ impl Config {
             .ok_or_else(|| Error::malformed(format_args!("base: config is {kind}, not an object")))
     }
 
-    /// Puts layers on top, each with an entry in the history; `record` is nothing where there is to be no history.
-    /// Without layers a record that tells something is that of an empty layer.
+    /// Adds layers on top, each with an entry in the history. If `record` is `None`, the history is
+    /// removed. If there are no layers, but `record` has a text, an entry of an empty layer is
+    /// added.
     ///
     /// # Errors
-    /// Malformed: the base's history tells of another number of layers than the base has.
+    /// Malformed if the base's history has entries for a different number of layers than the base
+    /// has.
     pub(crate) fn add_layers(
         &mut self,
         diff_ids: Vec<Digest>,
@@ -192,7 +196,8 @@ impl Config {
         if new_layers == 0 && !record.tells() {
             return Ok(());
         }
-        // A base that tells nothing of its layers: what is on top must not be taken for them.
+        // A base without history: its layers get entries too, so that the entries of the new layers
+        // are not read as those of the base's layers.
         let untold = Record::default();
         let entries = std::iter::repeat_n(&untold, base_layers - told)
             .chain(std::iter::repeat_n(record, new_layers))
@@ -209,7 +214,7 @@ impl Config {
     /// The document, compact, without a newline at its end.
     ///
     /// # Errors
-    /// Malformed: larger than any reader takes.
+    /// Malformed if the document is larger than our readers accept.
     pub(crate) fn into_bytes(mut self) -> Result<Vec<u8>> {
         let ids = self.diff_ids.iter().map(|id| Value::from(id.to_string())).collect();
         let rootfs = self.fields.entry("rootfs").or_insert_with(|| {
@@ -227,11 +232,11 @@ impl Config {
     }
 }
 
-/// Sets a config's platform. Where there is none to set, the config's own must be said, unless it may be this
-/// machine's.
+/// Sets the platform of a config. If `platform` is `None`, this machine's platform is set if
+/// `may_be_local`; otherwise the config must already have a platform.
 ///
 /// # Errors
-/// Malformed: `os` or `architecture` is absent.
+/// Malformed if the config must have a platform, but `os` or `architecture` is absent.
 pub(crate) fn set_platform(
     fields: &mut Map<String, Value>,
     platform: Option<&Platform>,
@@ -265,7 +270,7 @@ pub(crate) fn set_platform(
 /// Refuses a document that our own readers would refuse.
 ///
 /// # Errors
-/// Malformed.
+/// Malformed if the document is too large, or our JSON parser refuses it.
 pub(crate) fn refuse_unreadable(bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 > MAX_CONFIG {
         let what = format_args!("the config: {} bytes, larger than {MAX_CONFIG}", bytes.len());
@@ -274,7 +279,7 @@ pub(crate) fn refuse_unreadable(bytes: &[u8]) -> Result<()> {
     json::parse_object(bytes).map(drop).map_err(|e| Error::malformed(e).context("the config"))
 }
 
-/// A base's history.
+/// The history entries of the base.
 fn history(value: Option<&Value>) -> Result<Vec<Value>> {
     let entries = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),

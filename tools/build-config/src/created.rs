@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Times as image configs have them, RFC 3339, without ever reading a clock.
+//! The times in image configs, as in RFC 3339. The clock is never read.
 //!
-//! Only what Go's reader takes is written: upper-case T and Z, no leap second, years of four digits.
+//! Only times that Go's parser accepts are written: upper-case T and Z, no leap second, years of
+//! four digits.
 
 use common::error::{Error, Result, printable};
 
-/// The variable that reproducible builds agree on: seconds since the epoch.
+/// The environment variable that reproducible-builds.org specifies: seconds since the epoch.
 const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
-/// The time of what nobody says a time of.
+/// The default creation time.
 pub(crate) const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// The last second of the year 9999.
 const LAST: i64 = 253_402_300_799;
 
-/// The time of the environment, if it has one.
+/// The time of `SOURCE_DATE_EPOCH`; `None` if it is not set.
 ///
 /// # Errors
-/// Usage: it is no number of seconds, also when it is empty, since the command that was to give it has failed then.
+/// Usage if the value is not a number of seconds. An empty value is an error too: the command that
+/// should have printed the number has failed.
 pub(crate) fn of_environment() -> Result<Option<String>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();
@@ -28,10 +30,11 @@ pub(crate) fn of_environment() -> Result<Option<String>> {
     seconds(&text).map(Some).ok_or_else(wrong)
 }
 
-/// A time that a person typed: as in RFC 3339, kept as it is, or `@SECONDS` since the epoch.
+/// Parses the value of `--created`: a time as in RFC 3339, which is kept unchanged, or `@SECONDS`
+/// since the epoch.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// The error message for clap.
 pub(crate) fn parse(text: &str) -> std::result::Result<String, String> {
     let time = match text.strip_prefix('@') {
         Some(text) => seconds(text),
@@ -40,14 +43,15 @@ pub(crate) fn parse(text: &str) -> std::result::Result<String, String> {
     time.ok_or_else(|| format!("\"{text}\" is no time (2026-01-31T23:59:59Z, or @SECONDS)"))
 }
 
-/// Seconds since the epoch, in digits, as a time.
+/// Converts seconds since the epoch, in decimal digits, to a time as in RFC 3339.
 fn seconds(text: &str) -> Option<String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let seconds = digits.then(|| text.parse::<i64>().ok()).flatten()?;
     (seconds <= LAST).then(|| of_seconds(seconds))
 }
 
-/// From the epoch on. The days of the civil calendar by its cycle of 400 years, from the first of March.
+/// Converts seconds since the epoch to a time. The calculation uses the calendar's cycle of 400
+/// years, and lets each year begin on the first of March.
 fn of_seconds(seconds: i64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (cycle, day) = (days / 146_097, days % 146_097);
@@ -61,8 +65,8 @@ fn of_seconds(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// A time in the one spelling that Go gives it: a fraction without zeros at its end and of at most nine digits,
-/// and Z for no offset. Nothing when it is none.
+/// Spells a time as Go does: a fraction has at most nine digits and no zeros at its end, and an
+/// offset of zero is Z. `None` if the text is not a valid time.
 pub(crate) fn normal(text: &str) -> Option<String> {
     let (whole, rest) = text.split_at_checked(19)?;
     let number = |from: usize, to: usize| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The layers' lines on stdin: only their diff IDs are taken.
+//! Reads the descriptor lines of the layers on standard input: their diff IDs and digests.
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
@@ -8,27 +8,28 @@ use common::lines::{Lines, NO_INPUT};
 use common::mediatype::{Kind, kind};
 use common::{notice, stdio};
 
-/// The most layers that one run reads: far more than any system can mount.
+/// The largest number of layers in one run: far more than any system can mount.
 pub(crate) const MAX_LAYERS: usize = 10_000;
 
 /// The layers that the lines name, base first.
 pub(crate) struct Layers {
-    /// The digests of their uncompressed archives.
+    /// The diff IDs.
     pub(crate) diff_ids: Vec<Digest>,
-    /// The digests of their blobs.
+    /// The digests of the blobs.
     pub(crate) blobs: Vec<Digest>,
 }
 
 impl Layers {
-    /// Of no lines.
+    /// No layers.
     pub(crate) fn none() -> Layers {
         Layers { diff_ids: Vec::new(), blobs: Vec::new() }
     }
 
-    /// Reads stdin to its end.
+    /// Reads standard input to its end.
     ///
     /// # Errors
-    /// Malformed: no line at all, one that is no layer's or has no diff ID, or too many.
+    /// Malformed if there are no lines or too many, if a line does not describe a layer, or if a
+    /// line has no diff ID.
     pub(crate) fn read() -> Result<Layers> {
         let mut layers = Layers::none();
         for line in Lines::new(stdio::stdin()?) {
@@ -43,7 +44,8 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Lines that begin with all of the base's own layers are most likely the whole image's.
+    /// Warns if the lines begin with all layers of the base. They are then probably the lines of
+    /// the whole image, not only those of the new layers.
     pub(crate) fn warn_of_a_repeated_base(&self, base: &[Digest]) {
         if !base.is_empty() && self.diff_ids.starts_with(base) {
             notice::warn("repeated base", || {
@@ -54,7 +56,7 @@ impl Layers {
     }
 }
 
-/// Who wants no layers has a way to say so.
+/// Adds a hint about `--no-layers` to the error about an empty input.
 fn hint_at_none(error: Error) -> Error {
     if error.to_string() != NO_INPUT {
         return error;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-config: an image config, from the diff IDs of its layers and what a container is to run.
+//! build-config: builds an image config from descriptor lines of layers and from options.
 //!
-//! The same input gives the same bytes: no clock is read, and what is not said is the base's or
-//! absent. The layers' blobs are never looked at; their lines say their diff IDs.
+//! The same input gives the same bytes: the clock is not read, and a field without an option keeps
+//! the value of the base, or is left out. The diff IDs are read from the lines. Not here: the blobs
+//! of the layers, and any network.
 
 mod cli;
 mod config;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a container of the image runs, and with what: the object `config` of an image config.
+//! The object `config` of an image config: it describes the process in a container of the image.
 //!
-//! Each value sets one field; what the base has in it is replaced, but for variables, labels, ports
-//! and volumes, which are added to. How Docker understands its own fields is not checked beyond
-//! their form.
+//! Each option sets one field and replaces the base's value. Environment variables, labels, ports
+//! and volumes are added to those of the base. Only the form of the values is checked, not their
+//! meaning to Docker.
 
 use common::error::{Error, Result};
 use common::json;
 use serde_json::{Map, Value};
 
-/// Go's names of the fields.
+/// The names of the fields.
 const KNOWN: [&str; 9] = [
     "User",
     "ExposedPorts",
@@ -22,8 +22,8 @@ const KNOWN: [&str; 9] = [
     "StopSignal",
 ];
 
-/// What a container of the image runs. What is not given is `None` or empty, and is left as the
-/// base has it.
+/// The values of the container options. An option that is not given is `None` or empty, and leaves
+/// the base's value unchanged.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     /// The program and its arguments; an empty list removes the field.
@@ -32,25 +32,26 @@ pub(crate) struct Runtime {
     pub(crate) cmd: Option<Vec<String>>,
     /// Environment variables: name and value.
     pub(crate) env: Vec<(String, String)>,
-    /// The directory it starts in.
+    /// The directory that the program starts in.
     pub(crate) workdir: Option<String>,
-    /// The user it runs as.
+    /// The user that the program runs as.
     pub(crate) user: Option<String>,
     /// Labels: name and value.
     pub(crate) label: Vec<(String, String)>,
     /// Ports with their protocols.
     pub(crate) exposed_port: Vec<String>,
-    /// Directories to be mounted from outside.
+    /// Directories where volumes are mounted.
     pub(crate) volume: Vec<String>,
-    /// The signal that ends it.
+    /// The signal that stops the program.
     pub(crate) stop_signal: Option<String>,
 }
 
 impl Runtime {
-    /// Sets the fields.
+    /// Sets the given fields.
     ///
     /// # Errors
-    /// Malformed: the base has something else in a field than belongs there.
+    /// Malformed if a field of the base that is added to has a value of the wrong type, or if the
+    /// name of a field differs from a known name only in upper and lower case.
     pub(crate) fn apply(&self, config: &mut Map<String, Value>) -> Result<()> {
         json::refuse_case_variants(config, &KNOWN)
             .map_err(|e| Error::malformed(format_args!("base: config: {e}")))?;
@@ -64,7 +65,7 @@ impl Runtime {
         self.set_variables(config)?;
         if let Some(words) = &self.entrypoint {
             set_words(config, "Entrypoint", words);
-            // What was inherited are arguments of another program.
+            // The base's arguments are those of another program.
             config.shift_remove("Cmd");
         }
         if let Some(words) = &self.cmd {
@@ -82,7 +83,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// A variable that is there gets its new value in its place; a new one comes last.
+    /// Sets environment variables. A variable of the base keeps its position; a new variable is
+    /// added at the end.
     fn set_variables(&self, config: &mut Map<String, Value>) -> Result<()> {
         if self.env.is_empty() {
             return Ok(());
@@ -103,7 +105,8 @@ impl Runtime {
             match first {
                 None => list.push(entry),
                 Some(first) => {
-                    // Of several the last would count: none of them is to be left.
+                    // If a variable has several entries, the last one would be effective. All but
+                    // the first are removed, and the first gets the new value.
                     let mut at = 0..;
                     list.retain(|entry| at.next() <= Some(first) || !is_it(entry));
                     list[first] = entry;
@@ -115,7 +118,7 @@ impl Runtime {
     }
 }
 
-/// Adds to an object of the config.
+/// Adds entries to an object of the config, which is created if it is absent.
 fn add(config: &mut Map<String, Value>, key: &str, entries: Vec<(String, Value)>) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
@@ -132,7 +135,7 @@ fn add(config: &mut Map<String, Value>, key: &str, entries: Vec<(String, Value)>
     Ok(())
 }
 
-/// A list of words; an empty one is no field at all.
+/// Sets a field to a list of words, or removes the field if the list is empty.
 fn set_words(config: &mut Map<String, Value>, key: &str, words: &[String]) {
     if words.is_empty() {
         config.shift_remove(key);

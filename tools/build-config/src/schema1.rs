@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The config that Docker makes of a schema 1 manifest, byte for byte, so that the image ID is the same.
+//! Converts a schema 1 manifest to the image config that Docker makes of it, byte for byte, so that
+//! the image ID is the same.
 //!
-//! The top entry's v1Compatibility without what named it, the diff IDs of the layers that came, and a history of all
-//! entries; keys sorted, spelled as Go's encoder does. What Docker before 1.8.3 wrote, Docker also rids of fields
-//! that it does not know; that is not done here.
+//! The config has the fields of the top entry's v1Compatibility without the ones in [`NAMES`], the
+//! diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted, and
+//! it is encoded as Go does. From images of Docker before 1.8.3, Docker also removes the fields
+//! that it does not know; this is not done here.
 
 use std::path::Path;
 
@@ -19,17 +21,19 @@ use crate::config::{refuse_unreadable, set_platform};
 use crate::created;
 use crate::layers::Layers;
 
-/// The fields that name a v1 image, and so are no part of a config.
+/// The fields of a v1 image that are not part of a config.
 const NAMES: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
 
-/// What Go writes for a time that was not said.
+/// The zero value of Go's time type, which Go writes if no time is given.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// Converts the manifest in a file; the lines of its layers come on stdin.
+/// Converts the manifest in a file. The descriptor lines of its layers are read from standard
+/// input.
 ///
 /// # Errors
-/// Malformed: no schema 1 manifest, one that is refused, or lines that are no layers'. Content: other layers, or
-/// another number, than the manifest has.
+/// Malformed if the file is not a valid schema 1 manifest, if the user has not allowed schema 1
+/// manifests, or if a line does not describe a layer. Content if the number or the digests of the
+/// layers are not those of the manifest.
 pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8>> {
     let name = printable(&file.display().to_string());
     let bytes = read_document(Some(file), MAX_SIZE)?;
@@ -63,7 +67,7 @@ fn read(bytes: &[u8], name: &str) -> Result<Image> {
     Image::parse(bytes, name)
 }
 
-/// The lines must be the manifest's layers.
+/// Checks that the lines describe the layers of the manifest, in the manifest's order.
 fn compare(image: &Image, layers: &Layers) -> Result<()> {
     let mut count = 0;
     for want in image.layers() {
@@ -87,7 +91,7 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
     }
 }
 
-/// An entry of the history.
+/// The history entry of a manifest's entry.
 fn record(entry: &Entry) -> Result<Value> {
     let created = match &entry.created {
         None => NO_TIME.to_owned(),
@@ -110,7 +114,8 @@ fn record(entry: &Entry) -> Result<Value> {
     Ok(Value::Object(record))
 }
 
-/// The document as Go's encoder spells it: in strings, and these characters are nowhere else, it escapes more.
+/// Encodes the document as Go does, which escapes five more characters. They occur only inside
+/// strings, so they can be replaced in the whole text.
 fn spelled(fields: Map<String, Value>) -> Vec<u8> {
     let mut text = Value::Object(fields).to_string();
     for (plain, escaped) in [

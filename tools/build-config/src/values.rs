@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The values of options, read from their text: arguments, paths, ports, signals.
+//! Parses the values of options: arguments, paths, ports and signals.
 //!
-//! Only their form is checked. Times are in [`created`](crate::created).
+//! Only the form of a value is checked. Not here: times, which are in [`created`](crate::created).
 
 use common::error::{Error, Result};
 use common::json;
 use serde_json::Value;
 
-/// A text that is not empty.
+/// Parses a text that must not be empty.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// The error message for clap.
 pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The arguments that an option was given, one by one or as one JSON array; `None` when it was not
-/// given.
+/// The arguments that the uses of an option give, one by one or all in a JSON array; `None` if the
+/// option is not given.
 ///
 /// # Errors
-/// Usage: something beside a JSON array, an array of something else than strings, or a NUL.
+/// Usage if another argument is given in addition to a JSON array, if the array has other values
+/// than strings, or if a string contains a NUL.
 pub(crate) fn arguments(option: &str, given: &[String]) -> Result<Option<Vec<String>>> {
     let Some(array) = given.iter().find(|word| word.starts_with('[')) else {
         return Ok((!given.is_empty()).then(|| given.to_vec()));
@@ -44,10 +45,10 @@ pub(crate) fn arguments(option: &str, given: &[String]) -> Result<Option<Vec<Str
     words.into_iter().map(word).collect::<Result<_>>().map(Some)
 }
 
-/// A path that is absolute, on Windows too.
+/// Parses an absolute path, of Unix or of Windows.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// The error message for clap.
 pub(crate) fn absolute(text: &str) -> std::result::Result<String, String> {
     let drive = text.get(1..3).is_some_and(|colon| colon == ":\\" || colon == ":/")
         && text.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -58,10 +59,10 @@ pub(crate) fn absolute(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// A port with its protocol.
+/// Parses a port, and adds the default protocol tcp if none is given.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// The error message for clap.
 pub(crate) fn port(text: &str) -> std::result::Result<String, String> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let digits = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
@@ -73,10 +74,10 @@ pub(crate) fn port(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// A signal, by number or name.
+/// Parses a signal, by number or name.
 ///
 /// # Errors
-/// A sentence, for clap.
+/// The error message for clap.
 pub(crate) fn signal(text: &str) -> std::result::Result<String, String> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = digits(text) && text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
