@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the layers are those that the config speaks of: as many, and in the order of its diff
-//! IDs.
+//! Checks the layers against the image config: their number, and their diff IDs in order.
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result};
@@ -9,11 +8,13 @@ use layout::Layout;
 
 use crate::parts::Parts;
 
-/// Reads the config from the layout and compares. A line without a diff ID is taken at its place.
+/// Reads the config from the layout and compares the layers with it. A line without a diff ID only
+/// counts as a layer.
 ///
 /// # Errors
-/// Content: another number of layers, another diff ID, or a config that is not the one described.
-/// Malformed: a blob that is no image config. Otherwise those of reading the layout.
+/// Content if the number of layers or a diff ID differs, or if the config's digest or size is not
+/// that of its line. Malformed if the blob is not an image config. Absent or Local if the blob
+/// cannot be read.
 pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
     let bytes = read(&parts.config, layout)?;
     let config = &parts.config.digest;
@@ -23,7 +24,7 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
         let (place, digest) = (i + 1, &layer.digest);
         let got =
             layer.diff_id().map_err(|why| Error::malformed(format_args!("{digest}: {why}")))?;
-        // Another algorithm's digest of the same archive is no other archive.
+        // Digests of different algorithms cannot be compared: both may be of the same archive.
         let differs =
             |got: &common::digest::Digest| got != want && got.algorithm() == want.algorithm();
         if let Some(got) = got.filter(differs) {
@@ -43,7 +44,7 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
     }
 }
 
-/// The config's bytes, of the digest and the size that its line has.
+/// Reads the config's bytes, and checks their digest and size against the config's line.
 fn read(config: &Descriptor, layout: &Layout) -> Result<Vec<u8>> {
     let Descriptor { digest, size: want, .. } = config;
     if *want > MAX_CONFIG {

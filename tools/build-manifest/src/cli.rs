@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, and which of them contradict each other.
+//! The command line: options, their help texts, the combinations that are refused, and the values
+//! that the options give.
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +17,13 @@ use crate::family::Family;
 
 /// Build an image manifest from descriptor lines
 ///
-/// Reads the line of a config, as build-config prints it, then those of the layers, base first, and
-/// writes the manifest. With --from the layers must be those that the config speaks of.
+/// Reads the descriptor line of the config, as build-config prints it, then the lines of the
+/// layers, base first. Writes the manifest. With --from, the layers must be those that the config
+/// lists.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Read the config in this layout, and check the layers against it
+    /// Read the config from this layout, and check the layers against it
     #[arg(long, value_name = "oci:DIR")]
     from: Option<StoreName>,
 
@@ -37,16 +39,16 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) annotation: Vec<(String, String)>,
 
-    /// Build an artifact of this type: every line is a layer, unless the first is an image config
-    /// or empty
+    /// Build an artifact of this media type: every line is a layer, unless the first is that of an
+    /// image config or of OCI's empty config
     #[arg(long, value_name = "TYPE", value_parser = media_type)]
     pub(crate) artifact_type: Option<String>,
 
-    /// The manifest that this one is about: its descriptor line, or the file that has it
+    /// The manifest that this one refers to: its descriptor line, or a file that has the line
     #[arg(long, value_name = "LINE|FILE")]
     pub(crate) subject: Option<String>,
 
-    /// Take the first line for the config and the others for layers, whatever their media types
+    /// Use the first line as the config and the others as layers, whatever their media types
     #[arg(long)]
     pub(crate) any_type: bool,
 
@@ -59,11 +61,11 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 }
 
-/// How a config that is in a repository gets into a layout.
+/// The hint for a `--from` that names a repository.
 const FROM_REPOSITORY: &str =
     "fetch-blob REPO --into oci:DIR stores the config that its line names";
 
-/// TYPE/SUBTYPE, by RFC 6838.
+/// Parses a media type, TYPE/SUBTYPE as in RFC 6838.
 fn media_type(text: &str) -> std::result::Result<String, String> {
     let name = |name: &str| {
         name.len() <= 127
@@ -77,17 +79,17 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 impl Cli {
-    /// What of the command line contradicts itself beyond what clap sees.
+    /// Refuses contradictory options that clap does not detect.
     pub(crate) fn check(&self) -> Result<()> {
         refuse_repeated("--annotation", &self.annotation)
     }
 
-    /// The layout of --from.
+    /// The layout directory of `--from`.
     pub(crate) fn layout(&self) -> Result<Option<&Path>> {
         self.from.as_ref().map(|store| layout_dir("--from", store, FROM_REPOSITORY)).transpose()
     }
 
-    /// The family of media types that is asked for.
+    /// The family of media types that the options choose.
     pub(crate) fn family(&self) -> Option<Family> {
         match (self.docker, self.oci) {
             (true, _) => Some(Family::Docker),
@@ -96,7 +98,7 @@ impl Cli {
         }
     }
 
-    /// A Docker manifest has not all that OCI's has.
+    /// Refuses the options for fields that Docker's manifests do not have.
     pub(crate) fn refuse_what_docker_lacks(&self) -> Result<()> {
         for (given, option) in [
             (self.artifact_type.is_some(), "--artifact-type"),
@@ -113,7 +115,7 @@ impl Cli {
         Ok(())
     }
 
-    /// The subject: its media type, digest and size, and nothing else of its line.
+    /// The subject's descriptor, with only the media type, digest and size of the given line.
     pub(crate) fn subject(&self) -> Result<Option<Value>> {
         let Some(text) = &self.subject else { return Ok(None) };
         let wrong = |why: &str| {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The two families of media types, OCI's and Docker's, and the way from one to the other.
+//! The two families of media types, OCI's and Docker's, and the conversion between them.
 //!
-//! A manifest has types of one of them. Changing a type changes no byte of a blob, and its digest neither: both
-//! families name the same contents. Docker has no type for zstd, for the empty config, and for artifacts.
+//! All media types of a manifest belong to one family. Both families describe the same contents, so
+//! a conversion does not change the bytes or the digest of a blob. Docker has no media types for
+//! zstd layers, for the empty config, and for artifacts.
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
@@ -11,7 +12,7 @@ use common::mediatype::{
     OCI_EMPTY, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, kind,
 };
 
-/// Whose media types.
+/// A family of media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     /// The Open Container Initiative's.
@@ -20,11 +21,11 @@ pub(crate) enum Family {
     Docker,
 }
 
-/// The start of Docker's types.
+/// The prefix of Docker's media types.
 const DOCKERS: &str = "application/vnd.docker.";
 
 impl Family {
-    /// The family that a media type is of; nothing for one of neither.
+    /// The family of a media type; `None` if it belongs to neither.
     fn of(media_type: &str) -> Option<Family> {
         match kind(media_type) {
             Kind::Config | Kind::Layer { .. } if media_type.starts_with(DOCKERS) => {
@@ -35,7 +36,7 @@ impl Family {
         }
     }
 
-    /// Its manifests' media type.
+    /// The media type of this family's manifests.
     pub(crate) fn manifest(self) -> &'static str {
         match self {
             Family::Oci => OCI_MANIFEST,
@@ -43,7 +44,7 @@ impl Family {
         }
     }
 
-    /// Its media type for what another's says; nothing when it has none.
+    /// This family's media type for the same content; `None` if the family has none.
     fn equivalent(self, media_type: &str) -> Option<&'static str> {
         let (foreign, compression) = match (kind(media_type), self) {
             (Kind::Config, Family::Oci) => return Some(OCI_CONFIG),
@@ -68,15 +69,17 @@ impl Family {
             (Family::Docker, true, Some(Compression::Gzip)) => {
                 "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
             }
-            // ".tar.zstd" is seen, but nobody registered it, and Docker does not read it everywhere.
+            // ".tar.zstd" is in use, but it is not registered, and not all versions of Docker read
+            // it.
             (Family::Docker, _, Some(Compression::Zstd)) => return None,
         })
     }
 
-    /// The same descriptor with this family's media type.
+    /// The same descriptor with this family's media type. A media type of neither family is left
+    /// unchanged in OCI's family.
     ///
     /// # Errors
-    /// Malformed: it has none for this content.
+    /// Malformed if the family has no media type for this content.
     pub(crate) fn adopt(self, descriptor: Descriptor) -> Result<Descriptor> {
         let media_type = descriptor.media_type.as_str();
         let own = Family::of(media_type);
@@ -100,10 +103,11 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
     error.hint("--oci makes the media types OCI's")
 }
 
-/// The one family that all parts are of; types of neither may be in an OCI manifest.
+/// The family that all parts belong to. Media types of neither family do not count; if there are no
+/// others, the family is OCI's.
 ///
 /// # Errors
-/// Malformed: there are two.
+/// Malformed if the parts belong to two families.
 pub(crate) fn of_all<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
     let mut first: Option<(&Descriptor, Family)> = None;
     for part in parts {

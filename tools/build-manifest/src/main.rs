@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-manifest: a manifest, from the descriptor lines of a config and its layers.
+//! build-manifest: builds a manifest from the descriptor lines of a config and its layers.
 //!
-//! What is written is what our own readers take: its media types are of one family, and with
-//! `--from` its layers are those that the config speaks of. Only `--from` touches a layout, and
-//! only to read the config. Not here: whether the blobs are anywhere, sending the manifest, and any
-//! network.
+//! Only manifests that our own readers accept are written. All media types of a manifest belong to
+//! one family, and with `--from` its layers are those that the config lists. Only `--from` uses a
+//! layout, and only to read the config. Not here: a check that the blobs exist, the upload of the
+//! manifest, and any network.
 
 mod agreement;
 mod cli;
@@ -37,8 +37,8 @@ fn run(cli: Cli) -> Result<()> {
     let output = Output::open(&cli.output)?;
     let parts = Parts::read(cli.artifact_type.is_some(), cli.any_type)?;
     match layout {
-        // Opened when the lines are there: the program that fills it may have started at the same
-        // moment.
+        // The layout is opened only after the lines were read: the program that creates it may have
+        // started at the same time as this one.
         Some(dir) if parts.has_image_config() => agreement::check(&parts, &Layout::open(dir)?)?,
         _ => parts.refuse_no_layers()?,
     }
@@ -58,7 +58,7 @@ fn document(parts: Parts, family: Family, cli: &Cli, subject: Option<Value>) -> 
         fields.insert("artifactType".to_owned(), artifact_type.as_str().into());
     }
     let value = |part: common::descriptor::Descriptor| {
-        // Of use between the tools alone: the config has it.
+        // The annotation only passes the diff ID between tools. In an image, the config has it.
         part.without_annotation(UNCOMPRESSED).into_value()
     };
     fields.insert("config".to_owned(), value(parts.config));
@@ -75,7 +75,7 @@ fn document(parts: Parts, family: Family, cli: &Cli, subject: Option<Value>) -> 
         let what = format_args!("the manifest: {} bytes, larger than {MAX_SIZE}", bytes.len());
         return Err(Error::malformed(what));
     }
-    // What fetch-manifest would refuse is not written.
+    // A manifest that fetch-manifest would refuse is not written.
     Manifest::parse(&bytes, Some(family.manifest()), "the manifest", Schema1::Refused)
         .map_err(|e| e.context("the manifest"))?;
     Ok(bytes)

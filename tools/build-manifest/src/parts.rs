@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lines on stdin as the parts of a manifest: which is the config, which are layers, and what
-//! is neither.
+//! Reads the parts of a manifest from standard input: finds the config and the layers, and refuses
+//! lines that are neither.
 
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
@@ -20,11 +20,11 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Reads stdin to its end.
+    /// Reads standard input to its end.
     ///
     /// # Errors
-    /// Malformed: no line at all, one of a media type that has no place, or more than a manifest
-    /// may hold.
+    /// Malformed if there are no lines, if a line's media type is not allowed at its position, or
+    /// if the lines are longer than a manifest may be.
     pub(crate) fn read(artifact: bool, any_type: bool) -> Result<Parts> {
         let mut config = None;
         let mut layers = Vec::new();
@@ -61,22 +61,23 @@ impl Parts {
                 return Err(error.hint("--artifact-type says it"));
             }
             if layers.is_empty() {
-                // As the specification asks for: some registries take no manifest without layers.
+                // The OCI image specification requires this, since some registries refuse a
+                // manifest without layers.
                 layers.push(config.clone());
             }
         }
         Ok(Parts { config, layers })
     }
 
-    /// Whether the config is an image's, and so speaks of its layers.
+    /// Whether the config is an image config, which lists the layers' diff IDs.
     pub(crate) fn has_image_config(&self) -> bool {
         kind(&self.config.media_type) == Kind::Config
     }
 
-    /// No layers are right only when the config says so.
+    /// Refuses a manifest without layers. Only an image config could show that this is right.
     ///
     /// # Errors
-    /// Malformed.
+    /// Malformed if there are no layers.
     pub(crate) fn refuse_no_layers(&self) -> Result<()> {
         if self.layers.is_empty() {
             let error = Error::malformed("no layer's line came: did the command before it fail?");
@@ -85,11 +86,12 @@ impl Parts {
         Ok(())
     }
 
-    /// The same parts with media types of one family: that which is asked for, else the one that
-    /// they have.
+    /// Converts all media types to the given family, or checks that they belong to one family.
+    /// Returns that family too.
     ///
     /// # Errors
-    /// Malformed: they have two, or a media type that is not the family's.
+    /// Malformed if no family is given and the parts belong to two, or if the family has no media
+    /// type for a part.
     pub(crate) fn of_one_family(self, asked: Option<Family>) -> Result<(Parts, Family)> {
         let family = match asked {
             Some(family) => family,
@@ -102,12 +104,12 @@ impl Parts {
     }
 }
 
-/// Whether a line is that of a config by its media type alone.
+/// Whether a line's media type is that of an image config or of OCI's empty config.
 fn is_config(descriptor: &Descriptor) -> bool {
     kind(&descriptor.media_type) == Kind::Config || descriptor.media_type == OCI_EMPTY
 }
 
-/// OCI's empty descriptor, its content with it.
+/// The descriptor of OCI's empty config, which includes the content in its field `data`.
 fn empty() -> Descriptor {
     let descriptor = Descriptor::new(OCI_EMPTY, Algorithm::Sha256.digest(b"{}"), 2);
     let mut value = descriptor.clone().into_value();
