@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What bytes are, by their beginning.
+//! Detects the media type of bytes by their beginning.
 //!
-//! Documents begin with a brace and are read whole, strictly. A tar archive is known by the
-//! checksum of its first header (so also archives older than "ustar"), or by being nothing but
-//! zeros: an archive of no files. gzip and zstd are known by their magic, and opened as far as that
-//! first header. Memory is bounded by [`HEAD`], [`MAX_DOCUMENT`] and zstd's window, of which only
-//! what is decoded is touched.
+//! - JSON documents begin with a brace. They are read completely and parsed strictly.
+//! - A tar archive has a valid checksum in its first header, also if the archive is older than the
+//!   ustar format. An archive without files has only zeros.
+//! - gzip and zstd have magic numbers. Their data is decompressed only as far as needed to find a
+//!   tar header.
+//!
+//! [`HEAD`], [`MAX_DOCUMENT`] and the zstd window bound the memory. Only the part of the window
+//! that is decompressed is used.
 
 use std::io::{Cursor, ErrorKind, Read};
 
@@ -16,30 +19,31 @@ use common::manifest::{self, Schema1};
 use common::{json, mediatype};
 use flate2::bufread::MultiGzDecoder;
 
-/// How much of the beginning is looked at before anything is decided.
+/// The number of bytes that are examined to find the kind of data.
 pub(crate) const HEAD: usize = 64 << 10;
 
-/// The largest JSON document that is read, in bytes: twice the largest manifest, since configs have
-/// no limit of their own.
+/// The largest JSON document that is read, in bytes: twice the largest manifest, since no
+/// specification limits image configs.
 pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
 
-/// The largest zstd window, as a power of two: what libzstd itself takes by default.
+/// The largest zstd window, as a power of two: the default limit of libzstd.
 const MAX_ZSTD_WINDOW: u32 = 27;
 
-/// The largest archive of no files: tar programs fill up to a record, which is 20 blocks unless
-/// told otherwise. What fills the whole head is a longer run of zeros: a disk image or a hole, not
-/// an archive.
+/// The largest archive without files, in bytes. tar programs pad an archive to a full record, which
+/// has 20 blocks by default. Zeros that fill the whole head are not an archive, but for example a
+/// disk image.
 const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
 
-/// Not registered with the others: a layout's `oci-layout` file, and a descriptor by itself.
+/// The media types of a layout's `oci-layout` file and of a descriptor. They are not in
+/// [`mediatype`], since no other tool uses them.
 const LAYOUT_HEADER: &str = "application/vnd.oci.layout.header.v1+json";
 const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 
-/// Why there is no answer.
+/// The reason why no media type was found.
 pub(crate) enum Wrong {
     /// The bytes could not be read.
     Input(std::io::Error),
-    /// The bytes are not what they begin as.
+    /// The bytes are invalid, or contradict themselves.
     Content(Error),
 }
 
@@ -49,12 +53,12 @@ impl From<Error> for Wrong {
     }
 }
 
-/// The media type of what begins with `head` (of [`HEAD`] bytes, unless it is shorter) and goes on
-/// with `rest`. `name` is how messages call it.
+/// The media type of the bytes in `head` and, after them, `rest`. `head` has [`HEAD`] bytes, or all
+/// bytes if there are fewer. `name` is the name of the input in messages.
 ///
 /// # Errors
-/// A document that cannot be determined or contradicts itself; compressed bytes that are broken
-/// before they say what they hold; trouble reading.
+/// [`Wrong::Content`] if a document contradicts itself or its type cannot be determined, or if
+/// compressed data is invalid near its beginning. [`Wrong::Input`] if `rest` cannot be read.
 pub(crate) fn detect(
     head: Vec<u8>,
     rest: impl Read,
@@ -96,14 +100,14 @@ pub(crate) fn detect(
     }
 }
 
-/// The first bytes of what a decoder gives.
+/// The first bytes of the decompressed data.
 fn beginning(decoder: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(HEAD);
     decoder.take(HEAD as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Whether this is the beginning of a tar archive, of [`HEAD`] bytes or all of it.
+/// Whether the bytes are the beginning of a tar archive. They are the first [`HEAD`] bytes, or all.
 fn is_tar(head: &[u8]) -> bool {
     let Some(header) = head.first_chunk::<BLOCK>() else { return false };
     if header.iter().all(|byte| *byte == 0) {
@@ -115,7 +119,7 @@ fn is_tar(head: &[u8]) -> bool {
     is_header(header)
 }
 
-/// The whole of a document.
+/// Reads the rest of a document.
 fn whole(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Wrong> {
     let more = MAX_DOCUMENT + 1 - head.len() as u64;
     rest.take(more).read_to_end(&mut head).map_err(Wrong::Input)?;
@@ -153,15 +157,15 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     if has("manifests") && (has("config") || has("layers") || has("fsLayers")) {
         return Err(Error::malformed("both an index's and a manifest's fields"));
     }
-    // The answer is a line, and the document's own word is foreign text.
+    // The media type is printed as one line, but the document's text may contain a newline.
     if stated.chars().any(|c| c.is_control() || c == ' ') {
         return Err(Error::malformed(format_args!("mediaType \"{}\" is none", printable(&stated))));
     }
     Ok(stated)
 }
 
-/// A reader that keeps the failure of what it reads: from a decoder, its own faults and the input's
-/// come out alike.
+/// A reader that records a failure of its input. The error that a decoder returns does not show
+/// whether the input failed or the compressed data is invalid.
 struct Kept<R> {
     input: R,
     failure: Option<std::io::Error>,
@@ -170,7 +174,7 @@ struct Kept<R> {
 impl<R: Read> Read for Kept<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.input.read(buffer).inspect_err(|cause| {
-            // One that is interrupted is tried again by whoever reads.
+            // After an interrupted read, the decoder reads again.
             if cause.kind() != ErrorKind::Interrupted {
                 let same = cause.raw_os_error().map(std::io::Error::from_raw_os_error);
                 self.failure = same.or_else(|| Some(cause.kind().into()));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! detect-mediatype: tell the media type of bytes.
+//! detect-mediatype: prints the media type of files.
 //!
-//! The bytes alone decide, never a file's name. What each kind is known by is in `detect`; here is
-//! which bytes are looked at and how the answers are printed. Not here: whether a document is a
-//! good one of its type, and reading more of a layer than its beginning.
+//! Only the bytes decide, never the name of a file. `detect` has the rules; this file opens the
+//! inputs and prints the results. Not here: a full check of a document, and more of a layer than
+//! its beginning.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,16 +19,16 @@ use common::{cli, exit, stdio};
 
 mod detect;
 
-/// Tell the media type of bytes
+/// Print the media type of files
 ///
-/// Of manifests, indexes, image configs and layers (tar, alone or in gzip or zstd) it is the OCI or
-/// Docker one; gzip and zstd of anything else are that and no more. Other bytes are
-/// application/octet-stream; a JSON document that is none of these, or contradicts itself, is an
-/// error.
+/// Manifests, indexes, image configs and layers have media types of OCI or Docker. A layer is a tar
+/// archive, uncompressed or in gzip or zstd. Other gzip and zstd data is application/gzip or
+/// application/zstd; any other data is application/octet-stream. A JSON document of another kind,
+/// or with contradictory fields, is an error.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// The files to look at; stdin without any, and for "-"
+    /// The files to examine; "-" is standard input, which is also the default
     #[arg(value_name = "FILE")]
     files: Vec<OsString>,
 
@@ -102,7 +102,7 @@ fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -
     })
 }
 
-/// `FILE: `, on one line whatever the name.
+/// The label `FILE: `. Control characters in the name are escaped, so the label stays on one line.
 fn label(file: &OsStr) -> Vec<u8> {
     let mut label = match file.as_bytes().iter().any(u8::is_ascii_control) {
         true => printable(&file.to_string_lossy()).into_bytes(),
