@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--from`: the blobs of a layout that descriptor lines name.
+//! `--from`: verifies the blobs of a layout that descriptor lines name.
 //!
-//! A line is printed again, as it came, when its blob has the right size and digest and all before
-//! it had. So an image in a pipeline passes on what is whole, and nothing after the first that is
-//! not.
+//! A line is printed again, unchanged, if its blob and the blobs of all lines before it have the
+//! right size and digest. So the next program of a pipeline gets only lines of verified blobs, and
+//! no line after the first failure.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -20,16 +20,19 @@ use common::verify::{Verifier, verify};
 use common::{mediatype, notice, stdio};
 use layout::Layout;
 
-/// How many blobs are remembered as right, so that one which comes again is not read again.
+/// The largest number of verified blobs that are remembered. A remembered blob is not read again if
+/// its line is repeated.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Checks what the descriptor lines on stdin name.
+/// Verifies the blobs that the descriptor lines on standard input name.
 ///
 /// # Errors
-/// That of the first line that failed.
+/// The error of the first line that fails: Content if a size or digest differs, Absent if a blob
+/// does not exist, Malformed if the line is invalid, Local if a blob cannot be read.
 pub(crate) fn check(dir: PathBuf) -> Result<()> {
     let mut output = stdio::stdout()?;
-    // Opened at the first line: what makes the layout may have started in the same moment as this.
+    // The layout is opened at the first line: the program that creates it may have started at the
+    // same time as this one.
     let (layout, right) = (OnceLock::new(), Mutex::new(HashSet::new()));
     let work = move |line: Result<Descriptor>| {
         let descriptor = line?;
@@ -56,7 +59,7 @@ fn remembered(blobs: &Mutex<Blobs>) -> std::sync::MutexGuard<'_, Blobs> {
     blobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The descriptor lines on stdin.
+/// The descriptor lines on standard input.
 fn lines() -> Box<dyn Iterator<Item = Result<Descriptor>>> {
     match stdio::stdin() {
         Ok(input) => Box::new(Lines::new(input)),
@@ -67,7 +70,8 @@ fn lines() -> Box<dyn Iterator<Item = Result<Descriptor>>> {
 fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
     let digest = &descriptor.digest;
     let Some((file, size)) = layout.open_blob(digest)? else {
-        // It belongs elsewhere: whoever fetched the image left it there.
+        // Non-distributable layers are usually not copied into a layout: they stay at their own
+        // URLs.
         if matches!(mediatype::kind(&descriptor.media_type), Kind::Layer { foreign: true, .. }) {
             notice::warn("foreign layer", || {
                 format!("{digest}: a foreign layer, not in {layout}: not checked")

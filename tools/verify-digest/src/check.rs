@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--check`: the files of lists, as sha256sum -c has it.
+//! `--check`: verifies the files of lists, like `sha256sum -c`.
 //!
-//! All files are checked, whatever fails on the way; the error line counts what failed and tells of
-//! the first. A line that is none fails too: a list that cannot be read is not one that was
-//! checked.
+//! A failure does not end the run: all files are checked. The error message has the number of
+//! failures and the first of them. An invalid line of a list is a failure too, since its file was
+//! not checked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,22 +22,23 @@ use crate::list::{self, Entry};
 /// The longest line of a list, in bytes: far beyond the longest path.
 const MAX_LINE: u64 = 64 << 10;
 
-/// What is reported about the files of a list.
+/// The options for the report about the files of a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    /// Whether a file that is absent is passed over.
+    /// Whether missing files are skipped.
     pub(crate) ignore_missing: bool,
-    /// Whether verdicts are printed on stdout.
+    /// Whether the results are printed on standard output.
     pub(crate) verdicts: bool,
-    /// Whether those of the files that are right are printed too.
+    /// Whether the results of matching files are printed too.
     pub(crate) successes: bool,
 }
 
-/// Checks the files of lists; of stdin, if none is named. Digits without an algorithm are
-/// `algorithm`'s.
+/// Verifies the files of lists; without a list, the files of the list on standard input.
+/// `algorithm` is the algorithm of digests that are only hexadecimal digits.
 ///
 /// # Errors
-/// That of the first file or line that failed, with how many did.
+/// The error of the first file or line that failed, with the number of failures. Absent if no file
+/// was verified, since all are missing and are skipped.
 pub(crate) fn lists(
     lists: Vec<OsString>,
     algorithm: Option<Algorithm>,
@@ -46,7 +47,7 @@ pub(crate) fn lists(
     let mut output = stdio::stdout()?;
     let work = |entry: Result<Entry>| match entry {
         Ok(entry) => (list::shown(&entry.file), verify_file(&entry.file, &entry.digest, None)),
-        // A line or a list, not a file: it has no name to show.
+        // The failure of a line or of a list: there is no file name to print.
         Err(error) => (Vec::new(), Err(error)),
     };
     let (mut right, mut wrong, mut first) = (0_u64, 0_u64, None);
@@ -100,7 +101,7 @@ fn entries(
     })
 }
 
-/// A list, and how messages call it.
+/// Opens a list. Returns it with its name in messages.
 fn input(list: &OsStr) -> Result<(Box<dyn BufRead>, String)> {
     if list == "-" {
         return Ok((Box::new(stdio::stdin()?), STDIN.to_owned()));
@@ -109,7 +110,7 @@ fn input(list: &OsStr) -> Result<(Box<dyn BufRead>, String)> {
     Ok((Box::new(BufReader::new(file)), list.display().to_string()))
 }
 
-/// The entries of one list, read as they are wanted.
+/// An iterator that reads the entries of one list.
 struct Entries {
     input: Box<dyn BufRead>,
     name: String,
@@ -120,8 +121,8 @@ struct Entries {
 }
 
 impl Entries {
-    /// The next line that is an entry. After an error of the input nothing more comes; after one of
-    /// a line the next does.
+    /// The next entry of the list. An error of the input ends the list. After an invalid line the
+    /// list continues, unless the line is too long.
     fn read(&mut self) -> Option<Result<Entry>> {
         let mut line = Vec::new();
         while !self.done {

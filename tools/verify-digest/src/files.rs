@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that should have a digest.
+//! Verifies files against one digest.
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,10 +10,10 @@ use common::verify::{Verifier, verify};
 
 use crate::input::open;
 
-/// Verifies files, several at once; the first in order that is wrong decides.
+/// Verifies several files at the same time.
 ///
 /// # Errors
-/// Those of [`verify_file`].
+/// The error of [`verify_file`] for the first failing file, in the order of the operands.
 pub(crate) fn verify_all(files: Vec<OsString>, digest: Digest, size: Option<u64>) -> Result<()> {
     let work = move |file: OsString| verify_file(&file, &digest, size);
     parallel::in_order(processors(), move || files.into_iter(), work, |verdict| verdict)
@@ -22,7 +22,8 @@ pub(crate) fn verify_all(files: Vec<OsString>, digest: Digest, size: Option<u64>
 /// Verifies one file.
 ///
 /// # Errors
-/// Content: digest or size differ. Absent; local trouble.
+/// Content if the digest or the size differs. Absent if the file does not exist. Local if it cannot
+/// be read.
 pub(crate) fn verify_file(file: &OsStr, digest: &Digest, size: Option<u64>) -> Result<()> {
     let name = file.display();
     verify(open(file)?, Verifier::new(digest, size), &name.to_string())

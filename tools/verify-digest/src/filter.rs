@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A stream on its way through a pipe.
+//! Verifies standard input while it is copied to standard output.
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
@@ -9,10 +9,12 @@ use common::verify::{Verifier, copy};
 
 use crate::input::{STDIN, is_empty_input};
 
-/// Copies stdin to stdout. The last block only follows when digest and size are right.
+/// Copies standard input to standard output. The last block is written only if the digest and the
+/// size are right.
 ///
 /// # Errors
-/// Content: they are not. Malformed: no input. Usage: a descriptor line. Local trouble.
+/// Content if the digest or the size differs. Malformed if there is no input. Usage if the input is
+/// a descriptor line. Local if a stream cannot be read or written.
 pub(crate) fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
     let mut input = stdio::stdin()?;
     if is_empty_input(&mut input)? && !digest.is_of_nothing() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is read: a file, or standard input that must have bytes in it.
+//! Opens the input: a file, or standard input, which must not be empty.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,13 +8,14 @@ use std::io::{BufRead, ErrorKind};
 use common::error::{Error, Result};
 use common::lines::looks_like_descriptor;
 
-/// How messages name stdin.
+/// The name of standard input in messages.
 pub(crate) const STDIN: &str = "standard input";
 
-/// Whether stdin has no bytes at all.
+/// Whether standard input is empty.
 ///
 /// # Errors
-/// Usage: a descriptor line, since the blob that it names is meant. Local trouble.
+/// Usage if the input is a descriptor line: the user wants to verify the blob, not the line. Local
+/// if the input cannot be read.
 pub(crate) fn is_empty_input(input: &mut impl BufRead) -> Result<bool> {
     let start =
         input.fill_buf().map_err(|cause| Error::local(format_args!("read {STDIN}"), &cause))?;
@@ -29,7 +30,7 @@ pub(crate) fn is_empty_input(input: &mut impl BufRead) -> Result<bool> {
 /// Opens a file to read.
 ///
 /// # Errors
-/// Absent; local trouble.
+/// Absent if the file does not exist. Local if it cannot be opened.
 pub(crate) fn open(file: &OsStr) -> Result<File> {
     File::open(file).map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => Error::absent(format_args!("{}: no such file", file.display())),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lists of digests and file names: the lines that `--print` writes and `-c` reads.
+//! Lists of digests and file names: the lines that `--print` writes and `--check` reads.
 //!
-//! Ours is `ALGORITHM:HEX  FILE`. Read as well are those of sha256sum and sha512sum (`HEX  FILE`, `HEX *FILE`,
-//! and with `--tag` `SHA256 (FILE) = HEX`). A name with a backslash, a newline or a carriage return is
-//! written as they write it: these escaped, and a backslash before the whole line.
+//! `--print` writes `ALGORITHM:HEX  FILE`. `--check` also reads the formats of sha256sum and
+//! sha512sum: `HEX  FILE`, `HEX *FILE`, and `SHA256 (FILE) = HEX` from their option `--tag`. In
+//! file names, backslashes, newlines and carriage returns are escaped as these programs do it. The
+//! line then begins with a backslash.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,14 +16,14 @@ use common::digest::{Algorithm, Digest, DigestError};
 pub(crate) struct Entry {
     /// The digest.
     pub digest: Digest,
-    /// The file, as named from the directory in which the tool runs.
+    /// The file, relative to the current directory.
     pub file: OsString,
 }
 
 /// The line for a file, with its newline.
 pub(crate) fn line(digest: &Digest, file: &OsStr) -> Vec<u8> {
     let name = shown(file);
-    // The mark of an escaped name stands before the whole line.
+    // The backslash that marks an escaped name is moved to the beginning of the line.
     let (mark, name) = match name.strip_prefix(b"\\") {
         Some(name) => ("\\", name),
         None => ("", name.as_slice()),
@@ -30,7 +31,7 @@ pub(crate) fn line(digest: &Digest, file: &OsStr) -> Vec<u8> {
     [format!("{mark}{digest}  ").as_bytes(), name, b"\n"].concat()
 }
 
-/// A name as it stands on a line: as it is, or with a backslash in front and escapes in it.
+/// A name as it is printed: unchanged, or escaped and with a backslash at its beginning.
 pub(crate) fn shown(file: &OsStr) -> Vec<u8> {
     let name = file.as_bytes();
     if !name.iter().any(|b| b"\\\n\r".contains(b)) {
@@ -65,13 +66,14 @@ fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Reads a line, its newline taken off; nothing for an empty one and for a comment. Hexadecimal digits
-/// without an algorithm are `algorithm`'s, or that of their number.
+/// Parses a line without its newline; `None` for an empty line or a comment. A digest that is only
+/// hexadecimal digits has the given algorithm, or else the one with that number of digits.
 ///
 /// # Errors
-/// One sentence.
+/// The reason why the line is invalid.
 pub(crate) fn parse(line: &[u8], algorithm: Option<Algorithm>) -> Result<Option<Entry>, String> {
-    // Lists made elsewhere may end their lines with a carriage return; one of a name is escaped.
+    // Lists from other systems may have a carriage return at the end of each line. A carriage
+    // return of a name is escaped.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
@@ -105,7 +107,7 @@ pub(crate) fn parse(line: &[u8], algorithm: Option<Algorithm>) -> Result<Option<
     Ok(Some(Entry { digest, file: OsString::from_vec(name) }))
 }
 
-/// `WORD  NAME` or `WORD *NAME`.
+/// Splits `WORD  NAME` or `WORD *NAME`.
 fn plain(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = line.iter().position(|b| *b == b' ')?;
     match line.get(end + 1)? {
@@ -114,7 +116,7 @@ fn plain(line: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// `SHA256 (NAME) = HEX`.
+/// Splits `SHA256 (NAME) = HEX`.
 fn tagged(line: &[u8]) -> Option<(Algorithm, &[u8], &[u8])> {
     Algorithm::ALL.into_iter().find_map(|algorithm| {
         let tag = format!("{} (", algorithm.name().to_ascii_uppercase());
@@ -125,7 +127,7 @@ fn tagged(line: &[u8]) -> Option<(Algorithm, &[u8], &[u8])> {
     })
 }
 
-/// `ALGORITHM:HEX`, or digits alone.
+/// Parses `ALGORITHM:HEX`, or hexadecimal digits alone.
 fn digest_of(word: &[u8], algorithm: Option<Algorithm>) -> Result<Digest, String> {
     let text = std::str::from_utf8(word).map_err(|_| "no digest".to_owned())?;
     if text.contains(':') {
@@ -136,7 +138,7 @@ fn digest_of(word: &[u8], algorithm: Option<Algorithm>) -> Result<Digest, String
     digest_of_hex(text, algorithm)
 }
 
-/// Digits alone, in either case: other programs write both.
+/// Parses hexadecimal digits, in upper or lower case: other programs write both.
 fn digest_of_hex(hex: &str, algorithm: Algorithm) -> Result<Digest, String> {
     let digest = format!("{algorithm}:{}", hex.to_ascii_lowercase());
     digest.parse().map_err(|e: DigestError| e.to_string())

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! verify-digest: verify bytes against a digest.
+//! verify-digest: verifies bytes against a digest.
 //!
-//! Four jobs with one question in them, whether these are the right bytes: a stream on its way
-//! through a pipe, files, the files of a list, and the blobs of a layout. Files are hashed at once
-//! on all processors and reported in the order in which they were named. Not here: fetching what is
-//! missing, mending what is wrong (fetch-blob does both), and any network.
+//! The bytes are a stream in a pipe (`filter`), files (`files`), the files of a list (`check`), or
+//! the blobs of a layout (`blobs`). Files are hashed in parallel on all processors, and reported in
+//! the order in which they were named. Not here: the download of missing blobs and the repair of
+//! damaged ones (fetch-blob does both), and any network.
 
 mod blobs;
 mod check;
@@ -27,44 +27,47 @@ use check::Report;
 
 /// Verify bytes against a digest
 ///
-/// Without FILE, or of "-", stdin is copied to stdout; its last 64 KiB only when size and digest
-/// are right, so that what is wrong always ends cut. Of FILEs only the status tells.
+/// Without FILE, or if FILE is "-", standard input is copied to standard output. The last 64 KiB
+/// are written only if the size and the digest are right, so a wrong stream is always cut. If FILEs
+/// are given, nothing is copied: the exit status is the result.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, override_usage = USAGE)]
 struct Cli {
-    /// The digest (sha256:HEX or sha512:HEX), then the files
+    /// The digest (sha256:HEX or sha512:HEX), then the files to verify
     #[arg(value_name = "DIGEST", required_unless_present_any = ["check", "print", "from"])]
     operands: Vec<OsString>,
 
-    /// Check the files of a LIST as --print or sha256sum wrote it (stdin without LIST)
+    /// Verify the files of a LIST that --print or sha256sum wrote (standard input without LIST)
     #[arg(short, long, group = "mode")]
     check: bool,
 
-    /// Print each file's digest and name; of stdin without FILE, the digest alone
+    /// Print the digest and the name of each file; without FILE, only the digest of standard input
     #[arg(long, group = "mode")]
     print: bool,
 
-    /// Check the layout's blobs that descriptor lines on stdin name, and print each good line again
+    /// Verify the blobs of a layout that descriptor lines on standard input name, and print each
+    /// verified line again
     #[arg(long, value_name = "oci:DIR", group = "mode", conflicts_with = "operands")]
     from: Option<StoreName>,
 
-    /// The algorithm to print, or of a list's digits: sha256 (what --print has without it), sha512
+    /// The algorithm, sha256 or sha512: for --print the one to use [default: sha256], for --check
+    /// the one that all digests must have
     #[arg(short, long, value_name = "ALG", conflicts_with = "from", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
 
-    /// The number of bytes that it must have (k, M, G, T are powers of 1024)
+    /// The exact number of bytes that the input must have (k, M, G, T are powers of 1024)
     #[arg(long, value_name = "N", conflicts_with = "mode", value_parser = cli::bytes)]
     size: Option<u64>,
 
-    /// With --check, pass over the files that are not there
+    /// With --check, skip missing files
     #[arg(long, requires = "check")]
     ignore_missing: bool,
 
-    /// With --check, print nothing on stdout: the status tells
+    /// With --check, print nothing on standard output: the exit status is the result
     #[arg(long, requires = "check")]
     status: bool,
 
-    /// Drop warnings, and with --check the lines of the files that are right
+    /// Drop warnings, and with --check the lines of matching files
     #[arg(short, long)]
     quiet: bool,
 }
@@ -115,7 +118,7 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// The digest that a person typed.
+/// Parses the operand DIGEST.
 fn typed_digest(text: &OsStr) -> Result<Digest> {
     let text = text.to_string_lossy();
     text.parse().map_err(|why| {

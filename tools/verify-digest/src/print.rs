@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--print`: the digests of files or of standard input.
+//! `--print`: prints the digests of files or of standard input.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
@@ -14,10 +14,11 @@ use common::verify::BUFFER;
 use crate::input::{STDIN, is_empty_input, open};
 use crate::list;
 
-/// Prints each file's line; of stdin without a name, its digest.
+/// Prints a line for each file; without a file, only the digest of standard input.
 ///
 /// # Errors
-/// Absent; malformed: no input; usage: a descriptor line; local trouble.
+/// Absent if a file does not exist. Malformed if standard input is empty. Usage if it is a
+/// descriptor line. Local if an input cannot be read or standard output not written.
 pub(crate) fn print(files: Vec<OsString>, algorithm: Algorithm) -> Result<()> {
     let mut output = stdio::stdout()?;
     let mut put =
