@@ -292,7 +292,7 @@ fn a_root_that_is_closed_to_others_is_warned_of() {
     let place = Place::new();
     place.scratch.chmod("tree", 0o700);
     let run = place.pack().args(["-o", "layer"]).run();
-    run.status(0).says("warning: tree: mode 0700 becomes that of the image's root (--no-root");
+    run.status(0).says("warning: tree: mode 0700 becomes the mode of the image's root (--no-root");
     place.pack().args(["-o", "layer", "--no-root"]).run().ok();
 }
 

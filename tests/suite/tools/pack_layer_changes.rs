@@ -253,6 +253,6 @@ fn a_base_is_a_directory_that_is_there() {
 fn a_base_with_names_of_whiteouts_is_refused() {
     let place = Place::new(ordinary);
     place.scratch.write("base/etc/.wh.x", "");
-    place.pack().args(["-o", "out"]).run().fails(6, "etc/.wh.x: a name that layers have");
+    place.pack().args(["-o", "out"]).run().fails(6, "etc/.wh.x: a name that begins with .wh.");
     assert!(!place.scratch.join("out").exists());
 }

@@ -110,7 +110,7 @@ impl Cli {
     /// Refuses contradictory options that clap does not detect.
     pub(crate) fn check(&self) -> Result<()> {
         if self.base.is_some() && self.whiteouts == Whiteouts::Keep {
-            return Err(Error::usage("--whiteouts keep and --base: both say what is hidden"));
+            return Err(Error::usage("--whiteouts keep and --base: both define the whiteouts"));
         }
         Ok(())
     }

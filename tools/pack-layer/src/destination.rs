@@ -16,8 +16,8 @@ use common::tempfile::TempFile;
 use layout::Layout;
 
 /// The largest layer, in bytes, that is synced to the disk before it gets its final name. To sync a
-/// larger layer would take as long as to pack it. If a power loss damages an unsynced layer, its
-/// size or digest shows that.
+/// larger layer would take as long as to pack it. If a power loss damages an unsynced layer,
+/// readers detect that by its size or digest.
 const SYNC_UP_TO: u64 = 4 << 20;
 
 /// A destination as the command line names it.

@@ -88,8 +88,8 @@ fn pass(
     method: Method,
 ) -> Result<Finished<Destination>> {
     if let Some(option) = cli.shaping_option() {
-        let what = format_args!("{option} and an archive: it is packed as it is");
-        return Err(Error::usage(what).hint("unpack-layer makes a directory of it first"));
+        let what = format_args!("{option} and an archive: an archive is packed unchanged");
+        return Err(Error::usage(what).hint("unpack-layer unpacks an archive to a directory"));
     }
     let mut output = compressor(Destination::open(name)?, method)?;
     tarball.pass(&mut output)?;

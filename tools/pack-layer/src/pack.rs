@@ -17,6 +17,9 @@ use crate::rules::Rules;
 use crate::tree::{Firsts, Inode, LinkChanges, Node, Step, Walk};
 use crate::tree::{is_same, may_have_others, shown};
 
+/// The error for a file with the name of a whiteout.
+const RESERVED_NAME: &str = "a name that begins with .wh. is reserved for whiteouts";
+
 /// A tree to be packed.
 pub(crate) struct Tree<'a> {
     /// The root directory; a symbolic link to it is followed.
@@ -78,7 +81,7 @@ impl Tree<'_> {
             }
             let packed = match &step {
                 Step::Gone if has_whiteouts_name(path) => {
-                    return Err(place(Error::malformed("a name that layers have for whiteouts")));
+                    return Err(place(Error::malformed(RESERVED_NAME)));
                 }
                 Step::Gone => None,
                 Step::Here(node, before) => {
@@ -152,11 +155,9 @@ impl Tree<'_> {
         if has_whiteouts_name(path)
             && !(self.rules.keep_whiteouts && node.file_type == FileType::RegularFile)
         {
-            let error = Error::malformed("a name that layers have for whiteouts");
+            let error = Error::malformed(RESERVED_NAME);
             return Err(match node.file_type {
-                FileType::RegularFile => {
-                    error.hint("--whiteouts keep packs it as the whiteout it is")
-                }
+                FileType::RegularFile => error.hint("--whiteouts keep packs it as a whiteout"),
                 _ => error,
             });
         }
@@ -168,8 +169,9 @@ impl Tree<'_> {
                 Ok(false)
             }
             FileType::CharacterDevice if node.device == (0, 0) => {
-                let what = "character device 0:0, an overlay's whiteout";
-                Err(Error::malformed(what).hint("--base packs the difference of two whole trees"))
+                let what = "character device 0:0, a whiteout of an overlay file system";
+                let hint = "--base packs the difference between two complete trees";
+                Err(Error::malformed(what).hint(hint))
             }
             _ => Ok(true),
         }
@@ -182,7 +184,8 @@ impl Tree<'_> {
         if !self.rules.no_root && node.mode & 0o005 != 0o005 {
             notice::warn("closed root", || {
                 format!(
-                    "{}: mode {:04o} becomes that of the image's root (--no-root leaves it out)",
+                    "{}: mode {:04o} becomes the mode of the image's root \
+                     (--no-root leaves its entry out)",
                     self.root.display(),
                     node.mode
                 )

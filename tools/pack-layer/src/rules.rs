@@ -56,7 +56,7 @@ impl FromStr for Owner {
         };
         text.split_once(':')
             .and_then(|(uid, gid)| Some(Owner { uid: number(uid)?, gid: number(gid)? }))
-            .ok_or_else(|| format!("two numbers are wanted, UID:GID, each below {}", u32::MAX))
+            .ok_or_else(|| format!("expected UID:GID, two numbers below {}", u32::MAX))
     }
 }
 

@@ -65,7 +65,7 @@ impl Tarball {
             [] => return Err(Error::malformed(format_args!("{name}: {NO_INPUT}"))),
             _ if looks_like_descriptor(start) => {
                 let what = format_args!("{name}: a descriptor line, not an archive");
-                return Err(Error::usage(what).hint("fetch-blob fetches what a line names"));
+                return Err(Error::usage(what).hint("fetch-blob fetches the blob of a line"));
             }
             [0x1f, 0x8b, ..] => Some(("gzip", "gzip -dc")),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("zstd", "zstd -dc")),
@@ -75,9 +75,11 @@ impl Tarball {
         };
         match filter {
             Some((format, command)) => {
-                let what =
-                    format_args!("{name}: compressed by {format}, a plain archive is wanted");
-                let hint = format_args!("{command} ARCHIVE | pack-layer - packs what is in it");
+                let what = format_args!(
+                    "{name}: compressed by {format}, expected an uncompressed archive"
+                );
+                let hint =
+                    format_args!("{command} ARCHIVE | pack-layer - packs the uncompressed archive");
                 Err(Error::malformed(what).hint(hint))
             }
             None => Ok(Tarball { name, input }),

@@ -23,7 +23,7 @@ pub(crate) fn source_date_epoch() -> Result<Option<Time>> {
     match seconds(&text) {
         Some(time) if !text.starts_with('-') => Ok(Some(time)),
         _ => Err(Error::usage(format_args!(
-            "{VARIABLE}: \"{}\" is no number of seconds",
+            "{VARIABLE}: invalid number of seconds: \"{}\"",
             printable(&text)
         ))),
     }
@@ -38,7 +38,7 @@ impl FromStr for Time {
             Some(digits) => seconds(digits),
             None => rfc3339(text),
         };
-        time.ok_or_else(|| "a time is @SECONDS, or like 2024-01-31T12:00:00Z".to_owned())
+        time.ok_or_else(|| "expected @SECONDS, or a time like 2024-01-31T12:00:00Z".to_owned())
     }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Walks a tree in the archive's order, together with the base tree that it is compared with.
 //!
-//! Every directory is opened relative to its parent, without following symbolic links. So no path
-//! is too long, and the walk cannot leave the tree, even if another program changes the tree
-//! meanwhile.
+//! Every directory is opened relative to its parent, without following symbolic links. This works
+//! for paths of any length, and the walk cannot leave the tree, even if another program changes the
+//! tree meanwhile.
 //!
 //! The walk does not recurse. Only the deepest [`MAX_OPEN`] directories of the current path stay
 //! open. A closed directory is opened again as `..` of its child, and must still be the same inode.
@@ -151,8 +151,8 @@ impl<'a> Walk<'a> {
         let base = base.map(Level::new).transpose()?;
         self.frames.push(Frame { here, base, next_gone: 0, next: 0, path: self.path.len() });
         if let Some(far) = self.frames.len().checked_sub(MAX_OPEN + 1) {
-            // If the next directory has no counterpart, this one stays open: it could not be opened
-            // again as the parent of another.
+            // The base tree's directory is closed only if its child directory is open too.
+            // Otherwise it could not be opened again as `..` of that child.
             let goes_on = self.frames[far + 1].base.is_some();
             let far = &mut self.frames[far];
             far.here.fd = None;

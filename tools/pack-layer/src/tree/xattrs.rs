@@ -40,7 +40,8 @@ pub(super) fn of_path(path: &[u8]) -> Result<Xattrs> {
     match outcome {
         Err(_) if std::fs::symlink_metadata("/proc/self/fd").is_err() => {
             notice::warn("no procfs", || {
-                "/proc is not there: extended attributes of links and devices are left out".into()
+                "/proc is not available: extended attributes of links and devices are left out"
+                    .into()
             });
             Ok(Xattrs::new())
         }
