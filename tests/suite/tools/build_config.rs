@@ -192,7 +192,7 @@ fn a_bases_platform_is_its_own_until_another_is_said() {
             let mut base = base.clone();
             base[key] = value;
             let run = on_base(&base, &["--no-layers"], "");
-            run.fails(6, &format!("says no {key}")).says("hint: --platform").stdout("");
+            run.fails(6, &format!("has no {key}")).says("hint: --platform").stdout("");
         }
     }
 }
@@ -377,7 +377,7 @@ fn lines_that_are_no_layers_are_refused() {
     for (stdin, words) in [
         (image.lines(), "a config, not a layer"),
         (image.manifest.line(), "a manifest, not a layer"),
-        (other.line(), "application/spdx+json is no layer's media type"),
+        (other.line(), "application/spdx+json is not the media type of a layer"),
         (image.layers[0].line(), "no diff ID (annotation containerd.io/uncompressed)"),
         (line(&image.layers[0], "sha256:x"), "annotation containerd.io/uncompressed: "),
         ("x\n".to_owned(), "line 1: not valid JSON"),
@@ -439,7 +439,7 @@ fn a_base_that_is_no_config_is_refused_saying_why() {
         (6, with("config", json!([])), "config is an array"),
         (6, with("config", json!({"env": []})), "only in case"),
         (6, with("config", json!({"Env": [1]})), "Env is not an array of strings"),
-        (6, with("created", json!("yesterday")), "created \"yesterday\" is no time"),
+        (6, with("created", json!("yesterday")), "created: invalid time \"yesterday\""),
         (6, with("OS", json!("linux")), "only in case"),
         (6, "{\"os\":1,\"os\":2}".to_owned(), "appears twice"),
         (6, "[]".to_owned(), "not a JSON object"),
@@ -471,14 +471,14 @@ fn a_wrong_command_line_is_refused() {
         (&["--cmd", "["], "--cmd: not valid JSON"),
         (&["--cmd", "[1]"], "a number in the array"),
         (&["--cmd", r#"["\u0000"]"#], "NUL"),
-        (&["--cmd", "[]", "--cmd", "x"], "a JSON array stands alone"),
-        (&["--entrypoint", "x", "--entrypoint", "[]"], "a JSON array stands alone"),
+        (&["--cmd", "[]", "--cmd", "x"], "a JSON array must be the only argument"),
+        (&["--entrypoint", "x", "--entrypoint", "[]"], "a JSON array must be the only argument"),
         (&["--workdir", "srv"], "not an absolute path"),
         (&["--volume", ""], "not an absolute path"),
-        (&["--user", ""], "it is empty"),
-        (&["--exposed-port", "0"], "is no port"),
-        (&["--stop-signal", "TERM"], "is no signal"),
-        (&["--created", "today"], "is no time"),
+        (&["--user", ""], "must not be empty"),
+        (&["--exposed-port", "0"], "expected a port"),
+        (&["--stop-signal", "TERM"], "expected a signal"),
+        (&["--created", "today"], "expected @SECONDS, or a time"),
         (&["--no-history", "--comment", "c"], "cannot be used with"),
         (&["x"], "unexpected argument"),
     ];

@@ -157,7 +157,7 @@ fn other_layers_than_the_manifests_are_refused() {
     };
     refused(lines[0].clone(), "1 of 2 layers came: did the command before it fail?");
     refused(lines[1].clone() + &lines[0], "layer 1: digest differs: got ");
-    refused(lines.concat() + &lines[0], "3 layers came, the manifest has 2");
+    refused(lines.concat() + &lines[0], "got 3 layers, the manifest has 2");
     convert(&old.signed(), "", &[]).fails(6, "no input").stdout("");
 }
 
@@ -166,7 +166,7 @@ fn a_manifest_that_says_no_platform_needs_one_said() {
     let mut old = Old::new();
     old.records[0].as_object_mut().unwrap().remove("os");
     let lines = old.lines().concat();
-    convert(&old.signed(), &lines, &[]).fails(6, "says no os").says("hint: --platform");
+    convert(&old.signed(), &lines, &[]).fails(6, "has no os").says("hint: --platform");
     let run = convert(&old.signed(), &lines, &["--platform", "linux/arm64"]);
     let config: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
     assert_eq!((&config["os"], &config["architecture"]), (&json!("linux"), &json!("arm64")));
@@ -202,7 +202,7 @@ fn a_wrong_document_is_refused_in_dockers_words() {
         (record(2, "parent", json!(id('0'))), "Invalid parent ID in the base layer of the image."),
         (record(1, "parent", json!(id('9'))), &no_chain),
         (record(0, "id", json!(id('a'))), "appears multiple times in manifest"),
-        (record(1, "created", json!("yesterday")), "created: \"yesterday\" is no time"),
+        (record(1, "created", json!("yesterday")), "created: invalid time \"yesterday\""),
         (
             with(&|d| d["history"][1]["v1Compatibility"] = json!("{")),
             "history[1]: v1Compatibility: ",
@@ -214,7 +214,10 @@ fn a_wrong_document_is_refused_in_dockers_words() {
             "signatures: the payload",
         ),
         (signed.replace("\"protected\":\"", "\"protected\":\"!"), "protected is not base64url"),
-        (old.image.manifest_json().to_string(), "is no Docker schema 1 manifest"),
+        (
+            old.image.manifest_json().to_string(),
+            "is not the media type of a Docker schema 1 manifest",
+        ),
         ("{".to_owned(), "not valid JSON"),
         (" ".repeat((4 << 20) + 1), "larger than 4194304 bytes"),
     ] {

@@ -33,8 +33,12 @@ pub(crate) struct Cli {
     pub(crate) no_layers: bool,
 
     /// Convert the Docker schema 1 manifest in FILE; the lines are its layers
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "no_layers", "RuntimeOptions", "author",
-        "created", "comment", "created_by", "no_history"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["base", "no_layers", "RuntimeOptions", "author", "created", "comment",
+            "created_by", "no_history"]
+    )]
     pub(crate) schema1: Option<PathBuf>,
 
     /// Store the config in this layout, and print its descriptor line instead of the config
@@ -142,7 +146,7 @@ impl Cli {
         }
         if stdin(&self.base) && !self.no_layers {
             let error = Error::usage("--base -: standard input has the layers' lines");
-            return Err(error.hint("with --no-layers it is free for the base"));
+            return Err(error.hint("with --no-layers, standard input can be the base"));
         }
         Ok(())
     }
@@ -168,7 +172,7 @@ impl Cli {
     /// The layout directory of `--into`.
     pub(crate) fn layout(&self) -> Result<Option<&Path>> {
         let hint = format!(
-            "build-config | push-blob REPO --media-type {} sends it to a repository",
+            "build-config | push-blob REPO --media-type {} sends the config to a repository",
             self.media_type()
         );
         self.into.as_ref().map(|store| layout_dir("--into", store, &hint)).transpose()

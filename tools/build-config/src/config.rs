@@ -130,8 +130,8 @@ impl Config {
             }
             (None, Some(other)) => {
                 let shown = printable(&other.to_string());
-                return Err(Error::malformed(format_args!("base: created {shown} is no time"))
-                    .hint("--created says another"));
+                return Err(Error::malformed(format_args!("base: created: invalid time {shown}"))
+                    .hint("--created sets another time"));
             }
         };
         self.fields.insert("created".to_owned(), created.as_str().into());
@@ -188,9 +188,8 @@ impl Config {
         };
         let told = self.history.iter().filter(|entry| entry["empty_layer"] != true).count();
         if told != base_layers && !self.history.is_empty() {
-            let what = format_args!(
-                "base: history tells of {told} layers, rootfs.diff_ids has {base_layers}"
-            );
+            let what =
+                format_args!("base: history has {told} layers, rootfs.diff_ids has {base_layers}");
             return Err(Error::malformed(what).hint("--no-history leaves the history out"));
         }
         if new_layers == 0 && !record.tells() {
@@ -247,8 +246,8 @@ pub(crate) fn set_platform(
         for key in ["architecture", "os"] {
             let said = fields.get(key).and_then(Value::as_str);
             if said.is_none_or(str::is_empty) {
-                let error = Error::malformed(format_args!("the config says no {key}"));
-                return Err(error.hint("--platform OS/ARCH says what the image runs on"));
+                let error = Error::malformed(format_args!("the config has no {key}"));
+                return Err(error.hint("--platform OS/ARCH sets the platform"));
             }
         }
         return Ok(());

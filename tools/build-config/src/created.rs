@@ -25,7 +25,7 @@ pub(crate) fn of_environment() -> Result<Option<String>> {
     let text = value.to_string_lossy();
     let wrong = || {
         let shown = printable(&text);
-        Error::usage(format_args!("{VARIABLE}: \"{shown}\" is no number of seconds"))
+        Error::usage(format_args!("{VARIABLE}: invalid number of seconds: \"{shown}\""))
     };
     seconds(&text).map(Some).ok_or_else(wrong)
 }
@@ -40,7 +40,7 @@ pub(crate) fn parse(text: &str) -> std::result::Result<String, String> {
         Some(text) => seconds(text),
         None => normal(text).map(|_| text.to_owned()),
     };
-    time.ok_or_else(|| format!("\"{text}\" is no time (2026-01-31T23:59:59Z, or @SECONDS)"))
+    time.ok_or_else(|| "expected @SECONDS, or a time like 2026-01-31T23:59:59Z".to_owned())
 }
 
 /// Converts seconds since the epoch, in decimal digits, to a time as in RFC 3339.

@@ -49,7 +49,7 @@ impl Layers {
     pub(crate) fn warn_of_a_repeated_base(&self, base: &[Digest]) {
         if !base.is_empty() && self.diff_ids.starts_with(base) {
             notice::warn("repeated base", || {
-                "the lines begin with the base's own layers, which so come twice: only those on top are wanted"
+                "the lines begin with the base's own layers: the image now has them twice"
                     .to_owned()
             });
         }
@@ -70,13 +70,13 @@ fn refuse_what_is_no_layer(descriptor: &Descriptor) -> Result<()> {
     Err(match kind(media_type) {
         Kind::Layer { .. } => return Ok(()),
         Kind::Config | Kind::Plugin => wrong("a config")
-            .hint("list-blobs --layers leaves the config out; --base starts from one"),
+            .hint("list-blobs --layers leaves the config out; --base starts from a config"),
         Kind::Index | Kind::Manifest | Kind::Schema1 => wrong("a manifest").hint(
             "list-blobs --layers lists a manifest's layers, unpack-layer adds their diff IDs",
         ),
         Kind::Other => {
             let shown = printable(media_type);
-            Error::malformed(format_args!("{digest}: {shown} is no layer's media type"))
+            Error::malformed(format_args!("{digest}: {shown} is not the media type of a layer"))
         }
     })
 }
@@ -87,7 +87,8 @@ fn diff_id(descriptor: &Descriptor) -> Result<Digest> {
         Ok(Some(diff_id)) => Ok(diff_id),
         Ok(None) => {
             let what = format_args!("{digest}: no diff ID (annotation {UNCOMPRESSED})");
-            Err(Error::malformed(what).hint("pack-layer and unpack-layer print lines that have it"))
+            Err(Error::malformed(what)
+                .hint("pack-layer and unpack-layer print lines with diff IDs"))
         }
         Err(why) => Err(Error::malformed(format_args!("{digest}: {why}"))),
     }

@@ -27,6 +27,9 @@ const NAMES: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "thro
 /// The zero value of Go's time type, which Go writes if no time is given.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
+/// The hint about the lines' order.
+const ORDER: &str = "the lines must be those of the layers, base first, without throwaway entries";
+
 /// Converts the manifest in a file. The descriptor lines of its layers are read from standard
 /// input.
 ///
@@ -61,8 +64,10 @@ fn read(bytes: &[u8], name: &str) -> Result<Image> {
     let media_type = detect(&document, name, schema1())?;
     if mediatype::kind(&media_type) != mediatype::Kind::Schema1 {
         let shown = printable(&media_type);
-        let error = Error::malformed(format_args!("\"{shown}\" is no Docker schema 1 manifest"));
-        return Err(error.hint("an image of today's formats has a config already"));
+        let error = Error::malformed(format_args!(
+            "\"{shown}\" is not the media type of a Docker schema 1 manifest"
+        ));
+        return Err(error.hint("images of newer formats already have a config"));
     }
     Image::parse(bytes, name)
 }
@@ -80,14 +85,15 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
         count += 1;
         if got != want {
             let what = format_args!("layer {count}: digest differs: got {got}, want {want}");
-            return Err(Error::content(what)
-                .hint("the lines come base first, without those of throwaway entries"));
+            return Err(Error::content(what).hint(ORDER));
         }
     }
     match layers.blobs.len() {
         got if got == count => Ok(()),
-        got => Err(Error::content(format_args!("{got} layers came, the manifest has {count}"))
-            .hint("the lines come base first, without those of throwaway entries")),
+        got => {
+            Err(Error::content(format_args!("got {got} layers, the manifest has {count}"))
+                .hint(ORDER))
+        }
     }
 }
 
@@ -96,7 +102,7 @@ fn record(entry: &Entry) -> Result<Value> {
     let created = match &entry.created {
         None => NO_TIME.to_owned(),
         Some(text) => created::normal(text).ok_or_else(|| {
-            Error::malformed(format_args!("created: \"{}\" is no time", printable(text)))
+            Error::malformed(format_args!("created: invalid time \"{}\"", printable(text)))
         })?,
     };
     let mut record = Map::new();

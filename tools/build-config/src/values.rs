@@ -12,7 +12,7 @@ use serde_json::Value;
 /// # Errors
 /// The error message for clap.
 pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {
-    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// The arguments that the uses of an option give, one by one or all in a JSON array; `None` if the
@@ -27,11 +27,10 @@ pub(crate) fn arguments(option: &str, given: &[String]) -> Result<Option<Vec<Str
     };
     let wrong = |why: &str| {
         let error = Error::usage(format_args!("{option}: {why}"));
-        error
-            .hint("an argument that begins with [ is written in an array: '[\"[\", \"-e\", \"x\"]'")
+        error.hint("put an argument that begins with [ into an array: '[\"[\", \"-e\", \"x\"]'")
     };
     if given.len() > 1 {
-        return Err(wrong("a JSON array stands alone"));
+        return Err(wrong("a JSON array must be the only argument"));
     }
     let words = match json::parse(array.as_bytes()).map_err(|e| wrong(&e))? {
         Value::Array(words) => words,
@@ -70,7 +69,7 @@ pub(crate) fn port(text: &str) -> std::result::Result<String, String> {
         Ok(1..) if digits && matches!(protocol, "tcp" | "udp" | "sctp") => {
             Ok(format!("{number}/{protocol}"))
         }
-        _ => Err(format!("\"{text}\" is no port (1 to 65535, perhaps with /tcp, /udp or /sctp)")),
+        _ => Err("expected a port from 1 to 65535, optionally with /tcp, /udp or /sctp".to_owned()),
     }
 }
 
@@ -89,7 +88,7 @@ pub(crate) fn signal(text: &str) -> std::result::Result<String, String> {
     if number || name {
         Ok(text.to_owned())
     } else {
-        Err(format!("\"{text}\" is no signal (SIGTERM, SIGRTMIN+3, 15)"))
+        Err("expected a signal like SIGTERM or SIGRTMIN+3, or a number from 1 to 64".to_owned())
     }
 }
 
