@@ -112,7 +112,7 @@ fn a_file_appears_whole_or_not_at_all() {
         .dir(dir)
         .stdin(stored.image.config.line())
         .run()
-        .fails(6, "no layer's line");
+        .fails(6, "no layers: did the command before it fail?");
     assert!(!stored.dir.join("n").exists());
 }
 
@@ -126,7 +126,7 @@ fn the_layers_must_be_as_many_as_the_config_speaks_of() {
     stored.build(lines[..2].concat()).fails(1, words).stdout("");
     stored.build(lines[0].clone()).fails(1, "0 of 2 layers came").stdout("");
     let more = lines.concat() + &lines[1];
-    stored.build(more).fails(1, "3 layers came, the config ").says("speaks of 2").stdout("");
+    stored.build(more).fails(1, "got 3 layers, the config ").says("has 2").stdout("");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_config_without_layers_makes_a_manifest_without() {
     let run = build(&from).dir(dir.path()).stdin(image.config.line()).run();
     run.ok().stdout(&image.manifest.bytes);
     let run = build(&[]).stdin(image.config.line()).run();
-    run.fails(6, "no layer's line came").says("hint: with --from").stdout("");
+    run.fails(6, "no layers: did the command before it fail?").says("hint: with --from").stdout("");
 }
 
 #[test]
@@ -354,13 +354,13 @@ fn lines_that_have_no_place_are_refused() {
     let other = Blob::new("application/spdx+json", "{}").line();
     let plugin = Blob::new("application/vnd.docker.plugin.v1+json", "{}").line();
     for (stdin, words) in [
-        (layer.clone(), "the first line is no config's"),
-        (layer.clone() + &config, "the first line is no config's"),
-        (other.clone(), "the first line is no config's"),
+        (layer.clone(), "the first line must be a config"),
+        (layer.clone() + &config, "the first line must be a config"),
+        (other.clone(), "the first line must be a config"),
         (config.clone() + &layer + &config, "a second config"),
-        (config.clone() + &other, "application/spdx+json is no layer's media type"),
-        (config.clone() + &image.manifest.line(), "a manifest, which is no blob of another"),
-        (image.manifest.line(), "a manifest, which is no blob of another"),
+        (config.clone() + &other, "application/spdx+json is not the media type of a layer"),
+        (config.clone() + &image.manifest.line(), "a manifest, not a config or a layer"),
+        (image.manifest.line(), "a manifest, not a config or a layer"),
         (plugin + &layer, "target is a plugin"),
         (config.clone() + "{}\n", "line 2: no mediaType"),
         ("x".to_owned(), "line 1: not valid JSON"),
@@ -414,7 +414,7 @@ fn a_subject_that_is_none_is_refused() {
         (2, "", "--subject: it is empty"),
         (2, "-", "standard input has the config's and the layers' lines"),
         (2, "{", "--subject: not valid JSON"),
-        (2, "layer", "is no manifest's media type"),
+        (2, "layer", "is not the media type of a manifest"),
         (3, "none", "none: no such file"),
         (6, "manifest", "manifest: no digest"),
         (6, "empty", "empty: no input"),

@@ -38,9 +38,9 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
         came if came < want => Err(Error::content(format_args!(
             "{came} of {want} layers came: did the command before it fail?"
         ))),
-        came => Err(Error::content(format_args!(
-            "{came} layers came, the config {config} speaks of {want}"
-        ))),
+        came => {
+            Err(Error::content(format_args!("got {came} layers, the config {config} has {want}")))
+        }
     }
 }
 

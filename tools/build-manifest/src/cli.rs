@@ -63,7 +63,7 @@ pub(crate) struct Cli {
 
 /// The hint for a `--from` that names a repository.
 const FROM_REPOSITORY: &str =
-    "fetch-blob REPO --into oci:DIR stores the config that its line names";
+    "fetch-blob REPO --into oci:DIR copies the config of a line into a layout";
 
 /// Parses a media type, TYPE/SUBTYPE as in RFC 6838.
 fn media_type(text: &str) -> std::result::Result<String, String> {
@@ -107,9 +107,10 @@ impl Cli {
         ] {
             if given {
                 let what = format_args!(
-                    "{option}: the lines have Docker's media types, whose manifest has no such field"
+                    "{option}: the lines have Docker's media types, \
+                     but Docker's manifests have no such field"
                 );
-                return Err(Error::usage(what).hint("--oci makes the media types OCI's"));
+                return Err(Error::usage(what).hint("--oci changes the media types to OCI's"));
             }
         }
         Ok(())
@@ -133,14 +134,14 @@ impl Cli {
                 Descriptor::from_line(&bytes).map_err(|why| {
                     let error = Error::malformed(format_args!("{file}: {}", printable(&why)));
                     error.hint(
-                        "one descriptor line is wanted, as fetch-manifest --descriptor prints it",
+                        "expected one descriptor line, as fetch-manifest --descriptor prints it",
                     )
                 })?
             }
         };
         let Descriptor { media_type, digest, size, .. } = parsed;
         if !is_manifest(&media_type) {
-            return Err(wrong(&format!("{media_type} is no manifest's media type")));
+            return Err(wrong(&format!("{media_type} is not the media type of a manifest")));
         }
         Ok(Some(Descriptor::new(&media_type, digest, size).into_value()))
     }

@@ -100,7 +100,7 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
         _ => printable(media_type),
     };
     let error = Error::malformed(format_args!("{digest}: {what}: Docker has no media type for it"));
-    error.hint("--oci makes the media types OCI's")
+    error.hint("--oci changes the media types to OCI's")
 }
 
 /// The family that all parts belong to. Media types of neither family do not count; if there are no
@@ -122,7 +122,7 @@ pub(crate) fn of_all<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<
                     printable(&part.media_type)
                 );
                 let error = Error::malformed(what);
-                return Err(error.hint("--oci or --docker makes them all one's; no blob changes"));
+                return Err(error.hint("--oci or --docker converts the media types, not the blobs"));
             }
             _ => {}
         }

@@ -57,8 +57,8 @@ impl Parts {
         let config = config.unwrap_or_else(empty);
         if config.media_type == OCI_EMPTY {
             if !artifact {
-                let error = Error::malformed("the config is empty, and nothing says what this is");
-                return Err(error.hint("--artifact-type says it"));
+                let error = Error::malformed("the config is empty, but no artifact type is given");
+                return Err(error.hint("--artifact-type sets it"));
             }
             if layers.is_empty() {
                 // The OCI image specification requires this, since some registries refuse a
@@ -80,8 +80,8 @@ impl Parts {
     /// Malformed if there are no layers.
     pub(crate) fn refuse_no_layers(&self) -> Result<()> {
         if self.layers.is_empty() {
-            let error = Error::malformed("no layer's line came: did the command before it fail?");
-            return Err(error.hint("with --from oci:DIR the config says whether there are none"));
+            let error = Error::malformed("no layers: did the command before it fail?");
+            return Err(error.hint("with --from oci:DIR, an image without layers is possible"));
         }
         Ok(())
     }
@@ -124,10 +124,9 @@ fn refuse_manifest(descriptor: &Descriptor) -> Result<()> {
     match kind(&descriptor.media_type) {
         Kind::Manifest | Kind::Index | Kind::Schema1 => {
             let error =
-                Error::malformed(format_args!("{digest}: a manifest, which is no blob of another"));
-            Err(error.hint(
-                "list-blobs lists a manifest's blobs; --subject is for what this one is about",
-            ))
+                Error::malformed(format_args!("{digest}: a manifest, not a config or a layer"));
+            Err(error
+                .hint("list-blobs lists a manifest's blobs; --subject refers to another manifest"))
         }
         Kind::Plugin => Err(Error::malformed(format_args!("{digest}: target is a plugin"))),
         _ => Ok(()),
@@ -138,12 +137,12 @@ fn no_config(descriptor: &Descriptor) -> Error {
     let Descriptor { digest, media_type, .. } = descriptor;
     let shown = printable(media_type);
     let error =
-        Error::malformed(format_args!("the first line is no config's: {digest} is {shown}"));
+        Error::malformed(format_args!("the first line must be a config: {digest} is {shown}"));
     error.hint(match kind(media_type) {
         Kind::Layer { .. } => {
-            "build-config --into prints a config's line; it comes before the layers'"
+            "build-config --into prints the config's line; the layers' lines follow it"
         }
-        _ => "--artifact-type builds an artifact, --any-type takes the line for its config",
+        _ => "--artifact-type builds an artifact, --any-type uses the line as the config",
     })
 }
 
@@ -158,9 +157,10 @@ fn refuse_as_layer(descriptor: &Descriptor, artifact: bool) -> Result<()> {
         _ if artifact => Ok(()),
         _ => {
             let shown = printable(media_type);
-            let error =
-                Error::malformed(format_args!("{digest}: {shown} is no layer's media type"));
-            Err(error.hint("--any-type takes it for a layer, --artifact-type builds an artifact"))
+            let error = Error::malformed(format_args!(
+                "{digest}: {shown} is not the media type of a layer"
+            ));
+            Err(error.hint("--any-type uses it as a layer, --artifact-type builds an artifact"))
         }
     }
 }
