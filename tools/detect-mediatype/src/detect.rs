@@ -159,7 +159,10 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     }
     // The media type is printed as one line, but the document's text may contain a newline.
     if stated.chars().any(|c| c.is_control() || c == ' ') {
-        return Err(Error::malformed(format_args!("mediaType \"{}\" is none", printable(&stated))));
+        return Err(Error::malformed(format_args!(
+            "invalid mediaType: \"{}\"",
+            printable(&stated)
+        )));
     }
     Ok(stated)
 }
