@@ -208,7 +208,7 @@ fn all_files_of_a_list_are_checked_whatever_fails() {
     for name in ["a", "c"] {
         fs::remove_file(dir.join(name)).unwrap();
     }
-    check(&["--ignore-missing"]).fails(3, "none of the files is there");
+    check(&["--ignore-missing"]).fails(3, "none of the files exists");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_line_that_is_none_fails_but_the_others_are_checked() {
         run.fails(6, "1 of 2 failed: standard input: line 3: ").stdout("a: OK\n");
     }
     let other = verify().args(["-c", "-a", "sha512"]).stdin(good.clone()).dir(dir.path()).run();
-    other.fails(6, "a sha256 digest, where sha512 was asked for");
+    other.fails(6, "got a sha256 digest, want sha512");
     let stdin = verify().arg("-c").stdin(good.replace("  a", "  -")).run();
     stdin.fails(6, "standard input cannot be checked from a list");
 }
@@ -341,13 +341,13 @@ fn a_wrong_command_line_is_refused() {
         (&[&digest.to_uppercase().replace("SHA", "sha")], "lower case"),
         (&["blake3:12"], "unsupported digest algorithm \"blake3\""),
         (&[&digest[7..]], "hint: a digest names its algorithm: sha256:"),
-        (&[&digest, "a", "-"], "\"-\" beside other files"),
+        (&[&digest, "a", "-"], "\"-\" and other files"),
         (&["--size", "1.5", &digest], "invalid size"),
         (&["--size", "1", "-c"], "cannot be used with"),
         (&["-c", "--print"], "cannot be used with"),
-        (&["-a", "sha512", &digest], "-a goes with"),
+        (&["-a", "sha512", &digest], "-a needs --print or --check"),
         (&["--from", "oci:x", &digest], "cannot be used with"),
-        (&["--from", "example.com/x"], "a layout is wanted"),
+        (&["--from", "example.com/x"], "--from example.com/x: expected oci:DIR"),
     ];
     for (args, words) in cases {
         verify().args(args).run().fails(2, words).stdout("");

@@ -2,8 +2,8 @@
 //! `--from`: verifies the blobs of a layout that descriptor lines name.
 //!
 //! A line is printed again, unchanged, if its blob and the blobs of all lines before it have the
-//! right size and digest. So the next program of a pipeline gets only lines of verified blobs, and
-//! no line after the first failure.
+//! right size and digest. The next program of a pipeline gets only lines of verified blobs, and no
+//! line after the first failure.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -74,13 +74,13 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         // URLs.
         if matches!(mediatype::kind(&descriptor.media_type), Kind::Layer { foreign: true, .. }) {
             notice::warn("foreign layer", || {
-                format!("{digest}: a foreign layer, not in {layout}: not checked")
+                format!("{digest}: a non-distributable layer, not in {layout}: not verified")
             });
             return Ok(());
         }
         return Err(Error::absent(format_args!("{layout}: no blob {digest}")));
     };
-    let mend = format_args!("fetch-blob STORE --into {layout} --recheck mends it");
+    let mend = format_args!("fetch-blob STORE --into {layout} --recheck repairs it");
     if size != descriptor.size {
         let what =
             format_args!("{layout}: {digest}: size differs: got {size}, want {}", descriptor.size);

@@ -81,7 +81,7 @@ pub(crate) fn lists(
             Err(error.context(format_args!("{wrong} of {} failed", right + wrong)))
         }
         Some(error) => Err(error),
-        None if right == 0 => Err(Error::absent("none of the files is there")),
+        None if right == 0 => Err(Error::absent("none of the files exists")),
         None => Ok(()),
     }
 }

@@ -87,22 +87,23 @@ pub(crate) fn parse(line: &[u8], algorithm: Option<Algorithm>) -> Result<Option<
             (digest_of_hex(&String::from_utf8_lossy(hex), algorithm)?, name)
         }
         None => {
-            let (word, name) = plain(line).ok_or("not a digest, two spaces and a file name")?;
+            let (word, name) =
+                plain(line).ok_or("expected a digest, two spaces and a file name")?;
             (digest_of(word, algorithm)?, name)
         }
     };
     if let Some(wanted) = algorithm
         && wanted != digest.algorithm()
     {
-        return Err(format!("a {} digest, where {wanted} was asked for", digest.algorithm()));
+        return Err(format!("got a {} digest, want {wanted}", digest.algorithm()));
     }
     let name = if is_escaped {
-        unescaped(name).ok_or("a wrong escape in the name")?
+        unescaped(name).ok_or("invalid escape in the file name")?
     } else {
         name.to_vec()
     };
     if name.is_empty() || name.contains(&0) {
-        return Err("no file name".to_owned());
+        return Err("the file name is empty or has a NUL".to_owned());
     }
     Ok(Some(Entry { digest, file: OsString::from_vec(name) }))
 }
@@ -129,12 +130,12 @@ fn tagged(line: &[u8]) -> Option<(Algorithm, &[u8], &[u8])> {
 
 /// Parses `ALGORITHM:HEX`, or hexadecimal digits alone.
 fn digest_of(word: &[u8], algorithm: Option<Algorithm>) -> Result<Digest, String> {
-    let text = std::str::from_utf8(word).map_err(|_| "no digest".to_owned())?;
+    let text = std::str::from_utf8(word).map_err(|_| "invalid digest".to_owned())?;
     if text.contains(':') {
         return text.parse().map_err(|e: DigestError| e.to_string());
     }
     let by_length = || Algorithm::ALL.into_iter().find(|a| a.hex_len() == text.len());
-    let algorithm = algorithm.or_else(by_length).ok_or("no digest")?;
+    let algorithm = algorithm.or_else(by_length).ok_or("invalid digest")?;
     digest_of_hex(text, algorithm)
 }
 

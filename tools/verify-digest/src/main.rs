@@ -89,9 +89,9 @@ fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     match &cli.from {
         Some(StoreName::Layout(dir)) => return blobs::check(dir.clone()),
-        Some(StoreName::Repository(_)) => {
-            let error = Error::usage("--from: a layout is wanted (oci:DIR)");
-            return Err(error.hint("fetch-blob verifies what it fetches from a repository"));
+        Some(store @ StoreName::Repository(_)) => {
+            let error = Error::usage(format_args!("--from {store}: expected oci:DIR"));
+            return Err(error.hint("fetch-blob verifies the blobs that it fetches"));
         }
         None => {}
     }
@@ -104,7 +104,7 @@ fn run(cli: Cli) -> Result<()> {
         return check::lists(operands, algorithm, report);
     }
     if cli.algorithm.is_some() {
-        return Err(Error::usage("-a goes with --print or --check: a digest names its own"));
+        return Err(Error::usage("-a needs --print or --check: a digest names its algorithm"));
     }
     let (digest, files) = cli.operands.split_first().ok_or_else(|| Error::usage("no digest"))?;
     let digest = typed_digest(digest)?;
@@ -112,7 +112,7 @@ fn run(cli: Cli) -> Result<()> {
         [] => filter::filter(&digest, cli.size),
         [file] if file == "-" => filter::filter(&digest, cli.size),
         files if files.iter().any(|file| file == "-") => {
-            Err(Error::usage("\"-\" beside other files: standard input is checked alone"))
+            Err(Error::usage("\"-\" and other files: standard input must be the only input"))
         }
         files => files::verify_all(files.to_vec(), digest, cli.size),
     }
