@@ -258,9 +258,10 @@ pub(crate) fn set_platform(
         ("os.version", &platform.os_version),
         ("variant", &platform.variant),
     ] {
-        match text.is_empty() {
-            true => drop(fields.shift_remove(key)),
-            false => drop(fields.insert(key.to_owned(), text.as_str().into())),
+        if text.is_empty() {
+            fields.shift_remove(key);
+        } else {
+            fields.insert(key.to_owned(), text.as_str().into());
         }
     }
     Ok(())

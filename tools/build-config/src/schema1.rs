@@ -77,7 +77,8 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
     let mut count = 0;
     for want in image.layers() {
         let Some(got) = layers.blobs.get(count) else {
-            let (got, all) = (layers.blobs.len(), image.layers().count());
+            let got = layers.blobs.len();
+            let all = image.layers().count();
             return Err(Error::content(format_args!(
                 "{got} of {all} layers came: did the command before it fail?"
             )));
@@ -88,13 +89,12 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
             return Err(Error::content(what).hint(ORDER));
         }
     }
-    match layers.blobs.len() {
-        got if got == count => Ok(()),
-        got => {
-            Err(Error::content(format_args!("got {got} layers, the manifest has {count}"))
-                .hint(ORDER))
-        }
+    let got = layers.blobs.len();
+    if got != count {
+        let what = format_args!("got {got} layers, the manifest has {count}");
+        return Err(Error::content(what).hint(ORDER));
     }
+    Ok(())
 }
 
 /// The history entry of a manifest's entry.

@@ -19,9 +19,9 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
     let bytes = read(&parts.config, layout)?;
     let config = &parts.config.digest;
     let wanted = diff_ids(&bytes).map_err(|e| e.context(format_args!("image config {config}")))?;
-    let (came, want) = (parts.layers.len(), wanted.len());
     for (i, (layer, want)) in parts.layers.iter().zip(&wanted).enumerate() {
-        let (place, digest) = (i + 1, &layer.digest);
+        let number = i + 1;
+        let digest = &layer.digest;
         let got =
             layer.diff_id().map_err(|why| Error::malformed(format_args!("{digest}: {why}")))?;
         // Digests of different algorithms cannot be compared: both may be of the same archive.
@@ -29,19 +29,21 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
             |got: &common::digest::Digest| got != want && got.algorithm() == want.algorithm();
         if let Some(got) = got.filter(differs) {
             return Err(Error::content(format_args!(
-                "layer {place} ({digest}): diff ID differs: got {got}, the config has {want}"
+                "layer {number} ({digest}): diff ID differs: got {got}, the config has {want}"
             )));
         }
     }
-    match came {
-        came if came == want => Ok(()),
-        came if came < want => Err(Error::content(format_args!(
-            "{came} of {want} layers came: did the command before it fail?"
-        ))),
-        came => {
-            Err(Error::content(format_args!("got {came} layers, the config {config} has {want}")))
-        }
+    let got = parts.layers.len();
+    let want = wanted.len();
+    if got < want {
+        let what = format_args!("{got} of {want} layers came: did the command before it fail?");
+        return Err(Error::content(what));
     }
+    if got > want {
+        let what = format_args!("got {got} layers, the config {config} has {want}");
+        return Err(Error::content(what));
+    }
+    Ok(())
 }
 
 /// Reads the config's bytes, and checks their digest and size against the config's line.

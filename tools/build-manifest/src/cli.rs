@@ -91,10 +91,12 @@ impl Cli {
 
     /// The family of media types that the options choose.
     pub(crate) fn family(&self) -> Option<Family> {
-        match (self.docker, self.oci) {
-            (true, _) => Some(Family::Docker),
-            (_, true) => Some(Family::Oci),
-            _ => None,
+        if self.docker {
+            Some(Family::Docker)
+        } else if self.oci {
+            Some(Family::Oci)
+        } else {
+            None
         }
     }
 

@@ -142,10 +142,10 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     if diff_ids.is_some_and(|ids| ids.is_array()) && !has("mediaType") && !has("schemaVersion") {
         let telling = ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
         json::refuse_case_variants(object, &telling).map_err(Error::malformed)?;
-        return match lists {
-            false => Ok(mediatype::OCI_CONFIG.to_owned()),
-            true => Err(Error::malformed("both an image config's and a manifest's fields")),
-        };
+        if lists {
+            return Err(Error::malformed("both an image config's and a manifest's fields"));
+        }
+        return Ok(mediatype::OCI_CONFIG.to_owned());
     }
     if has("imageLayoutVersion") && object.len() == 1 {
         return Ok(LAYOUT_HEADER.to_owned());

@@ -46,7 +46,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let schema1 = cli::schema1();
     let files = if cli.files.is_empty() { vec!["-".into()] } else { cli.files };
     let mut output = stdio::stdout()?;
-    let (mut wrong, mut first) = (0, None);
+    let mut wrong = 0;
+    let mut first = None;
     for file in &files {
         match media_type(file, schema1) {
             Ok(media_type) => {
@@ -104,9 +105,10 @@ fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -
 
 /// The label `FILE: `. Control characters in the name are escaped, so the label stays on one line.
 fn label(file: &OsStr) -> Vec<u8> {
-    let mut label = match file.as_bytes().iter().any(u8::is_ascii_control) {
-        true => printable(&file.to_string_lossy()).into_bytes(),
-        false => file.as_bytes().to_vec(),
+    let mut label = if file.as_bytes().iter().any(u8::is_ascii_control) {
+        printable(&file.to_string_lossy()).into_bytes()
+    } else {
+        file.as_bytes().to_vec()
     };
     label.extend(b": ");
     label

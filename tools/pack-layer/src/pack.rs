@@ -74,7 +74,8 @@ impl Tree<'_> {
         let mut unchanged: Vec<(usize, Vec<u8>, Box<Node>)> = Vec::new();
         let mut walk = Walk::new(self.root, Some(base), self.rules)?;
         while let Some(step) = walk.next()? {
-            let (path, depth) = (walk.path(), walk.depth());
+            let path = walk.path();
+            let depth = walk.depth();
             let place = |error: Error| walk.place(error);
             while unchanged.last().is_some_and(|(above, ..)| *above >= depth) {
                 unchanged.pop();

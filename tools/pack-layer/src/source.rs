@@ -117,9 +117,10 @@ impl Tarball {
 /// # Errors
 /// Absent if the path does not exist. Usage if it is not a directory. Local if it cannot be read.
 pub(crate) fn directory(path: &Path) -> Result<()> {
-    match is_directory(path)? {
-        true => Ok(()),
-        false => Err(Error::usage(format_args!("{}: not a directory", path.display()))),
+    if is_directory(path)? {
+        Ok(())
+    } else {
+        Err(Error::usage(format_args!("{}: not a directory", path.display())))
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn check(dir: PathBuf) -> Result<()> {
     let mut output = stdio::stdout()?;
     // The layout is opened at the first line: the program that creates it may have started at the
     // same time as this one.
-    let (layout, right) = (OnceLock::new(), Mutex::new(HashSet::new()));
+    let layout = OnceLock::new();
+    let right = Mutex::new(HashSet::new());
     let work = move |line: Result<Descriptor>| {
         let descriptor = line?;
         let layout = layout.get_or_init(|| Layout::open(&dir)).as_ref().map_err(Error::clone)?;

@@ -50,7 +50,9 @@ pub(crate) fn lists(
         // The failure of a line or of a list: there is no file name to print.
         Err(error) => (Vec::new(), Err(error)),
     };
-    let (mut right, mut wrong, mut first) = (0_u64, 0_u64, None);
+    let mut right = 0_u64;
+    let mut wrong = 0_u64;
+    let mut first = None;
     let take = |(name, verdict): (Vec<u8>, Result<()>)| {
         let verdict_words: &[u8] = match &verdict {
             Ok(()) if !report.successes => b"",

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_lines_of_sha256sum_are_read() {
-        let (hex, want) = (hex(), format!("sha256:{}", hex()));
+        let hex = hex();
+        let want = format!("sha256:{hex}");
         for line in [
             format!("{hex}  a b"),
             format!("{hex} *a b"),

@@ -47,7 +47,8 @@ fn hash_stdin(algorithm: Algorithm) -> Result<Digest> {
 }
 
 fn hash(mut input: impl Read, algorithm: Algorithm, name: &str) -> Result<Digest> {
-    let (mut hasher, mut buffer) = (algorithm.hasher(), vec![0; BUFFER]);
+    let mut hasher = algorithm.hasher();
+    let mut buffer = vec![0; BUFFER];
     loop {
         match input.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finish()),

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn directories_sort_as_their_paths_do() {
         let mut listing = Listing::default();
-        let (file, directory) = (FileType::RegularFile, FileType::Directory);
+        let file = FileType::RegularFile;
+        let directory = FileType::Directory;
         for (name, kind) in [
             (&b"a"[..], directory),
             (b"a.b", file),

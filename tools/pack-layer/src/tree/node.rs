@@ -61,10 +61,12 @@ impl Node {
     /// Content if the file was removed, or replaced by one of another type, since the directory was
     /// listed. Local if the file cannot be read.
     pub(super) fn open(dir: &OwnedFd, name: &Name<'_>, rules: &Rules) -> Result<Node> {
-        let wanted = match (name.is_regular, name.is_directory) {
-            (true, _) => FileType::RegularFile,
-            (_, true) => FileType::Directory,
-            _ => return Node::special(dir, name.bytes, rules),
+        let wanted = if name.is_regular {
+            FileType::RegularFile
+        } else if name.is_directory {
+            FileType::Directory
+        } else {
+            return Node::special(dir, name.bytes, rules);
         };
         let fd = rustix::fs::openat(dir, name.bytes, OPEN, Mode::empty()).map_err(trouble)?;
         Node::of_open(fd, wanted, rules)
@@ -120,9 +122,10 @@ impl Node {
             allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: rules.time(stat.st_mtime),
             own_mtime: own_mtime(stat),
-            device: match is_device {
-                true => (rustix::fs::major(number), rustix::fs::minor(number)),
-                false => (0, 0),
+            device: if is_device {
+                (rustix::fs::major(number), rustix::fs::minor(number))
+            } else {
+                (0, 0)
             },
             target: Vec::new(),
             xattrs: Vec::new(),
@@ -140,10 +143,7 @@ impl Node {
         if (size, own_mtime(&stat)) == (self.size, self.own_mtime) {
             return Ok(());
         }
-        Err(match size == self.size {
-            true => changed(),
-            false => changed_from(self.size, size),
-        })
+        Err(if size == self.size { changed() } else { changed_from(self.size, size) })
     }
 }
 
