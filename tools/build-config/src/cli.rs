@@ -190,7 +190,7 @@ impl Cli {
             (Some(created), _) => Ok(Some(created.clone())),
             // The schema 1 manifest has the time.
             (None, Some(_)) => Ok(None),
-            (None, None) => created::of_environment(),
+            (None, None) => created::from_environment(),
         }
     }
 

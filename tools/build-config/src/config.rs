@@ -48,7 +48,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Whether the entry says more than the image's own fields, which have the author too.
-    fn tells(&self) -> bool {
+    fn has_text(&self) -> bool {
         self.created_by.is_some() || self.comment.is_some()
     }
 
@@ -60,8 +60,8 @@ impl Record {
             ("created_by", &self.created_by),
             ("comment", &self.comment),
         ];
-        let said = fields.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
-        entry.extend(said.map(|(key, text)| (key.to_owned(), text.as_str().into())));
+        let texts = fields.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+        entry.extend(texts.map(|(key, text)| (key.to_owned(), text.as_str().into())));
         entry
     }
 }
@@ -83,7 +83,7 @@ impl Config {
     /// # Errors
     /// Malformed if the bytes are not an image config, or its fields contradict each other. Usage
     /// if they are a descriptor line.
-    pub(crate) fn of_base(bytes: &[u8]) -> Result<Config> {
+    pub(crate) fn from_base(bytes: &[u8]) -> Result<Config> {
         if looks_like_descriptor(bytes) {
             let error = Error::usage("a descriptor, not the config that it names");
             return Err(error.hint("fetch-blob prints the bytes of the blob that a line names"));
@@ -186,19 +186,20 @@ impl Config {
             self.fields.shift_remove("history");
             return Ok(());
         };
-        let told = self.history.iter().filter(|entry| entry["empty_layer"] != true).count();
-        if told != base_layers && !self.history.is_empty() {
-            let what =
-                format_args!("base: history has {told} layers, rootfs.diff_ids has {base_layers}");
+        let recorded = self.history.iter().filter(|entry| entry["empty_layer"] != true).count();
+        if recorded != base_layers && !self.history.is_empty() {
+            let what = format_args!(
+                "base: history has {recorded} layers, rootfs.diff_ids has {base_layers}"
+            );
             return Err(Error::malformed(what).hint("--no-history leaves the history out"));
         }
-        if new_layers == 0 && !record.tells() {
+        if new_layers == 0 && !record.has_text() {
             return Ok(());
         }
         // A base without history: its layers get entries too, so that the entries of the new layers
         // are not read as those of the base's layers.
-        let untold = Record::default();
-        let entries = std::iter::repeat_n(&untold, base_layers - told)
+        let empty_record = Record::default();
+        let entries = std::iter::repeat_n(&empty_record, base_layers - recorded)
             .chain(std::iter::repeat_n(record, new_layers))
             .map(|record| Value::Object(record.entry(&self.created)));
         self.history.extend(entries);
@@ -244,8 +245,8 @@ pub(crate) fn set_platform(
     let local = may_be_local.then(Platform::local);
     let Some(platform) = platform.or(local.as_ref()) else {
         for key in ["architecture", "os"] {
-            let said = fields.get(key).and_then(Value::as_str);
-            if said.is_none_or(str::is_empty) {
+            let value = fields.get(key).and_then(Value::as_str);
+            if value.is_none_or(str::is_empty) {
                 let error = Error::malformed(format_args!("the config has no {key}"));
                 return Err(error.hint("--platform OS/ARCH sets the platform"));
             }

@@ -20,7 +20,7 @@ const LAST: i64 = 253_402_300_799;
 /// # Errors
 /// Usage if the value is not a number of seconds. An empty value is an error too: the command that
 /// should have printed the number has failed.
-pub(crate) fn of_environment() -> Result<Option<String>> {
+pub(crate) fn from_environment() -> Result<Option<String>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();
     let wrong = || {
@@ -47,12 +47,12 @@ pub(crate) fn parse(text: &str) -> std::result::Result<String, String> {
 fn seconds(text: &str) -> Option<String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let seconds = digits.then(|| text.parse::<i64>().ok()).flatten()?;
-    (seconds <= LAST).then(|| of_seconds(seconds))
+    (seconds <= LAST).then(|| from_seconds(seconds))
 }
 
 /// Converts seconds since the epoch to a time. The calculation uses the calendar's cycle of 400
 /// years, and lets each year begin on the first of March.
-fn of_seconds(seconds: i64) -> String {
+fn from_seconds(seconds: i64) -> String {
     let days = seconds / 86_400 + 719_468;
     let second = seconds % 86_400;
     let cycle = days / 146_097;

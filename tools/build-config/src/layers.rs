@@ -33,8 +33,8 @@ impl Layers {
     pub(crate) fn read() -> Result<Layers> {
         let mut layers = Layers::none();
         for line in Lines::new(stdio::stdin()?) {
-            let descriptor = line.map_err(hint_at_none)?;
-            refuse_what_is_no_layer(&descriptor)?;
+            let descriptor = line.map_err(hint_no_layers)?;
+            refuse_non_layer(&descriptor)?;
             if layers.blobs.len() == MAX_LAYERS {
                 return Err(Error::malformed(format_args!("more than {MAX_LAYERS} layers")));
             }
@@ -46,7 +46,7 @@ impl Layers {
 
     /// Warns if the lines begin with all layers of the base. They are then probably the lines of
     /// the whole image, not only those of the new layers.
-    pub(crate) fn warn_of_a_repeated_base(&self, base: &[Digest]) {
+    pub(crate) fn warn_of_repeated_base(&self, base: &[Digest]) {
         if !base.is_empty() && self.diff_ids.starts_with(base) {
             notice::warn("repeated base", || {
                 "the lines begin with the base's own layers: the image now has them twice"
@@ -57,14 +57,14 @@ impl Layers {
 }
 
 /// Adds a hint about `--no-layers` to the error about an empty input.
-fn hint_at_none(error: Error) -> Error {
+fn hint_no_layers(error: Error) -> Error {
     if error.to_string() != NO_INPUT {
         return error;
     }
     error.hint("--no-layers reads no lines")
 }
 
-fn refuse_what_is_no_layer(descriptor: &Descriptor) -> Result<()> {
+fn refuse_non_layer(descriptor: &Descriptor) -> Result<()> {
     let Descriptor { media_type, digest, .. } = descriptor;
     let wrong = |what: &str| Error::malformed(format_args!("{digest}: {what}, not a layer"));
     Err(match kind(media_type) {

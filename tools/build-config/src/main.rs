@@ -56,12 +56,12 @@ fn build(cli: &Cli, runtime: &Runtime, created: Option<String>) -> Result<Vec<u8
         Some(file) => {
             let bytes = options::read_document(Some(file), MAX_CONFIG)?;
             let name = file.display();
-            Config::of_base(&bytes).map_err(|e| e.context(format_args!("base {name}")))?
+            Config::from_base(&bytes).map_err(|e| e.context(format_args!("base {name}")))?
         }
         None => Config::empty(),
     };
     let layers = if cli.no_layers { Layers::none() } else { Layers::read()? };
-    layers.warn_of_a_repeated_base(config.diff_ids());
+    layers.warn_of_repeated_base(config.diff_ids());
     config.describe(created, cli.author.as_deref())?;
     config.set_platform(cli.platform.as_ref())?;
     runtime.apply(config.runtime()?)?;

@@ -99,8 +99,9 @@ impl Runtime {
         let mut list: Vec<String> =
             inherited.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         for (key, value) in &self.env {
-            let is_it = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name) == key;
-            let first = list.iter().position(|entry| is_it(entry));
+            let has_key =
+                |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name) == key;
+            let first = list.iter().position(|entry| has_key(entry));
             let entry = format!("{key}={value}");
             match first {
                 None => list.push(entry),
@@ -108,7 +109,7 @@ impl Runtime {
                     // If a variable has several entries, the last one would be effective. All but
                     // the first are removed, and the first gets the new value.
                     let mut at = 0..;
-                    list.retain(|entry| at.next() <= Some(first) || !is_it(entry));
+                    list.retain(|entry| at.next() <= Some(first) || !has_key(entry));
                     list[first] = entry;
                 }
             }

@@ -54,7 +54,7 @@ pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8
     fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
     fields.insert("history".to_owned(), Value::Array(history));
     fields.sort_keys();
-    let bytes = spelled(fields);
+    let bytes = encoded_as_go(fields);
     refuse_unreadable(&bytes)?;
     Ok(bytes)
 }
@@ -122,7 +122,7 @@ fn record(entry: &Entry) -> Result<Value> {
 
 /// Encodes the document as Go does, which escapes five more characters. They occur only inside
 /// strings, so they can be replaced in the whole text.
-fn spelled(fields: Map<String, Value>) -> Vec<u8> {
+fn encoded_as_go(fields: Map<String, Value>) -> Vec<u8> {
     let mut text = Value::Object(fields).to_string();
     for (plain, escaped) in [
         ('<', "\\u003c"),

@@ -101,7 +101,7 @@ impl Cli {
     }
 
     /// Refuses the options for fields that Docker's manifests do not have.
-    pub(crate) fn refuse_what_docker_lacks(&self) -> Result<()> {
+    pub(crate) fn refuse_oci_only_options(&self) -> Result<()> {
         for (given, option) in [
             (self.artifact_type.is_some(), "--artifact-type"),
             (self.subject.is_some(), "--subject"),

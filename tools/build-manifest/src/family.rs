@@ -80,7 +80,7 @@ impl Family {
     ///
     /// # Errors
     /// Malformed if the family has no media type for this content.
-    pub(crate) fn adopt(self, descriptor: Descriptor) -> Result<Descriptor> {
+    pub(crate) fn convert(self, descriptor: Descriptor) -> Result<Descriptor> {
         let media_type = descriptor.media_type.as_str();
         let own = Family::of(media_type);
         match (self, self.equivalent(media_type)) {
@@ -108,7 +108,7 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
 ///
 /// # Errors
 /// Malformed if the parts belong to two families.
-pub(crate) fn of_all<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
+pub(crate) fn common_family<'a>(parts: impl Iterator<Item = &'a Descriptor>) -> Result<Family> {
     let mut first: Option<(&Descriptor, Family)> = None;
     for part in parts {
         match (first, Family::of(&part.media_type)) {
@@ -155,48 +155,49 @@ mod tests {
     ];
 
     #[test]
-    fn every_pair_goes_both_ways_and_stays_what_it_is() {
+    fn every_pair_converts_both_ways() {
         for (oci, docker) in PAIRS {
-            assert_eq!(Family::Docker.adopt(blob(oci)).unwrap().media_type, docker);
-            assert_eq!(Family::Oci.adopt(blob(docker)).unwrap().media_type, oci);
-            assert_eq!(Family::Docker.adopt(blob(docker)).unwrap(), blob(docker));
-            assert_eq!(Family::Oci.adopt(blob(oci)).unwrap(), blob(oci));
+            assert_eq!(Family::Docker.convert(blob(oci)).unwrap().media_type, docker);
+            assert_eq!(Family::Oci.convert(blob(docker)).unwrap().media_type, oci);
+            assert_eq!(Family::Docker.convert(blob(docker)).unwrap(), blob(docker));
+            assert_eq!(Family::Oci.convert(blob(oci)).unwrap(), blob(oci));
             assert_eq!(kind(oci), kind(docker));
         }
     }
 
     #[test]
-    fn types_of_neither_are_left_to_oci() {
+    fn types_of_neither_family_stay_in_oci() {
         for media_type in ["application/spdx+json", "application/vnd.docker.ai.gguf.v3"] {
-            assert_eq!(Family::Oci.adopt(blob(media_type)).unwrap(), blob(media_type));
-            assert_eq!(of_all([blob(media_type)].iter()).unwrap(), Family::Oci);
+            assert_eq!(Family::Oci.convert(blob(media_type)).unwrap(), blob(media_type));
+            assert_eq!(common_family([blob(media_type)].iter()).unwrap(), Family::Oci);
         }
     }
 
     #[test]
-    fn what_docker_has_no_type_for_is_refused() {
+    fn types_without_a_docker_equivalent_are_refused() {
         for media_type in [
             OCI_LAYER_ZSTD,
             OCI_EMPTY,
             "application/vnd.docker.image.rootfs.diff.tar.zstd",
             "application/spdx+json",
         ] {
-            let error = Family::Docker.adopt(blob(media_type)).unwrap_err().to_string();
+            let error = Family::Docker.convert(blob(media_type)).unwrap_err().to_string();
             assert!(error.contains("Docker has no media type"), "{error}");
         }
         let zstd = |stem: &str| blob(&format!("application/vnd.{stem}"));
-        let adopted = Family::Oci.adopt(zstd("docker.image.rootfs.diff.tar.zstd")).unwrap();
-        assert_eq!(adopted.media_type, OCI_LAYER_ZSTD);
-        let adopted = Family::Oci.adopt(zstd("docker.image.rootfs.foreign.diff.tar.zstd")).unwrap();
+        let converted = Family::Oci.convert(zstd("docker.image.rootfs.diff.tar.zstd")).unwrap();
+        assert_eq!(converted.media_type, OCI_LAYER_ZSTD);
+        let converted =
+            Family::Oci.convert(zstd("docker.image.rootfs.foreign.diff.tar.zstd")).unwrap();
         let foreign = zstd("oci.image.layer.nondistributable.v1.tar+zstd").media_type;
-        assert_eq!(adopted.media_type, foreign);
+        assert_eq!(converted.media_type, foreign);
     }
 
     #[test]
-    fn the_family_is_the_one_that_all_are_of() {
+    fn the_family_is_that_of_all_parts() {
         let of = |types: &[&str]| {
             let parts: Vec<_> = types.iter().map(|media_type| blob(media_type)).collect();
-            of_all(parts.iter())
+            common_family(parts.iter())
         };
         assert_eq!(of(&[OCI_CONFIG, OCI_LAYER]).unwrap(), Family::Oci);
         assert_eq!(of(&[DOCKER_CONFIG, DOCKER_LAYER]).unwrap(), Family::Docker);

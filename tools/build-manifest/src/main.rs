@@ -42,9 +42,9 @@ fn run(cli: Cli) -> Result<()> {
         Some(dir) if parts.has_image_config() => agreement::check(&parts, &Layout::open(dir)?)?,
         _ => parts.refuse_no_layers()?,
     }
-    let (parts, family) = parts.of_one_family(cli.family())?;
+    let (parts, family) = parts.in_one_family(cli.family())?;
     if family == Family::Docker {
-        cli.refuse_what_docker_lacks()?;
+        cli.refuse_oci_only_options()?;
     }
     output.write(&document(parts, family, &cli, subject)?)
 }

@@ -92,14 +92,14 @@ impl Parts {
     /// # Errors
     /// Malformed if no family is given and the parts belong to two, or if the family has no media
     /// type for a part.
-    pub(crate) fn of_one_family(self, asked: Option<Family>) -> Result<(Parts, Family)> {
+    pub(crate) fn in_one_family(self, asked: Option<Family>) -> Result<(Parts, Family)> {
         let family = match asked {
             Some(family) => family,
-            None => family::of_all(std::iter::once(&self.config).chain(&self.layers))?,
+            None => family::common_family(std::iter::once(&self.config).chain(&self.layers))?,
         };
-        let layers = self.layers.into_iter().map(|layer| family.adopt(layer));
+        let layers = self.layers.into_iter().map(|layer| family.convert(layer));
         let parts =
-            Parts { layers: layers.collect::<Result<_>>()?, config: family.adopt(self.config)? };
+            Parts { layers: layers.collect::<Result<_>>()?, config: family.convert(self.config)? };
         Ok((parts, family))
     }
 }

@@ -40,16 +40,16 @@ const LAYOUT_HEADER: &str = "application/vnd.oci.layout.header.v1+json";
 const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 
 /// The reason why no media type was found.
-pub(crate) enum Wrong {
+pub(crate) enum Failure {
     /// The bytes could not be read.
     Input(std::io::Error),
     /// The bytes are invalid, or contradict themselves.
     Content(Error),
 }
 
-impl From<Error> for Wrong {
-    fn from(error: Error) -> Wrong {
-        Wrong::Content(error)
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Content(error)
     }
 }
 
@@ -57,22 +57,22 @@ impl From<Error> for Wrong {
 /// bytes if there are fewer. `name` is the name of the input in messages.
 ///
 /// # Errors
-/// [`Wrong::Content`] if a document contradicts itself or its type cannot be determined, or if
-/// compressed data is invalid near its beginning. [`Wrong::Input`] if `rest` cannot be read.
+/// [`Failure::Content`] if a document contradicts itself or its type cannot be determined, or if
+/// compressed data is invalid near its beginning. [`Failure::Input`] if `rest` cannot be read.
 pub(crate) fn detect(
     head: Vec<u8>,
     rest: impl Read,
     name: &str,
     schema1: Schema1,
-) -> Result<String, Wrong> {
+) -> Result<String, Failure> {
     let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head).trim_ascii_start();
     if start.starts_with(b"{") || head.trim_ascii() == b"null" {
-        return Ok(document(&whole(head, rest)?, name, schema1)?);
+        return Ok(document(&read_document(head, rest)?, name, schema1)?);
     }
     if is_tar(&head) {
         return Ok(mediatype::OCI_LAYER.to_owned());
     }
-    let mut input = Kept { input: Cursor::new(&head[..]).chain(rest), failure: None };
+    let mut input = ErrorRecorder { input: Cursor::new(&head[..]).chain(rest), failure: None };
     let (inner, with_tar, without) = match head[..] {
         [0x1f, 0x8b, ..] => {
             let decoder = MultiGzDecoder::new(std::io::BufReader::with_capacity(HEAD, &mut input));
@@ -88,7 +88,7 @@ pub(crate) fn detect(
         _ => return Ok(mediatype::OCTETS.to_owned()),
     };
     if let Some(cause) = input.failure {
-        return Err(Wrong::Input(cause));
+        return Err(Failure::Input(cause));
     }
     match inner {
         Ok(inner) if is_tar(&inner) => Ok(with_tar.to_owned()),
@@ -120,9 +120,9 @@ fn is_tar(head: &[u8]) -> bool {
 }
 
 /// Reads the rest of a document.
-fn whole(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Wrong> {
+fn read_document(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Failure> {
     let more = MAX_DOCUMENT + 1 - head.len() as u64;
-    rest.take(more).read_to_end(&mut head).map_err(Wrong::Input)?;
+    rest.take(more).read_to_end(&mut head).map_err(Failure::Input)?;
     if head.len() as u64 > MAX_DOCUMENT {
         let what = format_args!("a JSON document larger than {MAX_DOCUMENT} bytes");
         return Err(Error::malformed(what).into());
@@ -140,8 +140,9 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     let lists = has("layers") || has("manifests") || has("fsLayers");
     let diff_ids = object.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids"));
     if diff_ids.is_some_and(|ids| ids.is_array()) && !has("mediaType") && !has("schemaVersion") {
-        let telling = ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
-        json::refuse_case_variants(object, &telling).map_err(Error::malformed)?;
+        let distinctive =
+            ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
+        json::refuse_case_variants(object, &distinctive).map_err(Error::malformed)?;
         if lists {
             return Err(Error::malformed("both an image config's and a manifest's fields"));
         }
@@ -169,12 +170,12 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
 
 /// A reader that records a failure of its input. The error that a decoder returns does not show
 /// whether the input failed or the compressed data is invalid.
-struct Kept<R> {
+struct ErrorRecorder<R> {
     input: R,
     failure: Option<std::io::Error>,
 }
 
-impl<R: Read> Read for Kept<R> {
+impl<R: Read> Read for ErrorRecorder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.input.read(buffer).inspect_err(|cause| {
             // After an interrupted read, the decoder reads again.

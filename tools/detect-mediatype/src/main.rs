@@ -46,7 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let schema1 = cli::schema1();
     let files = if cli.files.is_empty() { vec!["-".into()] } else { cli.files };
     let mut output = stdio::stdout()?;
-    let mut wrong = 0;
+    let mut failed = 0;
     let mut first = None;
     for file in &files {
         match media_type(file, schema1) {
@@ -57,14 +57,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 output.write_all(&line).map_err(|cause| Error::local("standard output", &cause))?;
             }
             Err(error) => {
-                wrong += 1;
+                failed += 1;
                 first.get_or_insert(error);
             }
         }
     }
     match first {
-        Some(error) if wrong > 1 => {
-            Err(error.context(format_args!("{wrong} of {} failed", files.len())).into())
+        Some(error) if failed > 1 => {
+            Err(error.context(format_args!("{failed} of {} failed", files.len())).into())
         }
         Some(error) => Err(error.into()),
         None => Ok(()),
@@ -84,9 +84,9 @@ fn media_type(file: &OsStr, schema1: Schema1) -> Result<String> {
 }
 
 fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -> Result<String> {
-    let trouble = |cause: std::io::Error| Error::local(format_args!("read {name}"), &cause);
+    let read_error = |cause: std::io::Error| Error::local(format_args!("read {name}"), &cause);
     let mut head = Vec::with_capacity(detect::HEAD);
-    input.by_ref().take(detect::HEAD as u64).read_to_end(&mut head).map_err(trouble)?;
+    input.by_ref().take(detect::HEAD as u64).read_to_end(&mut head).map_err(read_error)?;
     if head.is_empty() {
         return Err(Error::malformed(format_args!(
             "{name}: {}",
@@ -98,8 +98,8 @@ fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -
         return Err(error.hint("fetch-blob STORE prints the bytes of a descriptor line"));
     }
     detect::detect(head, input, name, schema1).map_err(|error| match error {
-        detect::Wrong::Input(cause) => trouble(cause),
-        detect::Wrong::Content(error) => error.context(name),
+        detect::Failure::Input(cause) => read_error(cause),
+        detect::Failure::Content(error) => error.context(name),
     })
 }
 

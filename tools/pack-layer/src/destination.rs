@@ -76,19 +76,19 @@ impl Destination {
             Output::File(place) => {
                 let dir = place.path.parent().unwrap_or(Path::new("."));
                 let name = place.path.file_name().unwrap_or_default();
-                let growing = TempFile::new(dir, name).map_err(|cause| {
+                let temp = TempFile::new(dir, name).map_err(|cause| {
                     Error::local(format_args!("write {}", operand.display()), &cause)
                 })?;
-                Ok(Destination::File(growing, place.path))
+                Ok(Destination::File(temp, place.path))
             }
         }
     }
 
     fn layout(dir: &Path) -> Result<Destination> {
         let layout = Layout::create(dir)?;
-        let growing = TempFile::new(&layout.ingest_dir(), "layer".as_ref())
+        let temp = TempFile::new(&layout.ingest_dir(), "layer".as_ref())
             .map_err(|cause| Error::local(format_args!("write to {layout}"), &cause))?;
-        Ok(Destination::Layout(growing, layout))
+        Ok(Destination::Layout(temp, layout))
     }
 
     /// The file of a [`Destination::Stream`]; `None` for a temporary file.
@@ -107,10 +107,8 @@ impl Destination {
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<()> {
         match self {
             Destination::Stream(_) => Ok(()),
-            Destination::File(growing, path) => publish(growing, &path, size),
-            Destination::Layout(growing, layout) => {
-                publish(growing, &layout.prepare_blob(digest)?, size)
-            }
+            Destination::File(temp, path) => publish(temp, &path, size),
+            Destination::Layout(temp, layout) => publish(temp, &layout.prepare_blob(digest)?, size),
         }
     }
 }
@@ -119,9 +117,7 @@ impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Destination::Stream(file) => file.write(bytes),
-            Destination::File(growing, _) | Destination::Layout(growing, _) => {
-                growing.file.write(bytes)
-            }
+            Destination::File(temp, _) | Destination::Layout(temp, _) => temp.file.write(bytes),
         }
     }
 
@@ -131,13 +127,13 @@ impl Write for Destination {
 }
 
 /// The error for a layer that cannot be written.
-pub(crate) fn trouble(cause: &io::Error) -> Error {
+pub(crate) fn write_error(cause: &io::Error) -> Error {
     Error::local("write the layer", cause)
 }
 
-fn publish(growing: TempFile, path: &Path, size: u64) -> Result<()> {
-    let synced = if size <= SYNC_UP_TO { growing.file.sync_data() } else { Ok(()) };
+fn publish(temp: TempFile, path: &Path, size: u64) -> Result<()> {
+    let synced = if size <= SYNC_UP_TO { temp.file.sync_data() } else { Ok(()) };
     synced
-        .and_then(|()| growing.publish(path))
+        .and_then(|()| temp.publish(path))
         .map_err(|cause| Error::local(format_args!("write {}", path.display()), &cause))
 }

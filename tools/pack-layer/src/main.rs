@@ -93,7 +93,7 @@ fn pass(
     }
     let mut output = compressor(Destination::open(name)?, method)?;
     tarball.pass(&mut output)?;
-    output.finish().map_err(|cause| destination::trouble(&cause))
+    output.finish().map_err(|cause| destination::write_error(&cause))
 }
 
 fn compressor(destination: Destination, method: Method) -> Result<Compressor<Destination>> {
@@ -114,11 +114,11 @@ fn refuse_inside(root: &Path, destination: DestinationName<'_>) -> Result<()> {
     let Some(output) = destination.path() else { return Ok(()) };
     // A path that does not exist yet is resolved by its nearest existing ancestor. Other errors are
     // reported when the output is opened.
-    let mut there = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
+    let mut ancestor = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
     let resolved = loop {
-        match (there.canonicalize(), there.parent()) {
+        match (ancestor.canonicalize(), ancestor.parent()) {
             (Ok(path), _) => break path,
-            (Err(_), Some(parent)) => there = parent.to_owned(),
+            (Err(_), Some(parent)) => ancestor = parent.to_owned(),
             (Err(_), None) => return Ok(()),
         }
     };

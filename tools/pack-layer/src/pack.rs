@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 
 use crate::layer::{Archive, WHITEOUT};
 use crate::rules::Rules;
-use crate::tree::{Firsts, Inode, LinkChanges, Node, Step, Walk};
+use crate::tree::{FirstNames, Inode, LinkChanges, Node, Step, Walk};
 use crate::tree::{is_same, may_have_others, shown};
 
 /// The error for a file with the name of a whiteout.
@@ -46,7 +46,7 @@ impl Tree<'_> {
     }
 
     fn pack_all<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
-        let mut firsts = Firsts::default();
+        let mut firsts = FirstNames::default();
         let mut walk = Walk::new(self.root, None, self.rules)?;
         while let Some(step) = walk.next()? {
             let Step::Here(node, _) = step else { continue };
@@ -54,9 +54,11 @@ impl Tree<'_> {
             if path.is_empty() {
                 self.warn_of_closed_root(&node);
             }
-            if self.is_packed(path, &node).map_err(|error| walk.place(error))? {
-                let first = firsts.meet(&node, path);
-                archive.node(path, &node, first.as_deref()).map_err(|error| walk.place(error))?;
+            if self.is_packed(path, &node).map_err(|error| walk.with_path(error))? {
+                let first = firsts.record(&node, path);
+                archive
+                    .node(path, &node, first.as_deref())
+                    .map_err(|error| walk.with_path(error))?;
             }
         }
         Ok(())
@@ -68,7 +70,7 @@ impl Tree<'_> {
         archive: &mut Archive<W>,
     ) -> Result<()> {
         let links = self.link_changes(base)?;
-        let mut firsts = Firsts::default();
+        let mut firsts = FirstNames::default();
         // The unchanged directories on the path to the current node, with their depths. They are
         // packed when the first change below them is found.
         let mut unchanged: Vec<(usize, Vec<u8>, Box<Node>)> = Vec::new();
@@ -76,17 +78,17 @@ impl Tree<'_> {
         while let Some(step) = walk.next()? {
             let path = walk.path();
             let depth = walk.depth();
-            let place = |error: Error| walk.place(error);
+            let with_path = |error: Error| walk.with_path(error);
             while unchanged.last().is_some_and(|(above, ..)| *above >= depth) {
                 unchanged.pop();
             }
             let packed = match &step {
                 Step::Gone if has_whiteouts_name(path) => {
-                    return Err(place(Error::malformed(RESERVED_NAME)));
+                    return Err(with_path(Error::malformed(RESERVED_NAME)));
                 }
                 Step::Gone => None,
                 Step::Here(node, before) => {
-                    let is_packed = self.is_packed(path, node).map_err(place)?;
+                    let is_packed = self.is_packed(path, node).map_err(with_path)?;
                     let hides =
                         before.as_ref().is_some_and(|old| old.file_type != FileType::Socket);
                     if !is_packed && (path.is_empty() || !hides) {
@@ -99,7 +101,7 @@ impl Tree<'_> {
                 && !links.is_changed(path, node)
                 // `link_changes` has compared the files with several names.
                 && (may_have_others(node)
-                    || is_same(node, before).map_err(place)?)
+                    || is_same(node, before).map_err(with_path)?)
             {
                 if let (FileType::Directory, Step::Here(node, _)) = (node.file_type, step) {
                     unchanged.push((depth, path.to_owned(), node));
@@ -110,15 +112,15 @@ impl Tree<'_> {
             // has in the lower layers.
             for (_, path, directory) in unchanged.drain(..) {
                 if !path.is_empty() || !self.rules.no_root {
-                    archive.node(&path, &directory, None).map_err(place)?;
+                    archive.node(&path, &directory, None).map_err(with_path)?;
                 }
             }
             match packed {
                 Some((node, _)) => {
-                    let first = firsts.meet(node, path);
-                    archive.node(path, node, first.as_deref()).map_err(place)?;
+                    let first = firsts.record(node, path);
+                    archive.node(path, node, first.as_deref()).map_err(with_path)?;
                 }
-                None => archive.whiteout(path).map_err(place)?,
+                None => archive.whiteout(path).map_err(with_path)?,
             }
         }
         Ok(())
@@ -138,9 +140,9 @@ impl Tree<'_> {
                 None => true,
                 // A file with a single name is compared later, in `pack_changes`.
                 Some(_) if !linked(&here) => false,
-                Some(base) => !is_same(&here, base).map_err(|error| walk.place(error))?,
+                Some(base) => !is_same(&here, base).map_err(|error| walk.with_path(error))?,
             };
-            links.meet(walk.path(), &here, base.as_deref(), differs);
+            links.record(walk.path(), &here, base.as_deref(), differs);
         }
         Ok(links)
     }

@@ -17,7 +17,7 @@ use crate::destination;
 const STDIN: &str = "standard input";
 
 /// The size of the input buffer. Its first bytes are checked before anything is written.
-const AHEAD: usize = 64 << 10;
+const BUFFER: usize = 64 << 10;
 
 /// The source of a layer.
 pub(crate) enum Source {
@@ -45,7 +45,7 @@ impl Source {
                 let error = Error::usage(format_args!("{STDIN}: a terminal, not an archive"));
                 return Err(error.hint("tar -c DIR | pack-layer -, or name a directory"));
             }
-            let input = Box::new(BufReader::with_capacity(AHEAD, stdio::stdin()?));
+            let input = Box::new(BufReader::with_capacity(BUFFER, stdio::stdin()?));
             return Tarball::open(STDIN.to_owned(), input).map(Source::Archive);
         }
         if is_directory(path)? {
@@ -53,7 +53,7 @@ impl Source {
         }
         let name = path.display().to_string();
         let file = File::open(path).map_err(|cause| unreadable(&name, &cause))?;
-        let input = Box::new(BufReader::with_capacity(AHEAD, file));
+        let input = Box::new(BufReader::with_capacity(BUFFER, file));
         Tarball::open(name, input).map(Source::Archive)
     }
 }
@@ -96,13 +96,13 @@ impl Tarball {
         output: &mut Compressor<W>,
     ) -> Result<()> {
         let mut check = Check::new();
-        let place = |error: Error| error.context(&self.name);
+        let with_name = |error: Error| error.context(&self.name);
         loop {
-            let room = output.spare().map_err(|cause| destination::trouble(&cause))?;
+            let room = output.spare().map_err(|cause| destination::write_error(&cause))?;
             match self.input.read(room) {
-                Ok(0) => return check.finish().map_err(place),
+                Ok(0) => return check.finish().map_err(with_name),
                 Ok(count) => {
-                    check.look(&room[..count]).map_err(place)?;
+                    check.look(&room[..count]).map_err(with_name)?;
                     output.advance(count);
                 }
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}

@@ -72,8 +72,8 @@ fn rfc3339(text: &str) -> Option<Time> {
         1..=12 => 31,
         _ => return None,
     };
-    let right = (1..=days).contains(&day) && hour <= 23 && minute <= 59 && second <= 60;
-    right.then(|| {
+    let is_valid = (1..=days).contains(&day) && hour <= 23 && minute <= 59 && second <= 60;
+    is_valid.then(|| {
         Time(days_before(year, month, day) * 86_400 + (hour * 60 + minute) * 60 + second - offset)
     })
 }

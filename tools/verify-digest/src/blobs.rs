@@ -81,15 +81,15 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         }
         return Err(Error::absent(format_args!("{layout}: no blob {digest}")));
     };
-    let mend = format_args!("fetch-blob STORE --into {layout} --recheck repairs it");
+    let repair = format_args!("fetch-blob STORE --into {layout} --recheck repairs it");
     if size != descriptor.size {
         let what =
             format_args!("{layout}: {digest}: size differs: got {size}, want {}", descriptor.size);
-        return Err(Error::content(what).hint(mend));
+        return Err(Error::content(what).hint(repair));
     }
     let name = format!("{layout}: {digest}");
     match verify(file, Verifier::new(digest, Some(size)), &name) {
-        Err(e) if e.status() == Status::Content => Err(e.context(layout).hint(mend)),
+        Err(e) if e.status() == Status::Content => Err(e.context(layout).hint(repair)),
         other => other.map(|_| ()),
     }
 }

@@ -50,8 +50,8 @@ pub(crate) fn lists(
         // The failure of a line or of a list: there is no file name to print.
         Err(error) => (Vec::new(), Err(error)),
     };
-    let mut right = 0_u64;
-    let mut wrong = 0_u64;
+    let mut passed = 0_u64;
+    let mut failed = 0_u64;
     let mut first = None;
     let take = |(name, verdict): (Vec<u8>, Result<()>)| {
         let verdict_words: &[u8] = match &verdict {
@@ -69,9 +69,9 @@ pub(crate) fn lists(
             output.write_all(&line).map_err(|cause| Error::local("standard output", &cause))?;
         }
         match verdict {
-            Ok(()) => right += 1,
+            Ok(()) => passed += 1,
             Err(error) => {
-                wrong += 1;
+                failed += 1;
                 first.get_or_insert(error);
             }
         }
@@ -79,11 +79,11 @@ pub(crate) fn lists(
     };
     parallel::in_order(processors(), move || entries(lists, algorithm), work, take)?;
     match first {
-        Some(error) if right + wrong > 1 => {
-            Err(error.context(format_args!("{wrong} of {} failed", right + wrong)))
+        Some(error) if passed + failed > 1 => {
+            Err(error.context(format_args!("{failed} of {} failed", passed + failed)))
         }
         Some(error) => Err(error),
-        None if right == 0 => Err(Error::absent("none of the files exists")),
+        None if passed == 0 => Err(Error::absent("none of the files exists")),
         None => Ok(()),
     }
 }
@@ -96,7 +96,7 @@ fn entries(
     let lists = if lists.is_empty() { vec!["-".into()] } else { lists };
     lists.into_iter().flat_map(move |list| match input(&list) {
         Ok((input, name)) => {
-            Box::new(Entries { input, name, algorithm, number: 0, seen: false, done: false })
+            Box::new(Entries { input, name, algorithm, number: 0, has_lines: false, done: false })
                 as Box<dyn Iterator<Item = Result<Entry>>>
         }
         Err(error) => Box::new(std::iter::once(Err(error))),
@@ -118,7 +118,7 @@ struct Entries {
     name: String,
     algorithm: Option<Algorithm>,
     number: u64,
-    seen: bool,
+    has_lines: bool,
     done: bool,
 }
 
@@ -150,7 +150,7 @@ impl Entries {
                         _ => "no line with a digest and a file",
                     };
                     let error = Error::malformed(format_args!("{}: {nothing}", self.name));
-                    return (!self.seen).then_some(Err(error));
+                    return (!self.has_lines).then_some(Err(error));
                 }
                 Ok(n) if n as u64 > MAX_LINE => {
                     self.done = true;
@@ -161,15 +161,15 @@ impl Entries {
             match list::parse(line.strip_suffix(b"\n").unwrap_or(&line), self.algorithm) {
                 Ok(None) => {}
                 Ok(Some(entry)) if entry.file == "-" => {
-                    self.seen = true;
+                    self.has_lines = true;
                     return wrong("standard input cannot be checked from a list");
                 }
                 Ok(Some(entry)) => {
-                    self.seen = true;
+                    self.has_lines = true;
                     return Some(Ok(entry));
                 }
                 Err(why) => {
-                    self.seen = true;
+                    self.has_lines = true;
                     return wrong(&why);
                 }
             }

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_sha256sum_are_read() {
+    fn lines_of_sha256sum_are_read() {
         let hex = hex();
         let want = format!("sha256:{hex}");
         for line in [
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_and_comments_are_no_entries() {
+    fn empty_lines_and_comments_are_skipped() {
         for line in ["", "\r", "# made by hand"] {
             assert_eq!(parse(line.as_bytes(), None), Ok(None));
         }
     }
 
     #[test]
-    fn what_is_no_line_is_refused() {
+    fn invalid_lines_are_refused() {
         let hex = hex();
         for line in [
             hex.clone(),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn another_algorithm_than_asked_for_is_refused() {
+    fn a_digest_of_another_algorithm_is_refused() {
         let line = format!("{}  a", hex());
         assert!(parse(line.as_bytes(), Some(Algorithm::Sha512)).is_err());
         assert!(parse(format!("sha256:{line}").as_bytes(), Some(Algorithm::Sha512)).is_err());

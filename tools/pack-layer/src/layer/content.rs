@@ -60,7 +60,7 @@ fn read<W: Write + Send + 'static>(
     most: u64,
     mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
 ) -> Result<u64> {
-    let room = output.spare().map_err(|cause| destination::trouble(&cause))?;
+    let room = output.spare().map_err(|cause| destination::write_error(&cause))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
     loop {
         match read(&mut room[..most]) {
@@ -69,12 +69,12 @@ fn read<W: Write + Send + 'static>(
                 return Ok(count as u64);
             }
             Err(Errno::INTR) => {}
-            Err(cause) => return Err(trouble(cause)),
+            Err(cause) => return Err(read_error(cause)),
         }
     }
 }
 
 /// The error for a file that cannot be read.
-pub(super) fn trouble(cause: Errno) -> Error {
+pub(super) fn read_error(cause: Errno) -> Error {
     Error::new(Status::Local, os_words(&cause.into()))
 }

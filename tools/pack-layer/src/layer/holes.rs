@@ -12,7 +12,7 @@ use common::error::Result;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::content::trouble;
+use super::content::read_error;
 use crate::tree::changed;
 
 /// The size of the smallest hole, in bytes.
@@ -28,7 +28,7 @@ pub(super) fn segments(fd: &OwnedFd, size: u64) -> Result<Option<Vec<Segment>>> 
         Ok(hole) if hole < size => {}
         // The file has no holes, or the file system does not report them.
         Ok(_) | Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => return rewind(fd),
-        Err(cause) => return Err(trouble(cause)),
+        Err(cause) => return Err(read_error(cause)),
     }
     let mut found = Segments { segments: Vec::new(), grain: GRAIN, size };
     let mut buffer = vec![0; GRAIN as usize];
@@ -37,9 +37,9 @@ pub(super) fn segments(fd: &OwnedFd, size: u64) -> Result<Option<Vec<Segment>>> 
         let data = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
             Ok(data) => (data - data % GRAIN).max(at),
             Err(Errno::NXIO) => break,
-            Err(cause) => return Err(trouble(cause)),
+            Err(cause) => return Err(read_error(cause)),
         };
-        let hole = rustix::fs::seek(fd, SeekFrom::Hole(data.max(at))).map_err(trouble)?;
+        let hole = rustix::fs::seek(fd, SeekFrom::Hole(data.max(at))).map_err(read_error)?;
         // If the data begins inside a grain, `data` was rounded down into the hole before it, and
         // SEEK_HOLE returns `data` itself. At least this one grain is examined.
         let end = hole.max(data + 1).next_multiple_of(GRAIN).min(size);
@@ -66,7 +66,7 @@ fn read_exact(fd: &OwnedFd, bytes: &mut [u8], at: u64) -> Result<()> {
             Ok(0) => return Err(changed()),
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
-            Err(cause) => return Err(trouble(cause)),
+            Err(cause) => return Err(read_error(cause)),
         }
     }
     Ok(())
@@ -74,7 +74,7 @@ fn read_exact(fd: &OwnedFd, bytes: &mut [u8], at: u64) -> Result<()> {
 
 /// Sets the file's offset back to 0, since the search for holes moves it.
 fn rewind(fd: &OwnedFd) -> Result<Option<Vec<Segment>>> {
-    rustix::fs::seek(fd, SeekFrom::Start(0)).map_err(trouble)?;
+    rustix::fs::seek(fd, SeekFrom::Start(0)).map_err(read_error)?;
     Ok(None)
 }
 

@@ -20,7 +20,7 @@ use crate::tree::Node;
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
 /// Smaller files, in bytes, are not searched for holes.
-const LEAST_SPARSE: u64 = 64 << 10;
+const MIN_SPARSE: u64 = 64 << 10;
 
 /// An archive that is written into the compressor.
 pub(crate) struct Archive<W> {
@@ -55,7 +55,7 @@ impl<W: Write + Send + 'static> Archive<W> {
         let Some(fd) = node.fd.as_ref().filter(|_| node.file_type == FileType::RegularFile) else {
             return self.put(&member.headers()?);
         };
-        let may_be_sparse = node.size >= LEAST_SPARSE && node.allocated < node.size;
+        let may_be_sparse = node.size >= MIN_SPARSE && node.allocated < node.size;
         let segments = if may_be_sparse { holes::segments(fd, node.size)? } else { None };
         let held = match &segments {
             None => {
@@ -88,15 +88,15 @@ impl<W: Write + Send + 'static> Archive<W> {
     /// Local if the layer cannot be written.
     pub(crate) fn finish(mut self) -> Result<Finished<W>> {
         let ended = self.output.zeros(END).and_then(|()| self.output.finish());
-        ended.map_err(|cause| destination::trouble(&cause))
+        ended.map_err(|cause| destination::write_error(&cause))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.output.write_all(bytes).map_err(|cause| destination::trouble(&cause))
+        self.output.write_all(bytes).map_err(|cause| destination::write_error(&cause))
     }
 
     fn zeros(&mut self, count: usize) -> Result<()> {
-        self.output.zeros(count).map_err(|cause| destination::trouble(&cause))
+        self.output.zeros(count).map_err(|cause| destination::write_error(&cause))
     }
 }
 

@@ -10,7 +10,7 @@ use common::error::Result;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::failure::{changed, trouble};
+use super::failure::{changed, system_error};
 use super::node::Node;
 
 /// The number of bytes that are compared at a time.
@@ -18,10 +18,11 @@ const PIECE: usize = 128 << 10;
 
 /// Whether two nodes have the same metadata in the archive and the same content.
 pub(crate) fn is_same(here: &Node, base: &Node) -> Result<bool> {
-    let says = |node: &Node| {
+    let metadata = |node: &Node| {
         (node.file_type, node.mode, node.uid, node.gid, node.size, node.mtime, node.device)
     };
-    if says(here) != says(base) || here.target != base.target || here.xattrs != base.xattrs {
+    if metadata(here) != metadata(base) || here.target != base.target || here.xattrs != base.xattrs
+    {
         return Ok(false);
     }
     match (here.file_type, &here.fd, &base.fd) {
@@ -55,7 +56,7 @@ fn read(fd: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<()> {
             Ok(0) => return Err(changed()),
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
-            Err(cause) => return Err(trouble(cause)),
+            Err(cause) => return Err(system_error(cause)),
         }
     }
     Ok(())

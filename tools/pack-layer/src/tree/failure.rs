@@ -15,7 +15,7 @@ pub(crate) fn changed_from(want: u64, got: u64) -> Error {
 }
 
 /// The error for a system call that failed on a file which existed when its directory was listed.
-pub(crate) fn trouble(cause: Errno) -> Error {
+pub(crate) fn system_error(cause: Errno) -> Error {
     match cause {
         Errno::NOENT => Error::content("vanished while the tree was read"),
         Errno::LOOP | Errno::NOTDIR => changed(),

@@ -15,18 +15,18 @@ use super::node::{Inode, Node};
 /// The files with several links that the walk has reached, each with its first name and the number
 /// of names still to be reached.
 #[derive(Default)]
-pub(crate) struct Firsts {
-    met: HashMap<Inode, (Box<[u8]>, u64)>,
+pub(crate) struct FirstNames {
+    files: HashMap<Inode, (Box<[u8]>, u64)>,
 }
 
-impl Firsts {
+impl FirstNames {
     /// Records a name of a file. Returns the file's first name, or `None` if this is the first. A
     /// file whose names were all recorded is removed from the table.
-    pub(crate) fn meet(&mut self, node: &Node, path: &[u8]) -> Option<Box<[u8]>> {
+    pub(crate) fn record(&mut self, node: &Node, path: &[u8]) -> Option<Box<[u8]>> {
         if !may_have_others(node) {
             return None;
         }
-        match self.met.entry(node.inode) {
+        match self.files.entry(node.inode) {
             Slot::Vacant(slot) => {
                 slot.insert((path.into(), node.links - 1));
                 None
@@ -53,33 +53,33 @@ pub(crate) fn may_have_others(node: &Node) -> bool {
 /// is packed.
 #[derive(Default)]
 pub(crate) struct LinkChanges {
-    here: Firsts,
-    base: Firsts,
+    here: FirstNames,
+    base: FirstNames,
     /// Files with several names of which at least one is new or changed. All their names are
     /// packed, since not every unpacker can make a hard link to a file of a lower layer.
     changed: HashSet<Inode>,
     /// Names that were hard links in the base tree, and are the only name of their file now.
-    parted: HashSet<Box<[u8]>>,
+    separated: HashSet<Box<[u8]>>,
 }
 
 impl LinkChanges {
     /// Records a name that is in both trees, or only in the packed one (`base` is `None`).
     /// `differs` says whether the metadata or contents of the two files differ.
-    pub(crate) fn meet(&mut self, path: &[u8], here: &Node, base: Option<&Node>, differs: bool) {
-        let first_here = self.here.meet(here, path);
-        let first_base = base.and_then(|base| self.base.meet(base, path));
+    pub(crate) fn record(&mut self, path: &[u8], here: &Node, base: Option<&Node>, differs: bool) {
+        let first_here = self.here.record(here, path);
+        let first_base = base.and_then(|base| self.base.record(base, path));
         if !differs && first_here == first_base {
             return;
         }
         if may_have_others(here) {
             self.changed.insert(here.inode);
         } else {
-            self.parted.insert(path.into());
+            self.separated.insert(path.into());
         }
     }
 
     /// Whether a name must be packed because its hard links changed.
     pub(crate) fn is_changed(&self, path: &[u8], here: &Node) -> bool {
-        self.changed.contains(&here.inode) || self.parted.contains(path)
+        self.changed.contains(&here.inode) || self.separated.contains(path)
     }
 }

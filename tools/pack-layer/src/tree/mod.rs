@@ -16,6 +16,6 @@ mod xattrs;
 
 pub(crate) use changes::is_same;
 pub(crate) use failure::{changed, changed_from};
-pub(crate) use links::{Firsts, LinkChanges, may_have_others};
+pub(crate) use links::{FirstNames, LinkChanges, may_have_others};
 pub(crate) use node::{Inode, Node};
 pub(crate) use walk::{Step, Walk, shown};

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use common::error::{Error, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
-use super::failure::{changed, changed_from, trouble};
+use super::failure::{changed, changed_from, system_error};
 use super::listing::Name;
 use super::xattrs;
 use crate::rules::Rules;
@@ -68,21 +68,22 @@ impl Node {
         } else {
             return Node::special(dir, name.bytes, rules);
         };
-        let fd = rustix::fs::openat(dir, name.bytes, OPEN, Mode::empty()).map_err(trouble)?;
+        let fd = rustix::fs::openat(dir, name.bytes, OPEN, Mode::empty()).map_err(system_error)?;
         Node::of_open(fd, wanted, rules)
     }
 
     /// Reads the metadata of a device, fifo, socket or symbolic link without opening it. To open a
     /// device or a fifo can have side effects, and a symbolic link leads to another file.
     fn special(dir: &OwnedFd, name: &[u8], rules: &Rules) -> Result<Node> {
-        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(trouble)?;
+        let stat =
+            rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(system_error)?;
         let file_type = file_type(&stat)?;
         if matches!(file_type, FileType::RegularFile | FileType::Directory) {
             return Err(changed());
         }
         let mut node = Node::of(&stat, file_type, None, rules);
         if file_type == FileType::Symlink {
-            let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(trouble)?;
+            let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(system_error)?;
             node.target = target.into_bytes();
         }
         let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name].concat();
@@ -92,7 +93,7 @@ impl Node {
 
     /// Reads the metadata of an open regular file or directory.
     pub(super) fn of_open(fd: OwnedFd, wanted: FileType, rules: &Rules) -> Result<Node> {
-        let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
+        let stat = rustix::fs::fstat(&fd).map_err(system_error)?;
         if file_type(&stat)? != wanted {
             return Err(changed());
         }
@@ -138,7 +139,7 @@ impl Node {
     /// # Errors
     /// Content if one of them changed. Local if the file's metadata cannot be read.
     pub(crate) fn check_unchanged(&self, fd: &OwnedFd) -> Result<()> {
-        let stat = rustix::fs::fstat(fd).map_err(trouble)?;
+        let stat = rustix::fs::fstat(fd).map_err(system_error)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         if (size, own_mtime(&stat)) == (self.size, self.own_mtime) {
             return Ok(());

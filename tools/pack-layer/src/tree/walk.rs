@@ -16,7 +16,7 @@ use common::error::{Error, Result, Status, printable};
 use common::notice;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::failure::{changed, trouble};
+use super::failure::{changed, system_error};
 use super::listing::{Listing, Name};
 use super::node::{self, Inode, Node};
 use crate::rules::Rules;
@@ -88,13 +88,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds the current path to an error.
-    pub(crate) fn place(&self, error: Error) -> Error {
+    pub(crate) fn with_path(&self, error: Error) -> Error {
         error.context(shown(self.root, &self.path))
     }
 
     /// The next step; `None` at the end of the tree.
     pub(crate) fn next(&mut self) -> Result<Option<Step>> {
-        self.step().map_err(|error| self.place(error))
+        self.step().map_err(|error| self.with_path(error))
     }
 
     fn step(&mut self) -> Result<Option<Step>> {
@@ -134,7 +134,7 @@ impl<'a> Walk<'a> {
     /// Whether the walk enters a directory that is on another file system.
     fn crosses(&self, directory: &Node) -> Result<bool> {
         let Some(fd) = &directory.fd else { return Ok(false) };
-        let kind = rustix::fs::fstatfs(fd).map_err(trouble)?.f_type;
+        let kind = rustix::fs::fstatfs(fd).map_err(system_error)?.f_type;
         if PSEUDO.contains(&(kind as u32)) {
             notice::warn("pseudo file system", || {
                 let name = shown(self.root, &self.path);
@@ -153,10 +153,10 @@ impl<'a> Walk<'a> {
         if let Some(far) = self.frames.len().checked_sub(MAX_OPEN + 1) {
             // The base tree's directory is closed only if its child directory is open too.
             // Otherwise it could not be opened again as `..` of that child.
-            let goes_on = self.frames[far + 1].base.is_some();
+            let child_has_base = self.frames[far + 1].base.is_some();
             let far = &mut self.frames[far];
             far.here.fd = None;
-            if let Some(base) = far.base.as_mut().filter(|_| goes_on) {
+            if let Some(base) = far.base.as_mut().filter(|_| child_has_base) {
                 base.fd = None;
             }
         }
@@ -206,7 +206,7 @@ impl Frame {
 impl Level {
     fn new(node: &mut Node) -> Result<Level> {
         let fd = node.fd.take().ok_or_else(changed)?;
-        let names = Listing::read(&fd).map_err(trouble)?;
+        let names = Listing::read(&fd).map_err(system_error)?;
         Ok(Level { inode: node.inode, names, fd: Some(fd) })
     }
 
@@ -216,8 +216,9 @@ impl Level {
             return Ok(());
         }
         let below = below.fd.as_ref().ok_or_else(changed)?;
-        let fd = rustix::fs::openat(below, "..", OPEN_DIRECTORY, Mode::empty()).map_err(trouble)?;
-        let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
+        let fd =
+            rustix::fs::openat(below, "..", OPEN_DIRECTORY, Mode::empty()).map_err(system_error)?;
+        let stat = rustix::fs::fstat(&fd).map_err(system_error)?;
         if node::inode(&stat) != self.inode {
             return Err(changed());
         }

@@ -11,7 +11,7 @@ use common::error::{Error, Result, printable};
 use common::notice;
 use rustix::io::Errno;
 
-use super::failure::trouble;
+use super::failure::system_error;
 
 /// The extended attributes of a file: names and values.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -20,7 +20,7 @@ pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 const ROOM: usize = 256;
 
 /// The kernel's limit for a list of names and for a value, in bytes.
-const MOST: usize = 64 << 10;
+const LARGEST: usize = 64 << 10;
 
 /// The extended attributes of an open file.
 pub(super) fn of_open(fd: &OwnedFd) -> Result<Xattrs> {
@@ -59,18 +59,18 @@ fn read(
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Xattrs::new()),
         Ok(length) => &room[..length],
         Err(Errno::RANGE) => {
-            larger.resize(MOST, 0);
-            let length = list(&mut larger).map_err(trouble)?;
+            larger.resize(LARGEST, 0);
+            let length = list(&mut larger).map_err(system_error)?;
             &larger[..length]
         }
-        Err(cause) => return Err(trouble(cause)),
+        Err(cause) => return Err(system_error(cause)),
     };
     let mut xattrs = Xattrs::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_packed(name)) {
         let mut value = vec![0; ROOM];
         let length = match get(name, &mut value) {
             Err(Errno::RANGE) => {
-                value.resize(MOST, 0);
+                value.resize(LARGEST, 0);
                 get(name, &mut value)
             }
             length => length,
@@ -91,7 +91,7 @@ fn read(
             Err(Errno::NODATA) => {}
             Err(cause) => {
                 return Err(
-                    trouble(cause).context(format_args!("extended attribute {}", shown(name)))
+                    system_error(cause).context(format_args!("extended attribute {}", shown(name)))
                 );
             }
         }
@@ -101,17 +101,17 @@ fn read(
 }
 
 fn is_packed(name: &[u8]) -> bool {
-    let is_overlays = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-    if is_overlays {
+    let is_of_overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    if is_of_overlay {
         notice::warn("overlay's attribute", || {
             format!("{}: an overlay file system's own attribute, left out", shown(name))
         });
     }
-    let is_hosts = matches!(
+    let is_of_host = matches!(
         name,
         b"security.selinux" | b"security.ima" | b"security.evm" | b"system.nfs4_acl"
     );
-    !is_overlays && !is_hosts
+    !is_of_overlay && !is_of_host
 }
 
 fn shown(name: &[u8]) -> String {
