@@ -94,7 +94,7 @@ pub(crate) struct Cli {
     runtime: RuntimeOptions,
 }
 
-/// The options about the process in a container of the image.
+/// The options that describe the process in a container of the image.
 #[derive(Args)]
 #[command(next_help_heading = "Container options")]
 struct RuntimeOptions {
@@ -183,8 +183,7 @@ impl Cli {
         if self.docker { DOCKER_CONFIG } else { OCI_CONFIG }
     }
 
-    /// The creation time of the image and its new layers, if the options or the environment give
-    /// it.
+    /// The creation time of the image and its new layers, if an option or the environment gives it.
     pub(crate) fn created(&self) -> Result<Option<String>> {
         match (&self.created, &self.schema1) {
             (Some(created), _) => Ok(Some(created.clone())),

@@ -47,7 +47,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether the entry says more than the image's own fields, which have the author too.
+    /// Whether the entry has a text that the image's own fields do not have. The author is in both.
     fn has_text(&self) -> bool {
         self.created_by.is_some() || self.comment.is_some()
     }
@@ -120,7 +120,7 @@ impl Config {
     /// The time is never left out, since some readers fail without it.
     ///
     /// # Errors
-    /// Malformed if the default would be the time of the base, but that is invalid.
+    /// Malformed if no time is given and the time of the base is invalid.
     pub(crate) fn describe(&mut self, created: Option<String>, author: Option<&str>) -> Result<()> {
         let created = match (created, self.fields.get("created")) {
             (Some(created), _) => created,
@@ -146,7 +146,7 @@ impl Config {
     /// machine's.
     ///
     /// # Errors
-    /// Malformed if the default would be the platform of the base, but the base has none.
+    /// Malformed if no platform is given and the base has none.
     pub(crate) fn set_platform(&mut self, platform: Option<&Platform>) -> Result<()> {
         set_platform(&mut self.fields, platform, self.is_new)
     }

@@ -50,8 +50,8 @@ impl Runtime {
     /// Sets the given fields.
     ///
     /// # Errors
-    /// Malformed if a field of the base that is added to has a value of the wrong type, or if the
-    /// name of a field differs from a known name only in upper and lower case.
+    /// Malformed if an entry must be added to a field of the base that has the wrong type, or if
+    /// the name of a field differs from a known name only in upper and lower case.
     pub(crate) fn apply(&self, config: &mut Map<String, Value>) -> Result<()> {
         json::refuse_case_variants(config, &KNOWN)
             .map_err(|e| Error::malformed(format_args!("base: config: {e}")))?;

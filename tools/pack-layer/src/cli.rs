@@ -70,7 +70,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     one_file_system: bool,
 
-    /// How to treat files whose names begin with .wh.
+    /// The treatment of files with the name of a whiteout (.wh.NAME)
     #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]
     whiteouts: Whiteouts,
 
@@ -97,7 +97,7 @@ enum Format {
     None,
 }
 
-/// How files are treated whose names begin with `.wh.`.
+/// The treatment of files with the name of a whiteout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Whiteouts {
     /// Refuse them: they would hide files of lower layers

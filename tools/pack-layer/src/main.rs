@@ -50,7 +50,7 @@ fn run(cli: Cli) -> Result<()> {
     let Finished { output, diff_id, digest, size } = finished;
     output.finish(&digest, size)?;
     if destination.path().is_none() {
-        // The layer itself went to stdout.
+        // The layer itself was written to standard output.
         return Ok(());
     }
     let layer = Descriptor::new(media_type, digest, size);

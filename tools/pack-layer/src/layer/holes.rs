@@ -98,8 +98,8 @@ impl Segments {
         while self.segments.len() > MAX_SEGMENTS {
             self.grain *= 2;
             for segment in std::mem::take(&mut self.segments) {
-                // Only the last of these calls can exceed the limit again. Each time doubles the
-                // grain, so the recursion is not deep.
+                // Only the last of these calls can exceed the limit again. Each recursive call
+                // doubles the grain, so the recursion is not deep.
                 self.push(segment.offset, segment.length);
             }
         }

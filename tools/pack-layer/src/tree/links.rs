@@ -21,7 +21,7 @@ pub(crate) struct FirstNames {
 
 impl FirstNames {
     /// Records a name of a file. Returns the file's first name, or `None` if this is the first. A
-    /// file whose names were all recorded is removed from the table.
+    /// file is removed from the table when all its names were recorded.
     pub(crate) fn record(&mut self, node: &Node, path: &[u8]) -> Option<Box<[u8]>> {
         if !may_have_others(node) {
             return None;
