@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Answers that are no success, turned into failures.
+//! Converts unsuccessful responses into failures.
 //!
-//! The status decides what kind of failure it is and whether it may pass; the body ([`ErrorBody`])
-//! only explains. A body that cannot be read is no error of its own. How a refusal is worded
-//! depends on the credentials (`refusal`).
+//! The HTTP status decides the exit status and whether the request may be retried. The body
+//! ([`ErrorBody`]) only adds an explanation, so an unreadable body is not a separate error. The
+//! wording of a refusal depends on the credentials (`refusal`).
 
 use common::error::{Error, printable};
 use net::failure::{Failure, Retry};
@@ -14,12 +14,12 @@ use ureq::http::StatusCode;
 pub use super::error_body::ErrorBody;
 use super::refusal;
 
-/// The failure that an answer stands for. `what` names the resource that was asked for.
+/// The failure that a response reports. `what` names the requested resource.
 pub fn failure(response: Response, what: &str) -> Failure {
     failure_with_body(response, what).0
 }
 
-/// As [`failure`], with the answer's body for callers that distinguish by its code.
+/// Like [`failure`], and also returns the response's body, for callers that check its error code.
 pub fn failure_with_body(mut response: Response, what: &str) -> (Failure, ErrorBody) {
     let body = ErrorBody::parse(&response.error_text());
     let failure = match author_proxy(&response, &body) {
@@ -34,14 +34,14 @@ pub fn failure_with_body(mut response: Response, what: &str) -> (Failure, ErrorB
     (failure, body)
 }
 
-/// The proxy that may have written the answer itself: one that reads what passes, if the answer has
-/// no registry's code.
+/// The proxy, if it may have written the response itself: it can read this traffic, proxies send
+/// this status, and the response has no error code of a registry.
 fn author_proxy<'a>(response: &'a Response, body: &ErrorBody) -> Option<&'a Proxy> {
     let is_possible = matches!(response.status.as_u16(), 400 | 403 | 405 | 413 | 500..=599);
     response.reader().filter(|_| is_possible && body.code.is_empty())
 }
 
-/// The failure that a status stands for. The body's code decides only whether it is a rate limit.
+/// The failure for a status. The error code in the body decides only whether this is a rate limit.
 fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     let status = response.status;
     let mut words = format!("{}", status.as_u16());
@@ -73,8 +73,8 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
         }
         407 | 451 => Error::refused(text).into(),
         404 | 410 => Error::absent(text).into(),
-        // A server that wants a client certificate may say so in http, and not in a registry's
-        // words.
+        // Some servers request a client certificate and report its absence as an HTTP 400 without a
+        // registry error code.
         400 if body.code.is_empty() && response.lacks_client_certificate() => {
             let text = format_args!("{text} (it asked for a client certificate)");
             net::tls::lacking(Error::refused(text)).into()
@@ -83,12 +83,12 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     }
 }
 
-/// A failure that may pass, by the time that the answer names.
+/// A temporary failure: the retry waits as long as Retry-After says, else by backoff.
 fn temporary(response: &Response, error: Error) -> Failure {
     Failure { error, retry: response.retry_after().map_or(Retry::Backoff, Retry::After) }
 }
 
-/// Whether an answer is a web page: a login, a challenge, a catch-all.
+/// Whether the response is a web page (a login page, for example) instead of a registry's response.
 pub(super) fn is_html(response: &Response) -> bool {
     common::mediatype::said(response.header("content-type"))
         .is_some_and(|said| said == "text/html" || said == "application/xhtml+xml")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs: whether one is there; asking for one, whole or from an offset; and understanding the
-//! answer.
+//! Blobs: checking whether a blob exists, requesting it (whole or a range), and interpreting the
+//! response.
 //!
-//! One attempt is one call: resuming, starting over and counting attempts are the caller's, who
-//! knows what is there already. Bytes are not checked here against anything but the answer's own
-//! words.
+//! Each call makes one attempt. Resuming, restarting and counting attempts are left to the caller,
+//! because the caller knows which bytes it already has. Digests are not verified here: a range is
+//! only compared with the response's own headers.
 
 use std::io::Read;
 
@@ -19,54 +19,57 @@ use net::url::{self, Purpose};
 
 use super::{Registry, answer};
 
-/// The bytes that are asked for: from `start`, up to but not including `end` when that is known.
+/// A requested range of bytes: from `start` up to but not including `end`, or to the end of the
+/// blob if `end` is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     /// The first byte.
     pub start: u64,
-    /// One past the last byte.
+    /// The offset after the last byte.
     pub end: Option<u64>,
 }
 
-/// An answer to a request for a blob.
+/// The response to a request for a blob.
 pub enum BlobAnswer {
     /// Bytes of the blob.
     Bytes(BlobBytes),
-    /// 416: no bytes at this offset.
+    /// 416: the blob has no bytes at this offset.
     Unsatisfiable {
         /// The size of the whole blob, if stated.
         total: Option<u64>,
     },
-    /// The answer to a range request does not say clearly that its bytes are the requested ones:
-    /// the reason.
+    /// A 206 whose Content-Range does not match the requested range. Holds the reason.
     WrongRange(String),
 }
 
-/// Bytes of a blob, to be read from the connection or file that they are in. They are not verified.
+/// Bytes of a blob, still to be read from a connection or a file. They are not verified.
 pub struct BlobBytes {
     /// The bytes.
     pub body: Box<dyn Read + Send>,
-    /// The offset of the first: the requested one, or 0 if the server ignores ranges.
+    /// The offset of the first byte: the requested offset, or 0 if the server ignores ranges.
     pub start: u64,
-    /// How many bytes follow, if stated.
+    /// The number of bytes that follow, if stated.
     pub length: Option<u64>,
     /// The size of the whole blob, if stated.
     pub total: Option<u64>,
 }
 
 impl Registry {
-    /// Whether the repository has a blob. One of another size is said and counts as absent.
+    /// Whether the repository has a blob. A blob of another size is reported with a warning and
+    /// counts as absent.
     ///
     /// # Errors
-    /// Sorted. A registry that does not answer HEAD may still take the blob.
+    /// As the registry responds, if the status neither confirms nor denies that the blob exists.
+    /// The caller may still upload the blob: some registries do not support HEAD.
     pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        // A redirect alone says nothing: a front may redirect whatever it is asked for.
+        // Redirects are followed, because a redirect alone proves nothing: some servers redirect
+        // every blob request, also for absent blobs.
         let head = Request::new(Method::Head, &url, &[]);
         let mut response = self.session.send(&self.scope, head, &mut Payload::None)?;
         let is_own = self.session.is_own(&response);
         if !is_own && matches!(response.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
-            // What is signed for GET is often good for nothing else.
+            // A storage URL that is signed for GET often refuses HEAD.
             let headers = [("Range", "bytes=0-0")];
             let get = Request::new(Method::Get, &url, &headers);
             response = self.session.send(&self.scope, get, &mut Payload::None)?;
@@ -75,7 +78,7 @@ impl Registry {
         let length = match response.status.as_u16() {
             200 => header("content-length").and_then(|length| length.parse().ok()),
             206 => header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
-            // Of no bytes there is no first one.
+            // Byte 0 of an empty blob does not exist.
             416 => Some(0),
             404 => return Ok(false),
             _ => return Err(answer::failure(response, &self.blob_name(digest))),
@@ -90,10 +93,11 @@ impl Registry {
         Ok(fits)
     }
 
-    /// Asks for a blob, or for a range of it.
+    /// Requests a blob, or a range of it.
     ///
     /// # Errors
-    /// Sorted; a blob that is not there is absent, and final.
+    /// Absent, and not retried, if the repository does not have the blob. Otherwise the status that
+    /// the registry's response or the network failure maps to.
     pub fn blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<BlobAnswer, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let value = range.map(range_header);
@@ -103,10 +107,10 @@ impl Registry {
         self.understand(response.map_err(|failure| failure.context(&what))?, range, &what)
     }
 
-    /// Asks for a blob at one of its descriptor's `urls`, without credentials.
+    /// Requests a blob from one of its descriptor's `urls`, without credentials.
     ///
     /// # Errors
-    /// As [`blob`](Registry::blob); malformed for a URL that is refused.
+    /// As for [`blob`](Registry::blob). Also Malformed if the URL is invalid or not allowed.
     pub fn blob_elsewhere(
         &self,
         text: &str,
@@ -131,7 +135,7 @@ impl Registry {
         self.understand(response, range, &target.url.to_string())
     }
 
-    /// How messages name a blob.
+    /// The name of a blob in messages.
     pub fn blob_name(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.repository())
     }
@@ -175,7 +179,7 @@ impl Registry {
     }
 }
 
-/// The closed form when the end is known: some servers answer 416 to the open one.
+/// Gives the last byte too when the end is known: some servers answer 416 to a range without it.
 fn range_header(range: ByteRange) -> String {
     match range.end {
         Some(end) => format!("bytes={}-{}", range.start, end.saturating_sub(1)),
@@ -190,8 +194,8 @@ fn content_length(response: &Response) -> Option<u64> {
     }
 }
 
-/// Reads the Content-Range of a 206: how many bytes come and, when it is said, the size of the
-/// whole.
+/// Reads the Content-Range of a 206: the number of bytes in the response and, if stated, the size
+/// of the whole blob.
 fn content_range(response: &Response, start: u64) -> Result<(u64, Option<u64>), String> {
     let mut values = response.headers.get_all("content-range").iter();
     let text = match (values.next(), values.next()) {

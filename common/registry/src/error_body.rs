@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The body of an answer that is no success: the specification's JSON, other shapes of JSON, XML,
-//! HTML, text or nothing.
+//! The body of an error response: the specification's JSON, other JSON, XML, HTML, plain text or
+//! empty.
 
 use serde_json::Value;
 
-/// What an error body says.
+/// The contents of an error body.
 #[derive(Default)]
 pub struct ErrorBody {
-    /// The specification's error code, or the field that has its role in another shape. May be
-    /// empty.
+    /// The specification's error code, or the field with the same purpose in other formats. Empty
+    /// if there is none.
     pub code: String,
-    /// The message. May be empty.
+    /// The message. Empty if there is none.
     pub message: String,
-    /// The digests that the errors' `detail` name.
+    /// The digests in the errors' `detail` fields.
     pub digests: Vec<String>,
 }
 
 impl ErrorBody {
-    /// Reads an error body. Every body can be read: of an unknown shape, all fields are empty.
+    /// Reads an error body. Never fails: if the format is unknown, all fields are empty.
     pub(super) fn parse(body: &[u8]) -> ErrorBody {
         let text = String::from_utf8_lossy(body);
-        // Lenient on purpose: it only explains.
+        // serde_json's lenient reader is enough here, because the body only explains the status.
         if let Ok(document) = serde_json::from_str::<Value>(&text) {
             let error =
                 document.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&document);
@@ -53,7 +53,7 @@ impl ErrorBody {
     }
 }
 
-/// The digests that the errors' `detail` name, as text or as objects with a `digest`.
+/// The digests in the errors' `detail` fields, which are strings or objects with a `digest` field.
 fn digests(document: &Value) -> Vec<String> {
     let errors = document.get("errors").and_then(Value::as_array).into_iter().flatten();
     let details = errors.filter_map(|error| error.get("detail"));

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The distribution API: a repository in a registry (OCI distribution specification).
+//! A client for one repository in a registry (OCI distribution specification).
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`blob`], [`manifest`], [`tags`] | the operations that read |
-//! | `put`, `referrers` | the operations that write |
-//! | [`auth`] | challenges and tokens |
-//! | [`answer`], `error_body`, `refusal` | answers that are no success, and their words |
+//! | [`blob`], [`manifest`], [`tags`] | read operations |
+//! | `put`, `referrers` | write operations |
+//! | [`auth`] | authentication: challenges and tokens |
+//! | [`answer`], `error_body`, `refusal` | error responses and their messages |
 //!
-//! A program's secrets and own headers go to the registry's own scheme, host and port, and a login
-//! to the token server that it names, and nowhere else. Not here: one exchange over the network
-//! (crate `net`), and where else a repository may be read (crate `store`). Uploads are push-blob's,
-//! the one tool that makes them; it sends them through the [`session`](Registry::session) here.
+//! Credentials and the user's own headers are sent to the registry's own origin only (scheme, host
+//! and port). The one exception: a user name and password or an identity token is also sent to the
+//! token server that the registry names.
+//!
+//! Not here: a single HTTP exchange (crate `net`), mirrors (crate `store`), and blob uploads. Only
+//! push-blob uploads blobs; it sends its requests through [`session`](Registry::session). Start
+//! reading at [`Registry`].
 
 pub mod answer;
 pub mod auth;
@@ -37,40 +40,42 @@ use net::url::Url;
 
 use auth::{Scope, Session};
 
-/// A repository in a registry. Shared between threads.
+/// A repository in a registry. Can be shared between threads.
 pub struct Registry {
     repository: Repository,
     session: Session,
-    /// What its requests need to be allowed to do.
+    /// The permissions that requests need.
     scope: Scope,
-    /// The name of the registry that this is a mirror of, where a mirror of many wants to be told.
+    /// For a mirror that serves several registries: the name of the mirrored registry, sent as `ns`
+    /// in the query.
     namespace: Option<String>,
 }
 
 impl Registry {
-    /// Opens a repository to read from. Nothing is sent to it yet, but for the offer to a loopback
-    /// host to speak TLS.
+    /// Opens a repository for reading. Sends no request yet. A loopback host, or a host that is
+    /// configured as insecure, may be probed for TLS.
     ///
     /// # Errors
-    /// Usage, when its host cannot be part of a URL.
+    /// Usage if the host cannot be part of a URL. Refused if the machine's configuration blocks the
+    /// repository. Malformed if that configuration is invalid, Local if it cannot be read.
+    /// Unavailable if a probed host cannot be reached.
     pub fn open(repository: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
         Registry::open_for(repository, client, peer, Scope::pull(repository.path()))
     }
 
-    /// Opens a repository to write to; as [`open`](Registry::open).
+    /// Opens a repository for writing. Otherwise like [`open`](Registry::open).
     ///
     /// # Errors
-    /// Usage, when its host cannot be part of a URL.
+    /// As for [`open`](Registry::open).
     pub fn open_to_push(repository: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
         Registry::open_for(repository, client, peer, Scope::push(repository.path()))
     }
 
-    /// Opens a repository where its name says, if the machine's configuration does not block it,
-    /// for requests of a scope.
+    /// Opens a repository at the host in its name, for requests of a given scope. The machine's
+    /// configuration may block the repository.
     ///
     /// # Errors
-    /// Usage, when its host cannot be part of a URL; refused, when it is blocked; malformed
-    /// configuration.
+    /// As for [`open`](Registry::open).
     pub fn open_for(
         repository: &Repository,
         client: &Client,
@@ -79,8 +84,8 @@ impl Registry {
     ) -> Result<Registry> {
         let Configured { own, blocked, .. } = mirrors::configured(repository)?;
         refuse_blocked(repository, blocked.as_deref())?;
-        // Writing goes to the registry that the name says, but by what the machine says of that
-        // host.
+        // Requests go to the host in the repository's name, never to another host. The
+        // configuration for that host is applied.
         match own.filter(|place| place.host.eq_ignore_ascii_case(repository.host())) {
             Some(place) => {
                 let peer = peer.clone().at(&place);
@@ -90,11 +95,12 @@ impl Registry {
         }
     }
 
-    /// Opens a place where a repository may be read. `peer` is what is known of that host, beside
-    /// what the configuration says of the place.
+    /// Opens a place from which a repository can be read. `peer` holds the settings for that host;
+    /// the settings of `place` are added to it.
     ///
     /// # Errors
-    /// Malformed, when host and path are no repository's; usage.
+    /// Malformed if the place's host and path are not a valid repository name. Usage if the host
+    /// cannot be part of a URL. Unavailable if a host that is probed for TLS cannot be reached.
     pub fn at(place: &Place, client: &Client, peer: &Peer) -> Result<Registry> {
         let repository = Repository::at(&place.host, &place.path)
             .map_err(|why| Error::malformed(format_args!("{}: {why}", place.origin)))?;
@@ -124,25 +130,25 @@ impl Registry {
         &self.repository
     }
 
-    /// What holds for the run.
+    /// The settings of the run.
     pub fn client(&self) -> &Client {
         self.session.http().client()
     }
 
-    /// The session with its registry.
+    /// The authenticated session with the registry.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// What its requests need to be allowed to do.
+    /// The permissions that requests need.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// A URL of the API in this repository.
+    /// The URL of an API resource in this repository.
     ///
     /// # Errors
-    /// Usage, when it grows too long.
+    /// Usage if the URL is too long.
     pub fn url(&self, rest: &str) -> Result<Url> {
         let root = self.session.root();
         let path = format!("{}{}/{rest}", root.path(), self.repository.path());
@@ -153,9 +159,9 @@ impl Registry {
         }
     }
 
-    /// Sends a request that reads: authenticates when the registry challenges, follows redirects,
-    /// and goes back to the registry once when a redirect's target refuses (its signature may have
-    /// expired).
+    /// Sends a read request: authenticates when the registry challenges, and follows redirects. If
+    /// a redirect's target refuses, the request is sent to the registry once more, because the
+    /// redirect's signature may have expired.
     fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
         let send = || self.session.send(&self.scope, request, &mut Payload::None);
         let response = send()?;
@@ -175,13 +181,13 @@ impl Registry {
         .into())
     }
 
-    /// Whether a redirect's target refused. Its challenge, if it has one, is not ours to answer.
+    /// Whether a redirect's target refused. A challenge from that host is not answered.
     fn refused_elsewhere(&self, response: &Response) -> bool {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !self.session.is_own(response)
     }
 }
 
-/// Refuses a repository that the machine's configuration blocks.
+/// Fails if the machine's configuration blocks the repository. `by` is the file that blocks it.
 pub fn refuse_blocked(repository: &Repository, by: Option<&str>) -> Result<()> {
     match by {
         Some(file) => Err(Error::refused(format_args!("{repository}: blocked by {file}"))),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests in a registry: their exact bytes, verified, and what came with them.
+//! Reading manifests from a registry: their exact bytes, verified, and the response's metadata.
 
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
@@ -13,9 +13,8 @@ use net::retry::with_attempts;
 
 use super::{Registry, answer};
 
-/// What an Accept header asks for by default: every type there is a reader for, in one header,
-/// without preferences. A server that misses one of them may convert, and then the digest is
-/// another.
+/// The default Accept header: every media type that can be parsed, in one header without
+/// preferences. If a type is missing, a server may convert the manifest, which changes its digest.
 pub const ACCEPT: [&str; 4] = [
     mediatype::OCI_INDEX,
     mediatype::DOCKER_LIST,
@@ -23,31 +22,31 @@ pub const ACCEPT: [&str; 4] = [
     mediatype::DOCKER_MANIFEST,
 ];
 
-/// The types of schema 1, asked for only where it is allowed.
+/// The media types of schema 1, requested only if schema 1 is allowed.
 pub const ACCEPT_SCHEMA1: [&str; 2] = [mediatype::SCHEMA1_SIGNED, mediatype::SCHEMA1];
 
-/// The entity tag of a manifest: changes whenever the manifest under a tag does.
+/// The entity tag (ETag) of a manifest. It changes whenever the manifest under a tag changes.
 pub(crate) struct EntityTag(pub(crate) String);
 
-/// A manifest as it came.
+/// A manifest as the registry sent it.
 pub struct RemoteManifest {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Their digest, computed.
+    /// Their computed digest.
     pub digest: Digest,
-    /// The media type that came with them, when one did.
+    /// The media type in Content-Type, if present.
     pub said: Option<String>,
-    /// The entity tag that came with them, when one did.
+    /// The response's entity tag, if present.
     pub(crate) entity_tag: Option<EntityTag>,
 }
 
 impl Registry {
-    /// Fetches a manifest by tag or digest. By digest the bytes are checked against it; by tag
-    /// their digest is computed, and a Docker-Content-Digest that says otherwise is refused.
+    /// Fetches a manifest by tag or digest. By digest, the bytes are verified against it. By tag,
+    /// the digest is computed, and the manifest is refused if its Docker-Content-Digest differs.
     ///
     /// # Errors
-    /// Absent, refused, later; malformed when it is larger than [`MAX_SIZE`] or no registry's
-    /// answer; content when the digest differs.
+    /// Absent, Refused or Unavailable as the registry responds. Malformed if the manifest is larger
+    /// than [`MAX_SIZE`] or the response is not a registry's. Content if the digest differs.
     pub fn manifest(
         &self,
         name: &str,
@@ -94,11 +93,11 @@ impl Registry {
         Ok(RemoteManifest { bytes, digest, said, entity_tag })
     }
 
-    /// Asks for a manifest's descriptor without the manifest. Nothing when the registry does not
-    /// serve that in full: then GET decides, and explains.
+    /// Fetches a manifest's descriptor by HEAD. `None` if the response is not 200 or lacks a part
+    /// of the descriptor: then the caller uses GET, whose response also explains an error.
     ///
     /// # Errors
-    /// Only what GET would fail with too: the network's.
+    /// Usage if the URL is too long. A failed request is `None`, not an error.
     pub fn manifest_head(&self, name: &str, accept: &[&str]) -> Result<Option<Descriptor>> {
         let url = self.url(&format!("manifests/{name}"))?;
         let accept = accept.join(", ");
@@ -120,7 +119,7 @@ impl Registry {
     /// Whether the repository has a manifest.
     ///
     /// # Errors
-    /// The registry's.
+    /// As the registry responds, for any status but 200 and 404.
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("manifests/{digest}"))?;
         let accept = ACCEPT.join(", ");
@@ -136,15 +135,15 @@ impl Registry {
         })
     }
 
-    /// How messages name a manifest.
+    /// The name of a manifest in messages.
     pub fn manifest_name(&self, name: &str) -> String {
         let separator = if name.contains(':') { '@' } else { ':' };
         format!("{}{separator}{name}", self.repository())
     }
 }
 
-/// The digest of a manifest's bytes, after comparing it with what was asked for or else with the
-/// header.
+/// Returns the digest of a manifest's bytes. It is compared with the requested digest or, if none
+/// was requested, with the Docker-Content-Digest header.
 fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Digest> {
     let header = header.map(|text| (text, text.trim().parse::<Digest>()));
     if let Some(want) = want {

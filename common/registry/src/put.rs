@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests into a registry: the exact bytes, and the registry's answer understood.
+//! Writing manifests to a registry: sends the exact bytes and interprets the response.
 //!
-//! Whether they may be sent at all (their structure, what they name) is the caller's to check
-//! first.
+//! Not here: validating the manifest's structure and checking that the blobs it names exist. The
+//! caller does both first.
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -16,35 +16,36 @@ use net::retry::with_attempts;
 use super::manifest::EntityTag;
 use super::{Registry, answer};
 
-/// How often a manifest is put again when the registry misses what it names: what was pushed a
-/// moment ago may not have reached every part of the registry.
+/// How often a manifest is put again after the registry reports a missing blob: a blob that was
+/// just pushed may not have reached every replica of the registry.
 const MAX_ASKED_AGAIN: u32 = 2;
 
-/// The most missing digests that a message names.
+/// The maximum number of missing digests in a message.
 const SHOWN_MISSING: usize = 20;
 
-/// A manifest to be put.
+/// A manifest to put.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing<'a> {
     /// The exact bytes.
     pub(crate) bytes: &'a [u8],
     /// Their digest.
     pub(crate) digest: &'a Digest,
-    /// Their media type, as they name it themselves or as their shape implies.
+    /// Their media type: the `mediaType` field, or the type implied by the document's structure.
     pub(crate) media_type: &'a str,
 }
 
-/// A registry's answer to a manifest that it took.
+/// A registry's response to a manifest that it accepted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
-    /// Whether it keeps the manifest as a referrer of its subject (`OCI-Subject`).
+    /// Whether the registry lists the manifest as a referrer of its subject (header `OCI-Subject`).
     pub(crate) knows_subject: bool,
 }
 
-/// A manifest that was not put.
+/// A failed attempt to put a manifest.
 struct Rejected {
     failure: Failure,
-    /// Whether the registry misses something that the manifest names, which may arrive.
+    /// Whether the registry reports that something the manifest names is missing. It may still
+    /// arrive.
     is_missing: bool,
 }
 
@@ -64,18 +65,19 @@ impl Registry {
     /// Puts a manifest under a tag or its digest.
     ///
     /// # Errors
-    /// Content when the registry stored something else; malformed when it rejects it, with what is
-    /// missing; refused, later.
+    /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
+    /// message lists missing blobs. Refused or Unavailable as it responds.
     fn put_manifest(&self, name: &str, manifest: Outgoing<'_>) -> Result<Accepted> {
         self.put_manifest_if(name, manifest, None)
     }
 
-    /// Puts a manifest under each of these names. Where it has a subject and the registry does not
-    /// know of referrers, it is listed under the fallback tag.
+    /// Puts a manifest under each of these names. If the manifest has a subject and the registry
+    /// does not support referrers, the manifest is listed under the referrers fallback tag.
     ///
     /// # Errors
-    /// Content when the registry stored something else; malformed when it rejects the manifest,
-    /// with what is missing, or when the fallback tag is taken by something else; refused; later.
+    /// Content if the registry stored another digest. Malformed if it rejects the manifest (the
+    /// message lists missing blobs), or if the fallback tag names something other than an index.
+    /// Refused or Unavailable as it responds.
     pub fn publish(
         &self,
         names: &[String],
@@ -98,10 +100,12 @@ impl Registry {
         }
     }
 
-    /// Puts a manifest, if the one that it replaces still has the entity tag `current`.
+    /// Puts a manifest. If `current` is given, only if the manifest to be replaced still has that
+    /// entity tag.
     ///
     /// # Errors
-    /// As [`put_manifest`](Registry::put_manifest).
+    /// As for [`put_manifest`](Registry::put_manifest). Also Unavailable if the entity tag has
+    /// changed.
     pub(super) fn put_manifest_if(
         &self,
         name: &str,
@@ -129,7 +133,7 @@ impl Registry {
         })
     }
 
-    /// Understands an answer.
+    /// Interprets the response to a PUT.
     fn judge(
         &self,
         response: Response,
@@ -150,7 +154,7 @@ impl Registry {
                     let what = format_args!("{what}: the registry stored {other}, want {want}");
                     return Err(Error::content(what).into());
                 }
-                // Any web server answers 200.
+                // Any web server may answer 200, so the manifest is read back.
                 if status != 201 && stored.is_none() && !self.serves(name, manifest) {
                     let what = format_args!("{what}: {status}, but it is not there then");
                     return Err(Error::malformed(what).into());
@@ -166,14 +170,14 @@ impl Registry {
         }
     }
 
-    /// Whether the registry gives back what was put.
+    /// Whether the registry serves the same bytes that were put.
     fn serves(&self, name: &str, manifest: Outgoing<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes)
     }
 }
 
-/// Understands an answer that is no success, with a hint where one helps.
+/// Interprets an error response to a PUT, and adds a hint where possible.
 fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected {
     let status = response.status.as_u16();
     let (failure, body) = answer::failure_with_body(response, what);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Referrers in a registry that does not know of them: an index under a tag made of the subject's
-//! digest.
+//! Referrers in a registry without referrers support: an index under a tag that is derived from the
+//! subject's digest (the referrers fallback tag).
 //!
-//! From the distribution specification's "unavailable referrers API". Two who change that index at
-//! once may lose one another's entry where the registry has no entity tags: it is read again some
-//! time after it was written, which makes that rare and not impossible.
+//! Follows the distribution specification's "unavailable referrers API". If the registry has no
+//! entity tags, two writers that update the index at the same time may overwrite each other's
+//! entry. To make a lost entry rare, the index is read again a moment after each write. This does
+//! not make it impossible.
 
 use std::time::Duration;
 
@@ -21,17 +22,19 @@ use super::Registry;
 use super::manifest::EntityTag;
 use super::put::Outgoing;
 
-/// How often the index is written when another writer is at it too.
+/// The maximum number of writes when another writer changes the index at the same time.
 const MAX_ROUNDS: u32 = 8;
 
-/// How long the others have, at least, to write theirs before it is read again.
+/// The minimum wait after a write, so that a concurrent writer finishes before the index is read
+/// again.
 const SETTLING: Duration = Duration::from_millis(150);
 
-/// The longest part of a tag that a digest's algorithm makes, and its digits, in characters.
+/// The maximum length, in characters, of the two parts of a fallback tag: the digest's algorithm
+/// and its hexadecimal digits.
 const MAX_ALGORITHM: usize = 32;
 const MAX_DIGITS: usize = 64;
 
-/// The tag under which a digest's referrers are listed.
+/// The referrers fallback tag of a digest.
 fn fallback_tag(subject: &Digest) -> String {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let algorithm = cut(subject.algorithm().name(), MAX_ALGORITHM);
@@ -42,8 +45,9 @@ impl Registry {
     /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
     ///
     /// # Errors
-    /// Malformed when the tag is taken by something that is no index: it is left alone. Otherwise
-    /// the registry's.
+    /// Malformed if the tag names something other than an index, which is left unchanged.
+    /// Unavailable if other writers keep changing the index. Otherwise as reading or putting a
+    /// manifest fails.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {
@@ -54,7 +58,7 @@ impl Registry {
             let manifest = Outgoing { bytes: &bytes, digest, media_type: OCI_INDEX };
             match self.put_manifest_if(&tag, manifest, current.as_ref()) {
                 Ok(_) => std::thread::sleep(jitter(SETTLING)),
-                // Another writer was there between.
+                // Another writer changed the index in the meantime.
                 Err(error) if current.is_some() && error.status() == Status::Unavailable => {}
                 Err(error) => return Err(error),
             }
@@ -63,8 +67,8 @@ impl Registry {
         Err(Error::unavailable(format_args!("{what}: others change it all the time")))
     }
 
-    /// The index with the referrer in it, and the entity tag of the one that it replaces; nothing
-    /// when it is in it.
+    /// The new index with the referrer added, and the entity tag of the index that it replaces.
+    /// `None` if the referrer is listed already.
     fn with_referrer(
         &self,
         tag: &str,

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Refusals in words that depend on the credentials: without one a login is needed, with one it was
-//! not enough.
+//! Texts for refusals (401 and 403), which depend on the credentials: without a credential, a login
+//! is needed; with one, the credential was rejected or not sufficient.
 
 use common::error::Error;
 use machine::credentials::Lookup;
 use net::response::Refusal;
 
-/// A refusal where the credentials that were sent are not known.
+/// The refusal text if it is not known which credentials were sent.
 pub(crate) fn unattributed() -> Refusal {
     Refusal { words: "or there is no such repository".to_owned(), hint: None }
 }
 
-/// A refusal by a registry, with the credentials that were found for it.
+/// The refusal text for a registry. `found` holds the credentials for it.
 pub(crate) fn by_registry(found: &Lookup, host: &str) -> Refusal {
     let Refusal { words, hint } = by_token_server(found, host);
     Refusal { words: format!("{words}, or no such repository"), hint }
 }
 
-/// A refusal by a registry's token server, with the credentials that were found for the registry.
+/// The refusal text for a registry's token server. `found` holds the credentials for the registry.
 pub(crate) fn by_token_server(found: &Lookup, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
         (Some(_), _) => ("credentials refused", format!("they are those of {}", found.origin)),
@@ -34,12 +34,12 @@ pub(crate) fn by_token_server(found: &Lookup, host: &str) -> Refusal {
     Refusal { words: words.to_owned(), hint: Some(hint) }
 }
 
-/// The error that reports a refusal: `what` names what was refused.
+/// The error for a refusal. `what` names the refused resource.
 pub(crate) fn error(what: &str, refusal: &Refusal) -> Error {
     with_hint(Error::refused(format_args!("{what}: {}", refusal.words)), refusal)
 }
 
-/// An error with the refusal's hint.
+/// Adds the refusal's hint to an error.
 pub(crate) fn with_hint(error: Error, refusal: &Refusal) -> Error {
     match &refusal.hint {
         Some(hint) => error.hint(hint),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A repository's tags, page by page as the registry gives them.
+//! Lists a repository's tags, page by page.
 
 use std::collections::HashSet;
 
@@ -13,30 +13,32 @@ use serde_json::Value;
 
 use super::{Registry, answer};
 
-/// The largest page, in bytes.
+/// The maximum size of a page, in bytes.
 pub const MAX_PAGE: u64 = 16 << 20;
 
-/// The most pages.
+/// The maximum number of pages.
 pub const MAX_PAGES: usize = 10_000;
 
-/// The most tags whose names are remembered to drop those that come twice.
+/// The maximum number of tags that are remembered in order to drop duplicates.
 const MAX_REMEMBERED: usize = 100_000;
 
-/// One page: its tags, and where the next one is.
+/// One page: its tags and the URL of the next page.
 struct Page {
     tags: Vec<String>,
     next: Option<String>,
 }
 
 impl Registry {
-    /// Hands every tag to `each`, in the registry's order, each once, as its page arrives. `each`
-    /// returns whether it wants more.
+    /// Passes every tag to `each` as its page arrives, in the registry's order and without
+    /// duplicates. `each` returns whether to continue.
     ///
-    /// `last` and `page` are the request's `last` and `n`: only what comes after a tag, and how
-    /// many a page.
+    /// `last` and `page` are the request's parameters `last` (list only tags after this tag) and
+    /// `n` (tags per page).
     ///
     /// # Errors
-    /// Absent, refused, later, malformed; also in the middle: a list that is cut is not a list.
+    /// Absent, Refused or Unavailable as the registry responds. Malformed if a response is invalid
+    /// or the list is incomplete. If a later page fails, `each` has already received the tags of
+    /// the earlier pages.
     pub fn tags(
         &self,
         last: Option<&str>,
@@ -117,7 +119,8 @@ impl Registry {
                 .map_err(|why| Error::malformed(format_args!("{what}: {}", printable(&why))))?;
             Ok(Page { tags, next })
         });
-        // What came before is only a part of the list, whatever its status says.
+        // Tags of earlier pages were already passed on. The message says that the list is
+        // incomplete.
         page.map_err(|error| if is_next { error.context("the list is incomplete") } else { error })
     }
 
@@ -126,9 +129,9 @@ impl Registry {
     }
 }
 
-/// The tags of a page: absent and `null` are none.
+/// The tags of a page. An absent `tags` field or `null` is an empty list.
 fn tags_of(body: &[u8]) -> std::result::Result<Vec<String>, String> {
-    // Not by the strict reader: a long list has more values than a manifest may.
+    // The strict JSON reader is not used: a long list has more values than its limit for manifests.
     let document: Value =
         serde_json::from_slice(body).map_err(|e| format!("not valid JSON: {e}"))?;
     let Value::Object(mut document) = document else {
@@ -147,8 +150,8 @@ fn tags_of(body: &[u8]) -> std::result::Result<Vec<String>, String> {
     }
 }
 
-/// The target of a Link header's `rel=next`: quotes optional, other links and parameters passed
-/// over.
+/// The target of a Link header's `rel=next`. Quotes are optional; other links and parameters are
+/// ignored.
 fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {

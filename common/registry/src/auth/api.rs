@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which API a session is with.
+//! The registry API that a session uses.
 
 use common::reference::Repository;
 use net::exchange::Http;
 use net::response::Response;
 use net::url::Url;
 
-/// A registry's API, and how it is reached.
+/// A registry's API and the connection to it.
 pub(super) struct Api {
     pub(super) http: Http,
     /// The URL of the API's root.
     pub(super) root: Url,
-    /// What messages name, and credentials are kept for.
+    /// The repository, for messages and for finding its credential.
     pub(super) repository: Repository,
 }
 
 impl Api {
-    /// Whether an answer is the registry's own, and not that of a place where it redirected to.
+    /// Whether a response is from the registry itself, not from the target of a redirect.
     pub(super) fn is_own(&self, response: &Response) -> bool {
         response.url.origin() == *self.http.origin()
     }

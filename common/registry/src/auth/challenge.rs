@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Challenges: what a registry's WWW-Authenticate headers ask for, read and chosen from.
+//! Challenges: parses a registry's WWW-Authenticate headers and chooses the challenge to answer.
 //!
-//! Only text: nothing is answered here.
+//! Not here: answering a challenge.
 
 use common::error::printable;
 use net::response::Response;
@@ -9,42 +9,42 @@ use net::response::Response;
 /// One challenge of a WWW-Authenticate header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// The scheme, lower case.
+    /// The scheme, in lower case.
     pub scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
-    /// A parameter's value; names are lower case.
+    /// A parameter's value. `name` is in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Its parameters, in order.
+    /// The parameters, in order.
     pub fn parameters(&self) -> &[(String, String)] {
         &self.parameters
     }
 
-    /// Whether a Bearer challenge: the other one that is ever chosen is Basic.
+    /// Whether this is a Bearer challenge. The only other scheme that is ever chosen is Basic.
     pub(super) fn is_bearer(&self) -> bool {
         self.scheme == "bearer"
     }
 
-    /// The scopes that it names.
+    /// The scopes in the challenge.
     pub(super) fn scopes(&self) -> impl Iterator<Item = &str> {
         self.parameter("scope").unwrap_or_default().split_ascii_whitespace()
     }
 }
 
-/// The challenge to answer: Bearer where it can be answered, else Basic. The inner error says why
-/// there is none.
+/// Chooses the challenge to answer: Bearer if it names a realm, else Basic, else a Bearer challenge
+/// without a realm. The inner error says why no challenge can be answered.
 pub(super) fn choose(challenges: Vec<Challenge>) -> Result<Challenge, String> {
     let best = |c: &&Challenge| match (c.scheme.as_str(), c.parameter("realm")) {
         ("bearer", Some(_)) => 2,
         ("basic", _) => 1,
         _ => 0,
     };
-    // Of equals the first: max_by_key has the last.
+    // Reversed, because max_by_key returns the last of equal elements and the first is wanted.
     if let Some(found) = challenges.iter().rev().max_by_key(best)
         && matches!(found.scheme.as_str(), "bearer" | "basic")
     {
@@ -60,15 +60,15 @@ pub(super) fn choose(challenges: Vec<Challenge>) -> Result<Challenge, String> {
     }
 }
 
-/// The challenges of an answer.
+/// The challenges in a response.
 pub(super) fn challenges_of(response: &Response) -> Vec<Challenge> {
     let headers = response.headers.get_all("www-authenticate");
     headers.iter().filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
 }
 
-/// Reads the challenges of one header (RFC 9110, section 11.6.1): several in one, commas inside
-/// quotes, tokens unquoted, empty elements. What is malformed is passed over and does not spoil the
-/// rest; if a parameter is repeated, its first value counts.
+/// Parses the challenges of one header (RFC 9110, section 11.6.1). Handles several challenges in
+/// one header, commas in quotes, unquoted values and empty elements. Malformed elements are
+/// skipped; the others are still used. If a parameter is repeated, the first value is used.
 pub fn parse(text: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = text;
@@ -79,7 +79,7 @@ pub fn parse(text: &str) -> Vec<Challenge> {
         }
         let (word, after) = split_while(rest, is_token);
         if word.is_empty() {
-            // No token where one must be: on to the next element.
+            // A token is missing: skip to the next element.
             rest = rest.find(',').map_or("", |i| &rest[i..]);
             continue;
         }
@@ -115,7 +115,8 @@ fn parameter_value(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What follows a token68, if one stands here alone: it is the whole of its challenge.
+/// Skips a token68 that is the only content of its challenge, and returns the rest. `None` if there
+/// is no such token68.
 fn skip_token68(text: &str) -> Option<&str> {
     let (word, rest) = split_while(text, |c| c.is_ascii_alphanumeric() || "-._~+/".contains(c));
     let rest = rest.trim_start_matches('=').trim_start_matches([' ', '\t']);

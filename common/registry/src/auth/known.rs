@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was learnt of a registry's challenges, and which header answers them.
+//! A registry's challenge, credential and tokens, and the Authorization header that they lead to.
 //!
-//! Not here: sending a request again. That is [`session`](super::session)'s.
+//! Not here: sending the request again, see [`session`](super::session).
 
 use common::error::{Error, Status};
 use machine::credentials::{Credential, Lookup, find};
@@ -17,31 +17,32 @@ use super::scope::Scope;
 use super::token::{self, Token};
 use crate::refusal;
 
-/// The most token servers that a repository's registry may send a run to: each learns who the user
-/// is.
+/// The maximum number of token servers per repository in one run: each of them receives the user's
+/// credential.
 const MAX_REALMS: usize = 2;
 
-/// What is known of a registry's wish to know who is there.
+/// What is known about a registry's authentication.
 #[derive(Default)]
 pub(super) struct Known {
-    /// What it asked for last.
+    /// The last challenge.
     challenge: Option<Challenge>,
-    /// The credential that was looked for when it asked first.
+    /// The result of the search for a credential, made at the first challenge.
     found: Option<Lookup>,
     tokens: Vec<(Scope, Token)>,
-    /// The header that was asked for when bytes were refused that could not be sent again at once,
-    /// until some are taken.
+    /// The new header for an upload whose token was rejected and whose bytes cannot be sent again
+    /// at once. Kept until the registry accepts bytes.
     pub(super) renewed: Option<String>,
-    /// The token servers that were asked, without their queries.
+    /// The URLs of the token servers used so far, without queries.
     realms: Vec<String>,
-    /// Where the credential was refused: it is not tried again, since an account may be locked for
-    /// that.
+    /// The scopes for which the credential was refused. It is not tried again there, because
+    /// repeated failures may lock an account.
     refused: Vec<(Scope, Error)>,
 }
 
 impl Known {
-    /// The Authorization header to send for a scope: none before a challenge. A token near its end
-    /// is renewed, and one that is missing is asked for where the registry is known to want one.
+    /// The Authorization header to send for a scope. `None` before the first challenge, unless the
+    /// user gave a bearer token for this registry. A token that is about to expire is renewed. A
+    /// missing token is fetched if the registry is known to require one.
     pub(super) fn header(&mut self, api: &Api, scope: &Scope) -> Result<Option<String>, Failure> {
         if let Some(token) = given_token(api) {
             return Ok(Some(token));
@@ -63,7 +64,7 @@ impl Known {
         }
     }
 
-    /// Whether the registry has asked for anything.
+    /// Whether the registry has sent a challenge.
     pub(super) fn is_challenged(&self) -> bool {
         self.challenge.is_some() || self.renewed.is_some()
     }
@@ -72,9 +73,10 @@ impl Known {
         self.tokens.iter().find(|(of, _)| of == scope).map(|(_, token)| token)
     }
 
-    /// Answers a 401: the header to send now, or nothing when there is no other. `sent` is what the
-    /// refused request carried, `fresh` whether that was asked for just for it; if another
-    /// connection has a newer token by now, that one is used.
+    /// The header that answers a 401, or `None` if there is no other header to try. `sent` is the
+    /// header of the refused request. `fresh` says whether that header was obtained for this very
+    /// request. If another connection has fetched a newer token in the meantime, that token is
+    /// used.
     pub(super) fn answer(
         &mut self,
         api: &Api,
@@ -123,7 +125,7 @@ impl Known {
         Ok(Some(header))
     }
 
-    /// The header that answers a challenge without a token server; nothing where one is to be
+    /// The header that answers a challenge without a token server; `None` if a token server must be
     /// asked.
     fn fixed(&mut self, api: &Api, challenge: &Challenge) -> Result<Option<String>, Failure> {
         let found = self.found(api);
@@ -146,7 +148,7 @@ impl Known {
         }
     }
 
-    /// The credential, looked for when it is first needed.
+    /// The credential, searched for at the first call.
     fn found(&mut self, api: &Api) -> &Lookup {
         self.found.get_or_insert_with(|| {
             let (client, host) = (api.http.client(), api.repository.host());
@@ -169,7 +171,7 @@ impl Known {
         })
     }
 
-    /// Asks a challenge's realm for a token and keeps it; the header that carries it.
+    /// Fetches a token from a challenge's realm and keeps it. Returns the header with the token.
     fn ask(
         &mut self,
         api: &Api,
@@ -202,7 +204,7 @@ impl Known {
         Ok(header)
     }
 
-    /// As whom a request was refused, in words.
+    /// The refusal text for the credential that was sent.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {
             (Some(found), _) => refusal::by_registry(found, api.repository.host()),
@@ -216,7 +218,7 @@ impl Known {
     }
 }
 
-/// The header of a bearer token that was given for just this registry.
+/// The Authorization header for the bearer token that the user gave for this registry.
 pub(super) fn given_token(api: &Api) -> Option<String> {
     match &api.http.peer().login.as_ref()?.credential {
         Credential::Bearer(token) => Some(format!("Bearer {token}")),
@@ -224,8 +226,8 @@ pub(super) fn given_token(api: &Api) -> Option<String> {
     }
 }
 
-/// The challenges of the API's root: some fronts challenge there alone. Those of a place that it
-/// redirects to are not ours to answer.
+/// The challenges of the API's root, because some servers send a challenge only there. A challenge
+/// from a redirect's target is not answered.
 fn ping(api: &Api) -> Result<Vec<Challenge>, Failure> {
     let request = Request::new(Method::Get, &api.root, &[]);
     let mut response = follow(&api.http, request, None, &mut Payload::None)?;

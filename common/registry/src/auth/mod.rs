@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a registry asks who is there, and the answer.
+//! Authentication at a registry.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`session`] | requests sent with what the registry wants, and what a 401 leads to |
-//! | `api` | which API that is, and how it is reached |
-//! | `known` | what was learnt of challenges, credentials and tokens |
-//! | [`challenge`] | what is asked for |
-//! | [`scope`] | what a request needs to be allowed to do |
-//! | `token` | asking a token server |
+//! | [`session`] | sending requests with an Authorization header; handling a 401 |
+//! | `api` | the API's root and the connection to it |
+//! | `known` | the challenge, credential and tokens of a session |
+//! | [`challenge`] | parsing challenges |
+//! | [`scope`] | the permissions that a request needs |
+//! | `token` | requests to a token server |
 //!
-//! Nothing is sent before a challenge, but for a bearer token that was given for just this
-//! registry. A Basic challenge is answered by name and password, and once only. A Bearer challenge
-//! (distribution's token specification) is answered by asking its realm for a token; without
-//! credentials that is the anonymous token that public registries want even for public images. A
-//! program asks for one token for each set of scopes that it needs and shares it among its
-//! connections. A token that was just fetched and is refused is replaced once, if the refusal says
-//! what is wrong with it. Not here: which URLs a registry's API has.
+//! No credential is sent before a challenge, except a bearer token that the user gave for this
+//! registry. A Basic challenge is answered with user name and password, once. A Bearer challenge
+//! (distribution's token specification) is answered by fetching a token from the challenge's realm.
+//! Without a credential this is the anonymous token, which public registries require even for
+//! public images.
+//!
+//! A run fetches one token for each set of scopes and shares it among its connections. If the
+//! registry rejects a token that was just fetched, the token is replaced once, provided that the
+//! new challenge names an error or a further scope. Not here: the URLs of a registry's API.
 
 mod api;
 pub mod challenge;

@@ -1,42 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Scopes: what a request needs to be allowed to do, in the token specification's words.
+//! Scopes: the permissions that a request needs, in the syntax of the token specification.
 
-/// What a request needs to be allowed to do, as distribution's token specification spells it:
-/// `repository:PATH:ACTION,ACTION`, a repository at most once.
+/// The permissions that a request needs, as in distribution's token specification:
+/// `repository:PATH:ACTION,ACTION`. Each repository appears at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Vec<String>);
 
 impl Scope {
-    /// Pulling from a repository.
+    /// Permission to pull from a repository.
     pub fn pull(path: &str) -> Scope {
         Scope(vec![format!("repository:{path}:pull")])
     }
 
-    /// Pushing to a repository, which takes looking there too.
+    /// Permission to push to a repository. Includes pull, because a push also checks what exists.
     pub fn push(path: &str) -> Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }
 
-    /// The same and pulling from another repository: what mounting from it takes. The target comes
-    /// first: some token servers look at one scope alone.
+    /// This scope plus pull from another repository, as a cross-repository mount needs. The target
+    /// repository is first, because some token servers use only the first scope.
     pub fn and_pull(&self, path: &str) -> Scope {
         let mut both = self.clone();
         both.add(&format!("repository:{path}:pull"));
         both
     }
 
-    /// What is asked for, in order.
+    /// The scopes as text, in order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether something is to be pushed.
+    /// Whether the scope includes push.
     pub fn writes(&self) -> bool {
         let mut actions = self.names().filter_map(|scope| Some(scope.rsplit_once(':')?.1));
         actions.any(|actions| actions.split(',').any(|action| action == "push"))
     }
 
-    /// The same with what a challenge names, which comes first where it is `in_front`.
+    /// This scope plus the scopes named in a challenge. With `in_front`, the challenge's scopes are
+    /// first.
     pub(super) fn with<'a>(&self, named: impl Iterator<Item = &'a str>, in_front: bool) -> Scope {
         let mut all = if in_front { Scope(Vec::new()) } else { self.clone() };
         named.for_each(|scope| all.add(scope));
@@ -44,7 +45,7 @@ impl Scope {
         all
     }
 
-    /// Whether each of the other's actions is in this one.
+    /// Whether this scope includes every action of `other`.
     pub(super) fn covers(&self, other: &Scope) -> bool {
         let had = |resource: &str, action: &str| {
             let mut same = self.0.iter().filter_map(|scope| scope.rsplit_once(':'));
@@ -54,7 +55,7 @@ impl Scope {
         wanted.all(|(resource, actions)| actions.split(',').all(|action| had(resource, action)))
     }
 
-    /// Adds what a challenge names: actions are joined where the resource is there already.
+    /// Adds one scope. If the resource is listed already, its actions are merged.
     fn add(&mut self, scope: &str) {
         let Some((resource, actions)) = scope.rsplit_once(':') else { return };
         for known in &mut self.0 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A session with a registry: sends requests with what the registry wants, and answers its
+//! A session with a registry: sends requests with the required Authorization header and answers
 //! challenges.
 //!
-//! Not here: what answers mean otherwise, and how often a request is tried again.
+//! Not here: interpreting other responses, and retries.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,24 +22,24 @@ use super::challenge::challenges_of;
 use super::known::{Known, given_token};
 use super::scope::Scope;
 
-/// A session with a registry. Shared between threads: connections and tokens are the same to all.
+/// A session with a registry. Shared between threads, which use the same connections and tokens.
 pub struct Session {
     api: Api,
     known: Mutex<Known>,
-    /// Whether the registry has answered a request. Until then only one is under way, so that many
-    /// connections learn from one challenge.
+    /// Whether the registry has answered a request. Until then requests are sent one at a time, so
+    /// that all threads use the result of the first challenge.
     has_answered: Mutex<bool>,
 }
 
-/// What a request was sent with, which decides whether a 401 may be answered.
+/// The Authorization header of a request. It decides whether a 401 is answered.
 enum Sent {
-    /// Nothing: a challenge is answered, and once more if the answer to it is refused.
+    /// No header. A challenge is answered, and once more if the new header is rejected.
     Bare,
-    /// A token that was kept: it may have died.
+    /// The header of an earlier request. Its token may have expired.
     Kept(String),
-    /// What answered this request's first challenge.
+    /// The header that answered this request's first challenge.
     Fresh(String),
-    /// The last try.
+    /// The header of the last attempt: a 401 is final.
     Last(String),
 }
 
@@ -51,20 +51,20 @@ impl Sent {
         }
     }
 
-    /// What comes after a 401, with this header.
+    /// The state for the next attempt, which sends this header after a 401.
     fn then(&self, header: String) -> Sent {
         if matches!(self, Sent::Bare) { Sent::Fresh(header) } else { Sent::Last(header) }
     }
 }
 
 impl Session {
-    /// A session with the API whose root is at `root`.
+    /// A session with the API at `root`.
     pub fn new(http: Http, root: Url, repository: Repository) -> Session {
         let api = Api { http, root, repository };
         Session { api, known: Mutex::default(), has_answered: Mutex::new(false) }
     }
 
-    /// How the registry is reached.
+    /// The HTTP client for the registry.
     pub fn http(&self) -> &Http {
         &self.api.http
     }
@@ -74,16 +74,18 @@ impl Session {
         &self.api.root
     }
 
-    /// Whether an answer is the registry's own, and not that of a place where it redirected to.
+    /// Whether a response is from the registry itself, not from the target of a redirect.
     pub fn is_own(&self, response: &Response) -> bool {
         self.api.is_own(response)
     }
 
-    /// Sends a request to the registry and authenticates when it is challenged. A payload that
-    /// cannot be sent again leaves the new token for the caller's next attempt.
+    /// Sends a request to the registry and answers challenges. If the payload cannot be sent again,
+    /// the request fails, and the new token is kept for the caller's next attempt.
     ///
     /// # Errors
-    /// Sorted: the exchange's; refused where a challenge cannot be answered; the token server's.
+    /// Refused if a challenge cannot be answered. Unavailable, to be retried at once, if a payload
+    /// that cannot be sent again needs a new token. Otherwise as the exchange or the token server
+    /// fails. An error status is returned as a response.
     pub fn send(
         &self,
         scope: &Scope,
@@ -131,8 +133,8 @@ impl Session {
         Ok(response)
     }
 
-    /// Sends a request once: the answer, if there is nothing more to try, or the header that
-    /// answers its challenge.
+    /// Sends a request once. Returns the response if it is final, or the header to send next if a
+    /// challenge was answered.
     fn attempt(
         &self,
         scope: &Scope,
@@ -142,7 +144,7 @@ impl Session {
     ) -> Result<ControlFlow<Response, String>, Failure> {
         let mut response = follow(&self.api.http, request, sent.header(), payload)?;
         let is_challenge = response.status.as_u16() == 401 && self.is_own(&response);
-        // A user who brings an Authorization header answers for it.
+        // If the user gave an Authorization header, its challenge is not answered.
         let is_final = matches!(sent, Sent::Last(_)) || self.api.http.peer().authorizes();
         if !is_challenge || is_final {
             return Ok(ControlFlow::Break(response));
@@ -159,10 +161,10 @@ impl Session {
         Ok(header.map_or(ControlFlow::Break(response), ControlFlow::Continue))
     }
 
-    /// Sends a request without authentication, whatever is known.
+    /// Sends a request without this session's credentials. Headers that the user gave are sent.
     ///
     /// # Errors
-    /// The exchange's.
+    /// As the exchange fails.
     pub fn send_bare(
         &self,
         request: Request<'_>,
@@ -171,21 +173,21 @@ impl Session {
         follow(&self.api.http, request, None, payload)
     }
 
-    /// Whether an answer has a challenge.
+    /// Whether a response contains a challenge.
     pub fn is_challenge(&self, response: &Response) -> bool {
         !challenges_of(response).is_empty()
     }
 
-    /// The Authorization header that answers a challenge; `None` when no other than the one that
-    /// was refused.
+    /// The Authorization header that answers a challenge. `None` if the only possible header was
+    /// refused already.
     ///
     /// # Errors
-    /// As [`send`](Session::send).
+    /// As for [`send`](Session::send).
     pub fn answer(&self, scope: &Scope, response: &Response) -> Result<Option<String>, Failure> {
         self.known().answer(&self.api, scope, response, None, false)
     }
 
-    /// The Authorization header with the bearer token that was given for this registry.
+    /// The Authorization header for the bearer token that the user gave for this registry.
     pub fn given_token(&self) -> Option<String> {
         given_token(&self.api)
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asking a token server for a bearer token, by GET or by POST, and reading its answer.
+//! Fetches a bearer token from a token server, by GET or POST, and reads the response.
 //!
-//! Whose token it is, is settled before; whether the server may be asked at all is
-//! [`url::decide`]'s word.
+//! Not here: finding the credential (`known`), and deciding whether the token server's URL is
+//! allowed ([`url::decide`]).
 
 use std::time::{Duration, Instant};
 
@@ -23,42 +23,42 @@ use super::challenge::Challenge;
 use super::scope::Scope;
 use crate::{answer, refusal};
 
-/// The largest answer of a token server, in bytes.
+/// The maximum size of a token server's response, in bytes.
 const MAX_TOKEN_BODY: u64 = 128 << 10;
 
-/// What a token lives when its server does not say, or says less.
+/// The minimum lifetime of a token, also used if the token server does not state one.
 const MIN_LIFE: Duration = Duration::from_secs(60);
 
-/// The longest life that is believed.
+/// The maximum lifetime of a token, whatever the token server states.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How early a token counts as dead.
+/// How long before its end a token counts as expired.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// How this program calls itself to a token server.
+/// The `client_id` that is sent to a token server.
 const CLIENT_ID: &str = "regutils";
 
-/// A bearer token and when it dies.
+/// A bearer token and its expiry.
 #[derive(Clone)]
 pub(super) struct Token {
-    /// The Authorization header that carries it.
+    /// The Authorization header with the token.
     pub(super) header: String,
-    /// What was asked for with it.
+    /// The scope that was requested.
     pub(super) asked: Scope,
     dies: Instant,
 }
 
 impl Token {
-    /// Whether it is not near its end.
+    /// Whether the token is valid for at least [`MARGIN`].
     pub(super) fn lives(&self) -> bool {
         self.dies.saturating_duration_since(Instant::now()) >= MARGIN
     }
 }
 
-/// The token server that a challenge names, if it may be asked.
+/// The URL of the token server that a challenge names.
 ///
 /// # Errors
-/// Malformed.
+/// Malformed if the challenge has no realm, or if its URL is invalid or not allowed.
 pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
     let base = &api.root;
     let wrong =
@@ -67,10 +67,12 @@ pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
     Ok(url::decide(Purpose::Realm, &base.origin(), base, realm).map_err(|e| wrong(&e))?.url)
 }
 
-/// Asks a token server for a token for these scopes.
+/// Fetches a token for these scopes from a token server, and adds the request to the trace.
 ///
 /// # Errors
-/// Refused, when it does not take the credential or gives nothing without one; malformed; later.
+/// Refused if the token server rejects the credential or gives no anonymous token, or if a proxy
+/// could read the credential. Malformed if the response is invalid. Unavailable for a network
+/// failure or a temporary error status.
 pub(super) fn fetch(
     api: &Api,
     realm: &Url,
@@ -96,15 +98,16 @@ fn ask(
     found: &Lookup,
 ) -> Result<Token, Failure> {
     if found.credential.is_some() {
-        // Nor could the token be sent on; and who reads the registry's answers could have written
-        // this realm.
+        // Over plain HTTP through a proxy, the proxy could read the token later. It could also have
+        // replaced this realm's URL to receive the credential.
         api.http.refuse_to_show(&api.root)?;
     }
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
             let response = post(api, (realm, role), service, scope, token)?;
             match response.status.as_u16() {
-                // A server that knows no POST, or no identity tokens. Some take one as a password.
+                // The token server does not support POST or identity tokens. Some servers accept an
+                // identity token as a password.
                 400 | 401 | 403 | 404 | 405 | 501 => {
                     let login = user.as_ref().map(|user| (user.as_str(), token.as_str()));
                     if login.is_none() {
@@ -143,7 +146,8 @@ fn ask(
     Ok(Token { header, asked: scope.clone(), dies: Instant::now() + life })
 }
 
-/// The token specification's own way. The login goes to the realm's scheme, host and port alone.
+/// Requests a token by GET, as in the token specification. The user name and password are sent only
+/// to the realm's origin.
 fn get(
     api: &Api,
     (realm, role): (&Url, Role<'_>),
@@ -157,12 +161,13 @@ fn get(
     query.extend(login.map(|(user, _)| ("account", user)));
     let target = realm.with_query(&query).map_err(Error::malformed)?;
     let login = login.map(|(user, password)| basic(user, password));
-    // Not the registry: the user's own headers are not for it.
+    // The user's own headers are not sent: they are for the registry only.
     follow_foreign(&api.http, &target, &[], login.as_deref(), role)
         .map_err(|failure| failure.context("token server"))
 }
 
-/// The way of OAuth2, for identity tokens: the secret is in the body, so no redirect is followed.
+/// Requests a token by POST as in OAuth2, for identity tokens. The secret is in the body, so
+/// redirects are not followed.
 fn post(
     api: &Api,
     (realm, role): (&Url, Role<'_>),
@@ -175,18 +180,19 @@ fn post(
     let mut fields = vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID)];
     fields.extend(service.map(|service| ("service", service)));
     fields.extend([("scope", scopes.as_str()), ("refresh_token", token)]);
-    // A server may say back what it was sent as it was sent.
+    // An error message of the server may repeat the token in its form-encoded form: that form is a
+    // secret too.
     secret::keep(form(&[("", token)]).trim_start_matches('='));
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-    // Here a secret is in the body, where nobody else looks for one.
+    // The exchange checks only headers for secrets, and this secret is in the body.
     api.http.refuse_to_show(realm)?;
     let request = Request { role, ..Request::new(Method::Post, realm, &headers) };
     let context = |failure: Failure| failure.context("token server");
     api.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)
 }
 
-/// Reads a token server's answer: the token and how long it lives.
+/// Reads a token server's response: the token and its lifetime.
 fn read(body: &[u8]) -> Result<(String, Duration), String> {
     let document = json::parse_object(body)?;
     let text =
