@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One request for a blob's bytes, to a registry, to the URLs in its descriptor, or to a layout.
+//! One request for a blob's bytes: to a registry, to the URLs in the blob's descriptor, or to a
+//! layout.
 //!
 //! All three give the same [`BlobAnswer`]. One call is one attempt: [`reading`](crate::reading)
 //! resumes after a break. Nothing is verified here, except data inside a descriptor and blobs that
@@ -24,7 +25,8 @@ impl Store {
     /// descriptor's `urls` are tried in order; if they fail too, the registry's error is reported.
     ///
     /// # Errors
-    /// Absent, refused, later, malformed, or local trouble with a layout.
+    /// Absent if the blob is missing. Refused, Unavailable or Malformed as the registry responds.
+    /// Local if a layout cannot be read.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -46,11 +48,11 @@ impl Store {
         }
     }
 
-    /// The bytes of a blob that is not requested as a blob: its descriptor contains them, or it is
-    /// a manifest in a registry. They are verified. `None` for all other blobs.
+    /// The verified bytes of a blob that is not fetched as a blob: its descriptor contains the
+    /// data, or it is a manifest in a registry. `None` for all other blobs.
     ///
     /// # Errors
-    /// As reading a manifest.
+    /// As for [`Store::manifest`]. Content if the size differs.
     pub fn blob_at_once(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
         match descriptor.data() {
             Some(Ok(bytes)) => return Ok(Some(bytes)),
@@ -78,8 +80,9 @@ impl Store {
         Ok(Some(remote.bytes))
     }
 
-    /// A blob's bytes from `offset` to the size in its descriptor, resumed where a connection
-    /// breaks. They end early only with an error: an [`Error`] inside the [`std::io::Error`].
+    /// A reader of a blob's bytes from `offset` to the size in the descriptor. It resumes after a
+    /// broken connection. The bytes end early only with an error, which is an [`Error`] inside the
+    /// [`std::io::Error`].
     pub fn reader<'a>(&'a self, descriptor: &Descriptor, offset: u64) -> impl Read + 'a {
         let urls = descriptor.urls().map(str::to_owned).collect();
         Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
@@ -97,7 +100,7 @@ impl Store {
     }
 }
 
-/// A layout's blob, from `start` on.
+/// The bytes of a layout's blob from `start`.
 fn stored(layout: &Layout, digest: &Digest, start: u64) -> Result<BlobAnswer, Error> {
     let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
     let (mut file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A store: a repository in a registry, or a layout, behind one type.
+//! Reading from a store (a repository in a registry, or an OCI image layout) through one type.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`manifest`] | reading a manifest, verified |
-//! | [`platform`] | the manifest for a platform in an index |
+//! | [`manifest`] | reading and verifying a manifest |
+//! | [`platform`] | choosing the manifest for a platform from an index |
 //! | [`blob`] | one request for a blob |
 //! | [`reading`] | reading a blob across broken connections |
-//! | [`place`] | a repository's mirrors, then its registry |
+//! | [`place`] | trying a repository's mirrors, then its registry |
 //! | [`options`], `login` | the network options of the command line |
 //!
-//! Nothing is written here. A tool that needs one kind of store only uses crate `registry` or
-//! `layout` itself.
+//! This crate never writes to a store. A tool that needs only one kind of store uses the crate
+//! `registry` or `layout` directly. Start reading at [`Store`].
 
 pub mod blob;
 mod login;
@@ -31,15 +31,14 @@ use net::retry::Backoff;
 pub use crate::manifest::{Asking, Document, Which};
 use crate::place::{Mirrors, Places};
 
-/// How a registry is reached: what holds for the run, what holds for that registry alone, and where
-/// else its repositories may be read.
+/// The settings for reaching a registry: those of the run, those of this registry, and its mirrors.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// What holds for the run.
+    /// The settings of the run, for every host.
     pub client: Client,
-    /// What holds for the registry alone.
+    /// The settings for this registry only, its credential included.
     pub peer: Peer,
-    /// Where else it may be read.
+    /// The mirrors to use.
     pub mirrors: Mirrors,
 }
 
@@ -47,15 +46,17 @@ pub struct Remote {
 pub enum Store {
     /// A repository in a registry.
     Registry(Box<Places>),
-    /// An OCI image layout that is there.
+    /// An existing OCI image layout.
     Layout(Layout),
 }
 
 impl Store {
-    /// Opens a store. A layout must be there; a registry is not spoken to yet.
+    /// Opens a store. A layout must exist. A registry is not contacted yet, except to probe a host
+    /// for TLS where plain HTTP is possible.
     ///
     /// # Errors
-    /// Absent, malformed or local trouble with a layout.
+    /// For a layout: Absent if it does not exist, Malformed if it is not a valid layout, Local if
+    /// it cannot be read. For a repository: as for [`Places::open`].
     pub fn open(name: &StoreName, remote: &Remote) -> Result<Store> {
         Ok(match name {
             StoreName::Repository(repository) => {
@@ -68,7 +69,7 @@ impl Store {
     /// Opens the store that a location is in.
     ///
     /// # Errors
-    /// As [`open`](Store::open).
+    /// As for [`open`](Store::open).
     pub fn of(location: &Location, remote: &Remote) -> Result<Store> {
         Store::open(
             &match location {
@@ -81,7 +82,7 @@ impl Store {
         )
     }
 
-    /// Failed attempts to read from here. A layout gets a single attempt.
+    /// The retry budget for reading from this store. A layout gets a single attempt.
     fn backoff(&self) -> Backoff {
         match self {
             Store::Registry(registry) => Backoff::new(registry.client()),

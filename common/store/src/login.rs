@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The options by which a user says who he is, and the reading of what they name.
+//! The command-line options for credentials, and reading the sources that they name.
 //!
-//! A password comes by stdin, from a file or from the environment; there is no option that takes
-//! one, since every user of a machine can read a command line. What is given here is for the
-//! operand's registry alone.
+//! A password is read from stdin, a file or the environment. No option takes the password itself,
+//! because every user of a machine can read its command lines. A credential that is given here is
+//! used only for the operand's registry.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use common::lines::NO_INPUT;
 use common::stdio;
 use machine::credentials::{Credential, Given, warn_if_open};
 
-/// The longest password, in bytes.
+/// The maximum length of a password, in bytes.
 const MAX_PASSWORD: u64 = 64 << 10;
 
-/// Whether a run reads its stdin, so that no password can come by it.
+/// Whether stdin is the run's input, in which case no password can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdin {
-    /// It is the run's input.
+    /// Stdin is the run's input.
     Data,
-    /// Nobody reads it.
+    /// Stdin is not used.
     Free,
 }
 
 impl Stdin {
-    /// The input, unless a file is named (`-` is stdin).
+    /// `Free` if a file is named, else `Data`. The name `-` means stdin.
     pub fn unless(file: Option<&Path>) -> Stdin {
         match file {
             Some(path) if path.as_os_str() != "-" => Stdin::Free,
@@ -35,7 +35,7 @@ impl Stdin {
     }
 }
 
-/// Who the user is.
+/// The options for credentials.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct Login {
@@ -54,16 +54,18 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Whether flags name a user.
+    /// Whether a user name was given.
     pub(super) fn is_given(&self) -> bool {
         self.username.is_some()
     }
 
-    /// The credential that flags give, or else the environment.
+    /// The credential from the options, or else from the environment.
     ///
     /// # Errors
-    /// Usage: a name without a password, a password where stdin is the input, what no header can
-    /// carry. Absent, malformed and local trouble with the password's file.
+    /// Usage if a user name is given without a password, if the password would be read from stdin
+    /// and stdin is the run's input, or if a header cannot contain the credential. Absent,
+    /// Malformed or Local if the password file is missing, invalid or cannot be read. Absent if the
+    /// `--authfile` file does not exist.
     pub(super) fn given(&self, stdin: Stdin) -> Result<Option<Given>> {
         if let Some(file) = &self.authfile
             && !file.exists()
@@ -76,7 +78,7 @@ impl Login {
             Credential::password(user, password)
                 .map_err(|why| Error::usage(format_args!("--username: {why}")))
         };
-        // What is wrong with the name is said before anything is read.
+        // Checks the user name before the password is read.
         credential("")?;
         let (password, origin) = match &self.password_file {
             Some(file) if file.as_os_str() != "-" => {
@@ -96,7 +98,7 @@ impl Login {
     }
 }
 
-/// The bearer token that the environment gives.
+/// The bearer token in the environment.
 fn token() -> Result<Option<Given>> {
     let Some(token) = variable("REGISTRY_TOKEN")? else { return Ok(None) };
     let credential = Credential::bearer(&token)
@@ -111,7 +113,7 @@ fn from_environment() -> Result<String> {
     })
 }
 
-/// A variable that is not empty.
+/// The value of an environment variable; `None` if it is unset or empty.
 fn variable(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
@@ -133,7 +135,7 @@ fn from_file(file: &Path) -> Result<String> {
     }
 }
 
-/// A password, without the end of its line.
+/// Reads a password and removes one line end.
 fn from(name: &str, input: impl Read) -> Result<String> {
     let mut bytes = Vec::new();
     input

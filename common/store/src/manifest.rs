@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading a manifest from a store: its exact bytes, verified and parsed.
+//! Reading manifests from a store: exact bytes, verified and parsed.
 //!
-//! Which entry of an index serves a platform is decided in [`platform`](crate::platform).
+//! Not here: choosing an entry of an index for a platform, see [`platform`](crate::platform).
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -13,30 +13,30 @@ use registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 
 use crate::Store;
 
-/// A manifest that was read: its exact bytes, verified, and what they say.
+/// A manifest that was read: its exact, verified bytes and the parsed content.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Type, digest and size; in a layout, the entry's annotations too.
+    /// Media type, digest and size. For a layout's entry, also its annotations.
     pub descriptor: Descriptor,
-    /// What they say.
+    /// The parsed content.
     pub manifest: Manifest,
 }
 
-/// Which manifest is meant.
+/// Which manifest of a store to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
-    /// By its tag, or the name of a layout's entry.
+    /// The manifest with this tag, or the entry with this name in a layout.
     Tag(&'a str),
-    /// By its digest.
+    /// The manifest with this digest.
     Digest(&'a Digest),
-    /// The only one: a layout's only entry, a repository's `latest`.
+    /// No name is given: a layout's only entry, or the tag `latest` in a repository.
     Unnamed,
 }
 
 impl<'a> Which<'a> {
-    /// What a location means in its store: the digest decides when there is one.
+    /// The manifest that a location names. If the location has a digest, its tag is ignored.
     pub fn of(location: &'a Location) -> Which<'a> {
         let (tag, digest) = match location {
             Location::Registry(reference) => (&reference.tag, &reference.digest),
@@ -50,23 +50,24 @@ impl<'a> Which<'a> {
     }
 }
 
-/// How a manifest is asked for.
+/// Options for reading a manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
-    /// The media types of the Accept header; empty for all that can be read.
+    /// The media types for the Accept header. If empty, all supported types.
     pub accept: &'a [String],
-    /// Whether schema 1 is let through.
+    /// Whether schema 1 is allowed.
     pub schema1: Schema1,
-    /// Decides between entries of one name in a layout.
+    /// Selects among entries with the same name in a layout.
     pub platform: Option<&'a Platform>,
 }
 
 impl Store {
-    /// A manifest's descriptor, without reading the manifest when the store can tell. Nothing when
-    /// it cannot, and when the manifest itself must say whether it may be believed.
+    /// A manifest's descriptor, without reading the manifest. `None` if the store cannot provide it
+    /// this way: always for a layout, and for a registry whose response to HEAD is incomplete or
+    /// differs from the requested digest.
     ///
     /// # Errors
-    /// Absent, refused, later, or trouble with a layout.
+    /// As [`Registry::manifest_head`](registry::Registry::manifest_head) fails.
     pub fn head(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Option<Descriptor>> {
         match (self, which) {
             (Store::Registry(registry), Which::Digest(digest)) => {
@@ -86,8 +87,9 @@ impl Store {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// Absent, refused, later; content when its digest or size differs; malformed when it is no
-    /// manifest that may be believed.
+    /// Absent, Refused or Unavailable as the registry responds. Content if the digest or size
+    /// differs. Malformed if it is not a valid manifest. For a layout also Usage if no name is
+    /// given and several entries exist, and Local if the layout cannot be read.
     pub fn manifest(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Document> {
         match self {
             Store::Registry(registry) => {
@@ -118,10 +120,10 @@ impl Store {
         }
     }
 
-    /// Reads the manifest that a descriptor describes: its size, digest and type must be those.
+    /// Reads the manifest that a descriptor describes. Its size, digest and media type must match.
     ///
     /// # Errors
-    /// As [`manifest`](Store::manifest).
+    /// As for [`manifest`](Store::manifest).
     pub fn described(&self, descriptor: Descriptor, asking: Asking<'_>) -> Result<Document> {
         let digest = &descriptor.digest;
         let shown = format!("{self}@{digest}");
@@ -149,7 +151,7 @@ impl Store {
     }
 }
 
-/// The media types to ask for.
+/// The media types for the Accept header.
 fn accept(asking: Asking<'_>) -> Vec<&str> {
     if !asking.accept.is_empty() {
         return asking.accept.iter().map(String::as_str).collect();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The network options of the command line, and the reading of their values.
+//! The network options of the command line, and parsing their values.
 //!
-//! A tool takes a group with clap's `flatten`. What a group means is decided in the crates below:
-//! here are only names, defaults and help texts.
+//! A tool includes a group of options with clap's `flatten`. Only names, defaults and help texts
+//! are defined here; the options take effect in the lower crates.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::login::Login;
 pub use crate::login::Stdin;
 use crate::place::Mirrors;
 
-/// How to speak to registries: the options that every tool with a network has.
+/// The options of every tool that uses the network.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Network {
@@ -65,12 +65,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// How the operand's registry is reached. The time that the whole run may take begins here. A
-    /// password that is to come by stdin is read, unless the run itself has its input there.
+    /// The settings for the operand's registry. Starts the `--timeout` clock. Reads the password
+    /// from stdin if that is requested and stdin is free.
     ///
     /// # Errors
-    /// Usage: a header that is none, credentials that contradict each other or are incomplete;
-    /// trouble with the file of a password.
+    /// Usage if a header is invalid, or if credentials conflict or are incomplete. Absent,
+    /// Malformed or Local if the password file is missing, invalid or cannot be read.
     pub fn remote(&self, stdin: Stdin) -> Result<Remote> {
         if let Some(limit) = self.timeout {
             exit::end_after(limit);
@@ -107,7 +107,7 @@ impl Network {
     }
 }
 
-/// Where else than in its registry a repository may be read: an option of the tools that read.
+/// The options of the tools that can read from mirrors.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Mirrored {
@@ -117,15 +117,15 @@ pub struct Mirrored {
 }
 
 impl Mirrored {
-    /// The option, if it was given.
+    /// The option's name, if the option was given.
     pub fn given(&self) -> Option<&'static str> {
         (!self.mirrors.is_empty()).then_some("--mirror")
     }
 
-    /// The same, read where the option says.
+    /// The given settings with the mirrors from the option.
     ///
     /// # Errors
-    /// Usage: none and some.
+    /// Usage if `none` is combined with other mirrors.
     pub fn remote(&self, remote: Remote) -> Result<Remote> {
         let is_none = |name: &String| name == "none";
         let mirrors = match self.mirrors.as_slice() {
@@ -140,7 +140,7 @@ impl Mirrored {
     }
 }
 
-/// How to speak to the registry that `--from` names.
+/// The options for the registry that `--from` names.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct FromNetwork {
@@ -153,7 +153,7 @@ pub struct FromNetwork {
 }
 
 impl FromNetwork {
-    /// The first of its options that was given.
+    /// The name of the first of these options that was given.
     pub fn given(self) -> Option<&'static str> {
         match self {
             FromNetwork { from_plain_http: true, .. } => Some("--from-plain-http"),
@@ -162,8 +162,8 @@ impl FromNetwork {
         }
     }
 
-    /// How the registry of `--from` is reached. What is given for the operand's registry holds
-    /// there if it is the same one, and at no other.
+    /// The settings for the registry of `--from`. The settings for the operand's registry apply
+    /// only if it is the same registry (`is_same`).
     pub fn remote(self, operand: &Remote, is_same: bool) -> Remote {
         let mut peer = if is_same { operand.peer.clone() } else { Peer::stranger() };
         if self.from_plain_http {
@@ -190,8 +190,8 @@ fn header(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 
-/// What tells one request from the next, or says where it goes: a wrong one would be waited for
-/// without end, or answered by another.
+/// Headers that frame a message or decide where it goes. With a wrong value, a peer could wait
+/// forever, or a response could be taken for another request's.
 const FRAMING: [&str; 11] = [
     "connection",
     "content-length",
@@ -206,7 +206,7 @@ const FRAMING: [&str; 11] = [
     "upgrade",
 ];
 
-/// More than no time.
+/// Parses a number of seconds greater than 0.
 fn some_seconds(text: &str) -> std::result::Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("nothing is done in no time".to_owned()),
@@ -214,7 +214,7 @@ fn some_seconds(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Seconds, whole or with a fraction.
+/// Parses a number of seconds, which may have a fraction.
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("\"{text}\" is no time"))

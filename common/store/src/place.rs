@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a repository is read: its mirrors in their order, then the registry itself.
+//! Reads a repository from its mirrors, in order, and then from the registry itself.
 //!
-//! A mirror that does not have what is asked for is passed over. One that fails otherwise (it is
-//! not there, refuses, or gives something else than was asked for) is left for the rest of the run,
-//! with a warning. What is reported in the end is the registry's own word. Mirrors are for
-//! manifests and blobs: a list of tags is the registry's own to give, since a mirror's may be old.
-//! Writing goes to the registry and is not done here.
+//! If a mirror does not have the requested content, the next place is tried. If it fails in another
+//! way (unreachable, refuses, sends wrong content), it is not used again in this run, with a
+//! warning. If every place fails, the registry's error is reported. Mirrors are used for manifests
+//! and blobs only: a mirror's list of tags may be outdated. Not here: writing, which always goes to
+//! the registry.
 //!
-//! A mirror is another host: what the command line gives for the registry is not for it. What it
-//! gives is checked like all else; of what cannot be checked before it was passed on (a blob) the mirror that
-//! served it is recorded. A caller that finds the bytes wrong drops that mirror and asks again.
+//! A mirror is another host, so the command line's settings for the registry do not apply to it. A
+//! mirror's manifests are verified before they are used. A blob is passed on before it is verified,
+//! so the mirror that served it is recorded. A caller that finds wrong bytes drops that mirror and
+//! requests the blob again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,47 +32,51 @@ use registry::Registry;
 use registry::blob::{BlobAnswer, ByteRange};
 use registry::manifest::RemoteManifest;
 
-/// Where a repository may be read beside its registry.
+/// The mirrors to read a repository from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mirrors {
-    /// Where the machine's configuration says.
+    /// The mirrors in the machine's configuration.
     Configured,
-    /// Nowhere: the registry is read where its name says.
+    /// No mirrors. A different location of the registry in the machine's configuration is ignored
+    /// too.
     None,
-    /// At these, in order.
+    /// These mirrors, in order.
     Named(Vec<String>),
 }
 
-/// A repository that is read, wherever it is had.
+/// A repository and the places it can be read from: its mirrors and its registry.
 pub struct Places {
     repository: Repository,
     remote: Remote,
     mirrors: Vec<Mirror>,
-    /// Where the registry itself is, when the machine says that it is elsewhere.
+    /// The registry's location, if the machine's configuration gives another one than its name.
     moved: Option<Place>,
-    /// The file that blocks the registry itself, and not its mirrors.
+    /// The configuration file that blocks the registry itself, but not its mirrors.
     blocked: Option<String>,
-    /// Which mirrors gave bytes of a blob, since one was left for it.
+    /// For each blob, the mirrors that served bytes of it. An entry is removed when its mirrors are
+    /// dropped.
     gave: Mutex<HashMap<Digest, Vec<usize>>>,
-    /// Spoken to when the mirrors have nothing: it may be out of reach.
+    /// The registry itself. Opened only when no mirror has the content, because it may be
+    /// unreachable.
     own: OnceLock<Result<Registry>>,
 }
 
-/// A place beside the registry.
+/// A mirror of the repository.
 struct Mirror {
     place: Place,
     opened: OnceLock<Result<Registry>>,
-    /// Whether it failed, and is not asked again.
+    /// Whether the mirror failed and is not used again.
     left: AtomicBool,
 }
 
 impl Places {
-    /// Finds out where a repository is read. Nothing is sent yet, but for the offer to speak TLS to
-    /// a host that may not do so.
+    /// Determines the places from which a repository is read. Sends no request yet, except to probe
+    /// a host for TLS where plain HTTP is possible.
     ///
     /// # Errors
-    /// Usage, when a host cannot be part of a URL; refused, when the machine's configuration blocks
-    /// the registry, and it has no mirrors; malformed and local trouble with that configuration.
+    /// Usage if a host cannot be part of a URL. Refused if the machine's configuration blocks the
+    /// registry and it has no mirrors. Malformed if that configuration is invalid, Local if it
+    /// cannot be read. Unavailable if a probed host cannot be reached.
     pub fn open(repository: &Repository, remote: &Remote) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
         let (mut found, mut moved) = match &remote.mirrors {
@@ -82,7 +87,8 @@ impl Places {
                 (named.collect::<Result<_>>()?, own)
             }
         };
-        // If the registry is blocked, its last mirror is the primary and gets the full retry budget.
+        // If the registry is blocked, its last mirror is the primary and gets the full retry
+        // budget.
         if blocked.is_some() {
             moved = found.pop_if(|place| place.serves == Serves::All);
         }
@@ -96,18 +102,19 @@ impl Places {
         Ok(places)
     }
 
-    /// The repository, by the name that it is asked for.
+    /// The repository, by its own name, not a mirror's.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// What holds for the run.
+    /// The settings of the run.
     pub fn client(&self) -> &Client {
         &self.remote.client
     }
 
-    /// Leaves the mirrors that gave bytes of a blob, for the rest of the run: they were wrong, or
-    /// broke off. Whether there are such: then it is worth asking again.
+    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the
+    /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
+    /// worthwhile.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         let guilty = self.gave().remove(digest).unwrap_or_default();
         for mirror in &guilty {
@@ -120,11 +127,11 @@ impl Places {
         self.gave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Registry::manifest`]; what a mirror gives must be a manifest, or the next place is
-    /// asked.
+    /// Like [`Registry::manifest`]. If a mirror's response is not a valid manifest, the next place
+    /// is tried.
     ///
     /// # Errors
-    /// The registry's own.
+    /// As [`Registry::manifest`] fails at the registry itself.
     pub fn manifest(
         &self,
         name: &str,
@@ -143,10 +150,10 @@ impl Places {
         }
     }
 
-    /// As [`Registry::manifest_head`].
+    /// Like [`Registry::manifest_head`].
     ///
     /// # Errors
-    /// The registry's own.
+    /// As [`Registry::manifest_head`] fails at the registry itself.
     pub fn manifest_head(&self, name: &str, accept: &[&str]) -> Result<Option<Descriptor>> {
         let by_digest = name.parse::<Digest>().is_ok();
         let ask = |mirror: &Registry| Ok(mirror.manifest_head(name, accept)?);
@@ -156,10 +163,10 @@ impl Places {
         }
     }
 
-    /// As [`Registry::blob`]. Of a mirror only bytes are an answer.
+    /// Like [`Registry::blob`]. From a mirror, only a response with bytes is used.
     ///
     /// # Errors
-    /// The registry's own.
+    /// As [`Registry::blob`] fails at the registry itself.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -178,10 +185,10 @@ impl Places {
         }
     }
 
-    /// As [`Registry::blob_elsewhere`].
+    /// Like [`Registry::blob_elsewhere`].
     ///
     /// # Errors
-    /// As it.
+    /// As for [`Registry::blob_elsewhere`].
     pub fn blob_elsewhere(
         &self,
         text: &str,
@@ -190,10 +197,10 @@ impl Places {
         self.own()?.blob_elsewhere(text, range)
     }
 
-    /// As [`Registry::tags`], of the registry itself.
+    /// Like [`Registry::tags`], from the registry itself only.
     ///
     /// # Errors
-    /// As it.
+    /// As for [`Registry::tags`].
     pub fn tags(
         &self,
         last: Option<&str>,
@@ -204,7 +211,7 @@ impl Places {
         self.own()?.tags(last, page, each)
     }
 
-    /// What the first mirror that can answer says, and which one it is.
+    /// The result from the first mirror that has the content, and that mirror's number.
     fn mirrored<T>(
         &self,
         by_digest: bool,
@@ -228,14 +235,15 @@ impl Places {
         None
     }
 
-    /// The registry itself, or who stands in its place.
+    /// The registry itself, at its own location or the one in the machine's configuration.
     fn own(&self) -> Result<&Registry> {
         if self.moved.is_none() {
             registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
         }
         let Remote { client, peer, .. } = &self.remote;
         let open = || match &self.moved {
-            // What is known of the registry holds at the place if that is the same host.
+            // The settings for the registry also apply to its other location if the host is the
+            // same.
             Some(place) if place.host.eq_ignore_ascii_case(self.repository.host()) => {
                 Registry::at(place, client, peer)
             }
@@ -251,7 +259,7 @@ impl Mirror {
         Mirror { place, opened: OnceLock::new(), left: AtomicBool::new(false) }
     }
 
-    /// Whether it is to be asked for what is named by a digest, or else by a tag.
+    /// Whether this mirror is used for requests by digest (`by_digest`) or by tag.
     fn serves(&self, by_digest: bool) -> bool {
         let serves = match self.place.serves {
             Serves::All => true,
@@ -269,7 +277,7 @@ impl Mirror {
         }
     }
 
-    /// A mirror gets one attempt: there is another place.
+    /// The opened mirror. It gets a single attempt, because other places can be tried.
     fn opened(&self, client: &Client) -> &Result<Registry> {
         self.opened.get_or_init(|| {
             Registry::at(&self.place, &client.with_one_attempt(), &Peer::stranger())

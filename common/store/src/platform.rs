@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Choosing the manifest for a platform in an index, and in indexes within indexes.
+//! Chooses the manifest for a platform from an index, including nested indexes.
 
 use common::error::{Error, Result, Status};
 use common::manifest::{self, Content};
@@ -9,15 +9,16 @@ use common::platform::Platform;
 use crate::Store;
 use crate::manifest::{Asking, Document};
 
-/// How deep an index may lie in indexes.
+/// The maximum depth of nested indexes.
 pub const MAX_DEPTH: usize = 8;
 
 impl Store {
-    /// Goes down from a document to the manifest for a platform, through indexes in indexes. A
-    /// document that is no index is the answer itself.
+    /// Finds the manifest for a platform in an index and its nested indexes. A document that is not
+    /// an index is returned unchanged, whatever its platform.
     ///
     /// # Errors
-    /// Absent when no entry serves the platform, with what is offered; otherwise as
+    /// Absent if no entry matches the platform; the message lists the platforms in the index.
+    /// Malformed if the indexes are nested too deep. Otherwise as for
     /// [`manifest`](Store::manifest).
     pub fn for_platform(
         &self,
@@ -52,7 +53,7 @@ impl Store {
                 _ => continue,
             };
             match self.descend(chosen, wanted, asking, depth + 1) {
-                // A nested index without the platform: the next entry may have it.
+                // The nested index does not have the platform. The next entry may have it.
                 Err(error) if entry.platform().is_none() && error.status() == Status::Absent => {}
                 outcome => return outcome,
             }

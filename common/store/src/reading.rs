@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading one blob across broken connections.
+//! Reads one blob and resumes after broken connections.
 //!
-//! A [`Reading`] knows its offset, so that a new attempt requests only the bytes that have not been
-//! read. If a server ignores ranges and starts again from 0, the bytes already read are skipped;
-//! the number of such restarts is limited. A mirror that fails is not used again. Other failures
-//! are retried after a wait, until too many attempts in a row make no progress.
+//! A [`Reading`] knows its offset, so a new attempt requests only the bytes that have not been
+//! read. If a server ignores ranges and starts again from 0, the bytes that were already read are
+//! skipped. The number of such restarts is limited. A mirror that fails is not used again. Other
+//! failures are retried after a wait, until too many attempts in a row make no progress.
 //!
-//! [`next_bytes`](Reading::next_bytes) does all of this. A caller that must decide between the
+//! [`next_bytes`](Reading::next_bytes) does all of this. A caller that needs control between the
 //! steps (fetch-blob's parts, which share their state) calls them itself: [`ask`](Reading::ask),
-//! [`begin`](Reading::begin), [`read`](Reading::read), [`recover`](Reading::recover). Nothing is
+//! [`begin`](Reading::begin), [`read`](Reading::read), [`recover`](Reading::recover). Bytes are not
 //! verified here.
 
 use std::io::{self, Read};
@@ -22,13 +22,13 @@ use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
 
 use crate::Store;
 
-/// How often the bytes that were already read may be sent again.
+/// The maximum number of restarts, in which the server sends bytes that were already read.
 const MAX_RESTARTS: u32 = 3;
 
-/// How many new bytes count as progress for [`Reading::next_bytes`].
+/// The number of new bytes that count as progress for [`Reading::next_bytes`].
 const PROGRESS: u64 = 1;
 
-/// Why bytes from 0 on come in answer to a request for a range.
+/// The reason for a restart when a range request is answered with the whole blob.
 pub const IGNORES_RANGES: &str = "the registry ignores ranges";
 
 /// A blob that is being read.
@@ -41,25 +41,25 @@ pub struct Reading<'a> {
     answer: Option<Answer>,
     restarts: u32,
     backoff: Backoff,
-    /// The offset at which failed attempts were last counted anew.
+    /// The offset at which the count of failed attempts was last reset.
     counted_from: u64,
     left_a_mirror: bool,
 }
 
-/// The answer that is being read.
+/// The response that is being read.
 struct Answer {
     body: Box<dyn Read + Send>,
-    /// How many bytes it has, if stated.
+    /// The number of bytes in the response, if stated.
     length: Option<u64>,
-    /// How many of them were received.
+    /// The number of bytes received so far.
     received: u64,
-    /// How many of the next ones were read from an earlier answer.
+    /// The number of bytes still to skip, because they were already read from an earlier response.
     skip: u64,
 }
 
 impl<'a> Reading<'a> {
-    /// A reading of a blob from the offset `at`. Nothing is requested yet. `size` is the whole
-    /// blob's, if known; `urls` are its descriptor's.
+    /// Prepares to read a blob from the offset `at`. Sends no request yet. `size` is the size of
+    /// the whole blob, if known. `urls` are the URLs in its descriptor.
     pub fn new(
         store: &'a Store,
         digest: &Digest,
@@ -96,11 +96,11 @@ impl<'a> Reading<'a> {
         self.left_a_mirror
     }
 
-    /// Reads the next bytes, over as many attempts as it takes; 0 is the blob's end. More bytes
-    /// than the blob's size are passed on, so that the caller can detect them.
+    /// Reads the next bytes, with as many attempts as needed. Returns 0 at the end of the blob.
+    /// Bytes beyond the blob's size are passed on, so that the caller can detect them.
     ///
     /// # Errors
-    /// The last attempt's error. Content when the store has the blob with another size.
+    /// The last attempt's error. Content if the store has the blob with another size.
     pub fn next_bytes(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.attempt(buffer) {
@@ -111,7 +111,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// One step of [`next_bytes`](Reading::next_bytes); `None` if an answer ended before the blob
+    /// One step of [`next_bytes`](Reading::next_bytes). `None` if a response ended before the blob
     /// did.
     fn attempt(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         if self.answer.is_none() {
@@ -151,12 +151,13 @@ impl<'a> Reading<'a> {
     /// Requests a range of the blob, or all of it: one attempt.
     ///
     /// # Errors
-    /// As [`Store::blob`].
+    /// As for [`Store::blob`].
     pub fn ask(&self, range: Option<ByteRange>) -> Result<BlobAnswer, Failure> {
         self.store.blob(&self.digest, &self.urls, range)
     }
 
-    /// Goes on with an answer's bytes, which begin here or, to be skipped up to here, before.
+    /// Continues with the bytes of a response. If they start before the current offset, the bytes
+    /// up to it are skipped.
     pub fn begin(&mut self, bytes: BlobBytes) {
         let BlobBytes { body, start, length, total } = bytes;
         self.size = self.size.or(total);
@@ -164,10 +165,10 @@ impl<'a> Reading<'a> {
         self.answer = Some(Answer { body, length, received: 0, skip });
     }
 
-    /// Reads the next bytes of the answer; `None` at its end.
+    /// Reads the next bytes of the response. `None` at its end.
     ///
     /// # Errors
-    /// Later, worth another attempt, when the answer broke off. Malformed when it is longer than it
+    /// Unavailable, and worth a retry, if the response broke off. Malformed if it is longer than it
     /// states.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         while let Some(answer) = &mut self.answer {
@@ -182,7 +183,8 @@ impl<'a> Reading<'a> {
                 Err(cause) => return Err(self.broken(&body_words(&cause))),
             };
             if n == 0 {
-                // Without a length, the answer's end is the end of a blob of unknown size only.
+                // Without a stated length, the end of the response is taken as the end of the blob
+                // only if the blob's size is unknown.
                 let (received, unknown) = (answer.received, self.size.is_none());
                 let is_whole = answer.length.map_or(unknown, |length| received >= length);
                 self.answer = None;
@@ -207,10 +209,10 @@ impl<'a> Reading<'a> {
         Ok(None)
     }
 
-    /// Counts a restart: bytes that were already read will be sent again.
+    /// Counts a restart, in which the server sends bytes that were already read.
     ///
     /// # Errors
-    /// Later, but final for this reading, when there were too many.
+    /// Unavailable, and final, if there were too many restarts.
     pub fn restart(&mut self, why: &str) -> Result<(), Error> {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
@@ -222,24 +224,24 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Goes back to an earlier offset: what was read from there on is not the blob's.
+    /// Returns to an earlier offset, because the bytes read from there on were wrong.
     pub fn go_back(&mut self, at: u64) {
         self.answer = None;
         self.at = at;
     }
 
-    /// Prepares another attempt: at once without the mirror that failed, or after a wait. At least
-    /// `progress` new bytes since then make the count of failed attempts begin anew.
+    /// Prepares another attempt: at once if a mirror failed and was dropped, otherwise after a
+    /// wait. If at least `progress` new bytes were read, the count of failed attempts is reset.
     ///
     /// # Errors
-    /// The failure's error, when it is final or the attempts are used up.
+    /// The failure's error, if it is final or no attempts are left.
     pub fn recover(&mut self, failure: Failure, progress: u64) -> Result<(), Error> {
         self.answer = None;
         if self.at >= self.counted_from.saturating_add(progress) {
             self.counted_from = self.at;
             self.backoff.progressed();
         }
-        // Local trouble is not the mirror's fault.
+        // A local error is not the mirror's fault.
         if failure.error.status() != Status::Local
             && self.store.leave_mirrors_of(&self.digest, &failure.error)
         {
@@ -249,7 +251,7 @@ impl<'a> Reading<'a> {
         self.backoff.wait(failure)
     }
 
-    /// A [`Read`] that gives exactly the bytes up to `end`, or an error.
+    /// A [`Read`] that returns exactly the bytes up to `end`, or an error.
     pub(crate) fn into_reader(self, end: u64) -> impl Read + 'a {
         Reader { reading: self, end }
     }
