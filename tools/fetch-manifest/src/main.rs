@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-manifest: a manifest's exact bytes, from a registry or a layout.
+//! fetch-manifest: prints a manifest's exact bytes, from a registry or a layout.
 //!
-//! The bytes are verified (by the digest asked for, or the one that the registry states) and their
-//! structure is checked before anything is printed or stored. The blobs that a manifest names are
-//! not touched.
+//! Before anything is printed or stored, the bytes are verified against the requested digest (or
+//! the digest that the registry states), and the manifest's structure is checked. Not here: the
+//! blobs that a manifest names.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,7 +98,7 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// The layout that `--into` names.
+/// The layout that `--into` names. It may have a tag but no digest.
 fn layout_of(into: &Location) -> Result<&LayoutReference> {
     match into {
         Location::Layout(layout) if layout.digest.is_none() => Ok(layout),
@@ -112,7 +112,7 @@ fn layout_of(into: &Location) -> Result<&LayoutReference> {
     }
 }
 
-/// Stores the manifest, and makes it an entry of the layout.
+/// Stores the manifest in the layout and adds an entry for it to `index.json`.
 fn keep(document: &Document, into: &LayoutReference, from: &Location) -> Result<()> {
     let named_by_source = document.descriptor.annotation(REF_NAME).map(str::to_owned);
     let tag = into.tag.clone().or_else(|| match from {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a registry wants to be sent, for other programs to send.
+//! Determines the authorization that a registry requires.
 //!
-//! One request, or few, learn what the registry asks for, and another one asks its token server.
-//! Whether the registry takes the answer only its use can tell.
+//! Up to three requests to the registry find its challenge; the token server is then asked for a
+//! token. Whether the registry accepts the token is not tested.
 
 use common::error::Result;
 use net::failure::Failure;
@@ -13,24 +13,25 @@ use net::url::Url;
 use registry::auth::Scope;
 use registry::{Registry, answer};
 
-/// An upload that no registry ever began.
+/// The path of an upload session that does not exist.
 const NO_UPLOAD: &str = "blobs/uploads/00000000-0000-0000-0000-000000000000";
 
-/// What a registry wants to be sent.
+/// The authorization that a registry requires.
 pub(crate) enum Authorization {
-    /// Nothing: it does not authenticate its clients.
+    /// None: the registry does not require authentication.
     Nothing,
     /// A bearer token.
     Bearer(String),
-    /// Name and password, as the value of the Authorization header.
+    /// User name and password, as the value of the Authorization header.
     Basic(String),
 }
 
 impl Authorization {
-    /// What the registry wants to be sent for requests of this scope.
+    /// Determines the authorization for requests with this scope.
     ///
     /// # Errors
-    /// Refused, later, malformed; absent when there is no such repository.
+    /// As the registry or its token server responds: Refused, Unavailable or Malformed. A missing
+    /// repository (404) is not an error here.
     pub(crate) fn learn(registry: &Registry, scope: &Scope) -> Result<Authorization> {
         let header = match registry.session().given_token() {
             Some(given) => Some(given),
@@ -46,9 +47,9 @@ impl Authorization {
     }
 }
 
-/// The answer to the first challenge: at the root of the API; or, if that is open to all, at the
-/// repository; or, if that can be read by all, at what writes there. There it is a part of an
-/// upload that does not exist, which leaves nothing behind.
+/// The Authorization header that answers the first challenge found. The places are tried in this
+/// order: the root of the API, the repository's tag list and, for a scope with push, an upload. The
+/// upload request continues an upload session that does not exist, so nothing is left behind.
 fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<String>, Failure> {
     let session = registry.session();
     let mut refusal = None;
@@ -62,7 +63,7 @@ fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<Stri
                 response.error_text();
                 return session.answer(scope, &response);
             }
-            // It does not say what it wants: another place may say more.
+            // This response has no challenge. Another place may send one.
             401 | 403 => {
                 response.hold();
                 refusal = Some(response);
@@ -82,7 +83,7 @@ fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<Stri
     }
 }
 
-/// Where a registry may challenge, in the order in which it is asked.
+/// The places where a registry may send a challenge, in the order in which they are tried.
 fn places(registry: &Registry, scope: &Scope) -> Result<Vec<(Method, Url)>> {
     let root = registry.session().root().clone();
     let mut places = vec![(Method::Get, root), (Method::Get, registry.url("tags/list?n=1")?)];

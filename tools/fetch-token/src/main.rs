@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-token: what a registry wants to be sent, for other programs to send.
+//! fetch-token: prints a bearer token (or the whole Authorization header) for use by other
+//! programs.
 //!
-//! The token is that of the credentials which all tools find, or the anonymous one. It is printed
-//! and kept nowhere. Whether the registry takes it, only its use can tell.
+//! The token is for the same credential that the other tools find, or anonymous. It is printed and
+//! not stored. Whether the registry accepts the token is not tested.
 
 mod authorization;
 
@@ -24,7 +25,7 @@ use authorization::Authorization;
 ///
 /// The token is for pulling from REPO, with the credentials that all tools find, or with none. It
 /// is a secret: print it into a variable, not to a terminal.
-// The network's own --header is here -H alone: the long name is this tool's.
+// The network option --header is available only as -H, because --header is this tool's own option.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, mut_arg("headers", |option| option.long(None)))]
 struct Cli {
@@ -79,7 +80,7 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// What the token is to allow.
+/// The scope of the token.
 fn scope(repository: &Repository, push: bool, sources: &[Repository]) -> Scope {
     if !push {
         return Scope::pull(repository.path());
@@ -97,7 +98,7 @@ fn repository(store: &StoreName) -> Result<&Repository> {
     }
 }
 
-/// The repositories to mount from: of the same registry, all of them.
+/// The repositories to mount from. All of them must be in the target's registry.
 fn sources(target: &Repository, named: &[StoreName]) -> Result<Vec<Repository>> {
     let same = |name: &StoreName| match name {
         StoreName::Repository(source) if source.api_host() == target.api_host() => {

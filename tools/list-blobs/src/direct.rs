@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one manifest names: of an image its blobs, of an index its manifests. Nothing else is read.
+//! Lists the descriptors in one manifest: an image's config and layers, or an index's manifests. No
+//! other manifest is read.
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result};
@@ -20,11 +21,12 @@ pub(crate) enum Part {
     Layers,
 }
 
-/// Prints what one manifest names; of an index only what serves `platform`, if there is one.
+/// Prints the descriptors in one manifest. If it is an index and `platform` is given, prints only
+/// the entry for that platform.
 ///
 /// # Errors
-/// Usage: a part of an image is wanted, and this is an index; or the platform is deeper down.
-/// Absent: no entry serves the platform. Malformed: Docker's schema 1.
+/// Usage if `part` needs an image and this is an index, or if the platform may be in a nested
+/// index. Absent if no entry matches the platform. Malformed for a Docker schema 1 manifest.
 pub(crate) fn print(
     manifest: Manifest,
     part: Part,
@@ -72,7 +74,7 @@ fn print_index(
     }
 }
 
-/// The error for a manifest that has no descriptors.
+/// The error for a schema 1 manifest, which has no descriptors.
 pub(crate) fn schema1_is_not_listed() -> Error {
     Error::malformed("unsupported: a Docker schema 1 manifest has no descriptors to list")
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Descriptor lines on stdout, several in one write.
+//! Writes descriptor lines to stdout, buffered.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,31 +8,31 @@ use common::descriptor::Descriptor;
 use common::error::{Error, Result};
 use common::stdio;
 
-/// Descriptor lines on stdout.
+/// A buffered writer of descriptor lines to stdout.
 pub(crate) struct LineWriter(BufWriter<File>);
 
 impl LineWriter {
     /// Opens stdout.
     ///
     /// # Errors
-    /// Local trouble: it is closed.
+    /// Local if stdout is closed.
     pub(crate) fn new() -> Result<LineWriter> {
         Ok(LineWriter(BufWriter::new(stdio::stdout()?)))
     }
 
-    /// Prints one line, perhaps not at once.
+    /// Writes one line to the buffer.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if stdout cannot be written.
     pub(crate) fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
         writeln!(self.0, "{}", descriptor.line())
             .map_err(|cause| Error::local("standard output", &cause))
     }
 
-    /// Passes on all lines so far.
+    /// Writes all buffered lines to stdout.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if stdout cannot be written.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.0.flush().map_err(|cause| Error::local("standard output", &cause))
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-blobs: list the blobs that a manifest names, as descriptor lines.
+//! list-blobs: lists the blobs that a manifest names, as descriptor lines.
 //!
-//! A descriptor is printed as the manifest has it, with all its fields. Only `--from` touches a
-//! store, and only to read manifests below the one given. Not here: whether the blobs exist, and
-//! fetching them.
+//! A descriptor is printed with all its fields. A store is used only with `--from`, and only to
+//! read the manifests below the given one. Not here: fetching the blobs, or checking that they
+//! exist.
 
 mod direct;
 mod lines;
@@ -86,13 +86,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         (_, true) => Part::Layers,
         _ => Part::All,
     };
-    // The time for the whole run begins here.
+    // The clock of --timeout starts here.
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let remote = cli.mirrored.remote(remote)?;
     let mut output = LineWriter::new()?;
     let document = given(cli.file.as_deref())?;
-    // Opened when the input is there: the program that fills the store may have started at the same
-    // moment.
+    // The store is opened after the input was read: the program that fills the store may have
+    // started at the same time.
     let store = |name: &StoreName| Store::open(name, &remote);
     let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
     let is_index = matches!(document.manifest.content, Content::Index { .. });
@@ -111,7 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// The manifest that the command line names.
+/// Reads the manifest from the file or stdin.
 fn given(file: Option<&Path>) -> Result<Document> {
     let bytes = cli::read_document(file, manifest::MAX_SIZE)?;
     let name = match file {

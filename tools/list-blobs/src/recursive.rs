@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Everything below an index, however deep: each digest once, each manifest after its blobs.
+//! Lists everything below an index, nested indexes included: each digest once, each manifest after
+//! its blobs.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,8 @@ use store::{Asking, Store};
 use crate::direct::schema1_is_not_listed;
 use crate::lines::LineWriter;
 
-/// The most digests that are remembered, so that memory has a bound whatever an index unfolds to.
+/// The maximum number of digests that are remembered. It bounds the memory, however much an index
+/// refers to.
 const MAX_DIGESTS: usize = 200_000;
 
 /// A walk down an index.
@@ -26,16 +28,16 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk through the manifests of a store, which are asked for as `asking` says.
+    /// A walk through the manifests of a store, which are read with the options in `asking`.
     pub(crate) fn new(store: Store, asking: Asking<'a>, output: &'a mut LineWriter) -> Walk<'a> {
         Walk { store, asking, seen: HashSet::new(), output }
     }
 
-    /// Prints everything below a manifest, but not the manifest.
+    /// Prints everything below a manifest, but not the manifest itself.
     ///
     /// # Errors
-    /// Malformed: indexes nested too deep, too many blobs, or Docker's schema 1. Otherwise those of
-    /// reading a manifest.
+    /// Malformed if indexes are nested too deep, if there are too many digests, or for a Docker
+    /// schema 1 manifest. Otherwise as for [`Store::manifest`].
     pub(crate) fn print_below(&mut self, manifest: Manifest) -> Result<()> {
         self.down(manifest, 0)
     }
@@ -56,7 +58,7 @@ impl<'a> Walk<'a> {
         };
         for entry in manifests {
             if mediatype::is_manifest(&entry.media_type) && !self.seen.contains(&entry.digest) {
-                // The lines so far need not wait for the next manifest.
+                // The next program can use the lines so far while the next manifest is read.
                 self.output.flush()?;
                 let child = self.store.described(entry.clone(), self.asking)?;
                 self.down(child.manifest, depth + 1)?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-tags: a repository's tags, or the names in a layout, a line each.
+//! list-tags: prints a repository's tags, or the names in a layout, one per line.
 //!
-//! In the registry's order, printed as each page comes. When a later page fails the status says so:
-//! what was printed by then is not the list.
+//! Tags are printed in the registry's order, as each page arrives. If a later page fails, the list
+//! is incomplete and the exit status is not 0.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,11 +55,11 @@ fn run(cli: Cli) -> Result<()> {
         Ok(left > 0)
     };
     match Store::open(&cli.store, &cli.network.remote(Stdin::Free)?)? {
-        // A page need not hold more than is wanted.
+        // The limit is also the page size: no page needs more tags.
         Store::Registry(registry) => registry.tags(cli.last.as_deref(), cli.limit, print),
         Store::Layout(layout) => {
             let names = layout.tags()?;
-            // A layout's order is its own: what comes after a name is what stands after it.
+            // A layout's names are not sorted: "after TAG" means after it in `index.json`.
             let start =
                 cli.last.as_ref().and_then(|last| names.iter().position(|name| name == last));
             let mut seen = std::collections::HashSet::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether all that a manifest names is there.
+//! Checks that everything a manifest names exists.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use common::reference::LayoutReference;
 use layout::Layout;
 use registry::Registry;
 
-/// How many are asked for at once.
+/// The number of concurrent checks in a registry.
 const CONNECTIONS: usize = 4;
 
-/// How many missing ones a message names.
+/// The maximum number of missing digests in a message.
 const SHOWN: usize = 20;
 
-/// Asks a registry for everything.
+/// Checks that the registry has everything that the manifest names.
 ///
 /// # Errors
-/// Malformed with a list of what is missing; the registry's.
+/// Malformed if something is missing; the message lists it. Otherwise as the registry responds.
 pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Result<()> {
     let wanted = wanted(manifest);
     let mut missing = Vec::new();
@@ -48,10 +48,10 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
     verdict(&registry.repository().to_string(), &missing)
 }
 
-/// Looks for everything in a layout.
+/// Checks that the layout has everything that the manifest names.
 ///
 /// # Errors
-/// Malformed with a list of what is missing; local trouble.
+/// Malformed if something is missing; the message lists it. Local if the layout cannot be read.
 pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
     let mut missing = Vec::new();
     for descriptor in wanted(manifest) {
@@ -62,15 +62,15 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
     verdict(&printable(&layout.to_string()), &missing)
 }
 
-/// In a layout that is not there, everything is missing.
+/// For a layout that does not exist: everything that the manifest names is missing.
 ///
 /// # Errors
-/// As [`in_layout`], unless the manifest names nothing.
+/// Malformed, unless the manifest names nothing.
 pub(crate) fn in_none(place: &LayoutReference, manifest: &Manifest) -> Result<()> {
     verdict(&printable(&format!("oci:{}", place.dir.display())), &wanted(manifest))
 }
 
-/// What must be there, each once: all but non-distributable layers.
+/// The descriptors to check, without duplicates and without non-distributable layers.
 fn wanted(manifest: &Manifest) -> Vec<Descriptor> {
     let mut seen = HashSet::new();
     let foreign = |d: &Descriptor| {

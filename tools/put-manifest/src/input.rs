@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The manifest that is to be stored, checked before anything is sent.
+//! Reads the input manifest and checks it before anything is sent.
 
 use std::path::Path;
 
@@ -12,11 +12,12 @@ use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
 use common::reference::Location;
 use store::Document;
 
-/// Reads the manifest that is to be stored under `location`, from a file or standard input.
+/// Reads the manifest from a file or standard input. `location` is where it will be stored.
 ///
 /// # Errors
-/// Malformed: no manifest, or one that fetch-manifest would refuse. Content: another one than the
-/// digest of the location says. Usage: a descriptor line. Absent; local trouble.
+/// Malformed if the input is not a manifest, or one that fetch-manifest would refuse. Content if
+/// its digest differs from the digest in the location. Usage if the input is a descriptor line.
+/// Absent if the file does not exist, Local if it cannot be read.
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
     let bytes = read_document(file, MAX_SIZE)?;
     let name = location.to_string();

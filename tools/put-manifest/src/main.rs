@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! put-manifest: a manifest's exact bytes into a registry or a layout, checked before they are
-//! sent.
+//! put-manifest: stores a manifest's exact bytes in a registry or a layout, and checks them before
+//! they are sent.
 //!
-//! The last step of a push: the tag moves when all that the manifest names is there. Not here:
-//! sending that (push-blob), and writing a manifest (build-manifest).
+//! This is the last step of a push: the tag moves when everything that the manifest names exists.
+//! Not here: sending the blobs (push-blob) and creating a manifest (build-manifest).
 
 mod complete;
 mod input;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A manifest into a layout, when everything that it names is there.
+//! Stores a manifest in a layout that has everything the manifest names.
 
 use common::error::{Error, Result, Status};
 use common::manifest::referrer;
@@ -9,16 +9,18 @@ use store::Document;
 
 use crate::complete;
 
-/// Stores a manifest, and makes it an entry under each of its names; without any, an unnamed one.
+/// Stores a manifest and adds an entry to `index.json` for each of its names, or one entry without
+/// a name if it has none.
 ///
 /// # Errors
-/// Usage: an empty tag. Malformed: something that the manifest names is not there. Local trouble.
+/// Usage if a tag is empty. Malformed if something that the manifest names is missing. Local if the
+/// layout cannot be written.
 pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document) -> Result<()> {
     if let Some(wrong) = tags.iter().find(|tag| tag.is_empty()) {
         return Err(Error::usage(format_args!("--tag \"{wrong}\": not a tag")));
     }
     let Document { bytes, descriptor, manifest } = document;
-    // A manifest that is refused makes no layout either.
+    // The check is before the creation: a refused manifest must not create a layout.
     match Layout::open(&place.dir) {
         Err(error) if error.status() == Status::Absent => complete::in_none(place, manifest)?,
         layout => complete::in_layout(&layout?, manifest)?,
@@ -26,7 +28,7 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
     let layout = Layout::create(&place.dir)?;
     layout.put_bytes(&descriptor.digest, bytes)?;
     let entry = match manifest.subject {
-        // Other programs find referrers by the entries of the layout.
+        // Other programs find referrers by these fields of the layout's entries.
         Some(_) => referrer(bytes, descriptor)?,
         None => descriptor.clone(),
     };

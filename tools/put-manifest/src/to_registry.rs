@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A manifest into a registry, under all its names.
+//! Puts a manifest into a registry under all its names.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use store::Remote;
 
 use crate::complete;
 
-/// Puts a manifest under the reference and the tags. With `check`, everything that it names is
-/// asked for first.
+/// Puts a manifest under the reference and the tags. With `check`, first checks that everything the
+/// manifest names exists.
 ///
 /// # Errors
-/// Usage: something that is no tag. Malformed: with `check`, something is missing. The registry's.
+/// Usage if a tag is invalid. Malformed if `check` finds something missing. Otherwise as for
+/// [`Registry::publish`].
 pub(crate) fn put(
     reference: &Reference,
     tags: &[String],
@@ -32,7 +33,7 @@ pub(crate) fn put(
     if check {
         complete::in_registry(&registry, manifest)?;
     }
-    // By a tag it is there by its digest too.
+    // A manifest that is put under a tag is also available by its digest.
     let first = match (&reference.tag, &reference.digest) {
         (None, Some(digest)) => digest.to_string(),
         _ => reference.tag_or_latest().to_owned(),
