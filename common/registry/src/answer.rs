@@ -25,7 +25,7 @@ pub fn failure_with_body(mut response: Response, what: &str) -> (Failure, ErrorB
     let failure = match author_proxy(&response, &body) {
         None => classify(&response, &body, what),
         Some(proxy) => {
-            let what = format!("{what}: the proxy {proxy} or what is behind it");
+            let what = format!("{what}: the proxy {proxy} or the server behind it");
             let failure = classify(&response, &body, &what);
             let hint = proxy.hint(&response.url.host());
             Failure { error: failure.error.hint(hint), ..failure }
@@ -76,7 +76,7 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
         // Some servers request a client certificate and report its absence as an HTTP 400 without a
         // registry error code.
         400 if body.code.is_empty() && response.lacks_client_certificate() => {
-            let text = format_args!("{text} (it asked for a client certificate)");
+            let text = format_args!("{text} (the server requested a client certificate)");
             net::tls::lacking(Error::refused(text)).into()
         }
         _ => Error::malformed(text).into(),

@@ -87,7 +87,9 @@ impl Registry {
         if !fits {
             notice::warn("other size", || {
                 let got = length.unwrap_or_default();
-                format!("{digest}: the registry's has {got} bytes, want {size}: sent again")
+                format!(
+                    "{digest}: size in the registry differs: got {got}, want {size}: treated as missing"
+                )
             });
         }
         Ok(fits)

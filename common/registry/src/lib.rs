@@ -175,7 +175,7 @@ impl Registry {
         let status = response.status.as_u16();
         let host = response.url.authority().to_owned();
         Err(Error::refused(format_args!(
-            "{}: its storage at {host} refused: {status}",
+            "{}: the storage server {host} refused: {status}",
             self.repository
         ))
         .into())

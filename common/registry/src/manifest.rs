@@ -78,7 +78,7 @@ impl Registry {
         let said = mediatype::said(response.header("content-type"));
         if answer::is_html(&response) {
             let said = said.unwrap_or_default();
-            return Err(Error::malformed(format_args!("not a registry's answer ({said})")).into());
+            return Err(Error::malformed(format_args!("not a registry's response ({said})")).into());
         }
         response.refuse_encoding()?;
         let header = response.header("docker-content-digest").map(str::to_owned);
@@ -87,7 +87,7 @@ impl Registry {
         let too_large = || Error::malformed(format_args!("larger than {MAX_SIZE} bytes"));
         let bytes = bytes.ok_or_else(too_large)?;
         if bytes.is_empty() {
-            return Err(Error::malformed("an empty answer").into());
+            return Err(Error::malformed("empty response").into());
         }
         let digest = check(&bytes, want, header.as_deref())?;
         Ok(RemoteManifest { bytes, digest, said, entity_tag })
@@ -153,7 +153,7 @@ fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Di
         }
         if header.is_some_and(|(_, parsed)| parsed.as_ref() != Ok(want)) {
             notice::warn("digest header", || {
-                format!("{want}: the registry's Docker-Content-Digest says otherwise")
+                format!("{want}: the registry's Docker-Content-Digest differs")
             });
         }
         return Ok(got);

@@ -156,12 +156,14 @@ impl Registry {
                 }
                 // Any web server may answer 200, so the manifest is read back.
                 if status != 201 && stored.is_none() && !self.serves(name, manifest) {
-                    let what = format_args!("{what}: {status}, but it is not there then");
+                    let what = format_args!("{what}: {status}, but the registry does not serve it");
                     return Err(Error::malformed(what).into());
                 }
                 Ok(Accepted { knows_subject: response.header("oci-subject").is_some() })
             }
-            412 => Err(Error::unavailable(format_args!("{what}: it was changed meanwhile")).into()),
+            412 => {
+                Err(Error::unavailable(format_args!("{what}: changed by another writer")).into())
+            }
             300..400 => {
                 let what = format_args!("{what}: unexpected answer {status}");
                 Err(Error::malformed(what).into())
@@ -189,12 +191,12 @@ fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected 
         let named: Vec<&str> =
             body.digests.iter().take(SHOWN_MISSING).map(String::as_str).collect();
         let list = match body.digests.len() {
-            0 => "something that it names".to_owned(),
+            0 => "something that the manifest names".to_owned(),
             n if n > SHOWN_MISSING => format!("{} and {} more", named.join(" "), n - SHOWN_MISSING),
             _ => named.join(" "),
         };
         let error = Error::malformed(format_args!("{what}: {code}: the registry lacks {list}"))
-            .hint("push-blob sends what a manifest names, before it");
+            .hint("push its blobs with push-blob first");
         return Rejected { failure: error.into(), is_missing: true };
     }
     let failure = match status {
@@ -202,12 +204,14 @@ fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected 
             let words = printable(&body.message);
             Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
         }
-        413 => hinted("the manifest is larger than the registry, or a proxy before it, takes"),
+        413 => hinted(
+            "the manifest exceeds the size limit of the registry or of a proxy in front of it",
+        ),
         400 | 415 if mediatype::is_docker(manifest.media_type) && code == "MANIFEST_INVALID" => {
-            hinted("some registries take OCI's types only")
+            hinted("some registries accept only OCI media types")
         }
         400 | 405 | 415 if !has_media_type(manifest.bytes) => {
-            hinted("it has no mediaType, which some registries want")
+            hinted("the manifest has no mediaType, which some registries require")
         }
         404 => hinted("some registries want the repository to be created first"),
         _ => failure,

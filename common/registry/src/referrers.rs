@@ -64,7 +64,7 @@ impl Registry {
             }
         }
         let what = self.manifest_name(&tag);
-        Err(Error::unavailable(format_args!("{what}: others change it all the time")))
+        Err(Error::unavailable(format_args!("{what}: gave up: other writers keep changing it")))
     }
 
     /// The new index with the referrer added, and the entity tag of the index that it replaces.
@@ -75,7 +75,7 @@ impl Registry {
         referrer: &Descriptor,
     ) -> Result<Option<(Vec<u8>, Option<EntityTag>)>> {
         let what = self.manifest_name(tag);
-        let wrong = |why: &str| Error::malformed(format_args!("{what}: {why}: left as it is"));
+        let wrong = |why: &str| Error::malformed(format_args!("{what}: {why}: left unchanged"));
         let (mut document, current) = match self.manifest(tag, None, &[OCI_INDEX]) {
             Ok(remote) => {
                 let document = json::parse_object(&remote.bytes).map_err(|e| wrong(&e))?;
@@ -85,10 +85,10 @@ impl Registry {
             Err(error) => return Err(error),
         };
         if document.get("mediaType").and_then(Value::as_str).is_some_and(|said| said != OCI_INDEX) {
-            return Err(wrong("it is no index of referrers"));
+            return Err(wrong("not an index of referrers"));
         }
         let Some(Value::Array(manifests)) = document.get_mut("manifests") else {
-            return Err(wrong("it is no index of referrers"));
+            return Err(wrong("not an index of referrers"));
         };
         let digest = referrer.digest.to_string();
         if manifests.iter().any(|entry| entry.get("digest") == Some(&Value::from(digest.as_str())))
@@ -98,7 +98,7 @@ impl Registry {
         manifests.push(referrer.clone().into_value());
         let bytes = Value::Object(document).to_string().into_bytes();
         if bytes.len() as u64 > MAX_SIZE {
-            return Err(wrong("too many referrers for one index"));
+            return Err(wrong("no room for another referrer in this index"));
         }
         Ok(Some((bytes, current)))
     }

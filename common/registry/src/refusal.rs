@@ -20,14 +20,16 @@ pub(crate) fn by_registry(found: &Lookup, host: &str) -> Refusal {
 /// The refusal text for a registry's token server. `found` holds the credentials for the registry.
 pub(crate) fn by_token_server(found: &Lookup, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
-        (Some(_), _) => ("credentials refused", format!("they are those of {}", found.origin)),
+        (Some(_), _) => {
+            ("credentials refused", format!("the credentials are from {}", found.origin))
+        }
         (None, Some(unread)) => {
-            ("login needed", format!("there may be credentials that were not read: {unread}"))
+            ("login needed", format!("some credentials could not be read: {unread}"))
         }
         (None, None) => (
             "login needed",
             format!(
-                "-u NAME logs in; podman login {host} or docker login {host} keeps credentials"
+                "use -u NAME, or store credentials with podman login {host} or docker login {host}"
             ),
         ),
     };

@@ -58,14 +58,14 @@ impl Registry {
                 return Err(self.incomplete(&format!("more than {MAX_PAGES} pages")));
             }
             if !visited.insert(url.as_sent()) {
-                return Err(self.incomplete("a page's next page is one that was there before"));
+                return Err(self.incomplete("the next page was already read"));
             }
             let page = self.page(&url, visited.len() > 1)?;
             let mut fresh = false;
             for tag in page.tags {
                 if !is_tag(&tag) {
                     notice::warn("tag", || {
-                        format!("dropped \"{}\": no valid tag", printable(&tag))
+                        format!("dropped \"{}\": not a valid tag", printable(&tag))
                     });
                     continue;
                 }
@@ -83,7 +83,7 @@ impl Registry {
             let Some(next) = page.next else { return Ok(()) };
             barren = if fresh { 0 } else { barren + 1 };
             if barren >= 2 {
-                return Err(self.incomplete("page after page without a new tag"));
+                return Err(self.incomplete("two pages in a row without a new tag"));
             }
             url = url::decide(Purpose::Link, self.session.http().origin(), &url, &next)
                 .map_err(|why| self.incomplete(&why))?
@@ -106,7 +106,7 @@ impl Registry {
                 _ => return Err(answer::failure(response, &what)),
             }
             if answer::is_html(&response) {
-                let html = format_args!("{what}: not a registry's answer (text/html)");
+                let html = format_args!("{what}: not a registry's response (text/html)");
                 return Err(Error::malformed(html).into());
             }
             response.refuse_encoding().map_err(|e| e.context(&what))?;
@@ -114,7 +114,7 @@ impl Registry {
             let next = links.iter().filter_map(|value| value.to_str().ok()).find_map(next_link);
             let body = response.read(MAX_PAGE).map_err(|failure| failure.context(&what))?;
             let large =
-                || Error::malformed(format_args!("{what}: a page of more than {MAX_PAGE} bytes"));
+                || Error::malformed(format_args!("{what}: a page is larger than {MAX_PAGE} bytes"));
             let tags = tags_of(&body.ok_or_else(large)?)
                 .map_err(|why| Error::malformed(format_args!("{what}: {}", printable(&why))))?;
             Ok(Page { tags, next })
@@ -143,10 +143,10 @@ fn tags_of(body: &[u8]) -> std::result::Result<Vec<String>, String> {
             .into_iter()
             .map(|item| match item {
                 Value::String(tag) => Ok(tag),
-                other => Err(format!("a tag that is {}", json::kind(&other))),
+                other => Err(format!("a tag is {}, not a string", json::kind(&other))),
             })
             .collect(),
-        Some(other) => Err(format!("tags is {}", json::kind(&other))),
+        Some(other) => Err(format!("tags is {}, not an array", json::kind(&other))),
     }
 }
 

@@ -67,7 +67,11 @@ impl Store {
         }
         let digest = &descriptor.digest;
         if descriptor.size > manifest::MAX_SIZE {
-            let what = format_args!("{digest}: a manifest of {} bytes", descriptor.size);
+            let what = format_args!(
+                "{digest}: {} bytes, larger than {}",
+                descriptor.size,
+                manifest::MAX_SIZE
+            );
             return Err(Error::malformed(what));
         }
         let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;

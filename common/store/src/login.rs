@@ -39,7 +39,7 @@ impl Stdin {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct Login {
-    /// Look for credentials in FILE alone
+    /// Read credentials only from FILE
     #[arg(long, value_name = "FILE")]
     pub(super) authfile: Option<PathBuf>,
     /// Log in to the registry as NAME
@@ -87,8 +87,8 @@ impl Login {
             }
             None if !self.password_stdin => (from_environment()?, "$REGISTRY_PASSWORD"),
             _ if stdin == Stdin::Data => {
-                let what = "a password by standard input, which is this run's input";
-                let hint = "--password-file reads it from a file, $REGISTRY_PASSWORD may have it";
+                let what = "no password from standard input: it is the input of this run";
+                let hint = "use --password-file or $REGISTRY_PASSWORD";
                 return Err(Error::usage(what).hint(hint));
             }
             _ => (from("standard input", stdio::stdin()?)?, "--password-stdin"),
@@ -109,7 +109,7 @@ fn token() -> Result<Option<Given>> {
 fn from_environment() -> Result<String> {
     variable("REGISTRY_PASSWORD")?.ok_or_else(|| {
         Error::usage("--username without a password")
-            .hint("--password-stdin and --password-file read it, $REGISTRY_PASSWORD may have it")
+            .hint("use --password-stdin, --password-file or $REGISTRY_PASSWORD")
     })
 }
 

@@ -24,40 +24,40 @@ use crate::place::Mirrors;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Network {
-    /// Speak plain http to the registry
+    /// Use plain HTTP for the registry
     #[arg(long)]
     plain_http: bool,
     /// Do not check the registry's certificate
     #[arg(long, conflicts_with = "plain_http")]
     insecure: bool,
-    /// Trust the certificates in FILE too
+    /// Also trust the certificates in FILE
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Show the registry the client certificate in FILE
+    /// Present the client certificate in FILE to the registry
     #[arg(long, value_name = "FILE", conflicts_with = "plain_http")]
     cert_file: Option<PathBuf>,
-    /// The key of --cert-file, if FILE has it and not that
+    /// Read the key of the client certificate from FILE, if it is not in --cert-file
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     key_file: Option<PathBuf>,
-    /// Send a header of your own to the registry (repeatable)
+    /// Send this header to the registry too (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Attempts without progress before giving up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     retry_times: u32,
-    /// The longest wait between attempts, also when the registry asks for more
+    /// The longest wait between attempts, even if the registry asks for a longer one
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     max_wait: Duration,
-    /// Give up an attempt when nothing comes for so long
+    /// Give up an attempt if no data arrives for this long
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
     idle_timeout: Duration,
-    /// Give up connecting after so long
+    /// Give up connecting after this long
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = some_seconds)]
     connect_timeout: Duration,
-    /// End the whole run after so long
+    /// End the whole run after this long
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     timeout: Option<Duration>,
-    /// Show the conversation on standard error, as curl commands to run again
+    /// Show requests and responses on standard error, as curl commands that can be repeated
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
@@ -79,7 +79,7 @@ impl Network {
         headers.iter().for_each(|(name, value)| secret::keep_header(name, value));
         let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         if own.is_some() && self.login.is_given() {
-            return Err(Error::usage("-H Authorization and --username: one or the other"));
+            return Err(Error::usage("-H Authorization and --username contradict each other"));
         }
         let login = if own.is_some() { None } else { self.login.given(stdin)? };
         let client = Client {
@@ -111,7 +111,8 @@ impl Network {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Mirrored {
-    /// Ask MIRROR, a HOST[:PORT] or URL, before the registry (repeatable); "none": no mirror
+    /// Try the mirror MIRROR (HOST[:PORT] or URL) before the registry (repeatable); "none" disables
+    /// all mirrors
     #[arg(long = "mirror", value_name = "MIRROR", value_parser = mirrors::check)]
     mirrors: Vec<String>,
 }
@@ -132,7 +133,7 @@ impl Mirrored {
             [] => Mirrors::Configured,
             [name] if is_none(name) => Mirrors::None,
             names if names.iter().any(is_none) => {
-                return Err(Error::usage("--mirror: none and others contradict each other"));
+                return Err(Error::usage("--mirror: none and other mirrors contradict each other"));
             }
             names => Mirrors::Named(names.to_vec()),
         };
@@ -144,7 +145,7 @@ impl Mirrored {
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct FromNetwork {
-    /// Speak plain http to the registry of --from
+    /// Use plain HTTP for the registry of --from
     #[arg(long, requires = "from")]
     from_plain_http: bool,
     /// Do not check the certificate of the registry of --from
@@ -177,7 +178,7 @@ impl FromNetwork {
 }
 
 fn header(text: &str) -> Result<(String, String)> {
-    let wrong = || Error::usage("--header: \"NAME: VALUE\" is wanted");
+    let wrong = || Error::usage("--header: expected \"NAME: VALUE\"");
     let (name, value) = text.split_once(':').ok_or_else(wrong)?;
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let visible = |c: char| c == '\t' || (' '..='~').contains(&c);
@@ -185,7 +186,7 @@ fn header(text: &str) -> Result<(String, String)> {
         return Err(wrong());
     }
     if FRAMING.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-        return Err(Error::usage(format_args!("--header: {name} is the request's own")));
+        return Err(Error::usage(format_args!("--header: {name} cannot be set")));
     }
     Ok((name.to_owned(), value.trim().to_owned()))
 }
@@ -209,13 +210,13 @@ const FRAMING: [&str; 11] = [
 /// Parses a number of seconds greater than 0.
 fn some_seconds(text: &str) -> std::result::Result<Duration, String> {
     match seconds(text)? {
-        Duration::ZERO => Err("nothing is done in no time".to_owned()),
+        Duration::ZERO => Err("must be greater than 0".to_owned()),
         some => Ok(some),
     }
 }
 
 /// Parses a number of seconds, which may have a fraction.
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("\"{text}\" is no time"))
+    let seconds: f64 = text.parse().map_err(|_| format!("invalid number of seconds: {text}"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("invalid number of seconds: {text}"))
 }

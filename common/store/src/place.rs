@@ -272,8 +272,8 @@ impl Mirror {
     fn leave(&self, client: &Client, why: &Error) {
         if !self.left.swap(true, Ordering::Relaxed) {
             let Place { host, origin, .. } = &self.place;
-            client.comment(format_args!("mirror {host} is left: {why}"));
-            notice::say("mirror", &format!("mirror {host} ({origin}) is left: {why}"));
+            client.comment(format_args!("mirror {host} is no longer used: {why}"));
+            notice::say("mirror", &format!("mirror {host} ({origin}) is no longer used: {why}"));
         }
     }
 

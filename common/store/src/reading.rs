@@ -191,12 +191,12 @@ impl<'a> Reading<'a> {
                 return if is_whole {
                     Ok(None)
                 } else {
-                    Err(self.broken("the answer ended early"))
+                    Err(self.broken("the response ended early"))
                 };
             }
             answer.received += n;
             if answer.length.is_some_and(|length| answer.received > length) {
-                let what = format_args!("{}: an answer longer than it says", self.digest);
+                let what = format_args!("{}: the response is longer than stated", self.digest);
                 return Err(Error::malformed(what).into());
             }
             if skips {
@@ -217,8 +217,7 @@ impl<'a> Reading<'a> {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
             let digest = &self.digest;
-            let what =
-                format_args!("{digest}: begun anew {MAX_RESTARTS} times and no further: {why}");
+            let what = format_args!("{digest}: gave up after {MAX_RESTARTS} restarts: {why}");
             return Err(Error::unavailable(what));
         }
         Ok(())

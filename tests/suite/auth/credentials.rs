@@ -156,7 +156,7 @@ fn what_cannot_be_read_never_breaks_what_is_public() {
         let private = registry_with_login();
         home.write(DOCKER, text.replace("HOST", &private.host()));
         let run = fetch(&private, &home).arg("-q").run();
-        run.fails(4, "login needed").says("hint: there may be credentials").says(DOCKER);
+        run.fails(4, "login needed").says("hint: some credentials could not be read").says(DOCKER);
     }
 }
 
@@ -250,7 +250,7 @@ fn a_server_that_knows_no_identity_tokens_is_asked_by_get() {
         let entry = json!({"auth": tests::logins::base64("<token>:id-1")});
         keep(&home, DOCKER, &auths(&registry.host(), &entry));
         let run = fetch(&registry, &home).run();
-        run.status(0).says("takes no identity token").does_not_say("id-1");
+        run.status(0).says("accepts no identity token").does_not_say("id-1");
     }
 }
 

@@ -54,7 +54,7 @@ fn wrong_calls_are_2_and_ask_nothing() {
         (&["--password-file", "x"], "--username"),
         (&["-u", "me", "--password-stdin", "--password-file", "x"], "cannot be used with"),
         (&["-u", "me", "--password", "x"], "--password"),
-        (&["-u", "me", "--password-stdin", "-H", "authorization: x"], "one or the other"),
+        (&["-u", "me", "--password-stdin", "-H", "authorization: x"], "contradict each other"),
     ] {
         let run = fetch(&registry, &home).args(args).stdin(PASSWORD).run();
         assert_eq!(run.code(), Some(2), "{args:?}: {run}");

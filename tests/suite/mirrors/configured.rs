@@ -234,7 +234,7 @@ fn a_mirror_is_not_told_who_the_registrys_user_is_but_finds_its_own() {
     let name = own.repo("app:1");
     let given = conf.tool("fetch-manifest").args(["-u", USER, "-H", "X-Mine: sesame", &name]);
     let run = given.env("REGISTRY_PASSWORD", PASSWORD).run();
-    run.status(0).stdout(&image.manifest.bytes).says("is left: ");
+    run.status(0).stdout(&image.manifest.bytes).says("is no longer used: ");
     for request in mirror.server.requests() {
         assert_eq!((request.header("Authorization"), request.header("X-Mine")), (None, None));
     }
@@ -287,7 +287,7 @@ fn a_blob_comes_whole_from_the_registry_when_the_mirrors_is_wrong() {
         .tool("fetch-blob")
         .args([&own.repo("app"), &digest, "-o", &out.display().to_string()])
         .run();
-    run.status(0).says("is left: ").says(&conf.shown());
+    run.status(0).says("is no longer used: ").says(&conf.shown());
     assert!(std::fs::read(out).unwrap() == bytes);
 }
 
@@ -304,7 +304,7 @@ mod with_peers {
         let run = Conf::new(&text).fetch_manifest(&own.repo("app:1"));
         run.status(0)
             .stdout(&image.manifest.bytes)
-            .says("is left: ")
+            .says("is no longer used: ")
             .says("certificate not trusted");
         let mark = own.mark();
         let run = Conf::new(&(text + "insecure = true")).fetch_manifest(&own.repo("app:1"));

@@ -159,7 +159,7 @@ fn a_hosts_headers_are_sent_to_it_alone_and_never_shown() {
     assert_eq!((own_request.header("Authorization"), own_request.header("x-a")), (None, None));
     mirror.fault(|_, _| tests::fake::Reply::error(403, "DENIED", "not with opensesame"));
     let run = certs.fetch_manifest(&own.repo("app:1"));
-    run.status(0).says("is left: ").does_not_say("opensesame");
+    run.status(0).says("is no longer used: ").does_not_say("opensesame");
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_mirror_that_fails_is_left_with_a_warning() {
         let run =
             fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
         run.status(0).stdout(&image.manifest.bytes);
-        run.says(&format!("warning: mirror {} (--mirror) is left: ", mirror.host()));
+        run.says(&format!("warning: mirror {} (--mirror) is no longer used: ", mirror.host()));
     }
 }
 
@@ -101,7 +101,7 @@ fn a_mirror_that_is_not_there_is_asked_once() {
         .args(["--mirror", &mirror, &registry.repo("app"), "--into", &into])
         .stdin(image.lines())
         .run();
-    run.status(0).stdout(image.lines()).says("is left").does_not_say("times");
+    run.status(0).stdout(image.lines()).says("is no longer used").does_not_say("times");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_mirror_of_https_is_never_spoken_to_in_plain_http() {
     let (registry, mirror, image) = both();
     let name = format!("https://{}", mirror.host());
     let run = fetch_manifest().args(["--mirror", &name, &registry.repo("app:1")]).run();
-    run.status(0).says("is left").stdout(&image.manifest.bytes);
+    run.status(0).says("is no longer used").stdout(&image.manifest.bytes);
     assert!(mirror.server.requests().is_empty());
 }
 
@@ -181,7 +181,7 @@ fn a_manifest_that_is_another_is_not_taken_from_a_mirror() {
     run.status(0).says("digest differs").stdout(&image.manifest.bytes);
     mirror.fault(|_, right| right.without("Docker-Content-Digest").body("{\"no\": \"manifest\"}"));
     let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
-    run.status(0).says("is left").stdout(&image.manifest.bytes);
+    run.status(0).says("is no longer used").stdout(&image.manifest.bytes);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_breaks_at_a_mirror_goes_on_at_the_registry() {
     for output in [&["-o", file.to_str().unwrap()][..], &["--retry-times", "1"]] {
         registry.server.forget();
         let run = fetch_blob().args(["--mirror", &mirror.host()]).args(&all).args(output).run();
-        run.status(0).says("is left");
+        run.status(0).says("is no longer used");
         let asked = registry.blob_requests();
         assert_eq!(asked.len(), 1);
         let range = asked[0].range().unwrap();
@@ -388,7 +388,7 @@ fn wrong_bytes_of_a_mirror_are_not_what_is_compressed() {
         .args(["--from", &registry.repo("app"), "--mirror", &mirror.host()])
         .stdin(image.layers[0].line())
         .run();
-    run.status(0).says("is left");
+    run.status(0).says("is no longer used");
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn a_front_that_asks_only_who_writes_is_read_by_all_and_pushed_to_by_who_is_know
         let command = tool("fetch-token").args(args).args(["-u", USER]).arg(&app);
         command.env("REGISTRY_PASSWORD", PASSWORD).run()
     };
-    token(&["--header"]).fails(3, "asks nobody");
+    token(&["--header"]).fails(3, "no authentication");
     let header = format!("Authorization: {}\n", basic(USER, PASSWORD));
     token(&["--header", "--push"]).ok().stdout(&header);
 

@@ -305,7 +305,7 @@ fn a_proxys_407_and_403_are_4_and_its_own() {
 
     let proxy = Proxy::with_script(&[], |_| Verdict::page("403 Forbidden", ""));
     let run = fetch(&proxy).run();
-    run.fails(4, &format!("the proxy {} or what is behind it: 403 Forbidden", proxy.host()));
+    run.fails(4, &format!("the proxy {} or the server behind it: 403 Forbidden", proxy.host()));
     run.says("hint: it is the proxy of $http_proxy");
     assert_eq!(proxy.connections(), 1);
 }
@@ -322,7 +322,7 @@ fn a_registrys_own_refusal_is_not_put_down_to_the_proxy() {
 fn a_proxy_that_finds_no_way_is_5_after_retries() {
     let proxy = Proxy::start(&[]);
     let run = fetch(&proxy).args(["--retry-times", "3"]).run();
-    run.fails(5, &format!("the proxy {} or what is behind it: 502", proxy.host()));
+    run.fails(5, &format!("the proxy {} or the server behind it: 502", proxy.host()));
     assert_eq!(proxy.heads().len(), 3);
 }
 

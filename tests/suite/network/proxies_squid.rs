@@ -134,7 +134,7 @@ fn what_squid_refuses_or_does_not_find_is_named_as_its() {
         .args(["--max-wait", "0", "--retry-times", "2", "--plain-http", &format!("{NAME}:1/app:1")])
         .env("http_proxy", squid.host())
         .run();
-    run.fails(5, &format!("the proxy {} or what is behind it: 503", squid.host()));
+    run.fails(5, &format!("the proxy {} or the server behind it: 503", squid.host()));
     assert_eq!(squid.wait_for_answers(3).len(), 3);
 }
 

@@ -84,7 +84,7 @@ fn a_registry_without_tokens_has_a_header_alone() {
 #[test]
 fn a_registry_that_asks_nobody_is_3() {
     let registry = FakeRegistry::start();
-    tool("fetch-token").arg(registry.repo("app")).run().fails(3, "asks nobody").stdout("");
+    tool("fetch-token").arg(registry.repo("app")).run().fails(3, "no authentication").stdout("");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
 fn a_registry_that_asks_only_who_writes_is_asked_as_a_push_asks() {
     let registry = public_but_for_writing("Bearer realm=\"http://HOST/token\",service=\"s\"");
     let fetch = |args: &[&str]| tool("fetch-token").args(args).arg(registry.repo("app")).run();
-    fetch(&[]).fails(3, "asks nobody");
+    fetch(&[]).fails(3, "no authentication");
     registry.server.forget();
     let lines = fetch(&["--push"]).ok().lines();
     assert!(lines[0].starts_with(TOKEN), "{lines:?}");
@@ -175,7 +175,10 @@ mod with_peers {
         let registry = Registry::start();
         registry.put_image("app", "1", &Image::small());
         let mark = registry.mark();
-        tool("fetch-token").args(["--push", &registry.repo("app")]).run().fails(3, "asks nobody");
+        tool("fetch-token")
+            .args(["--push", &registry.repo("app")])
+            .run()
+            .fails(3, "no authentication");
         let steps = registry.steps_since(mark);
         assert_eq!(steps, ["GET /v2/ 200", "GET /v2/app/tags/list 200", "PATCH session 404"]);
         let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");

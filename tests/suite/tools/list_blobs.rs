@@ -130,7 +130,12 @@ fn one_wrong_descriptor_and_nothing_is_printed() {
 #[test]
 fn a_descriptor_in_the_place_of_its_manifest_is_refused() {
     let line = Image::small().manifest.line();
-    list().stdin(line).run().fails(2, "a descriptor, not the manifest").says("hint: ").stdout("");
+    list()
+        .stdin(line)
+        .run()
+        .fails(2, "got a descriptor, want a manifest")
+        .says("hint: ")
+        .stdout("");
 }
 
 // An index.

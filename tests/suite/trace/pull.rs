@@ -164,7 +164,7 @@ fn a_mirror_that_is_left_is_told() {
     let run = fetch.arg(format!("{}:1", registry.repo("app"))).run();
     run.status(0).stdout(&Image::small().manifest.bytes);
     run.says(&format!(
-        "# 500 Internal Server Error\n# Content-Length: 0\n# mirror {} is left: ",
+        "# 500 Internal Server Error\n# Content-Length: 0\n# mirror {} is no longer used: ",
         mirror.host()
     ));
 }

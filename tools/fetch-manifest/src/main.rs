@@ -21,31 +21,31 @@ use store::{Asking, Document, Store, Which};
 
 /// Fetch a manifest's exact bytes from a registry or a layout
 ///
-/// REF names an image in a registry, or with oci:DIR in a layout; regutils(7) has the grammar. The
-/// manifest is verified and goes to standard output as it is, byte for byte.
+/// REF names an image in a registry, or in a layout with oci:DIR; regutils(7) describes the syntax.
+/// The manifest is verified and written to standard output, byte for byte.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The manifest or index to fetch
     #[arg(value_name = "REF")]
     reference: Location,
-    /// Of an index, the manifest for this platform: OS/ARCH, also with /VARIANT and :OSVERSION, or
-    /// local
+    /// From an index, fetch the manifest for this platform: OS/ARCH, with optional /VARIANT and
+    /// :OSVERSION, or local
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Print only its descriptor, one line
+    /// Print only the manifest's descriptor line
     #[arg(long, conflicts_with = "digest")]
     descriptor: bool,
-    /// Print only its digest
+    /// Print only the manifest's digest
     #[arg(long)]
     digest: bool,
-    /// Store it in a layout too, under TAG (else REF's tag)
+    /// Also store the manifest in a layout, under TAG or else REF's tag
     #[arg(long, value_name = "oci:DIR[:TAG]")]
     into: Option<Location>,
     /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
-    /// Ask for this media type alone (repeatable)
+    /// Request only this media type (repeatable)
     #[arg(long = "media-type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
     /// No warnings
@@ -102,13 +102,8 @@ fn run(cli: Cli) -> Result<()> {
 fn layout_of(into: &Location) -> Result<&LayoutReference> {
     match into {
         Location::Layout(layout) if layout.digest.is_none() => Ok(layout),
-        Location::Layout(_) => {
-            Err(Error::usage("--into: a layout's entry is named by a tag, not a digest"))
-        }
-        Location::Registry(_) => {
-            Err(Error::usage(format_args!("--into {into}: a layout is wanted"))
-                .hint("a layout is named oci:DIR"))
-        }
+        Location::Layout(_) => Err(Error::usage("--into: expected a tag, not a digest")),
+        Location::Registry(_) => Err(Error::usage(format_args!("--into {into}: expected oci:DIR"))),
     }
 }
 

@@ -23,8 +23,8 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token is for pulling from REPO, with the credentials that all tools find, or with none. It
-/// is a secret: print it into a variable, not to a terminal.
+/// The token allows pulling from REPO. It is requested with the user's credentials, or anonymously
+/// if there are none. The token is a secret: save it in a variable, do not print it to a terminal.
 // The network option --header is available only as -H, because --header is this tool's own option.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, mut_arg("headers", |option| option.long(None)))]
@@ -32,13 +32,13 @@ struct Cli {
     /// The repository
     #[arg(value_name = "REPO")]
     store: StoreName,
-    /// For pushing too
+    /// Also allow pushing
     #[arg(long)]
     push: bool,
-    /// For mounting from REPO, in the same registry, too (repeatable)
+    /// Also allow mounting from REPO, in the same registry (repeatable)
     #[arg(long, value_name = "REPO", requires = "push")]
     mount_from: Vec<StoreName>,
-    /// Print the whole Authorization header, as curl -H takes it
+    /// Print the whole Authorization header, for curl -H
     #[arg(long = "header", id = "whole")]
     header: bool,
     /// No warnings
@@ -67,12 +67,16 @@ fn run(cli: Cli) -> Result<()> {
         Authorization::Bearer(token) => token,
         Authorization::Basic(basic) if cli.header => format!("Authorization: {basic}"),
         Authorization::Basic(_) => {
-            let what = format_args!("{host}: it wants name and password, and has no tokens");
-            return Err(Error::refused(what).hint("--header prints the header that carries them"));
+            let what = format_args!(
+                "{host}: the registry requires a user name and password, and has no tokens"
+            );
+            return Err(
+                Error::refused(what).hint("--header prints the Authorization header with them")
+            );
         }
         Authorization::Nothing => {
-            let what = format_args!("{host}: no token: it asks nobody who he is");
-            return Err(Error::absent(what).hint("requests to it need none"));
+            let what = format_args!("{host}: no token: the registry requires no authentication");
+            return Err(Error::absent(what).hint("requests to it need no token"));
         }
     };
     output
@@ -93,7 +97,7 @@ fn repository(store: &StoreName) -> Result<&Repository> {
     match store {
         StoreName::Repository(repository) => Ok(repository),
         StoreName::Layout(_) => Err(Error::usage(format_args!(
-            "{store}: a layout has no tokens: a repository is wanted"
+            "{store}: a layout has no tokens: expected a repository"
         ))),
     }
 }

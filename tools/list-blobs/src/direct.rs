@@ -49,8 +49,8 @@ pub(crate) fn print(
                 Part::Config => "--config",
                 Part::Layers => "--layers",
             };
-            let error = Error::usage(format_args!("{flag}: this is an index, which has none"));
-            Err(error.hint("-p OS/ARCH with --from STORE goes down to an image"))
+            let error = Error::usage(format_args!("{flag}: this is an index, not an image"));
+            Err(error.hint("-p OS/ARCH with --from STORE selects an image"))
         }
         Content::Schema1 => Err(schema1_is_not_listed()),
     }
@@ -68,7 +68,7 @@ fn print_index(
         None => Err(manifest::no_platform(manifests, platform)),
         Some(entry) if mediatype::kind(&entry.media_type) == Kind::Index => {
             let what = format_args!("{platform} may be in the index {}", entry.digest);
-            Err(Error::usage(what).hint("--from STORE goes down to it"))
+            Err(Error::usage(what).hint("--from STORE searches that index"))
         }
         Some(entry) => output.put(entry),
     }

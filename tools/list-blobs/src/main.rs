@@ -30,32 +30,32 @@ use recursive::Walk;
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
-/// Of an image its config, then its layers, base first, as often as the manifest has them. Of an
-/// index its manifests.
+/// For an image, prints its config and then its layers, base first, as often as the manifest lists
+/// them. For an index, prints its manifests.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// The manifest; stdin without it, and for "-"
+    /// The manifest; standard input if omitted or "-"
     file: Option<PathBuf>,
 
-    /// Print the config alone
+    /// Print only the config
     #[arg(long, conflicts_with = "layers")]
     config: bool,
 
-    /// Print the layers alone
+    /// Print only the layers
     #[arg(long)]
     layers: bool,
 
-    /// Of an index, only what is for this platform (as linux/arm64/v8, or local): its manifest;
-    /// with --from, that manifest's blobs
+    /// From an index, print only the manifest for this platform (for example linux/arm64/v8, or
+    /// local); with --from, print that manifest's blobs
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
-    /// Go down an index: every digest once, every manifest after its blobs
+    /// Print everything below an index: every digest once, every manifest after its blobs
     #[arg(long, requires = "from", conflicts_with_all = ["platform", "config", "layers"])]
     recursive: bool,
 
-    /// Where the manifests below an index are: a repository, or oci:DIR
+    /// Read the manifests below an index from STORE: a repository, or oci:DIR
     #[arg(long, value_name = "STORE")]
     from: Option<StoreName>,
 
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
     if cli.from.is_some() && cli.platform.is_none() && !cli.recursive {
-        return Err(Error::usage("--from goes with --recursive or -p: nothing else is read").into());
+        return Err(Error::usage("--from goes with --recursive or -p").into());
     }
     if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
@@ -119,11 +119,8 @@ fn given(file: Option<&Path>) -> Result<Document> {
         _ => "standard input".to_owned(),
     };
     if looks_like_descriptor(&bytes) {
-        let error =
-            Error::usage(format_args!("{name}: a descriptor, not the manifest that it names"));
-        return Err(
-            error.hint("fetch-manifest prints a manifest's bytes when it is not told otherwise")
-        );
+        let error = Error::usage(format_args!("{name}: got a descriptor, want a manifest"));
+        return Err(error.hint("fetch-manifest without --descriptor prints a manifest"));
     }
     let manifest =
         Manifest::parse(&bytes, None, &name, cli::schema1()).map_err(|e| e.context(&name))?;

@@ -73,7 +73,8 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         if self.seen.len() >= MAX_DIGESTS {
-            let what = format_args!("the index leads to more than {MAX_DIGESTS} blobs");
+            let what =
+                format_args!("the index refers to more than {MAX_DIGESTS} blobs and manifests");
             return Err(Error::malformed(what));
         }
         self.seen.insert(descriptor.digest.clone());

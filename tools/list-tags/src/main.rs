@@ -16,17 +16,18 @@ use store::options::{Network, Stdin};
 
 /// List a repository's tags
 ///
-/// REPO is a repository in a registry, or oci:DIR. All pages are read; each is printed as it comes.
+/// REPO is a repository in a registry, or oci:DIR. All pages are read; each is printed when it
+/// arrives.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The repository or layout
     #[arg(value_name = "REPO")]
     store: StoreName,
-    /// Only what comes after this tag, in the registry's order
+    /// Print only the tags after this tag, in the registry's order
     #[arg(long, value_name = "TAG", value_parser = tag)]
     last: Option<String>,
-    /// Stop after so many tags
+    /// Stop after N tags
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// No warnings
@@ -65,7 +66,9 @@ fn run(cli: Cli) -> Result<()> {
             let mut seen = std::collections::HashSet::new();
             for name in &names[start.map_or(0, |i| i + 1)..] {
                 if name.is_empty() || name.contains(char::is_control) {
-                    notice::warn("name", || format!("dropped \"{}\": no name", printable(name)));
+                    notice::warn("name", || {
+                        format!("dropped \"{}\": not a valid name", printable(name))
+                    });
                     continue;
                 }
                 if !seen.insert(name) {

@@ -89,6 +89,6 @@ fn verdict(place: &str, missing: &[Descriptor]) -> Result<()> {
     if missing.len() > SHOWN {
         named.push(format!("and {} more", missing.len() - SHOWN));
     }
-    let what = format_args!("{place}: not there, but named by the manifest: {}", named.join(" "));
-    Err(Error::malformed(what).hint("push-blob or fetch-blob bring what list-blobs prints"))
+    let what = format_args!("{place}: missing, but named by the manifest: {}", named.join(" "));
+    Err(Error::malformed(what).hint("push-blob or fetch-blob copies what list-blobs prints"))
 }

@@ -23,13 +23,15 @@ pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document>
     let name = location.to_string();
     let manifest = match Manifest::parse(&bytes, None, &name, Schema1::Allowed) {
         Err(_) if looks_like_descriptor(&bytes) => {
-            let error = Error::usage("a descriptor line came, and a manifest is wanted");
+            let error = Error::usage("got a descriptor line, want a manifest");
             return Err(error.hint("push-blob --from STORE takes descriptor lines"));
         }
         parsed => parsed.map_err(|e| e.context("manifest"))?,
     };
     if manifest.content == Content::Schema1 {
-        return Err(Error::malformed("manifest: schema 1 is read, and not written any more"));
+        return Err(Error::malformed(
+            "manifest: unsupported: schema 1 can be read but not written",
+        ));
     }
     let wanted = match location {
         Location::Registry(reference) => reference.digest.as_ref(),

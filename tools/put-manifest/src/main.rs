@@ -28,18 +28,18 @@ use store::options::{Network, Stdin};
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// Where it goes: a reference, or oci:DIR with a tag
+    /// The destination: a reference, or oci:DIR with or without a tag
     #[arg(value_name = "REF")]
     location: Location,
-    /// The manifest; without, standard input
+    /// The manifest; standard input if omitted or "-"
     file: Option<PathBuf>,
-    /// Give it this tag too (repeatable)
+    /// Also store the manifest under this tag (repeatable)
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Ask for all that it names first, and list what is missing
+    /// First check that everything the manifest names exists, and list what is missing
     #[arg(long)]
     check: bool,
-    /// Write its digest to FILE, when it is stored
+    /// Write the manifest's digest to FILE after it is stored
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
     /// No warnings

@@ -137,8 +137,9 @@ impl Known {
             Some(Credential::Password { user, password }) => Ok(Some(basic(user, password))),
             Some(_) => {
                 let host = api.root.authority();
-                let why = "401: it wants a name and a password, and there is a token alone";
-                let hint = format!("it is that of {}", found.origin);
+                let why =
+                    "401: a user name and password are required, but only a token is available";
+                let hint = format!("the token is from {}", found.origin);
                 Err(Error::refused(why).context(host).hint(hint).into())
             }
             None => {
@@ -184,7 +185,7 @@ impl Known {
         if !self.realms.contains(&name) {
             if self.realms.len() >= MAX_REALMS {
                 let what = format_args!(
-                    "{}: token realm: {name} is one more than the {MAX_REALMS} that a run may ask",
+                    "{}: token realm: more than {MAX_REALMS} token servers in one run: {name}",
                     api.root.authority()
                 );
                 return Err(Error::malformed(what).into());

@@ -116,7 +116,7 @@ impl Session {
                 ControlFlow::Continue(header) => {
                     self.known().renewed = Some(header);
                     let repository = &self.api.repository;
-                    let what = format_args!("{repository}: the token died while a blob was sent");
+                    let what = format_args!("{repository}: the token expired during a blob upload");
                     let retry = Retry::After(Duration::ZERO);
                     return Err(Failure { error: Error::unavailable(what), retry });
                 }

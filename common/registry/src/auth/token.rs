@@ -63,7 +63,7 @@ pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
     let base = &api.root;
     let wrong =
         |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
-    let realm = challenge.parameter("realm").ok_or_else(|| wrong("the challenge has none"))?;
+    let realm = challenge.parameter("realm").ok_or_else(|| wrong("missing in the challenge"))?;
     Ok(url::decide(Purpose::Realm, &base.origin(), base, realm).map_err(|e| wrong(&e))?.url)
 }
 
@@ -115,7 +115,7 @@ fn ask(
                         notice::warn("identity token", || {
                             let place = realm.authority();
                             format!(
-                                "{place}: {status}: it takes no identity token: asked as nobody"
+                                "{place}: {status}: it accepts no identity token: trying without credentials"
                             )
                         });
                     }
@@ -136,8 +136,7 @@ fn ask(
     }
     let body = response.read(MAX_TOKEN_BODY)?;
     let wrong = |why: String| Failure::from(Error::malformed(format_args!("{place}: {why}")));
-    let body =
-        body.ok_or_else(|| wrong(format!("an answer of more than {MAX_TOKEN_BODY} bytes")))?;
+    let body = body.ok_or_else(|| wrong(format!("response larger than {MAX_TOKEN_BODY} bytes")))?;
     let (text, life) = read(&body).map_err(wrong)?;
     let header = format!("Bearer {text}");
     if found.credential.is_none() {
@@ -202,10 +201,10 @@ fn read(body: &[u8]) -> Result<(String, Duration), String> {
             return Err("token and access_token differ".to_owned());
         }
         (Some(token), _) | (None, Some(token)) => token,
-        (None, None) => return Err("an answer without a token".to_owned()),
+        (None, None) => return Err("response without a token".to_owned()),
     };
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("a token that fits no header".to_owned());
+        return Err("the token has characters that no header may contain".to_owned());
     }
     let life = document.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
     secret::keep(token);
