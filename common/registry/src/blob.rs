@@ -160,7 +160,8 @@ impl Registry {
                 response.refuse_encoding().map_err(|e| e.context(what))?;
                 match content_range(&response, start) {
                     Ok((length, total)) => {
-                        let (body, length) = (Box::new(response.body), Some(length));
+                        let body = Box::new(response.body);
+                        let length = Some(length);
                         Ok(BlobAnswer::Bytes(BlobBytes { body, start, length, total }))
                     }
                     Err(why) => Ok(BlobAnswer::WrongRange(why)),
@@ -217,7 +218,8 @@ fn parse_content_range(text: &str, start: u64) -> Option<(u64, Option<u64>)> {
     };
     let (span, total) = text.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
     let (first, last) = span.split_once('-')?;
-    let (first, last) = (number(first)?, number(last)?);
+    let first = number(first)?;
+    let last = number(last)?;
     let total = if total == "*" { None } else { Some(number(total)?) };
     if first != start || last < first || total.is_some_and(|total| last >= total) {
         return None;

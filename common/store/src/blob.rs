@@ -113,7 +113,8 @@ fn stored(layout: &Layout, digest: &Digest, start: u64) -> Result<BlobAnswer, Er
     }
     file.seek(SeekFrom::Start(start))
         .map_err(|cause| Error::local(format_args!("read {layout}: {digest}"), &cause))?;
-    let (length, total) = (Some(size - start), Some(size));
+    let length = Some(size - start);
+    let total = Some(size);
     Ok(BlobAnswer::Bytes(BlobBytes { body: Box::new(file), start, length, total }))
 }
 

@@ -93,9 +93,15 @@ impl Places {
             moved = found.pop_if(|place| place.serves == Serves::All);
         }
         let mirrors = found.into_iter().map(Mirror::new).collect();
-        let (repository, remote) = (repository.clone(), remote.clone());
-        let (gave, own) = (Mutex::default(), OnceLock::new());
-        let places = Places { repository, remote, mirrors, moved, blocked, gave, own };
+        let places = Places {
+            repository: repository.clone(),
+            remote: remote.clone(),
+            mirrors,
+            moved,
+            blocked,
+            gave: Mutex::default(),
+            own: OnceLock::new(),
+        };
         if places.mirrors.is_empty() {
             places.own()?;
         }

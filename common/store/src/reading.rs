@@ -119,7 +119,8 @@ impl<'a> Reading<'a> {
                 return Ok(Some(0));
             }
             let range = (self.at > 0).then_some(ByteRange { start: self.at, end: self.size });
-            let (digest, at) = (&self.digest, self.at);
+            let digest = &self.digest;
+            let at = self.at;
             match self.ask(range)? {
                 BlobAnswer::Bytes(bytes) => {
                     self.check_total(bytes.total)?;
@@ -185,8 +186,9 @@ impl<'a> Reading<'a> {
             if n == 0 {
                 // Without a stated length, the end of the response is taken as the end of the blob
                 // only if the blob's size is unknown.
-                let (received, unknown) = (answer.received, self.size.is_none());
-                let is_whole = answer.length.map_or(unknown, |length| received >= length);
+                let received = answer.received;
+                let is_whole =
+                    answer.length.map_or(self.size.is_none(), |length| received >= length);
                 self.answer = None;
                 return if is_whole {
                     Ok(None)

@@ -91,10 +91,12 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(into) = into {
         keep(&document, into, &cli.reference)?;
     }
-    match (cli.digest, cli.descriptor) {
-        (true, _) => output.write(format!("{}\n", document.descriptor.digest).as_bytes()),
-        (_, true) => output.write(format!("{}\n", document.descriptor.line()).as_bytes()),
-        _ => output.write(&document.bytes),
+    if cli.digest {
+        output.write(format!("{}\n", document.descriptor.digest).as_bytes())
+    } else if cli.descriptor {
+        output.write(format!("{}\n", document.descriptor.line()).as_bytes())
+    } else {
+        output.write(&document.bytes)
     }
 }
 

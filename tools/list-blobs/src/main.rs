@@ -81,10 +81,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
     }
-    let part = match (cli.config, cli.layers) {
-        (true, _) => Part::Config,
-        (_, true) => Part::Layers,
-        _ => Part::All,
+    let part = if cli.config {
+        Part::Config
+    } else if cli.layers {
+        Part::Layers
+    } else {
+        Part::All
     };
     // The clock of --timeout starts here.
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;

@@ -30,16 +30,17 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
         let registry = Arc::clone(registry);
         move |descriptor: Descriptor| {
             let Descriptor { media_type, digest, size, .. } = &descriptor;
-            let there = match mediatype::is_manifest(media_type) {
-                true => registry.has_manifest(digest)?,
-                false => registry.has_blob(digest, *size).map_err(|failure| failure.error)?,
+            let exists = if mediatype::is_manifest(media_type) {
+                registry.has_manifest(digest)?
+            } else {
+                registry.has_blob(digest, *size).map_err(|failure| failure.error)?
             };
-            Ok((descriptor, there))
+            Ok((descriptor, exists))
         }
     };
     let take = |answer: Result<(Descriptor, bool)>| {
-        let (descriptor, there) = answer?;
-        if !there {
+        let (descriptor, exists) = answer?;
+        if !exists {
             missing.push(descriptor);
         }
         Ok(())

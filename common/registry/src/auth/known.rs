@@ -152,7 +152,8 @@ impl Known {
     /// The credential, searched for at the first call.
     fn found(&mut self, api: &Api) -> &Lookup {
         self.found.get_or_insert_with(|| {
-            let (client, host) = (api.http.client(), api.repository.host());
+            let client = api.http.client();
+            let host = api.repository.host();
             let found = match &api.http.peer().login {
                 Some(given) => Lookup {
                     credential: Some(given.credential.clone()),
