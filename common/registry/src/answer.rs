@@ -44,17 +44,17 @@ fn author_proxy<'a>(response: &'a Response, body: &ErrorBody) -> Option<&'a Prox
 /// The failure for a status. The error code in the body decides only whether this is a rate limit.
 fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     let status = response.status;
-    let mut words = format!("{}", status.as_u16());
+    let mut detail = format!("{}", status.as_u16());
     let reason =
         if body.code.is_empty() { status.canonical_reason().unwrap_or("") } else { &body.code };
     if !reason.is_empty() {
-        words = format!("{words} {}", printable(reason));
+        detail = format!("{detail} {}", printable(reason));
     }
     if !body.message.is_empty() {
-        words = format!("{words}: {}", printable(&body.message));
+        detail = format!("{detail}: {}", printable(&body.message));
     }
     let limited = body.code == "TOOMANYREQUESTS";
-    let text = format!("{what}: {words}");
+    let text = format!("{what}: {detail}");
     match status.as_u16() {
         _ if status == StatusCode::TOO_MANY_REQUESTS || (limited && status.is_client_error()) => {
             temporary(response, Error::unavailable(text))

@@ -106,7 +106,7 @@ impl Registry {
         let header = value.as_deref().map(|value| ("Range", value));
         let what = self.blob_name(digest);
         let response = self.request(Request::new(Method::Get, &url, header.as_slice()));
-        self.understand(response.map_err(|failure| failure.context(&what))?, range, &what)
+        self.interpret_blob(response.map_err(|failure| failure.context(&what))?, range, &what)
     }
 
     /// Requests a blob from one of its descriptor's `urls`, without credentials.
@@ -134,7 +134,7 @@ impl Registry {
             None,
             Role::Elsewhere,
         )?;
-        self.understand(response, range, &target.url.to_string())
+        self.interpret_blob(response, range, &target.url.to_string())
     }
 
     /// The name of a blob in messages.
@@ -142,7 +142,7 @@ impl Registry {
         format!("{}@{digest}", self.repository())
     }
 
-    fn understand(
+    fn interpret_blob(
         &self,
         response: Response,
         range: Option<ByteRange>,
@@ -232,13 +232,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closed_form_is_used_when_the_end_is_known() {
+    fn a_known_end_is_part_of_the_range_header() {
         assert_eq!(range_header(ByteRange { start: 5, end: Some(10) }), "bytes=5-9");
         assert_eq!(range_header(ByteRange { start: 5, end: None }), "bytes=5-");
     }
 
     #[test]
-    fn only_the_range_asked_for_is_believed() {
+    fn a_content_range_must_match_the_request() {
         assert_eq!(parse_content_range("bytes 5-9/10", 5), Some((5, Some(10))));
         assert_eq!(parse_content_range("bytes 5-7/*", 5), Some((3, None)));
         for wrong in [

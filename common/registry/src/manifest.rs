@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_asked_for_decides_and_a_header_only_without_one() {
+    fn the_header_decides_only_without_a_requested_digest() {
         let right = Algorithm::Sha256.digest(b"x");
         let wrong = Algorithm::Sha256.digest(b"y");
         let header = wrong.to_string();

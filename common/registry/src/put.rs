@@ -18,7 +18,7 @@ use super::{Registry, answer};
 
 /// How often a manifest is put again after the registry reports a missing blob: a blob that was
 /// just pushed may not have reached every replica of the registry.
-const MAX_ASKED_AGAIN: u32 = 2;
+const MAX_REPEATS: u32 = 2;
 
 /// The maximum number of missing digests in a message.
 const SHOWN_MISSING: usize = 20;
@@ -116,16 +116,16 @@ impl Registry {
         let what = self.manifest_name(name);
         let mut headers = vec![("Content-Type", manifest.media_type)];
         headers.extend(current.map(|tag| ("If-Match", tag.0.as_str())));
-        let mut asked_again = 0;
+        let mut repeated = 0;
         with_attempts(self.client(), || {
             let request = Request::new(Method::Put, &url, &headers);
             let payload = &mut Payload::Bytes(manifest.bytes);
             let response = self.session.send(&self.scope, request, payload);
             let response = response.map_err(|failure| failure.context(&what))?;
-            self.judge(response, name, manifest, &what).map_err(|rejected| {
+            self.interpret_put(response, name, manifest, &what).map_err(|rejected| {
                 let Rejected { failure, is_missing } = rejected;
-                if is_missing && asked_again < MAX_ASKED_AGAIN {
-                    asked_again += 1;
+                if is_missing && repeated < MAX_REPEATS {
+                    repeated += 1;
                     return Failure { retry: Retry::Backoff, ..failure };
                 }
                 failure
@@ -134,7 +134,7 @@ impl Registry {
     }
 
     /// Interprets the response to a PUT.
-    fn judge(
+    fn interpret_put(
         &self,
         response: Response,
         name: &str,

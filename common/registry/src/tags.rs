@@ -51,8 +51,8 @@ impl Registry {
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let mut url = self.url(&format!("tags/list{query}"))?;
         let mut visited: HashSet<String> = HashSet::new();
-        let mut seen: HashSet<String> = HashSet::new();
-        let mut barren = 0;
+        let mut remembered: HashSet<String> = HashSet::new();
+        let mut pages_without_new = 0;
         loop {
             if visited.len() >= MAX_PAGES {
                 return Err(self.incomplete(&format!("more than {MAX_PAGES} pages")));
@@ -61,7 +61,7 @@ impl Registry {
                 return Err(self.incomplete("the next page was already read"));
             }
             let page = self.page(&url, visited.len() > 1)?;
-            let mut fresh = false;
+            let mut has_new = false;
             for tag in page.tags {
                 if !is_tag(&tag) {
                     notice::warn("tag", || {
@@ -69,20 +69,20 @@ impl Registry {
                     });
                     continue;
                 }
-                if seen.contains(&tag) {
+                if remembered.contains(&tag) {
                     continue;
                 }
-                fresh = true;
+                has_new = true;
                 if !each(&tag)? {
                     return Ok(());
                 }
-                if seen.len() < MAX_REMEMBERED {
-                    seen.insert(tag);
+                if remembered.len() < MAX_REMEMBERED {
+                    remembered.insert(tag);
                 }
             }
             let Some(next) = page.next else { return Ok(()) };
-            barren = if fresh { 0 } else { barren + 1 };
-            if barren >= 2 {
+            pages_without_new = if has_new { 0 } else { pages_without_new + 1 };
+            if pages_without_new >= 2 {
                 return Err(self.incomplete("two pages in a row without a new tag"));
             }
             url = url::decide(Purpose::Link, self.session.http().origin(), &url, &next)

@@ -49,13 +49,13 @@ pub struct Network {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     max_wait: Duration,
     /// Give up an attempt if no data arrives for this long
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = positive_seconds)]
     idle_timeout: Duration,
     /// Give up connecting after this long
-    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = positive_seconds)]
     connect_timeout: Duration,
     /// End the whole run after this long
-    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     timeout: Option<Duration>,
     /// Show requests and responses on standard error, as curl commands that can be repeated
     #[arg(long)]
@@ -208,7 +208,7 @@ const FRAMING: [&str; 11] = [
 ];
 
 /// Parses a number of seconds greater than 0.
-fn some_seconds(text: &str) -> std::result::Result<Duration, String> {
+fn positive_seconds(text: &str) -> std::result::Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("must be greater than 0".to_owned()),
         some => Ok(some),

@@ -55,7 +55,7 @@ pub struct Places {
     blocked: Option<String>,
     /// For each blob, the mirrors that served bytes of it. An entry is removed when its mirrors are
     /// dropped.
-    gave: Mutex<HashMap<Digest, Vec<usize>>>,
+    served_by: Mutex<HashMap<Digest, Vec<usize>>>,
     /// The registry itself. Opened only when no mirror has the content, because it may be
     /// unreachable.
     own: OnceLock<Result<Registry>>,
@@ -66,7 +66,7 @@ struct Mirror {
     place: Place,
     opened: OnceLock<Result<Registry>>,
     /// Whether the mirror failed and is not used again.
-    left: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Places {
@@ -99,7 +99,7 @@ impl Places {
             mirrors,
             moved,
             blocked,
-            gave: Mutex::default(),
+            served_by: Mutex::default(),
             own: OnceLock::new(),
         };
         if places.mirrors.is_empty() {
@@ -122,15 +122,15 @@ impl Places {
     /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
     /// worthwhile.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
-        let guilty = self.gave().remove(digest).unwrap_or_default();
-        for mirror in &guilty {
-            self.mirrors[*mirror].leave(&self.remote.client, why);
+        let mirrors = self.served_by().remove(digest).unwrap_or_default();
+        for mirror in &mirrors {
+            self.mirrors[*mirror].stop_using(&self.remote.client, why);
         }
-        !guilty.is_empty()
+        !mirrors.is_empty()
     }
 
-    fn gave(&self) -> MutexGuard<'_, HashMap<Digest, Vec<usize>>> {
-        self.gave.lock().unwrap_or_else(PoisonError::into_inner)
+    fn served_by(&self) -> MutexGuard<'_, HashMap<Digest, Vec<usize>>> {
+        self.served_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Like [`Registry::manifest`]. If a mirror's response is not a valid manifest, the next place
@@ -184,7 +184,7 @@ impl Places {
         };
         match self.mirrored(true, ask) {
             Some((mirror, answer)) => {
-                self.gave().entry(digest.clone()).or_default().push(mirror);
+                self.served_by().entry(digest.clone()).or_default().push(mirror);
                 Ok(answer)
             }
             None => self.own()?.blob(digest, range),
@@ -235,7 +235,7 @@ impl Places {
                 Ok(Some(answer)) => return Some((number, answer)),
                 Ok(None) => {}
                 Err(error) if error.status() == Status::Absent => {}
-                Err(error) => mirror.leave(&self.remote.client, &error),
+                Err(error) => mirror.stop_using(&self.remote.client, &error),
             }
         }
         None
@@ -262,7 +262,7 @@ impl Places {
 
 impl Mirror {
     fn new(place: Place) -> Mirror {
-        Mirror { place, opened: OnceLock::new(), left: AtomicBool::new(false) }
+        Mirror { place, opened: OnceLock::new(), failed: AtomicBool::new(false) }
     }
 
     /// Whether this mirror is used for requests by digest (`by_digest`) or by tag.
@@ -272,11 +272,11 @@ impl Mirror {
             Serves::Digests => by_digest,
             Serves::Tags => !by_digest,
         };
-        serves && !self.left.load(Ordering::Relaxed)
+        serves && !self.failed.load(Ordering::Relaxed)
     }
 
-    fn leave(&self, client: &Client, why: &Error) {
-        if !self.left.swap(true, Ordering::Relaxed) {
+    fn stop_using(&self, client: &Client, why: &Error) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
             let Place { host, origin, .. } = &self.place;
             client.comment(format_args!("mirror {host} is no longer used: {why}"));
             notice::say("mirror", &format!("mirror {host} ({origin}) is no longer used: {why}"));

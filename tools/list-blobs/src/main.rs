@@ -92,7 +92,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let remote = cli.mirrored.remote(remote)?;
     let mut output = LineWriter::new()?;
-    let document = given(cli.file.as_deref())?;
+    let document = read_manifest(cli.file.as_deref())?;
     // The store is opened after the input was read: the program that fills the store may have
     // started at the same time.
     let store = |name: &StoreName| Store::open(name, &remote);
@@ -114,7 +114,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 /// Reads the manifest from the file or stdin.
-fn given(file: Option<&Path>) -> Result<Document> {
+fn read_manifest(file: Option<&Path>) -> Result<Document> {
     let bytes = cli::read_document(file, manifest::MAX_SIZE)?;
     let name = match file {
         Some(path) if path.as_os_str() != "-" => path.display().to_string(),

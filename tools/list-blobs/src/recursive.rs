@@ -39,10 +39,10 @@ impl<'a> Walk<'a> {
     /// Malformed if indexes are nested too deep, if there are too many digests, or for a Docker
     /// schema 1 manifest. Otherwise as for [`Store::manifest`].
     pub(crate) fn print_below(&mut self, manifest: Manifest) -> Result<()> {
-        self.down(manifest, 0)
+        self.walk(manifest, 0)
     }
 
-    fn down(&mut self, manifest: Manifest, depth: usize) -> Result<()> {
+    fn walk(&mut self, manifest: Manifest, depth: usize) -> Result<()> {
         let manifests = match manifest.content {
             Content::Image { config, layers } => {
                 return std::iter::once(config)
@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
                 // The next program can use the lines so far while the next manifest is read.
                 self.output.flush()?;
                 let child = self.store.described(entry.clone(), self.asking)?;
-                self.down(child.manifest, depth + 1)?;
+                self.walk(child.manifest, depth + 1)?;
             }
             self.put_once(&entry)?;
         }

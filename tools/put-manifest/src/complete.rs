@@ -46,7 +46,7 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
         Ok(())
     };
     parallel::in_order(CONNECTIONS, move || wanted.into_iter(), work, take)?;
-    verdict(&registry.repository().to_string(), &missing)
+    require_none_missing(&registry.repository().to_string(), &missing)
 }
 
 /// Checks that the layout has everything that the manifest names.
@@ -60,15 +60,15 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
             missing.push(descriptor);
         }
     }
-    verdict(&printable(&layout.to_string()), &missing)
+    require_none_missing(&printable(&layout.to_string()), &missing)
 }
 
 /// For a layout that does not exist: everything that the manifest names is missing.
 ///
 /// # Errors
 /// Malformed, unless the manifest names nothing.
-pub(crate) fn in_none(place: &LayoutReference, manifest: &Manifest) -> Result<()> {
-    verdict(&printable(&format!("oci:{}", place.dir.display())), &wanted(manifest))
+pub(crate) fn in_absent_layout(place: &LayoutReference, manifest: &Manifest) -> Result<()> {
+    require_none_missing(&printable(&format!("oci:{}", place.dir.display())), &wanted(manifest))
 }
 
 /// The descriptors to check, without duplicates and without non-distributable layers.
@@ -81,7 +81,7 @@ fn wanted(manifest: &Manifest) -> Vec<Descriptor> {
     named.filter(|d| seen.insert(d.digest.clone())).cloned().collect()
 }
 
-fn verdict(place: &str, missing: &[Descriptor]) -> Result<()> {
+fn require_none_missing(place: &str, missing: &[Descriptor]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

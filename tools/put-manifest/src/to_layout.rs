@@ -22,7 +22,9 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
     let Document { bytes, descriptor, manifest } = document;
     // The check is before the creation: a refused manifest must not create a layout.
     match Layout::open(&place.dir) {
-        Err(error) if error.status() == Status::Absent => complete::in_none(place, manifest)?,
+        Err(error) if error.status() == Status::Absent => {
+            complete::in_absent_layout(place, manifest)?
+        }
         layout => complete::in_layout(&layout?, manifest)?,
     }
     let layout = Layout::create(&place.dir)?;

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn several_challenges_stand_in_one_header() {
+    fn one_header_may_have_several_challenges() {
         assert_eq!(
             parsed(r#"Negotiate, NTLM TlRM==, Basic realm="a \"b\"", , BEARER Realm = x ,realm=y"#),
             [
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_does_not_spoil_the_rest() {
+    fn malformed_elements_are_skipped() {
         assert_eq!(parsed("=x, \"q\", Bearer realm=a"), [challenge("bearer", &[("realm", "a")])]);
         assert_eq!(
             parsed("Bearer realm=\"unterminated"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn bearer_is_preferred_and_what_is_missing_is_said() {
+    fn bearer_is_preferred_and_errors_name_the_reason() {
         let choose = |text: &str| choose(parse(text)).map(|c| c.scheme);
         assert_eq!(choose("Basic realm=x, Bearer realm=y"), Ok("bearer".to_owned()));
         assert_eq!(choose("Bearer x=y, Basic realm=x"), Ok("basic".to_owned()));

@@ -55,7 +55,7 @@ impl Known {
             return Ok(Some(fixed));
         }
         match self.token(scope) {
-            Some(token) if token.lives() => Ok(Some(token.header.clone())),
+            Some(token) if token.is_valid() => Ok(Some(token.header.clone())),
             Some(token) => {
                 let asked = token.asked.clone();
                 self.ask(api, &challenge, scope, &asked).map(Some)

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_challenge_names_is_added_once() {
+    fn scopes_of_a_challenge_are_added_once() {
         let scope = Scope::push("a");
         assert!(scope.covers(&Scope::pull("a")));
         assert!(!Scope::pull("a").covers(&scope));

@@ -45,13 +45,13 @@ pub(super) struct Token {
     pub(super) header: String,
     /// The scope that was requested.
     pub(super) asked: Scope,
-    dies: Instant,
+    expires: Instant,
 }
 
 impl Token {
     /// Whether the token is valid for at least [`MARGIN`].
-    pub(super) fn lives(&self) -> bool {
-        self.dies.saturating_duration_since(Instant::now()) >= MARGIN
+    pub(super) fn is_valid(&self) -> bool {
+        self.expires.saturating_duration_since(Instant::now()) >= MARGIN
     }
 }
 
@@ -85,8 +85,8 @@ pub(super) fn fetch(
     };
     let variable = trace.ask_token();
     let token = ask(api, (realm, Role::Token(&variable)), service, scope, found);
-    let came = token.as_ref().ok().and_then(|token| token.header.strip_prefix("Bearer "));
-    trace.token_came(&variable, came);
+    let bearer = token.as_ref().ok().and_then(|token| token.header.strip_prefix("Bearer "));
+    trace.token_came(&variable, bearer);
     token
 }
 
@@ -142,7 +142,7 @@ fn ask(
     if found.credential.is_none() {
         api.http.is_for_anybody(&header);
     }
-    Ok(Token { header, asked: scope.clone(), dies: Instant::now() + life })
+    Ok(Token { header, asked: scope.clone(), expires: Instant::now() + life })
 }
 
 /// Requests a token by GET, as in the token specification. The user name and password are sent only
@@ -216,17 +216,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_counts_as_dead_before_it_is() {
-        let lives = |life: Duration| {
-            let dies = Instant::now() + life;
-            Token { header: String::new(), asked: Scope::pull("a"), dies }.lives()
+    fn a_token_counts_as_expired_before_its_end() {
+        let is_valid = |life: Duration| {
+            let expires = Instant::now() + life;
+            Token { header: String::new(), asked: Scope::pull("a"), expires }.is_valid()
         };
-        assert!(lives(MIN_LIFE) && lives(MARGIN + Duration::from_secs(5)));
-        assert!(!lives(MARGIN) && !lives(Duration::ZERO));
+        assert!(is_valid(MIN_LIFE) && is_valid(MARGIN + Duration::from_secs(5)));
+        assert!(!is_valid(MARGIN) && !is_valid(Duration::ZERO));
     }
 
     #[test]
-    fn tokens_are_believed_within_limits() {
+    fn a_stated_lifetime_is_kept_within_limits() {
         let life = |body: &str| read(body.as_bytes()).unwrap().1;
         assert_eq!(life(r#"{"token":"x"}"#), MIN_LIFE);
         assert_eq!(life(r#"{"access_token":"x","expires_in":0}"#), MIN_LIFE);
