@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checks an archive that passes through unchanged: its bytes are pushed.
+//! Checks an archive that the caller copies unchanged. The caller passes all its bytes to the
+//! check.
 //!
-//! It must be one whole archive that [`Reader`](crate::Reader) accepts, and more: its end must be
-//! marked by two zero blocks, and only zeros may follow. Bytes after it would be a second layer
-//! that no reader unpacks. Not here: the bytes themselves, which the caller passes on.
+//! The archive must be one that [`Reader`](crate::Reader) accepts. In addition, two zero blocks
+//! must mark its end, and only zeros may follow them: readers ignore a second archive there.
+//!
+//! Not here: copying the bytes, which is the caller's work.
 
 use common::error::{Error, Result};
 
@@ -11,7 +13,7 @@ use crate::entry::Ending;
 use crate::header::is_zero;
 use crate::parser::{Parser, not_an_archive};
 
-/// The check of an archive, up to some byte of it.
+/// The check of an archive, at some position in it.
 pub struct Check {
     parser: Parser,
 }
@@ -25,14 +27,15 @@ impl Default for Check {
 impl Check {
     /// A check before the first byte.
     pub fn new() -> Check {
-        // The bytes are passed on whatever a reader ignores in them: no warnings.
+        // No warnings: they concern a reader that interprets the entries.
         Check { parser: Parser::new(|_, _| ()) }
     }
 
-    /// Looks at the next bytes, however many.
+    /// Checks the next bytes, in pieces of any size.
     ///
     /// # Errors
-    /// Malformed: not a tar archive, one that is damaged, or one that readers differ about.
+    /// Malformed if the bytes are not a tar archive, if it is damaged, if readers would read it
+    /// differently, or if data follows its end.
     pub fn look(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             if self.parser.has_ended() {
@@ -48,10 +51,10 @@ impl Check {
         Ok(())
     }
 
-    /// Says that these were all bytes.
+    /// Ends the check after the last byte.
     ///
     /// # Errors
-    /// Malformed: the archive has not ended.
+    /// Malformed if the archive is incomplete.
     pub fn finish(&self) -> Result<()> {
         let where_cut = match self.parser.end()? {
             Ending::Marked | Ending::Trailing => return Ok(()),
@@ -77,13 +80,14 @@ mod tests {
         header.as_bytes().to_vec()
     }
 
-    /// What comes of the bytes, looked at in pieces of the given size.
+    /// Checks the bytes in pieces of the given size. Returns the error message, if any.
     fn outcome(bytes: &[u8], piece: usize) -> Option<String> {
         let mut check = Check::new();
         let looked = bytes.chunks(piece).try_for_each(|bytes| check.look(bytes));
         looked.and_then(|()| check.finish()).err().map(|error| error.to_string())
     }
 
+    /// The error message, which must not depend on the size of the pieces; empty without an error.
     fn says(bytes: &[u8]) -> String {
         let whole = outcome(bytes, usize::MAX);
         for piece in [1, 7, 512, 1000] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The entries of an archive, their types, and how an archive ends.
+//! The entries of an archive, their types, and the ways in which an archive can end.
 //!
-//! Not here: how a header block holds any of it.
+//! Not here: the format of header blocks.
 
 use common::error::{Error, Result, printable};
 
@@ -17,7 +17,7 @@ pub enum EntryType {
     Directory,
     /// A symbolic link.
     Symlink,
-    /// A hard link to an entry that came before, or to a file of a lower layer.
+    /// A hard link to an earlier entry, or to a file of a lower layer.
     Hardlink,
     /// A character device.
     CharacterDevice,
@@ -27,36 +27,37 @@ pub enum EntryType {
     Fifo,
 }
 
-/// An entry of an archive, as its headers describe it. Names are bytes, exactly as the archive has
-/// them: they may lead anywhere.
+/// An entry of an archive, as its headers describe it. Names are the bytes in the archive,
+/// unchanged and unchecked: a name may contain `..` or begin with `/`.
 #[derive(Debug)]
 pub struct Entry {
     /// The name.
     pub name: Vec<u8>,
     /// The type.
     pub entry_type: EntryType,
-    /// The target of a symbolic link, or the name that a hard link gives another name to.
+    /// The target of a symbolic or hard link.
     pub link: Vec<u8>,
-    /// The permission bits, set-user-ID and the like included.
+    /// The permission bits, with set-user-ID, set-group-ID and sticky bit.
     pub mode: u32,
-    /// The owner's number.
+    /// The user ID of the owner.
     pub uid: u64,
-    /// The group's number.
+    /// The group ID.
     pub gid: u64,
     /// The time of the last modification.
     pub mtime: Time,
     /// The time of the last access, if the archive has it.
     pub atime: Option<Time>,
-    /// The major and minor number of a device; of other types, whatever the header has there.
+    /// The major and minor number of a device. Meaningless for other types.
     pub device: (u64, u64),
-    /// The size of the file in bytes, holes included. A directory's is whatever the archive says.
+    /// The size of the file in bytes, holes included. Meaningless for directories.
     pub size: u64,
-    /// Of a sparse file: the segments whose data the archive holds, in order; the rest is holes.
+    /// The segments of a sparse file whose data the archive holds, in order. The rest of the file
+    /// is holes.
     pub sparse: Option<Vec<Segment>>,
     /// Extended attributes, sorted by name, each name once.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether there are attributes in a form that is not read: ACLs as text, libarchive's
-    /// encoding.
+    /// Whether the entry also has attributes in a form that is not read: access control lists as
+    /// text (`SCHILY.acl.*`), or libarchive's encoding (`LIBARCHIVE.xattr.*`).
     pub foreign_attributes: bool,
 }
 
@@ -67,17 +68,17 @@ pub enum Ending {
     Marked,
     /// With two zero blocks, and then other bytes.
     Trailing,
-    /// With one zero block or none: all readers accept that.
+    /// With at most one zero block, which all readers accept.
     Unmarked,
-    /// Within the zeros that fill up the last entry's last block.
+    /// Within the padding of the last entry's last block.
     CutPadding,
-    /// There is not one byte.
+    /// Before the first byte: the input is empty.
     Empty,
 }
 
 impl EntryType {
-    /// The type that a header's type flag means, of an entry of this name and so many bytes of
-    /// data. What readers take for different things is refused.
+    /// The type of an entry, from its type flag, its name and the size of its data. Refuses
+    /// combinations that readers interpret differently.
     pub(crate) fn read(typeflag: u8, name: &[u8], size: u64) -> Result<EntryType> {
         let slash = name.ends_with(b"/");
         let entry_type = match typeflag {
@@ -107,7 +108,7 @@ impl EntryType {
         Ok(entry_type)
     }
 
-    /// The type flag that is written.
+    /// The type flag that the writer uses for this type.
     pub(crate) fn typeflag(self) -> u8 {
         match self {
             EntryType::Regular => b'0',
@@ -124,8 +125,8 @@ impl EntryType {
 /// The most bytes of a name that are printed.
 const MAX_SHOWN: usize = 200;
 
-/// A name of an entry for a message: in quotes, control characters escaped, and of a name of more
-/// than 200 bytes only its beginning and its end.
+/// An entry's name for a message: in quotes, with control characters escaped. A name of more than
+/// 200 bytes is shortened to its first and last 100 bytes.
 pub fn shown(name: &[u8]) -> String {
     let text = |part| printable(&String::from_utf8_lossy(part));
     if name.len() <= MAX_SHOWN {

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One header block of 512 bytes: its checksum, its dialect and its fields.
 //!
-//! As Go's archive/tar reads it, which is what container engines read layers with. Not here: what
-//! follows from a type, and headers that speak about the next one.
+//! The fields are read as by Go's archive/tar, with which container engines read layers.
+//!
+//! Not here: the meaning of types, and headers that describe the next entry.
 
 use common::error::{Error, Result, printable};
 
 use crate::number;
 
-/// The size of a block, in bytes: headers are one, data is filled up to whole ones.
+/// The size of a block in bytes. A header is one block; data is padded to whole blocks.
 pub const BLOCK: usize = 512;
 
-/// The dialects, told apart by the magic.
+/// The dialect of a header, identified by its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// No magic: the seventh edition's, or none that is known.
+    /// The format of Seventh Edition Unix, without a magic. Also used if the magic is unknown.
     V7,
-    /// POSIX.
+    /// The POSIX format.
     Ustar,
-    /// star's extension of POSIX: a shorter prefix.
+    /// The POSIX format with the extensions of the program star: a shorter prefix.
     Star,
-    /// GNU's, from before POSIX.
+    /// The format of GNU tar, older than POSIX.
     Gnu,
 }
 
-/// The numbers of a header.
+/// The numbers in a header.
 pub(crate) struct Numbers {
     pub(crate) size: u64,
     /// The permission bits.
@@ -32,7 +33,7 @@ pub(crate) struct Numbers {
     pub(crate) uid: u64,
     pub(crate) gid: u64,
     pub(crate) mtime: i64,
-    /// A device's major and minor numbers; nothing in the dialect that has no such fields.
+    /// The major and minor numbers of a device; `None` in the V7 dialect, which has no such fields.
     pub(crate) device: Option<(u64, u64)>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Header<'a> {
             return None;
         }
         let dialect = match &block[257..265] {
-            // The version behind the magic is not looked at, by anybody.
+            // No reader checks the version field after the magic.
             [b'u', b's', b't', b'a', b'r', 0, ..] if &block[508..512] == b"tar\0" => Dialect::Star,
             [b'u', b's', b't', b'a', b'r', 0, ..] => Dialect::Ustar,
             b"ustar  \0" => Dialect::Gnu,
@@ -58,7 +59,8 @@ impl<'a> Header<'a> {
         Some(Header { block, dialect })
     }
 
-    /// Whether the magic is one that readers take for different dialects.
+    /// Whether the magic begins with "ustar" but is not a known one. Readers disagree about its
+    /// dialect.
     fn has_odd_magic(&self) -> bool {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
     }
@@ -67,12 +69,12 @@ impl<'a> Header<'a> {
         self.block[156]
     }
 
-    /// All numbers of the header. Every one is checked, of a header too that is not used for them:
-    /// a reader that looks at more fields than another would stop where the other goes on.
+    /// The numbers in the header. All fields are checked, also those that this header's type does
+    /// not use: some readers parse more fields than others, and would fail on an invalid one.
     pub(crate) fn numbers(&self) -> Result<Numbers> {
         let numbers = Numbers {
             size: self.count("size", 124..136)?,
-            // Type bits, which some writers add, are left out: the type flag holds.
+            // Some writers add file type bits to the mode. They are dropped: the type flag decides.
             mode: (self.number("mode", 100..108)? & 0o7777) as u32,
             uid: self.count("user ID", 108..116)?,
             gid: self.count("group ID", 116..124)?,
@@ -106,7 +108,7 @@ impl<'a> Header<'a> {
             .map_err(|_| malformed(format_args!("the {what} is negative ({value})")))
     }
 
-    /// Half of a device's number: nothing but spaces is how some writers say that there is none.
+    /// The major or minor number of a device. Some writers leave the field blank: that is 0.
     fn device(&self, half: &str, at: std::ops::Range<usize>) -> Result<u64> {
         if self.block[at.clone()].iter().all(|byte| matches!(byte, b' ' | 0)) {
             return Ok(0);
@@ -114,7 +116,7 @@ impl<'a> Header<'a> {
         self.count(&format!("{half} device number"), at)
     }
 
-    /// The name, with its prefix where the dialect has one.
+    /// The name, joined to its prefix if the dialect has a prefix field.
     pub(crate) fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.block[..100]);
         if self.has_odd_magic() {
@@ -123,7 +125,7 @@ impl<'a> Header<'a> {
         let prefix = match self.dialect {
             Dialect::V7 => &b""[..],
             Dialect::Ustar => until_nul(&self.block[345..500]),
-            // Who does not know star's dialect reads on to 500.
+            // Readers that do not know star's dialect read a prefix of up to 155 bytes.
             Dialect::Star => match until_nul(&self.block[345..500]) {
                 prefix if prefix.len() > 131 => {
                     return Err(malformed("the prefix goes on into the access time"));
@@ -135,8 +137,8 @@ impl<'a> Header<'a> {
         Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, b"/", name].concat() })
     }
 
-    /// Old versions of Go wrote a prefix into GNU's headers, where times belong. Layers with such
-    /// headers exist: like Go, a time that is no number is taken as the prefix.
+    /// A prefix where GNU's headers have times. Old versions of Go wrote such headers, and layers
+    /// with them exist. As in Go, a time field that is not a number is the beginning of a prefix.
     pub(crate) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
@@ -150,8 +152,8 @@ impl<'a> Header<'a> {
         until_nul(&self.block[157..257]).to_owned()
     }
 
-    /// Whether GNU's sparse fields are in use in a header that is not of a sparse file: libarchive
-    /// looks at them all the same.
+    /// Whether a GNU header that is not for a sparse file has data in the sparse fields. libarchive
+    /// would read them.
     pub(crate) fn has_stray_sparse_fields(&self) -> bool {
         let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
         self.dialect == Dialect::Gnu
@@ -160,25 +162,25 @@ impl<'a> Header<'a> {
             && self.mistaken_prefix().is_empty()
     }
 
-    /// The four sparse parts of GNU's old form, whether more follow in a block of their own, and
-    /// the file's size.
+    /// The sparse fields of GNU's old form: the fields of four segments, whether a block with more
+    /// segments follows, and the file's size.
     pub(crate) fn old_sparse(&self) -> Result<(&'a [u8], bool, u64)> {
         Ok((&self.block[386..482], self.block[482] != 0, self.count("real size", 483..495)?))
     }
 }
 
-/// Where a header has its checksum.
+/// The position of the checksum field.
 pub(crate) const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// Whether a block is a header: it has a right checksum, summed unsigned, or signed as some old
-/// programs did.
+/// Whether a block is a header: its checksum is right, as a sum of unsigned bytes or, as some old
+/// programs computed it, of signed bytes.
 pub fn is_header(block: &[u8; BLOCK]) -> bool {
     let Some(stated) = number::octal(&block[CHECKSUM]) else { return false };
     stated == checksum(block, |byte| byte.into())
         || stated == checksum(block, |byte| byte.cast_signed().into())
 }
 
-/// The sum of a header's bytes, its checksum counted as spaces.
+/// The sum of a header's bytes, with the checksum field counted as spaces.
 pub(crate) fn checksum(block: &[u8; BLOCK], value: fn(u8) -> i64) -> i64 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| value(*byte)).sum::<i64>();
     sum(block) - sum(&block[CHECKSUM]) + 8 * value(b' ')
@@ -193,7 +195,7 @@ fn malformed(what: impl std::fmt::Display) -> Error {
     Error::malformed(format_args!("header: {what}"))
 }
 
-/// A field's text, which ends at the first NUL.
+/// The text of a field, up to the first NUL.
 pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }

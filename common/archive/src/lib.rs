@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tar archives: read, checked and written, strictly.
+//! Reads, checks and writes tar archives, strictly.
 //!
-//! [`Reader`] gives the entries of an archive, [`Check`] looks at one that passes through
-//! unchanged. Both drive the same `parser`, so that they accept and refuse the same archives.
-//! [`Member`] writes an entry's header. Parser and writer share the formats below them: `header` (a
-//! block's fields and its checksum), `number`, `records` (the lines of extended headers), `pax`
-//! (their meaning), `sparse` (maps of holes), `entry` (types).
+//! Start with [`Reader`], which returns the entries of an archive. [`Check`] checks an archive that
+//! passes through unchanged. Both use the same `parser` and therefore apply the same rules.
+//! [`Member`] writes the headers of an entry. The other modules are the formats: `header` (the
+//! fields of a block and its checksum), `number`, `records` (the lines of extended headers), `pax`
+//! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types).
 //!
-//! A layer that two readers read differently can show a scanner one thing and install another. So
-//! what Go's archive/tar, GNU tar and libarchive agree about is read as they do, what they disagree
-//! about is refused, and what only Go has an opinion on is read as Go does, because container
-//! engines are written in it.
+//! If two readers read one layer differently, a scanner may see other files than the container
+//! engine installs. This crate therefore compares Go's archive/tar, GNU tar and libarchive. It
+//! reads an archive as they do where all three agree, and refuses it where they disagree. If only
+//! Go defines a behaviour, it does what Go does, because container engines are written in Go.
 //!
-//! Not here: what names mean, whiteouts, files, compression. Memory is bounded by constants,
-//! whatever an archive says: 1 MiB for an extended header, 16 headers about one entry, 10,000 parts
-//! of a sparse file.
+//! Memory is bounded by constants: 1 MiB for an extended header, 16 headers about one entry, 10,000
+//! segments of a sparse file.
+//!
+//! Not here: the meaning of names, whiteouts, files, compression.
 
 mod check;
 mod entry;

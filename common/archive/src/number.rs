@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The numbers of a tar header: octal text, or base-256 for what octal cannot hold; and the decimal
-//! numbers of extended headers.
+//! Numbers in tar headers: octal text, or base-256 for values that octal cannot hold. Also the
+//! decimal numbers of extended headers.
 //!
-//! Not here: what a number means. Ranges are checked where a field is used.
+//! Not here: the meaning of a number. Its range is checked where the field is used.
 
-/// A number of a header's field: base-256 when the first bit is set, else octal. A field of NULs is
-/// zero.
+/// Parses the number in a header field: base-256 if the first byte is 0x80 or 0xff, else octal. A
+/// field of NULs is zero.
 ///
-/// What Go, GNU tar and libarchive read differently is no number: a field of spaces, anything but
-/// NULs and spaces behind the digits, base-256 behind other marks than 0x80 and 0xff.
+/// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces,
+/// other bytes than NULs and spaces after the digits, base-256 with a first byte other than 0x80
+/// and 0xff.
 pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(0x80 | 0xff) => base256(field),
@@ -16,7 +17,7 @@ pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Octal digits, spaces before them, spaces and NULs behind them; or nothing but NULs.
+/// Parses octal digits: spaces may precede them, spaces and NULs may follow. A field of NULs is 0.
 pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     if field.iter().all(|byte| *byte == 0) {
         return Some(0);
@@ -30,7 +31,7 @@ pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     value(digits)
 }
 
-/// Whether Go's archive/tar takes a field for a number: it is content with less.
+/// Whether Go's archive/tar parses a field as a number. Go accepts more fields than [`numeric`].
 pub(crate) fn is_number_to_go(field: &[u8]) -> bool {
     if field.first().is_some_and(|first| first & 0x80 != 0) {
         return base256(field).is_some();
@@ -48,7 +49,7 @@ fn value(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// Big-endian two's complement behind one marker bit.
+/// Parses a big-endian two's complement number whose first bit is only a marker.
 fn base256(field: &[u8]) -> Option<i64> {
     let negative = field.first()? & 0x40 != 0;
     let flip = if negative { 0xff } else { 0 };
@@ -67,8 +68,8 @@ fn base256(field: &[u8]) -> Option<i64> {
     Some(if negative { !value } else { value })
 }
 
-/// Writes a number as a field of octal digits, zeros before them and a NUL behind. The digits that
-/// do not fit are lost: the caller compares with the field's largest number first.
+/// Writes a number as octal digits, padded with zeros on the left and ended by a NUL. Digits that
+/// do not fit are dropped, so the caller must first compare the number with the field's maximum.
 pub(crate) fn put_octal(field: &mut [u8], mut value: u64) {
     let mut places = field.iter_mut().rev();
     if let Some(end) = places.next() {
@@ -80,7 +81,7 @@ pub(crate) fn put_octal(field: &mut [u8], mut value: u64) {
     }
 }
 
-/// Decimal digits and nothing else.
+/// Parses a number of decimal digits only: no sign, no space.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -88,16 +89,16 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A moment, in seconds and nanoseconds since the epoch; the nanoseconds always count forward.
+/// A time since the epoch. The nanoseconds are added to the seconds, also before the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// Whole seconds, rounded down.
     pub seconds: i64,
-    /// What is above them, below 10^9.
+    /// Nanoseconds after the whole second, less than 10^9.
     pub nanoseconds: u32,
 }
 
-/// An extended header's time: `[-]SECONDS[.FRACTION]`, rounded down to nanoseconds.
+/// Parses a time of an extended header, `[-]SECONDS[.FRACTION]`, and rounds it down to nanoseconds.
 pub(crate) fn time(text: &[u8]) -> Option<Time> {
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -143,7 +144,7 @@ mod tests {
             b"-1\0",
             b"0x10\0",
             b"\0\0 12",
-            // What one reader of three takes for something else.
+            // At least one of Go, GNU tar and libarchive reads these as other numbers.
             b"\x000000644",
             b"644\0junk",
             b"644\x00007",

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The grammar of an archive, as a machine that bytes go through: headers, the headers about other
-//! headers, sparse maps, data, padding, the end.
+//! The grammar of an archive, as a state machine over its bytes: headers, headers that describe the
+//! next entry, sparse maps, data, padding, the end.
 //!
-//! It reads nothing itself, so that an archive can be pulled through it ([`Reader`](crate::Reader))
-//! or pushed ([`Check`](crate::Check)). It holds at most one block, one extended header and one
-//! sparse map.
+//! The parser does no I/O: its callers pass the bytes to it. [`Reader`](crate::Reader) reads them
+//! from a stream, and [`Check`](crate::Check) gets them from its own caller. The parser holds at
+//! most one block, one sparse map, and the extended header and long names of one entry.
 
 use common::error::{Error, Result};
 
@@ -15,44 +15,47 @@ use crate::pax::{Extended, Sparse, SparseForm};
 use crate::records::MAX_METADATA;
 use crate::sparse::{Lines, Map};
 
-/// The most headers that may speak about one entry.
+/// The most headers about one entry, before its own header.
 pub(crate) const MAX_STACKED: usize = 16;
 
-/// Receives warnings: a kind by which they are counted, and a text.
+/// Receives warnings. The first argument is the kind, by which warnings are counted; the second is
+/// the text.
 pub(crate) type Warn = fn(&'static str, &'static str);
 
-/// The machine, at some place in an archive.
+/// The state machine, at some position in an archive.
 pub(crate) struct Parser {
     state: State,
-    /// A block that is not complete, and how many bytes of it are there.
+    /// An incomplete block.
     block: [u8; BLOCK],
+    /// The number of bytes in `block`.
     filled: usize,
-    /// How many bytes of the current data are left, and of the padding after it.
+    /// The number of bytes left of the current data.
     data: u64,
+    /// The number of bytes left of the padding after the data.
     padding: u64,
-    /// Whether there was a header or a zero block: before that it may not be an archive at all.
+    /// Whether a header or a zero block was read. Before that, the input may not be an archive.
     has_begun: bool,
-    /// Whether the block before was a zero block.
+    /// Whether the previous block was a zero block.
     after_zeros: bool,
     pending: Pending,
     warn: Warn,
 }
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 enum State {
-    /// The rest of the data and the padding, then a header.
+    /// The rest of the data and its padding, then a header.
     Header,
-    /// The data of a header about the next entry, of this type flag.
+    /// The data of a header with this type flag that describes the next entry.
     Extension { typeflag: u8, content: Vec<u8> },
-    /// A block that continues a map of GNU's old form.
+    /// A block that continues a sparse map of GNU's old form.
     OldSparse(Box<Entry>, Map),
-    /// The map before a sparse file's data.
+    /// The sparse map before a file's data.
     SparseLines(Box<Entry>, Lines),
-    /// Nothing that belongs to the archive.
+    /// The archive has ended: the next bytes do not belong to it.
     End,
 }
 
-/// What the headers before an entry's own say about it.
+/// The data about an entry from the headers before its own header.
 #[derive(Default)]
 struct Pending {
     count: usize,
@@ -77,8 +80,8 @@ impl Parser {
         }
     }
 
-    /// Takes some of the bytes, from the front: how many, and the entry whose data comes next, if
-    /// its headers are complete.
+    /// Parses some bytes from the front of `bytes`. Returns their number. Also returns an entry if
+    /// these bytes complete its headers: its data follows.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
         match &mut self.state {
             State::Header if self.data > 0 => {
@@ -118,25 +121,25 @@ impl Parser {
         }
     }
 
-    /// How many bytes of the current entry's data are left.
+    /// The number of bytes left of the current entry's data.
     pub(crate) fn data(&self) -> u64 {
         self.data
     }
 
-    /// Passes over data of the current entry that was used.
+    /// Skips `count` bytes of the current entry's data that the caller has used.
     pub(crate) fn skip(&mut self, count: usize) {
         self.data = self.data.saturating_sub(count as u64);
     }
 
-    /// Whether the two zero blocks at the end have passed.
+    /// Whether the two zero blocks at the archive's end were read.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::End)
     }
 
-    /// How the archive ends, if these were all its bytes.
+    /// How the archive ends. The caller calls it at the end of the input.
     ///
     /// # Errors
-    /// Malformed: it is cut short where readers do not accept that.
+    /// Malformed if the archive is cut short at a place where readers do not accept that.
     pub(crate) fn end(&self) -> Result<Ending> {
         let ending = match &self.state {
             State::End => Ending::Marked,
@@ -159,7 +162,7 @@ impl Parser {
         if self.pending.count > 0 { Err(dangling()) } else { Ok(ending) }
     }
 
-    /// An error when the archive ends in the current data.
+    /// The error if the archive ends within the current data.
     pub(crate) fn cut_data(&self) -> Error {
         Error::malformed(format_args!(
             "archive is cut short: {} bytes of data are missing",
@@ -167,7 +170,7 @@ impl Parser {
         ))
     }
 
-    /// Adds to an error which entry is read, if that is known.
+    /// Adds to an error the name of the entry that is being read, if it is known.
     pub(crate) fn context(&self, error: Error) -> Error {
         match &self.state {
             State::OldSparse(entry, _) | State::SparseLines(entry, _) => {
@@ -177,7 +180,8 @@ impl Parser {
         }
     }
 
-    /// Takes bytes of a block; the block, once it is complete.
+    /// Collects bytes of a block. Returns the number of bytes used, and the block if it is
+    /// complete.
     fn take_block(&mut self, bytes: &[u8]) -> (usize, Option<[u8; BLOCK]>) {
         if let (0, Some(block)) = (self.filled, bytes.first_chunk()) {
             return (BLOCK, Some(*block));
@@ -192,13 +196,13 @@ impl Parser {
         (count, Some(self.block))
     }
 
-    /// Sets what data follows: `size` bytes, then zeros to the end of the block.
+    /// Expects `size` bytes of data, then padding to the end of the block.
     fn open_data(&mut self, size: u64) {
         self.data = size;
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// A header block, or one of the zero blocks at the end.
+    /// Parses a header block, or one of the zero blocks at the end.
     fn header(&mut self, block: &[u8; BLOCK]) -> Result<Option<Entry>> {
         if is_zero(block) {
             self.has_begun = true;
@@ -230,7 +234,7 @@ impl Parser {
         }
     }
 
-    /// A header about the next one, whose data it is.
+    /// Begins a header that describes the next entry: its content is in its data.
     fn begin_extension(&mut self, header: &Header<'_>, size: u64) -> Result<()> {
         if header.dialect == Dialect::V7 {
             return Err(Error::malformed("header: an extension in an archive without a magic"));
@@ -249,7 +253,7 @@ impl Parser {
         Ok(())
     }
 
-    /// The data of a header about the next one.
+    /// Parses the data of a header that describes the next entry.
     fn extension(&mut self, typeflag: u8, content: &[u8]) -> Result<()> {
         let pending = &mut self.pending;
         match typeflag {
@@ -285,7 +289,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Puts an entry together and opens its data; the entry, unless a sparse map is still to come.
+    /// Combines all headers of an entry, and expects its data. Returns the entry, or `None` if its
+    /// sparse map must be read first.
     fn entry(&mut self, header: &Header<'_>, numbers: Numbers) -> Result<Option<Entry>> {
         let pending = std::mem::take(&mut self.pending);
         if header.dialect == Dialect::V7 && pending.extended.is_some() {
@@ -321,7 +326,7 @@ impl Parser {
         if is_device && numbers.device.is_none() {
             return Err(in_entry(Error::malformed("a device without a number"), &name));
         }
-        // A directory's size is an allocation in some archives, never data.
+        // Some writers store an allocation size for directories. No data follows in any case.
         self.open_data(if entry_type == EntryType::Regular { stored } else { 0 });
         if i64::try_from(stored).is_err() {
             let error = Error::malformed(format_args!("size {stored} is beyond 2^63"));
@@ -349,8 +354,8 @@ impl Parser {
         }
     }
 
-    /// A sparse file of GNU's old form: four segments in the header, then blocks of 21 segments
-    /// each.
+    /// Begins a sparse file of GNU's old form: four segments in the header, then blocks of 21
+    /// segments each.
     fn old_sparse(
         &mut self,
         mut entry: Entry,
@@ -375,7 +380,7 @@ impl Parser {
         Ok(None)
     }
 
-    /// A block of 21 segments.
+    /// Parses a block of 21 segments.
     fn old_sparse_block(&mut self, block: &[u8; BLOCK]) -> Result<Option<Entry>> {
         let State::OldSparse(entry, map) = &mut self.state else { return Ok(None) };
         let more = block[504] != 0;
@@ -391,7 +396,7 @@ impl Parser {
         }
     }
 
-    /// A sparse file by an extended header.
+    /// Begins a sparse file that an extended header describes.
     fn pax_sparse(
         &mut self,
         mut entry: Entry,
@@ -419,7 +424,7 @@ impl Parser {
         }
     }
 
-    /// Data of a sparse file, in which the map comes first.
+    /// Parses the map at the beginning of a sparse file's data.
     fn sparse_lines(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
         let State::SparseLines(entry, lines) = &mut self.state else { return Ok((0, None)) };
         let (count, has_ended) = lines.read(bytes).map_err(|e| in_entry(e, &entry.name))?;
@@ -445,10 +450,10 @@ impl Parser {
     }
 }
 
-/// Why a map before the data is refused that is not whole.
+/// The error message for an incomplete map before the data.
 const CUT_MAP: &str = "sparse map: cut short";
 
-/// Some readers would go on with a block after the end of the map, some would not.
+/// Refuses another block of segments after the end of the map: only some readers would read it.
 fn refuse_blocks_after_end(is_open: bool, more: bool) -> Result<()> {
     if more && !is_open {
         return Err(Error::malformed("sparse map: goes on after its end"));
@@ -467,7 +472,7 @@ fn long_name(bytes: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// An error when the first bytes are no header.
+/// The error if the first bytes are not a header.
 pub(crate) fn not_an_archive() -> Error {
     Error::malformed("not a tar archive")
 }
@@ -476,7 +481,7 @@ fn dangling() -> Error {
     Error::malformed("an extended header without the entry it is about")
 }
 
-/// A size as a number of bytes in memory, or the largest such number.
+/// Converts a size to `usize`; sizes that do not fit become `usize::MAX`.
 pub(crate) fn clamp(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

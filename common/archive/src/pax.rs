@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the records of an extended header (POSIX.1-2001 pax) say about the entry that follows.
+//! The meaning of the records in an extended header (POSIX.1-2001 pax), which describe the entry
+//! that follows.
 //!
-//! If a keyword is repeated, its last value is used, as in all readers. What readers are known to
-//! disagree about is refused: an empty path, link path or size, a NUL in them, an incomplete set of
-//! sparse keywords, numbers with signs. Unknown keywords are passed over, as POSIX says.
+//! If a keyword is repeated, its last value is used, as in all readers. Records that readers are
+//! known to interpret differently are refused: an empty path, link path or size, a NUL in these, an
+//! incomplete set of sparse keywords, numbers with signs. Unknown keywords are ignored, as POSIX
+//! requires.
 
 use common::error::{Error, Result, printable};
 
@@ -11,16 +13,16 @@ use crate::number::{self, Time};
 use crate::records::split_first;
 use crate::sparse;
 
-/// Where an extended header's sparse file has its map.
+/// The place of the map of a sparse file that an extended header describes.
 #[derive(Debug)]
 pub(crate) enum SparseForm {
     /// In the header itself (0.0 and 0.1).
     Header(sparse::Map),
-    /// In front of the data (1.0).
+    /// Before the file's data (1.0).
     Data,
 }
 
-/// What extended headers say of a sparse file.
+/// The description of a sparse file in an extended header.
 #[derive(Debug)]
 pub(crate) struct Sparse {
     pub(crate) form: SparseForm,
@@ -28,7 +30,7 @@ pub(crate) struct Sparse {
     pub(crate) size: u64,
 }
 
-/// What an extended header says.
+/// The content of an extended header.
 #[derive(Debug, Default)]
 pub(crate) struct Extended {
     pub(crate) path: Option<Vec<u8>>,
@@ -39,16 +41,16 @@ pub(crate) struct Extended {
     pub(crate) mtime: Option<Time>,
     pub(crate) atime: Option<Time>,
     pub(crate) sparse: Option<Sparse>,
-    /// Names and values, each name once.
+    /// Names and values of extended attributes, each name once.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether attributes came in a form that is not applied (`SCHILY.acl.*`,
+    /// Whether there are attributes in a form that is not read (`SCHILY.acl.*`,
     /// `LIBARCHIVE.xattr.*`).
     pub(crate) foreign_attributes: bool,
-    /// Whether anything but a comment was said.
+    /// Whether there is any record other than comments.
     pub(crate) says_something: bool,
 }
 
-/// The sparse keywords as they came.
+/// The values of the sparse keywords that were read.
 #[derive(Default)]
 struct SparseKeys {
     any: bool,
@@ -59,7 +61,7 @@ struct SparseKeys {
     real_size: Option<u64>,
     blocks: Option<u64>,
     map: Option<Vec<u8>>,
-    /// The offsets and lengths of form 0.0, which come as records of their own.
+    /// The offsets and lengths of form 0.0, where each has its own record.
     numbers: Vec<u64>,
 }
 
@@ -100,7 +102,7 @@ impl Extended {
             b"linkpath" => self.link = text()?,
             b"size" => self.size = Some(number::decimal(value).ok_or_else(wrong)?),
             b"uname" | b"gname" if value.contains(&0) => return Err(wrong()),
-            // An empty value takes back what was said before.
+            // An empty value cancels the earlier records of this keyword.
             b"uid" | b"gid" | b"mtime" | b"atime" | b"ctime" if value.is_empty() => match keyword {
                 b"uid" => self.uid = None,
                 b"gid" => self.gid = None,
@@ -112,8 +114,8 @@ impl Extended {
             b"mtime" => self.mtime = Some(number::time(value).ok_or_else(wrong)?),
             b"atime" => self.atime = Some(number::time(value).ok_or_else(wrong)?),
             b"ctime" => drop(number::time(value).ok_or_else(wrong)?),
-            // Sparse forms that some readers know and others do not, archives of several volumes,
-            // and a device's number in another place than the header's.
+            // Keywords that only some readers know: sparse forms, archives of several volumes, and
+            // device numbers that would replace those of the header.
             b"SCHILY.realsize" | b"SUN.holesdata" | b"GNU.dumpdir" | b"SCHILY.devmajor"
             | b"SCHILY.devminor" | b"SUN.devmajor" | b"SUN.devminor" => {
                 return Err(unsupported(keyword));
@@ -134,7 +136,7 @@ impl Extended {
         Ok(())
     }
 
-    /// Leaves each name once, with its last value.
+    /// Sorts the attributes by name and keeps only the last value of each name.
     fn settle_xattrs(&mut self) {
         self.xattrs.reverse();
         self.xattrs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -173,8 +175,8 @@ impl SparseKeys {
         Ok(())
     }
 
-    /// Tells the three forms apart; what is no complete set of any is refused, since readers differ
-    /// on it.
+    /// Decides which of the three forms the keywords have. A set that is incomplete for every form
+    /// is refused, because readers interpret it differently.
     fn finish(self) -> Result<Sparse> {
         let incomplete = || malformed("incomplete set of sparse keywords");
         let size = self.real_size.or(self.size).ok_or_else(incomplete)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads archives: entries and their data, pulled from a buffered stream.
+//! Reads the entries of an archive and their data from a buffered stream.
 //!
-//! Not here: what an archive may contain; that is `parser`'s.
+//! Not here: the rules for the content of an archive, which are in `parser`.
 
 use std::io::BufRead;
 
@@ -12,12 +12,12 @@ use crate::entry::{Ending, Entry};
 use crate::header::is_zero;
 use crate::parser::{Parser, clamp};
 
-/// A reader at some place in an archive.
+/// Reads an archive.
 ///
-/// [`next`](Reader::next) gives an entry, [`data`](Reader::data) and [`consume`](Reader::consume)
-/// its data, without copying it; after the last entry, [`finish`](Reader::finish) says how the
-/// archive ends. After an error nothing more can be read. What is accepted but suspicious is a
-/// warning in [`common::notice`].
+/// [`next`](Reader::next) returns an entry. [`data`](Reader::data) and [`consume`](Reader::consume)
+/// give access to its data without copying. After the last entry, [`finish`](Reader::finish)
+/// returns how the archive ends. After an error nothing more can be read. Suspicious but accepted
+/// content causes a warning in [`common::notice`].
 pub struct Reader<R> {
     input: R,
     parser: Parser,
@@ -31,13 +31,12 @@ impl<R: BufRead> Reader<R> {
         Reader { input, parser, ending: None }
     }
 
-    /// The next entry; `None` at the archive's end. Data of the entry before that was not read is
-    /// passed over.
+    /// The next entry; `None` at the archive's end. Unread data of the previous entry is skipped.
     ///
     /// # Errors
-    /// Malformed: the archive is not one that all readers read alike, is cut short, or exceeds a
-    /// limit. Else the input's: an [`Error`] inside its I/O error as it is, others as local
-    /// trouble.
+    /// Malformed if the archive is invalid, if readers would read it differently, if it is cut
+    /// short, or if it exceeds a limit. If the input cannot be read: the [`Error`] inside the I/O
+    /// error, if there is one; else Local.
     #[expect(clippy::should_implement_trait, reason = "an error ends it, and data borrows from it")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         while self.ending.is_none() {
@@ -58,11 +57,12 @@ impl<R: BufRead> Reader<R> {
         Ok(None)
     }
 
-    /// The next bytes of the current entry's data, as many as are buffered; empty at its end. Of a
-    /// sparse file, the segments one after the other.
+    /// The buffered part of the current entry's data that was not consumed yet. It is empty only at
+    /// the end of the data. The data of a sparse file is that of its segments, one after the other.
     ///
     /// # Errors
-    /// Malformed: the archive ends in the data. Else the input's.
+    /// Malformed if the archive ends within the data. If the input cannot be read, as for
+    /// [`next`](Reader::next).
     pub fn data(&mut self) -> Result<&[u8]> {
         let left = self.parser.data();
         if left == 0 {
@@ -75,16 +75,16 @@ impl<R: BufRead> Reader<R> {
         Ok(&bytes[..bytes.len().min(clamp(left))])
     }
 
-    /// Passes over `count` bytes that [`data`](Reader::data) returned.
+    /// Skips `count` bytes that [`data`](Reader::data) returned.
     pub fn consume(&mut self, count: usize) {
         self.input.consume(count);
         self.parser.skip(count);
     }
 
-    /// Reads the input to its very end after the last entry, and says how the archive ended.
+    /// Reads the rest of the input after the last entry, and returns how the archive ended.
     ///
     /// # Errors
-    /// The input's.
+    /// If the input cannot be read, as for [`next`](Reader::next).
     pub fn finish(&mut self) -> Result<Ending> {
         let mut ending = self.ending.unwrap_or(Ending::Unmarked);
         loop {
@@ -101,7 +101,8 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The bytes that are buffered. A decoder's own failure is kept as it was.
+/// The buffered bytes. An [`Error`] inside the I/O error (of a decoder, for example) is returned
+/// unchanged.
 fn fill(input: &mut impl BufRead) -> Result<&[u8]> {
     input.fill_buf().map_err(|cause| {
         match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The records of extended headers (POSIX.1-2001 pax), `LENGTH KEYWORD=VALUE\n`, read and written.
+//! Reads and writes the records of extended headers (POSIX.1-2001 pax): `LENGTH KEYWORD=VALUE\n`. A
+//! value may contain any bytes.
 //!
-//! Not here: what a keyword means. Values are bytes, of which names and attributes may have any.
+//! Not here: the meaning of a keyword.
 
 use common::error::{Error, Result};
 
 use crate::number;
 
-/// The largest extended header or long name, in bytes: the limit of Go, which container engines
-/// read with.
+/// The largest extended header or long name, in bytes. Go's archive/tar, with which container
+/// engines read layers, has the same limit.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
 
 /// The most digits of a record's length.
 const MAX_DIGITS: usize = 20;
 
-/// The first record's keyword and value, and the records after it; `None` if it is not a record.
+/// The keyword and value of the first record, and the records after it. `None` if the bytes do not
+/// begin with a valid record.
 pub(crate) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().take(MAX_DIGITS).position(|byte| *byte == b' ')?;
     let length = usize::try_from(number::decimal(&records[..space])?).ok()?;
@@ -27,7 +29,7 @@ pub(crate) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((keyword, value, &records[length..]))
 }
 
-/// Records to be written, in the order in which they are added.
+/// Records to write, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Records {
     bytes: Vec<u8>,
@@ -37,7 +39,7 @@ impl Records {
     /// Adds a record. The keyword contains no `=`.
     pub(crate) fn add(&mut self, keyword: &[u8], value: &[u8]) {
         let rest = keyword.len() + value.len() + 3;
-        // The length counts its own digits.
+        // The length includes its own digits.
         let mut length = rest;
         while length != rest + decimal_digits(length) {
             length = rest + decimal_digits(length);
@@ -49,7 +51,7 @@ impl Records {
         self.bytes.push(b'\n');
     }
 
-    /// Adds a number.
+    /// Adds a record whose value is a number.
     pub(crate) fn add_number(&mut self, keyword: &[u8], value: impl std::fmt::Display) {
         self.add(keyword, value.to_string().as_bytes());
     }
@@ -57,7 +59,7 @@ impl Records {
     /// The bytes of all records; empty if there are none.
     ///
     /// # Errors
-    /// Malformed: more than [`MAX_METADATA`].
+    /// Malformed if they take more than [`MAX_METADATA`] bytes.
     pub(crate) fn finish(self) -> Result<Vec<u8>> {
         let size = self.bytes.len();
         if size as u64 > MAX_METADATA {

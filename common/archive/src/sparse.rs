@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Maps of sparse files: which segments of a file an archive holds. The rest of the file is holes.
+//! Maps of sparse files: the segments of a file that an archive holds. The rest of the file is
+//! holes.
 //!
-//! A map is read in three forms: GNU's old header blocks, numbers in an extended header (PAX 0.0
-//! and 0.1), and lines of numbers before the data (PAX 1.0). The last one is written. Not here:
-//! where in an archive a map is.
+//! Three forms of a map are read: GNU's old header blocks, numbers in an extended header (GNU's PAX
+//! forms 0.0 and 0.1), and lines of numbers before the data (PAX form 1.0). Only PAX form 1.0 is
+//! written.
+//!
+//! Not here: the place of a map in an archive.
 
 use common::error::{Error, Result};
 
 use crate::header::BLOCK;
 use crate::number;
 
-/// The most parts that a map may have.
+/// The most segments that a map may have.
 pub(crate) const MAX_SEGMENTS: usize = 10_000;
 
-/// The longest number before a sparse file's data, in digits.
+/// The most digits of a number in a map of PAX form 1.0.
 const MAX_DIGITS: usize = 20;
 
-/// A segment of a sparse file that the archive holds.
+/// A range of a sparse file whose data the archive holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it begins in the file, in bytes.
+    /// The offset in the file, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub length: u64,
 }
 
-/// A map while it is read.
+/// A map that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Map {
     segments: Vec<Segment>,
@@ -43,7 +46,8 @@ impl Map {
         Ok(())
     }
 
-    /// Adds the segments of a header block of GNU's old form; whether a further block may follow.
+    /// Adds the segments of a header block of GNU's old form. Returns whether another block may
+    /// follow: not after an empty field, which ends the map.
     pub(crate) fn push_fields(&mut self, fields: &[u8]) -> Result<bool> {
         for segment in fields.chunks_exact(24) {
             if segment[0] == 0 {
@@ -59,8 +63,10 @@ impl Map {
         Ok(true)
     }
 
-    /// The map, checked: in order, without overlap, inside the file, in whole blocks, to the
-    /// file's end, and as long as the data.
+    /// Checks the map and returns its segments. They must be in order, must not overlap, and must
+    /// end exactly at the end of the file (`size`). Each segment except the last non-empty one must
+    /// have a length of whole blocks. The lengths must add up to `stored`, the bytes of data in the
+    /// archive.
     pub(crate) fn finish(self, size: u64, stored: u64) -> Result<Vec<Segment>> {
         let mut end = 0;
         let mut held = 0u64;
@@ -72,7 +78,8 @@ impl Map {
                     segment.length, segment.offset
                 )));
             };
-            // GNU tar begins each part at a block, others go on where the part before ended.
+            // GNU tar expects each segment's data at the start of a block. Other readers expect it
+            // right after the data of the segment before.
             if segment.length > 0 && !held.is_multiple_of(BLOCK as u64) {
                 return Err(Error::malformed(
                     "sparse map: a part that is no whole blocks, before another one",
@@ -81,7 +88,7 @@ impl Map {
             end = after;
             held = held.saturating_add(segment.length);
         }
-        // GNU tar makes a file as long as its map, others as long as it says.
+        // GNU tar makes the file as long as its map. Other readers use the stated file size.
         if end != size {
             return Err(Error::malformed(format_args!(
                 "sparse map: ends at {end}, the file at {size}"
@@ -96,7 +103,8 @@ impl Map {
     }
 }
 
-/// The map of an extended header: offsets and lengths in turn, between commas.
+/// Parses the map of an extended header: offset, length, offset, length and so on, separated by
+/// commas.
 pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
     let wrong = || Error::malformed("sparse map: not pairs of numbers");
     let mut map = Map::default();
@@ -116,27 +124,29 @@ pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
     Ok(map)
 }
 
-/// A map of PAX form 1.0 while it is read: decimal numbers, a line each, filled up to a block,
-/// before the data.
+/// A map of PAX form 1.0 that is being read. It precedes the data: decimal numbers, one on a line,
+/// padded to a whole block.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     map: Map,
     line: Vec<u8>,
-    /// How many segments are still to come; `None` before the first line, which says it.
+    /// The number of segments not read yet. `None` before the first line, which states the number
+    /// of segments.
     left: Option<u64>,
-    /// The offset of a segment whose length is the next line.
+    /// The offset of a segment whose length is on the next line.
     offset: Option<u64>,
-    /// How many bytes were read.
+    /// The number of bytes read.
     read: u64,
 }
 
 impl Lines {
-    /// Reads bytes of the file's data until the map ends; how many it took, and whether it ended.
+    /// Reads bytes of the file's data until the map ends. Returns the number of bytes used, and
+    /// whether the map has ended.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool)> {
         for (i, byte) in bytes.iter().enumerate() {
             self.read += 1;
             match byte {
-                // What fills up the last block.
+                // The padding of the last block.
                 _ if self.left == Some(0) => {}
                 b'\n' => self.end_line()?,
                 _ if self.line.len() == MAX_DIGITS => return Err(not_a_number()),
@@ -149,7 +159,7 @@ impl Lines {
         Ok((bytes.len(), false))
     }
 
-    /// The map, once it ended.
+    /// The map, after it has ended.
     pub(crate) fn into_map(self) -> Map {
         self.map
     }
@@ -178,8 +188,8 @@ fn not_a_number() -> Error {
     Error::malformed("sparse map: a line is no number")
 }
 
-/// Writes a map of PAX form 1.0, filled up to a block. A hole at the end is marked by an empty
-/// segment there, as GNU tar does.
+/// Writes a map of PAX form 1.0, padded to a whole block. If the file ends with a hole, an empty
+/// segment at the file's end marks it, as GNU tar does.
 pub(crate) fn lines(segments: &[Segment], size: u64) -> Vec<u8> {
     let has_end_hole = segments.last().is_none_or(|last| last.offset + last.length < size);
     let end = has_end_hole.then_some(Segment { offset: size, length: 0 });
@@ -239,6 +249,7 @@ mod tests {
             assert!(from_list(list.as_bytes(), pairs).is_err(), "{list}");
         }
     }
+
     #[test]
     fn a_written_map_ends_where_the_file_ends() {
         let text = |segments: &[Segment], size| {

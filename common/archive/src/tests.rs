@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Archives made by hand, block by block, never with the code under test.
+//! Tests of the reader on archives that are built block by block, without the crate's own writer.
 //!
-//! Built for tests alone (`mod tests` in `lib.rs` says so): a panic here is how a test fails.
+//! Helpers here may panic: this module is only compiled for tests (see `mod tests` in `lib.rs`).
 
 use common::error::Result;
 
@@ -62,10 +62,10 @@ fn end() -> Vec<u8> {
     vec![0; 2 * BLOCK]
 }
 
-/// Name, kind and data.
+/// Name, type and data of an entry.
 type Listed = (String, EntryType, Vec<u8>);
 
-/// What is in an archive and how it ends, or why it is refused.
+/// The entries of an archive and its ending, or the error with which it is refused.
 fn list(archive: &[u8]) -> Result<(Vec<Listed>, Ending)> {
     let mut reader = Reader::new(archive);
     let mut entries = Vec::new();
@@ -199,7 +199,7 @@ fn data_where_none_can_be_is_refused() {
         assert!(names(&[part("x", typeflag, b"data")]).is_err());
         assert!(names(&[part("x", typeflag, b"")]).is_ok());
     }
-    // A directory's size is no data.
+    // The size of a directory does not announce data.
     assert_eq!(names(&[block("d/", b'5', 255, USTAR).to_vec()]).unwrap(), ["d/"]);
 }
 
@@ -243,7 +243,7 @@ fn dialects_have_their_prefixes() {
     assert_eq!(named(USTAR, 345, false), "pre/name");
     assert_eq!(named(USTAR, 345, true), "pre/name");
     assert_eq!(named(b"garbage!", 345, false), "name");
-    // GNU's header has times there; what is no time was meant as a prefix.
+    // GNU's header has times there. A field that is not a time is read as a prefix.
     assert_eq!(named(GNU, 345, false), "pre/name");
     let mut times = block("name", b'0', 0, GNU);
     times[345..356].copy_from_slice(b"00000000001");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes one header block. A value that does not fit its field goes into a record, and the field
-//! stays zero.
+//! Writes one header block. A value that does not fit into its field is written as a record of an
+//! extended header. The field then stays zero, or has a shortened name.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use crate::header::{BLOCK, CHECKSUM, checksum};
 use crate::number::put_octal;
 use crate::records::Records;
 
-/// The sizes of the text fields.
+/// The sizes of the name and prefix fields.
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
-/// Where the fields are.
+/// The positions of the fields.
 const MODE: Range<usize> = 100..108;
 const UID: Range<usize> = 108..116;
 const GID: Range<usize> = 116..124;
@@ -25,23 +25,24 @@ const MAJOR: Range<usize> = 329..337;
 const MINOR: Range<usize> = 337..345;
 const PREFIX_AT: usize = 345;
 
-/// The largest numbers of the fields of 8 and 12 octal digits, one of which is their end.
+/// The largest numbers in fields of 8 and 12 bytes, whose last byte is a NUL.
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_LONG: u64 = 0o77_777_777_777;
 
-/// What the names of extended headers begin with, as Go's.
+/// The beginning of the names of extended headers, as in Go.
 const EXTENDED: &[u8] = b"PaxHeaders.0/";
 
-/// What the names of sparse files begin with, for readers that do not know them, as GNU's.
+/// The beginning of the header names of sparse files, as in GNU tar. Only readers that do not
+/// support sparse files use these names.
 const SPARSE: &[u8] = b"GNUSparseFile.0/";
 
-/// A ustar header while it is written.
+/// A ustar header that is being written.
 pub(super) struct Header {
     block: [u8; BLOCK],
 }
 
 impl Header {
-    /// A header of the given type; everything else is zero or empty.
+    /// A header of the given type. All other fields are zero or empty.
     pub(super) fn new(typeflag: u8) -> Header {
         let mut header = Header { block: [0; BLOCK] };
         header.block[MAGIC].copy_from_slice(b"ustar\x0000");
@@ -52,7 +53,7 @@ impl Header {
         header
     }
 
-    /// The header of an extended header of so many bytes.
+    /// The header block of an extended header whose records take `size` bytes.
     pub(super) fn extended(name: &[u8], size: usize) -> Header {
         let mut header = Header::new(b'x');
         header.stand_in(EXTENDED, name);
@@ -60,7 +61,7 @@ impl Header {
         header
     }
 
-    /// The entry's name.
+    /// Sets the entry's name.
     pub(super) fn name(&mut self, name: &[u8], records: &mut Records) {
         if name.is_ascii() && self.ustar_name(name) {
             return;
@@ -69,7 +70,7 @@ impl Header {
         self.stand_in(b"", name);
     }
 
-    /// A sparse file's name and size.
+    /// Sets the name and size of a sparse file.
     pub(super) fn sparse_name(&mut self, name: &[u8], size: u64, records: &mut Records) {
         records.add(b"GNU.sparse.major", b"1");
         records.add(b"GNU.sparse.minor", b"0");
@@ -78,7 +79,7 @@ impl Header {
         self.stand_in(SPARSE, name);
     }
 
-    /// The target of a link.
+    /// Sets the target of a link.
     pub(super) fn link(&mut self, target: &[u8], records: &mut Records) {
         if target.len() > NAME || !target.is_ascii() {
             records.add(b"linkpath", target);
@@ -87,7 +88,7 @@ impl Header {
         self.text(LINK, target);
     }
 
-    /// The bytes that follow.
+    /// Sets the number of data bytes that follow.
     pub(super) fn size(&mut self, size: u64, records: &mut Records) {
         match size {
             0..=MAX_LONG => self.put(SIZE, size),
@@ -95,7 +96,7 @@ impl Header {
         }
     }
 
-    /// The owner's numbers.
+    /// Sets the user ID and group ID.
     pub(super) fn owner(&mut self, uid: u32, gid: u32, records: &mut Records) {
         match uid {
             0..=MAX_ID => self.put(UID, uid.into()),
@@ -107,7 +108,7 @@ impl Header {
         }
     }
 
-    /// The time.
+    /// Sets the modification time.
     pub(super) fn mtime(&mut self, seconds: i64, records: &mut Records) {
         match u64::try_from(seconds) {
             Ok(seconds @ 0..=MAX_LONG) => self.put(MTIME, seconds),
@@ -115,18 +116,18 @@ impl Header {
         }
     }
 
-    /// The permission bits.
+    /// Sets the permission bits.
     pub(super) fn mode(&mut self, mode: u32) {
         self.put(MODE, (mode & 0o7777).into());
     }
 
-    /// A device's numbers, which on Linux always fit.
+    /// Sets the device numbers. Those of Linux always fit into the fields.
     pub(super) fn device(&mut self, (major, minor): (u32, u32)) {
         self.put(MAJOR, major.into());
         self.put(MINOR, minor.into());
     }
 
-    /// The block with its checksum.
+    /// Sets the checksum and returns the block.
     pub(super) fn finish(mut self) -> [u8; BLOCK] {
         let sum = checksum(&self.block, |byte| byte.into());
         self.put(CHECKSUM, sum.unsigned_abs());
@@ -141,14 +142,14 @@ impl Header {
         self.block[at..at + text.len()].copy_from_slice(text);
     }
 
-    /// The name in its fields, if it fits: a name that is too long is cut at a slash, the front
-    /// part into the prefix.
+    /// Writes the name into the name field if it fits. A longer name is split at a slash between
+    /// the prefix field and the name field. Returns whether the name fits.
     fn ustar_name(&mut self, name: &[u8]) -> bool {
         if name.len() <= NAME {
             self.text(0, name);
             return true;
         }
-        // The last place to cut; the slash that ends a directory's name is none.
+        // The last possible slash, but not the one that ends a directory's name.
         let most = name.len().min(PREFIX + 1);
         let cut = name[..most.min(name.len() - 1)].iter().rposition(|byte| *byte == b'/');
         let Some(cut) = cut.filter(|cut| *cut > 0 && name.len() - cut - 1 <= NAME) else {
@@ -159,8 +160,8 @@ impl Header {
         true
     }
 
-    /// A name for readers that do not know records: the last component as far as it fits, without
-    /// what is not ASCII.
+    /// Writes a substitute name, for readers that do not know extended headers: `front`, then as
+    /// many visible ASCII characters of the last component as fit.
     fn stand_in(&mut self, front: &[u8], name: &[u8]) {
         let is_directory = name.ends_with(b"/");
         let name = name.strip_suffix(b"/").unwrap_or(name);
@@ -179,7 +180,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// The name and the prefix, and whether a record was needed.
+    /// Writes a name. Returns the name field, the prefix field, and whether a record was needed.
     fn fields(name: &str) -> (String, String, bool) {
         let mut records = Records::default();
         let mut header = Header::new(b'0');

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes an entry's headers: plain ustar wherever that can express it, with an extended header
-//! where it cannot.
+//! Writes the headers of an entry: a plain ustar header if that can express the entry, else an
+//! extended header in addition.
 //!
-//! The same entry gives the same bytes: no names of users and groups, whole seconds, and nothing of
-//! the machine or the run. Not here: the data, which the caller writes between [`Member::headers`]
-//! and [`padding`], and where an entry comes from.
+//! The same entry always gives the same bytes: names of users and groups are left out, times are
+//! whole seconds, and the bytes do not depend on the machine or the run.
+//!
+//! Not here: the origin of an entry, and its data. The caller writes the data between
+//! [`Member::headers`] and [`padding`].
 
 mod header;
 
@@ -16,39 +18,39 @@ use crate::records::Records;
 use crate::sparse::{self, Segment};
 use header::Header;
 
-/// How many zero bytes end an archive.
+/// The number of zero bytes that end an archive.
 pub const END: usize = 2 * BLOCK;
 
-/// An entry to be written.
+/// An entry to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    /// The name; a directory's ends in a slash.
+    /// The name. The name of a directory ends in a slash.
     pub name: &'a [u8],
     /// The type.
     pub entry_type: EntryType,
-    /// The target of a symbolic link, or the name that a hard link gives another name to; else
-    /// empty.
+    /// The target of a symbolic or hard link; else empty.
     pub link: &'a [u8],
-    /// The permission bits, set-user-ID and the like included.
+    /// The permission bits, with set-user-ID, set-group-ID and sticky bit.
     pub mode: u32,
-    /// The owner's number.
+    /// The user ID of the owner.
     pub uid: u32,
-    /// The group's number.
+    /// The group ID.
     pub gid: u32,
     /// The time of the last modification, in seconds since the epoch.
     pub mtime: i64,
-    /// The major and minor number of a device; else zeros. On Linux they always fit.
+    /// The major and minor number of a device; else zeros. Those of Linux always fit into the
+    /// header.
     pub device: (u32, u32),
     /// The size of a regular file in bytes, holes included; else 0.
     pub size: u64,
-    /// Of a sparse file: the segments that are written, in order.
+    /// The segments of a sparse file whose data is written, in order.
     pub sparse: Option<&'a [Segment]>,
-    /// Extended attributes; no name contains a `=`.
+    /// Extended attributes. A name must not contain `=`.
     pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
 }
 
 impl<'a> Member<'a> {
-    /// An entry of which all but the name and the type is zero or empty.
+    /// An entry with a name and a type. All other fields are zero or empty.
     pub fn new(name: &'a [u8], entry_type: EntryType) -> Member<'a> {
         Member {
             name,
@@ -65,18 +67,18 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// All that precedes the data: an extended header if one is needed, the header, a sparse file's
-    /// map. The data is `size` bytes, or those of the segments.
+    /// The bytes before the data: an extended header if needed, the header, and the map of a sparse
+    /// file. The data that the caller writes next is `size` bytes, or the bytes of the segments.
     ///
     /// # Errors
-    /// Malformed: the names and attributes are larger than readers accept (1 MiB).
+    /// Malformed if the names and attributes take more than 1 MiB: readers refuse that.
     pub fn headers(&self) -> Result<Vec<u8>> {
         let map = self.sparse.map(|segments| sparse::lines(segments, self.size));
         let mut records = Records::default();
         let mut header = Header::new(self.entry_type.typeflag());
         let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
         if !is_text(self.name) || !is_text(self.link) {
-            // Without this a reader may take the bytes for text.
+            // Without this record a reader may decode the names as UTF-8.
             records.add(b"hdrcharset", b"BINARY");
         }
         match (&map, self.sparse) {
@@ -112,7 +114,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// How many zero bytes fill up the last block after so many bytes of data.
+/// The number of zero bytes that pad `size` bytes of data to whole blocks.
 pub fn padding(size: u64) -> usize {
     (size.wrapping_neg() % BLOCK as u64) as usize
 }
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
     use crate::{Ending, Reader};
 
-    /// What the reader makes of a member with this data.
+    /// Writes a member with this data, and returns the entry that the reader reads.
     fn read_back(member: &Member<'_>, data: &[u8]) -> crate::Entry {
         let mut archive = member.headers().unwrap();
         archive.extend_from_slice(data);
