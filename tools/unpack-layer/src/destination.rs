@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! DIR, from the first look at it to the moment when it is what was asked for.
+//! DIR: its checks before the run, the staging directory, and the final rename.
 //!
-//! A new tree is built in `.NAME.unpacking` beside it and renamed when all of it is verified and synced, so that
-//! DIR is never half of anything. The staging directory is locked while in use; one that is not locked
-//! was left by a run that was killed, and is removed. Only `--onto` works in DIR itself, marked by
-//! `.NAME.dirty` beside it for as long as its content is neither the old nor the new.
+//! A new tree is built in the staging directory `.NAME.unpacking` beside DIR. It is renamed to DIR
+//! when it is complete, verified and synced, so DIR never contains an incomplete tree. A staging
+//! directory is locked while in use. An unlocked one was left by a killed run and is removed.
+//!
+//! Only `--onto` changes DIR itself. The file `.NAME.dirty` beside DIR marks it while the changes
+//! are incomplete.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -20,42 +22,44 @@ use crate::tree::remove::remove;
 const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What to do with a DIR that has something in it.
+/// What to do with a DIR that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// Refuse it.
     Refuse,
-    /// Put the new tree in its place.
+    /// Replace it by the new tree.
     Replace,
     /// Apply the layers to it.
     Onto,
 }
 
-/// DIR, resolved once: the directory it is in, by descriptor, and its name there.
+/// DIR. Its path is resolved once, into an open parent directory and the name in it.
 pub(crate) struct Destination {
+    /// The path that the user gave, for messages.
     shown: String,
     parent: OwnedFd,
     name: OsString,
-    /// DIR itself, when it is there.
+    /// DIR itself, if it exists.
     present: Option<OwnedFd>,
     existing: Existing,
     sync: bool,
     working: Option<Working>,
 }
 
-/// What was begun, and must be ended or undone.
+/// Unfinished work, which must be published or discarded.
 enum Working {
-    /// A tree is being built beside DIR.
+    /// A tree is being built in the staging directory.
     Staging(OwnedFd),
-    /// DIR itself is being changed.
+    /// DIR itself is being changed and is marked.
     Marked,
 }
 
 impl Destination {
-    /// Looks at DIR; changes nothing.
+    /// Checks DIR without changing anything.
     ///
     /// # Errors
-    /// Local trouble when it cannot become what is asked for.
+    /// Local if DIR is not a directory, if it is not empty and neither `--replace` nor `--onto` is
+    /// given, if it cannot be replaced, or if `--onto` is given and it is missing or dirty.
     pub(crate) fn new(dir: &Path, existing: Existing, sync: bool) -> Result<Destination> {
         let shown = dir.display().to_string();
         let local = |cause: std::io::Error| Error::local(&shown, &cause);
@@ -134,15 +138,17 @@ impl Destination {
         Ok(true)
     }
 
-    /// Whether the layers are applied to what is there.
+    /// Whether the layers are applied to the existing DIR.
     pub(crate) fn is_onto(&self) -> bool {
         self.existing == Existing::Onto
     }
 
-    /// Begins: gives the directory to work in, locked.
+    /// Returns the directory in which to build the tree, locked: the staging directory, or DIR
+    /// itself with `--onto`.
     ///
     /// # Errors
-    /// Local trouble, also when another run is at it.
+    /// Local if another run has locked the directory, if its file system ignores case, or if a
+    /// system call fails.
     pub(crate) fn begin(&mut self) -> Result<OwnedFd> {
         if self.is_onto() {
             return self.mark();
@@ -174,7 +180,7 @@ impl Destination {
         fd
     }
 
-    /// Makes the staging directory and locks it; a stale one goes first.
+    /// Creates the staging directory and locks it. One that an earlier run left is removed first.
     fn stage(&self) -> Result<OwnedFd> {
         let name = self.staging_name();
         let local = |cause: Errno| Error::local(name.to_string_lossy(), &cause.into());
@@ -190,12 +196,12 @@ impl Destination {
             };
             let fd = locked.inspect_err(|_| {
                 if made.is_ok() {
-                    // Only while it is empty: whoever has it may use it.
+                    // Removes it only if it is empty: another run may have locked it and use it.
                     let flags = AtFlags::REMOVEDIR;
                     let _ = rustix::fs::unlinkat(&self.parent, &name, flags);
                 }
             })?;
-            // Another run may have removed or renamed it before it was locked.
+            // Another run may have removed or renamed the directory before it was locked.
             let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
             let locked = rustix::fs::fstat(&fd).map(identity);
             let named = rustix::fs::statat(&self.parent, &name, AtFlags::SYMLINK_NOFOLLOW);
@@ -210,7 +216,8 @@ impl Destination {
         }
     }
 
-    /// Where "a" and "A" are one name, two entries of a layer would silently become one.
+    /// Refuses a file system that ignores case: "a" and "A" would be the same file there, and one
+    /// of two such entries would be lost without an error.
     fn tell_cases_apart(
         &self,
         name: &OsStr,
@@ -239,10 +246,12 @@ impl Destination {
         }
     }
 
-    /// Ends well: syncs, and makes DIR what was built.
+    /// Ends a successful run: syncs, and renames the staging directory to DIR or removes the dirty
+    /// mark.
     ///
     /// # Errors
-    /// Local trouble; DIR is then as it was.
+    /// Local if a system call fails. Without `--onto`, a failure before the rename leaves DIR
+    /// unchanged.
     pub(crate) fn publish(&mut self) -> Result<()> {
         let local = |cause: Errno| Error::local(&self.shown, &cause.into());
         match &self.working {
@@ -261,7 +270,7 @@ impl Destination {
                     rustix::fs::syncfs(fd).map_err(local)?;
                 }
                 self.put_in_place()?;
-                // A mark on the tree that was there is not this one's.
+                // A dirty mark belongs to the tree that was replaced.
                 let _ = rustix::fs::unlinkat(&self.parent, self.dirty_name(), AtFlags::empty());
                 if self.sync {
                     rustix::fs::fsync(&self.parent).map_err(local)?;
@@ -272,7 +281,8 @@ impl Destination {
         }
     }
 
-    /// Renames the staging directory to DIR; with `--replace` the two change places, and the old tree goes.
+    /// Renames the staging directory to DIR. With `--replace` the two are exchanged, and then the
+    /// old tree is removed.
     fn put_in_place(&self) -> Result<()> {
         let staging = self.staging_name();
         let local = |cause: Errno| Error::local(&self.shown, &cause.into());
@@ -285,7 +295,7 @@ impl Destination {
                 rename(RenameFlags::EXCHANGE).map_err(local)?;
                 remove(&self.parent, staging.as_bytes()).map(drop)
             }
-            // An empty directory is replaced by a rename, and only an empty one.
+            // rename(2) replaces a directory only if it is empty.
             (Some(_), _) => rename(RenameFlags::empty()).map_err(local),
             (None, _) => match rename(RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS) => rename(RenameFlags::empty()).map_err(local),
@@ -294,14 +304,15 @@ impl Destination {
         }
     }
 
-    /// Ends badly: removes what was built. What `--onto` has begun stays marked.
+    /// Ends a failed run: removes the staging directory. With `--onto`, DIR stays marked as dirty.
     pub(crate) fn discard(&mut self) {
         if let Some(Working::Staging(fd)) = self.working.take() {
             let name = self.staging_name();
             if remove(&self.parent, name.as_bytes()).is_ok() {
                 return;
             }
-            // Perhaps a descriptor was all that it wanted. What cannot be removed now is removed by the next run.
+            // The removal may have failed because no file descriptor was free: close one, try
+            // again. If it fails again, the next run removes the directory.
             drop(fd);
             let _ = rustix::fs::unlinkat(&self.parent, &name, AtFlags::REMOVEDIR).or_else(|_| {
                 remove(&self.parent, name.as_bytes()).map(drop).map_err(|_| Errno::IO)
@@ -318,7 +329,7 @@ impl Destination {
     }
 }
 
-/// Whether a directory is marked as one in which "a" and "A" are one name.
+/// Whether a directory has the attribute with which it ignores case ("a" and "A" are the same).
 fn ignores_case(directory: &OwnedFd) -> bool {
     // FS_CASEFOLD_FL of <linux/fs.h>.
     const CASEFOLD: u32 = 0x4000_0000;
@@ -333,7 +344,7 @@ fn wrap(name: &OsStr, suffix: &str) -> OsString {
     wrapped
 }
 
-/// The path of a DIR that is not there: in a directory that is.
+/// The absolute path of a DIR that does not exist. Its parent directory must exist.
 fn beside(dir: &Path, shown: &str) -> Result<PathBuf> {
     if dir.symlink_metadata().is_ok() {
         return Err(in_the_way(format!("{shown}: a symbolic link to nothing")));

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: from layers to a root file system.
+//! unpack-layer: unpacks layers into a root file system.
 //!
-//! A thread reads and decompresses, one hashes, this one writes. Nothing is believed before its
-//! digest is checked: the tree is built beside DIR and appears there when every layer, and their
-//! number, agree. There is no network code here.
+//! One thread reads and decompresses, one hashes, and the main thread writes files. The tree is
+//! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
+//! layers and the number of layers were checked.
+//!
+//! The tool has no network code. To start reading: `unpack` is the run as a whole, `stream` reads
+//! layers, `tree` makes files, `destination` handles DIR.
 
 mod cli;
 mod destination;

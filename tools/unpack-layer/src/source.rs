@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where layers come from: files and stdin, or descriptor lines and the layout that has their
-//! blobs.
+//! The sources of layers: files and stdin, or descriptor lines and the layout that has their blobs.
 //!
-//! Sources are made and used on the reading thread, so that waiting for a line holds nobody up, and
-//! a layer is read while the one before it is still being written. The layout is opened at the
-//! first line: all programs of a pipe start at once, and the one that makes it may be later.
+//! Sources are created and used on the reading thread. While it waits for a line, the other threads
+//! continue, and a layer is read while the previous one is still being written.
+//!
+//! The layout is opened at the first line, not at the start: all programs of a pipe start at the
+//! same time, and an earlier one may still have to create the layout.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -24,10 +25,10 @@ use crate::stream::{LayerInput, LayerSource, SourceItem};
 /// The largest image config that is read, in bytes.
 pub(crate) const MAX_CONFIG: u64 = 4 << 20;
 
-/// The size that a pipe on stdin is given: fewer changes between the programs of a pipe.
+/// The buffer size to set for a pipe on stdin, in bytes. A large one means fewer context switches.
 const PIPE_SIZE: usize = 1 << 20;
 
-/// Layers of files; `-` is stdin, and so is none at all.
+/// The layers in the given files. `-` means stdin, and so does an empty list.
 pub(crate) fn files(
     layers: Vec<PathBuf>,
     digest: Option<Digest>,
@@ -55,7 +56,7 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
             let error = Error::usage("standard input: a terminal, from which no layer is read");
             return Err(error.hint("name a file, or --from oci:DIR with descriptor lines"));
         }
-        // No pipe, or no right to a large one: then as it is.
+        // Fails if stdin is not a pipe, or if the size is not permitted: then the size stays.
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_SIZE);
         let trouble = |cause: std::io::Error| Error::local("standard input", &cause);
         let file = stdin.try_clone_to_owned().map(File::from).map_err(trouble)?;
@@ -72,26 +73,27 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
 }
 
 fn sequential(file: File) -> Box<dyn Read + Send> {
-    // Advice; a file that takes none is read all the same.
+    // Only advice to the kernel: a failure does not matter.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
     Box::new(file)
 }
 
-/// Layers by descriptor lines on stdin, their blobs in a layout.
+/// The layers of the descriptor lines on stdin, whose blobs are in a layout.
 pub(crate) fn lines(layout: PathBuf, any_type: bool) -> Result<LayerSource> {
     let mut judge = Judge { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
     let lines = Lines::new(stdio::stdin()?);
     Ok(Box::new(lines.map(move |line| line.and_then(|descriptor| judge.item(descriptor)))))
 }
 
-/// What decides about each line as it comes.
+/// Checks descriptor lines and opens their blobs.
 struct Judge {
     dir: PathBuf,
+    /// `None` before the first line.
     layout: Option<Layout>,
     any_type: bool,
-    /// The image config's diff IDs, once its line came.
+    /// The diff IDs in the image config; `None` before its line was read.
     diff_ids: Option<Vec<Digest>>,
-    /// The layers that came so far.
+    /// The number of layers so far.
     layers: usize,
 }
 
@@ -186,7 +188,7 @@ impl Judge {
     }
 }
 
-/// An image whose parts contradict each other.
+/// The error for layers that do not match the image config.
 pub(crate) fn mismatch(how: &str) -> Error {
     Error::content(format_args!("layers from manifest don't match image configuration: {how}"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The unpacking as a whole: one layer after the other, each verified when its last byte has come,
-//! then the image as a whole, then DIR.
+//! The whole run: applies one layer after the other and verifies each after its last byte, then
+//! compares the layers with the image config, then publishes DIR.
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
@@ -15,23 +15,25 @@ use crate::stream::{self, Layer, Step, Stream, Verdict};
 use crate::tree::{DEVICE, Rules, Tree};
 use archive::{Ending, Reader};
 
-/// A run, from its first layer to its end.
+/// The state of a run.
 pub(crate) struct Unpacking {
     destination: Destination,
     rules: Rules,
-    /// Whether the image config's line must come.
+    /// Whether the line of the image config is required.
     wants_config: bool,
+    /// `None` before the first entry.
     tree: Option<Tree>,
-    /// The diff IDs that the image config lists, once it came.
+    /// The diff IDs in the image config; `None` before its line was read.
     wanted: Option<Vec<Digest>>,
     /// The diff IDs of the layers that were applied.
     got: Vec<Digest>,
-    /// The last line: it is printed when the next step begins, the very last one when DIR is there.
+    /// The next output line. It is printed when the next step begins; the last line of the run is
+    /// printed after DIR was published.
     held: Option<String>,
 }
 
 impl Unpacking {
-    /// A run that has not begun.
+    /// The state before the first layer.
     pub(crate) fn new(destination: Destination, rules: Rules, wants_config: bool) -> Unpacking {
         Unpacking {
             destination,
@@ -44,11 +46,11 @@ impl Unpacking {
         }
     }
 
-    /// Unpacks all that comes.
+    /// Unpacks all layers of the stream.
     pub(crate) fn run(mut self, stream: Stream) -> Result<()> {
         let outcome = self.all(stream);
         if outcome.is_err() {
-            // Its descriptors may be wanted for the removal.
+            // Closes the tree's file descriptors: the removal may need them.
             self.tree = None;
             self.destination.discard();
         }
@@ -89,7 +91,7 @@ impl Unpacking {
         self.release_line()
     }
 
-    /// Applies a layer, and verifies it.
+    /// Applies a layer and verifies its digests.
     fn layer(&mut self, layer: &Layer, stream: &mut Stream) -> Result<Verdict> {
         warn_of_label(layer);
         let verifiable = layer.digest.is_some() || layer.diff_id.is_some();
@@ -97,14 +99,14 @@ impl Unpacking {
             Ok(()) => {
                 let verdict = stream.verdict()?;
                 check("digest", &verdict.digest, layer.digest.as_ref())?;
-                // With an image config, what it lists is compared as a whole.
+                // With an image config, `compare_diff_ids` compares the diff IDs instead.
                 if self.wanted.is_none() {
                     check("diff ID", &verdict.diff_id, layer.diff_id.as_ref())?;
                 }
                 Ok(verdict)
             }
-            // A layer that is not what was asked for is rarely well-formed: that is then the
-            // failure.
+            // If the layer's bytes do not have the expected digest, they are probably malformed for
+            // that reason: report the digest.
             Err(error) if layer.digest.is_some() => match stream.verdict_after(&error) {
                 Some(verdict) => {
                     check("digest", &verdict.digest, layer.digest.as_ref()).and(Err(error))
@@ -132,7 +134,7 @@ impl Unpacking {
         ending(reader.finish()?, verifiable)
     }
 
-    /// The tree, begun when it is first needed.
+    /// The tree, which is created when it is first needed.
     fn tree(&mut self) -> Result<&mut Tree> {
         match self.tree.take() {
             Some(tree) => Ok(self.tree.insert(tree)),
@@ -146,7 +148,8 @@ impl Unpacking {
         }
     }
 
-    /// As far as both are known, what came is what the image config lists.
+    /// Compares the diff IDs of the layers so far with those in the image config. Does nothing
+    /// before the image config is known.
     fn compare_diff_ids(&self) -> Result<()> {
         let Some(wanted) = &self.wanted else { return Ok(()) };
         if self.got.len() > wanted.len() {
@@ -185,8 +188,8 @@ impl Unpacking {
     }
 }
 
-/// With `--strict` the first warning is the failure; but not that of devices, whose absence was
-/// asked for.
+/// With `--strict`, returns the first warning as an error. Warnings about devices stay warnings:
+/// only `--skip-devices` causes them, and the user asked for that.
 fn no_warnings() -> Result<()> {
     let (expected, others): (Vec<_>, Vec<_>) =
         notice::take().into_iter().partition(|notice| notice.kind == DEVICE);
@@ -208,7 +211,7 @@ fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {
     }
 }
 
-/// The layer's own line, or one of what was found, with the diff ID.
+/// The output line of a layer, with its diff ID: the input line if there was one, else a new one.
 fn line(layer: &Layer, verdict: &Verdict) -> Descriptor {
     let descriptor = layer.descriptor.clone().unwrap_or_else(|| {
         let media_type = stream::media_type(layer.compression);
@@ -232,7 +235,8 @@ fn warn_of_label(layer: &Layer) {
     }
 }
 
-/// What an archive's ending means. Without a digest nothing else tells whether it is whole.
+/// Warns of an incomplete archive ending, or refuses it. Without a digest (`verifiable` is false)
+/// only the ending shows whether the archive is complete, so less is accepted.
 fn ending(ending: Ending, verifiable: bool) -> Result<()> {
     match ending {
         Ending::Marked => {}

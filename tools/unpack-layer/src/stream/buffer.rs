@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The buffers that travel between the threads: a fixed number, made once, shared by reference and used again.
+//! The buffers that the threads exchange: a fixed number, shared by reference and reused.
 //!
-//! A buffer is filled by one thread and read by up to two others. Each sends its reference back
-//! when it is done; the last one to come back can be written to again. So memory is bounded by the pool's
-//! size, and the pool is also what holds a fast producer back.
+//! One thread fills a buffer and up to two others read it. Each sends its reference back when it
+//! has read the buffer. When the last reference is back, the buffer can be filled again. The size
+//! of the pool therefore bounds the memory, and makes the reading thread wait if the others are
+//! slower.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,23 +12,23 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// The size of a buffer: large enough that a file of ordinary size is written in one call.
 pub(super) const SIZE: usize = 512 << 10;
 
-/// How many there are, in all threads and channels together.
+/// The number of buffers in all threads and channels together.
 const COUNT: usize = 12;
 
-/// A buffer and how much of it is filled.
+/// A buffer, filled up to `len`.
 pub(crate) struct Buffer {
     pub(super) bytes: Box<[u8]>,
     pub(super) len: usize,
 }
 
 impl Buffer {
-    /// What it holds.
+    /// The filled part.
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-/// Where the buffers come from, and come back to.
+/// The pool that gives out the buffers and takes them back.
 pub(super) struct Pool {
     made: usize,
     own: Vec<Arc<Buffer>>,
@@ -40,15 +41,16 @@ impl Pool {
         (Pool { made: 0, own: Vec::new(), back }, sender)
     }
 
-    /// Takes a reference back from the thread that has the pool. Dropped, it would leave the pool one short.
+    /// Takes a reference back from the thread that owns the pool. If the thread dropped the
+    /// reference instead, the pool would lose a buffer.
     pub(super) fn give(&mut self, buffer: Arc<Buffer>) {
         self.own.push(buffer);
     }
 
-    /// An empty buffer that nobody else sees; waits until there is one. Nothing when nobody is left to
-    /// send one back.
+    /// An empty buffer without other references. Blocks until one is free; `None` if all other
+    /// threads are gone, so that no buffer can be sent back.
     pub(super) fn take(&mut self) -> Option<Arc<Buffer>> {
-        // Used ones first: they are still in the processor's cache.
+        // Reused buffers first: they may still be in the processor's cache.
         while let Some(mut buffer) = self.own.pop().or_else(|| self.back.try_recv().ok()) {
             if reset(&mut buffer) {
                 return Some(buffer);
@@ -67,7 +69,7 @@ impl Pool {
     }
 }
 
-/// Empties a buffer that came back; not if another reference to it is still to come.
+/// Empties a returned buffer. Returns false if another reference to it still exists.
 fn reset(buffer: &mut Arc<Buffer>) -> bool {
     match Arc::get_mut(buffer) {
         Some(buffer) => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a layer's first bytes say about its compression, and the decoder for it.
+//! Detects the compression of a layer from its first bytes, and decodes it.
 //!
-//! The bytes decide, never a media type: labels are wrong in real images.
+//! The media type is not used for that: in real images it is sometimes wrong.
 
 use common::error::{Error, Result};
 use common::mediatype::{self, Compression};
@@ -9,13 +9,13 @@ use common::mediatype::{self, Compression};
 use super::gzip::Gzip;
 use super::zstd::Zstd;
 
-/// How many bytes it takes to tell.
+/// The number of bytes that [`sniff`] needs.
 pub(super) const MAGIC: usize = 6;
 
-/// The compression of a stream by its first bytes; nothing for a plain archive.
+/// The compression of a stream that begins with these bytes; `None` for a plain archive.
 ///
 /// # Errors
-/// Malformed for the compressions that layers may not have, by name.
+/// Malformed if the compression is bzip2 or xz, which are not supported.
 pub(super) fn sniff(start: &[u8]) -> Result<Option<Compression>> {
     match start {
         [0x1f, 0x8b, ..] => Ok(Some(Compression::Gzip)),
@@ -41,7 +41,7 @@ pub(crate) fn media_type(compression: Option<Compression>) -> &'static str {
     }
 }
 
-/// A compression in words.
+/// The name of a compression, for messages.
 pub(crate) fn name(compression: Option<Compression>) -> &'static str {
     match compression {
         None => "tar",
@@ -50,11 +50,9 @@ pub(crate) fn name(compression: Option<Compression>) -> &'static str {
     }
 }
 
-/// A decoder of either kind.
+/// A decoder of gzip or zstd.
 pub(super) enum Decoder {
-    /// gzip.
     Gzip(Box<Gzip>),
-    /// zstd.
     Zstd(Zstd),
 }
 
@@ -68,8 +66,8 @@ impl Decoder {
         }
     }
 
-    /// Decodes: how much of `input` was used and how much of `output` was filled. When the output is not
-    /// full, the input was used up.
+    /// Decodes some bytes. Returns the number of bytes used from `input`, and the number written to
+    /// `output`. If `output` is not full, all of `input` was used.
     pub(super) fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize)> {
         match self {
             Decoder::Gzip(gzip) => gzip.decode(input, output),
@@ -78,7 +76,7 @@ impl Decoder {
         .map_err(|why| self.wrong(&why))
     }
 
-    /// The end of the input: an error if it may not end here.
+    /// Checks at the end of the input that the compressed data is complete.
     pub(super) fn finish(&self) -> Result<()> {
         match self {
             Decoder::Gzip(gzip) => gzip.finish(),

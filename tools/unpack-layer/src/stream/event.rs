@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the reading thread and the caller's end of the stream say to each other.
+//! The messages from the reading thread to the caller's end of the stream.
 
 use std::sync::Arc;
 
@@ -8,14 +8,15 @@ use common::error::Error;
 use super::buffer::Buffer;
 use super::layer::Step;
 
-/// What the reading thread sends to the caller.
+/// A message to the caller.
 pub(super) enum Event {
-    /// A layer begins, or a config came.
+    /// A layer begins, or an image config was read.
     Step(Step),
     /// Bytes of the layer's archive.
     Data(Arc<Buffer>),
-    /// The layer's bytes are over.
+    /// The end of the layer.
     End,
-    /// The reading failed; `hashed` says that the layer's verdict comes nevertheless.
+    /// Reading failed. If `hashed` is true, the rest of the layer is still hashed and a verdict
+    /// follows.
     Failed { error: Error, hashed: bool },
 }

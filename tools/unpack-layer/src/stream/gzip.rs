@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! gzip (RFC 1952), all members of it, as estargz and concatenated files have them.
+//! Decodes gzip (RFC 1952) with any number of members, as in estargz and in concatenated files.
 //!
-//! Zeros after the last member are tolerated, since real layers have them; anything else there is refused.
-//! Header and trailer are read here, because the library's own reader refuses the zeros.
+//! Zeros after the last member are accepted, because real layers have them. Any other data there is
+//! refused. Headers and trailers are parsed here, because the reader of the library flate2 refuses
+//! the zeros.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-/// Where in a member the decoder is.
+/// The decoder's position in a member.
 enum State {
-    /// In the ten fixed bytes of a header, so many of them read.
+    /// In the ten fixed bytes of a header, after this many of them.
     Fixed(usize),
-    /// Before and in the optional fields, those of `flags` that are still to come.
+    /// In an optional field. The fields after it are in `flags`.
     Optional(Optional),
     /// In the compressed data.
     Body,
-    /// In the eight bytes of the trailer, so many of them read.
+    /// In the eight bytes of the trailer, after this many of them.
     Trailer(usize),
     /// In the zeros after the last member.
     Padding,
 }
 
-/// The optional fields, in their order.
+/// The optional fields of a header, in their order.
 enum Optional {
     ExtraLength(usize),
     Extra(usize),
@@ -35,11 +36,12 @@ const FNAME: u8 = 8;
 const FCOMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
-/// A decoder at some place of a gzip stream.
+/// A decoder at some position in a gzip stream.
 pub(super) struct Gzip {
     state: State,
-    /// The bytes of a fixed-size part.
+    /// The bytes read so far of a part with a fixed size.
     fixed: [u8; 10],
+    /// The flags of the optional fields that were not read yet.
     flags: u8,
     members: u64,
     header_crc: Crc,
@@ -62,7 +64,8 @@ impl Gzip {
         }
     }
 
-    /// Decodes: how much of `input` was used and how much of `output` was filled.
+    /// Decodes some bytes. Returns the number of bytes used from `input`, and the number written to
+    /// `output`.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -92,7 +95,7 @@ impl Gzip {
         }
     }
 
-    /// The end of the input: an error if it may not end here.
+    /// Checks at the end of the input that the last member is complete.
     pub(super) fn finish(&self) -> Result<(), String> {
         match self.state {
             State::Fixed(0) | State::Padding if self.members > 0 => Ok(()),
@@ -100,7 +103,7 @@ impl Gzip {
         }
     }
 
-    /// Takes a byte outside of the compressed data.
+    /// Parses a byte outside the compressed data.
     fn take(&mut self, byte: u8) -> Result<(), String> {
         if matches!(&self.state, State::Fixed(_) | State::Optional(_))
             && !matches!(self.state, State::Optional(Optional::Check(_)))
@@ -177,7 +180,7 @@ impl Gzip {
         Ok(())
     }
 
-    /// Goes to the next optional field that the flags announce, or to the data.
+    /// Moves to the next optional field in `flags`, or to the data.
     fn next_field(&mut self) {
         let mut has = |flag: u8| {
             let has = self.flags & flag != 0;
@@ -230,7 +233,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Decodes in pieces of the given sizes.
+    /// Decodes with input and output buffers of the given sizes.
     fn decode(input: &[u8], piece: usize, room: usize) -> Result<Vec<u8>, String> {
         let mut gzip = Gzip::new();
         let mut all = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hashing thread: the digest of a layer's stored bytes and that of its archive, side by side.
+//! The hashing thread: computes the digest of a layer's stored bytes and the digest of its archive.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -8,31 +8,31 @@ use common::digest::{Algorithm, Digest};
 
 use super::buffer::Buffer;
 
-/// What the reading thread sends.
+/// A message from the reading thread.
 pub(super) enum Task {
-    /// A layer begins. Of one that is not compressed both forms are the same bytes, hashed once if one
-    /// algorithm does for both.
+    /// A layer begins. If it is not compressed, its stored bytes are its archive. They are then
+    /// hashed only once, unless the two algorithms differ.
     Begin { stored: Algorithm, archive: Algorithm, compressed: bool },
     /// Stored bytes.
     Stored(Arc<Buffer>),
-    /// The archive's bytes, of a compressed layer.
+    /// Bytes of the archive of a compressed layer.
     Archive(Arc<Buffer>),
-    /// The layer is over.
+    /// The end of the layer.
     End,
 }
 
-/// What a layer turned out to be.
+/// The computed digests and size of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
-    /// The digest of its stored bytes.
+    /// The digest of the stored bytes.
     pub(crate) digest: Digest,
-    /// Their number.
+    /// The number of stored bytes.
     pub(crate) size: u64,
-    /// The digest of its archive.
+    /// The digest of the archive.
     pub(crate) diff_id: Digest,
 }
 
-/// Hashes until nothing more comes.
+/// Hashes until the reading thread ends.
 pub(super) fn run(tasks: &Receiver<Task>, back: &Sender<Arc<Buffer>>, verdicts: &Sender<Verdict>) {
     let mut stored = Algorithm::default().hasher();
     let mut archive = None;

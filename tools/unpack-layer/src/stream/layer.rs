@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Layers on their way through the stream: as a source has them, and as the caller sees them.
+//! Layers before and after the stream: as a source returns them, and as the caller receives them.
 
 use std::io::Read;
 
@@ -8,51 +8,51 @@ use common::digest::Digest;
 use common::error::Result;
 use common::mediatype::Compression;
 
-/// A layer that is to be unpacked, before its first byte is read.
+/// A layer to unpack, before its first byte is read.
 pub(crate) struct LayerInput {
-    /// What messages call it.
+    /// The name in messages.
     pub(crate) name: String,
-    /// Its stored bytes.
+    /// The stored bytes.
     pub(crate) input: Box<dyn Read + Send>,
-    /// Their digest and number, as far as known.
+    /// The expected digest of the stored bytes, if known.
     pub(crate) digest: Option<Digest>,
-    /// The number of stored bytes.
+    /// The expected number of stored bytes, if known.
     pub(crate) size: Option<u64>,
-    /// The digest of its archive, as far as known.
+    /// The expected diff ID, if known.
     pub(crate) diff_id: Option<Digest>,
-    /// The line that it came with.
+    /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
 }
 
-/// What a source has next.
+/// An item of a source.
 pub(crate) enum SourceItem {
     /// A layer.
     Layer(LayerInput),
-    /// An image config's line and the diff IDs it lists.
+    /// The descriptor of an image config, and the diff IDs in the config.
     Config(Descriptor, Vec<Digest>),
 }
 
-/// Where layers come from: made and used on the reading thread.
+/// A source of layers, used on the reading thread.
 pub(crate) type LayerSource = Box<dyn Iterator<Item = Result<SourceItem>>>;
 
-/// A layer whose bytes begin to come.
+/// A layer whose first bytes were read.
 pub(crate) struct Layer {
-    /// What messages call it.
+    /// The name in messages.
     pub(crate) name: String,
-    /// Its stored bytes' digest, as far as known before.
+    /// The expected digest of the stored bytes, if known.
     pub(crate) digest: Option<Digest>,
-    /// Its diff ID, as far as known before.
+    /// The expected diff ID, if known.
     pub(crate) diff_id: Option<Digest>,
-    /// The line that it came with.
+    /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
-    /// What its first bytes say.
+    /// The compression, detected from the first bytes.
     pub(crate) compression: Option<Compression>,
 }
 
-/// What a source had, as the caller sees it.
+/// An item of a source, as the caller receives it.
 pub(crate) enum Step {
-    /// A layer; its bytes come from [`Stream`](super::Stream).
+    /// A layer. Its archive is read from [`Stream`](super::Stream).
     Layer(Box<Layer>),
-    /// An image config's line and the diff IDs it lists.
+    /// The descriptor of an image config, and the diff IDs in the config.
     Config(Descriptor, Vec<Digest>),
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From stored bytes to archive bytes, on two threads beside the one that writes files.
+//! Reads, decompresses and hashes layers, on two threads in addition to the main thread.
 //!
-//! One thread reads and decompresses, one hashes both forms, the caller's takes what comes. Bytes
-//! travel in shared [`buffer`]s without being copied. The reading thread runs ahead of the caller
-//! as far as buffers go, also into the next layer. Nothing here is verified yet when it is handed
-//! on: a layer's [`Verdict`] comes when its last byte was hashed, and only then may the caller
-//! believe it.
+//! The reading thread reads and decompresses. The hashing thread hashes the stored bytes and the
+//! archive. The main thread, the caller, uses the archive. The threads share the bytes in
+//! [`buffer`]s without copying them. The reading thread reads ahead, also into the next layer,
+//! until all buffers are in use.
 //!
-//! Not here: what the bytes mean.
+//! The caller receives bytes before they are verified. After the last byte of a layer was hashed,
+//! the caller gets its [`Verdict`], and must compare it with the expected digests.
+//!
+//! Not here: the archive format.
 
 mod buffer;
 mod decode;
@@ -32,7 +34,8 @@ pub(crate) use hash::Verdict;
 pub(crate) use layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
 pub(crate) use read::Limits;
 
-/// The caller's end: gives steps, and of a layer its archive's bytes as a [`BufRead`].
+/// The caller's end of the stream: returns steps, and the archive of the current layer as a
+/// [`BufRead`].
 pub(crate) struct Stream {
     events: Receiver<Event>,
     verdicts: Receiver<Verdict>,
@@ -45,8 +48,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Starts the threads. They end when the source does, or when the stream is dropped; a source
-    /// that waits for input is not waited for.
+    /// Starts the threads. They end when the source ends or the stream is dropped. Dropping does
+    /// not wait for them, because the source may be waiting for input.
     pub(crate) fn start(
         source: impl FnOnce() -> Result<LayerSource> + Send + 'static,
         limits: Limits,
@@ -72,7 +75,7 @@ impl Stream {
         })
     }
 
-    /// What the source has next; nothing when it ended.
+    /// The next item of the source; `None` at its end.
     pub(crate) fn step(&mut self) -> Result<Option<Step>> {
         loop {
             match self.events.recv() {
@@ -93,9 +96,9 @@ impl Stream {
         self.verdicts.recv().map_err(|_| Error::new(Status::Local, "a thread ended early"))
     }
 
-    /// The verdict on a layer that failed with `error` while it was read or used: when the layer
-    /// was not what was asked for, that is the cause and everything else a consequence. Nothing
-    /// when it cannot be known.
+    /// The verdict on a layer that failed with `error` while it was read or applied. If its digest
+    /// differs from the expected one, that is the cause of the failure. `None` if the error is not
+    /// Malformed, or if the layer could not be hashed to its end.
     pub(crate) fn verdict_after(&mut self, error: &Error) -> Option<Verdict> {
         if error.status() != Status::Malformed {
             return None;
@@ -123,7 +126,7 @@ impl Stream {
     }
 
     fn give_back(&self, buffer: Arc<Buffer>) {
-        // When the reading thread is gone, the buffer goes too.
+        // Sending fails if the reading thread is gone: then the buffer is not needed.
         let _ = self.back.send(buffer);
     }
 
@@ -146,8 +149,8 @@ impl Read for Stream {
 }
 
 impl BufRead for Stream {
-    /// The bytes that are there of the current layer's archive; none at its end. A failure of the
-    /// reading thread is an [`Error`] inside the I/O error.
+    /// The buffered bytes of the current layer's archive; empty at its end. A failure of the
+    /// reading thread is returned as an [`Error`] inside the I/O error.
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         while !self.ended
             && self.current.as_ref().is_none_or(|buffer| self.position == buffer.filled().len())

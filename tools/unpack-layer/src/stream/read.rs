@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The reading thread: takes layers from a source, reads, decompresses, and hands buffers on.
+//! The reading thread: takes layers from a source, reads and decompresses them, and sends the
+//! buffers to the other threads.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -16,18 +17,19 @@ use super::event::Event;
 use super::hash::Task;
 use super::layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
 
-/// What bounds the reading.
+/// The limits on the bytes that are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The most bytes of archives, all layers together.
+    /// The most bytes of the uncompressed archives of all layers together.
     pub(crate) archive_bytes: Option<u64>,
 }
 
 /// Why the thread stops.
 enum Stop {
-    /// Nobody listens any more.
+    /// The other threads are gone.
     Gone,
-    /// The layer cannot be read on; whether what is left of it may still be read for its digest.
+    /// The layer failed. If `drain` is true, the rest of it may still be read to compute its
+    /// digest.
     Failed { error: Error, drain: bool },
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Reading {
     pool: Pool,
     to_caller: Sender<Event>,
     to_hasher: Sender<Task>,
-    /// The caller wants no more data, only the verdict.
+    /// Set if the caller needs only the verdict on this layer, not its archive.
     abandoned: Arc<AtomicBool>,
     limits: Limits,
     archive_bytes: u64,
@@ -67,7 +69,7 @@ impl Reading {
         Reading { pool, to_caller, to_hasher, abandoned, limits, archive_bytes: 0 }
     }
 
-    /// Works until the source ends, something fails, or nobody listens.
+    /// Runs until the source ends, an error occurs, or the other threads are gone.
     pub(super) fn run(mut self, source: impl FnOnce() -> Result<LayerSource>) {
         let outcome = source().map_err(Stop::from).and_then(|source| {
             for item in source {
@@ -97,8 +99,8 @@ impl Reading {
         self.pool.take().ok_or(Stop::Gone)
     }
 
-    /// Reads a layer. When it fails, what is left of it is still hashed: if it is not what was
-    /// asked for, that is the failure to tell.
+    /// Reads a layer. If its content is invalid, the rest of it is still hashed: if the digest is
+    /// not the expected one, the caller reports that instead.
     fn layer(&mut self, mut layer: LayerInput) -> Outcome<()> {
         let mut input = Input { layer: &mut layer, read: 0 };
         match self.decode(&mut input) {
@@ -164,7 +166,7 @@ impl Reading {
         }
     }
 
-    /// A plain archive: the caller gets the buffers that were read.
+    /// Reads an uncompressed layer: the caller gets the stored bytes.
     fn pass_on(&mut self, input: &mut Input<'_>, first: Arc<Buffer>) -> Outcome<()> {
         self.count(first.filled().len())?;
         self.tell(Event::Data(first))?;
@@ -211,7 +213,8 @@ impl Reading {
             }
             self.hash(Task::Stored(stored.clone()))?;
         }
-        // What came is wanted before what is missing: names in messages are then right.
+        // The caller gets the complete data before the error: its messages then name the entry in
+        // which the data ends.
         self.send_archive(output)?;
         Ok(decoder.finish()?)
     }
@@ -236,9 +239,8 @@ impl Reading {
         }
     }
 
-    /// The next stored bytes, a buffer full of them but for the last; nothing at the end, when the
-    /// buffer stays in the pool for the layers that follow. Not a byte more than one is read beyond
-    /// the stated size.
+    /// The next stored bytes: a full buffer, or less at the end of the layer. `None` after the end.
+    /// Reads at most one byte more than the stated size, to detect that there is more.
     fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
         let mut shared = self.buffer()?;
         let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };
@@ -274,12 +276,12 @@ impl Reading {
     }
 }
 
-/// The algorithm of a digest that may be unknown.
+/// The algorithm of an expected digest; the default algorithm if no digest is expected.
 fn algorithm(digest: Option<&Digest>) -> Algorithm {
     digest.map_or_else(Algorithm::default, Digest::algorithm)
 }
 
-/// A failure after which the rest of the layer is not read.
+/// A failure after which the rest of the layer is not hashed.
 fn fail(error: Error) -> Stop {
     Stop::Failed { error, drain: false }
 }

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! zstd (RFC 8878), all frames of it, skippable ones passed over.
+//! Decodes zstd (RFC 8878) with any number of frames. Skippable frames are skipped.
 //!
-//! Windows are taken up to 128 MiB, as the zstd command does, since a frame says how much memory it wants.
-//! Dictionaries are not supported: a layer has no place to name one.
+//! A frame decides how much memory its window needs, so the window is limited to 128 MiB, as in the
+//! zstd command. Dictionaries are not supported, because a layer cannot name one.
 
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 /// The largest window, as a power of two.
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// How much of a frame's header is kept, to say what was wrong with it.
+/// The number of bytes of a frame's header that are kept for error messages.
 const HEAD: usize = 6;
 
-/// A decoder at some place of a zstd stream.
+/// A decoder at some position in a zstd stream.
 pub(super) struct Zstd {
     context: DCtx<'static>,
-    /// Whether a frame has begun and not ended.
+    /// Whether the position is inside a frame.
     inside: bool,
+    /// The number of complete frames.
     frames: u64,
+    /// The beginning of the current frame.
     head: Vec<u8>,
 }
 
@@ -29,7 +31,8 @@ impl Zstd {
         Ok(Zstd { context, inside: false, frames: 0, head: Vec::with_capacity(HEAD) })
     }
 
-    /// Decodes: how much of `input` was used and how much of `output` was filled.
+    /// Decodes some bytes. Returns the number of bytes used from `input`, and the number written to
+    /// `output`.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -62,12 +65,13 @@ impl Zstd {
         Ok((input.pos(), output.pos()))
     }
 
-    /// The end of the input: an error if it may not end here.
+    /// Checks at the end of the input that the last frame is complete.
     pub(super) fn finish(&self) -> Result<(), String> {
         if self.inside || self.frames == 0 { Err("cut short".to_owned()) } else { Ok(()) }
     }
 
-    /// What is wrong, from the frame's header where that says it.
+    /// The error message for an error code of the library, more exact if the frame's header shows
+    /// the cause.
     fn reason(&self, code: usize) -> String {
         if let [0x28, 0xb5, 0x2f, 0xfd, descriptor, window] = self.head[..] {
             if descriptor & 0x03 != 0 {
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn windows_at_the_edge() {
         let with = |window: u8| {
-            // An empty raw block, the last one, behind a header without a content size.
+            // A header without a content size, then an empty raw block that is marked as the last.
             decode(&[0x28, 0xb5, 0x2f, 0xfd, 0, window, 1, 0, 0], 100, 100)
         };
         assert!(with(17 << 3).unwrap().is_empty());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owners and extended attributes of what was made: set through descriptors, never through names that could
-//! lead elsewhere meanwhile.
+//! Sets owners and extended attributes, through file descriptors: another process could make a name
+//! refer to another file.
 //!
-//! The order matters: owner, extended attributes, mode, times. A change of owner clears set-user-ID bits
-//! and capabilities, even for the superuser.
+//! They must be set in this order: owner, extended attributes, mode, times. A change of owner
+//! clears the set-user-ID bit and file capabilities, even for root.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,34 +14,36 @@ use rustix::io::Errno;
 
 use super::directory::trouble;
 
-/// What a directory's files inherit.
+/// The attribute with the access control list that new files in a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
-/// What says who may do what, beyond the mode.
+/// The attribute with a file's own access control list.
 pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 
-/// A descriptor as a path: for system calls that take no descriptor of something that cannot be opened.
+/// A path for a descriptor, for system calls that do not accept descriptors opened with `O_PATH`.
 pub(super) fn by_descriptor(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
-/// Sets the mode of what a descriptor is of that is only a place. `ENOSYS` where /proc is not there to do it.
+/// Sets the mode of a file by a descriptor that was opened with `O_PATH`. `ENOSYS` if /proc is not
+/// mounted.
 pub(super) fn chmod(fd: impl AsFd, mode: u32) -> rustix::io::Result<()> {
     rustix::fs::chmod(by_descriptor(fd), Mode::from_raw_mode(mode)).map_err(without_proc)
 }
 
-/// A descriptor is always there: what is not is /proc.
+/// Changes `ENOENT` to `ENOSYS`: a path of [`by_descriptor`] can only be missing if /proc is not
+/// mounted.
 fn without_proc(cause: Errno) -> Errno {
     if cause == Errno::NOENT { Errno::NOSYS } else { cause }
 }
 
-/// Sets the owner of what a descriptor is of.
+/// Sets the owner and group of an open file.
 pub(super) fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|cause| owner_trouble(cause, uid, gid))
 }
 
-/// What a failed change of owner means.
+/// The error for a failed change of owner.
 pub(super) fn owner_trouble(cause: Errno, uid: u32, gid: u32) -> Error {
     let error = Error::local(format_args!("set the owner to {uid}:{gid}"), &cause.into());
     match cause {
@@ -53,15 +55,16 @@ pub(super) fn owner_trouble(cause: Errno, uid: u32, gid: u32) -> Error {
     }
 }
 
-/// Where attributes are set.
+/// A file whose attributes are set.
 pub(super) enum Target<'a> {
-    /// What is open.
+    /// An open file.
     Open(std::os::fd::BorrowedFd<'a>),
-    /// What is only reachable through a path.
+    /// A file that cannot be opened, by a path of [`by_descriptor`].
     Path(&'a str),
 }
 
-/// Sets extended attributes, as far as a layer may set them and the file system takes them.
+/// Sets extended attributes. Attributes that a layer may not set, or that the file system does not
+/// support or permit, are left out with a warning.
 pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
     for (name, value) in xattrs {
         if !is_applied(name) {
@@ -101,8 +104,9 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
     Ok(())
 }
 
-/// Whether a layer may set this attribute. Labels are the host's to give; `trusted` and overlay attributes steer
-/// the kernel, and could show what no layer has.
+/// Whether a layer may set this attribute. SELinux labels and NFSv4 access control lists belong to
+/// the host. `trusted` and overlay attributes control the kernel's overlay file system, and could
+/// show files that no layer has.
 fn is_applied(name: &[u8]) -> bool {
     if matches!(name, b"security.selinux" | b"system.nfs4_acl") {
         return false;
@@ -117,7 +121,7 @@ fn is_applied(name: &[u8]) -> bool {
     !refused
 }
 
-/// Takes all extended attributes away that a layer could have set, but for the mark that `keep` names.
+/// Removes all extended attributes that a layer could have set, except the one named `keep`.
 pub(super) fn clear(fd: impl AsFd, keep: Option<&str>) -> Result<()> {
     let mut names = vec![0u8; 1024];
     let length = loop {
@@ -142,7 +146,7 @@ pub(super) fn clear(fd: impl AsFd, keep: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Takes away the access control lists that something made new has inherited.
+/// Removes the access control lists that a new file has inherited.
 pub(super) fn clear_acls(fd: impl AsFd) -> Result<()> {
     for name in [ACCESS_ACL, DEFAULT_ACL] {
         match rustix::fs::fremovexattr(&fd, name) {

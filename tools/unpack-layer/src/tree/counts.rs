@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much has been unpacked, and the limits that the command line sets.
+//! Counts entries and bytes, and checks them against the limits of the command line.
 
 use common::error::{Error, Result};
 
 use super::rules::Rules;
 
-/// Entries, directories and bytes so far.
+/// The numbers of entries, directories and bytes so far.
 pub(super) struct Counts {
-    /// Entries of the current layer.
+    /// The entries of the current layer.
     entries: u64,
-    /// Directories that the current layer needed without an entry.
+    /// The parent directories that were made without an entry, in the current layer.
     implied: u64,
-    /// Bytes of files, of all layers, holes included.
+    /// The bytes of files in all layers, holes included.
     bytes: u64,
     max_entries: u64,
     max_size: Option<u64>,
 }
 
 impl Counts {
-    /// Nothing yet.
+    /// Counts that begin at zero.
     pub(super) fn new(rules: &Rules) -> Counts {
         let Rules { max_entries, max_size, .. } = *rules;
         Counts { entries: 0, implied: 0, bytes: 0, max_entries, max_size }
     }
 
-    /// The next layer begins: entries and directories are counted for each layer.
+    /// Begins the next layer: entries and directories are counted per layer.
     pub(super) fn next_layer(&mut self) {
         self.entries = 0;
         self.implied = 0;
@@ -33,7 +33,7 @@ impl Counts {
     /// Counts an entry.
     ///
     /// # Errors
-    /// Malformed: the layer has too many.
+    /// Malformed if the layer has more entries than `--max-entries`.
     pub(super) fn add_entry(&mut self) -> Result<()> {
         self.entries += 1;
         self.check(self.entries, "entries")
@@ -42,7 +42,7 @@ impl Counts {
     /// Counts a directory that the layer has no entry for.
     ///
     /// # Errors
-    /// Malformed: the layer needs too many.
+    /// Malformed if the layer needs more than `--max-entries` of them.
     pub(super) fn add_implied(&mut self) -> Result<()> {
         self.implied += 1;
         self.check(self.implied, "directories without an entry")
@@ -56,10 +56,10 @@ impl Counts {
         Ok(())
     }
 
-    /// Counts a file's bytes.
+    /// Counts the bytes of a file.
     ///
     /// # Errors
-    /// Malformed: there are too many.
+    /// Malformed if all files together have more than `--max-size`.
     pub(super) fn add_bytes(&mut self, bytes: u64) -> Result<()> {
         self.bytes = self.bytes.saturating_add(bytes);
         match self.max_size {

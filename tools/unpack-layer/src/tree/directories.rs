@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories of the tree: opened, made without an entry, given owner, mode and attributes.
+//! Opens directories of the tree, makes parents that have no entry, and sets owner, mode and
+//! attributes.
 //!
-//! A caller other than root must be able to work in the directories of the tree, so a mode that
-//! does not allow it is set at the end only.
+//! A user other than root needs access to the directories of the tree until the end of the run. A
+//! mode that denies it is therefore set at the end.
 
 use std::os::fd::AsFd;
 
@@ -21,8 +22,8 @@ use archive::{Entry, shown};
 const IMPLIED_MODE: u32 = 0o755;
 
 impl TreeState {
-    /// Opens a directory by its name in another one. If it is the caller's and its mode locks the
-    /// caller out, it is unlocked until the end. `path` says where `parent` is.
+    /// Opens a directory by its name in `parent`. If the user owns it but its mode denies access,
+    /// the mode is changed until the end. `path` is the path of `parent`.
     pub(super) fn open(
         &mut self,
         parent: &Directory,
@@ -49,7 +50,7 @@ impl TreeState {
         Ok(directory)
     }
 
-    /// Makes a directory of the caller's own fit to work in until the end.
+    /// Makes a directory that the user owns accessible until the end.
     pub(super) fn unlock(
         &mut self,
         directory: &mut Directory,
@@ -66,8 +67,8 @@ impl TreeState {
         rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(directory.mode))
     }
 
-    /// Makes a directory that the layer needs but has no entry for: 0755, the superuser's or the
-    /// caller's, and of a fixed time.
+    /// Makes a parent directory without an entry: mode 0755, owned by root or by the user, with a
+    /// fixed time.
     pub(super) fn make_implied(&mut self, parent: &Directory, name: &[u8]) -> Result<Directory> {
         self.counts.add_implied()?;
         let opaque = std::mem::take(&mut self.next_is_opaque);
@@ -88,7 +89,7 @@ impl TreeState {
         Ok(directory)
     }
 
-    /// Gives a directory the attributes of one without an entry.
+    /// Sets the attributes that a directory without an entry has.
     pub(super) fn reset_to_implied(
         &mut self,
         directory: &mut Directory,
@@ -101,8 +102,7 @@ impl TreeState {
         Ok(())
     }
 
-    /// Gives a directory its owner and mode, and takes the extended attributes away that it had
-    /// before.
+    /// Sets the owner and mode of a directory, and removes the extended attributes that it had.
     fn set_owner_and_mode(
         &mut self,
         directory: &mut Directory,
@@ -117,7 +117,7 @@ impl TreeState {
             (directory.uid, directory.gid) = (uid, gid);
         }
         if had_attributes || self.acls {
-            // A directory that hides what is below it in an overlay does so whatever entry it gets.
+            // The opaque mark stays: a new entry for the directory does not make it transparent.
             attributes::clear(&directory.fd, self.opaque_mark.attribute())?;
         }
         let mut now = mode;
@@ -138,7 +138,7 @@ impl TreeState {
         Ok(())
     }
 
-    /// Gives a directory its entry's attributes; its times when it is left.
+    /// Sets the attributes of an entry on a directory. The times are set when it is left.
     pub(super) fn set_attributes(
         &mut self,
         directory: &mut Directory,
@@ -163,8 +163,8 @@ impl TreeState {
     }
 }
 
-/// Lets the caller into the caller's own directory, by its descriptor, so that nothing else is
-/// changed.
+/// Gives the user access to a directory that the user owns. Uses a descriptor, so that a symbolic
+/// link is never followed.
 fn make_workable(parent: &Directory, name: &[u8], mode: u32) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())?;

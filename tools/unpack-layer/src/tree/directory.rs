@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An open directory of the tree, and the times that it is to be left with.
+//! An open directory of the tree, and its final times.
 //!
-//! Every change to a directory's content sets its modification time. So the times are remembered
-//! when a directory is entered (those of its entry, or those it had), and put back when it is left
-//! if anything was changed: no list of directories is kept for the end, and each has the right
-//! times whenever it is not being worked in.
+//! Every change to a directory's content changes its modification time. The right times (those of
+//! its entry, or those that it had) are therefore remembered while the directory is open, and set
+//! again when it is left after a change. This needs no list of directories until the end of the
+//! run.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,12 +16,12 @@ use rustix::io::Errno;
 use super::upper::Inode;
 use archive::{Entry, Time};
 
-/// How directories are opened: for real, since owner, modes and attributes are set through the
-/// descriptor.
+/// The flags with which directories are opened. Not `O_PATH`, because owner, mode and attributes
+/// are set through the descriptor.
 pub(super) const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The permission bits that it takes to work in one's own directory.
+/// The permission bits that a user needs to work in a directory that the user owns.
 pub(super) const WORKABLE: u32 = 0o700;
 
 /// An open directory.
@@ -31,16 +31,16 @@ pub(super) struct Directory {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mode: u32,
-    /// The times to leave it with.
+    /// The times to set when the directory is left.
     pub(super) times: Timestamps,
-    /// Whether its times are not those.
+    /// Whether the directory's times differ from `times`.
     pub(super) dirty: bool,
-    /// Whether it hides all lower layers, for an overlay file system.
+    /// Whether it hides all lower layers in an overlay file system.
     pub(super) opaque: bool,
 }
 
 impl Directory {
-    /// A directory as it is now.
+    /// A directory with its current attributes.
     pub(super) fn new(fd: OwnedFd) -> rustix::io::Result<Directory> {
         let stat = rustix::fs::fstat(&fd)?;
         Ok(Directory {
@@ -61,24 +61,24 @@ impl Directory {
         })
     }
 
-    /// Opens a directory by its name in another one; no symbolic link is followed.
+    /// Opens a directory by its name in `parent`. Symbolic links are not followed.
     pub(super) fn open(parent: &Directory, name: &[u8]) -> rustix::io::Result<Directory> {
         Directory::new(rustix::fs::openat(&parent.fd, name, OPEN, Mode::empty())?)
     }
 
-    /// The same, but not what is mounted there: `EXDEV`.
+    /// Like `open`, but fails with `EXDEV` if the directory is a mount point.
     pub(super) fn open_unmounted(parent: &Directory, name: &[u8]) -> rustix::io::Result<Directory> {
         Directory::new(open_unmounted(&parent.fd, name)?)
     }
 
-    /// Leaves it: puts its times back if they changed.
+    /// Leaves the directory: sets its times again if they changed.
     pub(super) fn leave(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
         }
         match rustix::fs::futimens(&self.fd, &self.times) {
             Ok(()) => Ok(()),
-            // Somebody else's directory, worked in by permission.
+            // Another user owns the directory; its mode lets this user write.
             Err(Errno::PERM | Errno::ACCESS) => {
                 notice::warn("directory times", || "a directory's times cannot be kept".to_owned());
                 Ok(())
@@ -88,10 +88,10 @@ impl Directory {
     }
 }
 
-/// Opens a directory of the same file system and mount as the one it is in; `EXDEV` for another.
+/// Opens a directory. Fails with `EXDEV` if another file system is mounted there.
 ///
-/// A kernel (or a filter of system calls) without openat2 does not see a part of the same file
-/// system that is mounted there.
+/// If openat2 is missing or forbidden by a system call filter, a bind mount of the same file system
+/// is not detected.
 pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
         Err(Errno::NOSYS | Errno::PERM) => {}
@@ -104,17 +104,17 @@ pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Resu
     Ok(fd)
 }
 
-/// What a file is known by.
+/// The identity of a file.
 pub(super) fn inode(stat: &Stat) -> Inode {
     (stat.st_dev as _, stat.st_ino as _)
 }
 
-/// What stands under a name, without following it.
+/// The attributes of the file with this name. Symbolic links are not followed.
 pub(super) fn stat(directory: &Directory, name: &[u8]) -> rustix::io::Result<Stat> {
     rustix::fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// An entry's times: where it has no access time, that of its modification.
+/// The times of an entry. Without an access time, the modification time is used for both.
 pub(super) fn times(entry: &Entry) -> Timestamps {
     let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps {
@@ -123,15 +123,14 @@ pub(super) fn times(entry: &Entry) -> Timestamps {
     }
 }
 
-/// The times of a directory that no layer has an entry for: always the same, so that unpacking is
-/// reproducible.
+/// The times of a directory without an entry. They are fixed, so that unpacking is reproducible.
 pub(super) fn epoch() -> Timestamps {
     let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
     Timestamps { last_access: zero, last_modification: zero }
 }
 
-/// A system call's failure about something that an entry named: what only an entry's own words can
-/// cause is the layer's fault, the rest is local trouble.
+/// The error for a failed system call on a file that an entry names: Malformed if the names in the
+/// layer are the cause, else Local.
 pub(super) fn trouble(what: &str, cause: Errno) -> Error {
     let words = std::io::Error::from(cause);
     match cause {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes the directories that entries name.
+//! Makes the directories that have entries.
 //!
-//! A directory over a directory keeps what is in it and gets the entry's attributes.
+//! An existing directory keeps its content and gets the entry's attributes.
 
 use common::error::{Result, Status};
 use rustix::fs::{FileType, Mode};
@@ -16,17 +16,18 @@ use super::walk::Missing;
 use super::workspace::Workspace;
 use archive::Entry;
 
-/// Which directory an entry turned out to be for.
+/// The directory of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The one that was entered: it has the entry's attributes.
+    /// The directory that the walk has entered. It has the entry's attributes.
     Entered,
-    /// The root, by a link that was kept: the caller gives it the attributes.
+    /// The root directory, through a symbolic link that was kept. The caller must set the entry's
+    /// attributes.
     Root,
 }
 
 impl Workspace {
-    /// A directory: made, or given new attributes.
+    /// Makes the directory of an entry, or sets the attributes of an existing one.
     pub(super) fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<Place> {
         let make = |state: &TreeState, here: &Directory| {
             let needed = if state.privileged { 0 } else { directory::WORKABLE };
@@ -71,8 +72,8 @@ impl Workspace {
         Ok(Place::Entered)
     }
 
-    /// Gives the directory that a link leads to the entry's attributes. `None` if it leads to none:
-    /// then the way is back where it was.
+    /// Sets the entry's attributes on the directory to which a symbolic link leads. If it does not
+    /// lead to a directory, returns `None`, and the walk is in the link's directory again.
     fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<Option<Place>> {
         let parent = self.walk.real_path();
         let path = names::join(parent.clone(), name);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes what is no directory: regular files, links, devices, named pipes.
+//! Makes regular files, links, devices and named pipes.
 //!
-//! Each is made as something new, exclusively. Only when that fails, because something stands in
-//! the way, is it looked at and removed: in a fresh tree that costs nothing. A small regular file
-//! takes four system calls: open, write, times, close.
+//! A file is first created exclusively. Only if that fails because the name exists, the existing
+//! file is examined and removed. In a new tree this saves system calls: a small regular file takes
+//! four (open, write, set times, close).
 
 use std::fs::File;
 use std::io::{BufRead, Seek, Write};
@@ -26,17 +26,18 @@ use archive::{Entry, EntryType, Reader, shown};
 /// The kind of the warning that a device was left out.
 pub(crate) const DEVICE: &str = "device";
 
-/// The set-user-ID and set-group-ID bits: cleared by a change of owner, and by writing.
+/// The set-user-ID and set-group-ID bits. The kernel clears them on a change of owner and on
+/// writing.
 const SET_ID: u32 = 0o6000;
 
-/// The longest target that Linux takes for a symbolic link.
+/// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: usize = 4095;
 
-/// From which size on the zeros of a file become holes.
+/// The smallest size of a file in which zeros become holes, in bytes.
 const HOLES_FROM: u64 = 1 << 20;
 
-/// The size of a run of zeros that does: small enough to find them, large enough not to tear a file
-/// to pieces.
+/// The size of a block of zeros that becomes a hole. Smaller blocks would find more zeros, but
+/// would fragment the file.
 const HOLE: usize = 64 << 10;
 
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -46,7 +47,8 @@ const MAX_MAJOR: u64 = (1 << 12) - 1;
 const MAX_MINOR: u64 = (1 << 20) - 1;
 
 impl Workspace {
-    /// Makes a file of any type but a directory or a hard link; whether it was made.
+    /// Makes a file of any type except directories and hard links. Returns false if it was left
+    /// out.
     pub(super) fn file(
         &mut self,
         entry: &Entry,
@@ -88,7 +90,7 @@ impl Workspace {
         Ok(true)
     }
 
-    /// A regular file with its content and all its attributes.
+    /// Makes a regular file with its content and attributes.
     fn regular(
         &mut self,
         entry: &Entry,
@@ -125,7 +127,8 @@ impl Workspace {
             .map_err(|e| trouble("set the times", e))
     }
 
-    /// A symbolic link, a device or a named pipe, without its attributes; whether it was made.
+    /// Makes a symbolic link, a device or a named pipe, without attributes. Returns false if it was
+    /// left out.
     fn make_special(&mut self, entry: &Entry, name: &[u8]) -> Result<bool> {
         let mode = Mode::from_raw_mode(entry.mode);
         let kind = match entry.entry_type {
@@ -157,7 +160,7 @@ impl Workspace {
             notice::warn(DEVICE, || format!("{}: device left out", shown(&entry.name)));
             return Ok(false);
         }
-        // In range, as was just checked.
+        // Both numbers were checked above: the casts do not truncate.
         let device = rustix::fs::makedev(major as u32, minor as u32);
         let made = self.make_or(name, &entry.name, |here| {
             rustix::fs::mknodat(&here.fd, name, kind, mode, device)
@@ -172,7 +175,7 @@ impl Workspace {
         Ok(true)
     }
 
-    /// A hard link. Its target's attributes stay as they are.
+    /// Makes a hard link. The attributes of the entry are ignored.
     pub(super) fn hardlink(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
         let to = |what: &str| {
             Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))
@@ -226,7 +229,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Makes something new under a name; what stands in the way goes first.
+    /// Makes a file with the function `make`. An existing file of that name is removed first.
     fn make<T>(
         &mut self,
         name: &[u8],
@@ -236,6 +239,7 @@ impl Workspace {
         self.make_or(name, entry_name, make)?.map_err(|e| trouble("make the file", e))
     }
 
+    /// Like `make`, but returns an error of the function `make` unchanged.
     fn make_or<T>(
         &mut self,
         name: &[u8],
@@ -251,16 +255,17 @@ impl Workspace {
         }
     }
 
-    /// Whether what is made here belongs to this owner by itself. In a directory of another group
-    /// it depends on the mount and on the directory's mode whose it is, so that it is always set.
+    /// Whether a new file here has this owner and group without a chown. If the directory has
+    /// another group, the group of a new file depends on mount options and on the directory's mode:
+    /// then false, and the owner is always set.
     fn is_created_as(&mut self, uid: u32, gid: u32) -> bool {
         let caller = self.state.rules.owner.caller;
         (uid, gid) == caller && self.walk.here().gid == gid
     }
 }
 
-/// Writes bytes at the end of a file of that size at the last; blocks of zeros in a large one
-/// become holes, so that a file of nothing but zeros does not take the disk that it says.
+/// Appends bytes to a file whose final size is `size`. In a large file, blocks of zeros become
+/// holes: otherwise a small layer with a huge file of zeros could fill the disk.
 fn write_or_skip(file: &mut File, bytes: &[u8], size: u64) -> std::io::Result<()> {
     if size < HOLES_FROM {
         return file.write_all(bytes);
@@ -282,7 +287,7 @@ fn write_or_skip(file: &mut File, bytes: &[u8], size: u64) -> std::io::Result<()
     Ok(())
 }
 
-/// Writes a file's content straight from the archive's buffers.
+/// Writes a file's content from the archive's buffers, without copying them.
 fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
     let trouble = |cause: std::io::Error| Error::local("write the file", &cause);
     let Some(segments) = &entry.sparse else {
@@ -291,7 +296,7 @@ fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRea
             let count = bytes.len();
             if count == 0 {
                 if entry.size >= HOLES_FROM {
-                    // What ended in a hole is as long as it is to be.
+                    // A hole at the end was only skipped: set the final size.
                     file.set_len(entry.size).map_err(trouble)?;
                 }
                 return Ok(());

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A root file system in the making: takes entries of layers and makes them true, under one
-//! directory.
+//! The root file system that is being unpacked: applies entries of layers below one directory.
 //!
 //! [`walk`] finds the directory of an entry, [`entry_directories`] makes directories, [`files`]
-//! makes everything else, [`whiteouts`] hides what lower layers have: all in a [`workspace`], by
-//! the [`state`] of the tree. An entry replaces whatever had its name; only a directory over a
-//! directory keeps what is in it and gets the entry's attributes. Nothing is ever written through a
-//! link, nor into a file that was there before.
+//! makes all other files, and [`whiteouts`] removes files of lower layers. They work on a
+//! [`workspace`], which contains the [`state`] of the tree.
 //!
-//! Not here: bytes of archives, and whether any of this is true to a digest. The tree is to be
-//! thrown away when it turns out not to be.
+//! An entry replaces an existing file of the same name. Only if both are directories, the existing
+//! directory keeps its content and gets the entry's attributes. Existing files are never written
+//! to. A symbolic link that has the name of an entry is replaced and not followed, except with
+//! `--keep-dirlinks`.
+//!
+//! Not here: the archive format, and the check of digests. If a digest differs, the caller must
+//! discard the tree.
 
 mod attributes;
 mod counts;
@@ -47,18 +49,18 @@ use state::TreeState;
 use walk::{Missing, Walk};
 use workspace::Workspace;
 
-/// A tree, by its root directory.
+/// A tree that is being unpacked.
 pub(crate) struct Tree {
     workspace: Workspace,
-    /// The root's mode, when it is to be set at the end.
+    /// The final mode of the root directory, if it must be set at the end.
     root_mode: Option<u32>,
 }
 
 impl Tree {
-    /// A tree in a new and empty directory, closed to others until the end.
+    /// A tree in a new and empty directory, which other users cannot enter until the end.
     pub(crate) fn fresh(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, false)?;
-        // The directory may have inherited from the one it was made in.
+        // The directory may have inherited a group or access control lists from its parent.
         let (uid, gid) = tree.workspace.state.rules.owner.implied()?;
         let root = tree.workspace.walk.root();
         attributes::clear_acls(&root.fd)?;
@@ -75,7 +77,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// A tree over what is in a directory.
+    /// A tree in an existing directory, whose content is treated as a lower layer.
     pub(crate) fn onto(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, true)?;
         let Workspace { state, walk, .. } = &mut tree.workspace;
@@ -84,7 +86,7 @@ impl Tree {
     }
 
     fn open(root: OwnedFd, rules: Rules, over_lower: bool) -> Result<Tree> {
-        // Modes are given whole, whatever the caller's shell says.
+        // System calls that create files then set the exact mode.
         rustix::process::umask(Mode::empty());
         let again = rustix::fs::openat(&root, ".", directory::OPEN, Mode::empty())
             .map_err(|e| trouble("open the root directory", e))?;
@@ -97,14 +99,14 @@ impl Tree {
         Ok(Tree { workspace, root_mode: None })
     }
 
-    /// Begins the next layer, over what there is.
+    /// Begins the next layer.
     pub(crate) fn next_layer(&mut self) -> Result<()> {
         self.workspace.reset()?;
         self.workspace.state.next_layer();
         Ok(())
     }
 
-    /// Leaves all directories, and gives the last attributes that had to wait.
+    /// Leaves all directories, and sets the modes that had to wait for the end.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.workspace.reset()?;
         let Workspace { state, walk, side } = &mut self.workspace;
@@ -124,7 +126,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes an entry true; a regular file's content comes from the reader.
+    /// Applies an entry. The content of a regular file is read from `reader`.
     pub(crate) fn apply(&mut self, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
         self.apply_named(entry, reader)
             .map_err(|error| error.context(format_args!("entry {}", shown(&entry.name))))
@@ -170,7 +172,7 @@ impl Tree {
         };
         if made {
             let Workspace { state, walk, .. } = &mut self.workspace;
-            // A directory is entered at once: its name is in the one above.
+            // The walk has already entered a new directory, so its parent is one level up.
             let inode = match entry.entry_type {
                 EntryType::Directory => walk.above(),
                 _ => walk.here().inode,
@@ -180,7 +182,7 @@ impl Tree {
         Ok(())
     }
 
-    /// An entry for the root itself: only its attributes.
+    /// Applies an entry for the root directory itself, which only has attributes.
     fn root_entry(&mut self, entry: &Entry) -> Result<()> {
         if entry.entry_type != EntryType::Directory {
             return Err(Error::malformed("the root is a directory and stays one"));
@@ -189,7 +191,7 @@ impl Tree {
         let Workspace { state, walk, .. } = &mut self.workspace;
         let root = walk.root();
         match &mut self.root_mode {
-            // Closed to others until the end.
+            // Other users cannot enter the directory until the end.
             Some(mode) => {
                 state.set_attributes(root, entry, 0o700, true, Vec::new)?;
                 *mode = entry.mode;

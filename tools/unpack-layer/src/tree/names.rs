@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names of entries: their components, and what a whiteout's name means.
+//! Names of entries: their components, and the meaning of whiteout names.
 //!
-//! Only text is looked at here. What a name leads to in a tree, with its symbolic links, is
-//! [`walk`](super::walk)'s.
+//! Not here: the tree. [`walk`](super::walk) finds the file of a name, through symbolic links.
 
 use common::error::{Error, Result};
 
-/// The most components a name may have.
+/// The most components that a name may have.
 pub(super) const MAX_DEPTH: usize = 16_384;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What AUFS kept at the top of a layer; Docker wrote it into layers.
+/// The names of the files and directories that AUFS keeps at the root of a layer. Docker wrote them
+/// into layers.
 const AUFS: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.orph", b".wh..wh.aufs"];
 
-/// Cleans a name: `/`, `.` and `..` are gone, what is left are the components from the root, joined
-/// by `/`; nothing for the root itself.
+/// Cleans a name: resolves `.` and `..`, and removes empty components. The result is the components
+/// from the root, joined by `/`. It is empty for the root itself.
 ///
 /// # Errors
-/// Malformed when `..` leads out of the root, or when there are too many components.
+/// Malformed if `..` leads out of the root, or if there are more than [`MAX_DEPTH`] components.
 pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>> {
     let mut clean: Vec<u8> = Vec::with_capacity(name.len());
     let mut depth = 0usize;
@@ -56,7 +56,7 @@ pub(super) fn split(clean: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The clean name of what is called `name` in the directory of the clean name `path`.
+/// Appends a component to a clean name.
 pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
     if !path.is_empty() {
         path.push(b'/');
@@ -65,24 +65,24 @@ pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
     path
 }
 
-/// What a clean name asks for.
+/// The meaning of a clean name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning<'a> {
-    /// An entry of that name.
+    /// The name of a file.
     Plain,
-    /// To hide what lower layers have under this name in the same directory.
+    /// A whiteout: hides the file of this name of lower layers, in the same directory.
     Whiteout(&'a [u8]),
-    /// To hide all that lower layers have in the directory.
+    /// An opaque whiteout: hides all files of lower layers in the same directory.
     Opaque,
-    /// AUFS's own bookkeeping: nothing.
+    /// A file of AUFS itself, which is ignored.
     Aufs,
 }
 
-/// What a clean name asks for, whatever the entry's type.
+/// The meaning of a clean name. The type of the entry does not matter.
 ///
 /// # Errors
-/// Malformed for whiteouts of nothing, of `.` and `..`, for unknown marks, and for a component
-/// before the last that is a whiteout: no such name may exist.
+/// Malformed for a whiteout of an empty name, of `.` or of `..`, for unknown names that begin with
+/// `.wh..wh.`, and if a component before the last is a whiteout.
 pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
     let (parent, last) = split(clean);
     let first = clean.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -103,7 +103,7 @@ pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
     }
 }
 
-/// Whether a clean name has a component that only a whiteout can have.
+/// Whether a component of a clean name begins with `.wh.`, as whiteouts do.
 pub(super) fn is_whiteout(clean: &[u8]) -> bool {
     clean.split(|byte| *byte == b'/').any(|component| component.starts_with(WHITEOUT))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The marks by which an overlay file system knows what a layer hides: whiteouts, which are
-//! devices, and opaque directories, which have an attribute.
+//! The marks with which an overlay file system hides files of lower layers: whiteouts, which are
+//! character devices 0:0, and opaque directories, which have an extended attribute.
 
 use common::error::{Error, Result};
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};
@@ -9,15 +9,16 @@ use rustix::io::Errno;
 use super::directory::{self, Directory};
 use super::rules::Whiteouts;
 
-/// How directories are marked as opaque.
+/// The mark of opaque directories.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpaqueMark {
-    /// The attribute; `None` where no marks are wanted.
+    /// The attribute's name; `None` without `--whiteouts overlay`.
     attribute: Option<&'static str>,
 }
 
 impl OpaqueMark {
-    /// The mark that the rules ask for: an ordinary user has an attribute of his own.
+    /// The mark for the given rules. Only root may set `trusted` attributes; other users set a
+    /// `user` attribute.
     pub(super) fn new(whiteouts: Whiteouts, privileged: bool) -> OpaqueMark {
         let attribute = match (whiteouts, privileged) {
             (Whiteouts::Overlay, true) => Some("trusted.overlay.opaque"),
@@ -27,12 +28,13 @@ impl OpaqueMark {
         OpaqueMark { attribute }
     }
 
-    /// The attribute's name; `None` where no marks are wanted.
+    /// The attribute's name; `None` without `--whiteouts overlay`.
     pub(super) fn attribute(self) -> Option<&'static str> {
         self.attribute
     }
 
-    /// Looks whether a directory that was just opened in `parent` is opaque, or in an opaque one.
+    /// Sets `directory.opaque` of a directory that was just opened in `parent`: true if it has the
+    /// mark, or if `parent` is opaque.
     pub(super) fn read(self, directory: &mut Directory, parent: &Directory) {
         let Some(attribute) = self.attribute else { return };
         let mut value = [0u8; 8];
@@ -40,10 +42,10 @@ impl OpaqueMark {
         directory.opaque = parent.opaque || (read == Ok(1) && value[0] == b'y');
     }
 
-    /// Marks a directory as hiding everything below it, if marks are wanted.
+    /// Marks a directory as opaque, with `--whiteouts overlay`.
     ///
     /// # Errors
-    /// Local trouble.
+    /// Local if the attribute cannot be set.
     pub(super) fn set(self, directory: &mut Directory) -> Result<()> {
         let Some(name) = self.attribute else { return Ok(()) };
         rustix::fs::fsetxattr(&directory.fd, name, b"y", XattrFlags::empty()).map_err(|e| {
@@ -54,12 +56,12 @@ impl OpaqueMark {
     }
 }
 
-/// Whether this is a whiteout of an overlay file system.
+/// Whether a file is a whiteout of an overlay file system.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// Makes a whiteout, where nothing has that name.
+/// Makes a whiteout of an overlay file system. Fails with `EEXIST` if the name exists.
 pub(super) fn make_whiteout(here: &Directory, name: &[u8]) -> rustix::io::Result<()> {
     match directory::stat(here, name) {
         Ok(_) => Err(Errno::EXIST),

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whom files belong to: the entry's numbers, mapped if asked for, or the caller.
+//! The owner of files: the user and group ID of the entry, mapped if ranges are given, or those of
+//! the user who runs the tool.
 //!
-//! Names of users and groups are never looked up.
+//! Names of users and groups are not used.
 
 use common::error::{Error, Result};
 
-/// A range of identities: `CONTAINER:HOST:COUNT`, as in user namespaces.
+/// A range of user or group IDs: `CONTAINER:HOST:COUNT`, as in user namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdRange {
     container: u64,
@@ -37,21 +38,21 @@ impl std::str::FromStr for IdRange {
     }
 }
 
-/// Whom files belong to.
+/// The rules for the owner of files.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
-    /// Whether the entries' owners are wanted, or the caller's.
+    /// Whether files get the owner of their entry. If false, they get `caller`.
     pub(crate) same: bool,
-    /// How users are mapped; as they are when empty.
+    /// The mapping of user IDs. Empty means that they are not changed.
     pub(crate) users: Vec<IdRange>,
-    /// How groups are mapped; as they are when empty.
+    /// The mapping of group IDs. Empty means that they are not changed.
     pub(crate) groups: Vec<IdRange>,
-    /// The caller.
+    /// The user and group ID of the user who runs the tool.
     pub(crate) caller: (u32, u32),
 }
 
 impl Owner {
-    /// The owner and group of a file whose entry has these.
+    /// The owner and group of a file whose entry has these IDs.
     pub(super) fn of(&self, uid: u64, gid: u64) -> Result<(u32, u32)> {
         let ids = (in_range("user", uid)?, in_range("group", gid)?);
         if !self.same {
@@ -60,13 +61,14 @@ impl Owner {
         Ok((map("user", &self.users, ids.0)?, map("group", &self.groups, ids.1)?))
     }
 
-    /// The owner and group of a directory that no entry speaks of.
+    /// The owner and group of a directory without an entry.
     pub(super) fn implied(&self) -> Result<(u32, u32)> {
         self.of(0, 0)
     }
 }
 
-/// The last of the 2^32 numbers means "do not change", and what is above would come out as another.
+/// Checks that an ID is below 2^32-1. That number means "do not change" in chown(2), and larger
+/// ones would be truncated.
 fn in_range(what: &str, id: u64) -> Result<u32> {
     match u32::try_from(id) {
         Ok(id) if id != u32::MAX => Ok(id),

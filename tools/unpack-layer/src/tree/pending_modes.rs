@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Modes that directories get at the end, since until then the caller has to work in them.
+//! Modes of directories that are set at the end of the run.
 //!
-//! Only for a caller whom permission bits hold back: a directory with an entry of, say, mode 0555
-//! stays writable to its owner until all layers are applied.
+//! Only needed for a user who is not root: a directory whose entry has the mode 0555, for example,
+//! must stay writable for its owner until all layers are applied.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use rustix::io::Errno;
 
 use super::upper::Inode;
 
-/// The most bytes of paths that are kept.
+/// The most bytes that the paths may take in memory.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The modes to be set at the end, by directory.
+/// The modes to set at the end, by directory.
 #[derive(Default)]
 pub(super) struct PendingModes {
     modes: HashMap<Inode, PendingMode>,
     bytes: usize,
 }
 
-/// A directory's path, clean and without links, and the mode that it is to have.
+/// The clean path of a directory, without symbolic links, and its final mode.
 struct PendingMode {
     path: Vec<u8>,
     mode: u32,
 }
 
 impl PendingModes {
-    /// Remembers the mode that a directory is to have.
+    /// Remembers the final mode of a directory.
     ///
     /// # Errors
-    /// `ENOMEM`: there are too many.
+    /// `ENOMEM` if the paths take more than 16 MiB.
     pub(super) fn add(&mut self, inode: Inode, path: Vec<u8>, mode: u32) -> rustix::io::Result<()> {
         self.bytes += path.len() + size_of::<(Inode, PendingMode)>();
         if self.bytes > MAX_BYTES {
@@ -40,12 +40,12 @@ impl PendingModes {
         Ok(())
     }
 
-    /// Forgets a directory: it has another mode now.
+    /// Forgets a directory, whose mode was set again.
     pub(super) fn forget(&mut self, inode: Inode) {
         self.modes.remove(&inode);
     }
 
-    /// Takes all directories with their paths and modes, deepest first.
+    /// Takes all directories out, with their paths and modes, the deepest first.
     pub(super) fn take(&mut self) -> Vec<(Inode, Vec<u8>, u32)> {
         let mut all: Vec<_> = std::mem::take(&mut self.modes)
             .into_iter()

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removes trees of any depth, with a bounded number of descriptors and a bounded stack.
+//! Removes directory trees of any depth, with a bounded number of open directories and a bounded
+//! stack.
 //!
-//! No link is followed, and nothing of what is mounted there is touched. Directories deeper than a
-//! limit are first lifted up to the top of what is being removed, and removed from there.
+//! Symbolic links are not followed, and mounted file systems are not entered. Directories below a
+//! depth limit are first moved up to the top of the tree that is being removed.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,10 +13,10 @@ use rustix::io::Errno;
 
 use super::directory::{WORKABLE, open_unmounted};
 
-/// How many directories below the top are open at a time.
+/// The most levels of directories below the top that are open at a time.
 const MAX_LEVEL: usize = 12;
 
-/// Removes what stands under a name in a directory, whatever it is; whether there was anything.
+/// Removes a file or a directory tree from a directory. Returns whether it existed.
 pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
     match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
         Ok(()) => return Ok(true),
@@ -42,7 +43,8 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
     }
 }
 
-/// Removes what is in a directory. What is too deep is lifted up to `top`, and counted.
+/// Removes the content of a directory. Directories that are too deep are moved to `top` and counted
+/// in `lifted`.
 fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> Result<()> {
     let entries = Dir::read_from(directory).map_err(|cause| trouble(b"directory", cause))?;
     for entry in entries {
@@ -66,7 +68,7 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
             continue;
         }
         let child = match open(directory, name) {
-            // Short of descriptors: what is lifted up needs fewer.
+            // No file descriptor is free: a directory that was moved up needs fewer.
             Err(Errno::MFILE | Errno::NFILE) if level > 0 => {
                 lift(top, directory, name, lifted)?;
                 continue;
@@ -80,7 +82,7 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
     Ok(())
 }
 
-/// Moves a directory up to the top, under a name that is free there.
+/// Moves a directory to `top`, under an unused name.
 fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Result<()> {
     loop {
         *lifted += 1;
@@ -89,7 +91,8 @@ fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Re
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
             Err(cause @ Errno::ACCESS) => {
-                // A directory that moves must be writable itself.
+                // Moving a directory to another parent needs write permission on the directory
+                // itself: `open` adds it.
                 drop(open(directory, name).map_err(|_| trouble(name, cause))?);
                 rustix::fs::renameat_with(directory, name, top, &free, RenameFlags::NOREPLACE)
                     .map_err(|cause| trouble(name, cause))?;
@@ -100,7 +103,7 @@ fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Re
     }
 }
 
-/// Opens a directory to empty it; the caller's own is made workable first if it is not.
+/// Opens a directory to empty it. If its mode does not permit that, the mode is changed first.
 fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let fd = match open_unmounted(&parent, name) {
         Err(Errno::XDEV) => return Err(Errno::BUSY),
@@ -119,7 +122,8 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     if !rustix::process::geteuid().is_root() {
         let mode = rustix::fs::fstat(&fd)?.st_mode;
         if mode & WORKABLE != WORKABLE {
-            // Somebody else's stays as it is; removing from it fails if it must.
+            // Fails if another user owns the directory. The mode then stays, and removing files
+            // from it may fail.
             let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777 | WORKABLE));
         }
     }

@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rules of a run: what the command line says about how entries become files.
+//! The rules of a run: the options of the command line that decide how entries become files.
 
 use super::owner::Owner;
 
-/// What becomes of whiteouts.
+/// The treatment of whiteouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whiteouts {
-    /// They hide what lower layers have put into the tree.
+    /// Remove the hidden files of lower layers from the tree.
     Apply,
-    /// They are also written in an overlay file system's own form.
+    /// Also write whiteouts in the form of an overlay file system.
     Overlay,
-    /// They are kept as the files they are in the archive.
+    /// Keep whiteouts as ordinary files.
     Keep,
 }
 
-/// The rules of the run.
+/// The rules of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// What becomes of whiteouts.
+    /// The treatment of whiteouts.
     pub(crate) whiteouts: Whiteouts,
-    /// Whom files belong to.
+    /// The owner of files.
     pub(crate) owner: Owner,
     /// Whether devices are left out.
     pub(crate) skip_devices: bool,
-    /// Whether what is worth a warning is refused.
+    /// Whether a warning is an error.
     pub(crate) strict: bool,
-    /// Whether a link to a directory stays where a layer has a directory.
+    /// Whether an existing symbolic link to a directory is kept if a layer has a directory of the
+    /// same name.
     pub(crate) keep_dirlinks: bool,
-    /// Whether mount points are not entered.
+    /// Whether mount points are refused.
     pub(crate) one_file_system: bool,
-    /// The most bytes of files, all layers together, holes included.
+    /// The most bytes of files in all layers together, holes included.
     pub(crate) max_size: Option<u64>,
-    /// The most entries of one layer, and the most directories that it may need without an entry.
+    /// The most entries in a layer. Also the most parent directories that are made without an entry
+    /// for a layer.
     pub(crate) max_entries: u64,
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All that is known of a tree in the making, beside the directories that are open.
+//! The state of a tree that is being unpacked, except its open directories.
 
 use super::counts::Counts;
 use super::overlay::OpaqueMark;
@@ -7,25 +7,24 @@ use super::pending_modes::PendingModes;
 use super::rules::Rules;
 use super::upper::Upper;
 
-/// What is known of a tree.
+/// The state of a tree.
 pub(super) struct TreeState {
     pub(super) rules: Rules,
     pub(super) counts: Counts,
-    /// What the current layer has put into the tree.
+    /// The files of the current layer.
     pub(super) upper: Upper,
     pub(super) pending_modes: PendingModes,
     pub(super) opaque_mark: OpaqueMark,
-    /// Whether no permission bits hold the caller back.
+    /// Whether the tool runs as root, so that permission bits do not matter.
     pub(super) privileged: bool,
-    /// Whether access control lists may be inherited, so that they must be removed from what is
-    /// made.
+    /// Whether new files may inherit access control lists, which must then be removed.
     pub(super) acls: bool,
-    /// The next directory that is made takes a whiteout's place.
+    /// Whether the next parent directory that is made replaces a whiteout, and so must be opaque.
     pub(super) next_is_opaque: bool,
 }
 
 impl TreeState {
-    /// Of a tree before its first layer; `over_lower` says that it is not empty.
+    /// The state before the first layer. `over_lower` means that the tree is not empty.
     pub(super) fn new(rules: Rules, over_lower: bool) -> TreeState {
         let privileged = rustix::process::geteuid().is_root();
         TreeState {
@@ -40,7 +39,7 @@ impl TreeState {
         }
     }
 
-    /// The next layer begins, over what there is.
+    /// Begins the next layer.
     pub(super) fn next_layer(&mut self) {
         self.upper.next_layer();
         self.counts.next_layer();

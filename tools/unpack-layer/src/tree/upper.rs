@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the layer at hand has put into the tree so far, so that its own whiteouts spare it.
+//! The files that the current layer has made so far. Its own whiteouts must not remove them.
 //!
-//! A place is a directory's device and inode with a name in it: it does not matter by which path, or through
-//! which symbolic link, an entry came there. Of each place only a hash is kept, 63 bits of SipHash under a key
-//! drawn at start, eight bytes an entry: a layer cannot aim at a collision, and the odds that a whiteout
-//! spares by chance something that it should hide are one in 10^13 for each name it meets in a
-//! layer of a million entries.
+//! A place is the device and inode of a directory, with a name in it. The path, or the symbolic
+//! links, through which an entry reached the place do not matter.
 //!
-//! The first layer of a fresh tree needs none of this: all that is there is its own.
+//! Only a hash of each place is kept, eight bytes per entry: 63 bits of SipHash with a random key.
+//! A layer can therefore not construct a collision. The probability that a whiteout wrongly spares
+//! a file of a lower layer is 1 in 10^13 for each name that it checks in a layer of a million
+//! entries.
+//!
+//! For the first layer of a new tree nothing is recorded: all files are its own.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -15,34 +17,34 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 /// A directory's identity.
 pub(super) type Inode = (u64, u64);
 
-/// The places that the layer at hand has put something in.
+/// The places at which the current layer has made files.
 pub(super) struct Upper {
     key: RandomState,
-    /// Hashes of places; the lowest bit says that the place had an entry of its own, and was not only
-    /// on the way to one.
+    /// The hashes of places. The lowest bit is set if the place has an entry of its own; it is
+    /// clear for a parent directory of an entry.
     places: HashSet<u64, BuildHasherDefault<AsIs>>,
-    /// Whether anything lower can be there at all.
+    /// Whether the tree can have files of lower layers.
     over_lower: bool,
 }
 
 impl Upper {
-    /// Before the first layer; `over_lower` says that the tree is not empty.
+    /// The state before the first layer. `over_lower` means that the tree is not empty.
     pub(super) fn new(over_lower: bool) -> Upper {
         Upper { key: RandomState::new(), places: HashSet::default(), over_lower }
     }
 
-    /// The next layer begins: what was put there so far is now lower.
+    /// Begins the next layer: all existing files now belong to lower layers.
     pub(super) fn next_layer(&mut self) {
         self.over_lower = true;
         self.places.clear();
     }
 
-    /// Whether there can be something of lower layers.
+    /// Whether the tree can have files of lower layers.
     pub(super) fn is_over_lower(&self) -> bool {
         self.over_lower
     }
 
-    /// Notes an entry of the layer.
+    /// Records an entry of the layer.
     pub(super) fn add(&mut self, directory: Inode, name: &[u8]) {
         if self.over_lower {
             let place = self.place(directory, name);
@@ -50,7 +52,7 @@ impl Upper {
         }
     }
 
-    /// Notes a directory on the way to an entry of the layer.
+    /// Records a parent directory of an entry of the layer.
     pub(super) fn add_parent(&mut self, directory: Inode, name: &[u8]) {
         if self.over_lower {
             let place = self.place(directory, name);
@@ -58,13 +60,13 @@ impl Upper {
         }
     }
 
-    /// Whether the layer has put something here, or below.
+    /// Whether the layer has an entry at this place or below it.
     pub(super) fn has(&self, directory: Inode, name: &[u8]) -> bool {
         let place = self.place(directory, name);
         !self.over_lower || self.places.contains(&place) || self.places.contains(&(place | 1))
     }
 
-    /// Whether the layer has an entry of this very place.
+    /// Whether the layer has an entry at this place itself.
     pub(super) fn has_entry(&self, directory: Inode, name: &[u8]) -> bool {
         !self.over_lower || self.places.contains(&(self.place(directory, name) | 1))
     }
@@ -74,7 +76,7 @@ impl Upper {
     }
 }
 
-/// Takes what is a hash already.
+/// A hasher for values that already are hashes.
 #[derive(Default)]
 struct AsIs(u64);
 
@@ -82,7 +84,7 @@ impl Hasher for AsIs {
     fn write(&mut self, _: &[u8]) {}
 
     fn write_u64(&mut self, value: u64) {
-        // The table takes its buckets from the low bits, and the lowest is ours.
+        // The hash table selects buckets by the low bits, and the lowest bit is our flag.
         self.0 = value.rotate_right(1);
     }
 

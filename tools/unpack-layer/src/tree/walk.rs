@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finds the directories that names lead to, as if the tree's root were the process's own.
+//! Finds the directory of a name, as if the tree's root were the root directory of the process.
 //!
-//! The way is walked component by component, each opened without following links and relative to
-//! the one before; symbolic links are read and their text is walked here, `..` goes back along the
-//! way that was come, and stops at the root. So nothing outside can be reached, whatever links a
-//! layer has brought and whoever changes the tree meanwhile, on any kernel, and no path is too
-//! long. (The kernel's own openat2 with RESOLVE_IN_ROOT gives the same containment, but not the
-//! identity of the directories on the way, which whiteouts need.)
+//! A name is walked component by component. Each directory is opened relative to the one before,
+//! without following symbolic links. The text of a symbolic link is read and walked in the same
+//! way. `..` goes back to the directory before, but not above the root. Nothing outside the tree
+//! can therefore be reached, even if a layer has hostile links or another process changes the tree.
+//! This works on any kernel and with paths of any length. (openat2 with `RESOLVE_IN_ROOT` would
+//! also stay inside the tree, but does not give the identity of the parent directories, which
+//! whiteouts need.)
 //!
-//! The directories of the last way stay open, since the next entry's way is mostly the same. Only
-//! true directories stand in that chain, never links; and whoever removes or replaces a directory
-//! or a link says so, by [`Walk::forget_links`] and [`Walk::reset`].
+//! The directories of the last walk stay open as a chain, because the next entry often needs the
+//! same ones. The chain has only real directories, no symbolic links. Code that removes or replaces
+//! a directory or a symbolic link must call [`Walk::forget_links`] or [`Walk::reset`].
 
 use std::borrow::Cow;
 
@@ -23,43 +24,43 @@ use super::overlay::is_whiteout;
 use super::state::TreeState;
 use super::upper::Inode;
 
-/// How many symbolic links one name may lead through, as in the kernel.
+/// The most symbolic links in the walk of one name. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
-/// How many directories of the chain are open at a time, the deepest ones.
+/// The most directories of the chain that are open at a time. They are the deepest ones.
 const MAX_OPEN: usize = 16;
 
-/// What to do about directories that are not there.
+/// The treatment of directories that do not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Make them, also in the place of a lower layer's file.
+    /// Make them. A file of a lower layer is replaced.
     Make,
     /// Stop.
     Stop,
 }
 
-/// A directory on the way, below the root.
+/// A directory of the chain, below the root.
 struct Slot {
     name: Vec<u8>,
     inode: Inode,
-    /// Whether the layer at hand is known to have something in it.
+    /// Whether the directory is recorded as a parent of an entry of the current layer.
     marked: bool,
     /// Whether it was opaque when it was closed.
     opaque: bool,
     open: Option<Directory>,
 }
 
-/// The way to the directory entered last.
+/// The chain of directories from the root to the directory that was entered last.
 pub(super) struct Walk {
     root: Directory,
     slots: Vec<Slot>,
-    /// The slots before this one are not open.
+    /// The slots before this index are not open.
     first_open: usize,
-    /// The name that led to the last directory, while it still does.
+    /// The name of the directory that was entered last; `None` if it must be walked again.
     entered: Option<Vec<u8>>,
 }
 
-/// What a component of a name turned out to be.
+/// The type of a component of a name.
 enum Found {
     Directory(Directory),
     Link(Vec<u8>),
@@ -71,34 +72,34 @@ impl Walk {
         Walk { root, slots: Vec::new(), first_open: 0, entered: None }
     }
 
-    /// The tree's root.
+    /// The root of the tree.
     pub(super) fn root(&mut self) -> &mut Directory {
         &mut self.root
     }
 
-    /// The directory entered last.
+    /// The directory that was entered last.
     pub(super) fn here(&mut self) -> &mut Directory {
         self.slots.last_mut().and_then(|slot| slot.open.as_mut()).unwrap_or(&mut self.root)
     }
 
-    /// The identity of the directory above the one entered last.
+    /// The identity of the parent of the directory that was entered last.
     pub(super) fn above(&self) -> Inode {
         let above = self.slots.len().checked_sub(2).and_then(|i| self.slots.get(i));
         above.map_or(self.root.inode, |slot| slot.inode)
     }
 
-    /// How many directories below the root that is.
+    /// The depth below the root of the directory that was entered last.
     pub(super) fn depth(&self) -> usize {
         self.slots.len()
     }
 
-    /// Where that is, without links.
+    /// The path of the directory that was entered last, without symbolic links.
     pub(super) fn real_path(&self) -> Vec<u8> {
         let names: Vec<&[u8]> = self.slots.iter().map(|slot| slot.name.as_slice()).collect();
         names.join(&b'/')
     }
 
-    /// Goes to the directory of a clean name; whether it is there.
+    /// Enters the directory of a clean name. Returns whether it exists.
     pub(super) fn enter(
         &mut self,
         state: &mut TreeState,
@@ -149,7 +150,7 @@ impl Walk {
         Ok(true)
     }
 
-    /// Goes into a directory that was just opened in this one.
+    /// Enters a directory that was just opened in the current one.
     pub(super) fn push(&mut self, name: &[u8], directory: Directory) -> Result<()> {
         if let Some(entered) = &mut self.entered {
             if !entered.is_empty() {
@@ -175,7 +176,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Goes back to a directory on the way, and leaves those below it.
+    /// Goes back to the directory at this depth of the chain, and leaves those below it.
     pub(super) fn back_to(&mut self, depth: usize) -> Result<()> {
         if self.slots.len() > depth {
             self.entered = None;
@@ -189,7 +190,8 @@ impl Walk {
             self.first_open = self.first_open.min(depth);
             return Ok(());
         }
-        // It was closed because the way went too deep: walk there again.
+        // It was closed because the chain had too many open directories: open it again, from the
+        // root.
         let mut directory: Option<Directory> = None;
         for slot in &self.slots {
             let parent = directory.as_ref().unwrap_or(&self.root);
@@ -202,25 +204,26 @@ impl Walk {
         Ok(())
     }
 
-    /// Leaves all directories but the root: the next way starts there.
+    /// Leaves all directories except the root, where the next walk starts.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.entered = None;
         self.back_to(0)
     }
 
-    /// A link was removed or replaced: names must be walked again.
+    /// Must be called after a symbolic link was removed or replaced: the same name may now lead to
+    /// another directory.
     pub(super) fn forget_links(&mut self) {
         self.entered = None;
     }
 
-    /// The directory entered last got new times, a mode or an owner: so did every open one that is
-    /// the same.
+    /// The open directories with this identity. After a directory got new times, a mode or an
+    /// owner, all of them must be updated.
     pub(super) fn alike(&mut self, inode: Inode) -> impl Iterator<Item = &mut Directory> {
         let open = self.slots.iter_mut().filter_map(|slot| slot.open.as_mut());
         open.chain([&mut self.root]).filter(move |directory| directory.inode == inode)
     }
 
-    /// Notes that the layer at hand has something below each directory of the way.
+    /// Records all directories of the chain as parents of an entry of the current layer.
     pub(super) fn mark(&mut self, state: &mut TreeState) {
         if !state.upper.is_over_lower() {
             return;
@@ -235,7 +238,7 @@ impl Walk {
         }
     }
 
-    /// Opens what stands under a name here.
+    /// Opens a component in the current directory, or reads it if it is a symbolic link.
     fn find(&mut self, state: &mut TreeState, name: &[u8], missing: Missing) -> Result<Found> {
         loop {
             let path = || self.real_path();
@@ -265,7 +268,8 @@ impl Walk {
         }
     }
 
-    /// Removes what is no directory from the way: only a lower layer's may be replaced.
+    /// Removes a file where a parent directory is needed. Only a file of a lower layer may be
+    /// replaced.
     fn clear(&mut self, state: &mut TreeState, name: &[u8]) -> Result<()> {
         let here = self.here();
         let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
@@ -281,7 +285,8 @@ impl Walk {
     }
 }
 
-/// procfs has links whose text is not where they lead; a tree may have one mounted in it.
+/// Refuses symbolic links in a procfs that is mounted in the tree: the text of some of them is not
+/// the path to which they lead.
 fn refuse_magic(here: &Directory, root: &Directory) -> Result<()> {
     if here.inode.0 == root.inode.0 {
         return Ok(());
@@ -293,7 +298,7 @@ fn refuse_magic(here: &Directory, root: &Directory) -> Result<()> {
     }
 }
 
-/// The components that are still to be walked: of the name, and of links met on the way.
+/// The components that were not walked yet: of the name, and of symbolic links in it.
 struct Pending<'a> {
     texts: Vec<(Cow<'a, [u8]>, usize)>,
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whiteouts: hide what lower layers have, and never what the layer at hand has brought.
+//! Applies whiteouts: they remove files of lower layers, but never files of the current layer.
 //!
-//! The order of entries does not matter. What comes after a whiteout is made anew; what came before
-//! is spared, with all directories on the way to it, because [`upper`](super::upper) knows it.
+//! The order of entries does not matter. A file whose entry follows the whiteout is made after the
+//! removal. A file whose entry precedes it is kept with all its parent directories, because
+//! [`upper`](super::upper) has recorded it.
 
 use common::error::{Error, Result};
 use common::notice;
@@ -19,7 +20,7 @@ use super::workspace::Workspace;
 use archive::{Entry, EntryType, shown};
 
 impl Workspace {
-    /// Applies a whiteout in the directory of that clean name.
+    /// Applies a whiteout in the directory with the clean name `parent`.
     pub(super) fn whiteout(
         &mut self,
         entry: &Entry,
@@ -40,7 +41,7 @@ impl Workspace {
         }
     }
 
-    /// Hides one name of lower layers.
+    /// Hides the file `hidden` of lower layers.
     fn hide(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
         let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         let missing = if overlay { Missing::Make } else { Missing::Stop };
@@ -72,8 +73,8 @@ impl Workspace {
         if overlay { self.leave_whiteout(hidden) } else { Ok(()) }
     }
 
-    /// Hides what lower layers have in a directory that the layer at hand has too: it is a new one,
-    /// so that nothing of the old one is inherited.
+    /// Hides a directory of lower layers that the current layer has too. Its content is removed
+    /// except for files of the current layer, and it keeps no attributes of lower layers.
     fn hide_below(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
         let own = self.state.upper.has_entry(self.walk.here().inode, name);
         let path = join(parent.to_vec(), name);
@@ -85,13 +86,13 @@ impl Workspace {
         self.hide_all(&path)
     }
 
-    /// Hides all that lower layers have in a directory.
+    /// Hides all files of lower layers in a directory.
     fn hide_all(&mut self, path: &[u8]) -> Result<()> {
         self.walk.enter(&mut self.state, path, Missing::Make)?;
         self.walk.mark(&mut self.state);
         let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         if overlay && self.walk.depth() == 0 {
-            // The kernel merges the roots of all layers, whatever marks they have.
+            // The kernel ignores an opaque mark on a layer's root directory.
             return Err(Error::malformed("hides all lower layers, which no overlay can say")
                 .hint("nothing may be mounted below it then: --whiteouts apply"));
         }
@@ -126,8 +127,9 @@ impl Workspace {
         Ok(())
     }
 
-    /// Removes what is lower in the directory that the second way has led to; directories that stay
-    /// are left to be looked into, in `pending`.
+    /// Removes files of lower layers in the current directory of the walk `side`. Directories that
+    /// stay are added to `pending`: their content must be checked too. Returns whether anything was
+    /// removed.
     fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
         let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         let depth = self.side.depth();
@@ -161,8 +163,8 @@ impl Workspace {
         Ok(changed)
     }
 
-    /// Writes a whiteout in the form of an overlay file system, but not where everything is hidden
-    /// anyway.
+    /// Writes a whiteout in the form of an overlay file system, except in an opaque directory,
+    /// where all files of lower layers are hidden already.
     fn leave_whiteout(&mut self, name: &[u8]) -> Result<()> {
         self.walk.mark(&mut self.state);
         let here = self.walk.here();

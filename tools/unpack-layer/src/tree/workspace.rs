@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where entries are made: the state of the tree, and two ways in it.
+//! The workspace in which entries are applied: the state of the tree, and two walks in it.
 
 use common::error::Result;
 use common::notice;
@@ -13,23 +13,23 @@ use super::state::TreeState;
 use super::walk::Walk;
 use archive::shown;
 
-/// A tree and the directories that are open in it.
+/// A tree and its open directories.
 pub(super) struct Workspace {
     pub(super) state: TreeState,
-    /// The way to where entries are made.
+    /// The walk to the directory of the current entry.
     pub(super) walk: Walk,
-    /// A second way, to the targets of hard links and through what whiteouts hide.
+    /// A second walk, to the targets of hard links and through directories that a whiteout hides.
     pub(super) side: Walk,
 }
 
 impl Workspace {
-    /// Leaves all directories but the root.
+    /// Leaves all directories except the root.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.walk.reset()?;
         self.side.reset()
     }
 
-    /// Removes what stands in an entry's way.
+    /// Removes an existing file or directory that has the name of an entry.
     pub(super) fn clear_way(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
         let here = self.walk.here();
         let stat = match directory::stat(here, name) {
@@ -57,7 +57,7 @@ impl Workspace {
     }
 }
 
-/// Warns that an entry came twice, which layers must not have.
+/// Warns that a layer has two entries of the same name, which the OCI specification forbids.
 fn warn_duplicate(name: &[u8]) {
     notice::warn("duplicate", || {
         format!("{}: appears twice in a layer: the last one is used", shown(name))
