@@ -132,7 +132,8 @@ pub fn shown(name: &[u8]) -> String {
     if name.len() <= MAX_SHOWN {
         return format!("\"{}\"", text(name));
     }
-    let (head, tail) = (&name[..MAX_SHOWN / 2], &name[name.len() - MAX_SHOWN / 2..]);
+    let head = &name[..MAX_SHOWN / 2];
+    let tail = &name[name.len() - MAX_SHOWN / 2..];
     format!("\"{}…{}\" ({} bytes)", text(head), text(tail), name.len())
 }
 

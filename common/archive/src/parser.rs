@@ -103,7 +103,8 @@ impl Parser {
                 content.extend_from_slice(&bytes[..count]);
                 self.data -= count as u64;
                 if self.data == 0 {
-                    let (typeflag, content) = (*typeflag, std::mem::take(content));
+                    let typeflag = *typeflag;
+                    let content = std::mem::take(content);
                     self.state = State::Header;
                     self.extension(typeflag, &content)?;
                 }

@@ -22,7 +22,8 @@ pub(crate) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let length = usize::try_from(number::decimal(&records[..space])?).ok()?;
     let record = records.get(space + 1..length)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|byte| *byte == b'=')?;
-    let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+    let keyword = &record[..equals];
+    let value = &record[equals + 1..];
     if keyword.is_empty() || keyword.contains(&0) {
         return None;
     }

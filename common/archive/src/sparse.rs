@@ -71,8 +71,8 @@ impl Map {
         let mut end = 0;
         let mut held = 0u64;
         for segment in &self.segments {
-            let after = segment.offset.checked_add(segment.length).filter(|after| *after <= size);
-            let (true, Some(after)) = (segment.offset >= end, after) else {
+            let after = segment.offset.checked_add(segment.length);
+            let Some(after) = after.filter(|after| segment.offset >= end && *after <= size) else {
                 return Err(Error::malformed(format_args!(
                     "sparse map: {} bytes at {} overlap, or lie outside of the file's {size}",
                     segment.length, segment.offset

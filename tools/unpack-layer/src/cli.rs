@@ -138,16 +138,19 @@ impl Cli {
 
     /// What to do with a DIR that has something in it.
     pub(crate) fn existing(&self) -> Existing {
-        match (self.replace, self.onto) {
-            (true, _) => Existing::Replace,
-            (_, true) => Existing::Onto,
-            _ => Existing::Refuse,
+        if self.replace {
+            Existing::Replace
+        } else if self.onto {
+            Existing::Onto
+        } else {
+            Existing::Refuse
         }
     }
 
     /// The rules of the unpacking.
     pub(crate) fn rules(&self) -> Rules {
-        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let uid = rustix::process::geteuid();
+        let gid = rustix::process::getegid();
         let mapped = !self.uid_map.is_empty() || !self.gid_map.is_empty();
         Rules {
             whiteouts: match self.whiteouts {

@@ -257,7 +257,9 @@ impl Destination {
         match &self.working {
             None => Ok(()),
             Some(Working::Marked) => {
-                if let (true, Some(present)) = (self.sync, &self.present) {
+                if self.sync
+                    && let Some(present) = &self.present
+                {
                     rustix::fs::syncfs(present).map_err(local)?;
                 }
                 rustix::fs::unlinkat(&self.parent, self.dirty_name(), AtFlags::empty())

@@ -137,11 +137,11 @@ impl Judge {
                 layout.dir().display(),
                 descriptor.digest
             ));
-            return Err(match foreign {
-                true => absent.hint(
-                    "it is non-distributable: its bytes must be brought there by other means",
-                ),
-                false => absent.hint("fetch-blob REPO --into brings it there"),
+            return Err(if foreign {
+                absent
+                    .hint("it is non-distributable: its bytes must be brought there by other means")
+            } else {
+                absent.hint("fetch-blob REPO --into brings it there")
             });
         };
         if size != descriptor.size {

@@ -49,7 +49,7 @@ pub(super) fn run(tasks: &Receiver<Task>, back: &Sender<Arc<Buffer>>, verdicts: 
             Task::Stored(buffer) => {
                 stored.update(buffer.filled());
                 size += buffer.filled().len() as u64;
-                if let (true, Some(archive)) = (same, &mut archive) {
+                if same && let Some(archive) = &mut archive {
                     archive.update(buffer.filled());
                 }
                 let _ = back.send(buffer);

@@ -70,7 +70,8 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
         if !is_applied(name) {
             continue;
         }
-        let (name, flags) = (name.as_slice(), XattrFlags::empty());
+        let name = name.as_slice();
+        let flags = XattrFlags::empty();
         let outcome = match target {
             Target::Open(fd) => rustix::fs::fsetxattr(fd, name, value, flags),
             Target::Path(path) => {

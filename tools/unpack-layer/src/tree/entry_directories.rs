@@ -93,7 +93,8 @@ impl Workspace {
         let Workspace { state, walk, .. } = self;
         let here = walk.here();
         state.set_attributes(here, entry, entry.mode, true, || path)?;
-        let (inode, like) = (here.inode, (here.uid, here.gid, here.mode));
+        let inode = here.inode;
+        let like = (here.uid, here.gid, here.mode);
         let times = here.times.clone();
         for same in walk.alike(inode) {
             (same.uid, same.gid, same.mode) = like;

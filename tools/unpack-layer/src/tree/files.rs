@@ -196,7 +196,8 @@ impl Workspace {
             return Err(to("itself"));
         }
         loop {
-            let (from, here) = (self.side.here(), self.walk.here());
+            let from = self.side.here();
+            let here = self.walk.here();
             match rustix::fs::linkat(&from.fd, target, &here.fd, name, AtFlags::empty()) {
                 Ok(()) => break,
                 Err(Errno::EXIST) => {

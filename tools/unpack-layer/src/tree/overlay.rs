@@ -20,12 +20,8 @@ impl OpaqueMark {
     /// The mark for the given rules. Only root may set `trusted` attributes; other users set a
     /// `user` attribute.
     pub(super) fn new(whiteouts: Whiteouts, privileged: bool) -> OpaqueMark {
-        let attribute = match (whiteouts, privileged) {
-            (Whiteouts::Overlay, true) => Some("trusted.overlay.opaque"),
-            (Whiteouts::Overlay, false) => Some("user.overlay.opaque"),
-            _ => None,
-        };
-        OpaqueMark { attribute }
+        let name = if privileged { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
+        OpaqueMark { attribute: (whiteouts == Whiteouts::Overlay).then_some(name) }
     }
 
     /// The attribute's name; `None` without `--whiteouts overlay`.

@@ -19,9 +19,12 @@ impl std::str::FromStr for IdRange {
 
     fn from_str(text: &str) -> std::result::Result<IdRange, String> {
         let wrong = || format!("\"{text}\" is no range (CONTAINER:HOST:COUNT, three numbers)");
-        let number = |part: &str| match part.bytes().all(|b| b.is_ascii_digit()) {
-            true => part.parse::<u32>().map(u64::from).map_err(|_| wrong()),
-            false => Err(wrong()),
+        let number = |part: &str| {
+            if part.bytes().all(|b| b.is_ascii_digit()) {
+                part.parse::<u32>().map(u64::from).map_err(|_| wrong())
+            } else {
+                Err(wrong())
+            }
         };
         let parts: Vec<&str> = text.split(':').collect();
         let [container, host, count] = parts[..] else { return Err(wrong()) };
