@@ -43,7 +43,7 @@ impl Check {
                     return Ok(());
                 }
                 let error = Error::malformed("data after the end of the archive");
-                return Err(error.hint("two archives are two layers"));
+                return Err(error.hint("a layer is one archive: make a layer of each archive"));
             }
             let (count, _) = self.parser.take(bytes)?;
             bytes = &bytes[count..];
@@ -131,7 +131,7 @@ mod tests {
             says(&[header(b'2', "1"), blocks(3)].concat())
                 .starts_with("entry \"\": 1 bytes of data")
         );
-        assert!(says(&header(b'0', "9")).starts_with("header: the size is no number"));
+        assert!(says(&header(b'0', "9")).starts_with("header: the size is not a number"));
         assert!(says(&[header(b'x', "4"), blocks(1)].concat()).contains("not a sequence"));
         assert!(says(&header(b'x', "4000001")).starts_with("extended header of 1048577"));
         assert!(!says(&header(b'x', "4000000")).starts_with("extended header of"));

@@ -102,7 +102,7 @@ impl EntryType {
         };
         if size != 0 {
             return Err(Error::malformed(format_args!(
-                "{size} bytes of data for what can have none"
+                "{size} bytes of data, but an entry of this type has none"
             )));
         }
         Ok(entry_type)

@@ -96,7 +96,7 @@ impl<'a> Header<'a> {
         number::numeric(field).ok_or_else(|| {
             let text = printable(&String::from_utf8_lossy(until_nul(field)));
             malformed(format_args!(
-                "the {what} is no number that all readers agree on (\"{text}\")"
+                "the {what} is not a number that all readers agree on (\"{text}\")"
             ))
         })
     }
@@ -120,7 +120,7 @@ impl<'a> Header<'a> {
     pub(crate) fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.block[..100]);
         if self.has_odd_magic() {
-            return Err(malformed("the magic is not one that all readers know"));
+            return Err(malformed("unknown magic that begins with \"ustar\""));
         }
         let prefix = match self.dialect {
             Dialect::V7 => &b""[..],
@@ -128,7 +128,7 @@ impl<'a> Header<'a> {
             // Readers that do not know star's dialect read a prefix of up to 155 bytes.
             Dialect::Star => match until_nul(&self.block[345..500]) {
                 prefix if prefix.len() > 131 => {
-                    return Err(malformed("the prefix goes on into the access time"));
+                    return Err(malformed("the prefix extends into the access time"));
                 }
                 prefix => prefix,
             },

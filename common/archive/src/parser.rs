@@ -215,7 +215,7 @@ impl Parser {
             return Ok(None);
         }
         if self.after_zeros {
-            return Err(Error::malformed("a lone zero block, and more after it"));
+            return Err(Error::malformed("a lone zero block with data after it"));
         }
         let header = Header::parse(block).ok_or_else(|| {
             if self.has_begun {
@@ -227,7 +227,7 @@ impl Parser {
         self.has_begun = true;
         let numbers = header.numbers()?;
         if header.has_stray_sparse_fields() {
-            return Err(Error::malformed("header: sparse fields of what is no sparse file"));
+            return Err(Error::malformed("header: sparse fields, but not a sparse file"));
         }
         match header.typeflag() {
             b'x' | b'g' | b'L' | b'K' => self.begin_extension(&header, numbers.size).map(|()| None),
@@ -238,7 +238,7 @@ impl Parser {
     /// Begins a header that describes the next entry: its content is in its data.
     fn begin_extension(&mut self, header: &Header<'_>, size: u64) -> Result<()> {
         if header.dialect == Dialect::V7 {
-            return Err(Error::malformed("header: an extension in an archive without a magic"));
+            return Err(Error::malformed("header: an extended header without a magic"));
         }
         if size > MAX_METADATA {
             return Err(Error::malformed(format_args!(
@@ -275,7 +275,7 @@ impl Parser {
                     return Err(Error::malformed("a global header with a path or a size"));
                 }
                 if global.says_something {
-                    let text = "a global header's defaults are ignored, as container engines do";
+                    let text = "a global header's defaults are ignored, as by container engines";
                     (self.warn)("global header", text);
                 }
                 return Ok(());
@@ -295,7 +295,9 @@ impl Parser {
     fn entry(&mut self, header: &Header<'_>, numbers: Numbers) -> Result<Option<Entry>> {
         let pending = std::mem::take(&mut self.pending);
         if header.dialect == Dialect::V7 && pending.extended.is_some() {
-            return Err(Error::malformed("header: an extended header about one without a magic"));
+            return Err(Error::malformed(
+                "header: an extended header before a header without a magic",
+            ));
         }
         let extended = pending.extended.unwrap_or_default();
         let mixed = (pending.name.is_some() || pending.link.is_some())
@@ -325,12 +327,12 @@ impl Parser {
             .map_err(|error| in_entry(error, &name))?;
         let is_device = matches!(entry_type, EntryType::CharacterDevice | EntryType::BlockDevice);
         if is_device && numbers.device.is_none() {
-            return Err(in_entry(Error::malformed("a device without a number"), &name));
+            return Err(in_entry(Error::malformed("a device without device numbers"), &name));
         }
         // Some writers store an allocation size for directories. No data follows in any case.
         self.open_data(if entry_type == EntryType::Regular { stored } else { 0 });
         if i64::try_from(stored).is_err() {
-            let error = Error::malformed(format_args!("size {stored} is beyond 2^63"));
+            let error = Error::malformed(format_args!("size {stored} is above 2^63-1"));
             return Err(in_entry(error, &name));
         }
         let entry = Entry {
@@ -407,7 +409,7 @@ impl Parser {
         let wrong = match typeflag {
             b'S' => Some("two sparse maps"),
             _ if entry.entry_type != EntryType::Regular => {
-                Some("a sparse map for what is no regular file")
+                Some("a sparse map for an entry that is not a regular file")
             }
             _ if matches!(sparse.form, SparseForm::Data) && self.data == 0 => Some(CUT_MAP),
             _ => None,
@@ -457,7 +459,7 @@ const CUT_MAP: &str = "sparse map: cut short";
 /// Refuses another block of segments after the end of the map: only some readers would read it.
 fn refuse_blocks_after_end(is_open: bool, more: bool) -> Result<()> {
     if more && !is_open {
-        return Err(Error::malformed("sparse map: goes on after its end"));
+        return Err(Error::malformed("sparse map: another block after its end"));
     }
     Ok(())
 }
@@ -479,7 +481,7 @@ pub(crate) fn not_an_archive() -> Error {
 }
 
 fn dangling() -> Error {
-    Error::malformed("an extended header without the entry it is about")
+    Error::malformed("an extended header without its entry")
 }
 
 /// Converts a size to `usize`; sizes that do not fit become `usize::MAX`.

@@ -163,7 +163,10 @@ impl SparseKeys {
             b"map" => self.map = Some(value.to_owned()),
             b"offset" | b"numbytes" => {
                 if self.numbers.len() == 2 * sparse::MAX_SEGMENTS {
-                    return Err(malformed("sparse map: too many parts"));
+                    return Err(malformed(format_args!(
+                        "sparse map: more than {} segments",
+                        sparse::MAX_SEGMENTS
+                    )));
                 }
                 if self.numbers.len().is_multiple_of(2) != (keyword == b"offset") {
                     return Err(malformed("sparse map: offsets and lengths do not alternate"));

@@ -65,7 +65,7 @@ impl Records {
         let size = self.bytes.len();
         if size as u64 > MAX_METADATA {
             return Err(Error::malformed(format_args!(
-                "its names and extended attributes take {size} bytes, readers take {MAX_METADATA}"
+                "names and extended attributes take {size} bytes, readers accept {MAX_METADATA}"
             )));
         }
         Ok(self.bytes)

@@ -39,7 +39,7 @@ impl Map {
     pub(crate) fn push(&mut self, offset: u64, length: u64) -> Result<()> {
         if self.segments.len() == MAX_SEGMENTS {
             return Err(Error::malformed(format_args!(
-                "sparse map: more than {MAX_SEGMENTS} parts"
+                "sparse map: more than {MAX_SEGMENTS} segments"
             )));
         }
         self.segments.push(Segment { offset, length });
@@ -74,16 +74,17 @@ impl Map {
             let after = segment.offset.checked_add(segment.length);
             let Some(after) = after.filter(|after| segment.offset >= end && *after <= size) else {
                 return Err(Error::malformed(format_args!(
-                    "sparse map: {} bytes at {} overlap, or lie outside of the file's {size}",
+                    "sparse map: the segment of {} bytes at {} is out of order, overlaps another \
+                     one, or exceeds the file's {size} bytes",
                     segment.length, segment.offset
                 )));
             };
             // GNU tar expects each segment's data at the start of a block. Other readers expect it
             // right after the data of the segment before.
             if segment.length > 0 && !held.is_multiple_of(BLOCK as u64) {
-                return Err(Error::malformed(
-                    "sparse map: a part that is no whole blocks, before another one",
-                ));
+                return Err(Error::malformed(format_args!(
+                    "sparse map: a segment before the last is not a multiple of {BLOCK} bytes"
+                )));
             }
             end = after;
             held = held.saturating_add(segment.length);
@@ -96,7 +97,7 @@ impl Map {
         }
         if held != stored {
             return Err(Error::malformed(format_args!(
-                "sparse map: speaks of {held} bytes, the archive holds {stored}"
+                "sparse map: lists {held} bytes, the archive holds {stored}"
             )));
         }
         Ok(self.segments)
@@ -119,7 +120,7 @@ pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
         count += 1;
     }
     if count != pairs {
-        return Err(Error::malformed(format_args!("sparse map: {count} parts, want {pairs}")));
+        return Err(Error::malformed(format_args!("sparse map: {count} segments, want {pairs}")));
     }
     Ok(map)
 }
@@ -170,7 +171,7 @@ impl Lines {
         match (self.left, self.offset.take()) {
             (None, _) if number > MAX_SEGMENTS as u64 => {
                 return Err(Error::malformed(format_args!(
-                    "sparse map: {number} parts, more than {MAX_SEGMENTS}"
+                    "sparse map: {number} segments, more than {MAX_SEGMENTS}"
                 )));
             }
             (None, _) => self.left = Some(number),
@@ -185,7 +186,7 @@ impl Lines {
 }
 
 fn not_a_number() -> Error {
-    Error::malformed("sparse map: a line is no number")
+    Error::malformed("sparse map: a line is not a number")
 }
 
 /// Writes a map of PAX form 1.0, padded to a whole block. If the file ends with a hole, an empty

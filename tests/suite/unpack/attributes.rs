@@ -38,7 +38,7 @@ fn attributes(path: &Path) -> Vec<String> {
 fn owners_that_nobody_has_are_refused() {
     for (key, what) in [("uid", "user"), ("gid", "group")] {
         for id in ["4294967295", "4294967296", "18446744073709551615"] {
-            let words = format!("{what} ID {id} is beyond 2^32-2");
+            let words = format!("{what} ID {id} is above 2^32-2");
             refused(file("f", "").pax(&[(key, id)]), &words);
         }
         refused(file("f", "").pax(&[(key, "-1")]), &format!("{key}: wrong value \"-1\""));
@@ -288,7 +288,7 @@ mod with_peers {
             let part = names.iter().fold(file("f", ""), |part, name| part.xattr(name, "1"));
             cage.unpack(&[&[part.xattr("user.kept", "1")]])
                 .status(0)
-                .says("not for a layer to set");
+                .says("a layer may not set it");
             assert_eq!(attributes(&cage.root("f")), ["user.kept=0x31"]);
         });
     }
@@ -380,7 +380,7 @@ mod as_root {
             assert_eq!((owner("i"), owner("")), ((1000, 7), (1000, 7)));
             cage.options(&["--replace"]);
             let run = cage.unpack(&[&[file("f", "").owner(10, 0)]]);
-            run.fails(6, "user ID 10 is in none of the maps");
+            run.fails(6, "user ID 10 is in no mapped range");
         });
     }
 

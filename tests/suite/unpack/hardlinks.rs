@@ -110,7 +110,7 @@ fn a_chain_of_links_is_one_file() {
 #[test]
 fn a_target_that_comes_later_or_never_is_refused() {
     refused(&[hardlink("h", "later"), file("later", "")], "entry \"h\": hard link to \"later\"");
-    refused(&[hardlink("h", "gone/f")], "hard link to \"gone/f\": not there");
+    refused(&[hardlink("h", "gone/f")], "hard link to \"gone/f\": missing");
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn the_configs_line_may_come_anywhere_but_must_come() {
     from(&place).stdin([first.as_str(), config, second].concat()).run().ok();
     let unpack = || from(&place).arg("--replace");
     unpack().stdin([first.as_str(), second, config].concat()).run().ok();
-    unpack().stdin([first.as_str(), second].concat()).run().fails(6, "no image config came");
+    unpack().stdin([first.as_str(), second].concat()).run().fails(6, "no line of an image config");
     unpack().arg("--no-config").stdin([first.as_str(), second].concat()).run().ok();
 }
 
@@ -242,8 +242,8 @@ fn fewer_more_or_other_layers_than_the_config_lists_leave_nothing() {
     let [config, first, second] = &lines[..] else { panic!("three lines") };
     let mismatch = "layers from manifest don't match image configuration";
     for (input, words) in [
-        (vec![config, first], "1 of 2 layers came: did the command before it fail?"),
-        (vec![config], "0 of 2 layers came"),
+        (vec![config, first], "got 1 of 2 layers: did the command before it fail?"),
+        (vec![config], "got 0 of 2 layers"),
         (vec![config, second, first], mismatch),
         (vec![second, first, config], mismatch),
         (vec![config, first, second, second], mismatch),

@@ -214,7 +214,7 @@ fn a_file_of_the_same_layer_does_not() {
     for parent in [file("a", ""), fifo("a")] {
         everywhere(|cage| {
             let parts = [parent.clone(), file("a/b", "")];
-            cage.unpack(&[&parts]).fails(6, "entry \"a/b\": a parent directory is no directory");
+            cage.unpack(&[&parts]).fails(6, "entry \"a/b\": a parent is a file of the same layer");
             cage.unpack(&[&[], &parts]).fails(6, "entry \"a/b\"");
             cage.nothing();
         });

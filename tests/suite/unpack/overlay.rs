@@ -125,7 +125,7 @@ fn an_opaque_root_is_refused() {
         everywhere(|cage| {
             cage.options(&["--whiteouts", "overlay"]);
             let run = cage.unpack(&[&[symlink("l", "/"), opaque(name), file("f", "")]]);
-            run.fails(6, "hides all lower layers, which no overlay can say").says("hint: ");
+            run.fails(6, "hides all lower layers, which an overlay cannot express").says("hint: ");
             cage.nothing();
         });
     }
@@ -212,7 +212,7 @@ mod with_peers {
                 .xattr("user.overlay.redirect", "/etc")
                 .xattr("trusted.overlay.metacopy", "");
             let run = cage.unpack(&[&[steering, file("f", "").xattr("user.overlay.origin", "x")]]);
-            run.status(0).says("not for a layer to set");
+            run.status(0).says("a layer may not set it");
             assert_eq!(mark(&cage.root("d"), "overlay") + &mark(&cage.root("f"), "overlay"), "");
         });
     }

@@ -44,7 +44,7 @@ fn an_extended_size_that_is_no_number_is_refused() {
         refused(&[file("f", "data").pax(&[("size", size)])], "extended header: size: wrong value");
     }
     let beyond = [("size", "9223372036854775808")];
-    refused(&[file("f", "data").pax(&beyond)], "size 9223372036854775808 is beyond 2^63");
+    refused(&[file("f", "data").pax(&beyond)], "size 9223372036854775808 is above 2^63-1");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn sizes_that_readers_spell_out_differently_are_refused() {
     ] {
         refused(
             &with(124, 12, spelling),
-            "header: the size is no number that all readers agree on",
+            "header: the size is not a number that all readers agree on",
         );
     }
 }
@@ -116,7 +116,7 @@ fn names_with_a_nul_or_without_anything_are_refused() {
 fn a_header_about_nothing_is_refused() {
     let abouts = [extended(b'x', records(&[("path", "p")])), long(b'L', "l\0"), long(b'K', "l\0")];
     for about in abouts {
-        let words = "an extended header without the entry it is about";
+        let words = "an extended header without its entry";
         refused(&[file("f", ""), about.clone()], words);
         let cage = Cage::new(PLACES[0]);
         cage.stream(blocks(&[file("f", ""), about])).fails(6, words);
@@ -186,10 +186,10 @@ fn long_names_and_extended_headers_do_not_mix() {
 #[test]
 fn headers_about_others_need_a_magic() {
     let about = extended(b'x', records(&[("path", "p")])).magic(V7);
-    refused(&[about, file("f", "")], "an extension in an archive without a magic");
+    refused(&[about, file("f", "")], "an extended header without a magic");
     let about = long(b'L', "p\0").magic(V7);
-    refused(&[about, file("f", "").magic(V7)], "an extension in an archive without a magic");
-    let words = "an extended header about one without a magic";
+    refused(&[about, file("f", "").magic(V7)], "an extended header without a magic");
+    let words = "an extended header before a header without a magic";
     refused(&[file("f", "").magic(V7).pax(&[("path", "p")])], words);
 }
 
@@ -226,7 +226,7 @@ mod as_root {
     fn sizes_in_binary() {
         agreed(&with(124, 12, b"\x80\0\0\0\0\0\0\0\0\0\0\x04"), &["after", "f"]);
         refused(&with(124, 12, &[0xff; 12]), "header: the size is negative (-1)");
-        refused(&with(124, 12, b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), "the size is no number");
+        refused(&with(124, 12, b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), "the size is not a number");
         let most = b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff";
         refused(&with(124, 12, most), "archive is cut short: 9223372036854773759 bytes");
     }
@@ -235,7 +235,7 @@ mod as_root {
     fn data_where_none_can_be_is_refused() {
         for typeflag in *b"12346" {
             let part = entry(typeflag, "x", "data").link("y").device(1, 3);
-            refused(&[part, file("after", "")], "4 bytes of data for what can have none");
+            refused(&[part, file("after", "")], "4 bytes of data, but an entry");
         }
         // A directory's size is an allocation, never data: there all agree.
         agreed(&[dir("d/").size(255), file("after", "")], &["after", "d/"]);
@@ -246,7 +246,8 @@ mod as_root {
         let places =
             [(100, "mode"), (108, "user ID"), (116, "group ID"), (136, "modification time")];
         for (offset, what) in places {
-            let words = format!("header: the {what} is no number that all readers agree on (\"1x");
+            let words =
+                format!("header: the {what} is not a number that all readers agree on (\"1x");
             refused(&with(offset, 8, b"1x"), &words);
             // Also of a header that only speaks about another, and of one that another overrides.
             let about = extended(b'x', records(&[("comment", "x")])).field(offset, 8, b"1x");
@@ -256,9 +257,9 @@ mod as_root {
         }
         refused(
             &[character("c", 1, 3).field(329, 8, b"x")],
-            "the major device number is no number",
+            "the major device number is not a number",
         );
-        refused(&with(337, 8, b"x"), "the minor device number is no number");
+        refused(&with(337, 8, b"x"), "the minor device number is not a number");
         agreed(&with(329, 16, b"                "), &["after", "f"]);
     }
 
@@ -372,7 +373,7 @@ mod as_root {
             agreed(&prefixed(magic), &["name"]);
         }
         // What begins like a magic and is none is one to libarchive, and none to Go.
-        refused(&prefixed(b"ustarXYZ"), "header: the magic is not one that all readers know");
+        refused(&prefixed(b"ustarXYZ"), "header: unknown magic that begins with \"ustar\"");
     }
 
     #[test]
@@ -382,9 +383,9 @@ mod as_root {
             part.field(476, 12, b"00000000001").field(488, 12, b"00000000001")
         };
         agreed(&[star(b"pre")], &["pre/", "pre/name"]);
-        let words = "header: the prefix goes on into the access time";
+        let words = "header: the prefix extends into the access time";
         refused(&[star(&[b'p'; 131])], words);
-        refused(&[star(b"").field(476, 12, b"1x")], "the access time is no number");
+        refused(&[star(b"").field(476, 12, b"1x")], "the access time is not a number");
     }
 
     #[test]

@@ -120,16 +120,16 @@ fn a_file_of_nothing_but_a_hole_takes_no_disk() {
 
 #[test]
 fn parts_that_overlap_or_lie_outside_are_refused() {
-    let words = "overlap, or lie outside of the file's 20";
+    let words = "out of order, overlaps another one, or exceeds the file's 20 bytes";
     refused(&[(0, 5), (4, 5)], 20, &[b'x'; 10], words);
-    refused(&[(512, 512), (0, 5)], 1024, &[b'x'; 517], "lie outside of the file's 1024");
+    refused(&[(512, 512), (0, 5)], 1024, &[b'x'; 517], "or exceeds the file's 1024 bytes");
     refused(&[(16, 5)], 20, b"xxxxx", words);
 }
 
 #[test]
 fn a_map_of_more_or_less_than_the_data_is_refused() {
-    refused(&[(0, 4)], 4, b"xxxxx", "speaks of 4 bytes, the archive holds 5");
-    refused(&[(0, 6)], 6, b"xxxxx", "speaks of 6 bytes, the archive holds 5");
+    refused(&[(0, 4)], 4, b"xxxxx", "lists 4 bytes, the archive holds 5");
+    refused(&[(0, 6)], 6, b"xxxxx", "lists 6 bytes, the archive holds 5");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_map_that_does_not_reach_the_files_end_is_refused() {
 #[test]
 fn a_part_that_is_no_whole_blocks_is_the_last_or_refused() {
     // GNU tar takes each part from the beginning of a block, Go and libarchive do not.
-    refused(&[(0, 5), (10, 5)], 20, &[b'x'; 10], "a part that is no whole blocks");
+    refused(&[(0, 5), (10, 5)], 20, &[b'x'; 10], "not a multiple of 512 bytes");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn the_number_of_parts_is_limited() {
         let run = cage.stream(archive(&write("f", &map(MAX), 2 * MAX, b"")));
         assert_eq!(run.code(), Some(0), "{writing}: {run}");
     }
-    refused(&map(MAX + 1), 2 * MAX + 2, b"", "parts");
+    refused(&map(MAX + 1), 2 * MAX + 2, b"", "segments");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_map_that_goes_on_after_its_end_is_refused() {
     // The header says that a block follows, but its own parts have ended.
     let [header, data] = old("f", &[(0, 5)], 5, b"hello");
     let cage = Cage::new(PLACES[0]);
-    cage.stream(archive(&[header.at(482, b"\x01"), data])).fails(6, "goes on after its end");
+    cage.stream(archive(&[header.at(482, b"\x01"), data])).fails(6, "another block after its end");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_sparse_map_of_what_is_no_regular_file_is_refused() {
     let map = [("GNU.sparse.size", "0"), ("GNU.sparse.numblocks", "0"), ("GNU.sparse.map", "")];
     let cage = Cage::new(PLACES[0]);
     let run = cage.stream(archive(&[symlink("s", "x").pax(&map)]));
-    run.fails(6, "a sparse map for what is no regular file");
+    run.fails(6, "a sparse map for an entry that is not a regular file");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn sparse_fields_of_what_is_not_sparse_are_refused() {
     for (offset, bytes) in [(386, &b"00000000001"[..]), (482, b"\x01"), (483, b"00000000001")] {
         let cage = Cage::new(PLACES[0]);
         let run = cage.stream(archive(&[file("f", "").magic(GNU).at(offset, bytes)]));
-        run.fails(6, "header: sparse fields of what is no sparse file");
+        run.fails(6, "header: sparse fields, but not a sparse file");
     }
 }
 

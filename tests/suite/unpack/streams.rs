@@ -96,7 +96,7 @@ fn an_archive_without_its_whole_end_is_taken_with_a_warning() {
 #[test]
 fn a_lone_zero_block_with_more_after_it_is_refused() {
     let bytes = [blocks(&[file("f", "")]), vec![0; 512], archive(&[file("hidden", "")])].concat();
-    refused(bytes, "a lone zero block, and more after it");
+    refused(bytes, "a lone zero block with data after it");
 }
 
 #[test]

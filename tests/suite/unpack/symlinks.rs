@@ -198,10 +198,10 @@ fn a_target_is_as_long_as_linux_has_them() {
         assert_eq!(cage.link("s").len(), 4095);
         cage.only_options(&["--replace"]);
         cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "want 1 to 4095");
-        cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link to 0 bytes");
+        cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link with a target of 0 bytes");
         // A producer that put the target where a file has its data.
         let body = tests::layers::entry(b'2', "s", "x".repeat(3000));
-        cage.unpack(&[&[body]]).fails(6, "3000 bytes of data for what can have none");
+        cage.unpack(&[&[body]]).fails(6, "3000 bytes of data, but an entry of this type has none");
     });
 }
 

@@ -65,7 +65,7 @@ fn numbers_that_no_device_has_are_refused() {
     // Base-256: beyond 32 bits, and below zero.
     refused(character("c", 1, 3).at(329, b"\x80\0\0\x01\0\0\0\0"), "device 4294967296:3");
     refused(character("c", 1, 3).at(337, &[0xff; 8]), "the minor device number is negative");
-    refused(entry(b'3', "c", "").magic(V7), "a device without a number");
+    refused(entry(b'3', "c", "").magic(V7), "a device without device numbers");
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn a_whiteout_behind_a_dangling_link_does_nothing() {
 #[test]
 fn whiteouts_of_no_name_are_refused() {
     for name in [".wh.", "etc/.wh.", ".wh..", "etc/.wh..", ".wh...", "etc/.wh..."] {
-        refused(name, "a whiteout of nothing");
+        refused(name, "a whiteout without a valid file name");
     }
 }
 
@@ -199,7 +199,7 @@ fn opaque_directories_in_each_other_are_all_effective() {
 #[test]
 fn unknown_marks_are_refused() {
     for name in [".wh..wh.opq", "etc/.wh..wh..opqx", "etc/.wh..wh.", "etc/.wh..wh.plnk"] {
-        refused(name, "an unknown whiteout mark");
+        refused(name, "an unknown .wh..wh. name");
     }
 }
 

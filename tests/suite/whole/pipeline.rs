@@ -284,7 +284,7 @@ fn a_manifest_with_a_layer_too_few_is_1() {
     let registry = fake_registry(&image);
     let scratch = Scratch::new();
     let run = pipeline(PIPELINE, &registry.repo("app"), &scratch).run();
-    run.status(1).says("2 of 3 layers came: did the command before it fail?");
+    run.status(1).says("got 2 of 3 layers: did the command before it fail?");
     assert!(!scratch.join("root").exists());
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: names, help texts, and which of them contradict each other.
+//! The command line: options, help texts, and the check for contradictions.
 
 use std::path::PathBuf;
 
@@ -14,43 +14,44 @@ use crate::tree::{IdRange, Owner, Rules, Whiteouts};
 
 /// Unpack container image layers into a root file system.
 ///
-/// Reads layers (tar, gzip or zstd: the bytes decide) from stdin, from files, or with --from from an OCI image
-/// layout by descriptor lines on stdin. Every digest is checked, and DIR appears only when all layers are
-/// applied and verified. Prints a descriptor line for each layer, with its diff ID.
+/// Reads layers from files or stdin. With --from, reads descriptor lines on stdin, and the layers
+/// from an OCI image layout. A layer is a tar archive, plain or compressed by gzip or zstd, as
+/// detected from its bytes. Every digest is checked. DIR appears only after all layers are applied
+/// and verified. Prints a descriptor line for each layer, with its diff ID.
 #[derive(Parser)]
 #[command(name = "unpack-layer", version)]
 pub(crate) struct Cli {
-    /// The directory to make
+    /// The directory to create
     pub(crate) dir: PathBuf,
 
-    /// Layers, base first; - or none is stdin
+    /// Layer files, base first; - or no file means stdin
     pub(crate) layers: Vec<PathBuf>,
 
-    /// Take descriptor lines on stdin, and their blobs from this layout (oci:DIR)
+    /// Read descriptor lines on stdin, and their blobs from this layout (oci:DIR)
     #[arg(long, value_name = "STORE", conflicts_with = "layers")]
     pub(crate) from: Option<StoreName>,
 
-    /// The digest that the layer's stored bytes must have
+    /// The expected digest of the layer's stored bytes
     #[arg(long, conflicts_with = "from")]
     pub(crate) digest: Option<Digest>,
 
-    /// The digest that the layer's uncompressed archive must have
+    /// The expected digest of the layer's uncompressed archive
     #[arg(long, value_name = "DIGEST", conflicts_with = "from")]
     pub(crate) diff_id: Option<Digest>,
 
-    /// What becomes of whiteouts
+    /// How to treat whiteouts
     #[arg(long, value_enum, default_value_t = WhiteoutsArgument::Apply)]
     pub(crate) whiteouts: WhiteoutsArgument,
 
-    /// Make all files the caller's own (the default unless run as root)
+    /// Make the user the owner of all files (the default unless run as root)
     #[arg(long)]
     pub(crate) no_same_owner: bool,
 
-    /// Map user IDs of the layers, COUNT of them from CONTAINER to HOST on; may be repeated
+    /// Map COUNT user IDs, from CONTAINER in the layers to HOST in DIR (repeatable)
     #[arg(long, value_name = "CONTAINER:HOST:COUNT", conflicts_with = "no_same_owner")]
     pub(crate) uid_map: Vec<IdRange>,
 
-    /// Map group IDs likewise
+    /// Map group IDs in the same way (repeatable)
     #[arg(long, value_name = "CONTAINER:HOST:COUNT", conflicts_with = "no_same_owner")]
     pub(crate) gid_map: Vec<IdRange>,
 
@@ -58,43 +59,43 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) skip_devices: bool,
 
-    /// Refuse what is else accepted with a warning
+    /// Fail instead of printing a warning
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// Keep a symbolic link to a directory where a layer has an entry for a directory
+    /// Keep a symbolic link to a directory if a layer has a directory of the same name
     #[arg(long)]
     pub(crate) keep_dirlinks: bool,
 
-    /// With --onto: refuse to enter what is mounted below DIR
+    /// With --onto: refuse to enter mount points below DIR
     #[arg(long)]
     pub(crate) one_file_system: bool,
 
-    /// Refuse more than this many bytes, uncompressed (suffixes k, M, G, T)
+    /// Refuse more than this many bytes in total, uncompressed (suffixes k, M, G, T)
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
 
-    /// Refuse a layer of more than this many entries
+    /// Refuse a layer with more than this many entries
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     pub(crate) max_entries: u64,
 
-    /// Put the new tree in the place of what DIR has, at once
+    /// Replace an existing DIR by the new tree, in one step
     #[arg(long, conflicts_with = "onto")]
     pub(crate) replace: bool,
 
-    /// Apply the layers to what DIR has
+    /// Apply the layers to the existing DIR
     #[arg(long)]
     pub(crate) onto: bool,
 
-    /// Do not wait until the tree is on the disk
+    /// Do not wait until the tree is written to the disk
     #[arg(long)]
     pub(crate) no_sync: bool,
 
-    /// Do without the image config's line
+    /// Do not require the line of the image config
     #[arg(long, requires = "from")]
     pub(crate) no_config: bool,
 
-    /// Take lines of any other media type for layers
+    /// Accept lines of any other media type as layers
     #[arg(long, requires = "from")]
     pub(crate) any_type: bool,
 
@@ -103,40 +104,43 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 }
 
-/// [`Whiteouts`] as words of the command line.
+/// The values of `--whiteouts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhiteoutsArgument {
-    /// Hide what lower layers have
+    /// Hide files of lower layers
     Apply,
-    /// Write them as an overlay file system has them
+    /// Also write whiteouts in the form of an overlay file system
     Overlay,
-    /// Keep them as files
+    /// Keep whiteouts as ordinary files
     Keep,
 }
 
 impl Cli {
-    /// What of the command line contradicts itself beyond what clap sees.
+    /// Checks for contradictions that clap does not detect.
+    ///
+    /// # Errors
+    /// Usage if options or operands contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
         if self.layers.len() > 1 && (self.digest.is_some() || self.diff_id.is_some()) {
-            return Err(Error::usage("--digest and --diff-id are for one layer"));
+            return Err(Error::usage("--digest and --diff-id accept only one layer"));
         }
         if self.layers.iter().filter(|layer| layer.as_os_str() == "-").count() > 1 {
-            return Err(Error::usage("stdin can be only one layer"));
+            return Err(Error::usage("- given twice: stdin is only one layer"));
         }
         if self.from.is_none() && (self.no_config || self.any_type) {
-            return Err(Error::usage("--no-config and --any-type go with --from"));
+            return Err(Error::usage("--no-config and --any-type require --from"));
         }
         if self.one_file_system && !self.onto {
-            return Err(Error::usage("--one-file-system goes with --onto"));
+            return Err(Error::usage("--one-file-system requires --onto"));
         }
         if let Some(StoreName::Repository(_)) = &self.from {
             return Err(Error::usage("--from takes a layout (oci:DIR), not a repository")
-                .hint("fetch-blob REPO --into oci:DIR brings the layers there"));
+                .hint("fetch-blob REPO --into oci:DIR copies the layers into a layout"));
         }
         Ok(())
     }
 
-    /// What to do with a DIR that has something in it.
+    /// The treatment of a DIR that is not empty.
     pub(crate) fn existing(&self) -> Existing {
         if self.replace {
             Existing::Replace
@@ -147,7 +151,7 @@ impl Cli {
         }
     }
 
-    /// The rules of the unpacking.
+    /// The rules for the tree.
     pub(crate) fn rules(&self) -> Rules {
         let uid = rustix::process::geteuid();
         let gid = rustix::process::getegid();

@@ -68,7 +68,7 @@ impl Destination {
             other => other.map_err(local)?,
         };
         let (Some(above), Some(name)) = (whole.parent(), whole.file_name()) else {
-            return Err(in_the_way(format!("{shown}: the root of the file system")));
+            return Err(in_the_way(format!("{shown}: cannot be the root of the file system")));
         };
         let parent = rustix::fs::open(above, OPEN, Mode::empty()).map_err(|e| local(e.into()))?;
         let present = match rustix::fs::openat(&parent, name, OPEN, Mode::empty()) {
@@ -88,9 +88,8 @@ impl Destination {
         let shown = &self.shown;
         let Some(present) = &self.present else {
             return match self.existing {
-                Existing::Onto => {
-                    Err(in_the_way(format!("{shown}: not there")).hint("without --onto it is made"))
-                }
+                Existing::Onto => Err(in_the_way(format!("{shown}: does not exist"))
+                    .hint("without --onto it is created")),
                 _ => Ok(()),
             };
         };
@@ -103,16 +102,15 @@ impl Destination {
                 Err(Errno::NOENT) => Ok(()),
                 Err(cause) => Err(Error::local(shown, &cause.into())),
                 Ok(_) => Err(in_the_way(format!(
-                    "{shown}: dirty: a run with --onto was cut short ({} is there)",
+                    "{shown}: dirty: a run with --onto did not finish ({} exists)",
                     self.dirty_name().to_string_lossy()
                 ))
                 .hint("start again from a clean tree")),
             };
         }
         if self.existing == Existing::Refuse && !self.is_empty(present)? {
-            return Err(in_the_way(format!("{shown}: not empty")).hint(
-                "--replace puts the new tree in its place, --onto applies the layers to it",
-            ));
+            return Err(in_the_way(format!("{shown}: not empty"))
+                .hint("--replace replaces it by the new tree, --onto applies the layers to it"));
         }
         let device = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev);
         if device(present) != device(&self.parent) {
@@ -233,7 +231,7 @@ impl Destination {
     }
 
     fn caseless(&self) -> Error {
-        in_the_way(format!("{}: upper and lower case are not told apart there", self.shown))
+        in_the_way(format!("{}: the directory ignores upper and lower case", self.shown))
     }
 
     fn lock(&self, fd: &OwnedFd) -> Result<()> {
@@ -349,7 +347,7 @@ fn wrap(name: &OsStr, suffix: &str) -> OsString {
 /// The absolute path of a DIR that does not exist. Its parent directory must exist.
 fn beside(dir: &Path, shown: &str) -> Result<PathBuf> {
     if dir.symlink_metadata().is_ok() {
-        return Err(in_the_way(format!("{shown}: a symbolic link to nothing")));
+        return Err(in_the_way(format!("{shown}: a symbolic link to a missing file")));
     }
     let Some(name) = dir.file_name() else {
         return Err(Error::local(shown, &std::io::Error::from(std::io::ErrorKind::NotFound)));

@@ -53,8 +53,8 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
         drop(stdio::stdin()?);
         let stdin = rustix::stdio::stdin();
         if std::io::stdin().is_terminal() {
-            let error = Error::usage("standard input: a terminal, from which no layer is read");
-            return Err(error.hint("name a file, or --from oci:DIR with descriptor lines"));
+            let error = Error::usage("standard input: a terminal, not a layer");
+            return Err(error.hint("give a file, or descriptor lines with --from oci:DIR"));
         }
         // Fails if stdin is not a pipe, or if the size is not permitted: then the size stays.
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_SIZE);
@@ -107,15 +107,18 @@ impl Judge {
                     "{}: a manifest, not a layer",
                     descriptor.digest
                 ))
-                .hint("fetch-manifest -p OS/ARCH picks one image of an index, list-blobs lists its layers"));
+                .hint(
+                    "fetch-manifest -p OS/ARCH selects an image of an index, list-blobs lists its \
+                     layers",
+                ));
             }
             _ if self.any_type => false,
             _ => {
                 return Err(Error::malformed(format_args!(
-                    "{}: {} is no layer's media type",
+                    "{}: {} is not the media type of a layer",
                     descriptor.digest, descriptor.media_type
                 ))
-                .hint("--any-type takes it for a layer"));
+                .hint("--any-type accepts it as a layer"));
             }
         };
         self.layer(descriptor, foreign)
@@ -138,10 +141,11 @@ impl Judge {
                 descriptor.digest
             ));
             return Err(if foreign {
-                absent
-                    .hint("it is non-distributable: its bytes must be brought there by other means")
+                absent.hint(
+                    "the layer is non-distributable: copy its blob into the layout by other means",
+                )
             } else {
-                absent.hint("fetch-blob REPO --into brings it there")
+                absent.hint("fetch-blob REPO --into fetches it")
             });
         };
         if size != descriptor.size {
@@ -163,7 +167,7 @@ impl Judge {
 
     fn config(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         if self.diff_ids.is_some() {
-            return Err(Error::malformed("a second image config: layers of one image are wanted"));
+            return Err(Error::malformed("a second image config: want the layers of one image"));
         }
         let digest = &descriptor.digest;
         let bytes = self.layout()?.read_blob(digest, MAX_CONFIG)?;

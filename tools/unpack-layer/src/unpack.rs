@@ -167,15 +167,15 @@ impl Unpacking {
     fn compare_number(&self) -> Result<()> {
         match &self.wanted {
             Some(wanted) if self.got.len() < wanted.len() => Err(Error::content(format_args!(
-                "{} of {} layers came: did the command before it fail?",
+                "got {} of {} layers: did the command before it fail?",
                 self.got.len(),
                 wanted.len()
             ))),
             None if self.wants_config => Err(Error::new(
                 Status::Malformed,
-                "no image config came: did the command before it fail?",
+                "no line of an image config: did the command before it fail?",
             )
-            .hint("--no-config does without, and then cannot tell whether all layers came")),
+            .hint("--no-config does not require it, but then missing layers are not detected")),
             _ => Ok(()),
         }
     }
@@ -253,7 +253,7 @@ fn ending(ending: Ending, verifiable: bool) -> Result<()> {
             return Err(Error::malformed("archive is cut short: within its last block"));
         }
         Ending::Empty if verifiable => {}
-        Ending::Empty => return Err(Error::malformed("an empty archive, not even an end marker")),
+        Ending::Empty => return Err(Error::malformed("an empty archive without an end marker")),
     }
     Ok(())
 }

@@ -262,7 +262,7 @@ impl Reading {
         input.read += buffer.len as u64;
         match input.layer.size {
             Some(size) if input.read > size => Err(fail(Error::content(format_args!(
-                "size differs: got more than the {size} bytes wanted"
+                "size differs: got more than {size} bytes, want {size}"
             )))),
             Some(size) if buffer.len < room && input.read < size => Err(fail(Error::content(
                 format_args!("size differs: got {} bytes, want {size}", input.read),

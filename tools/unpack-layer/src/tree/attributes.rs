@@ -47,9 +47,9 @@ pub(super) fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
 pub(super) fn owner_trouble(cause: Errno, uid: u32, gid: u32) -> Error {
     let error = Error::local(format_args!("set the owner to {uid}:{gid}"), &cause.into());
     match cause {
-        Errno::PERM => error.hint("--no-same-owner makes the files your own"),
+        Errno::PERM => error.hint("--no-same-owner makes you the owner of all files"),
         Errno::INVAL => error.hint(
-            "this user namespace has no such ID: --uid-map and --gid-map, or --no-same-owner",
+            "this user namespace has no such ID: use --uid-map and --gid-map, or --no-same-owner",
         ),
         _ => error,
     }
@@ -116,7 +116,7 @@ fn is_applied(name: &[u8]) -> bool {
     if refused {
         notice::warn("xattr dropped", || {
             let name = printable(&String::from_utf8_lossy(name)).clone();
-            format!("extended attribute {name}: not for a layer to set, left out")
+            format!("extended attribute {name}: a layer may not set it, left out")
         });
     }
     !refused

@@ -75,7 +75,10 @@ impl TreeState {
         if self.rules.whiteouts == Whiteouts::Overlay && !opaque && !parent.opaque {
             notice::warn("overlay parent", || {
                 let name = shown(name);
-                format!("{name}: a directory without an entry: its attributes hide a lower layer's")
+                format!(
+                    "{name}: a directory without an entry: its attributes hide those of lower \
+                     layers"
+                )
             });
         }
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(IMPLIED_MODE))

@@ -80,7 +80,7 @@ impl Directory {
             Ok(()) => Ok(()),
             // Another user owns the directory; its mode lets this user write.
             Err(Errno::PERM | Errno::ACCESS) => {
-                notice::warn("directory times", || "a directory's times cannot be kept".to_owned());
+                notice::warn("directory times", || "a directory's times cannot be set".to_owned());
                 Ok(())
             }
             Err(cause) => Err(Error::local("set a directory's times", &cause.into())),
@@ -138,7 +138,9 @@ pub(super) fn trouble(what: &str, cause: Errno) -> Error {
             Error::malformed(format_args!("{what}: {}", common::error::os_words(&words)))
         }
         Errno::NOSYS => Error::local(what, &words).hint("/proc must be mounted"),
-        Errno::XDEV => Error::local(what, &words).hint("a mount point, and --one-file-system"),
+        Errno::XDEV => {
+            Error::local(what, &words).hint("a mount point, which --one-file-system refuses")
+        }
         _ => Error::local(what, &words),
     }
 }

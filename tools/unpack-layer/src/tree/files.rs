@@ -136,7 +136,7 @@ impl Workspace {
                 let target = entry.link.as_slice();
                 if target.is_empty() || target.len() > MAX_TARGET {
                     return Err(Error::malformed(format_args!(
-                        "symbolic link to {} bytes, want 1 to {MAX_TARGET}",
+                        "symbolic link with a target of {} bytes, want 1 to {MAX_TARGET}",
                         target.len()
                     )));
                 }
@@ -154,7 +154,9 @@ impl Workspace {
             )));
         }
         if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
-            return Err(Error::malformed("character device 0:0, an overlay's whiteout"));
+            return Err(Error::malformed(
+                "character device 0:0: a whiteout of overlay file systems",
+            ));
         }
         if kind != FileType::Fifo && self.state.rules.skip_devices {
             notice::warn(DEVICE, || format!("{}: device left out", shown(&entry.name)));
@@ -168,7 +170,9 @@ impl Workspace {
         made.map_err(|cause| {
             let error = trouble("make the device", cause);
             match cause {
-                Errno::PERM => error.hint("it takes privileges; --skip-devices leaves devices out"),
+                Errno::PERM => {
+                    error.hint("devices require privileges; --skip-devices leaves them out")
+                }
                 _ => error,
             }
         })?;
@@ -188,7 +192,7 @@ impl Workspace {
         if target.is_empty() {
             return Err(to("a directory"));
         }
-        let missing = || to("not there (it must come before, or be in a lower layer)");
+        let missing = || to("missing (it must be an earlier entry, or be in a lower layer)");
         if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
             return Err(missing());
         }
@@ -220,7 +224,9 @@ impl Workspace {
                     }
                     let error = trouble(&format!("hard link to {}", shown(&entry.link)), cause);
                     return Err(match cause {
-                        Errno::PERM => error.hint("fs.protected_hardlinks, or an immutable file"),
+                        Errno::PERM => error.hint(
+                            "fs.protected_hardlinks forbids it, or the file is immutable (lsattr)",
+                        ),
                         _ => error,
                     });
                 }

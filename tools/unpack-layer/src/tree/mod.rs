@@ -136,7 +136,7 @@ impl Tree {
         self.workspace.state.counts.add_entry()?;
         if entry.foreign_attributes {
             notice::warn("foreign attributes", || {
-                "SCHILY.acl and LIBARCHIVE.xattr attributes are left out, as container engines do"
+                "SCHILY.acl and LIBARCHIVE.xattr attributes are left out, as by container engines"
                     .to_owned()
             });
         }
@@ -185,7 +185,7 @@ impl Tree {
     /// Applies an entry for the root directory itself, which only has attributes.
     fn root_entry(&mut self, entry: &Entry) -> Result<()> {
         if entry.entry_type != EntryType::Directory {
-            return Err(Error::malformed("the root is a directory and stays one"));
+            return Err(Error::malformed("the root is a directory and cannot be replaced"));
         }
         self.workspace.reset()?;
         let Workspace { state, walk, .. } = &mut self.workspace;

@@ -95,9 +95,9 @@ pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
     match last.strip_prefix(WHITEOUT) {
         None => Ok(Meaning::Plain),
         Some(_) if last == OPAQUE => Ok(Meaning::Opaque),
-        Some(b"" | b"." | b"..") => Err(Error::malformed("a whiteout of nothing")),
+        Some(b"" | b"." | b"..") => Err(Error::malformed("a whiteout without a valid file name")),
         Some(hidden) if hidden.starts_with(WHITEOUT) => {
-            Err(Error::malformed("an unknown whiteout mark"))
+            Err(Error::malformed("an unknown .wh..wh. name"))
         }
         Some(hidden) => Ok(Meaning::Whiteout(hidden)),
     }

@@ -18,7 +18,7 @@ impl std::str::FromStr for IdRange {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<IdRange, String> {
-        let wrong = || format!("\"{text}\" is no range (CONTAINER:HOST:COUNT, three numbers)");
+        let wrong = || "want CONTAINER:HOST:COUNT, three numbers".to_owned();
         let number = |part: &str| {
             if part.bytes().all(|b| b.is_ascii_digit()) {
                 part.parse::<u32>().map(u64::from).map_err(|_| wrong())
@@ -35,7 +35,7 @@ impl std::str::FromStr for IdRange {
             || range.container + range.count > limit
             || range.host + range.count > limit
         {
-            return Err(format!("\"{text}\" is an empty range, or reaches beyond 2^32-2"));
+            return Err("the range is empty, or has IDs above 2^32-2".to_owned());
         }
         Ok(range)
     }
@@ -75,7 +75,7 @@ impl Owner {
 fn in_range(what: &str, id: u64) -> Result<u32> {
     match u32::try_from(id) {
         Ok(id) if id != u32::MAX => Ok(id),
-        _ => Err(Error::malformed(format_args!("{what} ID {id} is beyond 2^32-2"))),
+        _ => Err(Error::malformed(format_args!("{what} ID {id} is above 2^32-2"))),
     }
 }
 
@@ -87,7 +87,7 @@ fn map(what: &str, ranges: &[IdRange], id: u32) -> Result<u32> {
     let range = ranges.iter().find(|r| (r.container..r.container + r.count).contains(&id));
     range
         .and_then(|range| u32::try_from(range.host + (id - range.container)).ok())
-        .ok_or_else(|| Error::malformed(format_args!("{what} ID {id} is in none of the maps")))
+        .ok_or_else(|| Error::malformed(format_args!("{what} ID {id} is in no mapped range")))
 }
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ impl Walk {
         let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
         let whiteout = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
         if !whiteout && state.upper.has(here.inode, name) {
-            return Err(Error::malformed("a parent directory is no directory"));
+            return Err(Error::malformed("a parent is a file of the same layer"));
         }
         rustix::fs::unlinkat(&here.fd, name, rustix::fs::AtFlags::empty())
             .map_err(|e| trouble("replace a parent directory", e))?;
@@ -293,7 +293,7 @@ fn refuse_magic(here: &Directory, root: &Directory) -> Result<()> {
     }
     match rustix::fs::fstatfs(&here.fd) {
         Ok(fs) if fs.f_type != PROC_SUPER_MAGIC => Ok(()),
-        Ok(_) => Err(Error::malformed("leads through a link in procfs")),
+        Ok(_) => Err(Error::malformed("leads through a symbolic link in procfs")),
         Err(cause) => Err(trouble("statfs", cause)),
     }
 }

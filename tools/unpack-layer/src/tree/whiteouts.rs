@@ -93,8 +93,10 @@ impl Workspace {
         let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
         if overlay && self.walk.depth() == 0 {
             // The kernel ignores an opaque mark on a layer's root directory.
-            return Err(Error::malformed("hides all lower layers, which no overlay can say")
-                .hint("nothing may be mounted below it then: --whiteouts apply"));
+            return Err(Error::malformed(
+                "hides all lower layers, which an overlay cannot express",
+            )
+            .hint("use --whiteouts apply, and mount the tree without lower layers"));
         }
         if overlay {
             let Workspace { state, walk, .. } = self;
