@@ -88,7 +88,7 @@ mod tests {
     }
 
     /// The error message, which must not depend on the size of the pieces; empty without an error.
-    fn says(bytes: &[u8]) -> String {
+    fn error_of(bytes: &[u8]) -> String {
         let whole = outcome(bytes, usize::MAX);
         for piece in [1, 7, 512, 1000] {
             assert_eq!(outcome(bytes, piece), whole, "in pieces of {piece}");
@@ -103,37 +103,37 @@ mod tests {
     #[test]
     fn whole_archives_pass() {
         let file = [header(b'0', "1001"), vec![1; 513], vec![0; 511]].concat();
-        assert_eq!(says(&[file.clone(), blocks(2)].concat()), "");
-        assert_eq!(says(&[file.clone(), blocks(20)].concat()), "");
-        assert_eq!(says(&blocks(2)), "");
+        assert_eq!(error_of(&[file.clone(), blocks(2)].concat()), "");
+        assert_eq!(error_of(&[file.clone(), blocks(20)].concat()), "");
+        assert_eq!(error_of(&blocks(2)), "");
         let sized = [header(b'x', "14"), b"12 size=513\n".to_vec(), vec![0; 500]].concat();
         let file = [sized, header(b'0', "0"), vec![1; 513], vec![0; 511], blocks(2)].concat();
-        assert_eq!(says(&file), "");
-        assert_eq!(says(&[header(b'5', "1000"), blocks(2)].concat()), "");
+        assert_eq!(error_of(&file), "");
+        assert_eq!(error_of(&[header(b'5', "1000"), blocks(2)].concat()), "");
     }
 
     #[test]
-    fn what_is_no_whole_archive_is_told() {
+    fn an_incomplete_archive_is_refused() {
         let file = [header(b'0', "1001"), vec![1; 513], vec![0; 511]].concat();
-        assert_eq!(says(b"hello"), "not a tar archive");
-        assert_eq!(says(&[b'x'; 600]), "not a tar archive");
-        assert_eq!(says(&file), "archive is cut short: its end is not marked");
+        assert_eq!(error_of(b"hello"), "not a tar archive");
+        assert_eq!(error_of(&[b'x'; 600]), "not a tar archive");
+        assert_eq!(error_of(&file), "archive is cut short: its end is not marked");
         assert_eq!(
-            says(&[&file, &blocks(1)[..]].concat()),
+            error_of(&[&file, &blocks(1)[..]].concat()),
             "archive is cut short: its end is not marked"
         );
-        assert_eq!(says(&file[..600]), "archive is cut short: 425 bytes of data are missing");
-        assert_eq!(says(&[&file, &file[..5]].concat()), "archive is cut short: in a header");
-        assert_eq!(says(&[&file, &[b'x'; 512][..]].concat()), "header: wrong checksum");
-        assert!(says(&[blocks(1), file.clone()].concat()).starts_with("a lone zero block"));
-        assert!(says(&[file.clone(), blocks(2), file].concat()).starts_with("data after"));
+        assert_eq!(error_of(&file[..600]), "archive is cut short: 425 bytes of data are missing");
+        assert_eq!(error_of(&[&file, &file[..5]].concat()), "archive is cut short: in a header");
+        assert_eq!(error_of(&[&file, &[b'x'; 512][..]].concat()), "header: wrong checksum");
+        assert!(error_of(&[blocks(1), file.clone()].concat()).starts_with("a lone zero block"));
+        assert!(error_of(&[file.clone(), blocks(2), file].concat()).starts_with("data after"));
         assert!(
-            says(&[header(b'2', "1"), blocks(3)].concat())
+            error_of(&[header(b'2', "1"), blocks(3)].concat())
                 .starts_with("entry \"\": 1 bytes of data")
         );
-        assert!(says(&header(b'0', "9")).starts_with("header: the size is not a number"));
-        assert!(says(&[header(b'x', "4"), blocks(1)].concat()).contains("not a sequence"));
-        assert!(says(&header(b'x', "4000001")).starts_with("extended header of 1048577"));
-        assert!(!says(&header(b'x', "4000000")).starts_with("extended header of"));
+        assert!(error_of(&header(b'0', "9")).starts_with("header: the size is not a number"));
+        assert!(error_of(&[header(b'x', "4"), blocks(1)].concat()).contains("not a sequence"));
+        assert!(error_of(&header(b'x', "4000001")).starts_with("extended header of 1048577"));
+        assert!(!error_of(&header(b'x', "4000000")).starts_with("extended header of"));
     }
 }

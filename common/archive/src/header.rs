@@ -142,7 +142,7 @@ impl<'a> Header<'a> {
     pub(crate) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
-            field[0] != 0 && !number::is_number_to_go(field)
+            field[0] != 0 && !number::go_parses_number(field)
         };
         let prefix = until_nul(&self.block[345..500]);
         if (wrong(345..357) || wrong(357..369)) && prefix.is_ascii() { prefix } else { b"" }

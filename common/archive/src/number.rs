@@ -32,7 +32,7 @@ pub(crate) fn octal(field: &[u8]) -> Option<i64> {
 }
 
 /// Whether Go's archive/tar parses a field as a number. Go accepts more fields than [`numeric`].
-pub(crate) fn is_number_to_go(field: &[u8]) -> bool {
+pub(crate) fn go_parses_number(field: &[u8]) -> bool {
     if field.first().is_some_and(|first| first & 0x80 != 0) {
         return base256(field).is_some();
     }

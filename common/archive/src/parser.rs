@@ -160,7 +160,7 @@ impl Parser {
             _ if self.has_begun => Ending::Unmarked,
             _ => Ending::Empty,
         };
-        if self.pending.count > 0 { Err(dangling()) } else { Ok(ending) }
+        if self.pending.count > 0 { Err(missing_entry()) } else { Ok(ending) }
     }
 
     /// The error if the archive ends within the current data.
@@ -209,7 +209,7 @@ impl Parser {
             self.has_begun = true;
             if self.after_zeros {
                 self.state = State::End;
-                return if self.pending.count == 0 { Ok(None) } else { Err(dangling()) };
+                return if self.pending.count == 0 { Ok(None) } else { Err(missing_entry()) };
             }
             self.after_zeros = true;
             return Ok(None);
@@ -264,7 +264,7 @@ impl Parser {
                 return Err(Error::malformed("two extended headers in a row"));
             }
             b'x' => pending.extended = Some(Extended::parse(content)?),
-            _ if pending.count > 0 => return Err(dangling()),
+            _ if pending.count > 0 => return Err(missing_entry()),
             _ => {
                 let global = Extended::parse(content)?;
                 if global.path.is_some()
@@ -274,7 +274,7 @@ impl Parser {
                 {
                     return Err(Error::malformed("a global header with a path or a size"));
                 }
-                if global.says_something {
+                if global.has_records {
                     let text = "a global header's defaults are ignored, as by container engines";
                     (self.warn)("global header", text);
                 }
@@ -480,7 +480,7 @@ pub(crate) fn not_an_archive() -> Error {
     Error::malformed("not a tar archive")
 }
 
-fn dangling() -> Error {
+fn missing_entry() -> Error {
     Error::malformed("an extended header without its entry")
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Extended {
     /// `LIBARCHIVE.xattr.*`).
     pub(crate) foreign_attributes: bool,
     /// Whether there is any record other than comments.
-    pub(crate) says_something: bool,
+    pub(crate) has_records: bool,
 }
 
 /// The values of the sparse keywords that were read.
@@ -96,7 +96,7 @@ impl Extended {
             _ if value.contains(&0) => Err(wrong()),
             _ => Ok(Some(value.to_owned())),
         };
-        self.says_something |= keyword != b"comment";
+        self.has_records |= keyword != b"comment";
         match keyword {
             b"path" => self.path = text()?,
             b"linkpath" => self.link = text()?,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_keyword_holds() {
+    fn the_last_value_of_a_keyword_is_used() {
         let extended =
             parse(&[("path", "a"), ("path", "b"), ("SCHILY.xattr.user.x", "1")]).unwrap();
         assert_eq!(extended.path.as_deref(), Some(&b"b"[..]));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_disagree_about_is_refused() {
+    fn records_that_readers_read_differently_are_refused() {
         for (keyword, value) in [
             ("path", ""),
             ("linkpath", ""),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_refused() {
+    fn records_above_the_limit_are_refused() {
         let max = usize::try_from(MAX_METADATA).unwrap();
         let mut records = Records::default();
         // "1048576 a=" and a newline

@@ -110,7 +110,7 @@ fn a_byte_at_a_time_is_the_same() {
 }
 
 #[test]
-fn endings_are_told_apart() {
+fn endings_are_distinguished() {
     let file = part("f", b'0', b"x");
     let ending = |tail: &[u8]| list(&[file.clone(), tail.to_vec()].concat()).map(|(_, e)| e);
     assert_eq!(ending(&end()).unwrap(), Ending::Marked);
@@ -127,7 +127,7 @@ fn endings_are_told_apart() {
 }
 
 #[test]
-fn an_extended_size_beats_the_headers() {
+fn an_extended_size_replaces_that_of_the_header() {
     let inner = [part("hidden", b'0', b""), part("hidden2", b'0', b"")].concat();
     let file = [block("big", b'0', 0, USTAR).to_vec(), inner].concat();
     let parts = [pax(&[("size", "1024")]), file, part("after", b'0', b"")];
@@ -151,14 +151,14 @@ fn long_names_and_extended_headers_do_not_mix() {
 }
 
 #[test]
-fn headers_about_nothing_are_refused() {
+fn headers_without_an_entry_are_refused() {
     assert!(names(&[pax(&[("path", "p")])]).is_err());
     assert!(names(&[part("", b'L', b"x\0")]).is_err());
     assert!(list(&pax(&[("path", "p")])).is_err());
 }
 
 #[test]
-fn a_global_header_gives_nothing_and_may_not_name() {
+fn a_global_header_is_ignored_and_must_not_name() {
     let global = |records: &[(&str, &str)]| {
         let mut header = pax(records);
         header[156] = b'g';
@@ -194,7 +194,7 @@ fn metadata_is_bounded() {
 }
 
 #[test]
-fn data_where_none_can_be_is_refused() {
+fn data_of_a_type_without_data_is_refused() {
     for typeflag in [b'1', b'2', b'3', b'4', b'6'] {
         assert!(names(&[part("x", typeflag, b"data")]).is_err());
         assert!(names(&[part("x", typeflag, b"")]).is_ok());

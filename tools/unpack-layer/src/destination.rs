@@ -64,17 +64,19 @@ impl Destination {
         let shown = dir.display().to_string();
         let local = |cause: std::io::Error| Error::local(&shown, &cause);
         let whole = match std::fs::canonicalize(dir) {
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => beside(dir, &shown)?,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                path_of_missing(dir, &shown)?
+            }
             other => other.map_err(local)?,
         };
         let (Some(above), Some(name)) = (whole.parent(), whole.file_name()) else {
-            return Err(in_the_way(format!("{shown}: cannot be the root of the file system")));
+            return Err(local_error(format!("{shown}: cannot be the root of the file system")));
         };
         let parent = rustix::fs::open(above, OPEN, Mode::empty()).map_err(|e| local(e.into()))?;
         let present = match rustix::fs::openat(&parent, name, OPEN, Mode::empty()) {
             Ok(fd) => Some(fd),
             Err(Errno::NOENT) => None,
-            Err(Errno::NOTDIR) => return Err(in_the_way(format!("{shown}: not a directory"))),
+            Err(Errno::NOTDIR) => return Err(local_error(format!("{shown}: not a directory"))),
             Err(cause) => return Err(local(cause.into())),
         };
         let name = name.to_owned();
@@ -88,7 +90,7 @@ impl Destination {
         let shown = &self.shown;
         let Some(present) = &self.present else {
             return match self.existing {
-                Existing::Onto => Err(in_the_way(format!("{shown}: does not exist"))
+                Existing::Onto => Err(local_error(format!("{shown}: does not exist"))
                     .hint("without --onto it is created")),
                 _ => Ok(()),
             };
@@ -101,7 +103,7 @@ impl Destination {
             ) {
                 Err(Errno::NOENT) => Ok(()),
                 Err(cause) => Err(Error::local(shown, &cause.into())),
-                Ok(_) => Err(in_the_way(format!(
+                Ok(_) => Err(local_error(format!(
                     "{shown}: dirty: a run with --onto did not finish ({} exists)",
                     self.dirty_name().to_string_lossy()
                 ))
@@ -109,16 +111,16 @@ impl Destination {
             };
         }
         if self.existing == Existing::Refuse && !self.is_empty(present)? {
-            return Err(in_the_way(format!("{shown}: not empty"))
+            return Err(local_error(format!("{shown}: not empty"))
                 .hint("--replace replaces it by the new tree, --onto applies the layers to it"));
         }
         let device = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev);
         if device(present) != device(&self.parent) {
-            return Err(in_the_way(format!("{shown}: a mount point, which cannot be replaced"))
+            return Err(local_error(format!("{shown}: a mount point, which cannot be replaced"))
                 .hint("--onto applies the layers to it"));
         }
         if std::env::current_dir().is_ok_and(|here| here.starts_with(whole)) {
-            return Err(in_the_way(format!(
+            return Err(local_error(format!(
                 "{shown}: the working directory, which would be replaced"
             ))
             .hint("--onto applies the layers to it"));
@@ -127,9 +129,9 @@ impl Destination {
     }
 
     fn is_empty(&self, directory: &OwnedFd) -> Result<bool> {
-        let trouble = |cause: Errno| Error::local(&self.shown, &cause.into());
-        for entry in Dir::read_from(directory).map_err(trouble)? {
-            if !matches!(entry.map_err(trouble)?.file_name().to_bytes(), b"." | b"..") {
+        let local = |cause: Errno| Error::local(&self.shown, &cause.into());
+        for entry in Dir::read_from(directory).map_err(local)? {
+            if !matches!(entry.map_err(local)?.file_name().to_bytes(), b"." | b"..") {
                 return Ok(false);
             }
         }
@@ -163,7 +165,7 @@ impl Destination {
         let Some(present) = &self.present else { return Err(local(Errno::NOENT)) };
         self.lock(present)?;
         if ignores_case(present) {
-            return Err(self.caseless());
+            return Err(self.case_error());
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
@@ -207,7 +209,7 @@ impl Destination {
                 continue;
             }
             if made.is_ok() {
-                self.tell_cases_apart(&name, locked)?;
+                self.refuse_ignored_case(&name, locked)?;
                 return Ok(fd);
             }
             remove(&self.parent, name.as_bytes())?;
@@ -216,7 +218,7 @@ impl Destination {
 
     /// Refuses a file system that ignores case: "a" and "A" would be the same file there, and one
     /// of two such entries would be lost without an error.
-    fn tell_cases_apart(
+    fn refuse_ignored_case(
         &self,
         name: &OsStr,
         identity: rustix::io::Result<(u64, u64)>,
@@ -225,20 +227,20 @@ impl Destination {
         let found = rustix::fs::statat(&self.parent, &other, AtFlags::SYMLINK_NOFOLLOW);
         if found.map(|stat| (stat.st_dev, stat.st_ino)) == identity {
             let _ = remove(&self.parent, name.as_bytes());
-            return Err(self.caseless());
+            return Err(self.case_error());
         }
         Ok(())
     }
 
-    fn caseless(&self) -> Error {
-        in_the_way(format!("{}: the directory ignores upper and lower case", self.shown))
+    fn case_error(&self) -> Error {
+        local_error(format!("{}: the directory ignores upper and lower case", self.shown))
     }
 
     fn lock(&self, fd: &OwnedFd) -> Result<()> {
         match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(()),
             Err(Errno::WOULDBLOCK) => {
-                Err(in_the_way(format!("{}: another run is unpacking there", self.shown)))
+                Err(local_error(format!("{}: another run is unpacking there", self.shown)))
             }
             Err(cause) => Err(Error::local(format_args!("lock {}", self.shown), &cause.into())),
         }
@@ -345,9 +347,9 @@ fn wrap(name: &OsStr, suffix: &str) -> OsString {
 }
 
 /// The absolute path of a DIR that does not exist. Its parent directory must exist.
-fn beside(dir: &Path, shown: &str) -> Result<PathBuf> {
+fn path_of_missing(dir: &Path, shown: &str) -> Result<PathBuf> {
     if dir.symlink_metadata().is_ok() {
-        return Err(in_the_way(format!("{shown}: a symbolic link to a missing file")));
+        return Err(local_error(format!("{shown}: a symbolic link to a missing file")));
     }
     let Some(name) = dir.file_name() else {
         return Err(Error::local(shown, &std::io::Error::from(std::io::ErrorKind::NotFound)));
@@ -361,6 +363,6 @@ fn beside(dir: &Path, shown: &str) -> Result<PathBuf> {
     Ok(above.join(name))
 }
 
-fn in_the_way(what: String) -> Error {
+fn local_error(what: String) -> Error {
     Error::new(Status::Local, what)
 }

@@ -58,8 +58,8 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
         }
         // Fails if stdin is not a pipe, or if the size is not permitted: then the size stays.
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_SIZE);
-        let trouble = |cause: std::io::Error| Error::local("standard input", &cause);
-        let file = stdin.try_clone_to_owned().map(File::from).map_err(trouble)?;
+        let local = |cause: std::io::Error| Error::local("standard input", &cause);
+        let file = stdin.try_clone_to_owned().map(File::from).map_err(local)?;
         return Ok(("standard input".to_owned(), Box::new(file)));
     }
     let name = layer.display().to_string();
@@ -80,13 +80,13 @@ fn sequential(file: File) -> Box<dyn Read + Send> {
 
 /// The layers of the descriptor lines on stdin, whose blobs are in a layout.
 pub(crate) fn lines(layout: PathBuf, any_type: bool) -> Result<LayerSource> {
-    let mut judge = Judge { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
+    let mut source = LineSource { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
     let lines = Lines::new(stdio::stdin()?);
-    Ok(Box::new(lines.map(move |line| line.and_then(|descriptor| judge.item(descriptor)))))
+    Ok(Box::new(lines.map(move |line| line.and_then(|descriptor| source.item(descriptor)))))
 }
 
 /// Checks descriptor lines and opens their blobs.
-struct Judge {
+struct LineSource {
     dir: PathBuf,
     /// `None` before the first line.
     layout: Option<Layout>,
@@ -97,7 +97,7 @@ struct Judge {
     layers: usize,
 }
 
-impl Judge {
+impl LineSource {
     fn item(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         let foreign = match kind(&descriptor.media_type) {
             Kind::Config => return self.config(descriptor),
@@ -149,11 +149,11 @@ impl Judge {
             });
         };
         if size != descriptor.size {
-            let torn = Error::content(format_args!(
+            let error = Error::content(format_args!(
                 "{}: size differs: got {size}, want {}",
                 descriptor.digest, descriptor.size
             ));
-            return Err(torn.hint("fetch-blob REPO --into fetches it again"));
+            return Err(error.hint("fetch-blob REPO --into fetches it again"));
         }
         Ok(SourceItem::Layer(LayerInput {
             name: descriptor.digest.to_string(),

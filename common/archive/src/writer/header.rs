@@ -56,7 +56,7 @@ impl Header {
     /// The header block of an extended header whose records take `size` bytes.
     pub(super) fn extended(name: &[u8], size: usize) -> Header {
         let mut header = Header::new(b'x');
-        header.stand_in(EXTENDED, name);
+        header.substitute_name(EXTENDED, name);
         header.put(SIZE, size as u64);
         header
     }
@@ -67,7 +67,7 @@ impl Header {
             return;
         }
         records.add(b"path", name);
-        self.stand_in(b"", name);
+        self.substitute_name(b"", name);
     }
 
     /// Sets the name and size of a sparse file.
@@ -76,7 +76,7 @@ impl Header {
         records.add(b"GNU.sparse.minor", b"0");
         records.add(b"GNU.sparse.name", name);
         records.add_number(b"GNU.sparse.realsize", size);
-        self.stand_in(SPARSE, name);
+        self.substitute_name(SPARSE, name);
     }
 
     /// Sets the target of a link.
@@ -162,7 +162,7 @@ impl Header {
 
     /// Writes a substitute name, for readers that do not know extended headers: `front`, then as
     /// many visible ASCII characters of the last component as fit.
-    fn stand_in(&mut self, front: &[u8], name: &[u8]) {
+    fn substitute_name(&mut self, front: &[u8], name: &[u8]) {
         let is_directory = name.ends_with(b"/");
         let name = name.strip_suffix(b"/").unwrap_or(name);
         let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();

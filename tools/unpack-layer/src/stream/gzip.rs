@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused() {
+    fn invalid_streams_are_refused() {
         let good = member(b"hello");
         for cut in 1..good.len() {
             assert_eq!(decode(&good[..cut], 3, 100).unwrap_err(), "cut short", "{cut}");

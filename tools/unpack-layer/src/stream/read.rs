@@ -75,7 +75,7 @@ impl Reading {
             for item in source {
                 match item? {
                     SourceItem::Config(line, ids) => {
-                        self.tell(Event::Step(Step::Config(line, ids)))?
+                        self.send(Event::Step(Step::Config(line, ids)))?
                     }
                     SourceItem::Layer(layer) => self.layer(layer)?,
                 }
@@ -87,7 +87,7 @@ impl Reading {
         }
     }
 
-    fn tell(&self, event: Event) -> Outcome<()> {
+    fn send(&self, event: Event) -> Outcome<()> {
         self.to_caller.send(event).map_err(|_| Stop::Gone)
     }
 
@@ -106,12 +106,12 @@ impl Reading {
         match self.decode(&mut input) {
             Ok(()) => {
                 self.hash(Task::End)?;
-                self.tell(Event::End)
+                self.send(Event::End)
             }
             Err(Stop::Failed { error, drain: true })
                 if input.layer.digest.is_some() && input.read > 0 =>
             {
-                self.tell(Event::Failed { error, hashed: true })?;
+                self.send(Event::Failed { error, hashed: true })?;
                 self.drain(&mut input)?;
                 self.hash(Task::End)?;
                 Err(Stop::Gone)
@@ -150,7 +150,7 @@ impl Reading {
         if let Some(first) = &first {
             self.hash(Task::Stored(first.clone()))?;
         }
-        self.tell(Event::Step(Step::Layer(Box::new(Layer {
+        self.send(Event::Step(Step::Layer(Box::new(Layer {
             name: input.layer.name.clone(),
             digest: input.layer.digest.clone(),
             diff_id: input.layer.diff_id.clone(),
@@ -169,11 +169,11 @@ impl Reading {
     /// Reads an uncompressed layer: the caller gets the stored bytes.
     fn pass_on(&mut self, input: &mut Input<'_>, first: Arc<Buffer>) -> Outcome<()> {
         self.count(first.filled().len())?;
-        self.tell(Event::Data(first))?;
+        self.send(Event::Data(first))?;
         while let Some(buffer) = self.stored(input)? {
             self.hash(Task::Stored(buffer.clone()))?;
             self.count(buffer.filled().len())?;
-            self.tell(Event::Data(buffer))?;
+            self.send(Event::Data(buffer))?;
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ impl Reading {
         }
         self.count(buffer.filled().len())?;
         self.hash(Task::Archive(buffer.clone()))?;
-        self.tell(Event::Data(buffer))
+        self.send(Event::Data(buffer))
     }
 
     fn count(&mut self, bytes: usize) -> Outcome<()> {

@@ -26,8 +26,8 @@ pub(super) struct Zstd {
 impl Zstd {
     pub(super) fn new() -> Result<Zstd, String> {
         let mut context = DCtx::create();
-        context.init().map_err(words)?;
-        context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(words)?;
+        context.init().map_err(error_name)?;
+        context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(error_name)?;
         Ok(Zstd { context, inside: false, frames: 0, head: Vec::with_capacity(HEAD) })
     }
 
@@ -89,11 +89,11 @@ impl Zstd {
         } else if self.frames > 0 {
             return "trailing data after the last frame".to_owned();
         }
-        words(code)
+        error_name(code)
     }
 }
 
-fn words(code: usize) -> String {
+fn error_name(code: usize) -> String {
     get_error_name(code).to_lowercase()
 }
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused() {
+    fn invalid_streams_are_refused() {
         let good = frame(b"hello hello hello");
         for cut in 1..good.len() {
             assert!(decode(&good[..cut], 3, 100).is_err(), "{cut}");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn dictionaries_are_refused_by_name() {
+    fn frames_with_a_dictionary_are_refused() {
         let with = decode(&[0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0], 100, 100);
         assert_eq!(with.unwrap_err(), "needs a dictionary");
     }

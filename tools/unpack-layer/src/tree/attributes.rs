@@ -12,7 +12,7 @@ use common::notice;
 use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::directory::trouble;
+use super::directory::os_error;
 
 /// The attribute with the access control list that new files in a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
@@ -40,11 +40,11 @@ fn without_proc(cause: Errno) -> Errno {
 /// Sets the owner and group of an open file.
 pub(super) fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-        .map_err(|cause| owner_trouble(cause, uid, gid))
+        .map_err(|cause| owner_error(cause, uid, gid))
 }
 
 /// The error for a failed change of owner.
-pub(super) fn owner_trouble(cause: Errno, uid: u32, gid: u32) -> Error {
+pub(super) fn owner_error(cause: Errno, uid: u32, gid: u32) -> Error {
     let error = Error::local(format_args!("set the owner to {uid}:{gid}"), &cause.into());
     match cause {
         Errno::PERM => error.hint("--no-same-owner makes you the owner of all files"),
@@ -98,7 +98,7 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
                 )));
             }
             Err(cause) => {
-                return Err(trouble(&format!("extended attribute {}", shown()), cause));
+                return Err(os_error(&format!("extended attribute {}", shown()), cause));
             }
         }
     }
@@ -130,7 +130,7 @@ pub(super) fn clear(fd: impl AsFd, keep: Option<&str>) -> Result<()> {
             Ok(length) => break length,
             Err(Errno::RANGE) if names.len() < 1 << 17 => names.resize(names.len() * 4, 0),
             Err(Errno::NOTSUP) => return Ok(()),
-            Err(cause) => return Err(trouble("list extended attributes", cause)),
+            Err(cause) => return Err(os_error("list extended attributes", cause)),
         }
     };
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -141,7 +141,7 @@ pub(super) fn clear(fd: impl AsFd, keep: Option<&str>) -> Result<()> {
         }
         match rustix::fs::fremovexattr(&fd, name) {
             Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => {}
-            Err(cause) => return Err(trouble("remove an extended attribute", cause)),
+            Err(cause) => return Err(os_error("remove an extended attribute", cause)),
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ pub(super) fn clear_acls(fd: impl AsFd) -> Result<()> {
     for name in [ACCESS_ACL, DEFAULT_ACL] {
         match rustix::fs::fremovexattr(&fd, name) {
             Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::ACCESS | Errno::INVAL) => {}
-            Err(cause) => return Err(trouble("remove an access control list", cause)),
+            Err(cause) => return Err(os_error("remove an access control list", cause)),
         }
     }
     Ok(())

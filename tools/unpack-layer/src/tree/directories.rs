@@ -12,7 +12,7 @@ use common::notice;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::directory::{self, Directory, WORKABLE, trouble};
+use super::directory::{self, Directory, WORKABLE, os_error};
 use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::{attributes, names};
@@ -82,8 +82,8 @@ impl TreeState {
             });
         }
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(IMPLIED_MODE))
-            .map_err(|e| trouble("make a parent directory", e))?;
-        let mut directory = Directory::open(parent, name).map_err(|e| trouble("open", e))?;
+            .map_err(|e| os_error("make a parent directory", e))?;
+        let mut directory = Directory::open(parent, name).map_err(|e| os_error("open", e))?;
         directory.opaque = parent.opaque;
         self.reset_to_implied(&mut directory, false)?;
         if opaque {
@@ -130,12 +130,12 @@ impl TreeState {
                 now |= WORKABLE;
                 self.pending_modes
                     .add(directory.inode, path(), mode)
-                    .map_err(|e| trouble("remember a mode", e))?;
+                    .map_err(|e| os_error("remember a mode", e))?;
             }
         }
         if directory.mode != now || self.acls {
             rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(now))
-                .map_err(|e| trouble("set the mode", e))?;
+                .map_err(|e| os_error("set the mode", e))?;
             directory.mode = now;
         }
         Ok(())
@@ -157,7 +157,7 @@ impl TreeState {
             self.acls |= entry.xattrs.iter().any(|(name, _)| name == attributes::DEFAULT_ACL);
             if entry.xattrs.iter().any(|(name, _)| name == attributes::ACCESS_ACL) {
                 rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(directory.mode))
-                    .map_err(|e| trouble("set the mode", e))?;
+                    .map_err(|e| os_error("set the mode", e))?;
             }
         }
         directory.times = directory::times(entry);

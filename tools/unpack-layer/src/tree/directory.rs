@@ -131,7 +131,7 @@ pub(super) fn epoch() -> Timestamps {
 
 /// The error for a failed system call on a file that an entry names: Malformed if the names in the
 /// layer are the cause, else Local.
-pub(super) fn trouble(what: &str, cause: Errno) -> Error {
+pub(super) fn os_error(what: &str, cause: Errno) -> Error {
     let words = std::io::Error::from(cause);
     match cause {
         Errno::NAMETOOLONG | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT => {

@@ -7,7 +7,7 @@ use common::error::{Result, Status};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::directory::{self, Directory, trouble};
+use super::directory::{self, Directory, os_error};
 use super::names;
 use super::overlay::is_whiteout;
 use super::rules::Whiteouts;
@@ -37,7 +37,7 @@ impl Workspace {
         let mut made = make(&self.state, self.walk.here());
         let mut opaque = false;
         if made == Err(Errno::EXIST) {
-            let stat = directory::stat(self.walk.here(), name).map_err(|e| trouble("stat", e))?;
+            let stat = directory::stat(self.walk.here(), name).map_err(|e| os_error("stat", e))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 opaque = self.state.rules.whiteouts == Whiteouts::Overlay && is_whiteout(&stat);
                 if self.state.rules.keep_dirlinks
@@ -46,25 +46,25 @@ impl Workspace {
                 {
                     return Ok(place);
                 }
-                self.clear_way(name, &entry.name)?;
+                self.remove_existing(name, &entry.name)?;
                 made = make(&self.state, self.walk.here());
             }
         }
         let existed = made == Err(Errno::EXIST);
         if !existed {
-            made.map_err(|e| trouble("make the directory", e))?;
+            made.map_err(|e| os_error("make the directory", e))?;
             self.walk.here().dirty = true;
         }
         let Workspace { state, walk, .. } = self;
         let path = walk.real_path();
         let mut directory =
-            state.open(walk.here(), name, || path.clone()).map_err(|e| trouble("open", e))?;
+            state.open(walk.here(), name, || path.clone()).map_err(|e| os_error("open", e))?;
         let path = || names::join(path.clone(), name);
         state.set_attributes(&mut directory, entry, entry.mode, existed, path)?;
         if opaque {
             state.opaque_mark.set(&mut directory)?;
         }
-        for same in walk.alike(directory.inode) {
+        for same in walk.same_inode(directory.inode) {
             (same.uid, same.gid, same.mode) = (directory.uid, directory.gid, directory.mode);
             (same.times, same.dirty) = (directory.times.clone(), true);
         }
@@ -96,7 +96,7 @@ impl Workspace {
         let inode = here.inode;
         let like = (here.uid, here.gid, here.mode);
         let times = here.times.clone();
-        for same in walk.alike(inode) {
+        for same in walk.same_inode(inode) {
             (same.uid, same.gid, same.mode) = like;
             (same.times, same.dirty) = (times.clone(), true);
         }

@@ -15,8 +15,8 @@ use common::notice;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
-use super::attributes::{self, Target, owner_trouble};
-use super::directory::{self, trouble};
+use super::attributes::{self, Target, owner_error};
+use super::directory::{self, os_error};
 use super::names;
 use super::rules::Whiteouts;
 use super::walk::Missing;
@@ -69,7 +69,7 @@ impl Workspace {
         if chowned {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             rustix::fs::chownat(&here.fd, name, Some(uid), Some(gid), flags)
-                .map_err(|e| owner_trouble(e, uid.as_raw(), gid.as_raw()))?;
+                .map_err(|e| owner_error(e, uid.as_raw(), gid.as_raw()))?;
         }
         let has_mode = entry.entry_type != EntryType::Symlink;
         let again = has_mode && (self.state.acls || (chowned && entry.mode & SET_ID != 0));
@@ -77,16 +77,16 @@ impl Workspace {
             let here = self.walk.here();
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&here.fd, name, flags, Mode::empty())
-                .map_err(|e| trouble("open", e))?;
+                .map_err(|e| os_error("open", e))?;
             let path = attributes::by_descriptor(&fd);
             attributes::set(&Target::Path(&path), &entry.xattrs)?;
             if again {
-                attributes::chmod(&fd, entry.mode).map_err(|e| trouble("set the mode", e))?;
+                attributes::chmod(&fd, entry.mode).map_err(|e| os_error("set the mode", e))?;
             }
         }
         let here = self.walk.here();
         rustix::fs::utimensat(&here.fd, name, &directory::times(entry), flags)
-            .map_err(|e| trouble("set the times", e))?;
+            .map_err(|e| os_error("set the times", e))?;
         Ok(true)
     }
 
@@ -121,10 +121,10 @@ impl Workspace {
         }
         if entry.mode & SET_ID != 0 || has_acl || self.state.acls {
             rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
-                .map_err(|e| trouble("set the mode", e))?;
+                .map_err(|e| os_error("set the mode", e))?;
         }
         rustix::fs::futimens(&file, &directory::times(entry))
-            .map_err(|e| trouble("set the times", e))
+            .map_err(|e| os_error("set the times", e))
     }
 
     /// Makes a symbolic link, a device or a named pipe, without attributes. Returns false if it was
@@ -168,7 +168,7 @@ impl Workspace {
             rustix::fs::mknodat(&here.fd, name, kind, mode, device)
         })?;
         made.map_err(|cause| {
-            let error = trouble("make the device", cause);
+            let error = os_error("make the device", cause);
             match cause {
                 Errno::PERM => {
                     error.hint("devices require privileges; --skip-devices leaves them out")
@@ -205,7 +205,7 @@ impl Workspace {
             match rustix::fs::linkat(&from.fd, target, &here.fd, name, AtFlags::empty()) {
                 Ok(()) => break,
                 Err(Errno::EXIST) => {
-                    self.clear_way(name, &entry.name)?;
+                    self.remove_existing(name, &entry.name)?;
                     if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
                         return Err(missing());
                     }
@@ -222,7 +222,7 @@ impl Workspace {
                         let what = format_args!("hard link to {}", shown(&entry.link));
                         return Err(Error::local(what, &cause.into()));
                     }
-                    let error = trouble(&format!("hard link to {}", shown(&entry.link)), cause);
+                    let error = os_error(&format!("hard link to {}", shown(&entry.link)), cause);
                     return Err(match cause {
                         Errno::PERM => error.hint(
                             "fs.protected_hardlinks forbids it, or the file is immutable (lsattr)",
@@ -243,7 +243,7 @@ impl Workspace {
         entry_name: &[u8],
         make: impl Fn(&directory::Directory) -> rustix::io::Result<T>,
     ) -> Result<T> {
-        self.make_or(name, entry_name, make)?.map_err(|e| trouble("make the file", e))
+        self.make_or(name, entry_name, make)?.map_err(|e| os_error("make the file", e))
     }
 
     /// Like `make`, but returns an error of the function `make` unchanged.
@@ -255,7 +255,7 @@ impl Workspace {
     ) -> Result<rustix::io::Result<T>> {
         match make(self.walk.here()) {
             Err(Errno::EXIST) => {
-                self.clear_way(name, entry_name)?;
+                self.remove_existing(name, entry_name)?;
                 Ok(make(self.walk.here()))
             }
             outcome => Ok(outcome),
@@ -296,7 +296,7 @@ fn write_or_skip(file: &mut File, bytes: &[u8], size: u64) -> std::io::Result<()
 
 /// Writes a file's content from the archive's buffers, without copying them.
 fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Result<()> {
-    let trouble = |cause: std::io::Error| Error::local("write the file", &cause);
+    let local = |cause: std::io::Error| Error::local("write the file", &cause);
     let Some(segments) = &entry.sparse else {
         loop {
             let bytes = reader.data()?;
@@ -304,15 +304,15 @@ fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRea
             if count == 0 {
                 if entry.size >= HOLES_FROM {
                     // A hole at the end was only skipped: set the final size.
-                    file.set_len(entry.size).map_err(trouble)?;
+                    file.set_len(entry.size).map_err(local)?;
                 }
                 return Ok(());
             }
-            write_or_skip(file, bytes, entry.size).map_err(trouble)?;
+            write_or_skip(file, bytes, entry.size).map_err(local)?;
             reader.consume(count);
         }
     };
-    file.set_len(entry.size).map_err(trouble)?;
+    file.set_len(entry.size).map_err(local)?;
     for segment in segments {
         let mut at = segment.offset;
         let mut left = segment.length;
@@ -322,7 +322,7 @@ fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRea
             if count == 0 {
                 return Err(Error::malformed("sparse map: more than the archive holds"));
             }
-            file.write_all_at(&bytes[..count], at).map_err(trouble)?;
+            file.write_all_at(&bytes[..count], at).map_err(local)?;
             reader.consume(count);
             at += count as u64;
             left -= count as u64;

@@ -39,7 +39,7 @@ use common::notice;
 use rustix::fs::Mode;
 
 use archive::{Entry, EntryType, Reader, shown};
-use directory::{Directory, trouble};
+use directory::{Directory, os_error};
 use entry_directories::Place;
 pub(crate) use files::DEVICE;
 use names::Meaning;
@@ -69,7 +69,7 @@ impl Tree {
             (root.uid, root.gid) = (uid, gid);
         }
         rustix::fs::fchmod(&root.fd, Mode::from_raw_mode(0o700))
-            .map_err(|e| trouble("set the root directory's mode", e))?;
+            .map_err(|e| os_error("set the root directory's mode", e))?;
         root.mode = 0o700;
         root.times = directory::epoch();
         root.dirty = true;
@@ -81,7 +81,7 @@ impl Tree {
     pub(crate) fn onto(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, true)?;
         let Workspace { state, walk, .. } = &mut tree.workspace;
-        state.unlock(walk.root(), Vec::new).map_err(|e| trouble("open the root directory", e))?;
+        state.unlock(walk.root(), Vec::new).map_err(|e| os_error("open the root directory", e))?;
         Ok(tree)
     }
 
@@ -89,8 +89,8 @@ impl Tree {
         // System calls that create files then set the exact mode.
         rustix::process::umask(Mode::empty());
         let again = rustix::fs::openat(&root, ".", directory::OPEN, Mode::empty())
-            .map_err(|e| trouble("open the root directory", e))?;
-        let directory = |fd| Directory::new(fd).map_err(|e| trouble("stat the root directory", e));
+            .map_err(|e| os_error("open the root directory", e))?;
+        let directory = |fd| Directory::new(fd).map_err(|e| os_error("stat the root directory", e));
         let workspace = Workspace {
             state: TreeState::new(rules, over_lower),
             walk: Walk::new(directory(root)?),
@@ -113,7 +113,7 @@ impl Tree {
         for (inode, path, mode) in state.pending_modes.take() {
             if side.enter(state, &path, Missing::Stop)? && side.here().inode == inode {
                 rustix::fs::fchmod(&side.here().fd, Mode::from_raw_mode(mode))
-                    .map_err(|e| trouble("set a directory's mode", e))?;
+                    .map_err(|e| os_error("set a directory's mode", e))?;
             }
         }
         side.reset()?;
@@ -121,7 +121,7 @@ impl Tree {
         root.leave()?;
         if let Some(mode) = self.root_mode {
             rustix::fs::fchmod(&root.fd, Mode::from_raw_mode(mode))
-                .map_err(|e| trouble("set the root directory's mode", e))?;
+                .map_err(|e| os_error("set the root directory's mode", e))?;
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whiteouts_are_told_by_their_name() {
+    fn whiteouts_are_recognised_by_name() {
         assert_eq!(meaning(b"a/b").unwrap(), Meaning::Plain);
         assert_eq!(meaning(b"a/.wh.b").unwrap(), Meaning::Whiteout(b"b"));
         assert_eq!(meaning(b".wh.....").unwrap(), Meaning::Whiteout(b"...."));

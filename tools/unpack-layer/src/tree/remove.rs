@@ -25,12 +25,12 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
         Err(cause @ (Errno::PERM | Errno::ACCESS)) => {
             let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
             if !stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory) {
-                return Err(trouble(name, cause));
+                return Err(remove_error(name, cause));
             }
         }
-        Err(cause) => return Err(trouble(name, cause)),
+        Err(cause) => return Err(remove_error(name, cause)),
     }
-    let top = open(&parent, name).map_err(|cause| trouble(name, cause))?;
+    let top = open(&parent, name).map_err(|cause| remove_error(name, cause))?;
     let mut lifted = 0;
     loop {
         let before = lifted;
@@ -38,7 +38,7 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
         match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
             Ok(()) => return Ok(true),
             Err(Errno::NOTEMPTY) if lifted > before => {}
-            Err(cause) => return Err(trouble(name, cause)),
+            Err(cause) => return Err(remove_error(name, cause)),
         }
     }
 }
@@ -46,16 +46,16 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
 /// Removes the content of a directory. Directories that are too deep are moved to `top` and counted
 /// in `lifted`.
 fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> Result<()> {
-    let entries = Dir::read_from(directory).map_err(|cause| trouble(b"directory", cause))?;
+    let entries = Dir::read_from(directory).map_err(|cause| remove_error(b"directory", cause))?;
     for entry in entries {
-        let entry = entry.map_err(|cause| trouble(b"directory", cause))?;
+        let entry = entry.map_err(|cause| remove_error(b"directory", cause))?;
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
             continue;
         }
         if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
             rustix::fs::unlinkat(directory, name, AtFlags::empty())
-                .map_err(|cause| trouble(name, cause))?;
+                .map_err(|cause| remove_error(name, cause))?;
             continue;
         }
         if entry.file_type() == FileType::Unknown
@@ -73,11 +73,11 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
                 lift(top, directory, name, lifted)?;
                 continue;
             }
-            other => other.map_err(|cause| trouble(name, cause))?,
+            other => other.map_err(|cause| remove_error(name, cause))?,
         };
         empty(top, &child, level + 1, lifted)?;
         rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
-            .map_err(|cause| trouble(name, cause))?;
+            .map_err(|cause| remove_error(name, cause))?;
     }
     Ok(())
 }
@@ -93,12 +93,12 @@ fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Re
             Err(cause @ Errno::ACCESS) => {
                 // Moving a directory to another parent needs write permission on the directory
                 // itself: `open` adds it.
-                drop(open(directory, name).map_err(|_| trouble(name, cause))?);
+                drop(open(directory, name).map_err(|_| remove_error(name, cause))?);
                 rustix::fs::renameat_with(directory, name, top, &free, RenameFlags::NOREPLACE)
-                    .map_err(|cause| trouble(name, cause))?;
+                    .map_err(|cause| remove_error(name, cause))?;
                 return Ok(());
             }
-            Err(cause) => return Err(trouble(name, cause)),
+            Err(cause) => return Err(remove_error(name, cause)),
         }
     }
 }
@@ -130,7 +130,7 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn trouble(name: &[u8], cause: Errno) -> Error {
+fn remove_error(name: &[u8], cause: Errno) -> Error {
     let error = Error::local(format_args!("remove {}", archive::shown(name)), &cause.into());
     match cause {
         Errno::NOSYS => error.hint("/proc must be mounted"),

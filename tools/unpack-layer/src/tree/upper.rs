@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_first_layer_has_all_that_is_there() {
+    fn all_files_belong_to_the_first_layer() {
         let mut upper = Upper::new(false);
         assert!(upper.has((1, 2), b"x"));
         upper.next_layer();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_the_way_to_them_are_told_apart() {
+    fn entries_and_their_parents_are_distinguished() {
         let mut upper = Upper::new(true);
         upper.add_parent((1, 2), b"d");
         upper.add((1, 3), b"f");

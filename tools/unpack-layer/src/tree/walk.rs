@@ -19,7 +19,7 @@ use common::error::{Error, Result};
 use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
-use super::directory::{self, Directory, trouble};
+use super::directory::{self, Directory, os_error};
 use super::overlay::is_whiteout;
 use super::state::TreeState;
 use super::upper::Inode;
@@ -195,7 +195,7 @@ impl Walk {
         let mut directory: Option<Directory> = None;
         for slot in &self.slots {
             let parent = directory.as_ref().unwrap_or(&self.root);
-            directory = Some(Directory::open(parent, &slot.name).map_err(|e| trouble("open", e))?);
+            directory = Some(Directory::open(parent, &slot.name).map_err(|e| os_error("open", e))?);
         }
         self.first_open = depth - 1;
         if let Some(slot) = self.slots.last_mut() {
@@ -218,7 +218,7 @@ impl Walk {
 
     /// The open directories with this identity. After a directory got new times, a mode or an
     /// owner, all of them must be updated.
-    pub(super) fn alike(&mut self, inode: Inode) -> impl Iterator<Item = &mut Directory> {
+    pub(super) fn same_inode(&mut self, inode: Inode) -> impl Iterator<Item = &mut Directory> {
         let open = self.slots.iter_mut().filter_map(|slot| slot.open.as_mut());
         open.chain([&mut self.root]).filter(move |directory| directory.inode == inode)
     }
@@ -250,16 +250,16 @@ impl Walk {
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     match rustix::fs::readlinkat(&here.fd, name, Vec::new()) {
                         Ok(text) => {
-                            refuse_magic(here, &self.root)?;
+                            refuse_procfs(here, &self.root)?;
                             return Ok(Found::Link(text.into_bytes()));
                         }
                         Err(Errno::INVAL) if missing == Missing::Stop => return Ok(Found::Nothing),
-                        Err(Errno::INVAL) => self.clear(state, name)?,
+                        Err(Errno::INVAL) => self.remove_file(state, name)?,
                         Err(Errno::NOENT) => continue,
-                        Err(cause) => return Err(trouble("read a symbolic link", cause)),
+                        Err(cause) => return Err(os_error("read a symbolic link", cause)),
                     }
                 }
-                Err(cause) => return Err(trouble("open a parent directory", cause)),
+                Err(cause) => return Err(os_error("open a parent directory", cause)),
             }
             let here = self.here();
             let directory = state.make_implied(here, name)?;
@@ -270,15 +270,15 @@ impl Walk {
 
     /// Removes a file where a parent directory is needed. Only a file of a lower layer may be
     /// replaced.
-    fn clear(&mut self, state: &mut TreeState, name: &[u8]) -> Result<()> {
+    fn remove_file(&mut self, state: &mut TreeState, name: &[u8]) -> Result<()> {
         let here = self.here();
-        let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
+        let stat = directory::stat(here, name).map_err(|e| os_error("stat", e))?;
         let whiteout = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
         if !whiteout && state.upper.has(here.inode, name) {
             return Err(Error::malformed("a parent is a file of the same layer"));
         }
         rustix::fs::unlinkat(&here.fd, name, rustix::fs::AtFlags::empty())
-            .map_err(|e| trouble("replace a parent directory", e))?;
+            .map_err(|e| os_error("replace a parent directory", e))?;
         here.dirty = true;
         state.next_is_opaque = whiteout;
         Ok(())
@@ -287,14 +287,14 @@ impl Walk {
 
 /// Refuses symbolic links in a procfs that is mounted in the tree: the text of some of them is not
 /// the path to which they lead.
-fn refuse_magic(here: &Directory, root: &Directory) -> Result<()> {
+fn refuse_procfs(here: &Directory, root: &Directory) -> Result<()> {
     if here.inode.0 == root.inode.0 {
         return Ok(());
     }
     match rustix::fs::fstatfs(&here.fd) {
         Ok(fs) if fs.f_type != PROC_SUPER_MAGIC => Ok(()),
         Ok(_) => Err(Error::malformed("leads through a symbolic link in procfs")),
-        Err(cause) => Err(trouble("statfs", cause)),
+        Err(cause) => Err(os_error("statfs", cause)),
     }
 }
 

@@ -10,7 +10,7 @@ use common::notice;
 use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::directory::{self, trouble};
+use super::directory::{self, os_error};
 use super::names::{Meaning, join};
 use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
@@ -57,7 +57,7 @@ impl Workspace {
             let stat = match directory::stat(here, hidden) {
                 Ok(stat) => Some(stat),
                 Err(Errno::NOENT) => None,
-                Err(cause) => return Err(trouble("stat", cause)),
+                Err(cause) => return Err(os_error("stat", cause)),
             };
             if stat.as_ref().is_some_and(is_directory) {
                 return self.hide_below(parent, hidden);
@@ -118,7 +118,7 @@ impl Workspace {
             let path = side.real_path();
             let directory = state
                 .open(side.here(), &name, || path.clone())
-                .map_err(|e| trouble("open a directory to hide in", e))?;
+                .map_err(|e| os_error("open a directory to hide in", e))?;
             side.push(&name, directory)?;
         }
         self.side.reset()?;
@@ -137,9 +137,9 @@ impl Workspace {
         let depth = self.side.depth();
         let here = self.side.here();
         let mut changed = false;
-        let entries = Dir::read_from(&here.fd).map_err(|e| trouble("read a directory", e))?;
+        let entries = Dir::read_from(&here.fd).map_err(|e| os_error("read a directory", e))?;
         for entry in entries {
-            let entry = entry.map_err(|e| trouble("read a directory", e))?;
+            let entry = entry.map_err(|e| os_error("read a directory", e))?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
@@ -154,7 +154,7 @@ impl Workspace {
             ) {
                 continue;
             }
-            let stat = directory::stat(here, name).map_err(|e| trouble("stat", e))?;
+            let stat = directory::stat(here, name).map_err(|e| os_error("stat", e))?;
             if is_directory(&stat) {
                 pending.push((depth, name.to_owned()));
             } else if overlay && is_whiteout(&stat) {
@@ -176,7 +176,7 @@ impl Workspace {
         match make_whiteout(here, name) {
             Ok(()) => here.dirty = true,
             Err(Errno::EXIST) => {}
-            Err(cause) => return Err(trouble("make a whiteout", cause)),
+            Err(cause) => return Err(os_error("make a whiteout", cause)),
         }
         Ok(())
     }

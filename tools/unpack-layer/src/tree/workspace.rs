@@ -6,7 +6,7 @@ use common::notice;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::directory::{self, trouble};
+use super::directory::{self, os_error};
 use super::remove::remove;
 use super::rules::Whiteouts;
 use super::state::TreeState;
@@ -30,11 +30,11 @@ impl Workspace {
     }
 
     /// Removes an existing file or directory that has the name of an entry.
-    pub(super) fn clear_way(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
+    pub(super) fn remove_existing(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
         let here = self.walk.here();
         let stat = match directory::stat(here, name) {
             Err(Errno::NOENT) => return Ok(()),
-            other => other.map_err(|e| trouble("stat", e))?,
+            other => other.map_err(|e| os_error("stat", e))?,
         };
         let duplicate = self.state.upper.has_entry(here.inode, name);
         if duplicate && !(self.state.rules.whiteouts == Whiteouts::Overlay && stat.st_rdev == 0) {
