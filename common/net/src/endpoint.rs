@@ -137,7 +137,7 @@ mod tests {
             authfile: None,
             trace: None,
         };
-        let peer = Peer { verification, ..Peer::stranger() };
+        let peer = Peer { verification, ..Peer::unconfigured() };
         base(registry, &client, &peer).unwrap().scheme().to_owned()
     }
 

@@ -56,7 +56,7 @@ impl Http {
         self.agents.origin()
     }
 
-    /// What holds at the origin. Requests to any other origin use [`Peer::stranger`].
+    /// What holds at the origin. Requests to any other origin use [`Peer::unconfigured`].
     pub fn peer(&self) -> &Peer {
         self.agents.peer()
     }

@@ -3,7 +3,7 @@
 //! everything secret.
 //!
 //! The options of the command line make a peer of the operand's registry. Every other host (a
-//! mirror, a token server, a redirect's target, the registry of `--from`) is [`Peer::stranger`],
+//! mirror, a token server, a redirect's target, the registry of `--from`) is [`Peer::unconfigured`],
 //! which knows nothing and is sent nothing, until the machine's configuration says something about
 //! that very host ([`Peer::at`]). So a new field cannot reach another origin: there is no list of
 //! fields to reset.
@@ -57,7 +57,7 @@ pub struct ClientCertificate {
 
 impl Peer {
     /// An origin that nothing is known of: https, checked, and sent no credential and no header.
-    pub const fn stranger() -> Peer {
+    pub const fn unconfigured() -> Peer {
         Peer {
             scheme: None,
             verification: Verification::Required,

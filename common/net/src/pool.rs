@@ -66,7 +66,7 @@ pub(crate) struct Agents {
 }
 
 /// What holds everywhere else.
-static STRANGER: Peer = Peer::stranger();
+static UNCONFIGURED: Peer = Peer::unconfigured();
 
 impl Agents {
     /// Those of the peer at `origin`.
@@ -92,7 +92,7 @@ impl Agents {
 
     /// Who is at a URL: the peer at its own origin, a stranger at every other.
     pub(crate) fn peer_at(&self, url: &Url) -> &Peer {
-        if url.origin() == self.origin { &self.peer } else { &STRANGER }
+        if url.origin() == self.origin { &self.peer } else { &UNCONFIGURED }
     }
 
     /// Those that serve a URL, and the proxy that they go by.
@@ -165,7 +165,7 @@ impl Agents {
             let directory = kept.directory.display();
             self.client.comment(format_args!("certificates are taken from: {directory}"));
         }
-        let peer = if *own { &self.peer } else { &STRANGER };
+        let peer = if *own { &self.peer } else { &UNCONFIGURED };
         let pairs = match own_pairs(peer)? {
             none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
             pairs => pairs,

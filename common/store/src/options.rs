@@ -101,7 +101,7 @@ impl Network {
                 .map(|file| ClientCertificate { file, key: self.key_file.clone() }),
             headers,
             login,
-            ..Peer::stranger()
+            ..Peer::unconfigured()
         };
         Ok(Remote { client, peer, mirrors: Mirrors::Configured })
     }
@@ -166,7 +166,7 @@ impl FromNetwork {
     /// The settings for the registry of `--from`. The settings for the operand's registry apply
     /// only if it is the same registry (`is_same`).
     pub fn remote(self, operand: &Remote, is_same: bool) -> Remote {
-        let mut peer = if is_same { operand.peer.clone() } else { Peer::stranger() };
+        let mut peer = if is_same { operand.peer.clone() } else { Peer::unconfigured() };
         if self.from_plain_http {
             peer.scheme = Some(Scheme::Http);
         }

@@ -253,7 +253,7 @@ impl Places {
             Some(place) if place.host.eq_ignore_ascii_case(self.repository.host()) => {
                 Registry::at(place, client, peer)
             }
-            Some(place) => Registry::at(place, client, &Peer::stranger()),
+            Some(place) => Registry::at(place, client, &Peer::unconfigured()),
             None => Registry::open(&self.repository, client, peer),
         };
         self.own.get_or_init(open).as_ref().map_err(Error::clone)
@@ -286,7 +286,7 @@ impl Mirror {
     /// The opened mirror. It gets a single attempt, because other places can be tried.
     fn opened(&self, client: &Client) -> &Result<Registry> {
         self.opened.get_or_init(|| {
-            Registry::at(&self.place, &client.with_one_attempt(), &Peer::stranger())
+            Registry::at(&self.place, &client.with_one_attempt(), &Peer::unconfigured())
         })
     }
 }
