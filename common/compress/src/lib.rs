@@ -105,14 +105,14 @@ pub struct Compressor<W> {
     /// The block before it, for gzip's dictionary.
     before: Option<Arc<Block>>,
     /// Nothing any more when it is finished or has failed.
-    lines: Option<Lines>,
+    channels: Option<Channels>,
     hashing: Option<JoinHandle<Digest>>,
     writing: Option<JoinHandle<io::Result<Written<W>>>>,
     workers: Vec<JoinHandle<()>>,
 }
 
 /// The ways to the threads.
-struct Lines {
+struct Channels {
     hash: Sender<Arc<Block>>,
     results: SyncSender<Step>,
     /// To gzip's workers, and the buffers that come back from their results.
@@ -135,9 +135,9 @@ impl<W: Write + Send + 'static> Compressor<W> {
     /// # Errors
     /// The system gives no thread, or libzstd no memory.
     pub fn new(output: W, method: Method) -> io::Result<Compressor<W>> {
-        let under_way = 2 * method.threads + MORE_BLOCKS;
+        let in_flight = 2 * method.threads + MORE_BLOCKS;
         let (hash, to_hash) = channel();
-        let (results, steps) = sync_channel(under_way);
+        let (results, steps) = sync_channel(in_flight);
         let (back, buffers) = channel();
         let hashing = spawn("diff-id", move || digest_of(&to_hash))?;
         let coder = match method.format {
@@ -157,13 +157,13 @@ impl<W: Write + Send + 'static> Compressor<W> {
             }
             jobs = Some((send, buffers));
         }
-        let mut pool = Pool::new(under_way + 2);
+        let mut pool = Pool::new(in_flight + 2);
         Ok(Compressor {
             filling: pool.take(),
             filled: 0,
             pool,
             before: None,
-            lines: Some(Lines { hash, results, jobs }),
+            channels: Some(Channels { hash, results, jobs }),
             hashing: Some(hashing),
             writing: Some(writing),
             workers,
@@ -210,8 +210,8 @@ impl<W: Write + Send + 'static> Compressor<W> {
     /// The output's.
     pub fn finish(mut self) -> io::Result<Finished<W>> {
         self.send(true)?;
-        if let Some(lines) = self.lines.take()
-            && lines.results.send(Step::End).is_err()
+        if let Some(channels) = self.channels.take()
+            && channels.results.send(Step::End).is_err()
         {
             return Err(self.failure());
         }
@@ -223,20 +223,20 @@ impl<W: Write + Send + 'static> Compressor<W> {
 
     /// Sends the block at hand on its ways.
     fn send(&mut self, last: bool) -> io::Result<()> {
-        let Some(lines) = &self.lines else { return Err(stopped()) };
+        let Some(channels) = &self.channels else { return Err(stopped()) };
         let filled = std::mem::take(&mut self.filled);
         let block = self.pool.seal(std::mem::take(&mut self.filling), filled);
         // It only ends early when it panicked, which finishing tells.
-        let _ = lines.hash.send(Arc::clone(&block));
-        let sent = match &lines.jobs {
-            None => lines.results.send(Step::Block(block)).is_ok(),
+        let _ = channels.hash.send(Arc::clone(&block));
+        let sent = match &channels.jobs {
+            None => channels.results.send(Step::Block(block)).is_ok(),
             Some((jobs, buffers)) => {
                 let (done, result) = sync_channel(1);
                 let before = self.before.replace(Arc::clone(&block));
                 // Made here: what workers make stays in memory of their own, many times over.
                 let buffer = buffers.try_recv().unwrap_or_else(|_| Vec::with_capacity(gzip::ROOM));
                 // First its place in the order: that is where too much waits.
-                lines.results.send(Step::Deflated(result, filled)).is_ok()
+                channels.results.send(Step::Deflated(result, filled)).is_ok()
                     && jobs.send(gzip::Job { block, before, last, done, buffer }).is_ok()
             }
         };
@@ -245,7 +245,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
 
     /// Why the writing thread does not listen any more.
     fn failure(&mut self) -> io::Error {
-        self.lines = None;
+        self.channels = None;
         match join(self.writing.take()) {
             Ok(Err(cause)) | Err(cause) => cause,
             Ok(Ok(_)) => stopped(),
@@ -274,7 +274,7 @@ impl<W: Write + Send + 'static> Write for Compressor<W> {
 impl<W> Drop for Compressor<W> {
     /// Ends the threads, so that the output is dropped too before this returns.
     fn drop(&mut self) {
-        self.lines = None;
+        self.channels = None;
         self.before = None;
         for worker in self.workers.drain(..) {
             let _ = worker.join();

@@ -8,31 +8,33 @@ use ureq::http::StatusCode;
 
 use crate::connection::MAX_HEAD;
 use crate::failure::{Failure, Retry};
-use crate::proxy::tunnel::Barrier;
+use crate::proxy::tunnel::ProxyFailure;
 use crate::proxy::{Kind, Proxy};
-use crate::tls::failure::{Cause, Identity, Stage, Trouble};
+use crate::tls::failure::{Cause, ClientCert, Stage, TlsFailure};
 use crate::url::Url;
 
 /// Sorts a failure before an answer. Before there is a way through a proxy, it is the proxy's.
-pub(crate) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
-    let Some(proxy) = proxy else { return of(url.authority(), error) };
+pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
+    let Some(proxy) = proxy else { return failure_at(url.authority(), error) };
     let through = format!("{} through the proxy {proxy}", url.authority());
-    let barrier = match error {
-        ureq::Error::Other(cause) => match cause.downcast::<Barrier>() {
-            Ok(barrier) => *barrier,
-            Err(cause) => return of(&through, ureq::Error::Other(cause)),
+    let failure = match error {
+        ureq::Error::Other(cause) => match cause.downcast::<ProxyFailure>() {
+            Ok(failure) => *failure,
+            Err(cause) => return failure_at(&through, ureq::Error::Other(cause)),
         },
-        error => return of(&through, error),
+        error => return failure_at(&through, error),
     };
-    match barrier {
-        Barrier::Answered { status, schemes } => answered(url, proxy, status, &schemes),
-        barrier => {
+    match failure {
+        ProxyFailure::Refused { status, schemes } => proxy_refusal(url, proxy, status, &schemes),
+        failure => {
             let place = format!("proxy {proxy}");
-            let failure = match barrier {
-                Barrier::Broken(ureq::Error::Io(cause)) if is_socks_refusal(proxy, &cause) => {
+            let failure = match failure {
+                ProxyFailure::Connection(ureq::Error::Io(cause))
+                    if is_socks_refusal(proxy, &cause) =>
+                {
                     Error::refused(format_args!("{place}: {cause}")).into()
                 }
-                Barrier::Broken(error) => of(&place, error),
+                ProxyFailure::Connection(error) => failure_at(&place, error),
                 _ => Error::malformed(format_args!("{place}: it does not speak HTTP")).into(),
             };
             Failure { error: failure.error.hint(proxy.hint(&url.host())), ..failure }
@@ -42,7 +44,7 @@ pub(crate) fn sort(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Fail
 
 /// Sorts the answer of a proxy that is no way through it, and names these schemes of
 /// authentication.
-pub(crate) fn answered(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
+pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
     let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
         Some(reason) => format!("{status} {reason}"),
         None => status.to_string(),
@@ -82,7 +84,7 @@ fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
 }
 
 /// Sorts a failure of whoever is at a place.
-fn of(place: &str, error: ureq::Error) -> Failure {
+fn failure_at(place: &str, error: ureq::Error) -> Failure {
     let later =
         |what: String| Failure::temporary(Error::unavailable(format_args!("{place}: {what}")));
     let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
@@ -95,10 +97,10 @@ fn of(place: &str, error: ureq::Error) -> Failure {
             _ => "no answer in time".to_owned(),
         }),
         ureq::Error::Rustls(error) => {
-            let (stage, identity) = (Stage::Handshake, Identity::Unasked);
-            Trouble { cause: Cause::Tls(error), stage, identity }.failure().context(place)
+            let (stage, client_cert) = (Stage::Handshake, ClientCert::NotRequested);
+            TlsFailure { cause: Cause::Tls(error), stage, client_cert }.failure().context(place)
         }
-        ureq::Error::Other(other) => match other.downcast::<Trouble>() {
+        ureq::Error::Other(other) => match other.downcast::<TlsFailure>() {
             Ok(trouble) => trouble.failure().context(place),
             Err(other) => never(Error::malformed(printable(&other.to_string()))),
         },

@@ -30,7 +30,7 @@ impl<In: Transport> Connector<In> for Watch {
         _: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Watched<In>>, Error> {
-        Ok(chained.map(|connection| Watched { connection, came: Some(0), refused: false }))
+        Ok(chained.map(|connection| Watched { connection, received: Some(0), write_closed: false }))
     }
 }
 
@@ -39,9 +39,9 @@ impl<In: Transport> Connector<In> for Watch {
 pub(crate) struct Watched<In> {
     connection: In,
     /// How many bytes came since the request was sent; nothing once the head is over.
-    came: Option<usize>,
+    received: Option<usize>,
     /// Whether the other end takes nothing any more. What it said before that may still be read.
-    refused: bool,
+    write_closed: bool,
 }
 
 impl<In: Transport> Transport for Watched<In> {
@@ -50,13 +50,13 @@ impl<In: Transport> Transport for Watched<In> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.came = Some(0);
-        if self.refused {
+        self.received = Some(0);
+        if self.write_closed {
             return Ok(());
         }
         match self.connection.transmit_output(amount, timeout) {
             Err(Error::Io(cause)) if is_closed(cause.kind()) => {
-                self.refused = true;
+                self.write_closed = true;
                 Ok(())
             }
             outcome => outcome,
@@ -66,22 +66,22 @@ impl<In: Transport> Transport for Watched<In> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let before = self.connection.buffers().input().len();
         let more = self.connection.await_input(timeout)?;
-        if let Some(came) = self.came {
+        if let Some(received) = self.received {
             let input = self.connection.buffers().input();
-            let came = came + input.len().saturating_sub(before);
+            let received = received + input.len().saturating_sub(before);
             let end = end_of_head(input);
             // What is gone from the buffer by now was interim answers.
-            let head = came - input.len().min(came) + end.unwrap_or(input.len());
+            let head = received - input.len().min(received) + end.unwrap_or(input.len());
             if head > MAX_HEAD {
                 return Err(Error::LargeResponseHeader(head, MAX_HEAD));
             }
-            self.came = end.is_none().then_some(came);
+            self.received = end.is_none().then_some(received);
         }
         Ok(more)
     }
 
     fn is_open(&mut self) -> bool {
-        !self.refused && self.connection.is_open()
+        !self.write_closed && self.connection.is_open()
     }
 
     fn is_tls(&self) -> bool {

@@ -91,7 +91,7 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
     Ok(match asked.and_then(|()| stream.read(&mut first)) {
         Ok(1) if TLS_RECORDS.contains(&first[0]) => {
-            history::note_tls(&url.host(), url.port(), false);
+            history::record_tls(&url.host(), url.port(), false);
             true
         }
         Ok(1) => false,

@@ -11,7 +11,7 @@ use common::secret::may_be_secret;
 use ureq::http::StatusCode;
 use ureq::{Agent, SendBody};
 
-use crate::classify::{answered, is_broken, sort};
+use crate::classify::{classify, is_broken, proxy_refusal};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::origin::Origin;
@@ -20,15 +20,15 @@ use crate::pool::Agents;
 use crate::request::{Exactly, Method, Payload, Request};
 use crate::response::{Body, Response, pass_on_warnings};
 use crate::trace::block;
-use crate::trace::command::Told;
+use crate::trace::command::Traced;
 use crate::url::Url;
 
 /// How many times the idle time-out the answer to a request that closes an upload may take: the
 /// registry puts the blob together and hashes it.
-const COMMIT_PATIENCE: u32 = 10;
+const COMMIT_TIMEOUT_FACTOR: u32 = 10;
 
 /// How many headers are known that anybody could have.
-const MAX_OPEN: usize = 16;
+const MAX_ANONYMOUS: usize = 16;
 
 /// How exchanges with a registry, and with the places that it names, are made.
 pub struct Http {
@@ -36,14 +36,14 @@ pub struct Http {
     /// Whether there was an answer before, so that a connection may have been kept.
     answered: AtomicBool,
     /// Authorization headers that anybody could have.
-    open: Mutex<Vec<String>>,
+    anonymous: Mutex<Vec<String>>,
 }
 
 impl Http {
     /// Those with the peer at `origin`, and with strangers that it sends us to.
     pub fn new(client: Client, origin: Origin, peer: Peer) -> Http {
         let agents = Agents::new(client, origin, peer);
-        Http { agents, answered: AtomicBool::new(false), open: Mutex::default() }
+        Http { agents, answered: AtomicBool::new(false), anonymous: Mutex::default() }
     }
 
     /// What holds for the run.
@@ -76,12 +76,12 @@ impl Http {
     /// From now on this Authorization header is no secret: it carries what is given to nobody in
     /// particular.
     pub fn is_for_anybody(&self, header: &str) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
         // A server may give as many as it likes. What is forgotten counts as a secret again.
-        if open.len() >= MAX_OPEN {
-            open.remove(0);
+        if anonymous.len() >= MAX_ANONYMOUS {
+            anonymous.remove(0);
         }
-        open.push(header.to_owned());
+        anonymous.push(header.to_owned());
     }
 
     /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not
@@ -90,8 +90,8 @@ impl Http {
         let is_own = || self.peer().headers.iter().any(|(own, _)| own == name);
         match name.eq_ignore_ascii_case("authorization") {
             true => {
-                let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                !open.iter().any(|known| known == value)
+                let anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
+                !anonymous.iter().any(|known| known == value)
             }
             false => is_own() && may_be_secret(name),
         }
@@ -113,12 +113,12 @@ impl Http {
         if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
             self.refuse_to_show(request.url)?;
         }
-        let Some(trace) = &self.client().trace else { return self.send_untold(request, payload) };
-        let told = Told { agents: &self.agents, request, proxy: proxy.as_ref() };
-        block::exchange(trace, told, payload, |payload| self.send_untold(request, payload))
+        let Some(trace) = &self.client().trace else { return self.send_untraced(request, payload) };
+        let traced = Traced { agents: &self.agents, request, proxy: proxy.as_ref() };
+        block::exchange(trace, traced, payload, |payload| self.send_untraced(request, payload))
     }
 
-    fn send_untold(
+    fn send_untraced(
         &self,
         request: Request<'_>,
         payload: &mut Payload<'_>,
@@ -145,11 +145,11 @@ impl Http {
                 let schemes = response.headers.get_all("proxy-authenticate").iter();
                 let schemes = schemes.filter_map(|value| value.to_str().ok()?.split(' ').next());
                 let schemes: Vec<_> = schemes.map(str::to_owned).collect();
-                return Err(answered(request.url, proxy, response.status.as_u16(), &schemes));
+                return Err(proxy_refusal(request.url, proxy, response.status.as_u16(), &schemes));
             }
         }
         outcome.map_err(|broken| match broken {
-            Broken::Connection(error) => sort(request.url, proxy.as_ref(), error),
+            Broken::Connection(error) => classify(request.url, proxy.as_ref(), error),
             Broken::Payload(error) => error.into(),
         })
     }
@@ -182,7 +182,7 @@ impl Http {
                 let request = request.header("Content-Length", bytes.len());
                 let request = request.body(*bytes).map_err(connection)?;
                 match commits {
-                    true => agent.run(self.patiently(agent, request)),
+                    true => agent.run(self.with_commit_timeout(agent, request)),
                     false => agent.run(request),
                 }
             }
@@ -192,7 +192,7 @@ impl Http {
                 let request = request.body(SendBody::from_reader(&mut exactly));
                 let request = request.map_err(connection)?;
                 let outcome = match commits {
-                    true => agent.run(self.patiently(agent, request)),
+                    true => agent.run(self.with_commit_timeout(agent, request)),
                     false => agent.run(request),
                 };
                 if let Some(error) = exactly.failed {
@@ -214,14 +214,14 @@ impl Http {
     }
 
     /// The same request with the time that long work may take.
-    fn patiently<S: ureq::AsSendBody>(
+    fn with_commit_timeout<S: ureq::AsSendBody>(
         &self,
         agent: &Agent,
         request: ureq::http::Request<S>,
     ) -> ureq::http::Request<S> {
-        let patience = self.client().idle_timeout.saturating_mul(COMMIT_PATIENCE);
+        let timeout = self.client().idle_timeout.saturating_mul(COMMIT_TIMEOUT_FACTOR);
         let config = agent.configure_request(request);
-        config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience)).build()
+        config.timeout_recv_response(Some(timeout)).timeout_per_read(Some(timeout)).build()
     }
 }
 

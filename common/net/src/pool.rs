@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::connection::Watch;
 use crate::origin::Origin;
 use crate::peer::{ClientCertificate, Peer};
-use crate::proxy::tunnel::{Nowhere, Through, socks};
+use crate::proxy::tunnel::{NoResolver, ProxyConnector, socks};
 use crate::proxy::{Kind, Proxies, Proxy};
 use crate::tls::certificates::{Pair, Pem, client_certificate, named_pair};
 use crate::tls::host_certificates::{self, HostCertificates};
@@ -31,7 +31,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a connection to an origin is made: those that are made alike are kept together.
 #[derive(Clone, PartialEq)]
-struct Way {
+struct Route {
     encryption: Encryption,
     /// By way of whom.
     proxy: Option<Proxy>,
@@ -62,7 +62,7 @@ pub(crate) struct Agents {
     proxies: Proxies,
     /// Made when needed: reading the trust store is half of a short run's time. Few: there are few
     /// ways.
-    made: Mutex<Vec<(Way, Agent)>>,
+    made: Mutex<Vec<(Route, Agent)>>,
 }
 
 /// What holds everywhere else.
@@ -101,14 +101,14 @@ impl Agents {
     /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain
     /// http to who has spoken TLS; usage, when the proxy is none.
     pub(crate) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
-        let way = self.way(url)?;
+        let route = self.route(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, agent)) = made.iter().find(|(known, _)| *known == way) {
-            return Ok((agent.clone(), way.proxy));
+        if let Some((_, agent)) = made.iter().find(|(known, _)| *known == route) {
+            return Ok((agent.clone(), route.proxy));
         }
-        let agent = self.make(&way)?;
-        made.push((way.clone(), agent.clone()));
-        Ok((agent, way.proxy))
+        let agent = self.make(&route)?;
+        made.push((route.clone(), agent.clone()));
+        Ok((agent, route.proxy))
     }
 
     /// The proxy that a URL goes by.
@@ -119,7 +119,7 @@ impl Agents {
         self.proxies.of(url)
     }
 
-    fn way(&self, url: &Url) -> Result<Way> {
+    fn route(&self, url: &Url) -> Result<Route> {
         let proxy = self.proxy(url)?;
         if !url.is_https() {
             return match history::of(&url.host(), url.port()).tls {
@@ -127,23 +127,23 @@ impl Agents {
                     "{}: it has spoken TLS before, and is not spoken to in plain http",
                     url.authority()
                 ))),
-                false => Ok(Way { encryption: Encryption::Plain, proxy }),
+                false => Ok(Route { encryption: Encryption::Plain, proxy }),
             };
         }
         let own = url.origin() == self.origin;
         let checked = !self.peer_at(url).skips_checks();
         let encryption = Encryption::Tls { checked, own, kept: host_certificates::of(url)? };
-        Ok(Way { encryption, proxy })
+        Ok(Route { encryption, proxy })
     }
 
-    fn make(&self, way: &Way) -> Result<Agent> {
-        let secure = self.secure(&way.encryption)?;
+    fn make(&self, route: &Route) -> Result<Agent> {
+        let secure = self.secure(&route.encryption)?;
         let config = |socks| config(&self.client, socks);
-        let Some(proxy) = &way.proxy else {
+        let Some(proxy) = &route.proxy else {
             let (connector, resolver) = (TcpConnector::default(), DefaultResolver::default());
             return Ok(agent(config(None), connector, secure, resolver));
         };
-        self.client.comment(format_args!("used from here on: {}", proxy.words()));
+        self.client.comment(format_args!("used from here on: {}", proxy.description()));
         // What a proxy shows is always checked, and it is shown nothing.
         let own = match proxy.kind() {
             Kind::Https => {
@@ -154,8 +154,8 @@ impl Agents {
             Kind::Http | Kind::Socks => None,
         };
         let socks = socks(proxy).map_err(|_| Error::usage(proxy.unusable()))?;
-        let through = Through::new(proxy.clone(), config(socks), own);
-        Ok(agent(config(None), through, secure, Nowhere))
+        let through = ProxyConnector::new(proxy.clone(), config(socks), own);
+        Ok(agent(config(None), through, secure, NoResolver))
     }
 
     fn secure(&self, encryption: &Encryption) -> Result<Option<Secure>> {

@@ -29,7 +29,7 @@ pub fn follow(
     let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
     let headers = authorization.map(|value| ("Authorization", value)).into_iter().chain(own);
     let origin = http.origin().clone();
-    let secrets = Secrets { origin, headers: headers.collect(), also_back: true };
+    let secrets = Secrets { origin, headers: headers.collect(), resend_on_return: true };
     hops(http, request, secrets, payload)
 }
 
@@ -48,7 +48,7 @@ pub fn follow_foreign(
     let request = Request { role, ..Request::new(Method::Get, url, headers) };
     let authorization = authorization.map(|value| ("Authorization", value));
     let headers = authorization.into_iter().collect();
-    let secrets = Secrets { origin: url.origin(), headers, also_back: false };
+    let secrets = Secrets { origin: url.origin(), headers, resend_on_return: false };
     hops(http, request, secrets, &mut Payload::None)
 }
 
@@ -57,7 +57,7 @@ struct Secrets<'a> {
     origin: Origin,
     headers: Vec<(&'a str, &'a str)>,
     /// Whether it still may when redirects led elsewhere and back.
-    also_back: bool,
+    resend_on_return: bool,
 }
 
 /// Goes from hop to hop, with the secrets of one origin.
@@ -70,11 +70,11 @@ fn hops(
     let mut url = request.url.clone();
     let mut visited: Vec<Url> = Vec::new();
     loop {
-        let is_home = url.origin() == secrets.origin;
-        if !is_home && !secrets.also_back {
+        let at_own_origin = url.origin() == secrets.origin;
+        if !at_own_origin && !secrets.resend_on_return {
             secrets.headers.clear();
         }
-        let own = if is_home { secrets.headers.as_slice() } else { &[] };
+        let own = if at_own_origin { secrets.headers.as_slice() } else { &[] };
         let headers = [request.headers, own].concat();
         let hop = Request { url: &url, headers: &headers, hop: !visited.is_empty(), ..request };
         let mut response = http.send(hop, payload)?;

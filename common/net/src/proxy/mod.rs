@@ -181,7 +181,7 @@ impl Proxy {
     }
 
     /// What it is, in words.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn description(&self) -> String {
         format!("the proxy {self} of ${}", self.variable)
     }
 

@@ -4,7 +4,7 @@
 //! for http.
 //!
 //! Only the proxy's own name is looked up; those of what is behind it are the proxy's to look up.
-//! What is wrong before there is a way is a [`Barrier`], so that the proxy is blamed, and nobody
+//! What is wrong before there is a way is a [`ProxyFailure`], so that the proxy is as_error, and nobody
 //! else.
 
 use std::fmt;
@@ -25,13 +25,13 @@ use crate::tls::secure::Secure;
 
 /// Why there is no way through a proxy. Nothing was sent to what is behind it.
 #[derive(Debug)]
-pub(crate) enum Barrier {
+pub(crate) enum ProxyFailure {
     /// It is not reached, or breaks off.
-    Broken(Error),
+    Connection(Error),
     /// It does not speak HTTP.
-    Junk,
+    NotHttp,
     /// It answers with this status, which is no success.
-    Answered {
+    Refused {
         /// The status.
         status: u16,
         /// The schemes of authentication that it names.
@@ -39,31 +39,31 @@ pub(crate) enum Barrier {
     },
 }
 
-impl fmt::Display for Barrier {
+impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "proxy: {self:?}")
     }
 }
 
-impl std::error::Error for Barrier {}
+impl std::error::Error for ProxyFailure {}
 
-impl From<Error> for Barrier {
-    fn from(error: Error) -> Barrier {
-        Barrier::Broken(error)
+impl From<Error> for ProxyFailure {
+    fn from(error: Error) -> ProxyFailure {
+        ProxyFailure::Connection(error)
     }
 }
 
-impl From<io::Error> for Barrier {
-    fn from(cause: io::Error) -> Barrier {
-        Barrier::Broken(cause.into())
+impl From<io::Error> for ProxyFailure {
+    fn from(cause: io::Error) -> ProxyFailure {
+        ProxyFailure::Connection(cause.into())
     }
 }
 
 /// Looks no name up: what is asked for is behind a proxy.
 #[derive(Debug)]
-pub(crate) struct Nowhere;
+pub(crate) struct NoResolver;
 
-impl Resolver for Nowhere {
+impl Resolver for NoResolver {
     fn resolve(
         &self,
         _: &ureq::http::Uri,
@@ -75,7 +75,7 @@ impl Resolver for Nowhere {
 }
 
 /// Makes connections by way of a proxy.
-pub(crate) struct Through {
+pub(crate) struct ProxyConnector {
     proxy: Proxy,
     /// How the proxy is spoken to.
     config: Config,
@@ -84,14 +84,14 @@ pub(crate) struct Through {
     resolver: DefaultResolver,
 }
 
-impl Through {
+impl ProxyConnector {
     /// By way of this proxy, to which connections are as the configuration says.
-    pub(crate) fn new(proxy: Proxy, config: Config, secure: Option<Secure>) -> Through {
-        Through { proxy, config, secure, resolver: DefaultResolver::default() }
+    pub(crate) fn new(proxy: Proxy, config: Config, secure: Option<Secure>) -> ProxyConnector {
+        ProxyConnector { proxy, config, secure, resolver: DefaultResolver::default() }
     }
 
     /// A connection to the proxy itself; with SOCKS, to what is behind it.
-    fn reach(&self, details: &ConnectionDetails<'_>) -> Result<Box<dyn Transport>, Barrier> {
+    fn reach(&self, details: &ConnectionDetails<'_>) -> Result<Box<dyn Transport>, ProxyFailure> {
         let own = self.proxy.url().uri();
         let with = |uri, addrs, timeout| ConnectionDetails {
             uri,
@@ -125,7 +125,7 @@ impl Through {
         &self,
         connection: Box<dyn Transport>,
         details: &ConnectionDetails<'_>,
-    ) -> Result<Tunnel, Barrier> {
+    ) -> Result<Tunnel, ProxyFailure> {
         let host = details.uri.host().unwrap_or_default();
         let target = format!("{host}:{}", details.uri.port_u16().unwrap_or(443));
         let agent = concat!("regutils/", env!("CARGO_PKG_VERSION"));
@@ -137,14 +137,14 @@ impl Through {
         adapter.set_timeout(time_left(details)?);
         adapter.write_all(head.as_bytes())?;
         let mut connection = adapter.into_inner();
-        let mut came = 0;
+        let mut received = 0;
         loop {
             let more = connection.await_input(time_left(details)?)?;
             // Interim answers are passed over.
             while let Some(answer) = read(connection.buffers().input())? {
                 let Answer { status, length } = answer;
-                came += length;
-                within_limit(came)?;
+                received += length;
+                within_limit(received)?;
                 match status {
                     100..200 => {}
                     200..300 => {
@@ -153,12 +153,12 @@ impl Through {
                     }
                     _ => {
                         let schemes = schemes(&connection.buffers().input()[..length]);
-                        return Err(Barrier::Answered { status, schemes });
+                        return Err(ProxyFailure::Refused { status, schemes });
                     }
                 }
                 connection.buffers().input_consume(length);
             }
-            within_limit(came + connection.buffers().input().len())?;
+            within_limit(received + connection.buffers().input().len())?;
             if !more {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -166,7 +166,7 @@ impl Through {
     }
 }
 
-impl Connector<()> for Through {
+impl Connector<()> for ProxyConnector {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -174,19 +174,19 @@ impl Connector<()> for Through {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Box<dyn Transport>>, Error> {
-        let blamed = |barrier: Barrier| Error::Other(Box::new(barrier));
-        let connection = self.reach(details).map_err(blamed)?;
+        let as_error = |failure: ProxyFailure| Error::Other(Box::new(failure));
+        let connection = self.reach(details).map_err(as_error)?;
         Ok(Some(match self.proxy.kind() {
             Kind::Socks => connection,
-            _ if details.needs_tls() => Box::new(self.open(connection, details).map_err(blamed)?),
+            _ if details.needs_tls() => Box::new(self.open(connection, details).map_err(as_error)?),
             _ => Box::new(Forward::new(connection, details.uri, self.proxy.login_line())),
         }))
     }
 }
 
-impl fmt::Debug for Through {
+impl fmt::Debug for ProxyConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Through({})", self.proxy)
+        write!(f, "ProxyConnector({})", self.proxy)
     }
 }
 
@@ -224,11 +224,11 @@ struct Answer {
 }
 
 /// Reads the head of an answer; nothing while it is still coming.
-fn read(input: &[u8]) -> Result<Option<Answer>, Barrier> {
+fn read(input: &[u8]) -> Result<Option<Answer>, ProxyFailure> {
     const VERSION: &[u8] = b"HTTP/1.";
     let known = input.len().min(VERSION.len());
     if input[..known] != VERSION[..known] {
-        return Err(Barrier::Junk);
+        return Err(ProxyFailure::NotHttp);
     }
     let Some(length) = empty_line(input) else { return Ok(None) };
     match &input[known..] {
@@ -239,7 +239,7 @@ fn read(input: &[u8]) -> Result<Option<Answer>, Barrier> {
             let status = digits.iter().fold(0, |status, digit| status * 10 + digit);
             Ok(Some(Answer { status, length }))
         }
-        _ => Err(Barrier::Junk),
+        _ => Err(ProxyFailure::NotHttp),
     }
 }
 

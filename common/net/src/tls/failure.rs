@@ -12,13 +12,13 @@ use crate::failure::{Failure, Retry};
 
 /// What happened to a connection.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct TlsFailure {
     /// What the library says.
     pub(crate) cause: Cause,
     /// When.
     pub(crate) stage: Stage,
     /// What became of the server's wish for a client certificate.
-    pub(crate) identity: Identity,
+    pub(crate) client_cert: ClientCert,
 }
 
 /// What the library says.
@@ -43,29 +43,29 @@ pub(crate) enum Stage {
 
 /// What became of the server's wish for a client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub(crate) enum ClientCert {
     /// It had none.
-    Unasked,
+    NotRequested,
     /// There was none to show.
-    Lacking,
+    Missing,
     /// One was shown.
-    Shown,
+    Presented,
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for TlsFailure {}
 
-impl fmt::Display for Trouble {
+impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.failure().error.to_string())
     }
 }
 
-impl Trouble {
+impl TlsFailure {
     /// The failure that it is.
     pub(crate) fn failure(&self) -> Failure {
         let answered = self.stage == Stage::Answered;
-        match (&self.cause, self.identity) {
-            (Cause::Ended(_), Identity::Lacking) if !answered => {
+        match (&self.cause, self.client_cert) {
+            (Cause::Ended(_), ClientCert::Missing) if !answered => {
                 Failure::temporary(lacking(Error::unavailable(
                     "the connection ended before the answer, and it asked for a client certificate",
                 )))
@@ -76,12 +76,14 @@ impl Trouble {
                 ),
                 _ => Failure::temporary(Error::unavailable(printable(&os_words(cause)))),
             },
-            (Cause::Tls(rustls::Error::AlertReceived(alert)), identity)
-                if !answered && is_about_certificate(*alert) && identity != Identity::Unasked
+            (Cause::Tls(rustls::Error::AlertReceived(alert)), client_cert)
+                if !answered
+                    && is_about_certificate(*alert)
+                    && client_cert != ClientCert::NotRequested
                     || *alert == AlertDescription::CertificateRequired =>
             {
-                match identity {
-                    Identity::Shown => {
+                match client_cert {
+                    ClientCert::Presented => {
                         let why = alert_words(*alert);
                         Error::refused(format_args!("it refused the client certificate: {why}"))
                             .into()
@@ -233,9 +235,9 @@ mod tests {
     use super::*;
     use common::error::Status;
 
-    fn failure(alert: AlertDescription, stage: Stage, identity: Identity) -> (Status, Retry) {
+    fn failure(alert: AlertDescription, stage: Stage, client_cert: ClientCert) -> (Status, Retry) {
         let cause = Cause::Tls(rustls::Error::AlertReceived(alert));
-        let failure = Trouble { cause, stage, identity }.failure();
+        let failure = TlsFailure { cause, stage, client_cert }.failure();
         (failure.error.status(), failure.retry)
     }
 
@@ -246,16 +248,19 @@ mod tests {
         };
         let refused = (Status::Refused, Retry::Never);
         for stage in [Stage::Handshake, Stage::Unanswered] {
-            for identity in [Identity::Lacking, Identity::Shown] {
-                assert_eq!(failure(BadCertificate, stage, identity), refused);
-                assert_eq!(failure(HandshakeFailure, stage, identity), refused);
+            for client_cert in [ClientCert::Missing, ClientCert::Presented] {
+                assert_eq!(failure(BadCertificate, stage, client_cert), refused);
+                assert_eq!(failure(HandshakeFailure, stage, client_cert), refused);
             }
             let malformed = (Status::Malformed, Retry::Never);
-            assert_eq!(failure(HandshakeFailure, stage, Identity::Unasked), malformed);
+            assert_eq!(failure(HandshakeFailure, stage, ClientCert::NotRequested), malformed);
         }
-        assert_eq!(failure(CertificateRequired, Stage::Unanswered, Identity::Unasked), refused);
+        assert_eq!(
+            failure(CertificateRequired, Stage::Unanswered, ClientCert::NotRequested),
+            refused
+        );
         let later = (Status::Unavailable, Retry::Backoff);
-        assert_eq!(failure(BadRecordMac, Stage::Answered, Identity::Lacking), later);
+        assert_eq!(failure(BadRecordMac, Stage::Answered, ClientCert::Missing), later);
     }
 
     #[test]

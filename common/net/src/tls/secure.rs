@@ -21,7 +21,7 @@ use ureq::unversioned::transport::{
 
 use super::certificates::Pair;
 use super::der;
-use super::failure::{Cause, Identity, Stage, Trouble};
+use super::failure::{Cause, ClientCert, Stage, TlsFailure};
 use super::history;
 use super::trust::Trusted;
 use super::verifier::Verifier;
@@ -55,9 +55,9 @@ impl Secure {
                 let verifier = Arc::new(Verifier { inner, added });
                 builder.dangerous().with_custom_certificate_verifier(verifier)
             }
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny)),
         };
-        let config = builder.with_client_cert_resolver(Arc::new(Pairs(pairs)));
+        let config = builder.with_client_cert_resolver(Arc::new(ClientCertificates(pairs)));
         Ok(Secure { config: Arc::new(config) })
     }
 }
@@ -88,34 +88,34 @@ impl<In: Transport> Connector<In> for Secure {
         let mut socket =
             TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(time_left(details)?);
-        SHOWN.set(Identity::Unasked);
+        CLIENT_CERT.set(ClientCert::NotRequested);
         let outcome = connection.complete_io(&mut socket);
-        let identity = SHOWN.get();
-        outcome.map_err(|cause| trouble(cause, Stage::Handshake, identity))?;
+        let client_cert = CLIENT_CERT.get();
+        outcome.map_err(|cause| tls_failure(cause, Stage::Handshake, client_cert))?;
         let port = details.uri.port_u16().unwrap_or(443);
         let known = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-        history::note_tls(&known, port, identity == Identity::Lacking);
+        history::record_tls(&known, port, client_cert == ClientCert::Missing);
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         let stream = StreamOwned::new(connection, socket);
-        Ok(Some(Either::B(Encrypted { buffers, stream, identity, stage: Stage::Unanswered })))
+        Ok(Some(Either::B(Encrypted { buffers, stream, client_cert, stage: Stage::Unanswered })))
     }
 }
 
 /// Sorts what the library says. A time-out stays one; so does a connection that ended when there is
 /// nothing to add.
-fn trouble(cause: io::Error, stage: Stage, identity: Identity) -> Error {
-    let told = |cause| Error::Other(Box::new(Trouble { cause, stage, identity }));
+fn tls_failure(cause: io::Error, stage: Stage, client_cert: ClientCert) -> Error {
+    let failure = |cause| Error::Other(Box::new(TlsFailure { cause, stage, client_cert }));
     if let Some(error) = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return told(Cause::Tls(error.clone()));
+        return failure(Cause::Tls(error.clone()));
     }
-    let telling = identity == Identity::Lacking && stage == Stage::Unanswered;
+    let is_likely_cause = client_cert == ClientCert::Missing && stage == Stage::Unanswered;
     match cause.kind() {
-        io::ErrorKind::UnexpectedEof if stage == Stage::Handshake || telling => {
-            told(Cause::Ended(cause))
+        io::ErrorKind::UnexpectedEof if stage == Stage::Handshake || is_likely_cause => {
+            failure(Cause::Ended(cause))
         }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted if telling => {
-            told(Cause::Ended(cause))
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted if is_likely_cause => {
+            failure(Cause::Ended(cause))
         }
         _ => cause.into(),
     }
@@ -125,7 +125,7 @@ fn trouble(cause: io::Error, stage: Stage, identity: Identity) -> Error {
 pub(crate) struct Encrypted {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
-    identity: Identity,
+    client_cert: ClientCert,
     stage: Stage,
 }
 
@@ -143,13 +143,13 @@ impl Transport for Encrypted {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.get_mut().set_timeout(timeout);
         let written = self.stream.write_all(&self.buffers.output()[..amount]);
-        written.map_err(|cause| trouble(cause, self.stage, self.identity))
+        written.map_err(|cause| tls_failure(cause, self.stage, self.client_cert))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.get_mut().set_timeout(timeout);
         let read = self.stream.read(self.buffers.input_append_buf());
-        let amount = read.map_err(|cause| trouble(cause, self.stage, self.identity))?;
+        let amount = read.map_err(|cause| tls_failure(cause, self.stage, self.client_cert))?;
         self.buffers.input_appended(amount);
         if amount > 0 {
             self.stage = Stage::Answered;
@@ -169,14 +169,14 @@ impl Transport for Encrypted {
 thread_local! {
     /// What became of the wish for a client certificate in the handshake that this thread makes:
     /// the library asks for one in the middle of it, and does not say for which connection.
-    static SHOWN: Cell<Identity> = const { Cell::new(Identity::Unasked) };
+    static CLIENT_CERT: Cell<ClientCert> = const { Cell::new(ClientCert::NotRequested) };
 }
 
 /// Who the user may be.
 #[derive(Debug)]
-struct Pairs(Vec<Pair>);
+struct ClientCertificates(Vec<Pair>);
 
-impl ResolvesClientCert for Pairs {
+impl ResolvesClientCert for ClientCertificates {
     /// The first whose issuer the server names, or else, as servers do not always name them
     /// rightly, the first that it can read.
     fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -189,7 +189,7 @@ impl ResolvesClientCert for Pairs {
         };
         let named = self.0.iter().filter(fits).find(is_named);
         let chosen = named.or_else(|| self.0.iter().find(fits));
-        SHOWN.set(if chosen.is_some() { Identity::Shown } else { Identity::Lacking });
+        CLIENT_CERT.set(if chosen.is_some() { ClientCert::Presented } else { ClientCert::Missing });
         chosen.cloned()
     }
 
@@ -201,9 +201,9 @@ impl ResolvesClientCert for Pairs {
 
 /// Lets anybody be the server.
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAny;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

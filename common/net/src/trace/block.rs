@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use super::command::{Body, Exchange, Told};
+use super::command::{Body, Exchange, Traced};
 use super::text;
 use super::transcript::Trace;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::response::Response;
 /// The exchange's.
 pub(crate) fn exchange(
     trace: &Trace,
-    told: Told<'_>,
+    traced: Traced<'_>,
     payload: &mut Payload<'_>,
     send: impl FnOnce(&mut Payload<'_>) -> Result<Response, Failure>,
 ) -> Result<Response, Failure> {
@@ -39,8 +39,8 @@ pub(crate) fn exchange(
             }
         }
     };
-    let exchange = Exchange { told, body, outcome: &outcome };
-    trace.block(|names| exchange.told(names));
+    let exchange = Exchange { traced, body, outcome: &outcome };
+    trace.block(|names| exchange.render(names));
     outcome
 }
 

@@ -8,7 +8,7 @@ use common::digest::Algorithm;
 use common::secret::may_be_secret;
 
 use super::names::{BLOB, Found, HEADER, LOCATION, Names, PASSWORD, TOKEN};
-use super::text::{comment, document, expanded, fields, telling, word};
+use super::text::{comment, document, expanded, fields, shown_headers, word};
 use crate::basic::name_and_password;
 use crate::failure::Failure;
 use crate::peer::{ClientCertificate, Peer};
@@ -24,7 +24,7 @@ const DIGITS: usize = 12;
 
 /// A request that is told of, and what it is sent with.
 #[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
+pub(crate) struct Traced<'a> {
     /// The connections that serve it, which know the run and the peer.
     pub(crate) agents: &'a Agents,
     /// The request.
@@ -45,7 +45,7 @@ pub(super) enum Body<'a> {
 
 /// One exchange.
 pub(super) struct Exchange<'a> {
-    pub(super) told: Told<'a>,
+    pub(super) traced: Traced<'a>,
     pub(super) body: Body<'a>,
     pub(super) outcome: &'a Result<Response, Failure>,
 }
@@ -64,7 +64,7 @@ enum Next {
 #[derive(Default)]
 struct Command {
     /// What the variables in it stand for.
-    told: String,
+    comments: String,
     words: Vec<String>,
 }
 
@@ -73,24 +73,24 @@ impl Command {
         self.words.push(format!("{option} {}", word.as_ref()));
     }
 
-    fn tell(&mut self, variable: &(String, bool), what: &str) {
+    fn explain(&mut self, variable: &(String, bool), what: &str) {
         if variable.1 {
-            self.told.push_str(&comment(&format!("{}: {what}", variable.0)));
+            self.comments.push_str(&comment(&format!("{}: {what}", variable.0)));
         }
     }
 }
 
 impl Exchange<'_> {
-    /// All that there is to be told.
-    pub(super) fn told(&self, names: &mut Names) -> String {
-        let Request { method, url, hop, .. } = self.told.request;
+    /// All that there is to be traced.
+    pub(super) fn render(&self, names: &mut Names) -> String {
+        let Request { method, url, hop, .. } = self.traced.request;
         let mut command = Command::default();
         let mut known = names.place(url);
-        if known.is_none() && self.told.request.role == Role::Session {
+        if known.is_none() && self.traced.request.role == Role::Session {
             let variable = names.reserve(LOCATION);
             names.keep_place(url, &variable, &url.uri().to_string(), None);
             let what = "the address of an upload that an earlier run began";
-            command.tell(&(variable, true), what);
+            command.explain(&(variable, true), what);
             known = names.place(url);
         }
         if hop && known.is_none() {
@@ -101,7 +101,7 @@ impl Exchange<'_> {
         match method {
             Method::Get => {}
             Method::Head => command.words.push("-I".to_owned()),
-            _ if matches!(self.told.request.role, Role::Token(_)) => {}
+            _ if matches!(self.traced.request.role, Role::Token(_)) => {}
             method => command.add("-X", method.name()),
         }
         self.headers(names, &mut command);
@@ -115,19 +115,19 @@ impl Exchange<'_> {
         let assigned = self.output(next, known, names, &mut command);
         command.words.push(target);
         let curl = format!("curl -sS {}", command.words.join(" "));
-        let line = match (assigned, self.told.request.role) {
+        let line = match (assigned, self.traced.request.role) {
             (Some(variable), _) => format!("{variable}=$({curl})\n"),
             (None, Role::Token(variable)) if brings_token => {
                 format!("{variable}=$({curl} | jq -r '.token // .access_token')\n")
             }
             (None, _) => format!("{curl}\n"),
         };
-        format!("{}{line}{}", command.told, self.answer(""))
+        format!("{}{line}{}", command.comments, self.answer(""))
     }
 
     /// A step that curl does by itself.
     fn hop(&self) -> String {
-        let Request { method, url, .. } = self.told.request;
+        let Request { method, url, .. } = self.traced.request;
         self.answer(&format!("{} {url}: ", method.name()))
     }
 
@@ -138,7 +138,7 @@ impl Exchange<'_> {
             Ok(Response { status, headers, url, .. }) => {
                 let reason = status.canonical_reason().unwrap_or_default();
                 let line = format!("{what}{} {reason}", status.as_u16());
-                format!("{}{}", comment(line.trim_end()), telling(headers, url))
+                format!("{}{}", comment(line.trim_end()), shown_headers(headers, url))
             }
         }
     }
@@ -149,20 +149,21 @@ impl Exchange<'_> {
 
     /// What holds where the request goes: nothing but at the registry's own origin.
     fn peer(&self) -> &Peer {
-        self.told.agents.peer_at(self.told.request.url)
+        self.traced.agents.peer_at(self.traced.request.url)
     }
 
     /// Whether certificates are not looked at.
     fn is_unchecked(&self) -> bool {
-        self.told.request.url.is_https() && self.peer().skips_checks()
+        self.traced.request.url.is_https() && self.peer().skips_checks()
     }
 
     /// Where it goes on, as those decide who go there.
     fn next(&self) -> Option<Next> {
-        let Request { method, url, role, redirects, .. } = self.told.request;
+        let Request { method, url, role, redirects, .. } = self.traced.request;
         let response = self.outcome.as_ref().ok()?;
         let location = response.header("location")?;
-        let decide = |purpose| url::decide(purpose, self.told.agents.origin(), url, location).ok();
+        let decide =
+            |purpose| url::decide(purpose, self.traced.agents.origin(), url, location).ok();
         match (self.status(), method, role) {
             (301 | 302 | 303 | 307 | 308, ..) if redirects > 0 => {
                 let target = decide(Purpose::Redirect)?;
@@ -190,7 +191,7 @@ impl Exchange<'_> {
 
     /// How curl is to go about it.
     fn options(&self, next: &Option<Next>, command: &mut Command) {
-        let url = self.told.request.url;
+        let url = self.traced.request.url;
         if let Some(Next::Followed) = next {
             command.words.push("-L".to_owned());
             // What is behind the first redirect is curl's decision.
@@ -198,7 +199,7 @@ impl Exchange<'_> {
                 command.add("--proto-redir", word("=https"));
             }
         }
-        self.way(command);
+        self.proxy_options(command);
         let text = url.uri().to_string();
         if text.contains(['[', ']', '{', '}']) {
             command.words.push("-g".to_owned());
@@ -213,8 +214,8 @@ impl Exchange<'_> {
     }
 
     /// By way of whom it is to go: curl reads the same variables, and not all of them alike.
-    fn way(&self, command: &mut Command) {
-        match self.told.proxy {
+    fn proxy_options(&self, command: &mut Command) {
+        match self.traced.proxy {
             // The variable, since a login may stand in it.
             Some(proxy) => {
                 let (before, expansion) = proxy.of_variable();
@@ -228,7 +229,7 @@ impl Exchange<'_> {
 
     /// Whom curl is to trust, and as whom it is to go there.
     fn certificates(&self, command: &mut Command) {
-        let ca_file = self.told.agents.client().ca_file.iter();
+        let ca_file = self.traced.agents.client().ca_file.iter();
         let authorities = ca_file.chain(&self.peer().authorities);
         let mut authorities = authorities.map(|file| file.to_string_lossy());
         match authorities.next() {
@@ -238,7 +239,7 @@ impl Exchange<'_> {
         }
         for file in authorities.filter(|_| !self.is_unchecked()) {
             command
-                .told
+                .comments
                 .push_str(&comment(&format!("trusted too, which curl is not told: {file}")));
         }
         if let Some(ClientCertificate { file, key }) = self.presented_certificate() {
@@ -253,7 +254,7 @@ impl Exchange<'_> {
 
     /// The client certificate that is for this request.
     fn presented_certificate(&self) -> Option<&ClientCertificate> {
-        let is_https = self.told.request.url.is_https();
+        let is_https = self.traced.request.url.is_https();
         self.peer().presented_certificate().filter(|_| is_https)
     }
 
@@ -264,20 +265,21 @@ impl Exchange<'_> {
     }
 
     fn has_own_headers(&self) -> bool {
-        self.told.request.headers.iter().any(|(name, value)| self.is_own_header(name, value))
+        self.traced.request.headers.iter().any(|(name, value)| self.is_own_header(name, value))
     }
 
     fn headers(&self, names: &mut Names, command: &mut Command) {
-        for (name, value) in self.told.request.headers {
+        for (name, value) in self.traced.request.headers {
             let is_own = self.is_own_header(name, value);
             let before = format!("{name}: ");
             if is_own && may_be_secret(name) {
                 let variable = names.of_secret(HEADER, value);
-                command.tell(&variable, &format!("the value of the header {name}"));
+                command.explain(&variable, &format!("the value of the header {name}"));
                 command.add("-H", expanded(&before, &format!("${}", variable.0), ""));
             } else if *name == "Authorization" && !is_own {
                 self.authorization(value, names, command);
-            } else if !(matches!(self.told.request.role, Role::Token(_)) && *name == "Content-Type")
+            } else if !(matches!(self.traced.request.role, Role::Token(_))
+                && *name == "Content-Type")
             {
                 command.add("-H", word(&format!("{before}{value}")));
             }
@@ -285,17 +287,19 @@ impl Exchange<'_> {
     }
 
     fn authorization(&self, value: &str, names: &mut Names, command: &mut Command) {
-        let place = self.told.request.url.authority();
+        let place = self.traced.request.url.authority();
         if let Some((user, password)) = name_and_password(value) {
             let variable = names.of_secret(PASSWORD, &password);
-            command
-                .tell(&variable, &format!("the password or identity token of {user} for {place}"));
+            command.explain(
+                &variable,
+                &format!("the password or identity token of {user} for {place}"),
+            );
             return command
                 .add("-u", expanded(&format!("{user}:"), &format!("${}", variable.0), ""));
         }
         let (scheme, token) = value.split_once(' ').unwrap_or(("", value));
         let variable = names.of_secret(TOKEN, token);
-        command.tell(&variable, &format!("the token that was given for {place}"));
+        command.explain(&variable, &format!("the token that was given for {place}"));
         command.add(
             "-H",
             expanded(&format!("Authorization: {scheme} "), &format!("${}", variable.0), ""),
@@ -306,15 +310,15 @@ impl Exchange<'_> {
         match &self.body {
             Body::None => {}
             Body::Bytes([]) => command.add("-H", word("Content-Length: 0")),
-            Body::Bytes(bytes) if matches!(self.told.request.role, Role::Token(_)) => {
+            Body::Bytes(bytes) if matches!(self.traced.request.role, Role::Token(_)) => {
                 for (name, value) in fields(&String::from_utf8_lossy(bytes)) {
                     if name != "refresh_token" {
                         command.add("--data-urlencode", word(&format!("{name}={value}")));
                         continue;
                     }
                     let variable = names.of_secret(PASSWORD, &value);
-                    let place = self.told.request.url.authority();
-                    command.tell(&variable, &format!("the identity token for {place}"));
+                    let place = self.traced.request.url.authority();
+                    command.explain(&variable, &format!("the identity token for {place}"));
                     let word = expanded("refresh_token=", &format!("${}", variable.0), "");
                     command.add("--data-urlencode", word);
                 }
@@ -328,18 +332,18 @@ impl Exchange<'_> {
             },
             Body::File(length) => {
                 let digest = self
-                    .told
+                    .traced
                     .request
                     .url
                     .uri()
                     .query()
                     .and_then(|query| query.rsplit_once("digest="));
                 let range =
-                    self.told.request.headers.iter().find(|(name, _)| *name == "Content-Range");
+                    self.traced.request.headers.iter().find(|(name, _)| *name == "Content-Range");
                 let what = match (digest, range) {
                     (Some((_, digest)), _) => format!("the {length} bytes of {digest}"),
                     (None, Some((_, range))) => {
-                        let upload = names.place(self.told.request.url).map(|known| known.name);
+                        let upload = names.place(self.traced.request.url).map(|known| known.name);
                         format!("the bytes {range} of the blob for {}", upload.unwrap_or_default())
                     }
                     (None, None) => format!("{length} bytes"),
@@ -351,7 +355,7 @@ impl Exchange<'_> {
 
     fn file(&self, what: &str, names: &mut Names, command: &mut Command) {
         let variable = names.of(BLOB, what);
-        command.tell(&variable, &format!("a file with {what}"));
+        command.explain(&variable, &format!("a file with {what}"));
         command.add("--data-binary", format!("@\"${}\"", variable.0));
     }
 
@@ -363,7 +367,7 @@ impl Exchange<'_> {
         names: &mut Names,
         command: &mut Command,
     ) -> Option<String> {
-        let is_upload = self.told.request.role == Role::Session;
+        let is_upload = self.traced.request.role == Role::Session;
         let (variable, file) = known.map_or((None, None), |known| (Some(known.name), known.file));
         let file = file.or_else(|| self.file_name());
         match next {
@@ -383,7 +387,7 @@ impl Exchange<'_> {
             }
             Some(Next::Followed) | None => {}
         }
-        let is_over = matches!(self.told.request.method, Method::Put | Method::Delete);
+        let is_over = matches!(self.traced.request.method, Method::Put | Method::Delete);
         if let Some(variable) =
             variable.filter(|_| !is_upload || is_over && self.status() / 100 == 2)
         {
@@ -397,7 +401,7 @@ impl Exchange<'_> {
 
     /// The file that a blob goes into; of an error none, which is for people.
     fn file_name(&self) -> Option<String> {
-        let Request { method, url, role, headers, .. } = self.told.request;
+        let Request { method, url, role, headers, .. } = self.traced.request;
         if method != Method::Get || self.status() >= 400 {
             return None;
         }

@@ -38,7 +38,7 @@ struct Known {
     kind: &'static str,
     value: String,
     name: String,
-    is_told: bool,
+    is_explained: bool,
 }
 
 /// A URL that is not shown, and the variable that holds what the server said of it.
@@ -90,7 +90,7 @@ impl Names {
     pub(super) fn of(&mut self, kind: &'static str, value: &str) -> (String, bool) {
         let mut same = self.known.iter_mut().filter(|known| known.kind == kind);
         if let Some(known) = same.find(|known| known.value == value) {
-            return (known.name.clone(), !std::mem::replace(&mut known.is_told, true));
+            return (known.name.clone(), !std::mem::replace(&mut known.is_explained, true));
         }
         let name = self.reserve(kind);
         self.remember(kind, value, name.clone(), true);
@@ -109,11 +109,11 @@ impl Names {
         self.remember(kind, value, name, false);
     }
 
-    fn remember(&mut self, kind: &'static str, value: &str, name: String, is_told: bool) {
+    fn remember(&mut self, kind: &'static str, value: &str, name: String, is_explained: bool) {
         if self.known.len() >= MAX_NAMES {
             self.known.pop_front();
         }
-        self.known.push_back(Known { kind, value: value.to_owned(), name, is_told });
+        self.known.push_back(Known { kind, value: value.to_owned(), name, is_explained });
     }
 
     /// From now on `url` is reached by the variable `name`, which holds the `text` that it was
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_has_one_name_and_is_told_once() {
+    fn a_value_has_one_name_and_is_explained_once() {
         let mut names = Names::default();
         names.give_first(PASSWORD, "first");
         assert_eq!(names.of(PASSWORD, "second"), ("REGISTRY_PASSWORD_2".to_owned(), true));

@@ -21,13 +21,13 @@ pub(super) const MAX_HEADERS: usize = 32;
 pub(super) const SECRET: char = '\0';
 
 /// What stands in the place of a word that cannot be said: as a secret.
-pub(super) const UNSAID: char = '\u{1}';
+pub(super) const UNQUOTABLE: char = '\u{1}';
 
 /// What stands in the place of what is not shown.
 const WITHHELD: &str = "(withheld)";
 
 /// The headers of an answer that tell something about it.
-const TELLING: [&str; 12] = [
+const SHOWN_HEADERS: [&str; 12] = [
     "content-type",
     "content-encoding",
     "content-length",
@@ -46,7 +46,7 @@ const TELLING: [&str; 12] = [
 /// break it up.
 pub(super) fn word(text: &str) -> String {
     match secret::redact(text) == text {
-        true => quoted(text).unwrap_or_else(|| UNSAID.into()),
+        true => quoted(text).unwrap_or_else(|| UNQUOTABLE.into()),
         false => SECRET.into(),
     }
 }
@@ -72,12 +72,12 @@ pub(super) fn comment(text: &str) -> String {
     format!("# {}\n", inert(text))
 }
 
-/// What an answer's header tells, a comment each.
-pub(super) fn telling(headers: &HeaderMap, from: &Url) -> String {
-    let tells = |name: &str| {
-        TELLING.contains(&name) || name.starts_with("oci-") || name.contains("ratelimit")
+/// What an answer's header is_shown, a comment each.
+pub(super) fn shown_headers(headers: &HeaderMap, from: &Url) -> String {
+    let is_shown = |name: &str| {
+        SHOWN_HEADERS.contains(&name) || name.starts_with("oci-") || name.contains("ratelimit")
     };
-    let shown = headers.iter().filter(|(name, _)| tells(name.as_str())).take(MAX_HEADERS);
+    let shown = headers.iter().filter(|(name, _)| is_shown(name.as_str())).take(MAX_HEADERS);
     let lines = shown.map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         let value = if name == "location" { place(&value, from) } else { value };
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(word("so it's broken"), SECRET.to_string());
         assert_eq!(expanded("so it's broken", "$P", ""), format!("{SECRET}\"$P\""));
         assert_eq!(document(b"{\n\"it's broken\"}"), Some(SECRET.to_string()));
-        assert_eq!(word("so\n"), UNSAID.to_string());
+        assert_eq!(word("so\n"), UNQUOTABLE.to_string());
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             headers.append("server", "x".parse().unwrap());
         }
         let lines =
-            |headers: &HeaderMap| telling(headers, &url("http://r.example/")).lines().count();
+            |headers: &HeaderMap| shown_headers(headers, &url("http://r.example/")).lines().count();
         assert_eq!(lines(&headers), MAX_HEADERS);
         headers.append("ratelimit-limit", "1".parse().unwrap());
         assert_eq!(lines(&headers), MAX_HEADERS);

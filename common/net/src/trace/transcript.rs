@@ -8,7 +8,7 @@ use common::secret;
 use machine::credentials::{Credential, Given};
 
 use super::names::{Names, PASSWORD, TOKEN};
-use super::text::{self, SECRET, UNSAID};
+use super::text::{self, SECRET, UNQUOTABLE};
 
 /// A trace. Clones write to the same place, with the same variables.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ fn checked(block: &str) -> String {
         if line.contains(SECRET) || secret::redact(line) != line {
             return text::comment("left out: a line that would show a secret");
         }
-        match line.contains(UNSAID) {
+        match line.contains(UNQUOTABLE) {
             true => text::comment("left out: a line that no shell would take for what it is"),
             false => format!("{line}\n"),
         }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_said_is_left_out() {
-        let said = checked(&format!("curl {UNSAID}\n"));
+        let said = checked(&format!("curl {UNQUOTABLE}\n"));
         assert_eq!(said, "# left out: a line that no shell would take for what it is\n");
     }
 }
