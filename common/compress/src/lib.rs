@@ -56,7 +56,8 @@ impl Method {
         };
         let level = level.unwrap_or(default);
         if !levels.contains(&level) {
-            let (least, most) = (levels.start(), levels.end());
+            let least = levels.start();
+            let most = levels.end();
             return Err(Error::usage(format_args!(
                 "level {level}: {name} has levels {least} to {most}"
             )));

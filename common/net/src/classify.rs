@@ -97,8 +97,12 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
             _ => "no answer in time".to_owned(),
         }),
         ureq::Error::Rustls(error) => {
-            let (stage, client_cert) = (Stage::Handshake, ClientCert::NotRequested);
-            TlsFailure { cause: Cause::Tls(error), stage, client_cert }.failure().context(place)
+            let failure = TlsFailure {
+                cause: Cause::Tls(error),
+                stage: Stage::Handshake,
+                client_cert: ClientCert::NotRequested,
+            };
+            failure.failure().context(place)
         }
         ureq::Error::Other(other) => match other.downcast::<TlsFailure>() {
             Ok(trouble) => trouble.failure().context(place),

@@ -88,12 +88,11 @@ impl Http {
     /// known to be harmless.
     fn may_be_secret(&self, name: &str, value: &str) -> bool {
         let is_own = || self.peer().headers.iter().any(|(own, _)| own == name);
-        match name.eq_ignore_ascii_case("authorization") {
-            true => {
-                let anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
-                !anonymous.iter().any(|known| known == value)
-            }
-            false => is_own() && may_be_secret(name),
+        if name.eq_ignore_ascii_case("authorization") {
+            let anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
+            !anonymous.iter().any(|known| known == value)
+        } else {
+            is_own() && may_be_secret(name)
         }
     }
 
@@ -181,9 +180,10 @@ impl Http {
             Payload::Bytes(bytes) => {
                 let request = request.header("Content-Length", bytes.len());
                 let request = request.body(*bytes).map_err(connection)?;
-                match commits {
-                    true => agent.run(self.with_commit_timeout(agent, request)),
-                    false => agent.run(request),
+                if commits {
+                    agent.run(self.with_commit_timeout(agent, request))
+                } else {
+                    agent.run(request)
                 }
             }
             Payload::Stream { reader, length } => {
@@ -191,9 +191,10 @@ impl Http {
                 let request = request.header("Content-Length", *length);
                 let request = request.body(SendBody::from_reader(&mut exactly));
                 let request = request.map_err(connection)?;
-                let outcome = match commits {
-                    true => agent.run(self.with_commit_timeout(agent, request)),
-                    false => agent.run(request),
+                let outcome = if commits {
+                    agent.run(self.with_commit_timeout(agent, request))
+                } else {
+                    agent.run(request)
                 };
                 if let Some(error) = exactly.failed {
                     return Err(Broken::Payload(error));

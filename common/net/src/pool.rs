@@ -71,8 +71,8 @@ static UNCONFIGURED: Peer = Peer::unconfigured();
 impl Agents {
     /// Those of the peer at `origin`.
     pub(crate) fn new(client: Client, origin: Origin, peer: Peer) -> Agents {
-        let (proxies, made) = (Proxies::of_environment(), Mutex::default());
-        Agents { client, origin, peer, proxies, made }
+        let proxies = Proxies::of_environment();
+        Agents { client, origin, peer, proxies, made: Mutex::default() }
     }
 
     /// What holds for the run.
@@ -122,13 +122,13 @@ impl Agents {
     fn route(&self, url: &Url) -> Result<Route> {
         let proxy = self.proxy(url)?;
         if !url.is_https() {
-            return match history::of(&url.host(), url.port()).tls {
-                true => Err(Error::malformed(format_args!(
+            if history::of(&url.host(), url.port()).tls {
+                return Err(Error::malformed(format_args!(
                     "{}: it has spoken TLS before, and is not spoken to in plain http",
                     url.authority()
-                ))),
-                false => Ok(Route { encryption: Encryption::Plain, proxy }),
-            };
+                )));
+            }
+            return Ok(Route { encryption: Encryption::Plain, proxy });
         }
         let own = url.origin() == self.origin;
         let checked = !self.peer_at(url).skips_checks();
@@ -140,8 +140,8 @@ impl Agents {
         let secure = self.secure(&route.encryption)?;
         let config = |socks| config(&self.client, socks);
         let Some(proxy) = &route.proxy else {
-            let (connector, resolver) = (TcpConnector::default(), DefaultResolver::default());
-            return Ok(agent(config(None), connector, secure, resolver));
+            let connector = TcpConnector::default();
+            return Ok(agent(config(None), connector, secure, DefaultResolver::default()));
         };
         self.client.comment(format_args!("used from here on: {}", proxy.description()));
         // What a proxy shows is always checked, and it is shown nothing.
@@ -170,15 +170,14 @@ impl Agents {
             none if none.is_empty() => kept.map_or_else(Vec::new, |kept| kept.pairs.clone()),
             pairs => pairs,
         };
-        let trusted = match checked {
-            true => {
-                let mut more = kept.map_or_else(Vec::new, |kept| kept.authorities.clone());
-                for path in &peer.authorities {
-                    more.extend(Pem::file(path)?.certificates()?);
-                }
-                Some(trusted(self.client.ca_file.as_deref(), more)?)
+        let trusted = if *checked {
+            let mut more = kept.map_or_else(Vec::new, |kept| kept.authorities.clone());
+            for path in &peer.authorities {
+                more.extend(Pem::file(path)?.certificates()?);
             }
-            false => None,
+            Some(trusted(self.client.ca_file.as_deref(), more)?)
+        } else {
+            None
         };
         let secure = Secure::new(trusted, pairs);
         secure.map(Some).map_err(|error| tls_failure::unusable(&error))

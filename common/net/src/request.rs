@@ -85,8 +85,16 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that follows redirects and takes its time.
     pub fn new(method: Method, url: &'a Url, headers: &'a [(&'a str, &'a str)]) -> Request<'a> {
-        let (redirects, role) = (MAX_REDIRECTS, Role::Api);
-        Request { method, url, headers, redirects, within: None, commits: false, role, hop: false }
+        Request {
+            method,
+            url,
+            headers,
+            redirects: MAX_REDIRECTS,
+            within: None,
+            commits: false,
+            role: Role::Api,
+            hop: false,
+        }
     }
 }
 

@@ -255,7 +255,8 @@ fn mend_scheme(registry: &Origin, url: Url) -> Result<Url, String> {
 /// Whether a target is the host of the registry itself, on whatever port; loopback's name and its
 /// addresses are one host.
 fn is_own_host(registry: &Origin, url: &Url) -> bool {
-    let (own, other) = (registry.host(), url.host());
+    let own = registry.host();
+    let other = url.host();
     own == other
         || (own == "localhost" || other == "localhost") && is_loopback(own) && is_loopback(&other)
 }

@@ -233,7 +233,8 @@ fn login_of(text: &str) -> std::result::Result<(String, String), String> {
     if text.contains(['/', '?', '#', '@']) {
         return Err(wrong());
     }
-    let (user, password) = (decoded(user).ok_or_else(wrong)?, decoded(password).ok_or_else(wrong)?);
+    let user = decoded(user).ok_or_else(wrong)?;
+    let password = decoded(password).ok_or_else(wrong)?;
     secret::keep(&password);
     if user.contains(':') {
         return Err("a colon in the name".to_owned());

@@ -210,10 +210,7 @@ pub(crate) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, Error> {
 }
 
 fn within_limit(head: usize) -> Result<(), Error> {
-    match head > MAX_HEAD {
-        true => Err(Error::LargeResponseHeader(head, MAX_HEAD)),
-        false => Ok(()),
-    }
+    if head > MAX_HEAD { Err(Error::LargeResponseHeader(head, MAX_HEAD)) } else { Ok(()) }
 }
 
 /// The head of an answer to CONNECT.

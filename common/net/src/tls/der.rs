@@ -51,8 +51,13 @@ pub(crate) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let (subject, rest) = element(rest, SEQUENCE)?;
     let (key, _) = element(rest, SEQUENCE)?;
     let (not_before, not_after) = times(validity.content);
-    let (issuer, subject) = (issuer.whole, subject.whole);
-    Some(Fields { issuer, subject, not_before, not_after, key: key.whole })
+    Some(Fields {
+        issuer: issuer.whole,
+        subject: subject.whole,
+        not_before,
+        not_after,
+        key: key.whole,
+    })
 }
 
 /// The two times of a validity.
@@ -133,7 +138,8 @@ mod tests {
 
     /// A certificate with or without a version in it.
     fn certificate(version: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-        let (issuer, key) = (sequence(&[b"the issuer"]), sequence(&[&[7; 200]]));
+        let issuer = sequence(&[b"the issuer"]);
+        let key = sequence(&[&[7; 200]]);
         let other = sequence(&[]);
         let times = sequence(&[b"\x17\x0d700101000001Z", b"\x18\x0f20500228235959Z"]);
         let signed = sequence(&[version, &[2, 1, 5], &other, &issuer, &times, &issuer, &key]);
@@ -144,9 +150,13 @@ mod tests {
     fn both_versions_are_read() {
         for version in [&b""[..], b"\xa0\x03\x02\x01\x02"] {
             let (certificate, issuer, key) = certificate(version);
-            let (not_before, not_after) = (Some(1), Some(2_529_705_599));
-            let (issuer, subject, key) = (&issuer[..], &issuer[..], &key[..]);
-            let expected = Fields { issuer, subject, not_before, not_after, key };
+            let expected = Fields {
+                issuer: &issuer,
+                subject: &issuer,
+                not_before: Some(1),
+                not_after: Some(2_529_705_599),
+                key: &key,
+            };
             assert_eq!(fields(&certificate), Some(expected));
         }
     }

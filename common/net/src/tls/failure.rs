@@ -190,19 +190,22 @@ fn distrusted(reason: &CertificateError) -> Error {
         }
         Certificate::Expired => distrusted("it has expired").hint(clock),
         Certificate::ExpiredContext { time, not_after } => {
-            let (end, now) = (date(*not_after), date(*time));
+            let end = date(*not_after);
+            let now = date(*time);
             distrusted(&format!("it expired on {end}, and now it is {now}")).hint(clock)
         }
         Certificate::NotValidYet => distrusted("it is not valid yet").hint(clock),
         Certificate::NotValidYetContext { time, not_before } => {
-            let (start, now) = (date(*not_before), date(*time));
+            let start = date(*not_before);
+            let now = date(*time);
             distrusted(&format!("it is not valid yet, only from {start}, and now it is {now}"))
                 .hint(clock)
         }
         Certificate::NotValidForNameContext { expected, presented } => {
-            let own = match presented.is_empty() {
-                true => "no host at all".to_owned(),
-                false => presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
+            let own = if presented.is_empty() {
+                "no host at all".to_owned()
+            } else {
+                presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ")
             };
             let expected = printable(&expected.to_str());
             distrusted(&format!("it is not for {expected}, but for {}", printable(&own)))

@@ -26,7 +26,8 @@ const BUNDLES: [&str; 4] = [
 /// The system's trust store; OpenSSL's variables say if it is elsewhere.
 fn read_system() -> CertificateResult {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let (file, dir) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));
+    let file = variable("SSL_CERT_FILE");
+    let dir = variable("SSL_CERT_DIR");
     let usual = BUNDLES.iter().map(PathBuf::from).find(|bundle| bundle.is_file());
     let bundle = file.or(usual.filter(|bundle| dir.is_none() || dir.as_deref() == bundle.parent()));
     match bundle {

@@ -42,25 +42,22 @@ impl ServerCertVerifier for Verifier {
         };
         let Some(fields) = der::fields(certificate) else { return judged };
         if !self.added.iter().any(|known| known == certificate) {
-            return match fields.issuer == fields.subject {
-                true => Err(CertificateError::UnknownIssuer.into()),
-                false => judged,
-            };
+            let self_signed = fields.issuer == fields.subject;
+            return if self_signed { Err(CertificateError::UnknownIssuer.into()) } else { judged };
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
         let time = |time: Option<u64>| {
             let seconds = time.ok_or(CertificateError::BadEncoding)?;
             Ok::<_, Error>(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
         };
-        let (not_before, not_after) = (time(fields.not_before)?, time(fields.not_after)?);
-        match () {
-            () if now < not_before => {
-                Err(CertificateError::NotValidYetContext { time: now, not_before }.into())
-            }
-            () if now > not_after => {
-                Err(CertificateError::ExpiredContext { time: now, not_after }.into())
-            }
-            () => Ok(ServerCertVerified::assertion()),
+        let not_before = time(fields.not_before)?;
+        let not_after = time(fields.not_after)?;
+        if now < not_before {
+            Err(CertificateError::NotValidYetContext { time: now, not_before }.into())
+        } else if now > not_after {
+            Err(CertificateError::ExpiredContext { time: now, not_after }.into())
+        } else {
+            Ok(ServerCertVerified::assertion())
         }
     }
 

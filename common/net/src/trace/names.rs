@@ -125,8 +125,13 @@ impl Names {
         }
         let parts = resolved(text, url, name);
         let (before, expansion) = parts.unwrap_or_else(|| (String::new(), format!("${{{name}}}")));
-        let (url, name) = (url.uri().to_string(), name.to_owned());
-        self.places.push_back(Place { url, name, before, expansion, file });
+        self.places.push_back(Place {
+            url: url.uri().to_string(),
+            name: name.to_owned(),
+            before,
+            expansion,
+            file,
+        });
     }
 
     /// What is known of a URL that is such a place, or one with a digest behind it.

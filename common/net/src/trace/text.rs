@@ -45,26 +45,19 @@ const SHOWN_HEADERS: [&str; 12] = [
 /// One word of text. What would be a secret behind the quotes is looked for before them, which may
 /// break it up.
 pub(super) fn word(text: &str) -> String {
-    match secret::redact(text) == text {
-        true => quoted(text).unwrap_or_else(|| UNQUOTABLE.into()),
-        false => SECRET.into(),
+    if secret::redact(text) != text {
+        return SECRET.into();
     }
+    quoted(text).unwrap_or_else(|| UNQUOTABLE.into())
 }
 
 /// One word of text, an expansion (`$NAME`), and text.
 pub(super) fn expanded(before: &str, expansion: &str, after: &str) -> String {
     // What begins a query has none of its meanings in double quotes.
     let bare = |text: &str| is_plain(text.strip_prefix(['?', '&']).unwrap_or(text));
-    let (mut line, mut tail) = (String::new(), String::new());
-    match bare(before) {
-        true => line.push_str(&format!("\"{before}")),
-        false => line.push_str(&format!("{}\"", word(before))),
-    }
-    match bare(after) {
-        true => tail.push_str(&format!("{after}\"")),
-        false => tail.push_str(&format!("\"{}", word(after))),
-    }
-    format!("{line}{expansion}{tail}")
+    let head = if bare(before) { format!("\"{before}") } else { format!("{}\"", word(before)) };
+    let tail = if bare(after) { format!("{after}\"") } else { format!("\"{}", word(after)) };
+    format!("{head}{expansion}{tail}")
 }
 
 /// A comment: one line.
@@ -122,7 +115,8 @@ pub(super) fn resolved(text: &str, url: &Url, variable: &str) -> Option<(String,
         (whole.len() - length, text.len() - length)
     };
     let (start, stripped) = cut(&whole, text);
-    let (before, prefix) = (whole.get(..start)?, text.get(..stripped)?);
+    let before = whole.get(..start)?;
+    let prefix = text.get(..stripped)?;
     if before.contains('?') || prefix.contains('?') || text.contains('#') {
         return None;
     }

@@ -84,10 +84,10 @@ fn checked(block: &str) -> String {
         if line.contains(SECRET) || secret::redact(line) != line {
             return text::comment("left out: a line that would show a secret");
         }
-        match line.contains(UNQUOTABLE) {
-            true => text::comment("left out: a line that no shell would take for what it is"),
-            false => format!("{line}\n"),
+        if line.contains(UNQUOTABLE) {
+            return text::comment("left out: a line that no shell would take for what it is");
         }
+        format!("{line}\n")
     });
     lines.collect()
 }
