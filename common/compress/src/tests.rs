@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the bytes depend on, and what a failing output does.
-//! Compiled for tests alone, where it is declared: what is not as it should be may panic here.
+//! What the bytes depend on, and what a failing output does. Compiled for tests alone, where it is
+//! declared: what is not as it should be may panic here.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};

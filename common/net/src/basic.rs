@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The header of Basic authentication, written and read.
+//! The header of Basic authentication: writes and reads it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,16 +7,16 @@ use common::secret;
 
 use crate::form::form;
 
-/// The header of Basic authentication (RFC 7617).
+/// The header of Basic authentication (RFC 7617). Its secrets are hidden from all later output.
 pub fn basic(user: &str, password: &str) -> String {
     let both = STANDARD.encode(format!("{user}:{password}"));
     secret::keep(&both);
-    // A server may say it back as a form has it.
+    // A server's error message may repeat the password in its form-encoded spelling.
     secret::keep(form(&[("", password)]).trim_start_matches('='));
     format!("Basic {both}")
 }
 
-/// What such a header holds.
+/// The user name and password in a header of Basic authentication.
 pub(crate) fn name_and_password(header: &str) -> Option<(String, String)> {
     let both = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
     let both = String::from_utf8(both).ok()?;
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn basic_is_that_of_the_standard() {
+    fn the_example_of_rfc_7617_is_written_and_read() {
         let header = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==";
         assert_eq!(basic("Aladdin", "open sesame"), header);
         let both = ("Aladdin".to_owned(), "open sesame".to_owned());

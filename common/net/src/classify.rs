@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why there was no answer to a request: in words, and whether another attempt may have one.
+//! Turns a library error into a [`Failure`]: an error message, and whether a retry may succeed.
+//!
+//! Only failures before a response arrived. The status of a registry's response is not judged here.
 
 use std::io;
 
@@ -13,7 +15,8 @@ use crate::proxy::{Kind, Proxy};
 use crate::tls::failure::{Cause, ClientCert, Stage, TlsFailure};
 use crate::url::Url;
 
-/// Sorts a failure before an answer. Before there is a way through a proxy, it is the proxy's.
+/// Classifies a failure that precedes any response. Until the tunnel through a proxy is open, the
+/// failure is blamed on the proxy.
 pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
     let Some(proxy) = proxy else { return failure_at(url.authority(), error) };
     let through = format!("{} through the proxy {proxy}", url.authority());
@@ -42,8 +45,8 @@ pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> 
     }
 }
 
-/// Sorts the answer of a proxy that is no way through it, and names these schemes of
-/// authentication.
+/// Classifies a proxy's error response to CONNECT, or a 407 to a forwarded request. `schemes` are
+/// the authentication schemes that it offers.
 pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[String]) -> Failure {
     let words = match StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()) {
         Some(reason) => format!("{status} {reason}"),
@@ -76,14 +79,14 @@ pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[St
     }
 }
 
-/// Whether a proxy that speaks SOCKS does not want us. The library has only words for it.
+/// Whether a SOCKS proxy refused us. The library reports this only as text.
 fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
     let words = cause.to_string();
     let is_word = ["not allowed by ruleset", "acceptable auth", "unknown auth", "authentication"];
     proxy.kind() == Kind::Socks && is_word.iter().any(|word| words.contains(word))
 }
 
-/// Sorts a failure of whoever is at a place.
+/// Classifies a failure of the server, or the proxy, that `place` names.
 fn failure_at(place: &str, error: ureq::Error) -> Failure {
     let later =
         |what: String| Failure::temporary(Error::unavailable(format_args!("{place}: {what}")));
@@ -129,15 +132,15 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
     }
 }
 
-/// Whether resolving a host's name failed, and whether that may pass. std has only words for it,
-/// the resolver's own, which are the same in every language setting.
+/// If resolving the host name failed, whether a retry may succeed. std reports this only as text;
+/// the part we compare is the resolver's own message, which is the same in every locale.
 fn lookup_failure(cause: &io::Error) -> Option<Retry> {
     let words = cause.to_string();
     let why = words.strip_prefix("failed to lookup address information: ")?;
     Some(if why.starts_with("Temporary") { Retry::Backoff } else { Retry::Never })
 }
 
-/// A kept connection that turned out to be closed.
+/// Whether the error means that the server had closed a reused connection.
 pub(crate) fn is_broken(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What holds for a whole run, whichever host it speaks to: patience, trust, where credentials are
-//! kept, the trace.
+//! Settings of the whole run, the same for every host: retries, time-outs, trust, the file with
+//! credentials, the trace.
 //!
-//! Nothing here is secret, and nothing here is about one host: that is
-//! [`Peer`](crate::peer::Peer)'s.
+//! Not here: secrets and the settings of one host. Both are in [`Peer`](crate::peer::Peer).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,33 +10,33 @@ use std::time::Duration;
 
 use crate::trace::transcript::Trace;
 
-/// How a run speaks to every host.
+/// Settings that apply to every host.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Attempts without progress before giving up, at least 1.
     pub attempts: u32,
     /// The longest wait between two attempts.
     pub max_wait: Duration,
-    /// How long an answer may stand still.
+    /// How long to wait for the next bytes of a response body.
     pub idle_timeout: Duration,
-    /// How long connecting may take, TLS included.
+    /// How long connecting may take, including the TLS handshake.
     pub connect_timeout: Duration,
-    /// Certificates to trust beside the system's.
+    /// A file with certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The file with credentials to read instead of the default ones.
     pub authfile: Option<PathBuf>,
-    /// Where the conversation is shown as curl commands.
+    /// The trace of requests and responses as curl commands; `None` without `--trace`.
     pub trace: Option<Trace>,
 }
 
 impl Client {
-    /// The same with a single attempt: for a host that has a substitute.
+    /// A copy that makes a single attempt: for a host with a substitute, such as a mirror.
     #[must_use]
     pub fn with_one_attempt(&self) -> Client {
         Client { attempts: 1, ..self.clone() }
     }
 
-    /// Adds a line to the trace, if there is one.
+    /// Adds a comment line to the trace, if there is a trace.
     pub fn comment(&self, text: impl fmt::Display) {
         if let Some(trace) = &self.trace {
             trace.comment(text);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the library beneath leaves open about a connection, closed by a wrapper around it.
+//! A wrapper around each connection that fixes two faults of ureq. It does not change the bytes.
 //!
-//! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
-//!   measures either less (interim answers without end) or more (all that is buffered behind one).
-//! - An answer that comes while a body is still being sent, after which the server closes: the library would report
-//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the
-//!   answer read.
-//!
-//! The bytes of what passes are not changed.
+//! - It limits the size of a response's head, including the interim (1xx) responses before it. ureq
+//!   either ignores interim responses, which may then be endless, or also counts buffered bytes
+//!   that follow an interim response.
+//! - A server may respond and close the connection while we still send the request body. ureq would
+//!   report the broken connection and not read the response. The wrapper drops the rest of the
+//!   body, so that the response is read.
 
 use std::io::ErrorKind;
 
@@ -15,10 +14,10 @@ use ureq::Error;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// The most bytes of an answer's head, interim answers included.
+/// The most bytes of a response's head, including interim responses.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 
-/// Makes connections that are watched.
+/// Wraps connections in [`Watched`].
 #[derive(Debug)]
 pub(crate) struct Watch;
 
@@ -34,13 +33,13 @@ impl<In: Transport> Connector<In> for Watch {
     }
 }
 
-/// A connection that is watched.
+/// A connection with a limited response head that still reads after a failed write.
 #[derive(Debug)]
 pub(crate) struct Watched<In> {
     connection: In,
-    /// How many bytes came since the request was sent; nothing once the head is over.
+    /// How many bytes were received since the request was sent; `None` after the end of the head.
     received: Option<usize>,
-    /// Whether the other end takes nothing any more. What it said before that may still be read.
+    /// Whether the server closed its receiving side. Its response can still be read.
     write_closed: bool,
 }
 
@@ -70,7 +69,7 @@ impl<In: Transport> Transport for Watched<In> {
             let input = self.connection.buffers().input();
             let received = received + input.len().saturating_sub(before);
             let end = end_of_head(input);
-            // What is gone from the buffer by now was interim answers.
+            // Bytes that have left the buffer by now belonged to interim responses.
             let head = received - input.len().min(received) + end.unwrap_or(input.len());
             if head > MAX_HEAD {
                 return Err(Error::LargeResponseHeader(head, MAX_HEAD));
@@ -96,7 +95,7 @@ fn is_closed(kind: ErrorKind) -> bool {
     )
 }
 
-/// Where the head of the final answer ends; nothing while it is still coming.
+/// The offset where the head of the final response ends; `None` if it is incomplete.
 fn end_of_head(input: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {
@@ -110,7 +109,7 @@ fn end_of_head(input: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the first empty line ends, and with it one head.
+/// The offset after the first empty line, which ends a head.
 pub(crate) fn empty_line(input: &[u8]) -> Option<usize> {
     (0..input.len()).find_map(|i| match &input[i..] {
         [b'\n', b'\n', ..] => Some(i + 2),
@@ -119,10 +118,11 @@ pub(crate) fn empty_line(input: &[u8]) -> Option<usize> {
     })
 }
 
-/// What is left of the time to connect: the time-out that is given is for all of it.
+/// The remaining time to connect. `details.timeout` covers all steps of connecting, but counts from
+/// their common start.
 ///
 /// # Errors
-/// That time-out, when nothing is left.
+/// [`Error::Timeout`] if no time is left.
 pub(crate) fn time_left(details: &ConnectionDetails<'_>) -> Result<NextTimeout, Error> {
     let mut timeout = details.timeout;
     let times = (timeout.after, details.now, (details.current_time)());
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_ends_where_the_final_answers_does() {
+    fn the_head_includes_interim_responses() {
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
         let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
         let whole = format!("{interim}{interim}{head}body\n\n");

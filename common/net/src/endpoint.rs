@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a registry's API is: its scheme, host and port.
+//! The base URL of a registry's API: scheme, host and port.
 //!
-//! https, unless plain http is asked for, or the host does not speak TLS there and is loopback, or
-//! one that the machine's configuration marks as insecure: that is asked by offering a TLS
-//! handshake and looking at the first byte of the answer. Nothing is sent but the offer, and by no
-//! proxy: behind one it is https. Who has spoken TLS in this process is not asked again.
+//! The scheme is https unless plain HTTP is requested. Two kinds of hosts are probed first:
+//! loopback hosts, and hosts that the machine's configuration marks as insecure. If such a host
+//! does not use TLS, the scheme is http.
+//!
+//! The probe sends the first message of a TLS handshake and looks at the first byte of the
+//! response. It sends nothing else. A host behind a proxy is not probed: its scheme is https. A
+//! host that has used TLS in this process is not probed again.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -24,7 +27,7 @@ use crate::retry::with_attempts;
 use crate::tls::history;
 use crate::url::Url;
 
-/// How long a host may think about the offer before it counts as speaking TLS.
+/// How long the probe waits for a response. A host that does not respond counts as using TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first bytes of a TLS record: a handshake message, or an alert.
@@ -33,8 +36,8 @@ const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 /// The base URL of a repository's registry.
 ///
 /// # Errors
-/// Usage, when the host cannot be part of a URL; later, when a host that is asked does not let
-/// anybody connect.
+/// Usage if the host cannot be part of a URL. Unavailable if a host must be probed and cannot be
+/// connected to.
 pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url> {
     let host = repository.api_host();
     let of = |scheme: &str| {
@@ -45,7 +48,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     if peer.scheme == Some(Scheme::Http) {
         return of("http");
     }
-    // An option about certificates means that there is one.
+    // An option about certificates implies that the registry uses TLS.
     let has_certificate = peer.verification == Verification::Skipped
         || client.ca_file.is_some()
         || peer.certificate.is_some();
@@ -54,7 +57,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     // Behind a proxy the host cannot be probed.
     let in_doubt =
         may_be_plain && peer.scheme.is_none() && Proxies::of_environment().of(&https)?.is_none();
-    // A host that is not up yet is asked again, as by any other request.
+    // Connecting to a host that is not running yet is retried, as for any other request.
     if !in_doubt || with_attempts(client, || speaks_tls(&https, client))? {
         return Ok(https);
     }
@@ -62,7 +65,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     of("http")
 }
 
-/// Whether a host speaks TLS. In doubt it does: then the attempt to use it says what is wrong.
+/// Whether a host uses TLS. True in doubt: the request that follows then reports the actual error.
 fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
     if history::of(&url.host(), url.port()).tls {
         return Ok(true);
@@ -95,14 +98,14 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
             true
         }
         Ok(1) => false,
-        // Closed or reset without a word: what a plain http server may do with such bytes.
+        // Closed or reset without a response: a plain HTTP server may do this with a TLS message.
         Ok(_) => false,
         Err(cause) => cause.kind() != std::io::ErrorKind::ConnectionReset,
     })
 }
 
-/// The first message of a TLS handshake. No certificate is ever looked at with it, so it needs no
-/// roots.
+/// The first message of a TLS handshake. The handshake ends before any certificate arrives, so the
+/// root store is empty.
 fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -124,8 +127,8 @@ mod tests {
 
     use super::*;
 
-    /// The scheme of a registry whose certificate is checked so. That there is a --ca-file means
-    /// that a loopback host is not probed for being one.
+    /// The scheme that [`base`] chooses for this kind of verification. The client has a --ca-file,
+    /// so that the host is not probed merely because it is loopback.
     fn scheme(registry: &Repository, verification: Verification) -> String {
         let second = Duration::from_secs(1);
         let client = Client {
@@ -141,7 +144,7 @@ mod tests {
         base(registry, &client, &peer).unwrap().scheme().to_owned()
     }
 
-    /// A registry that answers each offer with these bytes, one after the other.
+    /// A registry that accepts one connection for each of `answers` and sends these bytes on it.
     fn answering(answers: &'static [&'static [u8]]) -> Repository {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_marked_insecure_is_asked_whether_it_speaks_tls() {
+    fn a_host_marked_insecure_is_probed_for_tls() {
         let plain = answering(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
         assert_eq!(scheme(&plain, Verification::Required), "https");
         assert_eq!(scheme(&plain, Verification::Optional), "http");
@@ -165,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_spoken_tls_is_not_asked_again() {
-        let turncoat =
+    fn a_host_that_used_tls_is_not_probed_again() {
+        let changing =
             answering(&[b"\x15\x03\x01\x00\x02\x02\x28", b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
         for _ in 0..2 {
-            assert_eq!(scheme(&turncoat, Verification::Optional), "https");
+            assert_eq!(scheme(&changing, Verification::Optional), "https");
         }
     }
 }

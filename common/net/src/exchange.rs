@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One HTTP exchange: a request sent, the head of its answer read, failures sorted.
+//! One HTTP exchange: sends a request and reads the head of its response.
 //!
-//! Redirects are not followed here, and no status is judged.
+//! Not here: following redirects ([`redirect`](crate::redirect)), and the meaning of a status
+//! (crate `registry`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,30 +24,30 @@ use crate::trace::block;
 use crate::trace::command::Traced;
 use crate::url::Url;
 
-/// How many times the idle time-out the answer to a request that closes an upload may take: the
-/// registry puts the blob together and hashes it.
+/// The response to a request that closes an upload may take this many times the idle time-out: the
+/// registry assembles the blob and hashes it before it responds.
 const COMMIT_TIMEOUT_FACTOR: u32 = 10;
 
-/// How many headers are known that anybody could have.
+/// The most anonymous Authorization headers that are remembered.
 const MAX_ANONYMOUS: usize = 16;
 
-/// How exchanges with a registry, and with the places that it names, are made.
+/// Makes exchanges with a registry, and with the other servers that its responses name.
 pub struct Http {
     agents: Agents,
-    /// Whether there was an answer before, so that a connection may have been kept.
+    /// Whether there was a response before, so that a reused connection may serve a request.
     answered: AtomicBool,
-    /// Authorization headers that anybody could have.
+    /// Authorization headers with anonymous tokens, which are not secret.
     anonymous: Mutex<Vec<String>>,
 }
 
 impl Http {
-    /// Those with the peer at `origin`, and with strangers that it sends us to.
+    /// For exchanges with the peer at `origin`, and with other origins that its responses name.
     pub fn new(client: Client, origin: Origin, peer: Peer) -> Http {
         let agents = Agents::new(client, origin, peer);
         Http { agents, answered: AtomicBool::new(false), anonymous: Mutex::default() }
     }
 
-    /// What holds for the run.
+    /// The settings of the run.
     pub fn client(&self) -> &Client {
         self.agents.client()
     }
@@ -56,16 +57,15 @@ impl Http {
         self.agents.origin()
     }
 
-    /// What holds at the origin. Requests to any other origin use [`Peer::unconfigured`].
+    /// The settings of the origin. Requests to any other origin use [`Peer::unconfigured`].
     pub fn peer(&self) -> &Peer {
         self.agents.peer()
     }
 
-    /// Refuses to send credentials where a proxy would read them: to a URL of plain http that goes
-    /// by one.
+    /// Checks that no proxy could read credentials that are sent to this URL.
     ///
     /// # Errors
-    /// Refused; usage, when the proxy is none.
+    /// Refused if the URL is plain HTTP and uses a proxy. Usage if the proxy's URL is invalid.
     pub fn refuse_to_show(&self, url: &Url) -> common::error::Result<()> {
         match self.agents.proxy(url)? {
             Some(proxy) if !url.is_https() => Err(proxy.would_read(url)),
@@ -73,19 +73,19 @@ impl Http {
         }
     }
 
-    /// From now on this Authorization header is no secret: it carries what is given to nobody in
-    /// particular.
+    /// Records that this Authorization header is not secret: its token was given to an anonymous
+    /// client. From now on it may be sent through a proxy that can read it.
     pub fn is_for_anybody(&self, header: &str) {
         let mut anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
-        // A server may give as many as it likes. What is forgotten counts as a secret again.
+        // A server may issue any number of tokens. A header that is forgotten counts as secret.
         if anonymous.len() >= MAX_ANONYMOUS {
             anonymous.remove(0);
         }
         anonymous.push(header.to_owned());
     }
 
-    /// Whether a header may be somebody's secret: who he is, or one of the user's own that is not
-    /// known to be harmless.
+    /// Whether a header may be secret: an Authorization that is not known to be anonymous, or a
+    /// header that the user configured and whose name is not known to be harmless.
     fn may_be_secret(&self, name: &str, value: &str) -> bool {
         let is_own = || self.peer().headers.iter().any(|(own, _)| own == name);
         if name.eq_ignore_ascii_case("authorization") {
@@ -96,18 +96,19 @@ impl Http {
         }
     }
 
-    /// Sends a request and reads the head of its answer, whatever its status. Redirects are not
-    /// followed here.
+    /// Sends a request and returns its response, whatever the status. The response body is not read
+    /// yet.
     ///
     /// # Errors
-    /// Sorted: what may pass, and what will not. A payload's own failure will not.
+    /// The failure says whether a retry may succeed. If the payload's reader fails, its error is
+    /// final.
     pub fn send(
         &self,
         request: Request<'_>,
         payload: &mut Payload<'_>,
     ) -> Result<Response, Failure> {
-        // What is refused is not told either: it was not asked, and is not to be asked by who runs
-        // the trace.
+        // A refused request is not traced: it was not sent, and a user who runs the trace's
+        // commands must not send it either.
         let proxy = self.agents.proxy(request.url)?;
         if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
             self.refuse_to_show(request.url)?;
@@ -125,7 +126,8 @@ impl Http {
         let (agent, proxy) = self.agents.serving(request.url)?;
         let may_repeat = payload.can_repeat() && request.method != Method::Patch;
         let outcome = match self.exchange(&agent, request, payload) {
-            // Perhaps the server closed a kept connection meanwhile: nobody's fault, once.
+            // The server may have closed a reused connection. That is no failed attempt: the
+            // request is sent once more, on a new connection.
             Err(Broken::Connection(error))
                 if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
             {
@@ -214,7 +216,7 @@ impl Http {
         })
     }
 
-    /// The same request with the time that long work may take.
+    /// The request with the longer time-out for a response that [`COMMIT_TIMEOUT_FACTOR`] gives.
     fn with_commit_timeout<S: ureq::AsSendBody>(
         &self,
         agent: &Agent,
@@ -226,10 +228,10 @@ impl Http {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 enum Broken {
-    /// The connection, or making it.
+    /// The connection failed, or could not be made.
     Connection(ureq::Error),
-    /// What was to be sent.
+    /// The source of the request body failed.
     Payload(Error),
 }

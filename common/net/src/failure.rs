@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A failed attempt, and whether another one is worth it. Whoever finds the failure decides;
-//! [`retry`](crate::retry) counts and waits.
+//! A failed attempt, and whether a retry may succeed. The code that detects the failure decides
+//! this; [`retry`](crate::retry) counts attempts and waits.
 
 use std::time::Duration;
 
 use common::error::Error;
 
-/// A failed attempt: the error, and whether another one is worth it.
+/// A failed attempt: the error, and whether a retry may succeed.
 #[derive(Debug)]
 pub struct Failure {
-    /// What to report if there is no other attempt.
+    /// The error to report if there is no retry.
     pub error: Error,
-    /// What to do.
+    /// Whether and when to retry.
     pub retry: Retry,
 }
 
-/// Whether a failed attempt is worth another.
+/// Whether and when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// No: the answer would be the same.
+    /// No retry: the result would be the same.
     Never,
-    /// Yes, after the usual wait.
+    /// Retry after the usual backoff.
     Backoff,
-    /// Yes, but not before the registry's own word (Retry-After).
+    /// Retry after the time that the server requested (Retry-After).
     After(Duration),
 }
 
@@ -33,12 +33,12 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// A failure that may pass.
+    /// A failure that a retry after the usual backoff may overcome.
     pub fn temporary(error: Error) -> Failure {
         Failure { error, retry: Retry::Backoff }
     }
 
-    /// The same failure with what was being done put in front.
+    /// The failure with `what` put before its error message.
     #[must_use]
     pub fn context(self, what: impl std::fmt::Display) -> Failure {
         Failure { error: self.error.context(what), ..self }

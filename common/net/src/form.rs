@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names and values as a URL's query and a form's body have them. Only written: nothing is read
-//! back.
+//! The encoding of names and values in a URL's query and in the body of a form. Only encoding:
+//! nothing is decoded here.
 
-/// Names and values as a query or a form has them, what is special encoded in the values.
+/// Encodes names and values for a query or a form: `NAME=VALUE&…`. Values are percent-encoded;
+/// names are copied.
 pub fn form(fields: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in fields {
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_special_is_encoded_in_values() {
+    fn special_characters_are_encoded_in_values() {
         assert_eq!(form(&[("a", "x y&z"), ("b", "ä+:/,~")]), "a=x%20y%26z&b=%C3%A4%2B:/,~");
         assert_eq!(form(&[]), "");
     }

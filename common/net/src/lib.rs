@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One exchange with a server that may lie.
+//! HTTP exchanges with servers that are not trusted.
+//!
+//! Each URL that a server supplies passes one check, [`url::decide`]. Credentials, headers and
+//! client certificates belong to the [`peer`] of one origin and are never sent to another origin.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`client`] | what holds for a whole run |
-//! | [`peer`], [`origin`] | what holds for one origin alone |
-//! | [`url`], `form` | URLs, and the decision on every one that a server supplies |
-//! | [`endpoint`] | whether a host speaks TLS |
-//! | [`request`], [`response`] | what is sent, and what is received |
-//! | [`exchange`], `pool`, `connection` | one request and its answer, over connections that are kept |
-//! | [`failure`], `classify`, [`retry`] | a failed attempt, why it failed, and when to try again |
-//! | [`redirect`] | from hop to hop |
+//! | [`client`] | settings of the whole run |
+//! | [`peer`], [`origin`] | settings and secrets of one origin |
+//! | [`url`], [`form`], [`basic`] | URLs, their encoding, and the header of Basic authentication |
+//! | [`endpoint`] | whether a host uses TLS |
+//! | [`request`], [`response`] | one request, one response |
+//! | [`exchange`], `pool`, `connection` | one request and its response, over reused connections |
+//! | [`failure`], `classify`, [`retry`] | failed attempts, and when to retry |
+//! | [`redirect`] | following redirects |
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
-//! | [`trace`] | the conversation as curl commands |
+//! | [`trace`] | the requests and responses as curl commands |
 //!
-//! Not here: what a registry's answers mean, challenges and tokens (crate `registry`), and which
-//! credentials there are (crate `machine`). Start reading at [`peer`]; a redirect is judged by
-//! [`url::decide`].
+//! Not here: the meaning of a registry's responses, challenges and tokens (crate `registry`); the
+//! files with credentials and other settings (crate `machine`). Start reading at [`peer`].
 
 pub mod basic;
 mod classify;

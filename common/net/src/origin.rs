@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Origins (RFC 6454): scheme, host and port. Whatever is for one origin is sent to no other.
+//! Origins (RFC 6454): scheme, host and port. Secrets of one origin are not sent to another.
 
 use std::fmt;
 
 use machine::mirrors::Scheme;
 
-/// Where a URL leads, by scheme, host and port. Hosts compare in lower case and without a final
-/// dot.
+/// The scheme, host and port of a URL. Hosts are compared in lower case and without a final dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,
@@ -15,12 +14,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// `host` as [`common::host::bare_host`] has it.
+    /// An origin whose `host` is in the form of [`common::host::bare_host`].
     pub(crate) fn new(scheme: Scheme, host: String, port: u16) -> Origin {
         Origin { scheme, host, port }
     }
 
-    /// Whether it is spoken to by TLS.
+    /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }
@@ -37,7 +36,7 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// As a URL has it, without the scheme's own port.
+    /// `SCHEME://HOST[:PORT]`, without the scheme's default port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, default) = if self.is_https() { ("https", 443) } else { ("http", 80) };
         let host = &self.host;

@@ -1,48 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known and sent for one origin alone: its scheme, how its certificate is checked, and
-//! everything secret.
+//! Settings and secrets of one origin: its scheme, how its certificate is checked, credentials,
+//! headers, client certificates.
 //!
-//! The options of the command line make a peer of the operand's registry. Every other host (a
-//! mirror, a token server, a redirect's target, the registry of `--from`) is [`Peer::unconfigured`],
-//! which knows nothing and is sent nothing, until the machine's configuration says something about
-//! that very host ([`Peer::at`]). So a new field cannot reach another origin: there is no list of
-//! fields to reset.
+//! The options of the command line make the peer of the operand's registry. Every other host (a
+//! mirror, a token server, a redirect's target, the registry of `--from`) starts as
+//! [`Peer::unconfigured`], which has default settings and no secrets. [`Peer::at`] then adds the
+//! settings that the machine's configuration has for that host. With this rule a new field cannot
+//! reach another origin by mistake: there is no list of fields to reset.
 
 use std::path::PathBuf;
 
 use machine::credentials::Given;
 use machine::mirrors::{Place, Scheme};
 
-/// How one origin is spoken to, and as whom.
+/// Settings and secrets of one origin.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The scheme to use. `None`: https, or plain http where a loopback host, or one whose checks
-    /// are [`Optional`](Verification::Optional), does not speak TLS.
+    /// The scheme to use. `None` means https; but a loopback host, or a host whose verification is
+    /// [`Optional`](Verification::Optional), is used by plain HTTP if it does not use TLS.
     pub scheme: Option<Scheme>,
-    /// How the certificate is checked.
+    /// How the server's certificate is checked.
     pub verification: Verification,
     /// The client certificate that the command line names.
     pub certificate: Option<ClientCertificate>,
     /// Client certificates that the machine's configuration names.
     pub configured_certificates: Vec<ClientCertificate>,
-    /// Files with certificates to trust there, beside those that are trusted everywhere.
+    /// Files with certificates to trust for this origin, in addition to those trusted everywhere.
     pub authorities: Vec<PathBuf>,
-    /// Headers to send there.
+    /// Headers to send to this origin.
     pub headers: Vec<(String, String)>,
-    /// The credential that the command line or the environment gives.
+    /// The credential from the command line or the environment.
     pub login: Option<Given>,
 }
 
-/// How a certificate is checked.
+/// How a server's certificate is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verification {
-    /// It must be trusted and be for this host.
+    /// It must be trusted and valid for this host.
     #[default]
     Required,
-    /// Not at all (`--insecure`).
+    /// It is not checked (`--insecure`).
     Skipped,
-    /// Not at all, and plain http may be spoken where there is no TLS: what the machine's
-    /// configuration calls insecure.
+    /// It is not checked, and plain HTTP is used if the host does not use TLS: for a host that the
+    /// machine's configuration marks as insecure.
     Optional,
 }
 
@@ -56,7 +56,8 @@ pub struct ClientCertificate {
 }
 
 impl Peer {
-    /// An origin that nothing is known of: https, checked, and sent no credential and no header.
+    /// The peer for a host that nothing is configured for: https, certificate checked, anonymous,
+    /// no extra headers.
     pub const fn unconfigured() -> Peer {
         Peer {
             scheme: None,
@@ -69,7 +70,7 @@ impl Peer {
         }
     }
 
-    /// The same with what the machine's configuration says of the place where it is.
+    /// Adds the settings that the machine's configuration has for `place`.
     #[must_use]
     pub fn at(mut self, place: &Place) -> Peer {
         self.scheme = self.scheme.or(place.scheme);
@@ -86,17 +87,18 @@ impl Peer {
         self
     }
 
-    /// Whether its certificate is not checked.
+    /// Whether the server's certificate is not checked.
     pub(crate) fn skips_checks(&self) -> bool {
         self.verification != Verification::Required
     }
 
-    /// Whether its headers have an Authorization, which then is the caller's own affair.
+    /// Whether its headers include an Authorization. A 401 is then final: no token is fetched.
     pub fn authorizes(&self) -> bool {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
     }
 
-    /// The client certificate to present: the command line's, or else the first that is configured.
+    /// The client certificate to present: the one of the command line, else the first configured
+    /// one.
     pub(crate) fn presented_certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.as_ref().or(self.configured_certificates.first())
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The connections that may serve a URL: how it is encrypted, and what they leave to nobody else.
+//! The reused connections, and which of them may serve a URL. Connections are shared only between
+//! requests that use the same proxy and the same TLS settings.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,59 +24,59 @@ use crate::tls::trust::trusted;
 use crate::tls::{failure as tls_failure, history};
 use crate::url::Url;
 
-/// What the buffers of a connection hold.
+/// The size of a connection's buffers, in bytes.
 const CONNECTION_BUFFER: usize = 128 << 10;
 
-/// How long a response's head may take; the idle time-out is for bytes that follow.
+/// How long a response's head may take. If the idle time-out is longer, it applies instead.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a connection to an origin is made: those that are made alike are kept together.
+/// How a connection is made. Each distinct route has an [`Agent`] (a pool of connections) of its
+/// own.
 #[derive(Clone, PartialEq)]
 struct Route {
     encryption: Encryption,
-    /// By way of whom.
     proxy: Option<Proxy>,
 }
 
-/// Whether, for whom, and as whom a connection is encrypted.
+/// The TLS settings of a connection.
 #[derive(Clone, PartialEq)]
 enum Encryption {
-    /// Not at all.
+    /// Plain HTTP.
     Plain,
-    /// By TLS.
+    /// HTTPS.
     Tls {
-        /// Only for who has a certificate that is trusted.
+        /// Whether the server's certificate must be trusted.
         checked: bool,
-        /// With the certificates that are for the registry's own origin.
+        /// Whether the certificates of [`Agents::peer`] apply: true at the registry's own origin.
         own: bool,
-        /// With what the machine's owner keeps for the host.
+        /// The certificates for this host in the machine's `certs.d`.
         kept: Option<Arc<HostCertificates>>,
     },
 }
 
-/// Connections, kept and reused; the same to every thread.
+/// Reused connections, shared by all threads.
 pub(crate) struct Agents {
     client: Client,
     origin: Origin,
-    /// What holds at `origin`, and nowhere else.
+    /// Settings for `origin` only.
     peer: Peer,
     proxies: Proxies,
-    /// Made when needed: reading the trust store is half of a short run's time. Few: there are few
-    /// ways.
+    /// Agents made so far. An agent is made when it is first needed, since reading the trust store
+    /// takes half the time of a short run. The list stays short: a run has few routes.
     made: Mutex<Vec<(Route, Agent)>>,
 }
 
-/// What holds everywhere else.
+/// The settings for all other origins.
 static UNCONFIGURED: Peer = Peer::unconfigured();
 
 impl Agents {
-    /// Those of the peer at `origin`.
+    /// Agents for the peer at `origin`, and for other origins. Makes no connection yet.
     pub(crate) fn new(client: Client, origin: Origin, peer: Peer) -> Agents {
         let proxies = Proxies::of_environment();
         Agents { client, origin, peer, proxies, made: Mutex::default() }
     }
 
-    /// What holds for the run.
+    /// The settings of the run.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -85,21 +86,22 @@ impl Agents {
         &self.origin
     }
 
-    /// The peer.
+    /// The settings of the peer's origin.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Who is at a URL: the peer at its own origin, a stranger at every other.
+    /// The settings for a URL: those of the peer at its own origin, else [`Peer::unconfigured`].
     pub(crate) fn peer_at(&self, url: &Url) -> &Peer {
         if url.origin() == self.origin { &self.peer } else { &UNCONFIGURED }
     }
 
-    /// Those that serve a URL, and the proxy that they go by.
+    /// The agent that serves a URL, and the proxy that it uses.
     ///
     /// # Errors
-    /// Trouble with the certificates that are to be trusted or shown; malformed, when it is plain
-    /// http to who has spoken TLS; usage, when the proxy is none.
+    /// Malformed if the URL is plain HTTP but its host has used TLS before. Usage if the proxy's
+    /// URL is invalid. Otherwise the errors of reading the files with trusted or client
+    /// certificates.
     pub(crate) fn serving(&self, url: &Url) -> Result<(Agent, Option<Proxy>)> {
         let route = self.route(url)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,10 +113,10 @@ impl Agents {
         Ok((agent, route.proxy))
     }
 
-    /// The proxy that a URL goes by.
+    /// The proxy for a URL; `None` if no proxy is used.
     ///
     /// # Errors
-    /// Usage, when it is none.
+    /// Usage if the proxy's URL is invalid.
     pub(crate) fn proxy(&self, url: &Url) -> Result<Option<Proxy>> {
         self.proxies.of(url)
     }
@@ -144,7 +146,7 @@ impl Agents {
             return Ok(agent(config(None), connector, secure, DefaultResolver::default()));
         };
         self.client.comment(format_args!("used from here on: {}", proxy.description()));
-        // What a proxy shows is always checked, and it is shown nothing.
+        // A proxy's certificate is always checked, and no client certificate is presented to it.
         let own = match proxy.kind() {
             Kind::Https => {
                 let trusted = trusted(self.client.ca_file.as_deref(), Vec::new())?;
@@ -184,8 +186,8 @@ impl Agents {
     }
 }
 
-/// The client certificates of a peer: the command line's, or else those that a configuration names.
-/// Either replaces what is kept for the host.
+/// The client certificates of a peer: the one of the command line, else those that a configuration
+/// file names. If there are any, those in `certs.d` are not used.
 fn own_pairs(peer: &Peer) -> Result<Vec<Pair>> {
     match &peer.certificate {
         Some(ClientCertificate { file, key }) => {
@@ -219,8 +221,8 @@ fn config(client: &Client, socks: Option<ureq::Proxy>) -> Config {
         .user_agent(concat!("regutils/", env!("CARGO_PKG_VERSION")))
         .accept("")
         .accept_encoding("identity")
-        // The limit is the connection's own: this one measures what is buffered behind an interim
-        // answer too.
+        // `connection` enforces the limit. This one would also count the bytes that are buffered
+        // after an interim response, so it is set as high as the buffer.
         .max_response_header_size(CONNECTION_BUFFER)
         .input_buffer_size(CONNECTION_BUFFER)
         .max_idle_connections(64)

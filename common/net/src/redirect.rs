@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Redirects: followed hop by hop, each decided by [`url::decide`], and none by the library.
+//! Follows redirects, one hop at a time. [`url::decide`] checks each target; the HTTP library
+//! follows none.
 //!
-//! What only one origin may see (an Authorization, the settings' own headers) goes to it and to no
-//! other; a login not even there once a stranger said where. What writes is only sent on by 307 and
-//! 308, in the registry itself, and if it can be sent again: another redirect would turn it into a
-//! GET, whose success means nothing.
+//! Headers that belong to one origin (Authorization, and the configured headers) are sent to that
+//! origin only. A credential for a token server is withheld even there after another origin has
+//! redirected us back, since that origin chose the URL.
+//!
+//! A request that writes follows only 307 and 308, only within the registry's origin, and only if
+//! its body can be sent again. Any other redirect would turn it into a GET, whose success would not
+//! mean that anything was written.
 
 use common::error::Error;
 
@@ -18,7 +22,8 @@ use crate::url::{self, Purpose, Url};
 /// Sends a request to the peer and follows redirects.
 ///
 /// # Errors
-/// Malformed, for a redirect that leads nowhere or where it may not; else the exchange's.
+/// Malformed for a redirect without a valid Location, to a target that is not allowed, in a loop,
+/// or beyond the limit. Otherwise as [`Http::send`].
 pub fn follow(
     http: &Http,
     request: Request<'_>,
@@ -33,8 +38,8 @@ pub fn follow(
     hops(http, request, secrets, payload)
 }
 
-/// Fetches from another place than the peer's API: the peer's headers are not sent, and
-/// `authorization` goes to the place's own scheme, host and port alone.
+/// Fetches a URL that is not part of the peer's API, such as a token server's. The peer's headers
+/// are not sent. `authorization` is sent to the URL's own origin only.
 ///
 /// # Errors
 /// As [`follow`].
@@ -52,15 +57,15 @@ pub fn follow_foreign(
     hops(http, request, secrets, &mut Payload::None)
 }
 
-/// What only one origin may see.
+/// Headers that are sent to one origin only.
 struct Secrets<'a> {
     origin: Origin,
     headers: Vec<(&'a str, &'a str)>,
-    /// Whether it still may when redirects led elsewhere and back.
+    /// Whether they are sent again after redirects have led to another origin and back.
     resend_on_return: bool,
 }
 
-/// Goes from hop to hop, with the secrets of one origin.
+/// Sends the request and follows redirects, with the secrets of one origin.
 fn hops(
     http: &Http,
     request: Request<'_>,
@@ -93,7 +98,7 @@ fn hops(
             let why = format!("{status} to {} is not followed when writing", target.url);
             return Err(wrong(&why).into());
         }
-        // Read to its end, the connection can serve again.
+        // The body is read to its end, so that the connection can be reused.
         response.error_text();
         visited.push(url);
         if visited.contains(&target.url) {

@@ -104,8 +104,8 @@ pub enum Payload<'a> {
     None,
     /// Bytes in memory, none of them too: can be sent again.
     Bytes(&'a [u8]),
-    /// Exactly so many bytes of a reader, once. What fails with a [`Error`] inside
-    /// [`io::Error`] fails the request with that.
+    /// Exactly so many bytes of a reader, once. What fails with a [`Error`] inside [`io::Error`]
+    /// fails the request with that.
     Stream {
         /// Where they come from.
         reader: &'a mut dyn Read,

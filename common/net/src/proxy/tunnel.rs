@@ -4,8 +4,8 @@
 //! for http.
 //!
 //! Only the proxy's own name is looked up; those of what is behind it are the proxy's to look up.
-//! What is wrong before there is a way is a [`ProxyFailure`], so that the proxy is as_error, and nobody
-//! else.
+//! What is wrong before there is a way is a [`ProxyFailure`], so that the proxy is as_error, and
+//! nobody else.
 
 use std::fmt;
 use std::io::{self, Write};
