@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request: its method, where it goes, what it carries.
+//! A request: method, URL, headers, body.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Its name on the wire.
+    /// The method's name as HTTP sends it.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -42,48 +42,49 @@ impl Method {
         }
     }
 
-    /// Whether it only reads, so that redirects may be followed.
+    /// Whether the method only reads, so that any redirect may be followed.
     pub fn only_reads(self) -> bool {
         matches!(self, Method::Get | Method::Head)
     }
 }
 
-/// What a request is for, as far as that shows in how it is told of.
+/// The purpose of a request. It decides how the [trace](crate::trace) shows the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role<'a> {
-    /// Anything that a registry's API has under a name of its own.
+    /// A request to a documented URL of the registry's API.
     Api,
-    /// Something about an upload that is open, at its secret address.
+    /// A request to the URL of an open upload session, which is secret.
     Session,
-    /// A blob at a place that is no registry.
+    /// A blob from a descriptor's `urls`, not from a registry.
     Elsewhere,
-    /// A token, for which a [trace](crate::trace) has this variable.
+    /// A token from a token server. The trace stores the token in this shell variable.
     Token(&'a str),
 }
 
-/// A request, but for what it carries.
+/// A request without its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: &'a Url,
-    /// Headers beside those that every request has.
+    /// Headers in addition to those that every request has.
     pub headers: &'a [(&'a str, &'a str)],
-    /// How many redirects may be followed; with none a redirect is an answer like any other.
+    /// How many redirects may be followed. If 0, a redirect is returned like any other response.
     pub redirects: usize,
-    /// How long it may take in all, when that is less than usual.
+    /// A time-out for the whole exchange; `None` means that only the usual time-outs apply. It has
+    /// an effect only without a body.
     pub within: Option<Duration>,
-    /// Whether the server has long work to do before it answers.
+    /// Whether the server has long work to do before it responds, such as assembling a blob.
     pub commits: bool,
-    /// What it is for.
+    /// The purpose.
     pub role: Role<'a>,
-    /// Whether it only follows the redirect of another one.
+    /// Whether the request follows a redirect of an earlier request.
     pub hop: bool,
 }
 
 impl<'a> Request<'a> {
-    /// A request that follows redirects and takes its time.
+    /// A request that follows up to [`MAX_REDIRECTS`] redirects and has the usual time-outs.
     pub fn new(method: Method, url: &'a Url, headers: &'a [(&'a str, &'a str)]) -> Request<'a> {
         Request {
             method,
@@ -98,24 +99,24 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a request carries.
+/// The body of a request.
 pub enum Payload<'a> {
-    /// Nothing: a GET, HEAD or DELETE.
+    /// No body: a GET, HEAD or DELETE.
     None,
-    /// Bytes in memory, none of them too: can be sent again.
+    /// Bytes in memory, possibly none. They can be sent again.
     Bytes(&'a [u8]),
-    /// Exactly so many bytes of a reader, once. What fails with a [`Error`] inside [`io::Error`]
-    /// fails the request with that.
+    /// Exactly `length` bytes from a reader, sent once. If the reader fails with an [`Error`]
+    /// inside an [`io::Error`], the request fails with that [`Error`].
     Stream {
-        /// Where they come from.
+        /// The source of the bytes.
         reader: &'a mut dyn Read,
-        /// How many.
+        /// The number of bytes.
         length: u64,
     },
 }
 
 impl Payload<'_> {
-    /// How many bytes.
+    /// The number of bytes.
     pub fn length(&self) -> u64 {
         match self {
             Payload::None => 0,
@@ -124,23 +125,23 @@ impl Payload<'_> {
         }
     }
 
-    /// Whether it can be sent again.
+    /// Whether the body can be sent again.
     pub fn can_repeat(&self) -> bool {
         !matches!(self, Payload::Stream { .. })
     }
 }
 
-/// A reader of exactly so many bytes. One that ends early is an error: the library would wait for
-/// more for ever.
+/// Reads exactly `length` bytes from a reader. It fails if the source ends early, because ureq
+/// would then wait for more bytes for ever.
 pub struct Exactly<'a> {
     reader: &'a mut dyn Read,
     left: u64,
-    /// Why it could not be read on.
+    /// Why reading failed.
     pub failed: Option<Error>,
 }
 
 impl<'a> Exactly<'a> {
-    /// The first so many bytes of a reader.
+    /// The first `length` bytes of a reader.
     pub fn of(reader: &'a mut dyn Read, length: u64) -> Exactly<'a> {
         Exactly { reader, left: length, failed: None }
     }

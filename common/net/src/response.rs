@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An answer: its head, and its body as it comes.
+//! A response: its head, and its body as a reader.
 
 use std::io::{self, Cursor, Read};
 use std::time::{Duration, SystemTime};
@@ -14,59 +14,59 @@ use crate::proxy::{Kind, Proxy};
 use crate::tls::history;
 use crate::url::Url;
 
-/// The most bytes of an error's body that are read.
+/// The most bytes that are read of the body of an error response.
 pub const MAX_ERROR_BODY: u64 = 64 << 10;
 
-/// An answer: its head, and its body still to be read.
+/// A response: its head, and a reader of its body.
 pub struct Response {
     /// The status.
     pub status: StatusCode,
-    /// The header.
+    /// The headers.
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
-    /// Where it came from.
+    /// The URL of the request.
     pub url: Url,
-    /// What a refusal means, where the caller knows who was refused.
+    /// The explanation of a 401 or 403, set by the code that knows which credential was sent.
     pub refusal: Option<Refusal>,
-    /// The proxy that it came by.
+    /// The proxy that the exchange used.
     pub proxy: Option<Proxy>,
 }
 
-/// What a refusal means, and what to do about it.
+/// An explanation of a 401 or 403 for the error message.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// What a 401 may mean, in words.
+    /// The probable reason.
     pub words: String,
-    /// What to do about it.
+    /// The hint for the user.
     pub hint: Option<String>,
 }
 
 impl Response {
-    /// A header's text; nothing when it is absent or no text.
+    /// A header's value; `None` if the header is absent or not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The proxy that it came by, if that could read it, or write it.
+    /// The HTTP proxy that forwarded a plain HTTP response, and so could read and change it.
     pub fn reader(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|proxy| !self.url.is_https() && proxy.kind() != Kind::Socks)
     }
 
-    /// The same answer with the words of who was refused.
+    /// The response with an explanation of its 401 or 403.
     pub fn about(self, refusal: Refusal) -> Response {
         Response { refusal: Some(refusal), ..self }
     }
 
-    /// Whether it is from a host that asked for a client certificate and got none.
+    /// Whether the host asked for a client certificate and none was presented.
     pub fn lacks_client_certificate(&self) -> bool {
         self.url.is_https() && history::of(&self.url.host(), self.url.port()).wants_certificate
     }
 
-    /// Refuses a body that is encoded: its bytes would not be those that the digest is of.
+    /// Checks that the body has no content encoding: the digest of encoded bytes would differ.
     ///
     /// # Errors
-    /// Malformed.
+    /// Malformed if the body is encoded.
     pub fn refuse_encoding(&self) -> Result<()> {
         match self.header("content-encoding").map(str::trim) {
             None | Some("" | "identity") => Ok(()),
@@ -77,21 +77,22 @@ impl Response {
         }
     }
 
-    /// Retry-After in its forms; a date that has passed is no time at all.
+    /// The time to wait that Retry-After requests, as seconds or as a date (RFC 9110, section
+    /// 10.2.3). It is zero for a date in the past, and `None` for an invalid or absent header.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.header("retry-after")?.trim();
         if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-            // What does not fit is as good as never.
+            // A number beyond u64 is replaced by a very long time.
             return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX >> 1)));
         }
         let date = httpdate::parse_http_date(text).ok()?;
         Some(date.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// The whole body, if it has at most `limit` bytes; nothing if it has more.
+    /// The whole body if it has at most `limit` bytes, else `None`.
     ///
     /// # Errors
-    /// A broken connection, worth another attempt.
+    /// A failure to retry if the connection breaks.
     pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let mut bytes = Vec::new();
         let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
@@ -99,13 +100,15 @@ impl Response {
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
     }
 
-    /// Reads an error's body, which can still be read: its connection serves again meanwhile.
+    /// Reads the body of an error response into memory, so that the connection can be reused. The
+    /// body can still be read from the response.
     pub fn hold(&mut self) {
         let text = self.error_text();
         self.body = Body { source: Source::Held(Cursor::new(text)), left: None };
     }
 
-    /// What can be read of an error's body; trouble with it never hides the status.
+    /// The body of an error response, as far as it can be read. A read error is ignored, so that it
+    /// does not replace the error that the status reports.
     pub fn error_text(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = (&mut self.body).take(MAX_ERROR_BODY).read_to_end(&mut bytes);
@@ -113,21 +116,22 @@ impl Response {
     }
 }
 
-/// The bytes of an answer as they come.
+/// A reader of a response's body.
 ///
-/// The library keeps a connection only when it is asked for more than there is: whoever knows how
-/// many bytes he wants never does, so it is done here when the last of them came.
+/// ureq reuses a connection only after a read has reached the end of the body. A caller that knows
+/// the size of the body does not read that far. Therefore [`Body`] makes this last read itself,
+/// after the last byte.
 pub struct Body {
     source: Source,
-    /// How many are to come, when the answer says so.
+    /// How many bytes are left, if the response states its length.
     left: Option<u64>,
 }
 
-/// Where they come from.
+/// The source of a body's bytes.
 enum Source {
     /// The connection.
     Coming(BodyReader<'static>),
-    /// The memory.
+    /// Memory.
     Held(Cursor<Vec<u8>>),
 }
 
@@ -141,7 +145,7 @@ impl Read for Source {
 }
 
 impl Body {
-    /// Those of an answer that says how many they are, or does not.
+    /// A body whose length is known if the response states it.
     pub fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
         Body { source: Source::Coming(reader), left: length }
     }
@@ -153,7 +157,7 @@ impl Read for Body {
         if let Some(left) = self.left.as_mut().filter(|_| n > 0) {
             *left = left.saturating_sub(n as u64);
             if *left == 0 {
-                // All is there, whatever comes of this.
+                // All bytes were received: an error of this read does not matter.
                 let _ = self.source.read(&mut [0]);
                 self.left = None;
             }
@@ -162,7 +166,7 @@ impl Read for Body {
     }
 }
 
-/// Why reading a body failed, in words.
+/// Describes why reading a body failed.
 pub fn body_words(cause: &io::Error) -> String {
     if let Some(ureq::Error::Timeout(_)) = cause.get_ref().and_then(|e| e.downcast_ref()) {
         return "the answer stood still for too long".to_owned();
@@ -176,7 +180,8 @@ pub fn body_words(cause: &io::Error) -> String {
     }
 }
 
-/// Shows what a registry wants people to know: `Warning: 299 - "text"` (RFC 7234, section 5.5).
+/// Shows the text of `Warning: 299 - "text"` headers (RFC 7234, section 5.5), with which registries
+/// announce changes to their users.
 pub fn pass_on_warnings(response: &Response) {
     for value in response.headers.get_all("warning") {
         let text = value.to_str().unwrap_or_default();

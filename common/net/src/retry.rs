@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another attempt or none, and when: attempts without progress are counted and waited between.
+//! Retries: counts the attempts without progress, and waits between them.
 //!
-//! Whether a failure may pass is its own word ([`Failure`]). What progress is, only the loop knows
-//! that makes the attempts.
+//! The [`Failure`] says whether a retry may succeed. The loop that makes the attempts knows when
+//! there was progress, and reports it with [`Backoff::progressed`].
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::failure::{Failure, Retry};
 use crate::trace::transcript::Trace;
 
-/// The first wait between attempts; each next one is twice as long.
+/// The first wait between attempts. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts attempts without progress and waits between them.
@@ -25,27 +25,27 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// At its start.
+    /// A count of 0, with the limits of the client.
     pub fn new(client: &Client) -> Backoff {
         let Client { attempts, max_wait, .. } = *client;
         Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
-    /// For what waiting does not change: the first failure is final.
+    /// No retries: the first failure is final. For operations whose result does not change in time.
     pub fn single() -> Backoff {
         Backoff { attempts: 1, max_wait: Duration::ZERO, failed: 0, trace: None }
     }
 
-    /// There was progress: the count begins anew.
+    /// Records progress: the count starts again at 0.
     pub fn progressed(&mut self) {
         self.failed = 0;
     }
 
-    /// An attempt failed: waits for the next one.
+    /// Records a failed attempt and waits until the next one.
     ///
     /// # Errors
-    /// The failure's error, when it is final or the attempts are spent; also when the registry asks
-    /// for a longer wait than is allowed, saying how long.
+    /// The failure's error if it is final, or if all attempts are used. Unavailable if the registry
+    /// requests a longer wait than the limit; the message says how long.
     pub fn wait(&mut self, failure: Failure) -> Result<()> {
         self.failed += 1;
         let wait = match failure.retry {
@@ -78,18 +78,18 @@ impl Backoff {
     }
 }
 
-/// Adds 10 to 25 per cent, so that clients that failed together do not come back together. Any
-/// source of disorder will do: the hasher's random keys are one.
+/// Adds 10 to 25 per cent at random, so that clients that failed at the same time do not all retry
+/// at the same time. The randomness comes from the keys of the standard library's hasher.
 pub fn jitter(wait: Duration) -> Duration {
     use std::hash::{BuildHasher, Hasher};
-    let disorder = std::hash::RandomState::new().build_hasher().finish();
-    wait + wait.mul_f64(0.10 + 0.15 * ((disorder % 1000) as f64 / 1000.0))
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    wait + wait.mul_f64(0.10 + 0.15 * ((random % 1000) as f64 / 1000.0))
 }
 
 /// Runs `attempt` until it succeeds or its failures are final.
 ///
 /// # Errors
-/// The last attempt's.
+/// As [`Backoff::wait`], for the last attempt.
 pub fn with_attempts<T>(
     client: &Client,
     mut attempt: impl FnMut() -> std::result::Result<T, Failure>,

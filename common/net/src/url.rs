@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs, and the one function that decides about every URL which a server supplies.
+//! URLs, and the function [`decide`] that checks every URL that a server supplies.
 //!
-//! A URL is parsed once, into [`Url`], by the parser that the connection uses: what decides and
-//! what connects see the same parse. Hosts that a resolver would read as an address in disguise
-//! (`2130706433`, `0x7f.1`) are refused. Names are not looked up here, so a name that resolves to a
-//! private address is not caught.
+//! A URL is parsed once, into [`Url`]. The check and the connection use the same parse, so that
+//! they cannot disagree about the host. A host that a resolver would take for an IP address in an
+//! unusual notation (`2130706433`, `0x7f.1`) is refused.
+//!
+//! Not here: looking names up. A name that resolves to a private address is not detected.
 
 use std::fmt;
 
@@ -16,10 +17,10 @@ use ureq::http::Uri;
 use crate::form::form;
 use crate::origin::Origin;
 
-/// The longest URL that is taken from a server, in bytes.
+/// The longest URL that is accepted, in bytes.
 pub const MAX_URL: usize = 16 << 10;
 
-/// How many characters are shown of a text that is no URL.
+/// How many characters of an invalid URL an error message shows.
 const MAX_SHOWN: usize = 200;
 
 /// An absolute http or https URL, without user information or fragment.
@@ -28,7 +29,7 @@ pub struct Url {
     uri: Uri,
 }
 
-/// What a server supplied a URL for: each has its own rule.
+/// The purpose of a URL that a server supplied. Each purpose has its own rules in [`decide`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A Location to follow with GET or HEAD.
@@ -39,24 +40,25 @@ pub enum Purpose {
     Upload,
     /// The next page of a list.
     Link,
-    /// A descriptor's `urls`: where a non-distributable layer may be had.
+    /// A descriptor's `urls`: where a non-distributable layer can be fetched.
     Elsewhere,
 }
 
-/// What [`decide`] allows.
+/// A URL that [`decide`] allows.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where to go.
+    /// The URL.
     pub url: Url,
-    /// Whether it is the same scheme, host and port, so that credentials may go along.
+    /// Whether the URL is at the registry's own origin, so that credentials may be sent to it.
     pub same_origin: bool,
 }
 
 impl Url {
-    /// Parses an absolute URL.
+    /// Parses an absolute URL. A fragment is dropped.
     ///
     /// # Errors
-    /// A sentence.
+    /// An error message if the URL is invalid, too long, not http or https, contains user
+    /// information, or has a host or port that is not allowed.
     pub fn parse(text: &str) -> Result<Url, String> {
         let shown = || shown(text);
         if text.len() > MAX_URL {
@@ -79,7 +81,7 @@ impl Url {
         check_host(uri.host().unwrap_or_default())?;
         let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
         let port = after_host.split_once(':').map(|(_, port)| port);
-        // By its digits alone: the parser takes a sign too.
+        // Checked digit by digit, since the parser also accepts a sign.
         let valid = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
         if port.is_some_and(|port| !valid(port) || uri.port_u16().is_none_or(|port| port == 0)) {
             return Err(format!("\"{}\" has no valid port", printable(authority)));
@@ -87,11 +89,11 @@ impl Url {
         Ok(Url { uri })
     }
 
-    /// Resolves what a server wrote against the URL of the request (RFC 3986, section 5.2), without
-    /// touching its query.
+    /// Resolves a URL reference against this URL (RFC 3986, section 5.2). The reference's query is
+    /// kept byte for byte.
     ///
     /// # Errors
-    /// A sentence.
+    /// As [`Url::parse`].
     pub fn join(&self, text: &str) -> Result<Url, String> {
         let text = text.split('#').next().unwrap_or_default();
         let has_scheme = text.split_once(':').is_some_and(|(scheme, _)| {
@@ -117,10 +119,10 @@ impl Url {
         Url::parse(&format!("{base}{}{query}", without_dots(&format!("{directory}{relative}"))))
     }
 
-    /// The same URL with parameters appended; its own query is kept byte for byte.
+    /// The URL with parameters appended. The existing query is kept byte for byte.
     ///
     /// # Errors
-    /// A sentence, when it grows too long.
+    /// An error message if the URL becomes too long.
     pub fn with_query(&self, parameters: &[(&str, &str)]) -> Result<Url, String> {
         let mut text = self.uri.to_string();
         for (name, value) in parameters {
@@ -130,7 +132,7 @@ impl Url {
         Url::parse(&text)
     }
 
-    /// The parse itself, for the connection.
+    /// The parsed URL, for the connection.
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
@@ -150,12 +152,12 @@ impl Url {
         self.uri.scheme_str().unwrap_or_default()
     }
 
-    /// Whether it is https.
+    /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.scheme() == "https"
     }
 
-    /// Host and port as written.
+    /// Host and port as they are in the URL.
     pub fn authority(&self) -> &str {
         self.uri.authority().map(|a| a.as_str()).unwrap_or_default()
     }
@@ -165,12 +167,12 @@ impl Url {
         bare_host(self.uri.host().unwrap_or_default())
     }
 
-    /// The port, the scheme's own when none is written.
+    /// The port; the scheme's default port if the URL has none.
     pub fn port(&self) -> u16 {
         self.uri.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
-    /// Its scheme, host and port.
+    /// The URL's scheme, host and port.
     pub fn origin(&self) -> Origin {
         let scheme = if self.is_https() { Scheme::Https } else { Scheme::Http };
         Origin::new(scheme, self.host(), self.port())
@@ -178,7 +180,7 @@ impl Url {
 }
 
 impl fmt::Display for Url {
-    /// Without the query, which may be a signature.
+    /// The URL without its query, which may be a signature.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme(), self.authority(), self.uri.path())
     }
@@ -190,26 +192,29 @@ impl fmt::Debug for Url {
     }
 }
 
-/// What may be shown of a text that is no URL: neither its query, which may be a signature, nor
-/// what may be user information.
+/// The part of an invalid URL that an error message may show: without a query, which may be a
+/// signature, and without possible user information.
 fn shown(text: &str) -> String {
     let stem = text.split(['?', '#']).next().unwrap_or_default();
     let (hidden, rest) = stem.rsplit_once('@').map_or(("", stem), |(_, rest)| ("…@", rest));
     hidden.chars().chain(printable(rest).chars().take(MAX_SHOWN)).collect()
 }
 
-/// Decides on a URL that a server supplied: where to go, and whether credentials may go along.
+/// Checks a URL that a server supplied, and decides whether credentials may be sent to it.
 ///
-/// `registry` is the registry's own origin, `from` the URL of the request that was answered. Never
-/// to another scheme than http and https, and never from https to http (a descriptor's `urls` are
-/// not an answer to an https request, and their bytes are checked: there http is let be). Never to
-/// an address that is loopback, private or otherwise not public, unless it is the registry's own
-/// host. Credentials go to the registry's own scheme, host and port alone. A next page must be
-/// there too. The Location of an upload at an https registry's own host that says http, as behind a
-/// proxy which speaks TLS for it, is taken as https at the registry's port.
+/// `registry` is the registry's own origin. `from` is the URL of the request whose response
+/// contains the URL. The rules:
+///
+/// - The scheme is http or https. A change from https to http is refused. A descriptor's `urls` may
+///   be http: they are not part of an https response, and their bytes are verified.
+/// - An address that is loopback, private or otherwise not public is refused, unless it is the
+///   registry's own host.
+/// - Credentials may be sent only to the registry's own origin. A next page must be at that origin.
+/// - An https registry behind a proxy that terminates TLS may name its own host with http in the
+///   Location of an upload. The URL is then changed to https and the registry's port.
 ///
 /// # Errors
-/// A sentence, naming what was refused.
+/// An error message that names the refused URL or host.
 pub fn decide(
     purpose: Purpose,
     registry: &Origin,
@@ -217,7 +222,7 @@ pub fn decide(
     text: &str,
 ) -> Result<Target, String> {
     let url = match purpose {
-        // A realm and a descriptor's urls are absolute by their definition.
+        // A realm and a descriptor's `urls` must be absolute.
         Purpose::Realm | Purpose::Elsewhere => Url::parse(text),
         Purpose::Redirect | Purpose::Link => from.join(text),
         Purpose::Upload => from.join(text).and_then(|url| mend_scheme(registry, url)),
@@ -242,7 +247,8 @@ pub fn decide(
     Ok(Target { url, same_origin })
 }
 
-/// A registry that does not know of the TLS in front of it calls itself by http.
+/// Changes http to https in a URL of an https registry's own host, if its port is 80 or the
+/// registry's. A registry behind a proxy that terminates TLS may supply such URLs.
 fn mend_scheme(registry: &Origin, url: Url) -> Result<Url, String> {
     let behind = registry.is_https() && !url.is_https() && url.host() == registry.host();
     if !behind || !(url.port() == 80 || url.port() == registry.port()) {
@@ -252,8 +258,8 @@ fn mend_scheme(registry: &Origin, url: Url) -> Result<Url, String> {
     Url::parse(&format!("{registry}{rest}"))
 }
 
-/// Whether a target is the host of the registry itself, on whatever port; loopback's name and its
-/// addresses are one host.
+/// Whether a URL is at the registry's own host, on any port. `localhost` and all loopback addresses
+/// count as the same host.
 fn is_own_host(registry: &Origin, url: &Url) -> bool {
     let own = registry.host();
     let other = url.host();
@@ -261,7 +267,7 @@ fn is_own_host(registry: &Origin, url: &Url) -> bool {
         || (own == "localhost" || other == "localhost") && is_loopback(own) && is_loopback(&other)
 }
 
-/// RFC 3986, section 5.2.4.
+/// Removes `.` and `..` segments from a path (RFC 3986, section 5.2.4).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut parts = path.split('/').skip(1).peekable();
@@ -296,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn disguised_and_broken_hosts_are_no_urls() {
+    fn unusual_and_invalid_hosts_are_refused() {
         for text in [
             "http://2130706433/",
             "http://0x7f.1/",
@@ -324,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_secret_in_a_url_is_not_said_back() {
+    fn error_messages_do_not_show_secrets_of_a_url() {
         for text in [
             "https://a b/x?signature=hush",
             "https://me:hush@a b/",

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Plain http by way of a proxy: requests in the absolute form (RFC 9112, section 3.2.2).
+//! Plain HTTP requests that a proxy forwards: requests in absolute form (RFC 9112, section 3.2.2).
 //!
-//! The library beneath writes the origin form, `GET /path HTTP/1.1`, and knows no other. It writes
-//! a request's head before anything else of it is sent, and asks a kept connection whether it is
-//! still open before it writes the next one: so the first bytes that are sent on a connection, and
-//! those after that question, begin with a request line. There the target is made absolute and the
-//! proxy's own login put behind it. What does not look like such a line is not sent.
+//! ureq can only write the origin form, `GET /path HTTP/1.1`. This wrapper changes the request
+//! line: it makes the target absolute, and adds the header Proxy-Authorization after the line.
+//!
+//! The wrapper must know where a request begins. ureq writes the head of a request first, and calls
+//! `is_open` on a reused connection before the next request. Therefore a request begins with the
+//! first bytes on a connection, and with the first bytes after each call of `is_open`. If these
+//! bytes are not a request line, they are not sent.
 
 use std::fmt;
 
@@ -20,15 +22,15 @@ pub(crate) struct Forward<In> {
     origin: String,
     /// Header lines for the proxy.
     lines: String,
-    /// Whether what is sent next begins a request.
+    /// Whether the next bytes begin a request.
     begins: bool,
 }
 
 impl<In> Forward<In> {
-    /// For the origin of a URL, with header lines for the proxy in each request.
+    /// A connection for requests to the origin of `url`; `lines` are added to each request.
     pub(crate) fn new(connection: In, url: &Uri, lines: String) -> Forward<In> {
         let host = url.host().unwrap_or_default();
-        // As the header Host has it.
+        // As in the header Host: without the default port.
         let origin = match url.port_u16() {
             Some(port) if port != 80 => format!("http://{host}:{port}"),
             _ => format!("http://{host}"),
@@ -72,14 +74,14 @@ impl<In: Transport> Transport for Forward<In> {
 }
 
 impl<In> fmt::Debug for Forward<In> {
-    /// Without the login.
+    /// The origin, without the secret header lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Forward({})", self.origin)
     }
 }
 
-/// The beginning of a request with its target made absolute, and these lines behind its first one;
-/// nothing when it does not begin with a request line in the origin form.
+/// Makes the target of a request's first line absolute, and inserts `lines` after that line. `None`
+/// if `written` does not begin with a request line in origin form.
 fn absolute(written: &[u8], origin: &str, lines: &str) -> Option<Vec<u8>> {
     let end = written.windows(2).position(|pair| pair == b"\r\n")?;
     let (line, rest) = written.split_at(end + 2);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_what_the_header_host_says() {
+    fn an_origin_is_spelled_as_in_the_header_host() {
         for (url, origin) in [
             ("http://r.example/v2/", "http://r.example"),
             ("http://r.example:80/", "http://r.example"),

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which proxy a URL goes by: what the environment says, read as curl and Go's programs read it.
+//! The proxy to use for a URL. The environment variables are read as curl and Go programs read
+//! them.
 //!
-//! `https_proxy` is for https and `http_proxy` for http, each in lower case first and then in upper
-//! case, and `all_proxy` comes after both. `no_proxy` lists what goes by none. Loopback hosts never
-//! do. A proxy's own name and password are for it alone.
+//! `https_proxy` applies to https and `http_proxy` to http. Each is read in lower case first, then
+//! in upper case; `all_proxy` is used if neither is set. `no_proxy` lists the hosts that need no
+//! proxy. Loopback hosts never use a proxy. A proxy's user name and password are sent to that proxy
+//! only.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `no_proxy` | what goes by none |
-//! | `tunnel` | the way to a proxy and through it |
-//! | `forward` | plain http by way of a proxy |
+//! | `no_proxy` | the hosts that need no proxy |
+//! | `tunnel` | connections to a proxy, and tunnels through it |
+//! | `forward` | plain HTTP requests that a proxy forwards |
 //!
-//! No name is looked up here.
+//! Not here: looking host names up.
 
 mod forward;
 mod no_proxy;
@@ -28,20 +30,21 @@ use crate::basic::basic;
 use crate::url::Url;
 use no_proxy::Exceptions;
 
-/// The variables with a proxy for https, in the order in which they count.
+/// The variables with a proxy for https. The first one that is set applies.
 const HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Those with a proxy for http.
+/// The variables with a proxy for http. The first one that is set applies.
 const HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Those with what goes by no proxy.
+/// The variables with the list of hosts that need no proxy.
 const NONE: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// What a web server's environment has for a program that it runs. There `HTTP_PROXY` is what a
-/// client wrote into a header `Proxy`, and says nothing.
+/// A variable that web servers set for the CGI programs that they run. In a CGI program
+/// `HTTP_PROXY` has the value of the request's header `Proxy`, which any client can set; it is
+/// ignored there.
 const WEB_SERVER: &str = "REQUEST_METHOD";
 
-/// What the environment says about proxies.
+/// The proxies that the environment configures.
 #[derive(Clone)]
 pub(super) struct Proxies {
     https: Option<Variable>,
@@ -49,7 +52,7 @@ pub(super) struct Proxies {
     none: Exceptions,
 }
 
-/// A variable that is not empty.
+/// An environment variable that is not empty.
 #[derive(Clone)]
 struct Variable {
     name: &'static str,
@@ -60,33 +63,33 @@ struct Variable {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     kind: Kind,
-    /// Its host and port, by the scheme that it is spoken to.
+    /// The proxy's host and port, with the scheme that connects to it.
     url: Url,
-    /// The name and password that it wants.
+    /// The user name and password for the proxy.
     login: Option<(String, String)>,
-    /// The variable that says so.
+    /// The environment variable that configures the proxy.
     variable: &'static str,
 }
 
-/// How a proxy is spoken to.
+/// The protocol to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// In plain http.
+    /// Plain HTTP.
     Http,
-    /// In http inside TLS.
+    /// HTTPS.
     Https,
     /// SOCKS 5 (RFC 1928).
     Socks,
 }
 
-/// Whether any variable that may name a proxy has something in it.
+/// Whether any variable that configures a proxy is set and not empty.
 pub(super) fn is_any_named() -> bool {
     let has = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     HTTPS.iter().chain(&HTTP).any(has)
 }
 
 impl Proxies {
-    /// What the environment of this process says.
+    /// The proxies that the environment of this process configures.
     pub(super) fn of_environment() -> Proxies {
         Proxies::read(|name| std::env::var_os(name))
     }
@@ -96,8 +99,8 @@ impl Proxies {
             let said = |name: &&'static str| {
                 let is_foreign = *name == "HTTP_PROXY" && variable(WEB_SERVER).is_some();
                 let value = variable(name).filter(|value| !value.is_empty() && !is_foreign)?;
-                // What is no text is no URL either, and is refused when it is needed; of a list the
-                // rest counts.
+                // Bytes that are not UTF-8 make a proxy's URL invalid, which is reported when the
+                // proxy is needed. In a `no_proxy` list they spoil only their own entry.
                 Some(Variable { name, value: value.to_string_lossy().into_owned() })
             };
             names.iter().find_map(said)
@@ -107,10 +110,10 @@ impl Proxies {
         Proxies { https: first(&HTTPS), http: first(&HTTP), none }
     }
 
-    /// The proxy that a URL goes by; nothing when it goes by none.
+    /// The proxy for a URL; `None` if no proxy is used.
     ///
     /// # Errors
-    /// Usage, when the variable has no URL of a proxy.
+    /// Usage if the variable is not a valid proxy URL.
     pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>> {
         let variable = if url.is_https() { &self.https } else { &self.http };
         let Some(Variable { name, value }) = variable else { return Ok(None) };
@@ -124,8 +127,8 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Reads a variable's value. The value is never shown: a password may stand anywhere in what is
-    /// malformed.
+    /// Parses a variable's value. Error messages never show the value: in an invalid URL a password
+    /// may be anywhere.
     fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, String> {
         let wrong = || "no URL of a proxy, as http://HOST:PORT is".to_owned();
         let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
@@ -150,29 +153,30 @@ impl Proxy {
         Ok(Proxy { kind, url, login, variable })
     }
 
-    /// How it is spoken to.
+    /// The protocol to the proxy.
     pub(super) fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Where it is.
+    /// The proxy's host and port, with the scheme that connects to it.
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The name and password that it wants.
+    /// The user name and password for the proxy.
     pub(super) fn login(&self) -> Option<(&str, &str)> {
         self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
 
-    /// The header line that lets in, its end included; empty without a login.
+    /// The line with the header Proxy-Authorization, including its CRLF; empty if the proxy has no
+    /// user name and password.
     pub(super) fn login_line(&self) -> String {
         let line = |(user, password)| format!("Proxy-Authorization: {}\r\n", basic(user, password));
         self.login().map_or(String::new(), line)
     }
 
-    /// Its URL as a shell has it for curl: text, and what the variable expands to behind it. A
-    /// SOCKS proxy is to look names up itself, which curl calls another scheme.
+    /// The proxy's URL as shell words for curl: a literal prefix and a parameter expansion. With
+    /// the scheme `socks5h` curl lets a SOCKS proxy look names up, as we do.
     pub(super) fn of_variable(&self) -> (&'static str, String) {
         match self.kind {
             Kind::Http | Kind::Https => ("", format!("${}", self.variable)),
@@ -180,22 +184,22 @@ impl Proxy {
         }
     }
 
-    /// What it is, in words.
+    /// The proxy and its variable, for a comment in the trace.
     pub(super) fn description(&self) -> String {
         format!("the proxy {self} of ${}", self.variable)
     }
 
-    /// That it cannot be spoken to as its variable says, in words.
+    /// The error message for a SOCKS proxy that ureq does not accept.
     pub(super) fn unusable(&self) -> String {
         format!("${}: it cannot be spoken to as it says", self.variable)
     }
 
-    /// What can be done about it on the way to a host.
+    /// The hint for a failure of this proxy in a request to `host`.
     pub fn hint(&self, host: &str) -> String {
         format!("it is the proxy of ${}; NO_PROXY={host} goes around it", self.variable)
     }
 
-    /// What can be done about a login that it wants.
+    /// The hint for a proxy that requires, or refused, a user name and password.
     pub(super) fn login_hint(&self) -> String {
         match self.login {
             Some(_) => format!("they are those of ${}", self.variable),
@@ -203,7 +207,7 @@ impl Proxy {
         }
     }
 
-    /// The refusal to send credentials to a URL where the proxy would read them.
+    /// The error for credentials that the proxy could read on the way to `url`.
     pub(super) fn would_read(&self, url: &Url) -> Error {
         let place = url.authority();
         let what = "would show it the credentials";
@@ -213,7 +217,7 @@ impl Proxy {
 }
 
 impl fmt::Display for Proxy {
-    /// Its host and port.
+    /// The proxy's host and port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.url.uri().host().unwrap_or_default(), self.url.port())
     }
@@ -225,7 +229,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The name and the password before a URL's `@`.
+/// Parses the user name and password before the `@` of a URL.
 fn login_of(text: &str) -> std::result::Result<(String, String), String> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     secret::keep(password);
@@ -242,7 +246,7 @@ fn login_of(text: &str) -> std::result::Result<(String, String), String> {
     Ok((user, password))
 }
 
-/// Percent-decoded text; nothing where that is impossible.
+/// Decodes percent-encoded text; `None` if the text is invalid.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -269,14 +273,14 @@ mod tests {
         })
     }
 
-    /// The proxy of a URL, in short.
+    /// The host and port of the proxy for a URL.
     fn chosen(variables: &[(&str, &str)], url: &str) -> Option<String> {
         let proxy = proxies(variables).of(&Url::parse(url).unwrap()).unwrap();
         proxy.map(|proxy| proxy.to_string())
     }
 
     #[test]
-    fn each_scheme_has_its_variables_and_all_proxy_comes_last() {
+    fn each_scheme_has_its_variables_and_all_proxy_is_last() {
         let (http, https) = ("http://r.example/", "https://r.example/");
         for (variables, for_http, for_https) in [
             (&[][..], None, None),
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_never_goes_by_a_proxy() {
+    fn loopback_hosts_never_use_a_proxy() {
         for host in ["localhost", "a.localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "[::1]"] {
             for scheme in ["http", "https"] {
                 let url = format!("{scheme}://{host}:5000/");
@@ -311,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_a_host_with_or_without_the_rest() {
+    fn scheme_and_port_of_a_proxy_are_optional() {
         for (value, kind, place) in [
             ("p.example", Kind::Http, "p.example:80"),
             ("p.example:3128", Kind::Http, "p.example:3128"),
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_being_shown() {
+    fn an_invalid_proxy_is_refused_and_its_value_is_not_shown() {
         for value in [
             "ftp://me:hunter2@p:1",
             "http://me:hunter2@",
@@ -384,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_proxy_matters_only_where_it_is_needed() {
+    fn an_invalid_proxy_is_an_error_only_where_it_is_needed() {
         let malformed = proxies(&[("https_proxy", "http://"), ("no_proxy", "a.example")]);
         for url in ["http://r.example/", "https://a.example/", "https://localhost/"] {
             assert_eq!(malformed.of(&Url::parse(url).unwrap()).unwrap(), None, "{url}");

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What goes by no proxy: the list that `no_proxy` has, by the rules of curl and Go's programs
-//! joined.
+//! The list of `no_proxy`: hosts that need no proxy. Entries have the forms that curl or Go
+//! programs accept:
 //!
-//! A name, with or without a dot in front, is for the domain and for what is below it; an address
-//! is for itself, a network for its addresses. A port narrows a name or an address down. `*` is for
-//! everything. Names are not looked up, so that a network is for no name.
+//! - A name, with or without a leading dot, matches the domain and its subdomains.
+//! - An IP address matches itself. A network (`10.0.0.0/8`) matches its addresses.
+//! - A name or an address with a port matches only that port.
+//! - `*` matches every host.
+//!
+//! Names are not looked up: a network never matches a name.
 
 use std::net::IpAddr;
 
@@ -12,34 +15,35 @@ use common::host::address;
 
 use crate::url::Url;
 
-/// What goes by no proxy.
+/// The entries of a `no_proxy` list.
 #[derive(Clone, Debug)]
 pub(crate) struct Exceptions {
     entries: Vec<Exception>,
 }
 
-/// An entry of the list of what goes by no proxy.
+/// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Exception {
-    /// Everything.
+    /// Every host.
     All,
-    /// A domain and what is below it, at this port or at any.
+    /// A domain and its subdomains, at this port or at any port.
     Domain(String, Option<u16>),
-    /// An address, at this port or at any.
+    /// An address, at this port or at any port.
     Address(IpAddr, Option<u16>),
-    /// A network of addresses whose first so many bits are these.
+    /// The addresses that start with the same bits as this address; the number is the prefix
+    /// length.
     Network(IpAddr, u32),
 }
 
 impl Exceptions {
-    /// Reads a list, whose entries stand between commas and blanks. What is no entry is passed
-    /// over, as by others.
+    /// Parses a list whose entries are separated by commas and white space. Invalid entries are
+    /// skipped, as in curl and Go.
     pub(crate) fn read(list: &str) -> Exceptions {
         let words = list.split(|c: char| c == ',' || c.is_whitespace());
         Exceptions { entries: words.filter_map(Exception::read).collect() }
     }
 
-    /// Whether a URL is among them.
+    /// Whether an entry matches a URL.
     pub(crate) fn have(&self, url: &Url) -> bool {
         self.entries.iter().any(|entry| entry.has(url))
     }
@@ -56,7 +60,7 @@ impl Exception {
             let bits = bits.parse().ok().filter(|bits| *bits <= most)?;
             return Some(Exception::Network(network, bits));
         }
-        // An address without brackets has colons of its own.
+        // The colons of an IPv6 address without brackets do not separate a port.
         let (name, port) = match word.rsplit_once(':') {
             Some((name, port)) if word.parse::<IpAddr>().is_err() && !word.ends_with(']') => {
                 (name, Some(port.parse().ok()?))
@@ -72,7 +76,7 @@ impl Exception {
         (!name.is_empty()).then_some(Exception::Domain(name, port))
     }
 
-    /// Whether it is about a URL.
+    /// Whether the entry matches a URL.
     fn has(&self, url: &Url) -> bool {
         let host = url.host();
         let own = address(&host);
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_except_their_domain_and_what_is_below() {
+    fn a_name_matches_its_domain_and_subdomains() {
         for none in ["example.com", ".example.com", "*.example.com", "EXAMPLE.com", "example.com."]
         {
             for (url, excepted) in [
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_split_at_commas_and_blanks() {
+    fn lists_are_split_at_commas_and_white_space() {
         for none in ["a,b", " a , b ", "a b", ",a,,b,", "a,\tb\n"] {
             assert!(is_excepted(none, "http://a/") && is_excepted(none, "http://b/"), "{none}");
             assert!(!is_excepted(none, "http://c/"), "{none}");
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_must_agree_where_they_are_named() {
+    fn an_entry_with_a_port_matches_that_port_only() {
         for (none, url, excepted) in [
             ("r.example:5000", "http://r.example:5000/", true),
             ("r.example:5000", "http://a.r.example:5000/", true),
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_networks_except_addresses_and_no_names() {
+    fn addresses_and_networks_match_addresses_and_not_names() {
         for (none, url, excepted) in [
             ("10.0.0.1", "http://10.0.0.1/", true),
             ("10.0.0.1", "http://10.0.0.2/", false),

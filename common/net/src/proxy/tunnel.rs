@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The way to a proxy, and through it to what is behind: a tunnel by CONNECT (RFC 9110, section
-//! 9.3.6) for https, a tunnel by SOCKS for everything, requests in the absolute form (`forward`)
-//! for http.
+//! Connections through a proxy. A SOCKS proxy opens a tunnel for every request. An HTTP proxy opens
+//! a tunnel with CONNECT (RFC 9110, section 9.3.6) for https, and forwards requests (module
+//! `forward`) for http.
 //!
-//! Only the proxy's own name is looked up; those of what is behind it are the proxy's to look up.
-//! What is wrong before there is a way is a [`ProxyFailure`], so that the proxy is as_error, and
-//! nobody else.
+//! Only the proxy's own name is looked up here. The proxy looks up the names of the servers behind
+//! it. A failure before the tunnel is open is a [`ProxyFailure`], so that the error message blames
+//! the proxy and not the server.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -23,18 +23,18 @@ use super::{Kind, Proxy};
 use crate::connection::{MAX_HEAD, empty_line, time_left};
 use crate::tls::secure::Secure;
 
-/// Why there is no way through a proxy. Nothing was sent to what is behind it.
+/// Why a proxy opened no tunnel. Nothing was sent to the server behind the proxy.
 #[derive(Debug)]
 pub(crate) enum ProxyFailure {
-    /// It is not reached, or breaks off.
+    /// The connection to the proxy failed.
     Connection(Error),
-    /// It does not speak HTTP.
+    /// The proxy's response is not HTTP.
     NotHttp,
-    /// It answers with this status, which is no success.
+    /// The proxy's response has an error status.
     Refused {
         /// The status.
         status: u16,
-        /// The schemes of authentication that it names.
+        /// The authentication schemes that the proxy offers.
         schemes: Vec<String>,
     },
 }
@@ -59,7 +59,7 @@ impl From<io::Error> for ProxyFailure {
     }
 }
 
-/// Looks no name up: what is asked for is behind a proxy.
+/// A resolver that looks nothing up, for servers behind a proxy.
 #[derive(Debug)]
 pub(crate) struct NoResolver;
 
@@ -74,23 +74,23 @@ impl Resolver for NoResolver {
     }
 }
 
-/// Makes connections by way of a proxy.
+/// Makes connections through a proxy.
 pub(crate) struct ProxyConnector {
     proxy: Proxy,
-    /// How the proxy is spoken to.
+    /// The configuration for connections to the proxy.
     config: Config,
-    /// How it is made sure of, when that is in TLS.
+    /// TLS to the proxy; `None` if the proxy is not an https proxy.
     secure: Option<Secure>,
     resolver: DefaultResolver,
 }
 
 impl ProxyConnector {
-    /// By way of this proxy, to which connections are as the configuration says.
+    /// A connector for this proxy. `config` and `secure` apply to connections to the proxy itself.
     pub(crate) fn new(proxy: Proxy, config: Config, secure: Option<Secure>) -> ProxyConnector {
         ProxyConnector { proxy, config, secure, resolver: DefaultResolver::default() }
     }
 
-    /// A connection to the proxy itself; with SOCKS, to what is behind it.
+    /// Connects to the proxy itself; through a SOCKS proxy, to the server behind it.
     fn reach(&self, details: &ConnectionDetails<'_>) -> Result<Box<dyn Transport>, ProxyFailure> {
         let own = self.proxy.url().uri();
         let with = |uri, addrs, timeout| ConnectionDetails {
@@ -120,7 +120,7 @@ impl ProxyConnector {
         Ok(Box::new(connection.ok_or(Error::ConnectionFailed)?))
     }
 
-    /// Asks the proxy for a way to the target, on a connection to it.
+    /// Sends CONNECT on a connection to the proxy, and waits until the tunnel is open.
     fn open(
         &self,
         connection: Box<dyn Transport>,
@@ -140,7 +140,7 @@ impl ProxyConnector {
         let mut received = 0;
         loop {
             let more = connection.await_input(time_left(details)?)?;
-            // Interim answers are passed over.
+            // Interim responses are skipped.
             while let Some(answer) = read(connection.buffers().input())? {
                 let Answer { status, length } = answer;
                 received += length;
@@ -190,15 +190,15 @@ impl fmt::Debug for ProxyConnector {
     }
 }
 
-/// What makes the library go by way of a proxy that speaks SOCKS; nothing for others.
+/// The setting that makes ureq use a SOCKS proxy; `None` for other proxies.
 ///
 /// # Errors
-/// The library's, of a name that it cannot send.
+/// The error of ureq if it does not accept the proxy's host, user name or password.
 pub(crate) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, Error> {
     if proxy.kind() != Kind::Socks {
         return Ok(None);
     }
-    // Socks5h: names are looked up by the proxy.
+    // Socks5h: the proxy looks names up.
     let url = proxy.url();
     let made = ureq::Proxy::builder(ProxyProtocol::Socks5h);
     let made = made.host(url.uri().host().unwrap_or_default()).port(url.port());
@@ -213,14 +213,14 @@ fn within_limit(head: usize) -> Result<(), Error> {
     if head > MAX_HEAD { Err(Error::LargeResponseHeader(head, MAX_HEAD)) } else { Ok(()) }
 }
 
-/// The head of an answer to CONNECT.
+/// The head of a response to CONNECT: its status, and its length in bytes.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
     length: usize,
 }
 
-/// Reads the head of an answer; nothing while it is still coming.
+/// Parses the head of a response; `None` if it is incomplete.
 fn read(input: &[u8]) -> Result<Option<Answer>, ProxyFailure> {
     const VERSION: &[u8] = b"HTTP/1.";
     let known = input.len().min(VERSION.len());
@@ -240,7 +240,7 @@ fn read(input: &[u8]) -> Result<Option<Answer>, ProxyFailure> {
     }
 }
 
-/// The schemes of authentication that the head of an answer names.
+/// The authentication schemes in the Proxy-Authenticate headers of a response's head.
 fn schemes(head: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(head);
     let fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -250,8 +250,8 @@ fn schemes(head: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// A connection to what is behind a proxy. It is not encrypted to there, even if it is to the
-/// proxy.
+/// A tunnel to a server behind a proxy. It reports that it is not TLS, even if the connection to
+/// the proxy is: TLS to the server still has to be started.
 #[derive(Debug)]
 struct Tunnel {
     connection: Box<dyn Transport>,
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_when_its_head_is_whole() {
+    fn a_response_is_parsed_when_its_head_is_complete() {
         let status = |text: &str| {
             let answer = read(text.as_bytes()).map_err(|_| ())?;
             Ok::<_, ()>(answer.map(|answer| (answer.status, answer.length)))
