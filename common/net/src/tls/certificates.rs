@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates and keys in PEM files: read, bounded, and checked against each other before
-//! anything is sent.
+//! Reads certificates and keys from PEM files of limited size, and checks before anything is sent
+//! that a certificate and a key belong together.
 //!
-//! Whether a certificate is still valid, and who trusts it, is not asked here.
+//! Not here: whether a certificate has expired, and whether it is trusted.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,32 +16,32 @@ use rustls::sign::CertifiedKey;
 
 use super::der;
 
-/// The largest file that is read, in bytes: many times what all the authorities of the world take.
+/// The largest file that is read, in bytes: many times the size of a system's whole trust store.
 const MAX_FILE: u64 = 4 << 20;
 
-/// How an encrypted key is marked: by its label, or by a header of the old form.
+/// The marks of an encrypted key: the label of PKCS #8, and the header of the older format.
 const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
 
-/// A file with certificates or keys.
+/// The content of a file with certificates or keys.
 pub(crate) struct Pem {
-    /// Where it is from, as the user knows it: `--cert-file FILE`.
+    /// The name for error messages: the path, after the option that names it, if any.
     name: String,
     bytes: Vec<u8>,
 }
 
-/// A client certificate and its key, which fit.
+/// A client certificate (with its chain) and the matching key.
 pub(crate) type Pair = Arc<CertifiedKey>;
 
 impl Pem {
-    /// Reads a file; `option` is what names it.
+    /// Reads a file that the command line's `option` names.
     ///
     /// # Errors
-    /// Absent, malformed when it is too large, local trouble.
+    /// Absent if the file does not exist. Malformed if it is too large. Local if it cannot be read.
     pub(crate) fn of(option: &str, path: &Path) -> Result<Pem> {
         Pem::read(format!("{option} {}", path.display()), path)
     }
 
-    /// Reads a file that stands for itself.
+    /// Reads a file that no option names.
     ///
     /// # Errors
     /// As [`Pem::of`].
@@ -65,10 +65,10 @@ impl Pem {
         }
     }
 
-    /// Its certificates.
+    /// The certificates in the file.
     ///
     /// # Errors
-    /// Malformed, when it is not PEM or has none.
+    /// Malformed if the file is not PEM or contains no certificate.
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
         let all: std::result::Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(&self.bytes).collect();
@@ -79,10 +79,10 @@ impl Pem {
         }
     }
 
-    /// Its key; nothing when it has none.
+    /// The key in the file; `None` if the file contains no key.
     ///
     /// # Errors
-    /// Malformed, when it is not PEM, or the key is encrypted.
+    /// Malformed if the file is not PEM, or if the key is encrypted.
     fn key(&self) -> Result<Option<PrivateKeyDer<'static>>> {
         let is_encrypted =
             |mark: &&str| self.bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
@@ -103,10 +103,10 @@ impl Pem {
     }
 }
 
-/// The client certificate that flags name. A key that others can read is warned of.
+/// Reads the client certificate that options name. Warns if other users can read the key's file.
 ///
 /// # Errors
-/// Usage, when there is no key; else as [`pair`].
+/// Usage if `--cert-file` contains no key and no `--key-file` is given. Otherwise as [`pair`].
 pub(crate) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> Result<Pair> {
     let certificate = Pem::of("--cert-file", cert_file)?;
     let pair = match key_file {
@@ -122,8 +122,8 @@ pub(crate) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> R
     Ok(pair)
 }
 
-/// A client certificate that a configuration names, with its key if that is in another file. A key
-/// that others can read is warned of.
+/// Reads a client certificate that a configuration names. The key is in the same file if `key` is
+/// `None`. Warns if other users can read the key's file.
 ///
 /// # Errors
 /// As [`pair`].
@@ -137,10 +137,11 @@ pub(crate) fn named_pair(certificate: &Path, key: Option<&Path>) -> Result<Pair>
     Ok(pair)
 }
 
-/// The pair that a certificate (and those that it is signed by) and a key make.
+/// Combines a certificate chain and a key.
 ///
 /// # Errors
-/// Malformed, when one of them is missing or not to be used, or the key is another one's.
+/// Malformed if the certificate or the key is missing, invalid or unsupported, or if the key does
+/// not belong to the certificate.
 fn pair(certificate: &Pem, key: &Pem) -> Result<Pair> {
     let chain = certificate.certificates()?;
     let private = key.key()?.ok_or_else(|| key.wrong("no key in it"))?;
@@ -160,7 +161,7 @@ mod tests {
     use common::error::Status;
 
     #[test]
-    fn a_file_is_bounded_at_the_limit() {
+    fn a_file_is_read_up_to_the_limit() {
         let path = std::env::temp_dir().join(format!("regutils-pem-{}", std::process::id()));
         for (size, read) in [(MAX_FILE, Ok(MAX_FILE)), (MAX_FILE + 1, Err(Status::Malformed))] {
             std::fs::File::create(&path).unwrap().set_len(size).unwrap();

@@ -1,42 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The few fields of a certificate that are needed here: who it is of, by whom, its public key, its
-//! time.
+//! Reads the fields of a certificate that are needed here: subject, issuer, public key, validity.
 //!
-//! The TLS library reads them too, but of certificates of version 3 alone, and `openssl x509 -req`
-//! makes those of version 1 where nothing asks for more. Nothing is judged here.
+//! rustls reads these fields only from certificates of version 3, but `openssl x509 -req` makes
+//! certificates of version 1 by default. Nothing is verified here.
 
-/// A sequence, an integer, and the version where there is one, as DER tags them.
+// The DER tags of a sequence, an integer, and the optional version of a certificate.
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const VERSION: u8 = 0xa0;
 
-/// The two forms of a time: with a year of two digits, and of four.
+// The DER tags of a time with a year of two digits, and with a year of four digits.
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// What a certificate says, names and key as they are in it, their tags included.
+/// Fields of a certificate. Names and key are in DER, including their tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fields<'a> {
-    /// The distinguished name of who signed it.
+    /// The distinguished name of the authority that signed it.
     pub(crate) issuer: &'a [u8],
-    /// The distinguished name of whose it is.
+    /// The distinguished name of its owner.
     pub(crate) subject: &'a [u8],
-    /// When its time begins, in seconds of the epoch; nothing when that cannot be read.
+    /// The start of its validity, in seconds since the epoch; `None` if the time is invalid.
     pub(crate) not_before: Option<u64>,
-    /// When it ends.
+    /// The end of its validity.
     pub(crate) not_after: Option<u64>,
     /// SubjectPublicKeyInfo.
     pub(crate) key: &'a [u8],
 }
 
-/// One element: its tag, what is in it, and how many bytes it takes.
+/// A DER element: its tag, its content, and all its bytes including tag and length.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
     whole: &'a [u8],
 }
 
-/// The fields of a certificate (RFC 5280, section 4.1); nothing when it is none.
+/// The fields of a certificate (RFC 5280, section 4.1); `None` if it is invalid.
 pub(crate) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (signed, _) = element(certificate.content, SEQUENCE)?;
@@ -60,7 +59,7 @@ pub(crate) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     })
 }
 
-/// The two times of a validity.
+/// The start and the end of a validity.
 fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
     let either = |bytes| element(bytes, UTC_TIME).or_else(|| element(bytes, GENERALIZED_TIME));
     let first = either(validity);
@@ -69,8 +68,9 @@ fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
     (seconds(first), seconds(second))
 }
 
-/// A time in seconds of the epoch: `YYMMDDHHMMSSZ`, of which the years from 50 are of the last
-/// century, or `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). One before the epoch is the epoch.
+/// Converts a time to seconds since the epoch. The forms are `YYMMDDHHMMSSZ`, where years from 50
+/// are 1950 to 1999, and `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5). A time before the epoch
+/// becomes 0.
 fn seconds(time: &Element<'_>) -> Option<u64> {
     let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
     let years = if time.tag == UTC_TIME { 2 } else { 4 };
@@ -93,7 +93,7 @@ fn seconds(time: &Element<'_>) -> Option<u64> {
     {
         return None;
     }
-    // Days since the epoch, in years that begin in March, so that a leap day is the last.
+    // Days since the epoch. Years are counted from March, so that a leap day ends its year.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days =
         365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
@@ -103,13 +103,13 @@ fn seconds(time: &Element<'_>) -> Option<u64> {
     Some(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// The element of this tag that the bytes begin with, and what is behind it.
+/// The element with this tag at the start of the bytes, and the bytes after it.
 fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&length, mut rest) = rest.split_first()?;
     let mut size = usize::from(length);
     if length >= 0x80 {
-        // The length's own length. Four bytes are more than any certificate takes.
+        // The long form: this byte states how many bytes the length has. Four are enough.
         let digits = usize::from(length & 0x7f);
         if digits == 0 || digits > 4 {
             return None;
@@ -136,7 +136,8 @@ mod tests {
         whole
     }
 
-    /// A certificate with or without a version in it.
+    /// A certificate with this version field, which may be empty; its issuer (also its subject);
+    /// its key.
     fn certificate(version: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let issuer = sequence(&[b"the issuer"]);
         let key = sequence(&[&[7; 200]]);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_are_read() {
+    fn certificates_of_versions_1_and_3_are_read() {
         for version in [&b""[..], b"\xa0\x03\x02\x01\x02"] {
             let (certificate, issuer, key) = certificate(version);
             let expected = Fields {
@@ -186,14 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_lies_about_its_length_is_nothing() {
+    fn a_truncated_certificate_or_a_wrong_length_is_invalid() {
         let (whole, ..) = certificate(b"");
         for end in 0..whole.len() {
             assert_eq!(fields(&whole[..end]), None, "{end}");
         }
-        for lie in [&b"\x30\x80"[..], b"\x30\x85\x01\x01\x01\x01\x01", b"\x30\x84\xff\xff\xff\xff"]
+        for wrong in
+            [&b"\x30\x80"[..], b"\x30\x85\x01\x01\x01\x01\x01", b"\x30\x84\xff\xff\xff\xff"]
         {
-            assert_eq!(fields(lie), None);
+            assert_eq!(fields(wrong), None);
         }
     }
 }

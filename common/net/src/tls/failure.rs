@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a TLS connection was not made, or broke, in words.
+//! Why a TLS handshake or connection failed: error messages, and whether a retry may succeed.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,45 +10,46 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 use crate::failure::{Failure, Retry};
 
-/// What happened to a connection.
+/// A failed TLS connection.
 #[derive(Debug)]
 pub(crate) struct TlsFailure {
-    /// What the library says.
+    /// The error that was detected.
     pub(crate) cause: Cause,
-    /// When.
+    /// The stage of the connection at the failure.
     pub(crate) stage: Stage,
-    /// What became of the server's wish for a client certificate.
+    /// Whether the server requested a client certificate, and whether one was presented.
     pub(crate) client_cert: ClientCert,
 }
 
-/// What the library says.
+/// The error that was detected.
 #[derive(Debug)]
 pub(crate) enum Cause {
-    /// One of the two found the other wrong.
+    /// A TLS error, detected by us or reported by the server in an alert.
     Tls(rustls::Error),
-    /// The connection ended.
+    /// The connection ended without a TLS alert.
     Ended(std::io::Error),
 }
 
-/// How far a connection had come.
+/// The stages of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not beyond the handshake.
+    /// The handshake is not complete.
     Handshake,
-    /// Nothing was heard since. In TLS 1.3 the server judges a client certificate here.
+    /// The handshake is complete on our side, but no data was received since. In TLS 1.3 the server
+    /// rejects a client certificate at this stage.
     Unanswered,
-    /// Further.
+    /// Data was received after the handshake.
     Answered,
 }
 
-/// What became of the server's wish for a client certificate.
+/// Whether the server requested a client certificate, and whether one was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCert {
-    /// It had none.
+    /// The server requested none.
     NotRequested,
-    /// There was none to show.
+    /// The server requested one, and there was none to present.
     Missing,
-    /// One was shown.
+    /// The server requested one, and one was presented.
     Presented,
 }
 
@@ -61,7 +62,7 @@ impl fmt::Display for TlsFailure {
 }
 
 impl TlsFailure {
-    /// The failure that it is.
+    /// The error message, and whether to retry.
     pub(crate) fn failure(&self) -> Failure {
         let answered = self.stage == Stage::Answered;
         match (&self.cause, self.client_cert) {
@@ -91,19 +92,19 @@ impl TlsFailure {
                     _ => lacking(Error::refused("it wants a client certificate")).into(),
                 }
             }
-            // What once worked may work again.
+            // TLS to this server works: a retry may succeed.
             (Cause::Tls(error), _) if answered => Failure::temporary(broken(error)),
             (Cause::Tls(error), _) => Failure { error: tls_error(error), retry: Retry::Never },
         }
     }
 }
 
-/// With what to do where a client certificate is lacking.
+/// Adds the hint for a missing client certificate.
 pub fn lacking(error: Error) -> Error {
     error.hint("--cert-file FILE and --key-file FILE show one")
 }
 
-/// Whether an alert may be what a server says to a client certificate, or to none.
+/// Whether a server may send this alert because of a client certificate, or because of its absence.
 fn is_about_certificate(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     matches!(
@@ -121,12 +122,13 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-/// Why no connection can be made at all: a mistake of this program, or of what it was given.
+/// The error if rustls does not accept its configuration: a bug of this program, or a certificate
+/// or key that rustls cannot use.
 pub(crate) fn unusable(error: &rustls::Error) -> Error {
     Error::malformed(format_args!("TLS: {}", printable(&error.to_string())))
 }
 
-/// An alert in words.
+/// Describes why a server refused a client certificate.
 fn alert_words(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
@@ -139,7 +141,7 @@ fn alert_words(alert: AlertDescription) -> &'static str {
     }
 }
 
-/// A connection that spoke TLS well before.
+/// The error for a TLS connection that worked and then broke.
 fn broken(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::AlertReceived(alert) => {
@@ -152,7 +154,7 @@ fn broken(error: &rustls::Error) -> Error {
     }
 }
 
-/// What is wrong with a TLS connection, and what to do about it.
+/// The error for a failed handshake, with a hint for the user if there is one.
 fn tls_error(error: &rustls::Error) -> Error {
     use rustls::Error as Tls;
     match error {
@@ -179,7 +181,7 @@ fn tls_error(error: &rustls::Error) -> Error {
     }
 }
 
-/// Why a server's certificate is not trusted.
+/// The error for a server certificate that is not trusted.
 fn distrusted(reason: &CertificateError) -> Error {
     use CertificateError as Certificate;
     let distrusted = |why: &str| Error::malformed(format_args!("certificate not trusted: {why}"));
@@ -215,13 +217,13 @@ fn distrusted(reason: &CertificateError) -> Error {
     }
 }
 
-/// A name as the library shows it, `DnsName("a.example")`, without its clothes.
+/// The name inside rustls's debug form of a name, such as `DnsName("a.example")`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
 }
 
-/// A time as http writes it. One that no calendar of ours has is shown as seconds.
+/// A time in HTTP's date format. A time after the year 9999 is shown in seconds.
 fn date(time: UnixTime) -> String {
     /// The end of the year 9999.
     const LAST: u64 = 253_402_300_799;
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_about_the_client_certificate_where_one_was_asked_for() {
+    fn an_alert_means_the_client_certificate_if_one_was_requested() {
         use AlertDescription::{
             BadCertificate, BadRecordMac, CertificateRequired, HandshakeFailure,
         };
@@ -267,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_the_calendar_is_no_panic() {
+    fn a_time_after_the_year_9999_does_not_panic() {
         let at = |seconds| date(UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
         assert_eq!(at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
         assert_eq!(at(253_402_300_800), "second 253402300800");
     }
 
     #[test]
-    fn names_are_shown_bare() {
+    fn names_are_shown_without_their_debug_form() {
         assert_eq!(bare("DnsName(\"a.example\")"), "a.example");
         assert_eq!(bare("IpAddress(127.0.0.1)"), "127.0.0.1");
         assert_eq!(bare("what else"), "what else");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certificates that the machine's `certs.d` keeps for a host, read once for a run.
+//! The certificates for a host in the machine's `certs.d`, read once in a run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use rustls::pki_types::CertificateDer;
 use super::certificates::{Pair, Pem, named_pair};
 use crate::url::Url;
 
-/// How many hosts are remembered; more are looked up each time.
+/// The most hosts that are remembered. The files of further hosts are read for each request.
 const MAX_HOSTS: usize = 256;
 
-/// What is kept for a host.
+/// The certificates for one host.
 pub(crate) struct HostCertificates {
-    /// The directory.
+    /// The directory that contains them.
     pub(crate) directory: PathBuf,
-    /// Authorities to trust there beside the system's.
+    /// Authorities to trust for this host, in addition to the system's.
     pub(crate) authorities: Vec<CertificateDer<'static>>,
-    /// Client certificates to present there, in the order of their names.
+    /// Client certificates to present to this host, sorted by file name.
     pub(crate) pairs: Vec<Pair>,
 }
 
@@ -32,10 +32,10 @@ impl PartialEq for HostCertificates {
     }
 }
 
-/// What is kept for a URL's host and port; `None` when there is no directory for it.
+/// The certificates for a URL's host and port; `None` if there is no directory for them.
 ///
 /// # Errors
-/// Malformed and local trouble with the files.
+/// Malformed if a certificate or key is invalid or missing. Local if a file cannot be read.
 pub(crate) fn of(url: &Url) -> Result<Option<Arc<HostCertificates>>> {
     static KNOWN: Mutex<Option<HashMap<String, Option<Arc<HostCertificates>>>>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ fn read(files: HostFiles) -> Result<HostCertificates> {
         certificates.authorities.extend(authorities(file)?);
     }
     for (file, key) in &files.pairs {
-        // "Absent" is the status of what a registry does not have.
+        // Absent would mean that the registry's content is missing, not a local file.
         let pair = named_pair(file, Some(key)).map_err(|error| match error.status() {
             Status::Absent => Error::malformed(error),
             _ => error,
@@ -69,8 +69,8 @@ fn read(files: HostFiles) -> Result<HostCertificates> {
     Ok(certificates)
 }
 
-/// The authorities in a file. One that is not there (a link to nowhere) or has none is passed over,
-/// as those programs do, but not silently.
+/// The authorities in a file. A file that is missing (a dangling symlink), or contains no
+/// certificate, is skipped with a warning. Other programs that read `certs.d` skip it silently.
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = Pem::file(path).and_then(|pem| match pem.certificates() {
         Ok(certificates) => Ok(certificates),

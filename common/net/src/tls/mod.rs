@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS: whom to trust, who the user is by certificate, and what went wrong, in words.
+//! TLS: trusted authorities, client certificates, and error messages.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `certificates` | certificates and keys in files |
-//! | `host_certificates` | the certificates that `certs.d` keeps for a host |
-//! | `trust` | the authorities that are trusted |
-//! | `secure` | the connection |
-//! | `verifier` | the host made sure of |
-//! | `der` | the fields of a certificate that are needed |
-//! | `history` | what must not be forgotten of a host: that it has spoken TLS |
-//! | `failure` | why there is no connection |
+//! | `host_certificates` | the certificates for a host in `certs.d` |
+//! | `trust` | the trusted authorities |
+//! | `secure` | the TLS connection |
+//! | `verifier` | the check of a server's certificate |
+//! | `der` | the fields of a certificate that are needed here |
+//! | `history` | the hosts that have used TLS in this process |
+//! | `failure` | why a connection failed |
 //!
-//! Not here: which connection serves a URL, which is [`pool`](crate::pool)'s.
+//! Not here: the choice of a connection for a URL, in [`pool`](crate::pool).
 
 pub(super) mod certificates;
 

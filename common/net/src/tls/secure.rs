@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS over a connection. The library's own connector is not used, since it knows one client
-//! certificate, takes none that is of version 1, panics at a wrong pair, and forgets whether the
-//! server asked for one.
+//! TLS over a connection. ureq's own connector is not used for these reasons: it supports one
+//! client certificate only, it accepts none of version 1, it panics if certificate and key do not
+//! match, and it does not report whether the server requested a client certificate.
 
 use std::cell::Cell;
 use std::fmt;
@@ -27,24 +27,25 @@ use super::trust::Trusted;
 use super::verifier::Verifier;
 use crate::connection::time_left;
 
-/// How a host is made sure of, and who the user is to it.
+/// Makes TLS connections with one configuration: trusted authorities and client certificates.
 #[derive(Clone)]
 pub(crate) struct Secure {
     config: Arc<ClientConfig>,
 }
 
 impl Secure {
-    /// With who is trusted, or, without that, with whoever answers. The first of `pairs` that suits
-    /// the server is shown where a client certificate is asked for.
+    /// Uses these trusted authorities; with `None`, any server certificate is accepted. If the
+    /// server requests a client certificate, the first of `pairs` that suits the server is
+    /// presented.
     ///
     /// # Errors
-    /// The library's, which are mistakes of this program.
+    /// The error of rustls if it does not accept this configuration. That is a bug of this program.
     pub(crate) fn new(trusted: Option<Trusted>, pairs: Vec<Pair>) -> Result<Secure, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
         let builder = match trusted {
-            // Of nobody the verifier below cannot be made.
+            // rustls cannot build the verifier below from an empty root store.
             Some(Trusted { authorities, .. }) if authorities.is_empty() => {
                 builder.with_root_certificates(authorities)
             }
@@ -102,8 +103,8 @@ impl<In: Transport> Connector<In> for Secure {
     }
 }
 
-/// Sorts what the library says. A time-out stays one; so does a connection that ended when there is
-/// nothing to add.
+/// Turns a TLS error into a [`TlsFailure`]. A time-out remains an I/O error. A connection that
+/// ended also remains one, unless the stage or a missing client certificate explains it.
 fn tls_failure(cause: io::Error, stage: Stage, client_cert: ClientCert) -> Error {
     let failure = |cause| Error::Other(Box::new(TlsFailure { cause, stage, client_cert }));
     if let Some(error) = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
@@ -121,7 +122,7 @@ fn tls_failure(cause: io::Error, stage: Stage, client_cert: ClientCert) -> Error
     }
 }
 
-/// A connection that is encrypted.
+/// A TLS connection.
 pub(crate) struct Encrypted {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
@@ -167,18 +168,18 @@ impl Transport for Encrypted {
 }
 
 thread_local! {
-    /// What became of the wish for a client certificate in the handshake that this thread makes:
-    /// the library asks for one in the middle of it, and does not say for which connection.
+    /// The state of the client certificate in this thread's current handshake. rustls asks for the
+    /// certificate during the handshake, and does not say for which connection.
     static CLIENT_CERT: Cell<ClientCert> = const { Cell::new(ClientCert::NotRequested) };
 }
 
-/// Who the user may be.
+/// The client certificates that may be presented.
 #[derive(Debug)]
 struct ClientCertificates(Vec<Pair>);
 
 impl ResolvesClientCert for ClientCertificates {
-    /// The first whose issuer the server names, or else, as servers do not always name them
-    /// rightly, the first that it can read.
+    /// Chooses the first certificate whose issuer the server names. Servers do not always name the
+    /// right issuers, so the fallback is the first whose signature scheme the server supports.
     fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let fits = |pair: &&Pair| pair.key.choose_scheme(schemes).is_some();
         let is_named = |pair: &&Pair| {
@@ -193,13 +194,14 @@ impl ResolvesClientCert for ClientCertificates {
         chosen.cloned()
     }
 
-    /// Always said, so that every wish is heard of.
+    /// Always true: otherwise rustls would not call `resolve`, and the server's request for a
+    /// certificate would not be noticed.
     fn has_certs(&self) -> bool {
         true
     }
 }
 
-/// Lets anybody be the server.
+/// Accepts any server certificate.
 #[derive(Debug)]
 struct AcceptAny;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whom to trust: the system's authorities, and those that are added to them.
+//! The trusted authorities: the system's, and the added ones.
 //!
-//! The system's are read when https is first spoken, once in a process.
+//! The system's trust store is read once in a process, when HTTPS is first used.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -14,8 +14,8 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 
 use super::certificates::Pem;
 
-/// Where distributions keep their trust store as one file: a tenth of the time that the directory
-/// of single certificates beside it takes, which has the same ones.
+/// The files that contain a distribution's whole trust store. Reading one takes a tenth of the time
+/// of reading the directory of single certificates, which contains the same ones.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -23,7 +23,8 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The system's trust store; OpenSSL's variables say if it is elsewhere.
+/// Reads the system's trust store. OpenSSL's variables `SSL_CERT_FILE` and `SSL_CERT_DIR` override
+/// its place.
 fn read_system() -> CertificateResult {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let file = variable("SSL_CERT_FILE");
@@ -39,7 +40,7 @@ fn read_system() -> CertificateResult {
     }
 }
 
-/// The system's authorities, read at the first call.
+/// The system's trust store, read at the first call.
 fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {
@@ -50,18 +51,18 @@ fn system() -> Arc<RootCertStore> {
     Arc::clone(SYSTEM.get_or_init(read))
 }
 
-/// Whom to trust.
+/// The trusted certificates.
 pub(crate) struct Trusted {
-    /// All authorities.
+    /// All authorities: the system's and the added ones.
     pub(crate) authorities: Arc<RootCertStore>,
-    /// The certificates that were added to the system's, which a server may show as its own.
+    /// The added certificates. Each is also trusted if a server presents it as its own certificate.
     pub(crate) added: Vec<CertificateDer<'static>>,
 }
 
-/// The system's authorities, those of `ca_file`, and `more`.
+/// The system's authorities, the certificates in `ca_file`, and `more`.
 ///
 /// # Errors
-/// Absent, malformed and local trouble with the file.
+/// As [`Pem::of`] and [`Pem::certificates`] for `ca_file`.
 pub(crate) fn trusted(
     ca_file: Option<&Path>,
     more: Vec<CertificateDer<'static>>,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a server's certificate is trusted: by the library's rules, but for a server that shows
-//! the very certificate that the user trusts.
+//! The check whether a server's certificate is trusted: rustls's check, with one exception.
 //!
-//! The library takes no certificate of an authority for a server's. But `openssl req -x509` marks
-//! what it makes as an authority's, and many a private registry shows such a certificate, which its
-//! users then have in their `certs.d`. It is trusted like a key that is known: only its name and
-//! its time are looked at.
+//! rustls refuses an authority's certificate as a server's own certificate. But `openssl req -x509`
+//! marks each certificate that it makes as an authority's, and many private registries present such
+//! a certificate. Their users then add exactly this certificate to `certs.d`. The exception: if the
+//! server presents a certificate that the user added, only its host name and its validity are
+//! checked.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::der;
 
-/// The library's verifier, and the certificates that were added to the system's.
+/// rustls's verifier, and the certificates that the user added.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    /// What judges all others.
+    /// The verifier for all other certificates.
     pub(crate) inner: Arc<WebPkiServerVerifier>,
-    /// Those that are trusted as they are.
+    /// Certificates that are trusted as a server's own certificate.
     pub(crate) added: Vec<CertificateDer<'static>>,
 }
 
@@ -36,7 +36,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let judged = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now);
-        // The library has no word of its own for an authority's certificate.
+        // rustls reports an authority's certificate with this error, which has no specific variant.
         let Err(Error::InvalidCertificate(CertificateError::Other(_))) = judged else {
             return judged;
         };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An exchange and its block of the trace. A short payload is kept as it is sent, to be part of the
-//! command.
+//! Makes an exchange and writes its block of the trace. A short payload is copied while it is sent,
+//! because the command contains it.
 
 use std::io::{self, Read};
 
@@ -11,10 +11,10 @@ use crate::failure::Failure;
 use crate::request::Payload;
 use crate::response::Response;
 
-/// Makes an exchange, by `send`, and writes its block.
+/// Makes an exchange by calling `send`, writes its block, and returns the result of `send`.
 ///
 /// # Errors
-/// The exchange's.
+/// The failure of `send`.
 pub(crate) fn exchange(
     trace: &Trace,
     traced: Traced<'_>,
@@ -27,7 +27,7 @@ pub(crate) fn exchange(
             let mut copying = Copying { reader: &mut **reader, copy: Vec::new() };
             outcome = send(&mut Payload::Stream { reader: &mut copying, length: *length });
             copy = copying.copy;
-            // Of what was cut only the length is known.
+            // If sending stopped early, the command shows only the length.
             if copy.len() as u64 == *length { Body::Bytes(&copy) } else { Body::File(*length) }
         }
         payload => {
@@ -44,7 +44,7 @@ pub(crate) fn exchange(
     outcome
 }
 
-/// A reader whose bytes are kept as they come.
+/// A reader that keeps a copy of the bytes it returns.
 struct Copying<'a> {
     reader: &'a mut dyn Read,
     copy: Vec<u8>,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One exchange as a command for curl, and its answer as comments.
+//! One exchange as a curl command, and its response as comments.
 //!
-//! The command sends what was sent, but for the headers that every client has of its own. What it
-//! gets goes where it harms no terminal: a blob into a file.
+//! The command sends the same request, except for headers such as User-Agent that curl sets itself.
+//! A blob that curl receives goes into a file, because its bytes could harm a terminal.
 
 use common::digest::Algorithm;
 use common::secret::may_be_secret;
@@ -19,27 +19,27 @@ use crate::request::{Method, Request, Role};
 use crate::response::Response;
 use crate::url::{self, Purpose, Url};
 
-/// How many digits of a digest a file's name has.
+/// How many digits of the digest the name of a blob's file contains.
 const DIGITS: usize = 12;
 
-/// A request that is told of, and what it is sent with.
+/// A request to trace, and the settings that it is sent with.
 #[derive(Clone, Copy)]
 pub(crate) struct Traced<'a> {
-    /// The connections that serve it, which know the run and the peer.
+    /// The connections, with the settings of the run and of the peer.
     pub(crate) agents: &'a Agents,
     /// The request.
     pub(crate) request: Request<'a>,
-    /// The proxy that forwards the request, if any.
+    /// The proxy that the request uses, if any.
     pub(crate) proxy: Option<&'a Proxy>,
 }
 
-/// What was sent behind a header.
+/// The body of a request, as far as it is known after sending.
 pub(super) enum Body<'a> {
-    /// Nothing.
+    /// No body.
     None,
-    /// These bytes, none of them too.
+    /// These bytes, possibly none.
     Bytes(&'a [u8]),
-    /// So many bytes that nobody has any more.
+    /// A body of this many bytes, which are no longer in memory.
     File(u64),
 }
 
@@ -50,20 +50,21 @@ pub(super) struct Exchange<'a> {
     pub(super) outcome: &'a Result<Response, Failure>,
 }
 
-/// Where an answer sends whoever asked, when he goes there.
+/// The next hop, if the client follows it.
 enum Next {
-    /// A redirect, which curl follows by itself.
+    /// A redirect that curl follows by itself.
     Followed,
-    /// A redirect: by a command of its own, since curl would take along what is for one host alone.
+    /// A redirect that gets a command of its own: curl would send secrets of one origin to the
+    /// target, or would use the wrong proxy for it.
     Redirect(Url),
-    /// Where an upload goes on.
+    /// The URL where an upload continues, and the text of its Location.
     Upload(Url, String),
 }
 
-/// A command in the making.
+/// A command that is being built.
 #[derive(Default)]
 struct Command {
-    /// What the variables in it stand for.
+    /// Comments that explain the variables in the command.
     comments: String,
     words: Vec<String>,
 }
@@ -81,7 +82,7 @@ impl Command {
 }
 
 impl Exchange<'_> {
-    /// All that there is to be traced.
+    /// The whole block of the exchange.
     pub(super) fn render(&self, names: &mut Names) -> String {
         let Request { method, url, hop, .. } = self.traced.request;
         let mut command = Command::default();
@@ -125,13 +126,13 @@ impl Exchange<'_> {
         format!("{}{line}{}", command.comments, self.answer(""))
     }
 
-    /// A step that curl does by itself.
+    /// The block of a redirect that curl follows by itself: only comments.
     fn hop(&self) -> String {
         let Request { method, url, .. } = self.traced.request;
         self.answer(&format!("{} {url}: ", method.name()))
     }
 
-    /// The answer, or why there is none.
+    /// The response, or the failure, as comments.
     fn answer(&self, what: &str) -> String {
         match self.outcome {
             Err(failure) => comment(&format!("{what}failed: {}", failure.error)),
@@ -147,17 +148,17 @@ impl Exchange<'_> {
         self.outcome.as_ref().map_or(0, |response| response.status.as_u16())
     }
 
-    /// What holds where the request goes: nothing but at the registry's own origin.
+    /// The settings for the request's origin.
     fn peer(&self) -> &Peer {
         self.traced.agents.peer_at(self.traced.request.url)
     }
 
-    /// Whether certificates are not looked at.
+    /// Whether the server's certificate is not checked.
     fn is_unchecked(&self) -> bool {
         self.traced.request.url.is_https() && self.peer().skips_checks()
     }
 
-    /// Where it goes on, as those decide who go there.
+    /// The next hop, decided by the same rules as in the code that follows it.
     fn next(&self) -> Option<Next> {
         let Request { method, url, role, redirects, .. } = self.traced.request;
         let response = self.outcome.as_ref().ok()?;
@@ -171,11 +172,11 @@ impl Exchange<'_> {
                     || self.is_unchecked()
                     || self.presented_certificate().is_some();
                 match role {
-                    // What comes next may have another way.
+                    // The target may need another proxy, or none.
                     _ if method.only_reads() && proxy::is_any_named() => {
                         Some(Next::Redirect(target.url))
                     }
-                    // A secret in a body goes nowhere else.
+                    // A body with a secret is not sent to the target of a redirect.
                     Role::Token(_) => (method == Method::Get).then_some(Next::Followed),
                     _ if method.only_reads() && !takes_along => Some(Next::Followed),
                     _ => Some(Next::Redirect(target.url)),
@@ -189,12 +190,12 @@ impl Exchange<'_> {
         }
     }
 
-    /// How curl is to go about it.
+    /// Adds curl's options for redirects, the proxy, the URL and TLS.
     fn options(&self, next: &Option<Next>, command: &mut Command) {
         let url = self.traced.request.url;
         if let Some(Next::Followed) = next {
             command.words.push("-L".to_owned());
-            // What is behind the first redirect is curl's decision.
+            // curl decides about further redirects: it must not follow one to http.
             if url.is_https() {
                 command.add("--proto-redir", word("=https"));
             }
@@ -213,10 +214,11 @@ impl Exchange<'_> {
         }
     }
 
-    /// By way of whom it is to go: curl reads the same variables, and not all of them alike.
+    /// Adds curl's options for the proxy. They are needed even though curl reads the same
+    /// variables, because curl treats some of them differently.
     fn proxy_options(&self, command: &mut Command) {
         match self.traced.proxy {
-            // The variable, since a login may stand in it.
+            // The variable's name instead of its value, which may contain a password.
             Some(proxy) => {
                 let (before, expansion) = proxy.of_variable();
                 command.add("--noproxy", word(""));
@@ -227,7 +229,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whom curl is to trust, and as whom it is to go there.
+    /// Adds curl's options for trusted authorities and the client certificate.
     fn certificates(&self, command: &mut Command) {
         let ca_file = self.traced.agents.client().ca_file.iter();
         let authorities = ca_file.chain(&self.peer().authorities);
@@ -243,7 +245,7 @@ impl Exchange<'_> {
                 .push_str(&comment(&format!("trusted too, which curl is not told: {file}")));
         }
         if let Some(ClientCertificate { file, key }) = self.presented_certificate() {
-            // A colon would begin a password to curl.
+            // curl would take the text after a colon for a password.
             let name = file.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
             command.add("--cert", word(&name));
             if let Some(key) = key {
@@ -252,13 +254,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// The client certificate that is for this request.
+    /// The client certificate to present for this request.
     fn presented_certificate(&self) -> Option<&ClientCertificate> {
         let is_https = self.traced.request.url.is_https();
         self.peer().presented_certificate().filter(|_| is_https)
     }
 
-    /// Whether a header is one that the user gave.
+    /// Whether a header is one of the peer's configured headers.
     fn is_own_header(&self, name: &str, value: &str) -> bool {
         let mut own = self.peer().headers.iter();
         own.any(|(n, v)| (n.as_str(), v.as_str()) == (name, value))
@@ -359,7 +361,8 @@ impl Exchange<'_> {
         command.add("--data-binary", format!("@\"${}\"", variable.0));
     }
 
-    /// Where what comes goes; the variable that gets it, if one does.
+    /// Adds curl's options for its output. Returns the variable that the output is assigned to, if
+    /// any.
     fn output(
         &self,
         next: Option<Next>,
@@ -399,7 +402,8 @@ impl Exchange<'_> {
         None
     }
 
-    /// The file that a blob goes into; of an error none, which is for people.
+    /// The file for a blob; `None` for other documents, and for error responses, which the user
+    /// reads on the terminal.
     fn file_name(&self) -> Option<String> {
         let Request { method, url, role, headers, .. } = self.traced.request;
         if method != Method::Get || self.status() >= 400 {

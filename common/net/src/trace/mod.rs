@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The conversation with registries, as curl commands that can be run again.
+//! The trace: the requests of a run as curl commands that the user can repeat, with the responses
+//! as comments.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `text` | comments, and parts of commands |
-//! | `names` | the variables that stand for secrets, files and places |
-//! | [`transcript`] | where the trace is written, and the last check for secrets |
+//! | `names` | the shell variables for secrets, files and URLs |
+//! | [`transcript`] | the output of the trace, and the last check for secrets |
 //! | `command` | one exchange as a command |
 //! | `block` | an exchange and its block of the trace |
 //!
-//! Each exchange is one block, written as a whole when the head of its answer has arrived or when
-//! it failed: what the variables in it stand for, the command, the answer. So blocks of several
-//! connections never mix, and each variable is set before it is used. No block shows a secret: a
-//! command has `$REGISTRY_TOKEN` and the like instead. A command that would show one all the same
-//! is left out.
+//! Each exchange is one block. It consists of the meaning of new variables, the command, and the
+//! response. The block is written as a whole, when the head of the response has arrived or the
+//! exchange has failed. Therefore blocks of several connections never mix, and each variable is set
+//! before it is used.
 //!
-//! Not here: which file or terminal gets the blocks. That is `common::exit`'s.
+//! No block shows a secret: commands use variables such as `$REGISTRY_TOKEN`. As a last check, a
+//! line that contains a secret is left out.
+//!
+//! Not here: the choice of the file or terminal that the trace goes to, in `common::exit`.
 
 pub(crate) mod block;
 pub(crate) mod command;

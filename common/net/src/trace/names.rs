@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shell's variables of a trace: which one stands for which secret, which file and which place.
+//! The shell variables of a trace: which variable holds which secret, file or URL.
 //!
-//! The first of a kind has the kind's name, the others are numbered. What it is that a variable
-//! stands for is told once, before its first use.
+//! The first variable of a kind has the kind's name; further ones are numbered. The trace explains
+//! each variable once, before its first use.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,19 +11,19 @@ use common::secret;
 use super::text::{expanded, resolved};
 use crate::url::Url;
 
-/// The most variables, and the most places, that are remembered. What is forgotten has a new name
-/// when it comes again.
+/// The most variables, and the most URLs, that are remembered. A forgotten value gets a new
+/// variable when it is used again.
 pub(super) const MAX_NAMES: usize = 1024;
 
 /// A bearer token.
 pub(super) const TOKEN: &str = "REGISTRY_TOKEN";
 /// A password, or an identity token.
 pub(super) const PASSWORD: &str = "REGISTRY_PASSWORD";
-/// The value of a header of the user's own.
+/// The value of a header that the user configured.
 pub(super) const HEADER: &str = "REGISTRY_HEADER";
-/// What an answer's Location says.
+/// The Location of a response.
 pub(super) const LOCATION: &str = "LOCATION";
-/// A file with what is sent.
+/// A file with the body of a request.
 pub(super) const BLOB: &str = "BLOB";
 
 /// The variables.
@@ -41,7 +41,7 @@ struct Known {
     is_explained: bool,
 }
 
-/// A URL that is not shown, and the variable that holds what the server said of it.
+/// A URL that is not shown, and the variable that holds the server's text of it.
 struct Place {
     url: String,
     name: String,
@@ -50,18 +50,18 @@ struct Place {
     file: Option<String>,
 }
 
-/// A place that is known.
+/// A URL that a variable is known for.
 pub(super) struct Found {
-    /// The word for it.
+    /// The shell word that expands to the URL.
     pub(super) word: String,
     /// The variable's name.
     pub(super) name: String,
-    /// The file that what is there goes into.
+    /// The file for the content of the URL.
     pub(super) file: Option<String>,
 }
 
 impl Names {
-    /// A name that stands for nothing yet.
+    /// Reserves a name for a value that is not known yet.
     pub(super) fn reserve(&mut self, kind: &'static str) -> String {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
@@ -71,8 +71,7 @@ impl Names {
         }
     }
 
-    /// A name that was reserved stands for nothing after all: if it is the last one, it is there
-    /// again.
+    /// Releases a reserved name that got no value. Only the last name of a kind can be released.
     pub(super) fn give_back(&mut self, kind: &'static str, name: &str) {
         let count = self.counts.entry(kind).or_default();
         let last = if *count == 1 { kind.to_owned() } else { format!("{kind}_{count}") };
@@ -81,12 +80,14 @@ impl Names {
         }
     }
 
-    /// A name stands for a value, which the commands themselves put into it.
+    /// Records the value of a reserved name. The trace's commands assign it, so it needs no
+    /// explanation.
     pub(super) fn learn(&mut self, kind: &'static str, name: &str, value: &str) {
         self.remember(kind, value, name.to_owned(), true);
     }
 
-    /// The name of a value, known or new; true the first time, when it has to be told what it is.
+    /// The name of a value, known or new. The flag is true the first time: the variable must then
+    /// be explained.
     pub(super) fn of(&mut self, kind: &'static str, value: &str) -> (String, bool) {
         let mut same = self.known.iter_mut().filter(|known| known.kind == kind);
         if let Some(known) = same.find(|known| known.value == value) {
@@ -97,13 +98,13 @@ impl Names {
         (name, true)
     }
 
-    /// As [`of`](Names::of), for what no line may show.
+    /// As [`of`](Names::of), for a secret.
     pub(super) fn of_secret(&mut self, kind: &'static str, value: &str) -> (String, bool) {
         secret::keep(value);
         self.of(kind, value)
     }
 
-    /// The first name of its kind is this value's, whose turn will come.
+    /// Gives the first name of a kind to a value that is used later.
     pub(super) fn give_first(&mut self, kind: &'static str, value: &str) {
         let name = self.reserve(kind);
         self.remember(kind, value, name, false);
@@ -116,8 +117,8 @@ impl Names {
         self.known.push_back(Known { kind, value: value.to_owned(), name, is_explained });
     }
 
-    /// From now on `url` is reached by the variable `name`, which holds the `text` that it was
-    /// resolved from; what is there goes into `file`.
+    /// Records that the variable `name` holds `text`, which was resolved to `url`. The content of
+    /// the URL goes into `file`.
     pub(super) fn keep_place(&mut self, url: &Url, name: &str, text: &str, file: Option<String>) {
         self.places.retain(|place| place.name != name);
         if self.places.len() >= MAX_NAMES {
@@ -134,7 +135,7 @@ impl Names {
         });
     }
 
-    /// What is known of a URL that is such a place, or one with a digest behind it.
+    /// Finds the variable for a recorded URL, or for a recorded URL with `digest=` appended.
     pub(super) fn place(&self, url: &Url) -> Option<Found> {
         let text = url.uri().to_string();
         let tail = |place: &Place| {
@@ -149,7 +150,7 @@ impl Names {
         Some(Found { word, name: place.name.clone(), file: place.file.clone() })
     }
 
-    /// There is nothing at that place any more.
+    /// Forgets the URL of this variable, which is no longer in use.
     pub(super) fn forget_place(&mut self, name: &str) {
         self.places.retain(|place| place.name != name);
     }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_came_to_nothing_is_there_again() {
+    fn a_released_name_is_reserved_again() {
         let mut names = Names::default();
         assert_eq!(names.reserve(TOKEN), "REGISTRY_TOKEN");
         names.give_back(TOKEN, "REGISTRY_TOKEN");
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_known_by_its_url_with_a_digest_or_without() {
+    fn a_url_is_found_with_a_digest_or_without() {
         let mut names = Names::default();
         let url = |text: &str| Url::parse(text).unwrap();
         names.keep_place(&url("http://r.example/u?s=1"), "LOCATION", "/u?s=1", None);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A trace's text: comments, and the parts of a command that are made of an exchange's own.
+//! The text of a trace: comments, and quoted words of a command.
 //!
-//! Only text. A word holds nothing that a shell would look into, whoever wrote it. A comment holds
-//! nothing either: some shells, given it at a prompt, take it for a command.
+//! A shell expands nothing inside a word, even if a server supplied its text. The same applies to
+//! comments: an interactive shell may not recognise a comment, and would run it as a command.
 
 use common::secret;
 use common::shell::{inert, is_plain, quoted};
@@ -10,23 +10,23 @@ use ureq::http::HeaderMap;
 
 use crate::url::Url;
 
-/// The most bytes of a body that stand in a command.
+/// The most bytes of a body that a command contains.
 pub(super) const MAX_INLINE: u64 = 8 << 10;
 
-/// The most lines of an answer's header that are shown.
+/// The most headers of a response that are shown.
 pub(super) const MAX_HEADERS: usize = 32;
 
-/// What stands in the place of a word that would show a secret: no word has it, and its line is
-/// left out.
+/// Replaces a word that contains a secret. No other word contains this character; a line with it is
+/// left out of the trace.
 pub(super) const SECRET: char = '\0';
 
-/// What stands in the place of a word that cannot be said: as a secret.
+/// Replaces a word that cannot be quoted for a shell. A line with it is left out of the trace.
 pub(super) const UNQUOTABLE: char = '\u{1}';
 
-/// What stands in the place of what is not shown.
+/// Replaces the part of a URL that is not shown.
 const WITHHELD: &str = "(withheld)";
 
-/// The headers of an answer that tell something about it.
+/// The headers of a response that the trace shows.
 const SHOWN_HEADERS: [&str; 12] = [
     "content-type",
     "content-encoding",
@@ -42,8 +42,8 @@ const SHOWN_HEADERS: [&str; 12] = [
     "www-authenticate",
 ];
 
-/// One word of text. What would be a secret behind the quotes is looked for before them, which may
-/// break it up.
+/// Quotes text as one shell word. Secrets are searched for before quoting, since quotes inside a
+/// secret would hide it.
 pub(super) fn word(text: &str) -> String {
     if secret::redact(text) != text {
         return SECRET.into();
@@ -51,21 +51,21 @@ pub(super) fn word(text: &str) -> String {
     quoted(text).unwrap_or_else(|| UNQUOTABLE.into())
 }
 
-/// One word of text, an expansion (`$NAME`), and text.
+/// One shell word that consists of text, an expansion (`$NAME`), and text.
 pub(super) fn expanded(before: &str, expansion: &str, after: &str) -> String {
-    // What begins a query has none of its meanings in double quotes.
+    // `?` and `&` have no special meaning in double quotes.
     let bare = |text: &str| is_plain(text.strip_prefix(['?', '&']).unwrap_or(text));
     let head = if bare(before) { format!("\"{before}") } else { format!("{}\"", word(before)) };
     let tail = if bare(after) { format!("{after}\"") } else { format!("\"{}", word(after)) };
     format!("{head}{expansion}{tail}")
 }
 
-/// A comment: one line.
+/// A comment line. Parts that a shell would act on are quoted, and secrets are redacted.
 pub(super) fn comment(text: &str) -> String {
     format!("# {}\n", inert(text))
 }
 
-/// What an answer's header is_shown, a comment each.
+/// The headers of a response that are shown, each as a comment line.
 pub(super) fn shown_headers(headers: &HeaderMap, from: &Url) -> String {
     let is_shown = |name: &str| {
         SHOWN_HEADERS.contains(&name) || name.starts_with("oci-") || name.contains("ratelimit")
@@ -79,7 +79,8 @@ pub(super) fn shown_headers(headers: &HeaderMap, from: &Url) -> String {
     lines.collect()
 }
 
-/// Where a Location leads, without its query, which may be a signature or a session's state.
+/// The URL of a Location without its query, which may be a signature or the state of an upload
+/// session.
 pub(super) fn place(location: &str, from: &Url) -> String {
     match from.join(location.trim()) {
         Ok(url) if location.contains('?') => format!("{url}?{WITHHELD}"),
@@ -88,7 +89,7 @@ pub(super) fn place(location: &str, from: &Url) -> String {
     }
 }
 
-/// A header's name as specifications write it.
+/// A header's name in the spelling of the specifications.
 fn spelled(name: &str) -> String {
     let word = |word: &str| match word {
         "www" | "oci" | "uuid" => word.to_ascii_uppercase(),
@@ -100,13 +101,15 @@ fn spelled(name: &str) -> String {
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// How a shell gets the URL that a server's `text` is resolved to, from the `variable` that holds
-/// the text: scheme, host and port stand there as they are, so that nobody but they can be sent
-/// what the command carries.
+/// A literal prefix and an expansion that together make `url` in a shell. The `variable` holds the
+/// server's `text`, which was resolved to `url`. The prefix contains scheme, host and port, so that
+/// the command's secrets cannot go to another origin, whatever the variable holds.
+///
+/// Returns `None` if the expansion cannot be written without showing the query.
 pub(super) fn resolved(text: &str, url: &Url, variable: &str) -> Option<(String, String)> {
     let text = text.trim();
     let whole = url.uri().to_string();
-    // What they have in common, from the right; the query has to be in it, which is not shown.
+    // The longest common suffix. The query must be part of it, since the query is not shown.
     let cut = |whole: &str, text: &str| {
         let common = whole.bytes().rev().zip(text.bytes().rev());
         let length = common.take_while(|(a, b)| a == b).count();
@@ -134,7 +137,7 @@ pub(super) fn resolved(text: &str, url: &Url, variable: &str) -> Option<(String,
     Some((before.to_owned(), expansion))
 }
 
-/// The names and values of a form, as they were before they were encoded.
+/// Decodes the names and values of a form.
 pub(super) fn fields(form: &str) -> Vec<(String, String)> {
     let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect()
@@ -160,16 +163,16 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A body that may stand in a command, as one word: a small document of JSON that a shell brings
-/// over byte by byte.
+/// Quotes a body as one shell word, if it is a small JSON document that a shell passes to curl
+/// without changing a byte.
 pub(super) fn document(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
-    // What begins with "@" would be a file's name to curl.
+    // curl would take text that begins with "@" for the name of a file.
     if bytes.len() as u64 > MAX_INLINE || !text.starts_with('{') {
         return None;
     }
     let broken = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    // Which a shell would drop.
+    // A shell removes the newlines at the end of a command substitution.
     if text.contains(broken) || text.ends_with('\n') {
         return None;
     }
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expansion_stands_between_what_is_quoted() {
+    fn an_expansion_is_joined_with_quoted_text() {
         assert_eq!(expanded("me:", "$P", ""), "\"me:$P\"");
         assert_eq!(expanded("", "$L", "&digest=sha256:0"), "\"$L&digest=sha256:0\"");
         assert_eq!(expanded("`a`: ", "$H", ""), "'`a`: '\"$H\"");
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_with_a_secret_is_none_whatever_the_quotes_do_to_it() {
+    fn a_word_with_a_secret_is_replaced_even_if_quoting_would_split_it() {
         secret::keep("it's broken");
         assert_eq!(word("so it's broken"), SECRET.to_string());
         assert_eq!(expanded("so it's broken", "$P", ""), format!("{SECRET}\"$P\""));
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_lines_of_a_header_are_shown_and_no_more() {
+    fn headers_are_shown_up_to_the_limit() {
         let mut headers = HeaderMap::new();
         for _ in 0..MAX_HEADERS {
             headers.append("www-authenticate", "Basic".parse().unwrap());
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_back() {
+    fn a_form_is_decoded() {
         use crate::form::form;
         let had = [("a", "x y&z=%"), ("b", "ä+:/,~")];
         let want = had.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a trace is written, and the variables that it has used so far.
+//! The output of a trace, and the variables that it has used so far.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use machine::credentials::{Credential, Given};
 use super::names::{Names, PASSWORD, TOKEN};
 use super::text::{self, SECRET, UNQUOTABLE};
 
-/// A trace. Clones write to the same place, with the same variables.
+/// A trace. Clones share the output and the variables.
 #[derive(Clone)]
 pub struct Trace {
     shared: Arc<Shared>,
@@ -28,8 +28,8 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// Tells it to `write`, which gets whole lines. The credential that was given is the one that
-    /// the variable without a number stands for.
+    /// A trace that passes whole lines to `write`. The `given` credential gets the variable without
+    /// a number.
     pub fn new(write: fn(&str), given: Option<&Given>) -> Trace {
         let mut names = Names::default();
         match given.map(|given| &given.credential) {
@@ -45,7 +45,7 @@ impl Trace {
         Trace { shared: Arc::new(Shared { write, names: Mutex::new(names) }) }
     }
 
-    /// Says something beside the exchanges: one line, whatever is in it.
+    /// Writes a comment of one line.
     pub fn comment(&self, text: impl fmt::Display) {
         let _order = self.names();
         (self.shared.write)(&text::comment(&text.to_string()));
@@ -56,12 +56,12 @@ impl Trace {
         self.shared.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The variable that the token will be in that is asked for now.
+    /// Reserves a variable for a token that is requested next.
     pub fn ask_token(&self) -> String {
         self.names().reserve(TOKEN)
     }
 
-    /// This token came of it, or none did.
+    /// Records the token for a reserved variable; `None` releases the variable.
     pub fn token_came(&self, variable: &str, token: Option<&str>) {
         let mut names = self.names();
         match token {
@@ -70,15 +70,15 @@ impl Trace {
         }
     }
 
-    /// Writes one block, as it is made of the variables.
+    /// Writes the block that `block` makes with the variables.
     pub(super) fn block(&self, block: impl FnOnce(&mut Names) -> String) {
         let mut names = self.names();
         (self.shared.write)(&checked(&block(&mut names)));
     }
 }
 
-/// The last check: a line with a secret in it is left out. Cutting the secret out might turn the
-/// command into another one.
+/// The last check: replaces a line that contains a secret with a comment. The line is not merely
+/// redacted, since that might turn the command into another command.
 fn checked(block: &str) -> String {
     let lines = block.lines().map(|line| {
         if line.contains(SECRET) || secret::redact(line) != line {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_said_is_left_out() {
+    fn a_line_that_cannot_be_quoted_is_left_out() {
         let said = checked(&format!("curl {UNQUOTABLE}\n"));
         assert_eq!(said, "# left out: a line that no shell would take for what it is\n");
     }
