@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The blocks that an archive is cut into on its way: filled by one thread, read by several, and
-//! used again.
+//! The blocks that the input is divided into. One thread fills a block, several threads read it,
+//! and then its memory is reused.
 //!
-//! There are only so many of them, so that whoever fills waits for those who read: that is what
-//! bounds the memory.
+//! The number of blocks is fixed: the filling thread waits while all blocks are in use. This limits
+//! the memory.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The bytes of a block: what pigz has. Smaller ones lose more at each flush, larger ones spread
-/// worse.
+/// The size of a block in bytes, as in pigz. Smaller blocks compress worse, since each block ends
+/// with a flush. Larger blocks are harder to spread over the threads.
 pub(super) const BLOCK: usize = 128 << 10;
 
-/// The blocks that are free.
+/// The free blocks.
 pub(super) struct Pool {
     free: Receiver<Vec<u8>>,
     back: Sender<Vec<u8>>,
-    /// How many more may be made.
+    /// How many blocks are not allocated yet.
     unmade: usize,
 }
 
-/// A block that is full, or the last.
+/// A block that is full, or the last block. It returns to the pool when it is dropped.
 pub(super) struct Block {
     bytes: Vec<u8>,
     filled: usize,
@@ -29,14 +29,14 @@ pub(super) struct Block {
 }
 
 impl Pool {
-    /// A pool of at most so many blocks.
+    /// A pool of at most `count` blocks.
     pub(super) fn new(count: usize) -> Pool {
         let (back, free) = channel();
         Pool { free, back, unmade: count }
     }
 
-    /// An empty block; waits until there is one. Blocks always come back, since those who read end
-    /// with their input.
+    /// A free block. Waits until one is free; that always happens, since each reading thread drops
+    /// its blocks in the end.
     pub(super) fn take(&mut self) -> Vec<u8> {
         if let Ok(bytes) = self.free.try_recv() {
             return bytes;
@@ -45,11 +45,11 @@ impl Pool {
             self.unmade -= 1;
             return vec![0; BLOCK];
         }
-        // The pool itself holds a sender: this cannot fail.
+        // The pool itself holds a sender, so receiving cannot fail.
         self.free.recv().unwrap_or_else(|_| vec![0; BLOCK])
     }
 
-    /// Makes a block to be read of one that was filled so far.
+    /// Makes a readable block from the first `filled` bytes of `bytes`.
     pub(super) fn seal(&self, bytes: Vec<u8>, filled: usize) -> Arc<Block> {
         Arc::new(Block { bytes, filled, back: self.back.clone() })
     }
@@ -65,7 +65,7 @@ impl Deref for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // Nobody fills any more when this fails.
+        // Sending fails if the pool was dropped: the block is then not needed.
         let _ = self.back.send(std::mem::take(&mut self.bytes));
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One gzip member made of blocks that are compressed apart, as pigz does.
+//! One gzip member from blocks that are compressed separately, as pigz does.
 //!
-//! Each block is deflated on its own, with the last 32 KiB of the block before as its dictionary,
-//! and ends on a byte, so that the results can be joined. The blocks are always of the same size
-//! and every encoder is a new one (a reset one keeps state), so that the bytes depend on nothing
-//! but the input and the level.
+//! Each block is deflated with the last 32 KiB of the previous block as its dictionary. Its result
+//! ends on a byte boundary, so that the results can be concatenated.
+//!
+//! The output bytes depend on the input and the level only. Therefore all blocks have the same
+//! size, and each block gets a new encoder: an encoder that is reset keeps some state.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -15,19 +16,19 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::block::{BLOCK, Block};
 
-/// How far back deflate can refer.
+/// The size of deflate's window: how far back it can refer.
 const DICTIONARY: usize = 32 << 10;
 
-/// Room for a block that does not get smaller: stored, with what surrounds it.
+/// Enough bytes for a block that cannot be compressed: it is stored, with deflate's block headers.
 pub(super) const ROOM: usize = BLOCK + BLOCK / 64;
 
-/// The member's header: deflate, no flags, no time, nothing about the level, an unknown system.
+/// The member's header (RFC 1952): deflate, no flags, no time, no level, unknown operating system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// A block to be deflated.
 pub(super) struct Job {
     pub(super) block: Arc<Block>,
-    /// The block before it.
+    /// The previous block.
     pub(super) before: Option<Arc<Block>>,
     pub(super) last: bool,
     pub(super) done: SyncSender<io::Result<Deflated>>,
@@ -41,15 +42,15 @@ pub(super) struct Deflated {
     crc: Crc,
 }
 
-/// A worker: deflates until no more jobs come.
+/// The function of a worker thread: deflates blocks until the channel of jobs is closed.
 pub(super) fn work(jobs: &Mutex<Receiver<Job>>, level: u32) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, before, last, done, buffer }) = job else { return };
         let deflated = deflate(&block, before.as_deref(), last, level, buffer);
-        // Given back before the result is told: who waits for a block finds it.
+        // The blocks are released before the result is sent, so that a waiting filler gets them.
         drop((block, before));
-        // Nobody waits for it when the output failed.
+        // Sending fails if the writing thread has ended: the result is then not needed.
         let _ = done.send(deflated);
     }
 }
@@ -71,7 +72,7 @@ fn deflate(
     loop {
         let used = usize::try_from(encoder.total_in()).unwrap_or(usize::MAX);
         let status = encoder.compress_vec(&block[used..], &mut bytes, flush)?;
-        // A flush is done when it leaves room.
+        // A flush is complete if the output buffer has free space left.
         if status == Status::StreamEnd || (!last && bytes.len() < bytes.capacity()) {
             break;
         }
@@ -82,7 +83,7 @@ fn deflate(
     Ok(Deflated { bytes, crc })
 }
 
-/// What goes over all blocks: the check, and the buffers that are used again.
+/// The state over all blocks: the CRC and size of the input, and the channel that returns buffers.
 pub(super) struct Joiner {
     crc: Crc,
     size: u64,
@@ -90,19 +91,19 @@ pub(super) struct Joiner {
 }
 
 impl Joiner {
-    /// Results go back to be used again by `back`.
+    /// Buffers of written results are returned through `back`.
     pub(super) fn new(back: Sender<Vec<u8>>) -> Joiner {
         Joiner { crc: Crc::new(), size: 0, back }
     }
 
-    /// Takes the next block, whose bytes were written.
+    /// Adds the next block, whose result was written. `size` is its size before compression.
     pub(super) fn join(&mut self, deflated: Deflated, size: usize) {
         self.crc.combine(&deflated.crc);
         self.size = self.size.wrapping_add(size as u64);
         let _ = self.back.send(deflated.bytes);
     }
 
-    /// The member's last bytes: the check and the size, modulo 2^32.
+    /// The member's trailer: the CRC-32, and the size of the input modulo 2^32.
     pub(super) fn trailer(self) -> [u8; 8] {
         let mut trailer = [0; 8];
         trailer[..4].copy_from_slice(&self.crc.finalize().to_le_bytes());

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From an archive to a layer's bytes: compressed by several threads, and hashed on both sides.
+//! Compresses an archive into a layer with several threads. It computes both digests: the diff ID
+//! of the input, and the digest of the output.
 //!
-//! The writer cuts what comes into blocks. One thread hashes them (the diff ID), workers compress
-//! them, and one more hashes and writes the results in order. So a slow output (an upload) stops
-//! nobody before the blocks run out, and a fixed number of them bounds the memory. The output is
-//! the same for any number of threads and for any sizes of the writes.
+//! The [`Compressor`] divides its input into blocks. One thread hashes the blocks for the diff ID,
+//! worker threads compress them, and another thread hashes and writes the results in order. A fixed
+//! number of blocks limits the memory. If the output is slow (an upload), the other threads
+//! continue until all blocks are in use.
 //!
-//! Not here: what an archive is, and where a layer goes.
+//! The output bytes depend on the input, the format and the level only: not on the number of
+//! threads or the sizes of the writes.
+//!
+//! Not here: the format of archives (crate `archive`), and storing or uploading the layer. Start
+//! reading at [`Method`] and [`Compressor`].
 
 mod block;
 mod gzip;
@@ -24,14 +29,14 @@ use common::mediatype::{self, Compression};
 
 use block::{BLOCK, Block, Pool};
 
-/// The most threads that compress.
+/// The most threads that compress at the same time.
 pub const MAX_THREADS: usize = 64;
 
-/// How many blocks may be under way beyond two for each thread: enough that no thread waits for
-/// another's turn on a busy machine.
+/// How many blocks may be in flight in addition to two for each thread. This is enough that the
+/// threads do not wait for each other on a busy machine.
 const MORE_BLOCKS: usize = 32;
 
-/// How to compress: a format, a level it has, a number of threads.
+/// How to compress: the format, a valid level of the format, and the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
     format: Option<Compression>,
@@ -40,11 +45,12 @@ pub struct Method {
 }
 
 impl Method {
-    /// A method; without a level, the format's default (gzip 6, zstd 3), and without a format the
-    /// bytes pass as they are. From 1 to [`MAX_THREADS`] threads, as near as may be.
+    /// A compression method. Without a format the bytes are not compressed. Without a level the
+    /// format's default applies (gzip 6, zstd 3). The number of threads is limited to the range
+    /// from 1 to [`MAX_THREADS`].
     ///
     /// # Errors
-    /// Usage: a level that the format does not have.
+    /// Usage if the format does not have this level, or if a level is given without a format.
     pub fn new(format: Option<Compression>, level: Option<u32>, threads: usize) -> Result<Method> {
         let (name, levels, default): (_, RangeInclusive<u32>, _) = match format {
             Some(Compression::Gzip) => ("gzip", 1..=9, 6),
@@ -65,10 +71,10 @@ impl Method {
         Ok(Method { format, level, threads: threads.clamp(1, MAX_THREADS) })
     }
 
-    /// The media type of what comes out, of the OCI specification's or of Docker's family.
+    /// The media type of the layer: Docker's if `docker` is true, else OCI's.
     ///
     /// # Errors
-    /// Usage: Docker has none for zstd.
+    /// Usage for zstd with Docker's media types, which have no zstd layer.
     pub fn media_type(&self, docker: bool) -> Result<&'static str> {
         match (self.format, docker) {
             (None, false) => Ok(mediatype::OCI_LAYER),
@@ -83,58 +89,58 @@ impl Method {
     }
 }
 
-/// What is known when all is written.
+/// The result of a finished [`Compressor`].
 #[derive(Debug)]
 pub struct Finished<W> {
-    /// The output, with every byte written to it; not flushed or closed.
+    /// The output, with every byte written to it. It is not flushed or closed.
     pub output: W,
-    /// The digest of what came in.
+    /// The digest of the input.
     pub diff_id: Digest,
-    /// The digest of what went out.
+    /// The digest of the output.
     pub digest: Digest,
-    /// The number of bytes that went out.
+    /// The number of bytes of the output.
     pub size: u64,
 }
 
-/// A sink that compresses. What is dropped before [`finish`](Compressor::finish) is cut: no format
-/// takes it for whole.
+/// A writer that compresses. If it is dropped before [`finish`](Compressor::finish), the output is
+/// truncated, which a gzip or zstd reader detects.
 pub struct Compressor<W> {
     pool: Pool,
-    /// The block that is being filled, and how far.
+    /// The block that is being filled, and the number of bytes in it.
     filling: Vec<u8>,
     filled: usize,
-    /// The block before it, for gzip's dictionary.
+    /// The previous block, for gzip's dictionary.
     before: Option<Arc<Block>>,
-    /// Nothing any more when it is finished or has failed.
+    /// `None` after the end or a failure.
     channels: Option<Channels>,
     hashing: Option<JoinHandle<Digest>>,
     writing: Option<JoinHandle<io::Result<Written<W>>>>,
     workers: Vec<JoinHandle<()>>,
 }
 
-/// The ways to the threads.
+/// The channels to the threads.
 struct Channels {
     hash: Sender<Arc<Block>>,
     results: SyncSender<Step>,
-    /// To gzip's workers, and the buffers that come back from their results.
+    /// The jobs for gzip's workers, and the buffers of their results, returned for reuse.
     jobs: Option<(Sender<gzip::Job>, Receiver<Vec<u8>>)>,
 }
 
-/// What the writing thread has to do next, in order.
+/// One step of the writing thread. Steps are sent in the order of the output.
 enum Step {
-    /// Take a block as it is.
+    /// Write a block, or compress and write it with zstd.
     Block(Arc<Block>),
-    /// Wait for a deflated block, which was so large before.
+    /// Wait for a deflated block and write it; the number is its size before compression.
     Deflated(Receiver<io::Result<gzip::Deflated>>, usize),
-    /// Finish.
+    /// Finish the output.
     End,
 }
 
 impl<W: Write + Send + 'static> Compressor<W> {
-    /// Starts the threads. The output is written by one of them.
+    /// Starts the threads, one of which writes to `output`.
     ///
     /// # Errors
-    /// The system gives no thread, or libzstd no memory.
+    /// If a thread cannot be started, or libzstd cannot allocate memory.
     pub fn new(output: W, method: Method) -> io::Result<Compressor<W>> {
         let in_flight = 2 * method.threads + MORE_BLOCKS;
         let (hash, to_hash) = channel();
@@ -171,13 +177,13 @@ impl<W: Write + Send + 'static> Compressor<W> {
         })
     }
 
-    /// Room for the next bytes, never empty: to be filled in place, and told by
-    /// [`advance`](Compressor::advance). Waits while the output is behind.
+    /// The free part of the current block, never empty. The caller writes into it, then calls
+    /// [`advance`](Compressor::advance). Blocks while all blocks are in use.
     ///
     /// # Errors
-    /// The output's.
+    /// An error of the output or of compression.
     pub fn spare(&mut self) -> io::Result<&mut [u8]> {
-        // Only now is it known that the full block is not the last.
+        // The full block is sent only now, since it was not known before that another one follows.
         if self.filled == BLOCK {
             self.send(false)?;
             self.filling = self.pool.take();
@@ -185,15 +191,15 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(&mut self.filling[self.filled..])
     }
 
-    /// Takes the first `count` bytes of the room as filled.
+    /// Marks the first `count` bytes of [`spare`](Compressor::spare) as filled.
     pub fn advance(&mut self, count: usize) {
         self.filled = BLOCK.min(self.filled + count);
     }
 
-    /// Takes zeros.
+    /// Writes `count` zero bytes.
     ///
     /// # Errors
-    /// The output's.
+    /// As [`spare`](Compressor::spare).
     pub fn zeros(&mut self, mut count: usize) -> io::Result<()> {
         while count > 0 {
             let spare = self.spare()?;
@@ -205,10 +211,10 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(())
     }
 
-    /// Ends the stream and waits until all of it is written.
+    /// Ends the input and waits until the whole output is written.
     ///
     /// # Errors
-    /// The output's.
+    /// As [`spare`](Compressor::spare).
     pub fn finish(mut self) -> io::Result<Finished<W>> {
         self.send(true)?;
         if let Some(channels) = self.channels.take()
@@ -222,21 +228,23 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(Finished { output: written.output, diff_id, digest, size: written.size })
     }
 
-    /// Sends the block at hand on its ways.
+    /// Sends the current block to the threads.
     fn send(&mut self, last: bool) -> io::Result<()> {
         let Some(channels) = &self.channels else { return Err(stopped()) };
         let filled = std::mem::take(&mut self.filled);
         let block = self.pool.seal(std::mem::take(&mut self.filling), filled);
-        // It only ends early when it panicked, which finishing tells.
+        // Sending fails only if the hashing thread panicked. `finish` reports that.
         let _ = channels.hash.send(Arc::clone(&block));
         let sent = match &channels.jobs {
             None => channels.results.send(Step::Block(block)).is_ok(),
             Some((jobs, buffers)) => {
                 let (done, result) = sync_channel(1);
                 let before = self.before.replace(Arc::clone(&block));
-                // Made here: what workers make stays in memory of their own, many times over.
+                // Allocated in this thread: buffers that workers allocate would stay in the
+                // allocator's memory of each worker.
                 let buffer = buffers.try_recv().unwrap_or_else(|_| Vec::with_capacity(gzip::ROOM));
-                // First its place in the order: that is where too much waits.
+                // The step first: its channel is bounded, so this call waits while too many blocks
+                // are in flight.
                 channels.results.send(Step::Deflated(result, filled)).is_ok()
                     && jobs.send(gzip::Job { block, before, last, done, buffer }).is_ok()
             }
@@ -244,7 +252,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
         if sent { Ok(()) } else { Err(self.failure()) }
     }
 
-    /// Why the writing thread does not listen any more.
+    /// The error that ended the writing thread.
     fn failure(&mut self) -> io::Error {
         self.channels = None;
         match join(self.writing.take()) {
@@ -266,14 +274,14 @@ impl<W: Write + Send + 'static> Write for Compressor<W> {
         Ok(count)
     }
 
-    /// Does nothing: a flush in between would change the bytes.
+    /// Does nothing: a flush would change the output bytes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl<W> Drop for Compressor<W> {
-    /// Ends the threads, so that the output is dropped too before this returns.
+    /// Waits until the threads have ended, so that the output is also dropped when this returns.
     fn drop(&mut self) {
         self.channels = None;
         self.before = None;
@@ -285,21 +293,22 @@ impl<W> Drop for Compressor<W> {
     }
 }
 
-/// The output at its end; of bytes that passed as they are no digest, since the diff ID is theirs.
+/// The result of the writing thread. The digest is `None` without compression: it then equals the
+/// diff ID.
 struct Written<W> {
     output: W,
     digest: Option<Digest>,
     size: u64,
 }
 
-/// What the writing thread does to what comes.
+/// The state of the format in the writing thread.
 enum Coder {
     None,
     Gzip(gzip::Joiner),
     Zstd(zstd::Frame),
 }
 
-/// The writing thread.
+/// The function of the writing thread.
 fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Result<Written<W>> {
     let hasher = match coder {
         Coder::None => None,
@@ -308,7 +317,8 @@ fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Resul
     let mut sink = Sink { output, hasher, size: 0 };
     let mut coder = coder;
     loop {
-        // The writer went away without finishing: what is written stays cut.
+        // Receiving fails if the compressor was dropped before `finish`: the output stays
+        // truncated.
         let step = steps.recv().map_err(|_| stopped())?;
         match (step, &mut coder) {
             (Step::Block(block), Coder::Zstd(frame)) => {
@@ -317,7 +327,8 @@ fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Resul
             (Step::Block(block), _) => sink.put(&block)?,
             (Step::Deflated(result, size), Coder::Gzip(joiner)) => {
                 let deflated = result.recv().map_err(|_| stopped())??;
-                // Not sooner: what fails before its first block writes nothing.
+                // The header is written with the first block, so that nothing is written if the
+                // input fails before that.
                 if sink.size == 0 {
                     sink.put(&gzip::HEADER)?;
                 }
@@ -337,7 +348,7 @@ fn write<W: Write>(coder: Coder, steps: &Receiver<Step>, output: W) -> io::Resul
     Ok(Written { output, digest: hasher.map(Hasher::finish), size })
 }
 
-/// The output, hashed and counted.
+/// The output, with its digest and size so far.
 struct Sink<W> {
     output: W,
     hasher: Option<Hasher>,
@@ -354,7 +365,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// The hashing thread.
+/// The function of the hashing thread: the digest of all blocks.
 fn digest_of(blocks: &Receiver<Arc<Block>>) -> Digest {
     let mut hasher = Algorithm::Sha256.hasher();
     for block in blocks {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the bytes depend on, and what a failing output does. Compiled for tests alone, where it is
-//! declared: what is not as it should be may panic here.
+//! Tests: the output bytes depend on input, format and level only; a failing output.
+//!
+//! This file is compiled only for tests, so its functions may panic.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use super::*;
 
 const FORMATS: [Option<Compression>; 3] = [None, Some(Compression::Gzip), Some(Compression::Zstd)];
 
-/// Bytes of which some compress and some do not, the same for the same size.
+/// Bytes that are partly compressible. The result depends on the size only.
 fn sample(size: usize) -> Vec<u8> {
     let mut state = 1u32;
     let mut bytes = Vec::with_capacity(size + 64);
@@ -27,7 +28,7 @@ fn method(format: Option<Compression>, threads: usize) -> Method {
     Method::new(format, None, threads).unwrap()
 }
 
-/// Compresses, written in pieces of the given size.
+/// Compresses bytes that are written in pieces of the given size.
 fn compress(method: Method, bytes: &[u8], piece: usize) -> Finished<Vec<u8>> {
     let mut compressor = Compressor::new(Vec::new(), method).unwrap();
     for piece in bytes.chunks(piece) {
@@ -41,7 +42,7 @@ fn expand(format: Option<Compression>, bytes: &[u8]) -> Vec<u8> {
     match format {
         None => expanded.extend_from_slice(bytes),
         Some(Compression::Gzip) => {
-            // One member, and nothing after it.
+            // Exactly one member, and no bytes after it.
             let mut decoder = flate2::bufread::GzDecoder::new(bytes);
             decoder.read_to_end(&mut expanded).unwrap();
             assert!(decoder.into_inner().is_empty());
@@ -55,7 +56,7 @@ fn expand(format: Option<Compression>, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_comes_out_is_what_went_in_at_every_size() {
+fn input_of_every_size_is_restored() {
     for format in FORMATS {
         for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 5 * BLOCK + 17, 9 << 20] {
             let bytes = sample(size);
@@ -69,7 +70,7 @@ fn what_comes_out_is_what_went_in_at_every_size() {
 }
 
 #[test]
-fn neither_threads_nor_writes_change_the_bytes() {
+fn the_bytes_do_not_depend_on_threads_or_sizes_of_writes() {
     let bytes = sample(9 << 20);
     for format in FORMATS {
         let want = compress(method(format, 1), &bytes, BLOCK).digest;
@@ -85,10 +86,10 @@ fn neither_threads_nor_writes_change_the_bytes() {
     }
 }
 
-/// The bytes are a promise: a layer packed again has its digest again. When a library's new version
-/// changes this, it is to be said where users read it.
+/// The output bytes are a promise: packing the same layer again gives the same digest. If a new
+/// version of a library changes the bytes, the change must be announced to users.
 #[test]
-fn the_bytes_stay_as_they_are() {
+fn the_bytes_are_the_same_in_every_version() {
     let bytes = sample(1_000_003);
     let digest = |format| compress(method(format, 2), &bytes, 1 << 16).digest.to_string();
     assert_eq!(
@@ -124,7 +125,7 @@ fn docker_has_no_type_for_zstd() {
     assert_eq!(gzip.media_type(true).unwrap(), mediatype::DOCKER_LAYER_GZIP);
 }
 
-/// An output that takes so many bytes, and says when it is dropped.
+/// An output that fails after so many bytes, and sets the flag when it is dropped.
 struct Full(usize, Arc<AtomicBool>);
 
 impl Write for Full {
@@ -164,7 +165,7 @@ fn a_full_output_fails_with_its_own_error() {
 }
 
 #[test]
-fn what_is_not_finished_is_cut() {
+fn dropping_an_unfinished_compressor_drops_the_output() {
     for format in [Some(Compression::Gzip), Some(Compression::Zstd)] {
         let dropped = Arc::new(AtomicBool::new(false));
         let output = Full(usize::MAX, Arc::clone(&dropped));

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One zstd frame, compressed by libzstd's own threads.
 //!
-//! libzstd promises the same bytes for any number of workers from one on, as long as its jobs are
-//! of the same size: so there is always one, and the size is ours.
+//! libzstd promises the same output for any number of workers, if there is at least one and the job
+//! size is the same. Therefore there is always at least one worker, and the job size is fixed here.
 
 use std::io;
 
 use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::Strategy;
 
-/// The bytes of a job: as many workers as there are hold about two of them each.
+/// The size of a job in bytes. Each worker needs memory for about two jobs.
 const JOB: u32 = 4 << 20;
 
-/// The level without which one is asked for.
+/// The level if none is given.
 pub(super) const DEFAULT_LEVEL: u32 = 3;
 
-/// The bytes that come out at a time.
+/// The size of the output buffer in bytes.
 const OUT: usize = 128 << 10;
 
-/// A frame in the making.
+/// A frame that is being compressed.
 pub(super) struct Frame {
     encoder: Encoder<'static>,
     out: Vec<u8>,
 }
 
 impl Frame {
-    /// A frame of the given level. It has no checksum of its own: the layer's digest says more.
+    /// A frame of the given level. The frame has no checksum, since the layer's digest detects
+    /// more.
     pub(super) fn new(level: u32, threads: usize) -> io::Result<Frame> {
         let mut encoder = Encoder::new(i32::try_from(level).unwrap_or(i32::MAX))?;
         let threads = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
@@ -39,7 +40,7 @@ impl Frame {
         Ok(Frame { encoder, out: vec![0; OUT] })
     }
 
-    /// Compresses a block; `put` takes what comes out.
+    /// Compresses a block. The output is passed to `put`.
     pub(super) fn write(
         &mut self,
         block: &[u8],
@@ -67,9 +68,9 @@ impl Frame {
     }
 }
 
-/// What the default level is made of: one hash table, larger than level 1's, over a larger window.
-/// On file systems' archives it is a hundredth larger than libzstd's level 3 with two tables, in
-/// three quarters of the time.
+/// Parameters for the default level, instead of libzstd's own for level 3: one hash table, larger
+/// than that of level 1, and a larger window. On archives of file systems the output is 1 per cent
+/// larger than libzstd's level 3, which uses two tables, and takes three quarters of the time.
 fn tuned() -> [CParameter; 4] {
     [
         CParameter::Strategy(Strategy::ZSTD_fast),
