@@ -7,7 +7,7 @@ use common::secret;
 
 use crate::form::form;
 
-/// The header of Basic authentication (RFC 7617). Its secrets are hidden from all later output.
+/// The header of Basic authentication (RFC 7617). The password is redacted in all later output.
 pub fn basic(user: &str, password: &str) -> String {
     let both = STANDARD.encode(format!("{user}:{password}"));
     secret::keep(&both);

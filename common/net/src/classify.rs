@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Turns a library error into a [`Failure`]: an error message, and whether a retry may succeed.
+//! Turns an error of ureq into a [`Failure`]: an error message, and whether a retry may succeed.
 //!
-//! Only failures before a response arrived. The status of a registry's response is not judged here.
+//! These are failures before a response arrives. Not here: the meaning of a response's status.
 
 use std::io;
 
@@ -79,7 +79,7 @@ pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[St
     }
 }
 
-/// Whether a SOCKS proxy refused us. The library reports this only as text.
+/// Whether a SOCKS proxy refused us. ureq reports this only as text.
 fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
     let words = cause.to_string();
     let is_word = ["not allowed by ruleset", "acceptable auth", "unknown auth", "authentication"];
@@ -132,15 +132,16 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
     }
 }
 
-/// If resolving the host name failed, whether a retry may succeed. std reports this only as text;
-/// the part we compare is the resolver's own message, which is the same in every locale.
+/// Whether to retry, if the error means that a host name could not be resolved; else `None`. std
+/// reports this only as text. The compared part is the resolver's message, which is the same in
+/// every locale.
 fn lookup_failure(cause: &io::Error) -> Option<Retry> {
     let words = cause.to_string();
     let why = words.strip_prefix("failed to lookup address information: ")?;
     Some(if why.starts_with("Temporary") { Retry::Backoff } else { Retry::Never })
 }
 
-/// Whether the error means that the server had closed a reused connection.
+/// Whether the error may mean that the server had closed a reused connection.
 pub(crate) fn is_broken(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A wrapper around each connection that fixes two faults of ureq. It does not change the bytes.
 //!
-//! - It limits the size of a response's head, including the interim (1xx) responses before it. ureq
-//!   either ignores interim responses, which may then be endless, or also counts buffered bytes
-//!   that follow an interim response.
+//! - It limits the size of a response's head, including the interim (1xx) responses before it.
+//!   ureq's own limit does not count interim responses, so that a server could send them without
+//!   end. In other cases ureq counts too much: all buffered bytes after an interim response.
 //! - A server may respond and close the connection while we still send the request body. ureq would
 //!   report the broken connection and not read the response. The wrapper drops the rest of the
-//!   body, so that the response is read.
+//!   body, so that ureq reads the response.
 
 use std::io::ErrorKind;
 
@@ -118,8 +118,8 @@ pub(crate) fn empty_line(input: &[u8]) -> Option<usize> {
     })
 }
 
-/// The remaining time to connect. `details.timeout` covers all steps of connecting, but counts from
-/// their common start.
+/// The time that is left to connect. `details.timeout` is the limit for all steps of connecting
+/// together, counted from `details.now`.
 ///
 /// # Errors
 /// [`Error::Timeout`] if no time is left.

@@ -58,7 +58,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     let in_doubt =
         may_be_plain && peer.scheme.is_none() && Proxies::of_environment().of(&https)?.is_none();
     // Connecting to a host that is not running yet is retried, as for any other request.
-    if !in_doubt || with_attempts(client, || speaks_tls(&https, client))? {
+    if !in_doubt || with_attempts(client, || uses_tls(&https, client))? {
         return Ok(https);
     }
     client.comment(format_args!("{host} speaks no TLS: plain http"));
@@ -66,7 +66,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
 }
 
 /// Whether a host uses TLS. True in doubt: the request that follows then reports the actual error.
-fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
+fn uses_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
     if history::of(&url.host(), url.port()).tls {
         return Ok(true);
     }
@@ -98,14 +98,14 @@ fn speaks_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> 
             true
         }
         Ok(1) => false,
-        // Closed or reset without a response: a plain HTTP server may do this with a TLS message.
+        // A plain HTTP server may close or reset the connection when it receives a TLS message.
         Ok(_) => false,
         Err(cause) => cause.kind() != std::io::ErrorKind::ConnectionReset,
     })
 }
 
-/// The first message of a TLS handshake. The handshake ends before any certificate arrives, so the
-/// root store is empty.
+/// The first message of a TLS handshake. The probe never reads a certificate, so the root store is
+/// empty.
 fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

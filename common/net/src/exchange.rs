@@ -34,7 +34,7 @@ const MAX_ANONYMOUS: usize = 16;
 /// Makes exchanges with a registry, and with the other servers that its responses name.
 pub struct Http {
     agents: Agents,
-    /// Whether there was a response before, so that a reused connection may serve a request.
+    /// Whether a response was received before. Only then can a request use a kept connection.
     answered: AtomicBool,
     /// Authorization headers with anonymous tokens, which are not secret.
     anonymous: Mutex<Vec<String>>,
@@ -126,8 +126,8 @@ impl Http {
         let (agent, proxy) = self.agents.serving(request.url)?;
         let may_repeat = payload.can_repeat() && request.method != Method::Patch;
         let outcome = match self.exchange(&agent, request, payload) {
-            // The server may have closed a reused connection. That is no failed attempt: the
-            // request is sent once more, on a new connection.
+            // The server may have closed a kept connection. This does not count as a failed
+            // attempt: the request is sent once more, on a new connection.
             Err(Broken::Connection(error))
                 if may_repeat && self.answered.load(Ordering::Relaxed) && is_broken(&error) =>
             {
@@ -216,7 +216,7 @@ impl Http {
         })
     }
 
-    /// The request with the longer time-out for a response that [`COMMIT_TIMEOUT_FACTOR`] gives.
+    /// Gives a request the longer time-out of [`COMMIT_TIMEOUT_FACTOR`].
     fn with_commit_timeout<S: ureq::AsSendBody>(
         &self,
         agent: &Agent,

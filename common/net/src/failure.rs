@@ -33,7 +33,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// A failure that a retry after the usual backoff may overcome.
+    /// A failure that is retried after the usual backoff.
     pub fn temporary(error: Error) -> Failure {
         Failure { error, retry: Retry::Backoff }
     }

@@ -16,8 +16,9 @@ use machine::mirrors::{Place, Scheme};
 /// Settings and secrets of one origin.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The scheme to use. `None` means https; but a loopback host, or a host whose verification is
-    /// [`Optional`](Verification::Optional), is used by plain HTTP if it does not use TLS.
+    /// The scheme to use. `None` means https, with one exception: a host that does not use TLS is
+    /// used with http if it is loopback or its verification is
+    /// [`Optional`](Verification::Optional).
     pub scheme: Option<Scheme>,
     /// How the server's certificate is checked.
     pub verification: Verification,
@@ -92,7 +93,7 @@ impl Peer {
         self.verification != Verification::Required
     }
 
-    /// Whether its headers include an Authorization. A 401 is then final: no token is fetched.
+    /// Whether the headers include an Authorization. If so, a 401 is final: no token is fetched.
     pub fn authorizes(&self) -> bool {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
     }

@@ -3,8 +3,9 @@
 //! follows none.
 //!
 //! Headers that belong to one origin (Authorization, and the configured headers) are sent to that
-//! origin only. A credential for a token server is withheld even there after another origin has
-//! redirected us back, since that origin chose the URL.
+//! origin only. For token servers the rule is stricter: after a redirect to another origin the
+//! credential is not sent again, even if that origin redirects back, since that origin chose the
+//! URL.
 //!
 //! A request that writes follows only 307 and 308, only within the registry's origin, and only if
 //! its body can be sent again. Any other redirect would turn it into a GET, whose success would not

@@ -92,7 +92,7 @@ impl Response {
     /// The whole body if it has at most `limit` bytes, else `None`.
     ///
     /// # Errors
-    /// A failure to retry if the connection breaks.
+    /// A temporary failure if the connection breaks.
     pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let mut bytes = Vec::new();
         let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
@@ -180,8 +180,8 @@ pub fn body_words(cause: &io::Error) -> String {
     }
 }
 
-/// Shows the text of `Warning: 299 - "text"` headers (RFC 7234, section 5.5), with which registries
-/// announce changes to their users.
+/// Shows the user the text of `Warning: 299 - "text"` headers (RFC 7234, section 5.5). Registries
+/// use them for announcements.
 pub fn pass_on_warnings(response: &Response) {
     for value in response.headers.get_all("warning") {
         let text = value.to_str().unwrap_or_default();

@@ -31,7 +31,7 @@ impl Backoff {
         Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
-    /// No retries: the first failure is final. For operations whose result does not change in time.
+    /// No retries: the first failure is final. For operations that a retry cannot help.
     pub fn single() -> Backoff {
         Backoff { attempts: 1, max_wait: Duration::ZERO, failed: 0, trace: None }
     }

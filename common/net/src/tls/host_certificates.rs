@@ -35,7 +35,8 @@ impl PartialEq for HostCertificates {
 /// The certificates for a URL's host and port; `None` if there is no directory for them.
 ///
 /// # Errors
-/// Malformed if a certificate or key is invalid or missing. Local if a file cannot be read.
+/// Malformed if a client certificate or its key is missing or invalid, or if a file is too large.
+/// Local if a file cannot be read.
 pub(crate) fn of(url: &Url) -> Result<Option<Arc<HostCertificates>>> {
     static KNOWN: Mutex<Option<HashMap<String, Option<Arc<HostCertificates>>>>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +70,8 @@ fn read(files: HostFiles) -> Result<HostCertificates> {
     Ok(certificates)
 }
 
-/// The authorities in a file. A file that is missing (a dangling symlink), or contains no
-/// certificate, is skipped with a warning. Other programs that read `certs.d` skip it silently.
+/// The authorities in a file. A file that is missing (a dangling symlink) or has no valid content
+/// is skipped with a warning. Other programs that read `certs.d` skip it silently.
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = Pem::file(path).and_then(|pem| match pem.certificates() {
         Ok(certificates) => Ok(certificates),

@@ -158,7 +158,7 @@ impl Exchange<'_> {
         self.traced.request.url.is_https() && self.peer().skips_checks()
     }
 
-    /// The next hop, decided by the same rules as in the code that follows it.
+    /// The next hop. The rules are those of the code that follows redirects and uploads.
     fn next(&self) -> Option<Next> {
         let Request { method, url, role, redirects, .. } = self.traced.request;
         let response = self.outcome.as_ref().ok()?;

@@ -18,7 +18,7 @@
 //! No block shows a secret: commands use variables such as `$REGISTRY_TOKEN`. As a last check, a
 //! line that contains a secret is left out.
 //!
-//! Not here: the choice of the file or terminal that the trace goes to, in `common::exit`.
+//! Not here: the choice of the file or terminal that the trace goes to (`common::exit`).
 
 pub(crate) mod block;
 pub(crate) mod command;
