@@ -56,7 +56,7 @@ impl Method {
             Some(Compression::Gzip) => ("gzip", 1..=9, 6),
             Some(Compression::Zstd) => ("zstd", 1..=19, zstd::DEFAULT_LEVEL),
             None if level.is_some() => {
-                return Err(Error::usage("a level, and nothing is to be compressed"));
+                return Err(Error::usage("a level needs a compression format"));
             }
             None => ("none", 0..=0, 0),
         };
@@ -83,7 +83,7 @@ impl Method {
             (None, true) => Ok(mediatype::DOCKER_LAYER),
             (Some(Compression::Gzip), true) => Ok(mediatype::DOCKER_LAYER_GZIP),
             (Some(Compression::Zstd), true) => {
-                Err(Error::usage("Docker's media types have no layer compressed by zstd"))
+                Err(Error::usage("Docker has no media type for zstd layers"))
             }
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> 
                     Error::refused(format_args!("{place}: {cause}")).into()
                 }
                 ProxyFailure::Connection(error) => failure_at(&place, error),
-                _ => Error::malformed(format_args!("{place}: it does not speak HTTP")).into(),
+                _ => Error::malformed(format_args!("{place}: the response is not HTTP")).into(),
             };
             Failure { error: failure.error.hint(proxy.hint(&url.host())), ..failure }
         }
@@ -56,19 +56,21 @@ pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[St
     let is_basic = |scheme: &String| scheme.eq_ignore_ascii_case("basic");
     if status == 407 && !schemes.is_empty() && !schemes.iter().any(is_basic) {
         let schemes = printable(&schemes.join(", "));
-        let text = format_args!("{place}: it takes no name and password, but {schemes}: {words}");
+        let text = format_args!(
+            "{place}: it does not accept a name and password, only {schemes}: {words}"
+        );
         return Error::refused(text).hint(proxy.hint(&url.host())).into();
     }
     if status == 407 {
         let wants = match proxy.login() {
             Some(_) => "it refused the name and password",
-            None => "it wants a name and a password",
+            None => "it requires a name and a password",
         };
         return Error::refused(format_args!("{place}: {wants}: {words}"))
             .hint(proxy.login_hint())
             .into();
     }
-    let text = format_args!("{place}: no way to {}: {words}", url.authority()).to_string();
+    let text = format_args!("{place}: CONNECT to {} failed: {words}", url.authority()).to_string();
     let hint = proxy.hint(&url.host());
     match status {
         401 | 403 | 451 => Error::refused(text).hint(hint).into(),
@@ -95,9 +97,9 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
         ureq::Error::HostNotFound => never(Error::unavailable("cannot resolve the host's name")),
         ureq::Error::ConnectionFailed => later("cannot connect".to_owned()),
         ureq::Error::Timeout(which) => later(match which {
-            ureq::Timeout::Resolve => "resolving its name took too long".to_owned(),
+            ureq::Timeout::Resolve => "timed out resolving the host's name".to_owned(),
             ureq::Timeout::Connect => "timed out connecting".to_owned(),
-            _ => "no answer in time".to_owned(),
+            _ => "timed out waiting for the response".to_owned(),
         }),
         ureq::Error::Rustls(error) => {
             let failure = TlsFailure {
@@ -122,11 +124,11 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
             _ => later(printable(&os_words(&cause))),
         },
         ureq::Error::LargeResponseHeader(..) => never(Error::malformed(format_args!(
-            "an answer's header of more than {MAX_HEAD} bytes"
+            "the response's header is larger than {MAX_HEAD} bytes"
         ))),
         ureq::Error::Protocol(error) => {
             let why = printable(&error.to_string());
-            never(Error::malformed(format_args!("it does not speak HTTP as it should: {why}")))
+            never(Error::malformed(format_args!("invalid HTTP: {why}")))
         }
         other => never(Error::malformed(printable(&other.to_string()))),
     }

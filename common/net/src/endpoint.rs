@@ -61,7 +61,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     if !in_doubt || with_attempts(client, || uses_tls(&https, client))? {
         return Ok(https);
     }
-    client.comment(format_args!("{host} speaks no TLS: plain http"));
+    client.comment(format_args!("{host} does not use TLS: plain http"));
     of("http")
 }
 

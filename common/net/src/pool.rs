@@ -126,7 +126,7 @@ impl Agents {
         if !url.is_https() {
             if history::of(&url.host(), url.port()).tls {
                 return Err(Error::malformed(format_args!(
-                    "{}: it has spoken TLS before, and is not spoken to in plain http",
+                    "{}: refused plain http: this host has used TLS before",
                     url.authority()
                 )));
             }
@@ -145,7 +145,7 @@ impl Agents {
             let connector = TcpConnector::default();
             return Ok(agent(config(None), connector, secure, DefaultResolver::default()));
         };
-        self.client.comment(format_args!("used from here on: {}", proxy.description()));
+        self.client.comment(format_args!("from here on: {}", proxy.description()));
         // A proxy's certificate is always checked, and no client certificate is presented to it.
         let own = match proxy.kind() {
             Kind::Https => {

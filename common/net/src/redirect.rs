@@ -91,7 +91,7 @@ fn hops(
         let wrong =
             |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
         let location = response.header("location").map(str::to_owned);
-        let location = location.ok_or_else(|| wrong("no Location that can be read"))?;
+        let location = location.ok_or_else(|| wrong("the Location is missing or not readable"))?;
         let target = url::decide(Purpose::Redirect, http.origin(), &url, &location)
             .map_err(|e| wrong(&e))?;
         let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();

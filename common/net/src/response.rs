@@ -71,7 +71,7 @@ impl Response {
         match self.header("content-encoding").map(str::trim) {
             None | Some("" | "identity") => Ok(()),
             Some(encoding) => Err(Error::malformed(format_args!(
-                "it came with Content-Encoding \"{}\", which was not asked for",
+                "the response has Content-Encoding \"{}\", which was not requested",
                 printable(encoding)
             ))),
         }
@@ -169,13 +169,13 @@ impl Read for Body {
 /// Describes why reading a body failed.
 pub fn body_words(cause: &io::Error) -> String {
     if let Some(ureq::Error::Timeout(_)) = cause.get_ref().and_then(|e| e.downcast_ref()) {
-        return "the answer stood still for too long".to_owned();
+        return "timed out: the answer stalled".to_owned();
     }
     match cause.kind() {
         io::ErrorKind::UnexpectedEof => {
             "the connection ended in the middle of the answer".to_owned()
         }
-        io::ErrorKind::TimedOut => "the answer stood still for too long".to_owned(),
+        io::ErrorKind::TimedOut => "timed out: the answer stalled".to_owned(),
         _ => printable(&common::error::os_words(cause)),
     }
 }

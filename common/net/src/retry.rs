@@ -64,7 +64,7 @@ impl Backoff {
                 let seconds = asked.as_secs();
                 let error = failure.error;
                 return Err(Error::unavailable(format_args!(
-                    "{error} (it asks to come back in {seconds} seconds)"
+                    "{error} (the server requests a wait of {seconds} seconds)"
                 ))
                 .hint("--max-wait allows longer waits"));
             }

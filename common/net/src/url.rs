@@ -62,21 +62,21 @@ impl Url {
     pub fn parse(text: &str) -> Result<Url, String> {
         let shown = || shown(text);
         if text.len() > MAX_URL {
-            return Err(format!("a URL of {} bytes, more than {MAX_URL}", text.len()));
+            return Err(format!("URL too long: {} bytes, more than {MAX_URL}", text.len()));
         }
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(format!("\"{}\" is no URL", shown()));
+            return Err(format!("invalid URL: \"{}\"", shown()));
         }
         let stem = text.split('#').next().unwrap_or_default();
-        let uri: Uri = stem.parse().map_err(|_| format!("\"{}\" is no URL", shown()))?;
+        let uri: Uri = stem.parse().map_err(|_| format!("invalid URL: \"{}\"", shown()))?;
         match uri.scheme_str() {
             Some("http" | "https") => {}
-            Some(other) => return Err(format!("a URL of the scheme \"{}\"", printable(other))),
-            None => return Err(format!("\"{}\" is no absolute URL", shown())),
+            Some(other) => return Err(format!("unsupported URL scheme \"{}\"", printable(other))),
+            None => return Err(format!("not an absolute URL: \"{}\"", shown())),
         }
         let authority = uri.authority().map(|a| a.as_str()).unwrap_or_default();
         if authority.contains('@') {
-            return Err("a URL with user information".to_owned());
+            return Err("URL contains user information".to_owned());
         }
         check_host(uri.host().unwrap_or_default())?;
         let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
@@ -84,7 +84,7 @@ impl Url {
         // Checked digit by digit, since the parser also accepts a sign.
         let valid = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
         if port.is_some_and(|port| !valid(port) || uri.port_u16().is_none_or(|port| port == 0)) {
-            return Err(format!("\"{}\" has no valid port", printable(authority)));
+            return Err(format!("invalid port in \"{}\"", printable(authority)));
         }
         Ok(Url { uri })
     }

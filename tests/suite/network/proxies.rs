@@ -181,8 +181,8 @@ fn a_proxy_that_wants_a_login_is_4_at_once() {
         Verdict::page("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n")
     });
     let run = path.fetch().run();
-    run.fails(4, &format!("proxy {}: it wants a name and a password: 407", path.proxy.host()));
-    run.says("hint: $https_proxy may have them").stdout("");
+    run.fails(4, &format!("proxy {}: it requires a name and a password: 407", path.proxy.host()));
+    run.says("hint: $https_proxy can contain them").stdout("");
     assert_eq!(path.proxy.connections(), 1);
     assert_eq!(path.registry.server.connections(), 0);
 }
@@ -192,7 +192,7 @@ fn a_proxy_that_refuses_a_login_is_4_and_shows_nothing_of_it() {
     let path = Path::by(|_| Verdict::page("407 No", ""));
     let value = format!("http://me:hunter22@{}", path.proxy.host());
     let run = path.fetch().env("https_proxy", value).run();
-    run.fails(4, "it refused the name and password: 407").says("they are those of $https_proxy");
+    run.fails(4, "it refused the name and password: 407").says("they are set in $https_proxy");
     run.does_not_say("hunter22").does_not_say(&base64("me:hunter22"));
     assert_eq!(path.proxy.connections(), 1);
 }
@@ -202,7 +202,8 @@ fn a_proxy_that_wants_another_kind_of_login_is_4_and_says_which() {
     let path = Path::by(|_| {
         Verdict::page("407 No", "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n")
     });
-    let words = format!("proxy {}: it takes no name and password, but", path.proxy.host());
+    let words =
+        format!("proxy {}: it does not accept a name and password, only", path.proxy.host());
     path.fetch().run().fails(4, &words).says("Negotiate, NTLM: 407").says("$https_proxy");
 }
 
@@ -210,8 +211,10 @@ fn a_proxy_that_wants_another_kind_of_login_is_4_and_says_which() {
 fn a_proxy_that_lets_nobody_through_is_4_at_once() {
     let path = Path::by(|_| Verdict::page("403 Forbidden", ""));
     let run = path.fetch().run();
-    let words = format!("proxy {}: no way to registry.example: 403 Forbidden", path.proxy.host());
-    run.fails(4, &words).says("the proxy of $https_proxy; NO_PROXY=registry.example goes around");
+    let words =
+        format!("proxy {}: CONNECT to registry.example failed: 403 Forbidden", path.proxy.host());
+    run.fails(4, &words)
+        .says("the proxy is set in $https_proxy; NO_PROXY=registry.example bypasses it");
     assert_eq!(path.proxy.connections(), 1);
 }
 
@@ -220,7 +223,10 @@ fn a_proxy_that_finds_no_way_is_5_after_retries() {
     for status in ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"] {
         let path = Path::by(move |_| Verdict::page(status, ""));
         let run = path.fetch().args(["--retry-times", "3"]).run();
-        run.fails(5, &format!("proxy {}: no way to registry.example: {status}", path.proxy.host()));
+        run.fails(
+            5,
+            &format!("proxy {}: CONNECT to registry.example failed: {status}", path.proxy.host()),
+        );
         assert_eq!(path.proxy.connections(), 3);
     }
 }
@@ -231,7 +237,7 @@ fn a_proxy_that_is_down_is_5_and_named() {
     let closed = Closed::new();
     let run = fetch(&authority).env("HTTPS_PROXY", closed.host()).run();
     run.fails(5, &format!("proxy {}: connection refused", closed.host()))
-        .says("hint: it is the proxy of $HTTPS_PROXY");
+        .says("hint: the proxy is set in $HTTPS_PROXY");
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn a_proxy_that_nobody_knows_is_5_and_named() {
     let (_registry, authority) = registry();
     let run = fetch(&authority).env("all_proxy", "proxy.invalid:3128").run();
     run.fails(5, "proxy proxy.invalid:3128: cannot resolve")
-        .says("hint: it is the proxy of $all_proxy");
+        .says("hint: the proxy is set in $all_proxy");
 }
 
 #[test]
@@ -248,8 +254,8 @@ fn a_proxy_that_speaks_something_else_is_6_and_named() {
         ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 OK\r\n\r\n", "\0\0\0", "HTTP/1.1 2000 OK\r\n\r\n"]
     {
         let path = Path::by(|_| Verdict::Answer(junk.into()));
-        let words = format!("proxy {}: it does not speak HTTP", path.proxy.host());
-        path.fetch().run().fails(6, &words).says("it is the proxy of $https_proxy");
+        let words = format!("proxy {}: the response is not HTTP", path.proxy.host());
+        path.fetch().run().fails(6, &words).says("the proxy is set in $https_proxy");
         assert_eq!(path.proxy.connections(), 1);
     }
 }
@@ -263,9 +269,10 @@ fn a_proxys_head_is_read_to_its_limit() {
         });
         let run = path.fetch().args(["--retry-times", "1"]).run();
         match fails {
-            true => {
-                run.fails(6, &format!("proxy {}: an answer's header of more", path.proxy.host()))
-            }
+            true => run.fails(
+                6,
+                &format!("proxy {}: the response's header is larger than", path.proxy.host()),
+            ),
             // The tunnel is open, and nobody is behind it.
             false => {
                 run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()))
@@ -295,7 +302,7 @@ fn an_interim_answer_and_other_successes_are_no_obstacle() {
     });
     path.fetch()
         .run()
-        .fails(4, &format!("proxy {}: no way to registry.example: 403", path.proxy.host()));
+        .fails(4, &format!("proxy {}: CONNECT to registry.example failed: 403", path.proxy.host()));
     let path = Path::by(|_| Verdict::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
     let run = path.fetch().args(["--retry-times", "1"]).run();
     run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()));
@@ -314,10 +321,13 @@ fn a_registry_behind_a_proxy_is_still_judged_by_its_certificate() {
 fn a_malformed_proxy_is_2_names_its_variable_and_shows_no_password() {
     let (registry, authority) = registry();
     for (value, words) in [
-        ("http://me:hunter22@p:99999", "no URL of a proxy"),
-        ("ftp://me:hunter22@p", "no URL of a proxy"),
-        ("socks4://me:hunter22@p", "socks4 is not spoken, but http, https and socks5 are"),
-        ("http://me:hunter22%@p", "a name or password that is not percent-encoded"),
+        ("http://me:hunter22@p:99999", "invalid proxy URL: expected http://HOST:PORT"),
+        ("ftp://me:hunter22@p", "invalid proxy URL: expected http://HOST:PORT"),
+        (
+            "socks4://me:hunter22@p",
+            "unsupported proxy scheme socks4: expected http, https or socks5",
+        ),
+        ("http://me:hunter22%@p", "the name or password is not percent-encoded"),
     ] {
         let run = fetch(&authority).env("HTTPS_PROXY", value).run();
         run.fails(2, &format!("$HTTPS_PROXY: {words}")).does_not_say("hunter22").stdout("");

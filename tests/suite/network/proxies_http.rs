@@ -180,7 +180,7 @@ fn a_trace_tells_of_the_proxy_and_not_of_its_login() {
     let proxy = proxy_to(&registry);
     let value = format!("http://me:hunter22@{}", proxy.host());
     let run = fetch(&proxy).arg("--trace").env("http_proxy", value).run();
-    run.status(0).says(&format!("the proxy {} of $http_proxy", proxy.host()));
+    run.status(0).says(&format!("the proxy {} from $http_proxy", proxy.host()));
     run.does_not_say("hunter22").does_not_say(&base64("me:hunter22"));
 }
 
@@ -290,8 +290,8 @@ fn a_proxys_407_and_403_are_4_and_its_own() {
         Verdict::page("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n")
     });
     let run = fetch(&proxy).run();
-    run.fails(4, &format!("proxy {}: it wants a name and a password: 407", proxy.host()));
-    run.says("hint: $http_proxy may have them");
+    run.fails(4, &format!("proxy {}: it requires a name and a password: 407", proxy.host()));
+    run.says("hint: $http_proxy can contain them");
     assert_eq!(proxy.connections(), 1);
 
     let proxy = Proxy::with_script(&[], |_| {
@@ -300,13 +300,16 @@ fn a_proxys_407_and_403_are_4_and_its_own() {
     let run = fetch(&proxy).run();
     run.fails(
         4,
-        &format!("proxy {}: it takes no name and password, but Negotiate, NTLM: 407", proxy.host()),
+        &format!(
+            "proxy {}: it does not accept a name and password, only Negotiate, NTLM: 407",
+            proxy.host()
+        ),
     );
 
     let proxy = Proxy::with_script(&[], |_| Verdict::page("403 Forbidden", ""));
     let run = fetch(&proxy).run();
     run.fails(4, &format!("the proxy {} or the server behind it: 403 Forbidden", proxy.host()));
-    run.says("hint: it is the proxy of $http_proxy");
+    run.says("hint: the proxy is set in $http_proxy");
     assert_eq!(proxy.connections(), 1);
 }
 
@@ -334,7 +337,7 @@ fn a_proxy_that_hangs_up_or_babbles_is_named() {
     run.fails(5, &format!("{place}: the connection ended before the answer"));
     let proxy = Proxy::with_script(&[], |_| Verdict::Answer(b"SSH-2.0\r\n\r\n".to_vec()));
     let place = format!("{HOST} through the proxy {}", proxy.host());
-    fetch(&proxy).run().fails(6, &format!("{place}: it does not speak HTTP"));
+    fetch(&proxy).run().fails(6, &format!("{place}: invalid HTTP: "));
 }
 
 #[test]

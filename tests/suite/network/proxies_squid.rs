@@ -116,7 +116,7 @@ fn a_proxys_login_lets_in_and_its_lack_does_not() {
         };
         fetch(format!("http://{LOGIN}@{}", squid.host())).ok();
         let nobody = fetch(format!("http://{}", squid.host()));
-        nobody.fails(4, &format!("proxy {}: it wants a name and a password: 407", squid.host()));
+        nobody.fails(4, &format!("proxy {}: it requires a name and a password: 407", squid.host()));
         let wrong = fetch(format!("http://me:hunter22@{}", squid.host()));
         wrong.fails(4, "it refused the name and password: 407").does_not_say("hunter22");
     }
@@ -129,7 +129,7 @@ fn what_squid_refuses_or_does_not_find_is_named_as_its() {
         .args(["--max-wait", "0", &format!("{NAME}/app:1")])
         .env("https_proxy", squid.host())
         .run();
-    run.fails(4, &format!("proxy {}: no way to {NAME}: 403 Forbidden", squid.host()));
+    run.fails(4, &format!("proxy {}: CONNECT to {NAME} failed: 403 Forbidden", squid.host()));
     let run = tool("fetch-manifest")
         .args(["--max-wait", "0", "--retry-times", "2", "--plain-http", &format!("{NAME}:1/app:1")])
         .env("http_proxy", squid.host())

@@ -300,7 +300,7 @@ fn a_step_that_is_never_answered_ends_with_the_idle_time() {
             .file()
             .args(["--chunk", "1M", "--idle-timeout", "0.1", "--retry-times", "1"])
             .run();
-        run.fails(5, "no answer in time").stdout("");
+        run.fails(5, "timed out waiting for the response").stdout("");
         push.registry.server.release();
     }
 }

@@ -151,7 +151,7 @@ fn a_pair_that_is_none_is_refused_before_anything_is_sent() {
         (&client.key, &client.key, 6, "no certificate in it"),
         (&junk, &client.key, 6, "no certificate in it"),
         (&broken, &client.key, 6, "not PEM"),
-        (&no_certificate, &client.key, 6, "no certificate"),
+        (&no_certificate, &client.key, 6, "the certificate in it is invalid"),
         (&absent, &client.key, 3, "absent: no such file"),
         (&dir.to_owned(), &client.key, 7, "is a directory"),
     ] {
@@ -280,7 +280,7 @@ fn a_certificate_that_is_not_wanted_is_refused_in_words() {
     let stranger = strangers.client();
     for host in [new.host(), ground.registry.host()] {
         let run = shown(ground.fetch(&host), &stranger).run();
-        run.fails(4, "refused the client certificate").stdout("");
+        run.fails(4, "client certificate refused").stdout("");
     }
 }
 

@@ -75,7 +75,7 @@ fn dates_and_names_that_are_wrong_are_told() {
             "IP:127.0.0.1",
             "20980101000000Z",
             "20991231000000Z",
-            "it is not valid yet, only from Wed, 01 Jan 2098 00:00:00 GMT, and now it is ",
+            "it is not valid before Wed, 01 Jan 2098 00:00:00 GMT, and now it is ",
         ),
         (
             "DNS:other.example,DNS:*.another.example",
@@ -96,7 +96,7 @@ fn a_server_without_tls_is_not_spoken_to_plainly_unasked() {
     let (registry, authority) = (FakeRegistry::start(), Authority::new());
     registry.add_image("app", "1", &Image::small());
     let run = fetch(&registry.host(), &authority).run();
-    run.fails(6, "it does not speak TLS").says("--plain-http").stdout("");
+    run.fails(6, "the response is not TLS").says("--plain-http").stdout("");
     assert_eq!(registry.server.asked(), Vec::<String>::new());
     let plain = tool("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
     plain.arg("--plain-http").run().ok();
@@ -152,7 +152,10 @@ fn nothing_in_common_but_the_version_is_6() {
     let identity = ["-cert", certificate, "-key", key];
     let old = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"];
     let old = Process::openssl(&[&identity[..], &old].concat());
-    fetch(&old.host(), &authority).run().fails(6, "no common way of TLS").stdout("");
+    fetch(&old.host(), &authority)
+        .run()
+        .fails(6, "no cipher suite, group or signature scheme in common")
+        .stdout("");
 }
 
 /// A record that nobody can decrypt is as good as a broken connection: the rest is fetched anew.
@@ -296,7 +299,7 @@ fn who_has_spoken_tls_is_not_spoken_to_plainly_for_another_repository_either() {
         .env("HOME", home.path())
         .stdin(blob.line())
         .run();
-    run.fails(6, "it does not speak TLS").stdout("");
+    run.fails(6, "the response is not TLS").stdout("");
     let firsts: Vec<u8> = later.try_iter().collect();
     assert!(!firsts.is_empty() && firsts.iter().all(|first| *first == TLS), "{firsts:x?}");
 }

@@ -85,7 +85,7 @@ mod with_peers {
         let authority = Authority::new();
         for (names, from, to, words) in [
             ("IP:127.0.0.1", "20200101000000Z", "20200201000000Z", "expired"),
-            ("IP:127.0.0.1", "20980101000000Z", "20991231000000Z", "not valid yet"),
+            ("IP:127.0.0.1", "20980101000000Z", "20991231000000Z", "not valid before"),
             ("DNS:other.example", "20200101000000Z", "20991231000000Z", "other.example"),
         ] {
             let registry = registry_as(&authority, names, from, to);

@@ -388,7 +388,7 @@ fn docker_types_and_levels() {
         assert_eq!(diff_id, sha256(&place.archive(&[])));
     }
     run(&["--docker", "--compress", "zstd"]).fails(2, "zstd");
-    run(&["--compress", "none", "--level", "1"]).fails(2, "nothing is to be compressed");
+    run(&["--compress", "none", "--level", "1"]).fails(2, "a level needs a compression format");
     run(&["--level", "10"]).fails(2, "gzip has levels 1 to 9");
     run(&["--compress", "zstd", "--level", "20"]).fails(2, "zstd has levels 1 to 19");
     run(&["-j", "0"]).fails(2, "0");

@@ -130,14 +130,16 @@ impl Proxy {
     /// Parses a variable's value. Error messages never show the value: in an invalid URL a password
     /// may be anywhere.
     fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, String> {
-        let wrong = || "no URL of a proxy, as http://HOST:PORT is".to_owned();
+        let wrong = || "invalid proxy URL: expected http://HOST:PORT".to_owned();
         let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
         let (kind, url_scheme, port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Kind::Http, "http", ""),
             "https" => (Kind::Https, "https", ""),
             "socks5" | "socks5h" => (Kind::Socks, "http", ":1080"),
             "socks" | "socks4" | "socks4a" => {
-                return Err(format!("{scheme} is not spoken, but http, https and socks5 are"));
+                return Err(format!(
+                    "unsupported proxy scheme {scheme}: expected http, https or socks5"
+                ));
             }
             _ => return Err(wrong()),
         };
@@ -186,24 +188,24 @@ impl Proxy {
 
     /// The proxy and its variable, for a comment in the trace.
     pub(super) fn description(&self) -> String {
-        format!("the proxy {self} of ${}", self.variable)
+        format!("the proxy {self} from ${}", self.variable)
     }
 
     /// The error message for a SOCKS proxy that ureq does not accept.
     pub(super) fn unusable(&self) -> String {
-        format!("${}: it cannot be spoken to as it says", self.variable)
+        format!("${}: invalid host, name or password of a SOCKS proxy", self.variable)
     }
 
     /// The hint for a failure of this proxy in a request to `host`.
     pub fn hint(&self, host: &str) -> String {
-        format!("it is the proxy of ${}; NO_PROXY={host} goes around it", self.variable)
+        format!("the proxy is set in ${}; NO_PROXY={host} bypasses it", self.variable)
     }
 
     /// The hint for a proxy that requires, or refused, a user name and password.
     pub(super) fn login_hint(&self) -> String {
         match self.login {
-            Some(_) => format!("they are those of ${}", self.variable),
-            None => format!("${} may have them: http://NAME:PASSWORD@{self}", self.variable),
+            Some(_) => format!("they are set in ${}", self.variable),
+            None => format!("${} can contain them: http://NAME:PASSWORD@{self}", self.variable),
         }
     }
 
@@ -212,7 +214,7 @@ impl Proxy {
         let place = url.authority();
         let what = "would show it the credentials";
         Error::refused(format_args!("{place}: plain http through the proxy {self} {what}"))
-            .hint(format_args!("NO_PROXY={} goes around it", url.host()))
+            .hint(format_args!("NO_PROXY={} bypasses it", url.host()))
     }
 }
 
@@ -233,7 +235,7 @@ impl fmt::Debug for Proxy {
 fn login_of(text: &str) -> std::result::Result<(String, String), String> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     secret::keep(password);
-    let wrong = || "a name or password that is not percent-encoded".to_owned();
+    let wrong = || "the name or password is not percent-encoded".to_owned();
     if text.contains(['/', '?', '#', '@']) {
         return Err(wrong());
     }
@@ -241,7 +243,7 @@ fn login_of(text: &str) -> std::result::Result<(String, String), String> {
     let password = decoded(password).ok_or_else(wrong)?;
     secret::keep(&password);
     if user.contains(':') {
-        return Err("a colon in the name".to_owned());
+        return Err("a colon in the user name".to_owned());
     }
     Ok((user, password))
 }

@@ -89,7 +89,7 @@ impl Pem {
         if ENCRYPTED.iter().any(is_encrypted) {
             return Err(self
                 .wrong("the key in it is encrypted")
-                .hint("openssl pkey -in FILE -out NEWFILE writes it as it is wanted"));
+                .hint("openssl pkey -in FILE -out NEWFILE writes it unencrypted"));
         }
         match PrivateKeyDer::from_pem_slice(&self.bytes) {
             Ok(key) => Ok(Some(key)),
@@ -146,9 +146,9 @@ fn pair(certificate: &Pem, key: &Pem) -> Result<Pair> {
     let chain = certificate.certificates()?;
     let private = key.key()?.ok_or_else(|| key.wrong("no key in it"))?;
     let private = rustls::crypto::ring::sign::any_supported_type(&private)
-        .map_err(|_| key.wrong("a key of a kind that is not supported"))?;
+        .map_err(|_| key.wrong("unsupported type of key"))?;
     let own = chain.first().and_then(|first| der::fields(first));
-    let own = own.ok_or_else(|| certificate.wrong("what it holds is no certificate"))?;
+    let own = own.ok_or_else(|| certificate.wrong("the certificate in it is invalid"))?;
     if private.public_key().is_some_and(|public| public.as_ref() != own.key) {
         return Err(key.wrong(&format!("not the key of {}", certificate.name)));
     }

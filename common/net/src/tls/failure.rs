@@ -68,7 +68,7 @@ impl TlsFailure {
         match (&self.cause, self.client_cert) {
             (Cause::Ended(_), ClientCert::Missing) if !answered => {
                 Failure::temporary(lacking(Error::unavailable(
-                    "the connection ended before the answer, and it asked for a client certificate",
+                    "the connection ended before the answer, after a request for a client certificate",
                 )))
             }
             (Cause::Ended(cause), _) => match (cause.kind(), self.stage) {
@@ -86,10 +86,9 @@ impl TlsFailure {
                 match client_cert {
                     ClientCert::Presented => {
                         let why = alert_words(*alert);
-                        Error::refused(format_args!("it refused the client certificate: {why}"))
-                            .into()
+                        Error::refused(format_args!("client certificate refused: {why}")).into()
                     }
-                    _ => lacking(Error::refused("it wants a client certificate")).into(),
+                    _ => lacking(Error::refused("a client certificate is required")).into(),
                 }
             }
             // TLS to this server works: a retry may succeed.
@@ -132,12 +131,12 @@ pub(crate) fn unusable(error: &rustls::Error) -> Error {
 fn alert_words(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
-        Alert::UnknownCA => "it does not trust its issuer",
+        Alert::UnknownCA => "its issuer is not trusted",
         Alert::CertificateExpired => "it has expired",
         Alert::CertificateRevoked => "it is revoked",
-        Alert::UnsupportedCertificate => "it is of the wrong kind",
+        Alert::UnsupportedCertificate => "unsupported type of certificate",
         Alert::AccessDenied => "access denied",
-        _ => "it does not say why",
+        _ => "no reason given",
     }
 }
 
@@ -145,7 +144,7 @@ fn alert_words(alert: AlertDescription) -> &'static str {
 fn broken(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::AlertReceived(alert) => {
-            Error::unavailable(format_args!("it broke the TLS connection off ({alert:?})"))
+            Error::unavailable(format_args!("TLS connection failed: received alert {alert:?}"))
         }
         other => Error::unavailable(format_args!(
             "the TLS connection broke: {}",
@@ -159,8 +158,8 @@ fn tls_error(error: &rustls::Error) -> Error {
     use rustls::Error as Tls;
     match error {
         Tls::InvalidCertificate(reason) => distrusted(reason),
-        Tls::InvalidMessage(_) => Error::malformed("it does not speak TLS")
-            .hint("--plain-http speaks http to a registry that has no TLS"),
+        Tls::InvalidMessage(_) => Error::malformed("the response is not TLS")
+            .hint("--plain-http uses http for a registry without TLS"),
         Tls::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -168,14 +167,16 @@ fn tls_error(error: &rustls::Error) -> Error {
             | PeerIncompatible::Tls12NotOfferedOrEnabled,
         )
         | Tls::AlertReceived(AlertDescription::ProtocolVersion) => {
-            Error::malformed("no common TLS version: 1.2 and 1.3 are wanted")
+            Error::malformed("no common TLS version: expected 1.2 or 1.3")
         }
         Tls::PeerIncompatible(_)
         | Tls::AlertReceived(
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
-        ) => Error::malformed("no common way of TLS: its ciphers, groups or signatures are others"),
+        ) => Error::malformed(
+            "TLS handshake failed: no cipher suite, group or signature scheme in common",
+        ),
         Tls::AlertReceived(alert) => {
-            Error::malformed(format_args!("it broke the TLS handshake off ({alert:?})"))
+            Error::malformed(format_args!("TLS handshake failed: received alert {alert:?}"))
         }
         other => Error::malformed(format_args!("TLS: {}", printable(&other.to_string()))),
     }
@@ -200,8 +201,7 @@ fn distrusted(reason: &CertificateError) -> Error {
         Certificate::NotValidYetContext { time, not_before } => {
             let start = date(*not_before);
             let now = date(*time);
-            distrusted(&format!("it is not valid yet, only from {start}, and now it is {now}"))
-                .hint(clock)
+            distrusted(&format!("it is not valid before {start}, and now it is {now}")).hint(clock)
         }
         Certificate::NotValidForNameContext { expected, presented } => {
             let own = if presented.is_empty() {

@@ -242,7 +242,7 @@ impl Exchange<'_> {
         for file in authorities.filter(|_| !self.is_unchecked()) {
             command
                 .comments
-                .push_str(&comment(&format!("trusted too, which curl is not told: {file}")));
+                .push_str(&comment(&format!("also trusted, but not in this command: {file}")));
         }
         if let Some(ClientCertificate { file, key }) = self.presented_certificate() {
             // curl would take the text after a colon for a password.

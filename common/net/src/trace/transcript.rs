@@ -85,7 +85,7 @@ fn checked(block: &str) -> String {
             return text::comment("left out: a line that would show a secret");
         }
         if line.contains(UNQUOTABLE) {
-            return text::comment("left out: a line that no shell would take for what it is");
+            return text::comment("left out: a line that cannot be quoted for a shell");
         }
         format!("{line}\n")
     });
@@ -108,6 +108,6 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_quoted_is_left_out() {
         let said = checked(&format!("curl {UNQUOTABLE}\n"));
-        assert_eq!(said, "# left out: a line that no shell would take for what it is\n");
+        assert_eq!(said, "# left out: a line that cannot be quoted for a shell\n");
     }
 }
