@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main job on the real thing: a Debian system, pushed by skopeo, pulled by our pipeline,
-//! compared with what umoci unpacks, and run. Debian's packages are fetched from where this
-//! machine's apt has them.
+//! The main pipeline on real data: skopeo pushes a Debian system, our pipeline pulls it, the result
+//! is compared with the tree that umoci unpacks, and programs in it are run. The Debian packages
+//! are fetched from the mirror that this machine's apt uses.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::expect_used)]
 
 use std::path::Path;
@@ -14,8 +14,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::shell;
 
-/// Everything about a tree but its content: types, modes, owners, link counts, link targets, times,
-/// sizes.
+/// The metadata of every file in a tree: type, mode, owner, link count, link target, time and size.
 const LISTING: &str = r#"cd "$0" && find . \
     \( -type d -printf '%p %y %m %U %G %n %T@\n' \) -o -printf '%p %y %m %U %G %n %s %l %T@\n' | LC_ALL=C sort"#;
 
@@ -23,7 +22,7 @@ const LISTING: &str = r#"cd "$0" && find . \
 const CONTENT: &str =
     r#"cd "$0" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"#;
 
-/// The extended attributes of everything.
+/// The extended attributes of every file.
 const ATTRIBUTES: &str =
     r#"cd "$0" && getfattr --recursive --physical --no-dereference --match=- --dump ."#;
 
@@ -32,7 +31,7 @@ fn looked_at(how: &str, tree: &Path) -> String {
     String::from_utf8_lossy(&listing).into_owned()
 }
 
-/// The first lines that two listings do not share, to be read by a person.
+/// The first lines that only one of two listings has, for a human reader.
 fn differences(ours: &str, theirs: &str) -> Vec<String> {
     let only = |here: &str, there: &str, sign: char| -> Vec<String> {
         let there: std::collections::HashSet<&str> = there.lines().collect();
@@ -42,14 +41,14 @@ fn differences(ours: &str, theirs: &str) -> Vec<String> {
     [only(ours, theirs, '+'), only(theirs, ours, '-')].concat()
 }
 
-/// A minimal Debian as an archive, and a package more as another one.
+/// A minimal Debian system as one archive, and one more package as a second archive.
 fn layers(scratch: &Scratch) -> [std::path::PathBuf; 2] {
     let system = scratch.join("system");
     let release = std::fs::read_to_string("/etc/os-release").expect("Debian's os-release");
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let codename = codename.expect("a Debian with a code name");
     must(peer("debootstrap").arg("--variant=minbase").arg(codename).arg(&system));
-    // What Debian's minimum does not have: capabilities, a user's attribute, a hard link.
+    // Features that the minimal system lacks: a capability, a user attribute, a hard link.
     must(peer("setcap").arg("cap_net_raw+ep").arg(system.join("usr/bin/stat")));
     must(peer("setfattr").args(["-n", "user.origin", "-v", "test"]).arg(system.join("etc/issue")));
     std::fs::hard_link(system.join("usr/bin/env"), system.join("usr/bin/env-too"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real packages and a real system as layers: all of it needs root and a Debian mirror.
+//! Real packages and a real system as layers. All tests here need root and a Debian mirror.
 
 #[path = "."]
 mod as_root {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real archives as layers, one by one: what we make of each is what umoci, GNU tar and bsdtar make
-//! of it, in names, types, content, modes, owners, times, links and extended attributes. As root,
-//! as whom alone they can give files to others.
+//! Real archives as single layers. The tree that we unpack equals the trees of umoci, GNU tar and
+//! bsdtar in names, types, content, modes, owners, times, links and extended attributes. Needs
+//! root: only root can give files to other owners.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use tests::packages::{Package, crates, debian, sources};
 use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 
-/// A package as a layer: as it was published, or plain, by gzip and by zstd in turn.
+/// A package as a layer: in its published compression if it has one; otherwise plain, gzip and zstd
+/// in turn.
 fn layer(scratch: &Scratch, package: &Package, turn: usize) -> PathBuf {
     match (&package.layer, turn % 3) {
         (Some(layer), _) => layer.clone(),
@@ -28,7 +29,7 @@ fn layer(scratch: &Scratch, package: &Package, turn: usize) -> PathBuf {
     }
 }
 
-/// Compares them all; gives what was compared.
+/// Compares all packages with the peers; returns how many files were compared.
 fn compared(packages: &[Package]) -> usize {
     let scratch = Scratch::new();
     let compared = packages.iter().enumerate().map(|(turn, package)| {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tree of real packages there and back: packed, pushed to a real registry, pulled and unpacked,
-//! it is the tree that it was. As root, as whom alone packages keep their owners.
+//! The round trip of a tree of real packages: packed, pushed to a real registry, pulled and
+//! unpacked, the tree equals the original. Needs root: only root can preserve the owners of package
+//! files.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -18,14 +19,14 @@ use tests::scratch::Scratch;
 use tests::tools::shell;
 use tests::trees::{make_node, set_time, set_xattr, snapshot};
 
-/// An access control list: the owner reads and writes, user 7, the group and the mask read, others
-/// do nothing.
+/// An access control list: the owner may read and write; user 7, the group and the mask may read;
+/// others have no access.
 const ACL: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 7, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255,
     255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
 ];
 
-/// Installs packages into a tree, as far as their files go.
+/// Extracts the files of packages into a tree; their installation scripts do not run.
 fn install(scratch: &Scratch, tree: &Path, packages: &[Package]) {
     fs::create_dir_all(tree).unwrap();
     for package in packages {
@@ -34,7 +35,7 @@ fn install(scratch: &Scratch, tree: &Path, packages: &[Package]) {
     }
 }
 
-/// Adds what no package has.
+/// Adds file types and attributes that no package has.
 fn adorn(tree: &Path) {
     fs::create_dir_all(tree.join("extra")).unwrap();
     let path = |name: &str| tree.join("extra").join(name);
@@ -96,7 +97,7 @@ fn an_image_of_what_packages_changed_comes_back() {
     must(peer("cp").arg("-a").arg(&base).arg(&tree));
     install(&scratch, &tree, second);
     adorn(&tree);
-    // What is gone, and what is something else.
+    // A removed directory, a directory replaced by a link, and removed files.
     fs::remove_dir_all(tree.join("usr/share/man")).unwrap();
     fs::remove_dir_all(tree.join("usr/share/lintian")).unwrap();
     symlink("doc", tree.join("usr/share/lintian")).unwrap();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stacks of real archives with layers between them that hide and replace what is below: umoci
-//! makes the same of them. What no package brings (devices, attributes, fifos) is in the layers
-//! between. As root.
+//! Stacks of real archives, with layers between them that hide and replace files below: our tree
+//! equals umoci's. The layers between also hold devices, attributes and fifos, which no package
+//! has. Needs root.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -20,23 +20,24 @@ use tests::scratch::Scratch;
 use tests::tools::shell;
 use tests::trees::exactly;
 
-/// How many packages a stack has, and how many come before something is hidden.
+/// How many packages a stack has, and how many packages precede each layer of changes.
 const STACK: usize = 12;
 const BEFORE: usize = 3;
 
-/// The links of a merged system.
+/// The directory links of a system with merged `/usr`.
 const KEPT: [&str; 3] = ["bin", "lib", "sbin"];
 
-/// A layer that changes what is below, and what has to be gone by it.
+/// A layer that changes names below it, and the names that must be absent afterwards.
 struct Changes {
     parts: Vec<Part>,
     gone: Vec<String>,
 }
 
-/// What is done to the names below, by turns; nothing twice, and nothing below what is done
-/// already, which a layer may not have. Links become directories, and directories links, only where
-/// links are not kept: umoci sets the time and the attributes of what comes later on the link
-/// itself.
+/// Makes a layer that changes some of the names below. The position of a name and `turn` select the
+/// change. No name is changed twice, and no name below a changed name is changed: a layer may not
+/// hold that. A file becomes a directory, and a directory a link, only if `links` is set. With
+/// `--keep-dirlinks` it is not set, because umoci then sets the time and the attributes of later
+/// entries on the link itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     let mut parts = vec![
         dir("dev").mode(0o1755),
@@ -53,7 +54,7 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
             name.match_indices('/').map(|(at, _)| &name[..at]).chain([&name[..]]);
         let touched =
             above.contains(&name[..]) || itself_and_above.clone().any(|n| done.contains(n));
-        // The top has few directories, and all is in them.
+        // Names near the top are not changed: few directories hold the whole tree.
         if name.matches('/').count() < 2 || touched {
             continue;
         }
@@ -90,12 +91,15 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     Changes { parts, gone }
 }
 
-/// Both trees without what is known to differ. A directory has its last entry's time with us, and
-/// with umoci the present time once it has no entry or something in it was hidden: then only, as
-/// the fraction of its second shows, its time is left out. And of an entry that goes through a link
-/// that is kept, umoci gives the time to the link, not to the directory.
+/// Both trees without the known differences in times. We give a directory the time of its last
+/// entry. umoci gives a directory the present time if it has no entry, or if something in it was
+/// hidden; the time of such a directory is left out, recognised by its fraction of a second. If the
+/// path of an entry goes through a kept link, umoci sets the time of the link and not of the
+/// directory, so the times of kept links are left out.
 ///
-/// That a directory without an entry takes over a set-group-ID bit with umoci, and is 0755 with us,
+/// One more difference cannot appear, because no layer here sets the set-group-ID bit on a
+/// directory: with umoci, a directory without an entry inherits that bit; with us, its mode is
+/// 0755.
 /// does not show here: no layer sets that bit on a directory.
 fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     let name = |line: &str| line.split(' ').next().unwrap().to_owned();
@@ -116,8 +120,8 @@ fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     [ours, theirs].map(|tree| tree.iter().map(told).collect())
 }
 
-/// The stack as both make it, compared; what the last layer hides is gone. Returns how many files
-/// there are.
+/// Unpacks the stack with both programs and compares the trees; the names hidden by the last layer
+/// must be absent. Returns the number of files.
 fn compared(packages: &[Package], base: &[Part], options: &str) -> usize {
     let mut layers = vec![archive(base)];
     let mut below: Vec<(String, bool)> = Vec::new();
@@ -165,13 +169,14 @@ fn stacks_of_debian_packages_come_out_as_umoci_unpacks_them() {
     assert!(files > 3000);
 }
 
-/// Debian's own layout: what packages have in `bin` goes where the link leads.
+/// Debian's merged `/usr`: files that packages have in `bin` are written to the directory that the
+/// link names.
 #[test]
 fn stacks_on_merged_directories_come_out_as_umoci_unpacks_them() {
     let packages = debian(60);
     let base = KEPT.map(|name| [dir(format!("usr/{name}")), symlink(name, format!("usr/{name}"))]);
     let base = [&[dir("./"), dir("usr")][..], &base.concat()].concat();
-    // Every other stack: the rest of it is as without the links.
+    // Every other stack is enough: apart from the links, these stacks are those of the test above.
     let stacks = packages.chunks(STACK).step_by(2);
     let files: usize = stacks.map(|stack| compared(stack, &base, "--keep-dirlinks")).sum();
     println!("{files} files");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob, with nothing wrong but its input: bytes and files into a registry or a layout.
+//! push-blob with valid and invalid input, but no failing registry: bytes and files into a registry
+//! or a layout.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{shell, tool};
 
-/// A blob that is written to a file of its name.
+/// A blob that is also written to a file of this name.
 fn layer(scratch: &Scratch, name: &str, len: usize, seed: u64) -> Blob {
     let blob = Blob::new(types::TAR, noise(len, seed));
     scratch.write(name, &blob.bytes);
@@ -103,7 +104,7 @@ fn one_connection_is_enough_when_it_is_asked_for() {
 fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
-    // So large that both are at it at once.
+    // Large enough for both uploads to be in progress at the same time.
     let blob = layer(&scratch, "a", 20_000_000, 1);
     layer(&scratch, "b", 20_000_000, 1);
     let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app"), "a", "b"]);
@@ -160,7 +161,7 @@ fn a_descriptor_line_that_comes_as_bytes_is_2_and_says_from() {
     run.fails(2, "--from").stdout("");
     assert_eq!(registry.sessions(), []);
     assert!(registry.blob("app", &sha256(line.as_bytes())).is_none());
-    // Unless it is meant.
+    // A media type says that the line itself is the content.
     let run = push_blob().args(["--media-type", "application/json", &registry.repo("app")]);
     run.stdin(line.clone()).run().status(0);
     assert!(registry.blob("app", &sha256(line.as_bytes())).is_some());

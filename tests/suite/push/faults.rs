@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries and proxies that answer an upload wrongly: what passes is tried again, what does not
-//! ends with one line and the right status, no blob that is false, and no session left open.
+//! Registries and proxies that answer an upload wrongly. Temporary failures are retried. Any other
+//! failure ends the run with one line and the right status, stores no wrong blob and leaves no
+//! session open.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::commands::plain;
@@ -16,19 +17,19 @@ use super::PAGES;
 
 const SIZE: usize = 3_000_000;
 
-/// The length that a request announces.
+/// The length that a request's Content-Length header announces.
 fn length(request: &Request) -> u64 {
     request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
-/// Whether no request was refused for its size at a size that was refused before.
+/// Whether each request that was refused for its size was smaller than the refused ones before it.
 fn learns(push: &Push, limit: u64) -> bool {
     let requests = push.registry.server.requests();
     let refused: Vec<_> = requests.iter().map(length).filter(|length| *length > limit).collect();
     refused.is_sorted_by(|a, b| a > b)
 }
 
-/// A proxy that takes only so many bytes in a request, and says so with a page.
+/// A proxy that accepts only requests up to this size and answers larger ones with an HTML page.
 fn limited(limit: u64, end: End) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
     move |request| match length(request) > limit {
         true => {
@@ -58,7 +59,7 @@ fn a_small_body_that_is_too_large_is_not_sent_again_at_its_size() {
     let run = push.run(&[]);
     assert!(matches!(run.code(), Some(0 | 6)), "{run}");
     assert!(learns(&push, LIMIT), "{:#?}", push.registry.steps());
-    // By the size that is asked for it goes.
+    // With a suitable chunk size the upload succeeds.
     push.run(&["--chunk", "1M"]).status(0);
 }
 
@@ -75,7 +76,8 @@ fn a_body_of_any_size_that_is_too_large_is_6_and_not_tried_for_ever() {
 
 #[test]
 fn a_chunk_that_is_too_large_for_a_registry_goes_otherwise() {
-    // 416, and not for its order: by PUT anything goes, by PATCH only little.
+    // The 416 does not mean a wrong order of chunks here: PUT accepts any size, PATCH only small
+    // bodies.
     let push = Push::of(9 << 20);
     push.registry.intake(|request| match request.is_patch() && length(request) > 4 << 20 {
         true => Intake::instead(Reply::error(
@@ -251,7 +253,7 @@ fn a_web_server_that_likes_everything_is_no_registry() {
             .run();
         run.fails(6, "").stdout("");
     }
-    // One that even begins an upload, and forgets it.
+    // A web server that even begins an upload, and then forgets it.
     let (_, run) = against(SIZE, &[], |request| match request.is_close() {
         true => Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html")),
         false => Intake::whole(),
@@ -288,7 +290,8 @@ fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
 #[test]
 fn a_step_that_is_never_answered_ends_with_the_idle_time() {
     let never: [fn(&Request) -> bool; 3] =
-        // The registry has work to do at the last, and is waited for ten times as long.
+        // The registry has to process the blob after the last request, which therefore may take ten
+        // times as long.
         [Request::is_start, Request::is_patch, Request::is_close];
     for which in never {
         let push = Push::of(SIZE);

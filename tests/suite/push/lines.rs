@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob on descriptor lines: from a layout or a registry into another, streamed, verified,
-//! each line printed when it is confirmed.
+//! push-blob with descriptor lines: blobs are streamed from a layout or a registry into another one
+//! and verified, and each line is printed once its blob is confirmed.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -26,7 +26,7 @@ fn holds(registry: &FakeRegistry, repository: &str, image: &Image) -> bool {
     })
 }
 
-/// Changes a byte of a blob in a layout.
+/// Flips a bit of a blob in a layout.
 fn spoil(layout: &Path, blob: &Blob) {
     let mut bytes = blob.bytes.clone();
     bytes[blob.bytes.len() / 2] ^= 1;
@@ -42,7 +42,7 @@ fn from_a_layout_to_a_registry() {
     run.run().ok().stdout(image.lines());
     assert!(holds(&registry, "app", &image));
     assert_eq!(registry.sessions(), []);
-    // A layout may remember where its blobs went.
+    // A layout may record the repositories that its blobs were sent to.
     let after: Vec<_> =
         scratch.list().into_iter().filter(|name| name != "l/distribution-sources").collect();
     assert_eq!(after, before);
@@ -130,7 +130,7 @@ fn foreign_layers_are_left_out_with_a_warning_and_printed() {
     assert!(registry.blob("app", &foreign.digest).is_some());
 }
 
-/// An image for two platforms under an index, all in one.
+/// An index and the images of its two platforms.
 fn index_of_two() -> (Blob, Vec<Image>) {
     let images: Vec<_> =
         ["amd64", "arm64"].iter().map(|arch| Image::for_platform("linux", arch)).collect();
@@ -147,7 +147,7 @@ fn manifests_go_by_their_digests_when_all_before_them_is_there() {
         source.add_image("a", "", image);
         lines += &(image.lines() + &image.manifest.line());
     }
-    // The scripted registry refuses a manifest when something that it names is absent.
+    // The scripted registry refuses a manifest if anything that it names is absent.
     target.intake(|request| match request.is_close() && request.number < 9 {
         true => Intake::whole().after("HTTP/1.1 102 Processing\r\n\r\n"),
         false => Intake::whole(),
@@ -193,7 +193,8 @@ fn the_first_line_that_fails_ends_the_printing() {
 fn a_source_that_is_not_there_is_3() {
     let [registry, other] = [(); 2].map(|()| FakeRegistry::start());
     let (scratch, image) = (Scratch::new(), Image::small());
-    // Three fail at once and close what they opened, whichever ends the run.
+    // Three uploads fail at once. Each closes the session that it opened, whichever of them ends
+    // the run.
     let many = std::iter::repeat_with(|| other.repo("nothing")).take(20);
     for from in many.chain(["oci:nothing".to_owned()]) {
         let run = push_blob(&registry.repo("app"), &from).stdin(image.lines());
@@ -267,7 +268,7 @@ fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
     });
     let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(image.layers[0].line()).run();
     run.fails(5, "").stdout("");
-    // It is remembered nowhere: there is no home.
+    // The session is not recorded for another run, because no home directory is set.
     assert_eq!(target.sessions(), [], "{:?}", target.steps());
 }
 

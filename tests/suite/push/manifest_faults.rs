@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that misbehave when a manifest is put: what passes is tried again, nothing is taken
-//! for done that is not, and no tag moves when something failed.
+//! Registries that misbehave when a manifest is put: temporary failures are retried, only a stored
+//! manifest counts as success, and no tag moves after a failure.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::commands::plain;
@@ -13,7 +13,7 @@ use tests::tools::{Run, tool};
 
 use super::PAGES;
 
-/// A registry that has all an image names, and another image under the tag.
+/// A registry with all blobs that an image names, and with another image under the tag.
 fn registry_with_blobs() -> (FakeRegistry, Image) {
     let (registry, image) = (FakeRegistry::start(), Image::small());
     registry.add_image("app", "1", &Image::big(1000, 1));
@@ -34,7 +34,7 @@ fn has_moved(registry: &FakeRegistry, image: &Image) -> bool {
     registry.manifest("app", "1").unwrap().digest == image.manifest.digest
 }
 
-/// Puts a manifest through a fault of the answers.
+/// Puts a manifest while a fault changes the registry's responses.
 fn through(
     fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
 ) -> (FakeRegistry, Run) {
@@ -50,7 +50,7 @@ fn through(
     (registry, run)
 }
 
-/// Puts a manifest, to which this is said and nothing is done.
+/// Puts a manifest that the registry answers with this refusal, without storing it.
 fn refused(refusal: impl Fn(&Request) -> Intake + Send + Sync + 'static) -> (FakeRegistry, Run) {
     let (registry, image) = registry_with_blobs();
     registry.intake(refusal);
@@ -170,11 +170,11 @@ fn an_answer_while_it_is_sent_is_heard() {
 
 #[test]
 fn a_success_needs_a_proof() {
-    // Accepted by any 2xx with the right digest.
+    // Any 2xx status with the right digest is a success.
     for status in [200, 202, 204] {
         through(move |_, right| right.status(status)).1.status(0);
     }
-    // Without one it is looked for.
+    // Without a digest in the response, the manifest is looked up.
     for status in [200, 201, 202, 204] {
         through(move |request, right| match request.method.as_str() {
             "PUT" => right.status(status).without("Docker-Content-Digest"),
@@ -183,7 +183,7 @@ fn a_success_needs_a_proof() {
         .1
         .status(0);
     }
-    // Nobody's word alone.
+    // The status alone proves nothing.
     for status in [200, 202, 204] {
         let (_, run) = refused(move |request| match request.method.as_str() {
             "PUT" => Intake::instead(Reply::new(status)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs and manifests on their way into a registry, and what goes wrong there.
+//! Blobs and manifests on their way into a registry, and the faults that can occur.
 
 mod bytes;
 mod faults;
@@ -12,7 +12,7 @@ mod stopped;
 
 use tests::fake::Reply;
 
-/// What a web server says that likes everything, and is no registry.
+/// The responses of a web server that accepts every request but is not a registry.
 const PAGES: [fn() -> Reply; 3] = [
     || Reply::ok("<html>").header("Content-Type", "text/html"),
     || Reply::ok(""),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob and mounts: what a sibling repository has is not sent, trying is bounded, and no
-//! session that a refused mount opened is left behind.
+//! push-blob and mounts: a blob that another repository of the registry has is not sent, the number
+//! of attempts is bounded, and no session that a refused mount opened is left behind.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -27,7 +27,7 @@ fn scratch_with_blob(len: usize) -> (Scratch, Blob) {
     (scratch, blob)
 }
 
-/// The repositories that mounts were tried from, in order.
+/// The repositories that mounts were attempted from, in order.
 fn tried(registry: &FakeRegistry) -> Vec<String> {
     registry.server.requests().iter().filter_map(|request| request.param("from")).collect()
 }
@@ -68,7 +68,7 @@ fn a_mount_that_is_not_allowed_or_not_known_leads_to_an_upload() {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(1000);
         registry.add_blob("base", blob.bytes.clone());
-        // The session that the right answer opened is one that nobody heard of.
+        // `instead` discards the right response, so that the client never learns of a session.
         registry.intake(move |request| match mounts(request) {
             true => tests::fake::Intake::instead(Reply::error(status, "UNKNOWN", "no mounts")),
             false => tests::fake::Intake::whole(),
@@ -117,7 +117,7 @@ fn a_layout_remembers_where_a_blob_was_seen_and_the_nearest_is_tried_first() {
     }
     let run = push_blob(&registry, "team/app").args(["--from", "oci:l"]).stdin(blob.line());
     run.dir(scratch.path()).run().ok().stdout(blob.line());
-    // Not the target itself, and nothing of another registry.
+    // Neither the target itself nor a repository of another registry.
     assert_eq!(tried(&registry), ["team/base"]);
     assert_eq!(registry.steps(), ["HEAD blob", "POST mount"]);
 }
@@ -147,7 +147,7 @@ fn a_memory_that_is_spoilt_is_no_hindrance() {
         run.dir(scratch.path()).run().status(0).stdout(blob.line());
         assert!(registry.blob("app", &blob.digest).is_some());
     }
-    // A remembered path that is none is not made part of a request.
+    // An invalid recorded path is not put into a request.
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(1000);
     let sources = json!({&blob.digest: {registry.host(): "../../x,UPPER,a&b=c"}});
@@ -187,7 +187,8 @@ fn a_mount_asks_for_a_token_that_may_read_its_source() {
 
 #[test]
 fn a_source_that_may_not_be_read_leads_to_an_upload() {
-    // Some give a token for less, some no token at all when one of two scopes is refused.
+    // Some token servers grant a token for fewer scopes; others refuse the token if they refuse one
+    // of two scopes.
     for refuses in [false, true] {
         let registry = FakeRegistry::with_tokens();
         let (scratch, blob) = scratch_with_blob(1000);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob goes on where it stopped within a run: against connections that break, and sessions
-//! that are lost, shortened or lied about.
+//! push-blob resumes an upload within a run, in spite of broken connections and of sessions that
+//! are lost, shortened or misreported.
 
 use tests::fake::{End, Intake, Reply, Request, first};
 use tests::images::types;
@@ -9,7 +9,7 @@ use tests::push::Push;
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
 
-/// What is done to a right answer.
+/// A change to a right response.
 type Change = fn(Reply) -> Reply;
 
 fn sends(request: &Request) -> bool {
@@ -86,7 +86,7 @@ fn an_end_that_never_happened_happens_again() {
 fn a_proxy_gives_up_and_the_registry_commits_later() {
     let push = Push::of(SIZE as usize);
     let late = first(1, Request::is_close);
-    // The one before the upload, and one after it.
+    // The HEAD request before the upload, and one after it.
     let unseen = first(2, |request| request.method == "HEAD");
     push.registry.fault(move |request, right| match request {
         request if late(request) => Reply::new(504).body("<html>"),
@@ -131,7 +131,7 @@ fn a_state_that_is_too_old_for_the_registry_is_begun_again() {
         let run = push.file().args(args).run();
         run.status(0).stdout(push.blob.line());
         assert!(push.holds());
-        // One that nobody can name any more may be left.
+        // One session may be left open if its current location is unknown.
         assert!(push.registry.sessions().len() <= 1, "{:#?}", push.registry.steps());
     }
 }

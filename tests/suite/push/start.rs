@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that answer the beginning of an upload wrongly, and the places that they send bytes
-//! to.
+//! Registries that answer the start of an upload wrongly, and the upload locations that they give.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;
@@ -13,7 +12,7 @@ use tests::tools::Run;
 
 const SIZE: usize = 1_500_000;
 
-/// What a registry says to the POST that begins an upload.
+/// Pushes to a registry that changes its response to the POST that begins an upload.
 fn started(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> (Push, Run) {
     through(SIZE, move |request, right| if request.is_start() { change(right) } else { right })
 }
@@ -25,7 +24,7 @@ fn a_start_without_a_place_to_go_on_is_6() {
         true => right.without("Location"),
         false => right,
     });
-    // The session that nobody can name is nobody's to close.
+    // The client cannot close a session whose location it does not know.
     push.file().run().fails(6, "Location").stdout("");
     assert_eq!(push.registry.steps()[..2], ["HEAD blob", "POST uploads"]);
 }
@@ -83,7 +82,7 @@ fn another_host_gets_no_credentials() {
             false => right,
         });
         let run = push.file().args(["-H", "X-Own: secret"]).run();
-        // The other one says that it has it, and the registry says that it has not.
+        // The other host claims to have the blob; the registry says that it does not exist.
         assert!(matches!(run.code(), Some(5 | 6)), "{run}");
         run.stdout("");
         for request in other.requests() {
@@ -101,7 +100,7 @@ fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
         false => Intake::whole(),
     });
     push.run(&[]).fails(6, "201");
-    // There after all: somebody else was faster.
+    // The blob exists after all: another client was faster.
     push.registry.fault(|request, right| match request.earlier == 1 {
         true => Reply::error(404, "BLOB_UNKNOWN", "blob unknown"),
         false => right,

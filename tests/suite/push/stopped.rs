@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob that is stopped: by kill -9, after which the next run goes on; by a signal, before
-//! which it closes its session; by a source that changes.
+//! push-blob that is stopped: by kill -9, after which the next run resumes; by a signal, on which
+//! it closes its session; and by a file that changes.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -54,7 +54,7 @@ fn after_kill_9_the_next_run_goes_on() {
     }
 }
 
-/// Stops a run in the middle by kill -9.
+/// Stops a run in the middle with kill -9.
 fn killed(push: &Push) {
     push.registry.intake(|request| match sends(request) {
         true => Intake::stall(2 * MIB),
@@ -122,7 +122,7 @@ fn a_home_that_is_not_there_is_not_made() {
 
 #[test]
 fn what_failed_is_gone_on_with_by_the_next_run_or_closed() {
-    // A broken connection each time: tried again later it may work.
+    // The connection breaks each time. A later run might succeed.
     for (what, len, home) in [
         ("remembered", SIZE as usize, true),
         ("too small to be remembered", 100_000, true),
@@ -158,7 +158,7 @@ fn two_that_push_the_same_both_succeed() {
     let one = push.file().start();
     push.registry.server.wait_for_stalls(1);
     let other = push.file().start();
-    // Its own upload, not the one that is under way.
+    // The second run starts its own upload and does not continue the first run's.
     eventually("the other's", || {
         push.registry.server.requests().iter().filter(|r| sends(r)).nth(1).map(|_| ())
     });
@@ -228,12 +228,12 @@ fn one_that_fails_closes_what_its_neighbours_have_open() {
     push.scratch.write("refused", noise(1000, 7));
     let after = AtomicUsize::new(0);
     push.registry.intake(move |request| match request.header("content-length") {
-        // The small one is refused when the large one is under way.
+        // The small upload is refused while the large one is in progress.
         Some("1000") => Intake::instead(Reply::error(403, "DENIED", "not that one")),
         Some("6291456") if after.fetch_add(1, Ordering::SeqCst) == 0 => Intake::stall(MIB),
         _ => Intake::whole(),
     });
-    // Where it could be remembered it may stay.
+    // Without a usable home directory. With one, the session could be recorded and left open.
     let run = push.bare().env("HOME", "/proc/none").args(["-j", "2", "--media-type", types::TAR]);
     let run = run.args([&push.registry.repo("app"), "refused", "layer"]).start();
     run.wait().fails(4, "not that one").stdout("");
@@ -252,13 +252,13 @@ fn a_reader_that_closes_stdout_ends_it_quietly_and_nothing_stays_open() {
     let script = "{ push-blob --max-wait 0 -j 2 \"$APP\" small layer; echo $? >status; } | true";
     let run = tests::tools::shell(script).env("APP", push.registry.repo("app"));
     let run = run.dir(push.scratch.path()).start();
-    // The small one's line comes when the large one is under way.
+    // The small blob's line is printed while the large upload is in progress.
     push.registry.server.wait_for_stalls(2);
     push.registry.server.release();
     run.wait().ok().stdout("");
-    // 128 and the number of SIGPIPE.
+    // 128 plus the number of SIGPIPE.
     assert_eq!(fs::read_to_string(push.scratch.join("status")).unwrap().trim(), "141");
-    // There is no home to remember it in.
+    // No home directory is set that could record the session.
     assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
@@ -279,10 +279,10 @@ fn a_signal_is_not_held_up_by_a_registry_that_does_not_answer() {
     running.wait().ended_by(Signal::INT);
 }
 
-/// More than the buffers between the two hold.
+/// More than the socket buffers between client and server hold.
 const LARGE: u64 = 64 * MIB;
 
-/// Changes a large file when some of it is sent, and lets the rest go on.
+/// Changes a large file after its first part was sent, then lets the upload continue.
 fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
     let push = Push::of(LARGE as usize);
     push.registry.intake(|request| match sends(request) {
@@ -299,7 +299,7 @@ fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
 
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_1_and_the_session_is_closed() {
-    // Written over in its place, so that it is the same file.
+    // Overwritten in place, so that the inode stays the same.
     let (push, run) = changed_in_mid_upload(|push| {
         let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &noise(LARGE as usize, 9), 0).unwrap();

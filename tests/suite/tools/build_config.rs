@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-config: new configs, configs on a base, and what is neither.
+//! build-config: new configs, configs on a base, and refused input.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use tests::images::{Blob, Image, read_blob, sha256, types};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 
-/// A layer's line with its diff ID, as pack-layer and unpack-layer print it.
+/// A layer's line with its diff ID, in the form that pack-layer and unpack-layer print.
 fn line(layer: &Blob, diff_id: &str) -> String {
     let mut line = layer.descriptor();
     line["annotations"] = json!({"containerd.io/uncompressed": diff_id});
     format!("{line}\n")
 }
 
-/// The line of a layer that is as good as any other, and its diff ID.
+/// The line of an arbitrary layer, and its diff ID.
 fn some_layer(seed: &str) -> (String, String) {
     let diff_id = sha256(seed.as_bytes());
     (line(&Blob::new(types::TAR_GZIP, format!("{seed}.gz")), &diff_id), diff_id)
@@ -31,7 +31,7 @@ fn document(run: &Run) -> Value {
     serde_json::from_slice(&run.ok().stdout).unwrap()
 }
 
-/// Builds on a base, which is written to a file.
+/// Runs build-config with this base, which is written to a file.
 fn on_base(base: &Value, args: &[&str], stdin: &str) -> Run {
     let dir = Scratch::new();
     let base = dir.write("base", base.to_string());
@@ -55,7 +55,7 @@ fn base_of(diff_ids: &[&str]) -> Value {
     })
 }
 
-// From nothing.
+// Without a base.
 
 #[test]
 fn a_config_has_its_fields_in_the_specifications_order() {
@@ -146,7 +146,7 @@ fn a_plain_archives_digest_is_its_diff_id() {
     }
 }
 
-// On a base.
+// With a base.
 
 #[test]
 fn layers_on_a_base_come_after_its_own_and_the_rest_stays_in_place() {
@@ -228,7 +228,7 @@ fn lines_that_begin_with_the_bases_own_layers_are_warned_of() {
 
 // The history.
 
-/// How many entries the history has, and how many of them are of layers.
+/// How many entries the history has, and how many of them describe layers.
 fn counts(built: &Value) -> (usize, usize) {
     let entries = built["history"].as_array().unwrap();
     let empty = entries.iter().filter(|entry| entry["empty_layer"] == true).count();
@@ -287,7 +287,7 @@ fn a_history_that_tells_of_another_number_of_layers_is_refused_unless_it_is_drop
     }
 }
 
-// Where it goes.
+// Outputs.
 
 #[test]
 fn with_into_it_is_stored_and_its_line_printed() {
@@ -357,7 +357,7 @@ fn a_closed_or_full_stdout_is_never_success() {
     assert_eq!(dir.list(), Vec::<String>::new());
 }
 
-// What is refused.
+// Refused input.
 
 #[test]
 fn no_lines_at_all_are_an_error_unless_none_are_wanted() {

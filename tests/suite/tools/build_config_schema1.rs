@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-config --schema1: the config of a Docker schema 1 manifest, judged by the one that skopeo
-//! makes.
+//! build-config --schema1: the config of a Docker schema 1 manifest, compared with the config that
+//! skopeo makes.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ fn id(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
-/// A schema 1 manifest as Docker wrote it, of an image of two layers: an entry that changes no file
-/// on top, and one that is repeated.
+/// A schema 1 manifest as Docker wrote it, of an image with two layers. Its topmost entry changes
+/// no file, and one entry is repeated.
 struct Old {
     image: Image,
     empty: Blob,
@@ -74,7 +74,7 @@ impl Old {
         })
     }
 
-    /// The document with a signature in it, as registries serve it.
+    /// The document with its signature inside, as registries serve it.
     fn signed(&self) -> String {
         let text = serde_json::to_string_pretty(&self.document()).unwrap();
         let head = text.strip_suffix("\n}").unwrap();
@@ -99,7 +99,7 @@ impl Old {
     }
 }
 
-/// By hand: the suite uses no code that the tools use.
+/// Written by hand, because the suite shares no code with the tools.
 fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -242,7 +242,7 @@ fn what_the_manifest_says_is_not_said_again() {
 
 #[test]
 fn an_empty_archive_in_an_entry_that_is_no_throwaway_is_a_layer() {
-    // As Docker has it: only what the manifest itself calls throwaway is none.
+    // As in Docker: an entry has no layer only if the manifest marks it `throwaway`.
     let archive = tar(&[]);
     let layer = Blob::new(types::TAR, archive);
     let record = json!({"id": id('a'), "os": "linux", "architecture": "amd64"});

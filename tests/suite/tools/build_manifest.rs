@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-manifest: images and artifacts from lines, media types of one family, and what is refused.
+//! build-manifest: images and artifacts from lines, the two families of media types, and refused
+//! input.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -21,7 +22,8 @@ fn document(run: &Run) -> Value {
     serde_json::from_slice(&run.ok().stdout).unwrap()
 }
 
-/// The lines of an image with the diff IDs of its layers, as the tools before print them.
+/// The lines of an image with the diff IDs of its layers, as the earlier tools of a pipe print
+/// them.
 fn marked_lines(image: &Image) -> Vec<String> {
     let layers = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
         let mut line = layer.descriptor();
@@ -116,7 +118,7 @@ fn a_file_appears_whole_or_not_at_all() {
     assert!(!stored.dir.join("n").exists());
 }
 
-// The config decides.
+// Comparison with the config.
 
 #[test]
 fn the_layers_must_be_as_many_as_the_config_speaks_of() {
@@ -135,10 +137,10 @@ fn a_layers_diff_id_must_be_the_configs_at_its_place() {
     let [config, base, top] = &marked_lines(&stored.image)[..] else { unreachable!() };
     let run = stored.build([config.as_str(), top, base].concat());
     run.fails(1, "layer 1 (").says("diff ID differs: got ").says("the config has ").stdout("");
-    // One that does not say it is taken.
+    // A line without a diff ID is accepted.
     let silent = stored.image.layers[1].line();
     stored.build([config.as_str(), base, &silent].concat()).ok();
-    // A plain archive's digest says it.
+    // The digest of an uncompressed archive is its diff ID.
     let plain = Blob::new(types::TAR, "another archive").line();
     stored.build([config.as_str(), &plain, top].concat()).fails(1, "layer 1 (").stdout("");
     let wrong = top.replace(&stored.image.diff_ids[1], "sha256:x");
@@ -208,7 +210,7 @@ fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
     registry.add_image("app", "1", &image);
     let lines = marked_lines(&image);
     let (config, layers) = (&lines[0], lines[1..].concat());
-    // The layers stay where they are.
+    // Only the config is fetched; the layers stay in the registry.
     let script = "{ echo \"$config\" | fetch-blob --plain-http --max-wait 0 $repo --into oci:l &&
         printf %s \"$layers\"; } | build-manifest --from oci:l";
     let build_from = |config: &str| {
@@ -220,7 +222,7 @@ fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
     assert_eq!(registry.blob_requests().len(), 1);
 
     let fails = |config: &str, words: &str| {
-        // Nothing comes through the pipe.
+        // build-manifest receives no input from the pipe.
         let run = build_from(config);
         run.status(6).says(words).says("build-manifest: no input").stdout("");
     };
@@ -239,7 +241,7 @@ fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
     run.fails(2, "--from app: expected oci:DIR").says("hint: fetch-blob REPO --into").stdout("");
 }
 
-// Two families.
+// The two families of media types.
 
 #[test]
 fn two_families_are_refused_until_one_is_asked_for() {
@@ -337,7 +339,7 @@ fn an_artifact_without_a_layer_has_the_empty_one() {
         .says("hint: --artifact-type");
 }
 
-// What is refused.
+// Refused input.
 
 #[test]
 fn no_lines_at_all_are_an_error() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every tool does alike: help, version, usage errors, stdout that cannot be written, a page
-//! of its own in the manual that has all its options.
+//! The behaviour common to all tools: help, version, usage errors, an unwritable stdout, and a
+//! manual page that lists all options.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of all tools: their folders'.
+/// The names of all tools, which are the names of their folders.
 fn tools() -> Vec<String> {
     let folders = std::fs::read_dir(root().join("tools")).into_iter().flatten().flatten();
     let mut names: Vec<_> =
@@ -28,7 +28,7 @@ fn options(help: &str) -> Vec<String> {
         words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_owned).collect();
     options.sort();
     options.dedup();
-    // The same everywhere, and said once.
+    // Common to all tools, and described in one place.
     options.retain(|option| !matches!(option.as_str(), "--help" | "--version"));
     options
 }
@@ -94,15 +94,15 @@ fn every_option_is_in_the_manual() {
     assert_eq!(missing, Vec::<String>::new(), "neither in the tool's page nor in regutils-network.7");
 }
 
-/// Whether a page in mdoc names a long option, of which the macro puts the first dash itself.
+/// Whether an mdoc page names a long option. The macro `Fl` supplies the first dash.
 fn documents(page: &str, option: &str) -> bool {
     page.split(&format!("Fl {}", &option[1..]))
         .skip(1)
         .any(|after| after.starts_with(|c: char| !(c.is_ascii_alphanumeric() || c == '-')))
 }
 
-/// They have none of the options that only a network needs: bytes for a registry go through
-/// fetch-blob and push-blob.
+/// The offline tools have no network options: bytes are moved from and to registries by fetch-blob
+/// and push-blob.
 #[test]
 fn the_tools_that_use_no_network_have_no_network_options() {
     for name in [

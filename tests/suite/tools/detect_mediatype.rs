@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! detect-mediatype: documents, layers, what is neither, and what contradicts itself.
+//! detect-mediatype: documents, layers, other bytes, and contradictory documents.
 
-// Helpers judge as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -17,13 +17,13 @@ fn of(bytes: impl Into<Vec<u8>>) -> Run {
     detect().stdin(bytes).run()
 }
 
-/// It said this type, and nothing else.
+/// The tool prints this media type for these bytes, and nothing else.
 #[track_caller]
 fn is(bytes: impl Into<Vec<u8>>, media_type: &str) {
     of(bytes).ok().stdout(format!("{media_type}\n"));
 }
 
-/// One zstd frame whose only block is bare.
+/// A zstd frame with a single uncompressed block.
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     let size = u32::try_from(bytes.len()).unwrap();
     assert!(size < 128 << 10);
@@ -169,7 +169,7 @@ fn layers_are_known_by_their_archive() {
     is(archive.clone(), types::TAR);
     is(gzip(&archive), types::TAR_GZIP);
     is(zstd(&archive[..2048]), "application/vnd.oci.image.layer.v1.tar+zstd");
-    // Its beginning is enough.
+    // The beginning of an archive is enough.
     is(&archive[..512], types::TAR);
     is(&gzip(&archive)[..100_000], types::TAR_GZIP);
 }
@@ -280,7 +280,7 @@ fn a_file_that_may_not_be_read_is_named() {
     let file = dir.write("secret", "x");
     dir.chmod("secret", 0o600);
     let run = detect().arg(file).as_nobody().run();
-    // Who is root nowhere owns the file.
+    // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "/secret: permission denied");
     }

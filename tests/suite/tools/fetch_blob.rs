@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob: where bytes go, and what is printed for what came in.
+//! fetch-blob: the destinations of the bytes, and the lines printed for the input.
 
 use tests::commands::fetch_blob;
 use tests::fake::Reply;
@@ -9,10 +9,10 @@ use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 use tests::tools::tool;
 
-/// The digest of no bytes.
+/// The digest of empty input.
 const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What is held back of a stream until its digest agrees, at least.
+/// How many bytes at the end of a stream are held back, at least, until the digest matches.
 const HELD_BACK: usize = 64 * 1024;
 
 fn nothing() -> Vec<String> {
@@ -75,7 +75,7 @@ fn into_a_layout_lines_come_out_as_they_came_in_and_in_order() {
     let image = Image::small();
     registry.add_image("app", "1", &image);
     let scratch = Scratch::new();
-    // Unknown fields ride along, a digest that comes again is printed again.
+    // Unknown fields are kept. A repeated digest is printed each time.
     let odd = image.layers[1].line().replacen('{', "{\"x-odd\":[1.0,\"\"],", 1);
     let lines = format!("{}{odd}{}{odd}", image.config.line(), image.layers[0].line());
     let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]).stdin(lines.clone());
@@ -108,7 +108,7 @@ fn the_order_holds_when_the_first_comes_last() {
         .stdin(lines.clone())
         .dir(scratch.path())
         .start();
-    // The others are fetched while the first hangs.
+    // The other blobs are fetched while the first response stalls.
     registry.server.wait_for_requests(blobs.len());
     registry.server.release();
     running.wait().ok().stdout(lines);
@@ -129,7 +129,7 @@ fn after_the_first_that_fails_nothing_more_is_printed() {
         .dir(scratch.path())
         .run();
     run.fails(3, &blobs[1].digest).stdout(blobs[0].line());
-    // The same again, when the fault is gone: what was done is not asked for again.
+    // Repeating the command without the fault does not request the finished blobs again.
     registry.add_blob("app", blobs[1].bytes.clone());
     registry.server.forget();
     let lines: String = blobs.iter().map(Blob::line).collect();
@@ -350,7 +350,7 @@ fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
     running.wait().ok().stdout(blob.line());
     assert!(read_blob(&scratch.join("l"), &blob.digest) == Some(blob.bytes));
     assert!((2..=4).contains(&registry.server.connections()), "{:?}", registry.server.asked());
-    // To stdout there is only one order that bytes can come in.
+    // On stdout the bytes have to be in order.
     let digest = registry.add_blob("app", noise(70 << 20, 2));
     registry.server.forget();
     fetch_blob().args([&registry.repo("app"), &digest, "-j", "4"]).run().ok();
@@ -371,7 +371,7 @@ fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
         .stdin(blob.line())
         .dir(scratch.path())
         .start();
-    // The second connection is refused as often as it may be.
+    // The second connection is refused until its retries are used up.
     registry.server.wait_for_requests(3);
     registry.fault(|_, right| right);
     registry.server.release();

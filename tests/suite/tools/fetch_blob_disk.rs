@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob and the machine it runs on: disks that are full, names that are taken, limits, and
-//! other processes at the same time.
+//! fetch-blob and its machine: full disks, names that exist already, resource limits, and
+//! concurrent processes.
 
 use std::os::unix::fs::symlink;
 
@@ -19,7 +19,8 @@ fn a_full_disk_is_7_and_leaves_no_final_name() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 3 << 20, 1);
     let app = registry.repo("app");
-    // Where mounting is not allowed, a limit on the size of files has to be enough.
+    // Without permission to mount a small disk, only the limit on the size of files below is
+    // tested.
     if let Some(disk) = Scratch::small_disk(2048) {
         let into = fetch_blob().args([&app, "--into", "oci:l"]).stdin(blob.line());
         into.dir(disk.path()).run().fails(7, "no space left").stdout("");
@@ -81,7 +82,7 @@ fn a_name_that_is_no_file_is_treated_as_what_it_is() {
     fetch("link").ok();
     assert_eq!(std::fs::read(scratch.join("real")).unwrap(), bytes);
     assert!(scratch.join("link").is_symlink());
-    // A device is written like stdout.
+    // A device is written directly, like stdout.
     fetch("/dev/null").ok();
     fetch("/dev/full").fails(7, "no space left");
     assert_eq!(scratch.list(), ["dir/", "link", "real"]);

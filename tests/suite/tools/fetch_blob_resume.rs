@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob goes on where it stopped: within a run, across kill -9, and against servers whose
-//! ranges cannot be relied on.
+//! fetch-blob resumes a download: within a run, after kill -9, and from servers whose ranges are
+//! unreliable.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use tests::tools::{Command, Signal};
 const MIB: u64 = 1 << 20;
 const SIZE: usize = 6 << 20;
 
-/// A registry with one blob that takes a while.
+/// A registry with one large blob.
 fn registry_with_blob() -> (FakeRegistry, Blob) {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", SIZE, 1);
     (registry, blob)
 }
 
-/// The command of most tests here: the blob by its line into `oci:l`.
+/// The command of most tests here: fetches the blob into `oci:l` by its line.
 fn into_layout(registry: &FakeRegistry, blob: &Blob, scratch: &Scratch) -> Command {
     fetch_blob()
         .args([&registry.repo("app"), "--into", "oci:l"])
@@ -41,7 +41,7 @@ fn partial_bytes(dir: &Path) -> u64 {
     files.filter_map(|file| file.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
 }
 
-/// The first byte that a request asks for.
+/// The first byte that a request's range asks for.
 fn start(request: &Request) -> u64 {
     request.range().map_or(0, |range| range.start)
 }
@@ -77,8 +77,8 @@ fn to_stdout_too() {
 #[test]
 fn breaks_do_not_count_while_there_is_progress() {
     let (registry, blob) = registry_with_blob();
-    // More of them than attempts without progress are allowed. (A reset may take bytes with it that
-    // had arrived, so that it would not be certain how much progress each one is.)
+    // There are more breaks than attempts allowed without progress. They end with FIN: a reset may
+    // discard bytes that had arrived, and then an attempt might make no progress.
     registry.fault(|_, right| match right.code() {
         200 | 206 => right.cut(MIB + 17, End::Fin),
         _ => right,
@@ -103,7 +103,7 @@ fn no_progress_ends_after_the_attempts_and_what_came_is_kept() {
     let requests = registry.blob_requests().len();
     assert!((3..=5).contains(&requests), "{requests} requests");
     assert!(!holds(&scratch, &blob));
-    // The same command again, when the network is well.
+    // Repeating the command after the network recovers.
     registry.heal();
     registry.server.forget();
     into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
@@ -167,7 +167,7 @@ fn several_connections_resume_after_kill_9() {
     let scratch = Scratch::new();
     let command = || into_layout(&registry, &blob, &scratch).args(["-j", "4"]);
     let running = command().start();
-    // Two parts: what is left of one is split from 64 MiB.
+    // The blob is fetched in two parts: only a remainder of at least 64 MiB is split.
     registry.server.wait_for_stalls(2);
     let ingest = scratch.join("l/ingest");
     eventually("what was sent to be written", || {
@@ -175,7 +175,7 @@ fn several_connections_resume_after_kill_9() {
     });
     running.kill();
     let kept = partial_bytes(&ingest);
-    // What is asked for again is what was kept and is sent once more: a connection, a mebibyte.
+    // For each connection, at most one mebibyte of the kept bytes is requested again.
     registry.heal();
     registry.server.forget();
     command().run().ok().stdout(blob.line());
@@ -214,7 +214,7 @@ fn a_signal_ends_it_as_itself_and_the_next_run_goes_on() {
 fn a_partial_file_of_other_bytes_is_found_out_and_begun_anew() {
     let (registry, blob) = registry_with_blob();
     for spoil in [
-        // Somebody else's bytes, a flipped bit, more than the blob has.
+        // Unrelated bytes, a flipped bit, more bytes than the blob has.
         (|_: &[u8]| noise(2 << 20, 99)) as fn(&[u8]) -> Vec<u8>,
         |bytes| {
             let mut bytes = bytes[..2 << 20].to_vec();
@@ -244,7 +244,8 @@ fn a_complete_partial_file_needs_no_bytes_of_the_network() {
     assert_eq!(registry.server.asked(), Vec::<String>::new());
 }
 
-/// One cut answer, then each of these to the request that wants the rest; right in the end.
+/// The first response is cut, and the request for the rest gets this response. The blob is complete
+/// in the end.
 fn mended(what: &str, answer: fn(&Request, Reply, Arc<[u8]>) -> Reply) {
     let (registry, blob) = registry_with_blob();
     let bytes: Arc<[u8]> = blob.bytes.clone().into();

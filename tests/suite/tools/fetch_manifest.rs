@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-manifest: what is printed and stored, which platform is chosen, which documents are
-//! refused.
+//! fetch-manifest: output and storage, the choice of a platform, and refused documents.
 
 use serde_json::{Value, json};
 use tests::commands::fetch_manifest;
@@ -13,7 +12,7 @@ use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 use tests::tools::tool;
 
-/// A registry that answers every manifest with these bytes as this type, under their right digest.
+/// A registry that serves these bytes with this media type, under their right digest.
 fn registry_with(media_type: &str, bytes: impl Into<Vec<u8>>) -> (FakeRegistry, Blob) {
     let registry = FakeRegistry::start();
     let manifest = Blob::new(media_type, bytes);
@@ -23,7 +22,7 @@ fn registry_with(media_type: &str, bytes: impl Into<Vec<u8>>) -> (FakeRegistry, 
 
 #[test]
 fn the_exact_bytes_come_out_by_tag_and_by_digest() {
-    // Spaces and unknown fields stay as they are.
+    // Spaces and unknown fields are preserved.
     let mut document = Image::small().manifest_json();
     document["x-unknown"] = json!({"b": 1, "a": [1.50, null]});
     let bytes = serde_json::to_vec_pretty(&document).unwrap();
@@ -129,7 +128,7 @@ fn the_platform_is_picked_from_an_index() {
         let run = fetch_manifest().args(["-p", platform, &reference]).run();
         run.ok().stdout(&image.manifest.bytes);
     }
-    // Not asked for: the index itself.
+    // Without -p, the index itself is printed.
     fetch_manifest().arg(&reference).run().ok().stdout(&top.bytes);
 }
 
@@ -253,7 +252,7 @@ fn a_sha512_digest_is_computed_and_checked() {
     fetch_manifest().arg(&reference).run().fails(1, &manifest.digest).stdout("");
 }
 
-/// Each of these is a document that must not be taken for a manifest.
+/// None of these documents may be accepted as a manifest.
 #[test]
 fn documents_that_are_no_clear_manifest_are_refused() {
     let image = Image::small();

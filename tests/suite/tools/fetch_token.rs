@@ -14,7 +14,7 @@ use tests::tools::tool;
 
 const PUSH_SCOPE: &str = "repository:app:pull,push";
 
-/// A registry that gives tokens to anybody.
+/// A registry whose token server grants anonymous tokens.
 fn public() -> FakeRegistry {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
@@ -98,7 +98,7 @@ fn a_registry_that_asks_only_at_the_repository_is_understood() {
     assert_eq!(registry.server.asked().len(), 3);
 }
 
-/// A registry that anybody may read, and that wants this of who writes.
+/// A registry that allows anonymous reading, and answers anonymous writing with this challenge.
 fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
     let registry = FakeRegistry::with_image();
     registry.intake(move |request| {

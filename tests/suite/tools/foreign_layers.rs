@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Layers that say where else they may be had: the registry first, then their addresses in order,
-//! with nothing of ours sent along.
+//! Layers whose descriptors have `urls`: the registry is asked first, then these URLs in order,
+//! without credentials or headers of the user.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn fetch(registry: &FakeRegistry, urls: &[String], scratch: &Scratch) -> Run {
         .run()
 }
 
-/// A registry that knows the repository, and a place that has the layer.
+/// A registry that has the repository but not the layer, and a server that has the layer.
 fn registry_and_place() -> (FakeRegistry, Server) {
     let registry = FakeRegistry::with_tokens();
     registry.add_blob("app", "another");

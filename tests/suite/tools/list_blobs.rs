@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-blobs: images, indexes, and the way down from one to the others.
+//! list-blobs: images, indexes, and the recursion from an index to its images.
 
-// Helpers judge as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -70,13 +70,13 @@ fn a_file_is_read_where_it_is_named() {
     list().arg(dir.path()).run().fails(7, "is a directory");
     dir.chmod("m", 0o600);
     let run = list().arg(&file).as_nobody().run();
-    // Who is root nowhere owns the file.
+    // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "permission denied");
     }
 }
 
-// What is no manifest.
+// Input that is not a manifest.
 
 #[test]
 fn no_input_is_an_error() {
@@ -177,7 +177,7 @@ impl Many {
         list().args(args).stdin(self.index.bytes.clone()).run()
     }
 
-    /// The index's own line for one of its images.
+    /// The entry of the index for one of its images, as a line.
     fn entry(&self, image: &Image) -> String {
         let index: serde_json::Value = serde_json::from_slice(&self.index.bytes).unwrap();
         let mut entries = index["manifests"].as_array().unwrap().iter();
@@ -209,7 +209,7 @@ fn a_platform_with_a_store_goes_down_to_the_blobs() {
     many.list(&from).ok().stdout(many.arm64.lines());
     let config = [&from[..], &["--config"]].concat();
     many.list(&config).ok().stdout(many.arm64.config.line());
-    // An image is the answer itself, and nothing is read.
+    // An image manifest is listed itself, and the store is not read.
     let image = list().args(["-p", "linux/arm64", "--from", "oci:/nonexistent"]);
     image.stdin(many.amd64.manifest.bytes.clone()).run().ok().stdout(many.amd64.lines());
 }
@@ -230,7 +230,7 @@ fn the_way_down_prints_each_digest_once_and_each_manifest_after_its_blobs() {
         many.entry(&many.amd64),
         many.arm64.lines(),
         many.entry(&many.arm64),
-        // Its layer was printed before.
+        // The attestation's layer was printed before.
         many.attestation.config.line(),
         many.entry(&many.attestation),
     ];
@@ -276,7 +276,7 @@ fn a_manifest_that_is_missing_or_wrong_below_ends_the_listing() {
     run.fails(3, &many.arm64.manifest.digest).stdout(&before);
 }
 
-/// A chain of indexes, the image at its end, in a layout.
+/// A chain of nested indexes with an image at its end, in a layout.
 fn nested(depth: usize) -> (Scratch, Vec<Blob>, Image) {
     let image = Image::for_platform("linux", "amd64");
     let mut chain = vec![image.manifest.clone()];
@@ -312,7 +312,7 @@ fn a_platform_that_only_a_nested_index_may_have_needs_the_store() {
     run.fails(2, "may be in the index").says("hint: --from").stdout("");
 }
 
-// Where the lines go, and wrong usage.
+// Standard output and wrong usage.
 
 #[test]
 fn a_closed_or_full_stdout_is_never_success() {

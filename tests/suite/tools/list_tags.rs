@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-tags: pages, what is no tag, servers that do not end.
+//! list-tags: pages, invalid tags, and servers whose list does not end.
 
 use serde_json::json;
 use tests::commands::plain;
@@ -183,9 +183,9 @@ mod with_peers {
         for tag in ["1.0", "1.1"] {
             registry.put_image("some/app", tag, &Image::small());
         }
-        // Without --plain-http: the loopback may be tried.
+        // --plain-http is not needed: plain HTTP may be tried on loopback addresses.
         let mut tags = tool("list-tags").arg(registry.repo("some/app")).run().ok().lines();
-        // Its order is the directory's.
+        // docker-registry lists tags in the order of the directory.
         tags.sort();
         assert_eq!(tags, ["1.0", "1.1"]);
     }

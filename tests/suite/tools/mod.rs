@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One tool each, with nothing wrong but its input; and what all of them do alike.
+//! Each tool with valid and invalid input and mostly healthy servers, and the behaviour common to
+//! all tools.
 
 mod build_config;
 mod build_config_schema1;

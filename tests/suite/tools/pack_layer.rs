@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! pack-layer: what becomes of a tree, that it is the same bytes always, and what is refused.
+//! pack-layer: the archive of a tree, its reproducible bytes, and refused trees.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 use tests::trees::{make_node, set_time, set_times, set_xattr, snapshot, xattrs};
 
-/// A directory in which a tree is packed.
+/// A directory that holds the tree to be packed.
 struct Place {
     scratch: Scratch,
 }
@@ -38,7 +38,7 @@ impl Place {
         tool("pack-layer").dir(self.scratch.path()).arg("tree")
     }
 
-    /// Packs the tree without compression: the archive.
+    /// Packs the tree without compression and returns the archive.
     fn archive(&self, options: &[&str]) -> Vec<u8> {
         let run = self.pack().args(["--compress", "none", "-o", "-"]).args(options).run();
         run.ok();
@@ -50,7 +50,7 @@ impl Place {
         names(&self.archive(options))
     }
 
-    /// Packs, unpacks, and compares.
+    /// Packs the tree, unpacks the layer and compares the two trees.
     fn comes_back(&self) -> Run {
         let run = self.pack().args(["-o", "layer"]).run();
         run.status(0);
@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-/// A field of the one line that was printed.
+/// A field of the single line that was printed.
 fn field(run: &Run, path: &[&str]) -> String {
     let line: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     let value = path.iter().fold(&line, |value, key| &value[*key]);
@@ -124,7 +124,7 @@ fn names_of_all_kinds_come_back() {
         let twin = [b"twin-", &name[..name.len().min(200)]].concat();
         fs::hard_link(&path, place.tree().join(OsStr::from_bytes(&twin))).unwrap();
     }
-    // Around what fits into the name and the prefix.
+    // Lengths around the limits of the name and prefix fields.
     for length in [99, 100, 101, 154, 155, 156, 200] {
         place.scratch.write(format!("tree/{}/{}", "p".repeat(length), "f".repeat(99)), "x");
         place.scratch.write(format!("tree/{}/{}", "q".repeat(length), "f".repeat(100)), "x");
@@ -167,7 +167,7 @@ fn a_copy_gives_the_same_bytes_however_it_was_made() {
     }
 }
 
-/// The archive's bytes are a promise: diff IDs are names of layers, and caches know them.
+/// The bytes of an archive must never change: diff IDs identify layers, and caches store them.
 #[test]
 fn the_archives_bytes_stay_as_they_are() {
     let place = Place::new();
@@ -233,7 +233,7 @@ fn holes_are_left_out_by_content_alone() {
     sparse("holes", 50_000_000, &[(5_000_000, b"data"), (30_000_000, b"more")]);
     sparse("end", 3_000_001, &[(3_000_000, b"x")]);
     sparse("nothing", 10_000_000, &[]);
-    // Zeros that are no hole for the file system count too, once the file has one.
+    // Once a file has a hole, zeros that are stored on disk are left out as well.
     sparse("zeros", 10_000_000, &[(1_000_000, &[0; 1_000_000]), (9_000_000, b"x")]);
     place.comes_back().silent();
     let archive = place.archive(&[]);
@@ -296,7 +296,8 @@ fn a_root_that_is_closed_to_others_is_warned_of() {
     place.pack().args(["-o", "layer", "--no-root"]).run().ok();
 }
 
-/// The tool waits in the middle of a large file, because nobody takes what it writes.
+/// Packs a tree to a fifo and changes the tree in the middle of a large file: the tool is blocked
+/// there until the rest of the fifo is read.
 fn changed_meanwhile(change: impl FnOnce(&Place)) -> Run {
     let place = Place::new();
     place.scratch.write("tree/a", noise(8 << 20, 1));
@@ -342,7 +343,7 @@ fn other_file_systems_are_entered_unless_they_are_pseudo_or_unwanted() {
     let place = Place::new();
     place.scratch.write("tree/a/f", "x");
     let Some(disk) = Scratch::small_disk(64) else {
-        // Only root may mount; the option is taken all the same.
+        // Only root may mount; the option is still accepted.
         place.pack().args(["-o", "-", "--one-file-system"]).run().ok();
         return;
     };
@@ -398,7 +399,8 @@ fn docker_types_and_levels() {
 mod at_length {
     use super::*;
 
-    /// Deeper than any path may be long, and than there are descriptors.
+    /// A tree with longer paths than the system accepts, and deeper than the limit of file
+    /// descriptors.
     #[test]
     fn very_deep_trees_are_packed() {
         let place = Place::new();

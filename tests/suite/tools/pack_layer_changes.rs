@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! pack-layer --base: the difference of two trees, judged by unpacking both layers.
+//! pack-layer --base: the difference of two trees, checked by unpacking both layers.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,13 +14,13 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 use tests::trees::{make_node, set_time, set_times, set_xattr, snapshot};
 
-/// Two trees, at first the same.
+/// Two trees with the same content at first.
 struct Place {
     scratch: Scratch,
 }
 
 impl Place {
-    /// `fill` is called for both.
+    /// Calls `fill` for each of the two trees.
     fn new(fill: impl Fn(&Path)) -> Place {
         let place = Place { scratch: Scratch::new() };
         for name in ["base", "tree"] {
@@ -40,7 +40,7 @@ impl Place {
         tool("pack-layer").dir(self.scratch.path()).args(["tree", "--base", "base"])
     }
 
-    /// The names in the layer, after looking whether both layers together are the tree.
+    /// The names in the layer, after a check that both layers together give the tree.
     fn names(&self) -> Vec<String> {
         let dir = self.scratch.path();
         tool("pack-layer").dir(dir).args(["base", "-o", "lower"]).run().status(0);
@@ -51,7 +51,7 @@ impl Place {
         names(&fs::read(dir.join("upper")).unwrap())
     }
 
-    /// Gives everything the same time again: changes to content do not show by it.
+    /// Resets all times, so that they do not reveal a change of content.
     fn same_time(&self) {
         set_times(&self.tree(), 1_000_000_000);
     }
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-/// Some of everything.
+/// A tree with most types of files.
 fn ordinary(root: &Path) {
     fs::create_dir_all(root.join("etc/deep/er")).unwrap();
     fs::create_dir(root.join("var")).unwrap();
@@ -166,7 +166,7 @@ fn a_file_and_a_directory_change_places() {
     assert_eq!(place.names(), ["./", "a/", "a/x", "etc"]);
 }
 
-/// The link to a file of a lower layer is not for every unpacker to make: the file comes too.
+/// Not every unpacker can link to a file of a lower layer, so the layer contains the file as well.
 #[test]
 fn a_new_link_to_an_old_file_brings_the_file() {
     let place = Place::new(ordinary);
@@ -217,7 +217,8 @@ fn owners_and_times_that_are_set_anyway_do_not_differ() {
     }
 }
 
-/// Deeper than directories stay open, where only one of the trees goes on.
+/// Trees deeper than the number of directories that are kept open, where only one of the two
+/// continues.
 #[test]
 fn deep_additions_and_removals_are_found() {
     let deep = "d/".repeat(100);
@@ -248,7 +249,7 @@ fn a_base_is_a_directory_that_is_there() {
     assert!(!place.scratch.join("out").exists());
 }
 
-/// A name that could not be hidden.
+/// A layer on top could not hide such a name.
 #[test]
 fn a_base_with_names_of_whiteouts_is_refused() {
     let place = Place::new(ordinary);

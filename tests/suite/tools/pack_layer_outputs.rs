@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! pack-layer: where a layer goes, what is there when it fails, archives that are taken as they
-//! are, and what other programs make of the layers.
+//! pack-layer: the destinations of a layer, the files left after a failure, archives that are
+//! packed unchanged, and layers as read by other programs.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -87,7 +87,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let scratch = place();
     let script = "(pack-layer tree --compress none -o -; echo $? >status) | head -c 5";
     shell(script).dir(scratch.path()).run().ok();
-    // As by SIGPIPE, or it was done before.
+    // The status of SIGPIPE, unless the tool had finished before.
     let status = fs::read_to_string(scratch.join("status")).unwrap();
     assert!(matches!(status.trim(), "141" | "0"), "{status}");
 }
@@ -206,9 +206,9 @@ fn options_that_shape_entries_are_refused_for_an_archive() {
     assert_eq!(scratch.list(), Vec::<String>::new());
 }
 
-// Peers.
+// Peers and repositories.
 
-/// An image of layers in files, with the diff IDs that were printed.
+/// Writes an image of packed layers, with the diff IDs that were printed.
 fn image(scratch: &Scratch, layers: &[Run]) {
     let blobs = layers.iter().map(|run| {
         let line = line(run);
@@ -225,7 +225,7 @@ fn image(scratch: &Scratch, layers: &[Run]) {
     write_image(&scratch.join("store"), "t", &image);
 }
 
-/// A tree with what archives say in different ways.
+/// A tree with features that tar formats represent in different ways.
 fn varied(root: &Path) {
     fs::create_dir_all(root.join("d/e")).unwrap();
     for name in ["d/f", "d/e/g", "gone", "\u{fc}", &"n".repeat(200)] {
@@ -239,7 +239,7 @@ fn varied(root: &Path) {
     set_times(root, 1_000_000_000);
 }
 
-/// A layer on its way to a repository while it is packed.
+/// Packs a layer and pushes it to a repository at the same time.
 const PUSH: &str =
     "pack-layer tree --compress none -o - | push-blob --plain-http $repo --compress gzip";
 
@@ -266,7 +266,7 @@ fn a_repository_gets_the_layer_as_it_is_packed() {
     };
     push();
 
-    // More than is sent at once: in parts, from memory.
+    // Larger than one request: uploaded in chunks from memory.
     scratch.write("tree/large", noise(20_000_000, 1));
     push();
     assert_eq!(registry.sessions(), []);
@@ -299,7 +299,7 @@ mod with_peers {
         let run =
             pack(&scratch).args(["-", "-o", "-", "--compress", "none"]).stdin(archive()).run();
         run.ok().stdout(archive());
-        // What others write, with all that they put into headers.
+        // Archives of other programs, with all their kinds of headers.
         let long = format!("tree/{}/{}", "d".repeat(150), "f".repeat(150));
         scratch.write(&long, "x");
         fs::File::create(scratch.join("tree/holes")).unwrap().set_len(1 << 20).unwrap();
@@ -329,7 +329,7 @@ mod with_peers {
             let mut extract = peer(program);
             extract.args(options).args(["--numeric-owner", "-xpf", "layer", "-C", program]);
             must(extract.current_dir(scratch.path()));
-            // bsdtar gives a directory that was there no time.
+            // bsdtar does not set the time of a directory that exists already.
             assert_eq!(snapshot(&back)[1..], snapshot(&scratch.join("tree"))[1..], "{program}");
             let mut list = peer(program);
             let listed = must(list.args(["-tvf", "layer"]).current_dir(scratch.path()));

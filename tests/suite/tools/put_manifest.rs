@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! put-manifest, with nothing wrong but its input: exact bytes into a registry or a layout.
+//! put-manifest with valid and invalid input and healthy registries: exact bytes into a registry or
+//! a layout.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -261,7 +262,7 @@ fn into_a_layout_that_lacks_something_is_6_with_a_list() {
     run.fails(6, "").says(&image.layers[0].digest).says(&image.layers[1].digest).stdout("");
     run.does_not_say(&image.config.digest);
     put(&index(types::INDEX, &[(&image.manifest, "")]).bytes).fails(6, &image.manifest.digest);
-    // The tag is where it was.
+    // The tag did not move.
     assert_eq!(read_index(&scratch.join("l")), before);
 
     let mut manifest = other.manifest_json();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! put-manifest and a manifest that is about another: listed by the registry that knows referrers,
-//! and in the fallback tag's index where it does not.
+//! put-manifest with a manifest that has a subject: a registry with the referrers API lists it;
+//! otherwise put-manifest adds it to the index under the referrers fallback tag.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, sha512, types};
 use tests::tools::{Run, tool};
 
-/// The registry's own image, which the others are about.
+/// The image in the registry that is the subject of the other manifests.
 fn subject(registry: &FakeRegistry) -> Image {
     let image = Image::small();
     registry.add_image("app", "1", &image);
     image
 }
 
-/// A manifest about another. Its blobs are the subject's.
+/// A manifest with a subject; its blobs are those of the subject.
 fn about(subject: &Image, note: &str) -> Blob {
     let mut manifest = subject.manifest_json();
     manifest["subject"] = subject.manifest.descriptor();
@@ -40,7 +40,7 @@ fn fallback(subject: &Image) -> String {
     subject.manifest.digest.replace(':', "-")
 }
 
-/// The fallback tag's index.
+/// The entries of the index under the fallback tag.
 #[track_caller]
 fn listed(registry: &FakeRegistry, subject: &Image) -> Vec<Value> {
     let held = registry.manifest("app", &fallback(subject));
@@ -95,7 +95,7 @@ fn others_stay_and_the_same_comes_once() {
     let digests: Vec<_> =
         listed(&registry, &image).iter().map(|entry| entry["digest"].clone()).collect();
     assert_eq!(digests, [json!(a.digest), json!(b.digest)]);
-    // What is listed already is not written again.
+    // A manifest that is listed already does not cause another write of the index.
     registry.server.forget();
     put(&registry, &a).ok();
     let puts = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
@@ -151,7 +151,7 @@ fn the_index_of_another_survives_when_both_write_at_once() {
     let was = index(types::INDEX, &[]);
     registry.add_manifest("app", "", &theirs);
     registry.add_manifest("app", &tag, &was);
-    // Between our reading of the index and our writing of it somebody else writes his.
+    // Another client writes its own index between our reading and our writing of the index.
     let between = first(1, |request: &Request| request.method == "GET");
     let (own, other) = (Arc::downgrade(&registry), index(types::INDEX, &[(&theirs, "")]));
     registry.fault(move |request, right| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! verify-digest: streams, files, lists and layouts; right ones, wrong ones, and none.
+//! verify-digest: streams, files, lists and layouts, with right, wrong and missing content.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tests::images::{Image, noise, sha256, sha512, types, write_image};
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell, tool};
 
-/// More than a pipe holds, and than one buffer.
+/// More than the capacity of a pipe and of one buffer.
 const LARGE: usize = 900_000;
 
 fn verify() -> Command {
@@ -91,7 +91,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     dir.write("big", &bytes);
     let script = "{ verify-digest \"$D\" <big; echo $? >status; } | head -c 1 >/dev/null";
     shell(script).env("D", sha256(&bytes)).dir(dir.path()).run().ok();
-    // 128 and SIGPIPE
+    // 128 plus the number of SIGPIPE.
     assert_eq!(fs::read_to_string(dir.join("status")).unwrap(), "141\n");
 }
 
@@ -126,7 +126,7 @@ fn a_file_that_cannot_be_read_is_named() {
     dir.write("secret", "x");
     dir.chmod("secret", 0o600);
     let run = verify().arg(&digest).arg(dir.join("secret")).as_nobody().run();
-    // Who is root nowhere owns the file.
+    // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "/secret: permission denied");
     }
@@ -241,7 +241,7 @@ fn an_endless_line_is_refused() {
 
 // Layouts.
 
-/// An image in a layout, and the argument that names it.
+/// An image in a layout, and the operand that names the layout.
 fn layout(dir: &Scratch) -> (Image, String) {
     let image = Image::small();
     write_image(&dir.join("layout"), "x", &image);
@@ -256,7 +256,7 @@ fn blob(dir: &Scratch, digest: &str) -> std::path::PathBuf {
 fn the_lines_of_right_blobs_are_printed_again_as_they_came() {
     let dir = Scratch::new();
     let (image, oci) = layout(&dir);
-    // One that comes again, and a field of nobody's.
+    // Repeated lines, and a line with an unknown field.
     let extra = image.config.line().replace('}', r#","x":[1]}"#);
     let lines = image.lines() + &image.lines() + &extra;
     verify().args(["--from", &oci]).stdin(lines.clone()).run().ok().stdout(lines);

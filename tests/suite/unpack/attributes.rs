@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: owners, extended attributes and times, as root and as anybody else.
+//! unpack-layer: owners, extended attributes and times, as root and as an ordinary user.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 use tests::tools::tool;
 
-/// A layer of one entry is refused with these words, and nothing came of it.
+/// Asserts that a layer of one entry is refused with this message and leaves no tree.
 fn refused(part: Part, words: &str) {
     everywhere_and_unprivileged(|cage| {
         cage.unpack(&[std::slice::from_ref(&part)]).fails(6, words);
@@ -84,7 +84,7 @@ fn attributes_that_a_type_cannot_have_are_left_out_with_a_warning() {
     });
 }
 
-/// cap_net_raw+ep, as version 2 of the attribute has it.
+/// cap_net_raw+ep, in version 2 of the attribute's format.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 #[test]
@@ -248,7 +248,8 @@ mod with_peers {
 
     #[test]
     fn an_attribute_as_large_as_linux_has_them_is_exact() {
-        // Memory takes 64 KiB, ext4 what fits in a block: there it is refused by name.
+        // tmpfs stores 64 KiB. ext4 stores only what fits into a block, and the error names the
+        // attribute.
         let cage = Cage::new(PLACES[0]);
         cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]).ok();
         let value =
@@ -307,7 +308,7 @@ mod with_peers {
             cage.unpack(&[&parts]).ok();
             assert_eq!((cage.mode("f"), attributes(&cage.root("f")).len()), (0o660, 1));
             assert_eq!(attributes(&cage.root("d")).len(), 1);
-            // What is made below inherits nothing of it.
+            // Files and directories created below inherit nothing from the default list.
             for (name, mode) in [("d/f", 0o644), ("d/e", 0o755)] {
                 assert_eq!(
                     (cage.mode(name), attributes(&cage.root(name))),

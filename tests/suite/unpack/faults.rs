@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: system calls that fail, machines that lack something, and runs that are stopped at
-//! any moment. What is there afterwards is whole or nothing, and the same command again makes it.
+//! unpack-layer: failing system calls, machines that lack a feature, and runs stopped at any
+//! moment. Afterwards the tree is complete or absent, and repeating the command creates it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -17,7 +17,7 @@ use tests::layers::{
 use tests::peers::{must, peer};
 use tests::tools::{Command, Run, Signal, shell, tool};
 
-/// Two layers in which there is something of everything.
+/// Two layers with most types of entries.
 fn layers() -> [Vec<Part>; 2] {
     let lower = vec![
         dir("./").mtime(3),
@@ -42,7 +42,7 @@ fn layers() -> [Vec<Part>; 2] {
     [lower, upper]
 }
 
-/// The tool with these layers, traced by strace with these options.
+/// The command that unpacks these layers, under strace with these options.
 fn traced(cage: &Cage, options: &[&str]) -> Command {
     let [lower, upper] = layers();
     let names = cage.write(&[&lower, &upper]);
@@ -50,13 +50,13 @@ fn traced(cage: &Cage, options: &[&str]) -> Command {
     unpack.under(&[&["strace", "-f", "-qq", "-o", "/dev/null"], options].concat())
 }
 
-/// Runs with one system call made to fail or to be the last, the nth of those calls.
+/// Runs the command and injects a fault (an error or a signal) into the nth of these system calls.
 fn injected(cage: &Cage, calls: &str, what: &str, nth: u32, more: &[&str]) -> Run {
     let inject = format!("inject={calls}:{what}:when={nth}");
     traced(cage, &["-e", &inject]).args(more).run()
 }
 
-/// The tree that the layers make.
+/// The tree that the layers give.
 fn whole(place: &str) -> Vec<String> {
     let cage = Cage::new(place);
     let [lower, upper] = layers();
@@ -64,7 +64,7 @@ fn whole(place: &str) -> Vec<String> {
     portrait(&cage.root(""))
 }
 
-/// The calls that change something, each with what may become of it.
+/// System calls, each with an error to inject.
 const FAILURES: [(&str, &str); 24] = [
     ("mkdirat", "ENOSPC"),
     ("mkdirat", "EDQUOT"),
@@ -92,11 +92,11 @@ const FAILURES: [(&str, &str); 24] = [
     ("fsync", "EIO"),
 ];
 
-/// What changes something that can be seen from outside, or seems to have.
+/// The system calls that change, or may change, anything visible from outside.
 const CHANGES: &str = "mkdirat,openat,write,fchmod,fchown,fchownat,fsetxattr,utimensat,symlinkat,\
     linkat,mknodat,unlinkat,syncfs,renameat2,fsync,flock,close";
 
-/// Kills a run at its nth change, for ever larger n, until one ends by itself.
+/// Kills a run at its nth such call, for increasing n, until a run ends by itself.
 fn killed_everywhere(place: &str, more: &[&str], judge: impl Fn(&Cage, &Run)) {
     let mut step = 1;
     let mut nth = 1;
@@ -116,14 +116,15 @@ fn killed_everywhere(place: &str, more: &[&str], judge: impl Fn(&Cage, &Run)) {
     }
 }
 
-/// The same command again, to its end.
+/// Repeats the command without faults.
 fn again(cage: &Cage, more: &[&str]) -> Run {
     let [lower, upper] = layers();
     let names = cage.write(&[&lower, &upper]);
     tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(more).run()
 }
 
-/// Whether a directory is what its entry says: the last of the last layer.
+/// Whether a file has the time of its entry in the archive. The callers ask for the very last
+/// entry.
 trait Entrys {
     fn mtime_is_entrys(&self) -> bool;
 }
@@ -192,7 +193,7 @@ fn a_closed_stdin_is_no_layer_and_a_closed_stdout_no_success() {
     run(">&-").status(7).says("unpack-layer: standard output: closed");
 }
 
-/// A layer for which an ordinary user needs /proc: a directory without permissions is entered.
+/// A name below a directory without permissions, for which an ordinary user needs /proc.
 const LOCKED: &str = "locked/f";
 
 #[test]
@@ -213,7 +214,7 @@ fn few_descriptors_a_small_stack_and_small_files_are_told() {
         let (run, cage) = limited(&format!("ulimit -n {descriptors}"));
         match run.code() {
             Some(0) => assert!(cage.root("large").exists()),
-            // Below seven not even the loader or the threads have what they need.
+            // With fewer than eight descriptors, the loader or a thread may fail to start.
             Some(code) => assert!(code == 7 || descriptors < 8, "{descriptors}: {run}"),
             None => panic!("{run}"),
         }
@@ -235,8 +236,8 @@ mod as_root {
                 let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
                 let told = run.stderr.contains("unpack-layer: ");
                 match run.code() {
-                    // It was the loader's call, or none that mattered; or the directory's own sync,
-                    // when DIR is there.
+                    // The failed call was an insignificant one or one of the loader's; or it was
+                    // the sync of the parent directory, after DIR had appeared.
                     Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
                     Some(127) => cage.nothing(),
                     code => {
@@ -391,8 +392,8 @@ mod as_root {
     fn umoci_makes_the_same_of_the_same_layers() {
         let cage = Cage::new(PLACES[1]);
         let [lower, upper] = layers();
-        // The entries of the directories that have none here: what they are then, each does its own
-        // way.
+        // The directories that have no entry in these layers get one, because each program treats
+        // directories without an entry in its own way.
         let parents = ["hidden", "hidden/by", "gone"].map(|name| dir(name).mtime(8));
         let lower = [&parents[..], &lower].concat();
         let upper = [&upper[..], &[dir("hidden").mtime(9), dir("hidden/by").mtime(9)]].concat();

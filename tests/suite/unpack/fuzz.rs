@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer on layers that are changed by chance: so many, always the same ones. Whatever
-//! comes, nothing outside is touched, nothing panics, memory is bounded, and what is refused is
-//! refused in one line.
+//! unpack-layer on randomly changed layers; the random numbers are the same in every run. Whatever
+//! the input, nothing outside the root is touched, nothing panics, memory is bounded, and a refusal
+//! is reported in one line.
 //!
-//! The layers that are changed are kept in `fuzz/corpus/reader`; each name says what is in it. A
-//! run that shows something becomes a case of its own elsewhere. A failed test says the number of
-//! the run, which is all it takes to make the same layer again.
+//! The original layers are in `fuzz/corpus/reader`; each name says what the layer contains. A
+//! changed layer that reveals a fault becomes a separate test elsewhere. A failed test prints the
+//! number of the run, from which the same layer can be made again.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -17,10 +17,10 @@ use tests::cage::{Cage, PLACES};
 use tests::layers::{BLOCK, checksum, entry, extended, records};
 use tests::tools::tool;
 
-/// The most address space of a run: a window of zstd's, buffers, threads.
+/// The limit of a run's address space: one zstd window, buffers and threads.
 const MEMORY: u64 = 512 << 20;
 
-/// Numbers by chance, the same for the same seed (xorshift64*).
+/// Pseudo-random numbers, the same for the same seed (xorshift64*).
 struct Dice(u64);
 
 impl Dice {
@@ -28,7 +28,7 @@ impl Dice {
         Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Below a limit.
+    /// A number below `sides`.
     fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -41,7 +41,7 @@ impl Dice {
     }
 }
 
-/// The kept layers, by name.
+/// The layers of the corpus, with their names.
 fn corpus() -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/reader");
     let mut all: Vec<_> = fs::read_dir(dir)
@@ -54,7 +54,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// The fields of a header: where they begin and how long they are.
+/// The fields of a tar header: offset and length.
 const FIELDS: [(usize, usize); 18] = [
     (0, 100),
     (100, 8),
@@ -76,7 +76,7 @@ const FIELDS: [(usize, usize); 18] = [
     (483, 12),
 ];
 
-/// What may stand in one: numbers in all spellings, names that lead everywhere.
+/// Values for a field: numbers in all notations, and names that lead to various places.
 const VALUES: [&[u8]; 44] = [
     b"",
     b"0",
@@ -145,13 +145,13 @@ const KEYS: [&str; 18] = [
     "SCHILY.xattr.trusted.overlay.opaque",
 ];
 
-/// Where headers begin: blocks with digits where the checksum is.
+/// The offsets of headers: blocks with digits in the checksum field.
 fn headers(bytes: &[u8]) -> Vec<usize> {
     let is_header = |at: &usize| bytes[at + 148..at + 150].iter().all(u8::is_ascii_digit);
     (0..bytes.len() / BLOCK).map(|i| i * BLOCK).filter(is_header).collect()
 }
 
-/// Changes an archive somewhere, and mends the checksums that it breaks, mostly.
+/// Changes an archive somewhere. In most cases the checksum is corrected afterwards.
 fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
     let headers = headers(bytes);
     let Some(&at) = headers.get(dice.roll(headers.len().max(1))) else { return };
@@ -199,7 +199,7 @@ fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
     }
 }
 
-/// Unpacks a layer that was changed, and judges what no layer may bring about.
+/// Unpacks changed layers, and checks the properties that must hold for every layer.
 fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
     let names =
         layers.iter().enumerate().map(|(i, bytes)| cage.scratch().write(format!("in/{i}"), bytes));
@@ -213,12 +213,12 @@ fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
         assert!(!line.chars().any(char::is_control), "run {number}: {run}");
     }
     if run.code() == Some(0) {
-        // Of the names that are there, none is a whiteout's.
+        // No unpacked file has the name of a whiteout.
         assert!(!cage.tree().iter().any(|name| name.contains(".wh.")), "run {number}: {run}");
     }
 }
 
-/// So many runs over the corpus, each with a few changes.
+/// Makes `count` runs, each with a few changes to a layer of the corpus.
 fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
     let corpus = corpus();
     let (_, base) = corpus.iter().find(|(name, _)| name == "lower.tar").unwrap();
@@ -228,7 +228,7 @@ fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
         let mut dice = Dice::new(number);
         let mut bytes = dice.pick(&kept).1.clone();
         if archives && dice.roll(3) == 0 {
-            // One after the other, as one archive.
+            // Two layers joined into one archive.
             bytes.truncate(bytes.len() - 2 * BLOCK);
             bytes.extend(&dice.pick(&kept).1);
         }

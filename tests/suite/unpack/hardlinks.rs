@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: hard links, to what is there, to what is not, and to what they must not reach.
+//! unpack-layer: hard links to existing targets, to missing targets and to forbidden targets.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -12,7 +12,7 @@ use tests::cage::{Cage, PLACES, everywhere, everywhere_and_unprivileged};
 use tests::layers::{Part, archive, block, dir, entry, fifo, file, hardlink, symlink, whiteout};
 use tests::peers::{must, peer};
 
-/// A layer is refused with these words, and nothing came of it.
+/// Asserts that a layer is refused with this message and leaves no tree.
 fn refused(parts: &[Part], words: &str) {
     everywhere_and_unprivileged(|cage| {
         cage.unpack(&[parts]).fails(6, words);
@@ -131,7 +131,7 @@ fn a_link_needs_no_entry_for_its_directory() {
 
 #[test]
 fn a_link_with_data_is_refused() {
-    // Readers take the data for the next header, or pass over it.
+    // Some readers take the data for the next header, others skip it.
     refused(&[file("f", ""), entry(b'1', "h", "data").link("f")], "4 bytes of data");
 }
 
@@ -160,7 +160,7 @@ fn a_file_that_is_open_elsewhere_keeps_its_content() {
 
 #[test]
 fn more_links_than_the_file_system_has_is_an_error_that_says_so() {
-    // ext4 has 65000 for a file.
+    // ext4 allows 65000 links to a file.
     let cage = Cage::new(PLACES[1]);
     let mut parts = vec![file("f", "")];
     parts.extend((0..65_000).map(|i| hardlink(format!("h{i}"), "f")));
@@ -173,7 +173,8 @@ fn attributes_that_come_late_do_not_go_to_what_took_the_place() {
     for place in PLACES {
         for taker in [symlink("d", "../victim"), symlink("d", "/victim")] {
             let mut cage = Cage::new(place);
-            // Unprivileged, a directory's mode has to wait until its files are made.
+            // For an ordinary user, the mode of a directory is set only after the files in it are
+            // created.
             cage.nobody();
             let early = dir("d").mode(0o500).mtime(5).xattr("user.x", "1");
             let parts = [early, file("d/f", ""), taker];
@@ -205,7 +206,7 @@ fn a_file_handle_is_not_needed_for_each_link() {
             fifo(format!("d{i}/p")).xattr("user.x", "1"),
         ]);
     }
-    // The cage gives a run 64 descriptors.
+    // The cage limits a run to 64 file descriptors.
     cage.judged(cage.command().stdin(archive(&parts))).status(0);
 }
 

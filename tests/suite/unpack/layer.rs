@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: what DIR is before, meanwhile and after; descriptor lines; and flags. What becomes
-//! of layers, hostile ones too, is in the files beside this one, by subject.
+//! unpack-layer: the state of DIR before, during and after a run; descriptor lines; and options.
+//! The other files of this folder test the content of layers, including hostile ones, by subject.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -13,7 +13,7 @@ use tests::images::{Entry, Image, dir, file, gzip, sha256, symlink, tar, whiteou
 use tests::scratch::{Scratch, list};
 use tests::tools::{Command, shell, tool};
 
-/// A directory, and DIR to be made there.
+/// A directory in which DIR is created, under the name `root`.
 struct Place {
     scratch: Scratch,
 }
@@ -39,7 +39,7 @@ impl Place {
         fs::symlink_metadata(self.scratch.join("root").join(name)).unwrap()
     }
 
-    /// Nothing of the tree, and nothing half made.
+    /// Asserts that neither the tree nor a partial tree exists.
     fn nothing(&self) {
         assert!(!self.scratch.join("root").exists());
         assert!(!self.scratch.join(".root.unpacking").exists());
@@ -116,7 +116,7 @@ fn a_wrong_layer_is_that_and_not_malformed() {
 #[test]
 fn a_terminal_is_no_layer() {
     let place = Place::new();
-    // script gives its command a terminal of its own, and its status.
+    // script(1) gives its command a terminal, and returns the command's status.
     let script = "script --quiet --return --command 'unpack-layer root' /dev/null 2>&1";
     let run = shell(script).dir(place.scratch.path()).run();
     run.status(2);
@@ -195,9 +195,9 @@ fn a_stale_staging_directory_goes_and_a_held_one_is_respected() {
     assert!(place.scratch.join(".root.unpacking/half/made").exists());
 }
 
-// Lines.
+// Descriptor lines.
 
-/// An image of two layers in a layout beside DIR.
+/// An image of two layers, in a layout next to DIR.
 fn image(place: &Place) -> (Image, Vec<String>) {
     let image = Image::new(&[&[file("a", ""), file("b", "")], &[whiteout("a"), file("c", "")]]);
     write_image(&place.scratch.join("layout"), "t", &image);

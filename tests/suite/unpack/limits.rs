@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: bombs of every kind: what they may take of the disk is said by whoever unpacks,
-//! what they may take of memory by the tool.
+//! unpack-layer: decompression bombs and other layers that exhaust a machine. Options limit their
+//! use of the disk; the tool itself limits their use of memory.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -14,7 +14,7 @@ use tests::layers::{archive, blocks, entry, file};
 use tests::peers::peer;
 use tests::tools::{Run, shell};
 
-/// Unpacks bytes with options into a cage of its own.
+/// Unpacks bytes with these options in a new cage.
 fn unpack(options: &[&str], bytes: impl Into<Vec<u8>>) -> (Cage, Run) {
     let mut cage = Cage::new(PLACES[0]);
     cage.options(options);
@@ -47,7 +47,7 @@ fn the_allowed_number_of_entries_is_allowed_to_the_entry() {
     let (cage, run) = unpack(&["--max-entries", "9"], archive(&parts));
     run.fails(6, "more than 9 entries (--max-entries)");
     cage.nothing();
-    // Each entry may need directories without one: those are counted too.
+    // An entry may need directories that have no entry of their own; these are counted too.
     let deep = file("a/b/c/d/f", "");
     let (_, run) = unpack(&["--max-entries", "4"], archive(std::slice::from_ref(&deep)));
     run.ok();
@@ -55,7 +55,8 @@ fn the_allowed_number_of_entries_is_allowed_to_the_entry() {
     run.fails(6, "more than 3 directories without an entry (--max-entries)");
 }
 
-/// The most memory of a run, in KiB, as the kernel counted it.
+/// Unpacks a layer `times` times over. Returns the peak memory of the run in KiB, as counted by the
+/// kernel.
 fn memory(cage: &Cage, stored: &[u8], times: usize) -> (Run, u64) {
     let layer = cage.scratch().write("layer", stored);
     let layers = "\"$layer\" ".repeat(times);
@@ -67,7 +68,7 @@ fn memory(cage: &Cage, stored: &[u8], times: usize) -> (Run, u64) {
     (run, text.lines().last().unwrap().parse().unwrap())
 }
 
-/// What no layer makes of it, whatever it says: buffers, threads and the program itself.
+/// The memory that no layer may exceed: buffers, threads and the program itself.
 const MEMORY_KIB: u64 = 40 << 10;
 
 mod with_peers {
@@ -116,8 +117,8 @@ mod with_peers {
         for (what, stored) in cases {
             let cage = Cage::new(PLACES[0]);
             let (run, used) = memory(&cage, &stored, 1 + usize::from(what.contains("lower")));
-            // A window is memory by its nature: only what is in use of it counts, the archive's 20
-            // MiB.
+            // The window has to be in memory, so the limit is raised by its size. Only the 20 MiB
+            // that the archive fills are used.
             let most = if what.contains("window") { MEMORY_KIB + (128 << 10) } else { MEMORY_KIB };
             assert!(used < most, "{what}: {used} KiB of {run}");
         }
@@ -125,7 +126,8 @@ mod with_peers {
 
     #[test]
     fn a_file_beyond_8_gib_goes_through_in_pieces() {
-        // A frame of zeros, again and again: not even the test has it in memory.
+        // The same frame of zeros is repeated, so that not even the test has the whole file in
+        // memory.
         const PIECE: usize = 64 << 20;
         const PIECES: usize = (8 << 30) / PIECE;
         let size = (PIECE * PIECES + 512) as u64;

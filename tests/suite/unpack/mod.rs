@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What becomes of layers, hostile ones too.
+//! The results of unpacking layers, including hostile ones.
 
 mod attributes;
 mod faults;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: names of entries, in every spelling, and where they lead.
+//! unpack-layer: names of entries in every notation, and the paths to which they resolve.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use tests::cage::{Cage, everywhere, everywhere_and_unprivileged};
 use tests::layers::{Part, dir, entry, fifo, file, hardlink, symlink, whiteout};
 
-/// A layer of one entry is refused with these words, and nothing came of it.
+/// Asserts that a layer of one entry is refused with this message and leaves no tree.
 fn refused(part: &Part, words: &str) {
     everywhere_and_unprivileged(|cage| {
         cage.unpack(&[std::slice::from_ref(part)]).fails(6, words);
@@ -116,7 +116,7 @@ fn odd_characters_are_kept_and_escaped_in_messages() {
         names.sort();
         assert_eq!(cage.tree(), names);
     });
-    // `fails` sees to it that no control character reaches the terminal.
+    // `fails` asserts that no control character reaches the terminal.
     refused(&hardlink("new\nline\u{1b}[31m", "gone\r"), "\"new\\nline\\u{1b}[31m\"");
 }
 
@@ -161,7 +161,8 @@ fn ten_thousand_directories_deep_is_no_problem() {
 
 #[test]
 fn deeper_than_the_limit_is_refused() {
-    // The limit's own edge; each component takes two bytes of a header's mebibyte.
+    // One directory more than the limit. Each component takes two bytes of the mebibyte that a
+    // header may have.
     let deep = "d/".repeat(16_385);
     refused(&dir(deep), "deeper than 16384 directories");
 }
@@ -183,7 +184,7 @@ fn a_file_that_comes_twice_is_refused_when_strict() {
             .fails(6, "appears twice")
             .says("--strict");
         cage.nothing();
-        // The same in two layers is what layers are for.
+        // The same name in two layers is normal.
         cage.unpack(&[&[file("f", "1")], &[file("f", "2")]]).ok();
     });
 }
@@ -235,7 +236,7 @@ fn names_that_the_tool_itself_uses_are_names() {
     });
 }
 
-/// What archives that attack are made of, wherever they are collected.
+/// Path traversals known from public collections of malicious archives.
 #[test]
 fn the_known_traversals_stay_inside_or_are_refused() {
     let escape = |target: &str| [symlink("moo", target), file("moo/hello", "inside")];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer --whiteouts overlay: each layer a directory, mounted by the kernel over the ones
-//! below, is what all of them are when they are unpacked into one.
+//! unpack-layer --whiteouts overlay: each layer is unpacked into its own directory. Mounted as an
+//! overlay, these directories show the same tree as all layers unpacked into one directory.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -18,19 +18,20 @@ use tests::peers::{must, peer};
 use tests::scratch::{Scratch, list};
 use tests::tools::tool;
 
-/// Whether that is a whiteout in the kernel's form.
+/// Whether a file is a whiteout in the kernel's form: a character device with the number 0:0.
 fn is_whiteout(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|s| s.file_type().is_char_device() && s.rdev() == 0)
 }
 
-/// A directory's mark of opaqueness, under the name for the superuser or for anybody else.
+/// The value of a directory's opaque attribute, whose name begins with `trusted.overlay` for root
+/// and with `user.overlay` for other users.
 fn mark(path: &Path, name: &str) -> String {
     let mut getfattr = peer("getfattr");
     let listed = must(getfattr.args(["--only-values", "-m", name, "-d"]).arg(path));
     String::from_utf8_lossy(&listed).into_owned()
 }
 
-/// A mounted overlay, base first.
+/// Layers mounted as an overlay, the base layer lowest.
 struct Mounted {
     scratch: Scratch,
 }
@@ -39,7 +40,7 @@ impl Mounted {
     /// Unpacks each layer into a directory of its own, and mounts them over each other.
     fn new(place: &str, layers: &[&[Part]]) -> Mounted {
         let scratch = Scratch::new_in(Path::new(place));
-        // The kernel wants two of them at least.
+        // The kernel requires at least two lower directories.
         fs::create_dir(scratch.join("none")).unwrap();
         let mut lower = String::from("none");
         for (i, parts) in layers.iter().enumerate() {
@@ -66,7 +67,7 @@ impl Drop for Mounted {
     }
 }
 
-/// The layers mounted over each other are what they are in one directory.
+/// Asserts that layers mounted as an overlay show the same tree as in one directory.
 fn same_when_mounted(layers: &[&[Part]]) {
     for place in PLACES {
         let cage = Cage::new(place);
@@ -139,10 +140,10 @@ fn a_hard_link_to_a_lower_layer_is_refused() {
     });
 }
 
-/// Layers drawn by chance from a few names, so that they meet; every parent has an entry, since an
-/// overlay takes all attributes of a directory from the topmost layer that has it; and only what is
-/// there is hidden, since a whiteout in a directory that no other layer has is shown by the kernel
-/// as a name.
+/// Random layers of a few names, so that the layers overlap. Every parent has an entry, because an
+/// overlay takes all attributes of a directory from the topmost layer that has it. Only existing
+/// names are hidden, because the kernel shows a whiteout as a file in a directory that no other
+/// layer has.
 fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
     let dice = noise(4096, seed);
     let mut dice = dice.iter().map(|byte| usize::from(*byte)).cycle();
@@ -157,9 +158,9 @@ fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
             cage.unpack(&so_far).status(0);
         }
         let there = cage.tree();
-        // A name has one entry in a layer, by which it is kept here, directories' with a slash;
-        // what is used as a directory is one, and comes before what is in it. Whiteouts come along
-        // with anything.
+        // A layer has at most one entry for a name. Entries are stored here by name, with a slash
+        // after the name of a directory. A name that is used as a parent gets a directory entry,
+        // which precedes the entries below it. Whiteouts are added in any case.
         let mut parts: Vec<(String, Part)> = Vec::new();
         for _ in 0..2 + roll(7) {
             let parent = dirs[roll(dirs.len())];
@@ -192,7 +193,7 @@ fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
             };
             parts.push((name, part));
         }
-        // The root too has an entry.
+        // The root has an entry as well.
         let mut parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
         parts.insert(0, dir("./").mtime(layer as u64));
         all.push(parts);

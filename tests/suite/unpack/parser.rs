@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: archives that readers take for different things are refused, saying which field;
-//! what is taken, Go's archive/tar, GNU tar and libarchive take for the same.
+//! unpack-layer: archives that readers interpret differently are refused, and the error message
+//! names the field. Accepted archives give the same tree with Go's archive/tar, GNU tar and
+//! libarchive.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::cage::{Cage, PLACES};
@@ -12,26 +13,26 @@ use tests::layers::{
     raw, records, symlink,
 };
 
-/// The archive of these parts is taken, and by others for the same.
+/// Asserts that the archive is accepted, and that the other readers unpack the same tree.
 fn agreed(parts: &[Part], names: &[&str]) {
     let cage = Cage::new(PLACES[0]);
     agree(&cage, &archive(parts));
     cage.has(names);
 }
 
-/// The archive is refused with these words, and nothing came of it.
+/// Asserts that the archive is refused with this message and leaves no tree.
 fn refused(parts: &[Part], words: &str) {
     let cage = Cage::new(PLACES[0]);
     cage.stream(archive(parts)).fails(6, words);
     cage.nothing();
 }
 
-/// A file with another field in its header.
+/// A file whose header has another value in one field, and a file after it.
 fn with(offset: usize, size: usize, bytes: &[u8]) -> [Part; 2] {
     [file("f", "data").field(offset, size, bytes), file("after", "")]
 }
 
-/// A whole archive in a file's data.
+/// Entries to be hidden in the data of a file: a reader that assumes a smaller size finds them.
 fn inner() -> Vec<u8> {
     blocks(&[file("hidden", "x"), file("hidden2", "y")])
 }
@@ -139,7 +140,7 @@ fn what_stands_about_an_entry_is_limited() {
     const MAX: usize = 1 << 20;
     let header = |length: usize| {
         let record = |value: usize| records(&[("comment", "x".repeat(value))]);
-        // From a mebibyte on the length has seven digits.
+        // From one mebibyte on, the length has seven digits.
         record(length - "1048576 comment=\n".len())
     };
     let cage = Cage::new(PLACES[0]);
@@ -148,7 +149,8 @@ fn what_stands_about_an_entry_is_limited() {
     refused(&[extended(b'x', header(MAX + 1)), file("f", "")], words);
     for size in [1 << 20 | 1, 1 << 30, (1 << 33) - 1] {
         for typeflag in *b"xgLK" {
-            // Said only: nothing of it is there, and nothing is waited for or made room for.
+            // The size is only announced: no data follows. The tool neither waits for data nor
+            // allocates memory for it.
             let cage = Cage::new(PLACES[0]);
             let said = entry(typeflag, "x", "").magic(GNU).size(size);
             cage.stream(said.bytes()).fails(6, &format!("of {size} bytes, more than 1048576"));
@@ -237,7 +239,7 @@ mod as_root {
             let part = entry(typeflag, "x", "data").link("y").device(1, 3);
             refused(&[part, file("after", "")], "4 bytes of data, but an entry");
         }
-        // A directory's size is an allocation, never data: there all agree.
+        // The size of a directory never means data; all readers agree on that.
         agreed(&[dir("d/").size(255), file("after", "")], &["after", "d/"]);
     }
 
@@ -249,7 +251,8 @@ mod as_root {
             let words =
                 format!("header: the {what} is not a number that all readers agree on (\"1x");
             refused(&with(offset, 8, b"1x"), &words);
-            // Also of a header that only speaks about another, and of one that another overrides.
+            // The same holds for the header of an extension, and for a field that an extended
+            // header overrides.
             let about = extended(b'x', records(&[("comment", "x")])).field(offset, 8, b"1x");
             refused(&[about, file("f", "")], &words);
             let all = [("uid", "1"), ("gid", "1"), ("mtime", "1")];
@@ -365,14 +368,14 @@ mod as_root {
         let prefixed =
             |magic: &[u8; 8]| [file("name", "").magic(magic).field(345, 155, b"pre/fix")];
         agreed(&prefixed(USTAR), &["pre/", "pre/fix/", "pre/fix/name"]);
-        // The version behind the magic is nobody's concern.
+        // All readers ignore the version field after the magic.
         for magic in [b"ustar\0\0\0", b"ustar\0  ", b"ustar\0xx"] {
             agreed(&prefixed(magic), &["pre/", "pre/fix/", "pre/fix/name"]);
         }
         for magic in [V7, b"garbage!"] {
             agreed(&prefixed(magic), &["name"]);
         }
-        // What begins like a magic and is none is one to libarchive, and none to Go.
+        // This magic is valid to libarchive and invalid to Go.
         refused(&prefixed(b"ustarXYZ"), "header: unknown magic that begins with \"ustar\"");
     }
 
@@ -392,7 +395,8 @@ mod as_root {
     fn gnus_times_are_no_prefix_but_a_prefix_there_is_taken_as_go_does() {
         let part = file("name", "").magic(GNU).field(345, 12, b"00000000001");
         agreed(&[part.field(357, 12, b"00000000001")], &["name"]);
-        // Go before 1.8 wrote this, into layers too. GNU tar and libarchive lose the prefix.
+        // Go before 1.8 wrote such headers, also into layers. GNU tar and libarchive lose the
+        // prefix.
         let cage = Cage::new(PLACES[0]);
         let part = file("name", "").magic(GNU).field(345, 155, b"pre");
         cage.stream(archive(std::slice::from_ref(&part)))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: sparse files in their four writings, and maps that are none.
+//! unpack-layer: sparse files in their four formats, and invalid maps.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::MetadataExt;
@@ -10,10 +10,10 @@ use tests::cage::{Cage, PLACES, everywhere};
 use tests::judges::{agree, agree_with};
 use tests::layers::{GNU, Part, archive, entry, file, padded, raw, symlink};
 
-/// The parts of a file that an archive holds: where each begins, and how long it is.
+/// The parts of a sparse file that an archive holds: offset and length of each.
 type Map<'a> = &'a [(u64, u64)];
 
-/// GNU's old form: four parts in the header, then blocks of 21.
+/// GNU's old format: four parts in the header, then blocks of 21 parts.
 fn old(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     let number = |value: u64| match value {
         0..0o100_000_000_000 => format!("{value:011o}\0").into_bytes(),
@@ -39,7 +39,7 @@ fn old(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     [header, raw(after)]
 }
 
-/// PAX 0.0: numbers as records of their own.
+/// PAX 0.0: each number is a record of its own.
 fn pax00(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     let mut part = file(name, data).pax(&[
         ("GNU.sparse.size", size.to_string()),
@@ -52,7 +52,7 @@ fn pax00(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     [part, raw("")]
 }
 
-/// PAX 0.1: numbers between commas.
+/// PAX 0.1: one record with numbers separated by commas.
 fn pax01(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     let numbers: Vec<String> =
         map.iter().map(|(offset, length)| format!("{offset},{length}")).collect();
@@ -65,7 +65,7 @@ fn pax01(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     [part, raw("")]
 }
 
-/// PAX 1.0: numbers before the data.
+/// PAX 1.0: the numbers precede the data.
 fn pax10(name: &str, map: Map, size: u64, data: &[u8]) -> [Part; 2] {
     let mut head = format!("{}\n", map.len());
     for (offset, length) in map {
@@ -84,7 +84,7 @@ fn pax10_raw(name: &str, body: &[u8], size: u64) -> [Part; 2] {
     [part, raw("")]
 }
 
-/// What the writings have in common is judged by all; the old one umoci refuses.
+/// Compares with all other readers, except for umoci in the old format, which it refuses.
 fn agreed(cage: &Cage, writing: &str, archive: &[u8]) {
     match writing {
         "old" => agree_with(cage, archive, &["tar", "bsdtar"]),
@@ -96,7 +96,7 @@ type Writing = fn(&str, Map, u64, &[u8]) -> [Part; 2];
 const WRITINGS: [(&str, Writing); 4] =
     [("old", old), ("0.0", pax00), ("0.1", pax01), ("1.0", pax10)];
 
-/// Refused in all four writings.
+/// Asserts that a map is refused in all four formats.
 fn refused(map: Map, size: u64, data: &[u8], words: &str) {
     for (writing, write) in WRITINGS {
         let cage = Cage::new(PLACES[0]);
@@ -134,13 +134,13 @@ fn a_map_of_more_or_less_than_the_data_is_refused() {
 
 #[test]
 fn a_map_that_does_not_reach_the_files_end_is_refused() {
-    // GNU tar makes the file as long as the map.
+    // GNU tar ends the file where the map ends.
     refused(&[(0, 5)], 20, b"xxxxx", "sparse map: ends at 5, the file at 20");
 }
 
 #[test]
 fn a_part_that_is_no_whole_blocks_is_the_last_or_refused() {
-    // GNU tar takes each part from the beginning of a block, Go and libarchive do not.
+    // GNU tar reads each part from the beginning of a block; Go and libarchive do not.
     refused(&[(0, 5), (10, 5)], 20, &[b'x'; 10], "not a multiple of 512 bytes");
 }
 
@@ -177,7 +177,7 @@ fn numbers_of_a_map_that_are_none_are_refused() {
 
 #[test]
 fn a_map_that_goes_on_after_its_end_is_refused() {
-    // The header says that a block follows, but its own parts have ended.
+    // The header announces another block, although its own parts have ended.
     let [header, data] = old("f", &[(0, 5)], 5, b"hello");
     let cage = Cage::new(PLACES[0]);
     cage.stream(archive(&[header.at(482, b"\x01"), data])).fails(6, "another block after its end");
@@ -214,7 +214,7 @@ fn a_sparse_map_of_what_is_no_regular_file_is_refused() {
 
 #[test]
 fn sparse_fields_of_what_is_not_sparse_are_refused() {
-    // libarchive looks at them in any header of GNU's, the others do not.
+    // libarchive reads these fields in every GNU header; the other readers do not.
     for (offset, bytes) in [(386, &b"00000000001"[..]), (482, b"\x01"), (483, b"00000000001")] {
         let cage = Cage::new(PLACES[0]);
         let run = cage.stream(archive(&[file("f", "").magic(GNU).at(offset, bytes)]));

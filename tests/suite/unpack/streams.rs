@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: how a layer begins and ends, its compression and its digests.
+//! unpack-layer: the beginning and the end of a layer, its compression and its digests.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -13,12 +13,12 @@ use tests::layers::{archive, blocks, file};
 use tests::peers::peer;
 use tests::tools::{Run, shell};
 
-/// A layer with a file called f.
+/// A layer with a file named f.
 fn layer() -> Vec<u8> {
     archive(&[file("f", noise(3000, 1))])
 }
 
-/// Unpacks bytes with options into a cage of its own.
+/// Unpacks bytes with these options in a new cage.
 fn unpack(options: &[&str], bytes: impl Into<Vec<u8>>) -> (Cage, Run) {
     let mut cage = Cage::new(PLACES[0]);
     cage.options(options);
@@ -26,14 +26,14 @@ fn unpack(options: &[&str], bytes: impl Into<Vec<u8>>) -> (Cage, Run) {
     (cage, run)
 }
 
-/// They are taken without a word, and f is there.
+/// Asserts that these bytes are accepted without a warning, and that f exists.
 fn taken(bytes: impl Into<Vec<u8>>) {
     let (cage, run) = unpack(&[], bytes);
     run.ok();
     assert!(cage.root("f").is_file());
 }
 
-/// They are taken with a warning, and refused with it by --strict.
+/// Asserts that these bytes are accepted with a warning, and that --strict refuses them.
 fn warned(bytes: &[u8], words: &str) {
     unpack(&[], bytes).1.status(0).says(&format!("warning: {words}"));
     let (cage, run) = unpack(&["--strict"], bytes);
@@ -41,14 +41,14 @@ fn warned(bytes: &[u8], words: &str) {
     cage.nothing();
 }
 
-/// They are refused with these words, and nothing came of it.
+/// Asserts that these bytes are refused with this message and leave no tree.
 fn refused(bytes: impl Into<Vec<u8>>, words: &str) {
     let (cage, run) = unpack(&[], bytes);
     run.fails(6, words);
     cage.nothing();
 }
 
-/// What a program makes of bytes.
+/// The output of a program that reads these bytes.
 fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
     let mut child =
         peer(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -164,7 +164,7 @@ fn empty_members_between_others_are_nothing_and_cost_little() {
     taken([first, none, second].concat());
 }
 
-/// A member with optional fields: flags, and what they announce.
+/// A gzip member with optional fields: the flags, and the fields that they announce.
 fn member(flags: u8, fields: &[u8], data: &[u8]) -> Vec<u8> {
     let plain = gzip(data);
     let mut bytes = [&[0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255], fields].concat();
@@ -176,7 +176,7 @@ fn member(flags: u8, fields: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 fn flate2_crc(bytes: &[u8]) -> u32 {
-    // CRC-32 bit by bit: short, and nobody else's.
+    // CRC-32 bit by bit: short, and independent of any library.
     !bytes.iter().fold(!0u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
@@ -238,7 +238,7 @@ fn a_member_cut_anywhere_is_refused() {
         run.status(6);
         cage.nothing();
     }
-    // Between members it is whole to gzip, and cut to the archive.
+    // A stream cut between two members is complete to gzip, but its archive is cut.
     refused(gzip(&layer()[..1000]), "archive is cut short");
 }
 
@@ -252,7 +252,7 @@ fn a_member_with_a_wrong_trailer_or_body_is_refused() {
     };
     refused(spoilt(whole.len() - 8), "gzip: wrong checksum");
     refused(spoilt(whole.len() - 1), "gzip: wrong length");
-    // A block of a type that there is not; a distance before the beginning.
+    // A block of an undefined type; a distance to before the beginning.
     refused([&whole[..10], &[0x07]].concat(), "gzip: invalid compressed data");
     refused([&whole[..10], &[0x63, 0x00, 0x02, 0x00]].concat(), "gzip: ");
 }
@@ -335,7 +335,7 @@ mod with_peers {
     #[test]
     fn windows_up_to_128_mib_are_taken_and_no_larger_ones() {
         taken(zstd(&["--ultra", "--long=27"], &layer()));
-        // The header alone says the window.
+        // The header alone states the size of the window.
         let window = |log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
         for log in [28, 30, 31] {
             let mib = 1u64 << (log - 20);
@@ -376,13 +376,13 @@ mod with_peers {
         }
     }
 
-    /// What one layer has used of the memory must be there for the next.
+    /// The memory that one layer used must be free again for the next.
     #[test]
     fn more_layers_than_there_are_buffers() {
         for compressed in [None, Some("gzip"), Some("zstd")] {
             let cage = Cage::new(PLACES[0]);
             let layers = (0..40).map(|i| {
-                // Empty, small, just as much as a buffer, and more than one.
+                // Empty, small, exactly one buffer, more than one buffer.
                 let size = [0, 100, (512 << 10) - 2048, 600_000][i % 4];
                 let archive = archive(&[file(format!("f{i}"), noise(size, i as u64))]);
                 let layer = compressed.map_or(archive.clone(), |by| through(by, &["-c"], &archive));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: symbolic links of a layer, of a lower one, and of the place: nothing ever leads
-//! out of the root.
+//! unpack-layer: symbolic links of the same layer, of a lower layer and of an existing directory.
+//! No link ever leads out of the root.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::cage::{Cage, PLACES, everywhere, everywhere_and_unprivileged};
 use tests::layers::{Part, archive, dir, file, symlink, whiteout};
 use tests::peers::{must, peer};
 
-/// Unpacks one layer and expects that file, with the content "inside".
+/// Unpacks one layer, and asserts that this file has the content "inside".
 fn lands(parts: &[Part], name: &str) {
     everywhere_and_unprivileged(|cage| {
         cage.unpack(&[parts]).status(0);
@@ -157,7 +157,8 @@ fn a_directory_that_was_hidden_is_not_written_to_again() {
 
 #[test]
 fn a_chain_that_grows_beyond_the_longest_path_stays_inside() {
-    // Each link goes through the one before it sixteen times over; the last climbs out of it.
+    // Each of the sixteen links is in the directory that the link before it names. The last link
+    // climbs out of all of them.
     let component = "d".repeat(247);
     let mut parts = vec![];
     let mut at = String::new();
@@ -199,7 +200,7 @@ fn a_target_is_as_long_as_linux_has_them() {
         cage.only_options(&["--replace"]);
         cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "want 1 to 4095");
         cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link with a target of 0 bytes");
-        // A producer that put the target where a file has its data.
+        // Some producers write the target as data of the entry.
         let body = tests::layers::entry(b'2', "s", "x".repeat(3000));
         cage.unpack(&[&[body]]).fails(6, "3000 bytes of data, but an entry of this type has none");
     });
@@ -229,7 +230,7 @@ fn a_link_of_a_lower_layer_gives_way_to_a_file_of_its_name() {
     });
 }
 
-/// What most distributions have: /lib is a link.
+/// As in most distributions, /lib is a link.
 fn merged_usr() -> [Part; 3] {
     [dir("usr/lib"), file("usr/lib/old", ""), symlink("lib", "usr/lib")]
 }
@@ -371,7 +372,8 @@ fn who_swaps_a_directory_for_a_link_meanwhile_gets_nothing_outside() {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // The two change places, again and again: a/b is now a directory, now the link.
+                // The two names are exchanged again and again: a/b is alternately a directory and
+                // the link.
                 let (one, other) = (cage.root("a/b"), cage.root("a/link"));
                 while !over.load(Ordering::Relaxed) {
                     let _ = rustix::fs::renameat_with(
@@ -386,7 +388,7 @@ fn who_swaps_a_directory_for_a_link_meanwhile_gets_nothing_outside() {
             let outcome =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cage.unpack(&[&parts])));
             over.store(true, Ordering::Relaxed);
-            // It may well fail; it may not get out, which the cage has judged.
+            // The run may fail. It may not write outside of the root, which the cage has checked.
             outcome.unwrap();
         });
     }
@@ -422,7 +424,7 @@ mod as_root {
             }
             fs::rename(cage.dir().join("elsewhere"), cage.scratch().join("elsewhere")).unwrap();
             must(peer("mount").args(["-t", "tmpfs", "none"]).arg(cage.root("mnt")));
-            // The same file system at another place: no device number tells.
+            // The same file system at another place: the device number does not reveal the mount.
             let elsewhere = cage.scratch().join("elsewhere");
             must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("same")));
             cage.options(&["--onto"]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: types of files, and what a file of one type makes of another.
+//! unpack-layer: types of files, and the replacement of one type by another.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::layers::{
 use tests::peers::{must, peer};
 use tests::tools::tool;
 
-/// A layer of one entry is refused with these words, and nothing came of it.
+/// Asserts that a layer with this entry is refused with this message and leaves no tree.
 fn refused(part: Part, words: &str) {
     everywhere(|cage| {
         cage.unpack(&[&[file("other", ""), part.clone()]]).fails(6, words);
@@ -22,7 +22,7 @@ fn refused(part: Part, words: &str) {
     });
 }
 
-/// A thing of each type called x, and its letter.
+/// A file named x of each type, with the letter of its type.
 fn each_type() -> Vec<(Vec<Part>, char)> {
     vec![
         (vec![file("x", "1")], 'f'),
@@ -62,7 +62,7 @@ fn types_that_no_file_has_are_refused() {
 fn numbers_that_no_device_has_are_refused() {
     refused(character("c", 4096, 0), "device 4096:0, the largest is 4095:1048575");
     refused(character("c", 1, 1_048_576), "device 1:1048576");
-    // Base-256: beyond 32 bits, and below zero.
+    // Base-256 numbers: one beyond 32 bits, and a negative one.
     refused(character("c", 1, 3).at(329, b"\x80\0\0\x01\0\0\0\0"), "device 4294967296:3");
     refused(character("c", 1, 3).at(337, &[0xff; 8]), "the minor device number is negative");
     refused(entry(b'3', "c", "").magic(V7), "a device without device numbers");
@@ -80,7 +80,7 @@ fn an_ordinary_user_makes_no_devices_but_can_leave_them_out() {
         cage.options(&["--skip-devices"]);
         cage.unpack(&[&parts]).status(0).says("\"null\": device left out");
         cage.has(&["f", "p"]);
-        // What was asked for is no reason to be strict about.
+        // --strict does not refuse a layer whose devices were left out by an option.
         cage.options(&["--strict", "--replace"]);
         cage.unpack(&[&parts]).status(0);
     }
@@ -208,7 +208,7 @@ mod as_root {
 
     #[test]
     fn a_device_is_never_opened() {
-        // A loop device without a file behind it: opening one of no number there is fails.
+        // No driver has this device number, so opening the device would fail.
         everywhere(|cage| {
             let parts = [
                 character("none", 4095, 77).mode(0o4660).owner(5, 6).mtime(9),
@@ -240,7 +240,8 @@ mod as_root {
     fn nothing_is_inherited_from_the_place() {
         for place in PLACES {
             let cage = Cage::new(place);
-            // A set-group-ID directory gives its group on, a default list its entries.
+            // A set-group-ID directory passes on its group, and a default access control list its
+            // entries.
             must(peer("chgrp").arg("7").arg(cage.dir()));
             fs::set_permissions(cage.dir(), fs::Permissions::from_mode(0o2755)).unwrap();
             let acl = "0x0200000001000700ffffffff020007000900000004000700ffffffff10000700ffffffff\

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: whiteouts, in any order: what lower layers have goes, what their own layer brings
-//! stays.
+//! unpack-layer: whiteouts, in any order. They hide entries of lower layers, and never entries of
+//! their own layer.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -12,7 +12,7 @@ use tests::cage::{Cage, PLACES, everywhere, everywhere_and_unprivileged};
 use tests::layers::{Part, character, dir, entry, fifo, file, hardlink, opaque, symlink, whiteout};
 use tests::peers::{must, peer};
 
-/// All orders of the upper layer's parts lead to the same tree.
+/// Asserts that every order of the upper layer's parts gives the same tree.
 fn in_any_order(lower: &[Part], upper: &[Part], names: &[&str]) {
     let mut orders = vec![vec![]];
     for part in upper {
@@ -33,7 +33,7 @@ fn in_any_order(lower: &[Part], upper: &[Part], names: &[&str]) {
     }
 }
 
-/// A layer of one entry is refused, and so nothing is removed.
+/// Asserts that an upper layer with this entry is refused and leaves no tree.
 fn refused(name: &str, words: &str) {
     everywhere(|cage| {
         cage.unpack(&[&[file("etc/f", "")], &[file(name, "")]]).fails(6, words);
@@ -54,7 +54,7 @@ fn a_whiteout_of_nothing_that_is_there_does_nothing() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "")], &[whiteout("x"), whiteout("a/b/c"), whiteout("f/g")]]).ok();
         cage.has(&["f"]);
-        // Also in a first layer.
+        // The same in a first layer.
         cage.only_options(&["--replace"]);
         cage.unpack(&[&[whiteout("x"), whiteout("a/b")]]).ok();
         cage.has(&[]);
@@ -227,7 +227,7 @@ fn what_a_layer_brings_and_hides_stays() {
     everywhere(|cage| {
         cage.unpack(&[&[file("x", "old")], &upper]).ok();
         assert_eq!(cage.read("x"), "new");
-        // In a first layer nothing is lower.
+        // A first layer has no lower layers.
         cage.only_options(&["--replace"]);
         cage.unpack(&[&upper]).ok();
         cage.has(&["x"]);
@@ -365,7 +365,7 @@ mod as_root {
 
     #[test]
     fn an_immutable_file_is_not_hidden_by_force() {
-        // Flags of files are the disk's own; memory has them since Linux 6.6.
+        // The disk's file system supports file flags; tmpfs supports them since Linux 6.6.
         let mut cage = Cage::new(PLACES[1]);
         fs::create_dir(cage.root("")).unwrap();
         fs::write(cage.root("fixed"), "").unwrap();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Images built by the tools in a pipe, and what others make of them: skopeo, umoci,
-//! docker-registry.
+//! Images that the tools build in a pipe, as read by skopeo, umoci and docker-registry.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -14,14 +13,15 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
-/// A base image, a layer for on top of it, and both in a layout.
+/// A base image and a layer to put on top of it, both stored in one layout.
 struct Bench {
     base: Image,
     app: Image,
     dir: Scratch,
 }
 
-/// The contract's own pipeline: a base's config and layers, one layer on top, no other program.
+/// The documented pipeline: a base's config and layers and one layer on top, with no foreign
+/// program.
 const ON_BASE: &str = "{
     build-config --base base.json $OPTIONS --into oci:layout <app.line &&
         list-blobs --layers base-manifest.json && cat app.line
@@ -47,7 +47,7 @@ impl Bench {
         script.dir(self.dir.path()).run()
     }
 
-    /// What was built, named in the layout.
+    /// The built image, which gets a tag in the layout.
     fn built(&self) -> Image {
         let bytes = std::fs::read(self.dir.join("m.json")).unwrap();
         let document: Value = serde_json::from_slice(&bytes).unwrap();
@@ -72,7 +72,7 @@ impl Bench {
     }
 }
 
-/// The pipe failed and said so; its status is that of its last command.
+/// The pipe failed with this message. Its status is that of its last command.
 #[track_caller]
 fn failed(run: &Run, words: &str) {
     run.says(words);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What each crate of `common/` and each tool may be built from, as cargo sees it and as the
-//! binaries show it.
+//! Which crates each crate of `common/` and each tool may depend on, according to cargo and to the
+//! built binaries.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::peers::must;
 use tests::tools::{bin, tool};
 
-/// The crates of `common/`: each may use those before it.
+/// The crates of `common/`: each may use only the crates before it.
 const ORDER: [&str; 8] =
     ["common", "layout", "archive", "compress", "machine", "net", "registry", "store"];
 
@@ -26,14 +26,14 @@ const OFFLINE: [&str; 6] = [
     "build-manifest",
 ];
 
-/// What cargo prints at the workspace's root.
+/// The output of cargo at the workspace's root.
 fn cargo(args: &[&str]) -> String {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     String::from_utf8(must(cargo.current_dir(root).args(args).arg("--locked"))).unwrap()
 }
 
-/// Whether the built tool has these bytes anywhere.
+/// Whether the built tool contains this text anywhere.
 fn holds(name: &str, words: &str) -> bool {
     tool(name).arg("-V").run().ok();
     String::from_utf8_lossy(&std::fs::read(bin().join(name)).unwrap()).contains(words)
@@ -81,7 +81,7 @@ fn tools_that_need_no_network_are_built_without_it() {
 #[test]
 fn no_binary_without_network_holds_any_of_it() {
     for words in ["ureq", "rustls"] {
-        // What is looked for is found where it is.
+        // The search itself works: a tool with network code contains the text.
         assert!(holds("fetch-blob", words), "{words}");
         for tool in OFFLINE {
             assert!(!holds(tool, words), "{tool} holds {words}");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The makefile of the manual, as it stands there: an image built from a base and two directories,
-//! and pushed.
+//! The manual's makefile, unchanged: it builds an image from a base and two directories, and pushes
+//! it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
-/// The makefile, for this registry.
+/// The makefile, with this registry's host in it.
 fn makefile(registry: &Registry) -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/regutils-recipes.7");
     let page = fs::read_to_string(page).unwrap();
@@ -34,7 +34,7 @@ fn make(dir: &Scratch) -> Run {
     run
 }
 
-/// The registry with a base image, and a directory with what the makefile takes for there.
+/// A registry with a base image, and a directory with the files that the makefile needs.
 fn workshop() -> (Registry, Scratch) {
     let (registry, dir) = (Registry::start(), Scratch::new());
     registry.put_image("alpine", "3.20", &Image::small());
@@ -56,7 +56,8 @@ fn the_first_make_pushes_an_image_that_others_read() {
     let known: serde_json::Value = serde_json::from_str(&text).unwrap();
     let base = Image::small().layers.len();
     assert_eq!(known["Layers"].as_array().unwrap().len(), base + 2, "{text}");
-    // Config, two layers, base layers: the last are mounted from the base's repository.
+    // The image has a config, two own layers and the base's layers, which were mounted from the
+    // base's repository.
     let script = "fetch-manifest $1:1 --into oci:back | list-blobs |
         fetch-blob $1 --into oci:back | unpack-layer --from oci:back root";
     shell(&script.replace("$1", &registry.repo("app"))).dir(dir.path()).run().status(0);
@@ -78,7 +79,8 @@ fn one_changed_file_makes_one_layer_anew_and_sends_it_alone() {
     make(&dir);
     let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
     let (bin, etc) = (line("bin"), line("etc"));
-    // Later than what was made of it, whatever the file system's clock is.
+    // A time later than that of every built file, whatever the resolution of the file system's
+    // clock.
     fs::write(dir.join("etc/a"), "changed").unwrap();
     let later = fs::metadata(dir.join("pushed")).unwrap().modified().unwrap();
     let later = later + std::time::Duration::from_secs(1);

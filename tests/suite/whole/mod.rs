@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Several tools together: pipelines, and all that README and manual show.
+//! Several tools together: pipelines, and the examples of the README and the manual.
 
 mod layering;
 mod pipeline;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tools in a pipe: a whole image from a registry to a directory, judged by umoci; stopped in
-//! the middle and started again; and with each program failing in its turn.
+//! The tools in a pipe: a whole image from a registry to a directory, compared with umoci's result;
+//! stopped in the middle and run again; and with each program failing in turn.
 
-// Helpers judge as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell};
 
-/// As a user types it.
+/// The pipeline as a user types it.
 const PIPELINE: &str = "\
     fetch-manifest -p linux/amd64 \"$REF\" --into oci:layout | \
     list-blobs | \
@@ -30,22 +30,22 @@ fn pipeline(script: &str, repo: &str, scratch: &Scratch) -> Command {
     shell(script).env("REF", format!("{repo}:1")).env("REPO", repo).dir(scratch.path())
 }
 
-/// Everything that a tree shows of itself, by path, but for the times of directories: the layers
-/// here do not say them all.
+/// All that a tree shows, by path, except for the times of directories: the layers here do not
+/// state all of them.
 fn tree(top: &Path) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     let mut links: BTreeMap<u64, String> = BTreeMap::new();
     for name in tests::scratch::list(top) {
         let path = top.join(name.trim_end_matches('/'));
         let meta = path.symlink_metadata().unwrap();
-        let what = match () {
-            () if meta.is_symlink() => format!("-> {}", fs::read_link(&path).unwrap().display()),
-            () if meta.is_dir() => String::new(),
-            () => {
-                let first = links.entry(meta.ino()).or_insert_with(|| name.clone());
-                let bytes = fs::read(&path).unwrap();
-                format!("{} {} ={first}", meta.mtime(), tests::images::sha256(&bytes))
-            }
+        let what = if meta.is_symlink() {
+            format!("-> {}", fs::read_link(&path).unwrap().display())
+        } else if meta.is_dir() {
+            String::new()
+        } else {
+            let first = links.entry(meta.ino()).or_insert_with(|| name.clone());
+            let bytes = fs::read(&path).unwrap();
+            format!("{} {} ={first}", meta.mtime(), tests::images::sha256(&bytes))
         };
         let (mode, uid, gid) = (meta.mode(), meta.uid(), meta.gid());
         seen.insert(name, format!("{mode:o} {uid}:{gid} {what}"));
@@ -53,7 +53,7 @@ fn tree(top: &Path) -> BTreeMap<String, String> {
     seen
 }
 
-/// An image with some of everything that ordinary layers have.
+/// An image with most features of ordinary layers.
 fn ordinary() -> Image {
     let executable = |path: &str| Entry::File(path.to_owned(), 0o755, noise(50_000, 3));
     Image::new(&[
@@ -134,7 +134,7 @@ fn the_same_again_after_kill_9_at_any_moment() {
     ]);
     let registry = fake_registry(&image);
     let repo = registry.repo("app");
-    // Each time the answers stop at another place, and the kill comes when they have.
+    // Each time another response stalls at some byte; the kill follows once it has stalled.
     for (stalled, at) in [
         ("/manifests/1".to_owned(), 50),
         (format!("/manifests/{}", image.manifest.digest), 0),
@@ -175,7 +175,7 @@ fn the_same_again_after_kill_9_while_unpacking() {
     });
     let scratch = Scratch::new();
     let running = pipeline(PIPELINE, &registry.repo("app"), &scratch).start();
-    // The first layer is being applied, or was, while the second hangs.
+    // The first layer is being applied, or has been, while the second stalls.
     eventually("the directory that is built", || {
         scratch.list().iter().any(|name| name.ends_with(".root.unpacking/a")).then_some(())
     });
@@ -205,7 +205,8 @@ fn layers_are_unpacked_while_others_still_come() {
     running.wait().ok();
 }
 
-/// One of the programs replaced by one that fails, before it says anything or in the middle.
+/// One of the programs is replaced by one that fails, either before its first output or in the
+/// middle.
 #[test]
 fn a_program_that_fails_is_never_a_success_of_the_last() {
     let image = ordinary();
@@ -217,7 +218,7 @@ fn a_program_that_fails_is_never_a_success_of_the_last() {
             "false".to_owned(),
             format!("{{ {}; }} | head -n 1", stages[broken]),
             format!("{{ {}; }} | head -c 100", stages[broken]),
-            // All but the last line.
+            // All lines except for the last.
             format!("{{ {}; }} | sed '$d'", stages[broken]),
         ] {
             let mut stages: Vec<_> = stages.iter().map(|stage| (*stage).to_owned()).collect();
@@ -227,7 +228,7 @@ fn a_program_that_fails_is_never_a_success_of_the_last() {
             let scratch = Scratch::new();
             let run = pipeline(&script, &repo, &scratch).run();
             if whole_manifest {
-                // A manifest is one line: nothing was lost.
+                // The manifest is one line, so nothing was lost.
                 run.status(0);
                 continue;
             }
@@ -339,7 +340,7 @@ mod with_peers {
         let script = PIPELINE.replace("-p linux/amd64 ", "");
         registry.push("some/app", "1", &ordinary(), "oci");
         pipeline(&script, &registry.repo("some/app"), &scratch).run().ok();
-        // The layout is one that others read, and they get the same out of it.
+        // Other programs can read the layout, and they unpack the same tree from it.
         let mut skopeo = peer("skopeo");
         skopeo.args(["--insecure-policy", "copy", "-q", "oci:layout:1", "oci:theirs:1"]);
         must(skopeo.current_dir(scratch.path()));
@@ -348,7 +349,7 @@ mod with_peers {
         assert_eq!(ours, theirs);
         assert!(ours.contains_key("opt/old/c") && !ours.contains_key("opt/old/a"));
 
-        // In Docker's types, which umoci does not know.
+        // With Docker's media types, which umoci does not know.
         registry.push("docker/app", "1", &ordinary(), "v2s2");
         let script = script.replace("layout root", "layout docker");
         pipeline(&script, &registry.repo("docker/app"), &scratch).run().ok();

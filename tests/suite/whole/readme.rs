@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The README's and the manual's examples, run as they stand there.
+//! The examples of the README and of the manual, run unchanged.
 //!
-//! Their `alpine` is here a repository of the scripted registry: that one word is replaced, in the
-//! operands that name the registry and not in those that name a layout.
+//! The examples' `alpine` is a repository of the scripted registry here. That word is replaced in
+//! the operands that name the registry, but not in those that name a layout.
 
-// Helpers judge as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ fn registry() -> FakeRegistry {
     registry
 }
 
-/// Runs an example: `alpine` is in the registry, and so is what the example has at
-/// `registry.example`; at `secure.example` is one that wants tokens.
+/// Runs an example. Names at `alpine` and at `registry.example` are replaced by names in the
+/// registry; `secure.example` is replaced by a registry that requires tokens.
 fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
@@ -67,8 +67,8 @@ fn blocks(text: &str) -> Vec<&str> {
     text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
 }
 
-/// The commands of a manual page's EXAMPLES that are to be run here: what follows a `$`, with the
-/// lines that continue it.
+/// The commands of a manual page's EXAMPLES section that are run here: the text after each `$`,
+/// with its continuation lines.
 fn examples(page: &str) -> Vec<String> {
     let (_, section) = page.split_once(".Sh EXAMPLES\n").unwrap();
     let section = section.split(".Sh ").next().unwrap();
@@ -106,7 +106,7 @@ fn the_readmes_pipelines_work_as_they_stand() {
 
     assert_eq!(run(copy, &registry, &dir).ok().lines().len(), 1);
     run("fetch-manifest registry.example/alpine:3.20 | cmp - all.json\n", &registry, &dir).ok();
-    // The first again is done, but for the directory in the way.
+    // Repeating the first pipeline fails only because the directory exists.
     run(unpack, &registry, &dir).status(7);
 }
 
@@ -133,7 +133,7 @@ fn every_page_lists_its_exit_statuses_in_order() {
     for page in pages() {
         let listed = statuses(&fs::read_to_string(&page).unwrap());
         assert!(listed.is_sorted_by(|a, b| a < b), "{}", page.display());
-        // What every tool can end with.
+        // The statuses that every tool can end with.
         assert!([0, 2, 7].iter().all(|status| listed.contains(status)), "{}", page.display());
     }
 }
@@ -141,7 +141,7 @@ fn every_page_lists_its_exit_statuses_in_order() {
 #[test]
 fn the_pages_examples_work_as_they_stand() {
     let registry = registry();
-    // What an example takes for there, by the page.
+    // Commands that create the files which a page's examples need, by page.
     let mut there: BTreeMap<&str, &[&str]> = BTreeMap::new();
     there.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
     there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
@@ -169,7 +169,7 @@ fn the_pages_examples_work_as_they_stand() {
     }
 }
 
-/// The tools' pages.
+/// The manual pages of the tools.
 fn pages() -> Vec<PathBuf> {
     let entries = fs::read_dir(top().join("man")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|ext| ext == "1")).collect()
@@ -177,7 +177,7 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn the_licence_is_the_apache_licence() {
-    // As Debian and the Apache Software Foundation have it.
+    // The digest of the licence text that Debian and the Apache Software Foundation publish.
     let want = "sha256:cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30";
     assert_eq!(sha256(read("LICENSE").as_bytes()), want);
 }
