@@ -2,7 +2,7 @@
 
 PREFIX = /usr/local
 DESTDIR =
-# A test waits more than it computes: two for each processor.
+# Tests wait more than they compute, so two run for each processor.
 export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 CARGO = cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -19,8 +19,9 @@ install: all
 		install -d "$$section" && install -m 644 "$$page" "$$section" || exit; \
 	done
 
-# What runs anywhere in a minute: all tests that need neither root nor programs of others. `make test T=words`
-# runs those that have the words in their names instead, whatever they need, and builds only what they run.
+# All tests that need neither root nor peer programs; they take about a minute. `make test T=NAME`
+# runs instead the tests whose names contain NAME, whatever they need, and builds only the tools that
+# these tests run.
 ELSEWHERE = ::with_peers:: ::as_root:: ::at_length::
 test:
 ifdef T
@@ -30,10 +31,10 @@ else
 	REGUTILS_BIN=$(abspath $(TARGET))/debug $(CARGO) test --locked --workspace --no-fail-fast -- \
 		$(addprefix --skip ,$(ELSEWHERE))
 	@echo "not run: $$($(CARGO) test --locked --workspace --quiet -- --list $(ELSEWHERE) 2>/dev/null | \
-		grep -c ': test$$') tests that need root or programs of others, or take long: \"make check\" runs them"
+		grep -c ': test$$') tests that need root or peer programs, or take long: \"make check\" runs them"
 endif
 
-# All that must hold. The suite runs the tools as they are shipped.
+# All checks. The suite runs release builds of the tools, as they are shipped.
 check: peers
 	rustfmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
@@ -45,7 +46,7 @@ check: peers
 	$(CARGO) build --locked --release --workspace --bins
 	REGUTILS_BIN=$(abspath $(TARGET))/release $(CARGO) test --locked --workspace --no-fail-fast
 
-# The programs of others that the suite needs.
+# Installs the peer programs that the suite needs.
 peers:
 	tests/peers.sh
 

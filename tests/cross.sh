@@ -1,19 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Other targets than this machine's: compiles for arm64, and builds for musl without shared libraries, and runs
-# these. A target that cannot be had here is said on a line of its own, and is no failure.
+# Builds for other targets than this machine's: checks that the code compiles for arm64, and builds
+# and tests static binaries for musl. A target that is not available here is reported, and is not a
+# failure.
 set -eu
 cd "$(dirname "$0")/.."
 CARGO=${CARGO:-cargo}
 musl=$(uname -m)-unknown-linux-musl
 arm=aarch64-unknown-linux-gnu
 
-# have TARGET COMPILER: whether it can be compiled for, Rust and the C that some dependencies have.
+# have TARGET COMPILER: whether Rust and C code can be compiled for the target (some dependencies
+# have C code).
 have() {
 	if ! command -v "$2" >/dev/null; then
-		echo "NOT CHECKED: $1, for want of $2" >&2
+		echo "NOT CHECKED: $1: $2 is missing" >&2
 	elif ! test -d "$(rustc --print sysroot)/lib/rustlib/$1" && ! rustup target add "$1"; then
-		echo "NOT CHECKED: $1, for this Rust toolchain has no standard library for it" >&2
+		echo "NOT CHECKED: $1: this Rust toolchain has no standard library for it" >&2
 	else
 		return 0
 	fi

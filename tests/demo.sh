@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds an image of this machine's own files, takes it from one layout to another and unpacks it, all in a
-# pipeline, and compares the outcome with the files it was made of. Then it breaks a byte and mends it.
-# Needs the tools on PATH and what every Debian has; no network, no root. `make demo` runs it.
+# Builds an image from files of this machine, copies it to another layout while unpacking it, all in
+# a pipeline, and compares the result with the original files. Then it damages a byte and repairs
+# it. Needs the tools on the PATH and programs that every Debian system has; no network, no root.
+# `make demo` runs it.
 set -eu
 umask 022
 export LC_ALL=C
@@ -17,7 +18,7 @@ run() { say "\$ $1"; eval "$1" 2>&1; }
 fail() { say "demo: $*" >&2; exit 1; }
 size() { wc -c <"$1" | tr -d ' '; }
 
-# --- The files: some tens of megabytes of this machine's, as many as this user may read.
+# --- The source: some tens of megabytes of this machine's files that the user may read.
 mkdir source
 (cd / && find etc usr/bin usr/sbin usr/share/doc/[a-g]* -xdev \
 	-type d ! \( -readable -executable \) -prune -o \
@@ -25,7 +26,8 @@ mkdir source
 	tar --create --null --no-recursion --files-from=- --file=-) |
 	tar --extract --preserve-permissions --directory=source --file=-
 
-# --- Three states of them: without documentation, with it, and with a file removed, one changed and one added.
+# --- Three states of these files: without documentation; with it; with one file removed, one
+# changed and one added.
 cp -a source before
 cp -a before base
 rm -rf base/usr/share
@@ -33,7 +35,7 @@ rm -f source/etc/hostname
 echo 'made by the demo' >source/etc/demo
 echo 'changed by the demo' >source/etc/motd
 
-say 'An image, built of what each state adds to the one before:'
+say 'An image with one layer for the changes of each state:'
 run 'pack-layer base --into oci:image >1.line'
 run 'pack-layer before --base base --into oci:image >2.line'
 run 'pack-layer source --base before --into oci:image >3.line'
@@ -44,16 +46,16 @@ say
 say "It has $(find source -type f | wc -l) of this machine's files," \
 	"$(du -sm source | cut -f1) MiB, $(du -sm image | cut -f1) MiB in three layers."
 say
-say 'Copied to another layout and unpacked on the way, every byte verified:'
+say 'Copied to another layout and unpacked at the same time, every byte verified:'
 # shellcheck disable=SC2016
 run 'fetch-manifest oci:image:demo --into oci:copy |
     list-blobs | fetch-blob oci:image --into oci:copy | unpack-layer --from oci:copy rootfs >lines'
 say
-say "The copy is whole, and so is what is printed: a line for each blob."
+say "The copy is complete. Each verified blob is printed as a line:"
 run 'fetch-manifest oci:copy:demo | list-blobs | verify-digest --from oci:copy | cut -c 1-100'
 say
 
-# --- What came out is what went in: contents, then everything else that a file has.
+# --- The result equals the source: contents first, then all metadata.
 diff --recursive --no-dereference source rootfs >differences ||
 	fail "contents differ: $(head -n 1 differences)"
 for tree in source rootfs; do
@@ -66,22 +68,22 @@ say "The $(wc -l <rootfs.list) files and directories are the same," \
 	'with their modes, owners, times and links.'
 say
 
-# --- A byte that is wrong does not go unseen.
+# --- A wrong byte is detected.
 blob=$(fetch-manifest oci:copy:demo | list-blobs --layers |
 	sed -n '2s/.*"sha256:\([0-9a-f]*\)".*/\1/p')
 byte=x
 test "$(dd if="copy/blobs/sha256/$blob" bs=1 skip=1000 count=1 status=none | od -An -c | tr -d ' ')" != x || byte=y
 printf $byte | dd of="copy/blobs/sha256/$blob" bs=1 seek=1000 conv=notrunc status=none
-say 'One byte of the copy is now wrong:'
+say 'Now one byte of the copy is changed:'
 status=0
 run 'fetch-manifest oci:copy:demo | list-blobs |
     verify-digest --from oci:copy >good' || status=$?
 test "$status" = 1 || fail "status $status, wanted 1"
-test "$(wc -l <good)" = 2 || fail 'a wrong blob was printed as a right one'
-say "Status $status, and only the $(wc -l <good) blobs before it were passed on."
+test "$(wc -l <good)" = 2 || fail 'the line of a damaged blob was printed'
+say "Status $status: only the $(wc -l <good) blobs before the damaged one were printed."
 say
-say 'It can be mended:'
+say 'The blob can be fetched again:'
 run 'fetch-manifest oci:copy:demo | list-blobs |
     fetch-blob oci:image --into oci:copy --recheck | verify-digest --from oci:copy >good'
-test "$(wc -l <good)" = 4 || fail 'the copy is not whole'
-say 'All four blobs are right again.'
+test "$(wc -l <good)" = 4 || fail 'the copy is not complete'
+say 'All four blobs are intact again.'

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the programs of others that the suite runs, those that are missing, on Debian and
-# what descends from it. Not root: says what to install, and fails.
+# Installs the missing foreign programs that the suite runs, on Debian and its derivatives. Without
+# root it prints the command that installs them, and fails.
 set -eu
 
-# The command, and the packages that have it and what it needs.
+# Each line: a command, the package that contains it, and other packages that it needs.
 peers='
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 bsdtar          libarchive-tools
@@ -45,7 +45,7 @@ fi
 
 echo "installing: ${missing% }" >&2
 export DEBIAN_FRONTEND=noninteractive
-# The tests start the servers that they want: as a service none of them is wanted.
+# The tests start their own servers, so none of them may run as a service.
 policy=/usr/sbin/policy-rc.d
 if ! test -e "$policy"; then
 	trap 'rm -f "$policy"' EXIT
@@ -53,5 +53,5 @@ if ! test -e "$policy"; then
 	chmod 755 "$policy"
 fi
 apt-get update -qq
-# shellcheck disable=SC2086 # words are wanted
+# shellcheck disable=SC2086 # $missing has to be split into words
 apt-get install -y -qq -o DPkg::Lock::Timeout=600 --no-install-recommends $missing >/dev/null

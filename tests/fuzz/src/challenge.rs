@@ -3,8 +3,8 @@
 
 use registry::auth::challenge::parse;
 
-/// Schemes and the names of parameters are tokens in lower case, no parameter is repeated, and a
-/// header of well-formed challenges, made of what was read, is read as the same again.
+/// Schemes and parameter names are lower-case tokens, and no parameter is repeated. A header
+/// written from the parsed challenges is parsed to the same challenges.
 pub fn challenge(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let read = parse(text);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fuzz targets: what must hold of a parser whatever bytes it is given.
+//! Fuzz targets: properties of parsers that hold for any input.
 //!
-//! Each is an ordinary function of some bytes that panics if its property does not hold.
-//! `tests/corpus.rs` calls it with every file of `corpus/TARGET` and with variations of them;
-//! cargo-fuzz calls it from `targets/TARGET.rs` (`tests/README.md` says how).
+//! Each target is an ordinary function that is given bytes and panics if its property does not
+//! hold. `tests/corpus.rs` calls it with every file of `corpus/TARGET` and with variations of these
+//! files; cargo-fuzz calls it from `targets/TARGET.rs` (see `tests/README.md`).
 //!
-//! A new target is a module here, a file in `targets`, a `[[bin]]` in Cargo.toml, a test in
-//! `tests/corpus.rs`, and at least five small files in `corpus/TARGET`.
+//! A new target needs a module here, a file in `targets`, a `[[bin]]` section in Cargo.toml, a test
+//! in `tests/corpus.rs`, and at least five small files in `corpus/TARGET`.
 
-// A property that does not hold is a panic: that is how libFuzzer sees it.
+// libFuzzer detects a violated property as a panic.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
 mod challenge;

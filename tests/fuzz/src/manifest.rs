@@ -6,8 +6,9 @@ use common::digest::Digest;
 use common::json;
 use common::manifest::{self, Content, Manifest, Schema1};
 
-/// A manifest that is read has descriptors with valid digests, which are lines that are read as the
-/// same again; its media type is the one that is detected; and no two readings of it differ.
+/// The descriptors of a parsed manifest have valid digests, and a line written from one is parsed
+/// to the same descriptor. The manifest's media type is the detected one, and a second parse gives
+/// the same manifest.
 pub fn manifest(data: &[u8]) {
     for schema1 in [Schema1::Refused, Schema1::Allowed] {
         let Ok(read) = Manifest::parse(data, None, "m", schema1) else { continue };

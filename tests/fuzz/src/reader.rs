@@ -10,10 +10,10 @@ use common::error::Result;
 const MAX_METADATA: usize = 1 << 20;
 const MAX_SEGMENTS: usize = 10_000;
 
-/// The reader and the check accept the same archives, but that the check wants the end marked and
-/// nothing after it, and refuse others with the same words. In whatever pieces the bytes come, the
-/// outcome is the same. Data is as long as its entry says, nothing is read twice, and an entry is
-/// no larger than the limits.
+/// The reader and the check accept the same archives, with one difference: the check requires an
+/// end marker and no data after it. They refuse other archives with the same message. The result
+/// does not depend on the pieces in which the bytes arrive. Data is as long as its entry states, no
+/// byte is read twice, and no entry exceeds the limits.
 pub fn reader(data: &[u8]) {
     let pulled = pull(data, data.len());
     let pushed = push(data, usize::MAX);
@@ -22,7 +22,7 @@ pub fn reader(data: &[u8]) {
         (Ok((_, ending)), outcome) => assert!(outcome.is_err(), "{ending:?}"),
         (Err(why), outcome) => assert_eq!(outcome.as_ref(), Err(why)),
     }
-    // Around a block, and a few by chance.
+    // Sizes around a block, and two that depend on the length.
     let length = data.len();
     for piece in [1, 7, BLOCK - 1, BLOCK + 1, 1 + length % 1021, 1 + length % 4099] {
         assert_eq!(pull(data, piece), pulled, "in pieces of {piece}");
@@ -30,14 +30,14 @@ pub fn reader(data: &[u8]) {
     }
 }
 
-/// An entry: its name, its type, and what a sum of its data's bytes is.
+/// An entry: its name, its type, and a checksum of its data.
 type Seen = (Vec<u8>, EntryType, u64);
 
 /// The entries and the ending, read through a buffer of this size.
 fn pull(data: &[u8], buffer: usize) -> std::result::Result<(Vec<Seen>, Ending), String> {
     let mut reader = Reader::new(BufReader::with_capacity(buffer.max(1), data));
     let outcome = all(&mut reader);
-    // Warnings are the process's: they would add up.
+    // Warnings belong to the process and would accumulate.
     common::notice::take();
     let (seen, size, ending) = outcome.map_err(|error| error.to_string())?;
     assert!(size <= data.len() as u64, "{size} bytes of {}", data.len());
@@ -48,7 +48,8 @@ fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
     let mut seen = Vec::new();
     let mut size = 0;
     while let Some(entry) = reader.next()? {
-        // A name is from a long name, an extended header, or the fields of 155 and 100 bytes.
+        // A name is from a GNU long name, from an extended header, or from the fields of 155 and
+        // 100 bytes.
         assert!(entry.name.len() <= MAX_METADATA.max(256) && entry.link.len() <= MAX_METADATA);
         let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         assert!(xattrs <= MAX_METADATA);
@@ -82,7 +83,7 @@ fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
     Ok((seen, size, reader.finish()?))
 }
 
-/// The check's outcome, pushed in pieces.
+/// The result of the check, which is given the archive in pieces.
 fn push(data: &[u8], piece: usize) -> std::result::Result<(), String> {
     let mut check = Check::new();
     data.chunks(piece)

@@ -3,8 +3,8 @@
 
 use common::reference::{Location, MAX_PATH, StoreName, is_tag};
 
-/// A reference that is read is printed so that it is read as the same again, and has only parts
-/// that are fit for a path or a URL.
+/// A parsed reference is printed in a form that is parsed to the same reference. Its parts are safe
+/// in a path or a URL.
 pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(location) = text.parse::<Location>() {
@@ -14,7 +14,7 @@ pub fn reference(data: &[u8]) {
             (Location::Registry(first), Location::Registry(second)) => {
                 assert_eq!(first.repository, second.repository, "{text:?}, printed {printed:?}");
                 assert_eq!(first.digest, second.digest, "{text:?}, printed {printed:?}");
-                // Without a digest, the tag that would be asked for is printed too.
+                // Without a digest, the default tag is printed as well.
                 let tag = match first.digest {
                     Some(_) => first.tag.as_deref(),
                     None => Some(first.tag_or_latest()),
@@ -32,7 +32,8 @@ pub fn reference(data: &[u8]) {
     }
 }
 
-/// No character that means something in a URL or a path, but the slashes between components.
+/// No character with a special meaning in a URL or a path, except for the slashes between
+/// components.
 fn is_safe(host: &str, path: &str) {
     let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
     assert!(!host.is_empty() && host.bytes().all(in_host), "{host:?}");

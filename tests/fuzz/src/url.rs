@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs, and the decision on those that a server supplies.
+//! URLs, and the decision whether a URL from a server may be followed.
 
 use std::net::IpAddr;
 
 use net::url::{Purpose, Url, decide};
 
-/// The purposes that a server supplies a URL for.
+/// The purposes for which servers supply URLs.
 const PURPOSES: [Purpose; 5] =
     [Purpose::Redirect, Purpose::Realm, Purpose::Upload, Purpose::Link, Purpose::Elsewhere];
 
-/// The first line is a registry's URL, the second what its server says. What is decided on is a URL
-/// that is read as the same again; it never leaves https, but for a descriptor's `urls`; it never
-/// leads to an address that is not public, but at the registry's own host; and credentials go along
-/// to the registry's own origin alone.
+/// The first line is a registry's URL, the second the URL that its server supplies. An accepted
+/// URL, when printed, is parsed to the same URL. Only a descriptor's `urls` may change from HTTPS
+/// to HTTP. Only the registry's own host may have an address that is not public. Credentials are
+/// sent to the registry's own origin only.
 pub fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (base, said) = text.split_once('\n').unwrap_or(("https://r.example/v2/", text));
@@ -35,14 +35,14 @@ pub fn url(data: &[u8]) {
             Err(_) => url.host() == "localhost",
         };
         let is_own = url.host() == base.host();
-        // Loopback's names and addresses are one host.
+        // The names and addresses of loopback count as one host.
         let both_loopback = base.host() == "localhost" || url.host() == "localhost";
         assert!(!is_private || is_own || both_loopback, "{purpose:?} {text:?}");
     }
 }
 
-/// It is printed so that it is read as the same again, and no part of it means something else to
-/// another reader.
+/// The printed URL is parsed to the same URL, and no part of it has another meaning to another
+/// parser.
 fn is_sound(url: &Url) {
     let sent = url.as_sent();
     let again = Url::parse(&sent).expect("a URL that was printed");

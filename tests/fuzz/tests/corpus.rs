@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kept files of each fuzz target, and variations of them that are the same in every run.
+//! Each fuzz target with the files of its corpus, and with variations that are the same in every
+//! run.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
 
-/// A target's kept files, by name.
+/// The corpus files of a target, with their names.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut all: Vec<_> = fs::read_dir(dir)
@@ -20,11 +21,11 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Numbers by chance, the same for the same seed (xorshift64*).
+/// Pseudo-random numbers, the same for the same seed (xorshift64*).
 struct Dice(u64);
 
 impl Dice {
-    /// Below a limit.
+    /// A number below `sides`.
     fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -33,7 +34,7 @@ impl Dice {
     }
 }
 
-/// Changes some bytes: other ones, ones from elsewhere, fewer or more.
+/// Changes some bytes: replaces, removes or inserts them, or copies bytes from another file.
 fn vary(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     for _ in 0..1 + dice.roll(3) {
         let at = dice.roll(bytes.len() + 1);
@@ -53,7 +54,7 @@ fn vary(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     }
 }
 
-/// Calls a target with its corpus, and so many times with variations.
+/// Calls a target with its corpus, and then with this number of variations.
 fn run(name: &str, target: fn(&[u8]), variations: u64, mend: fn(&mut [u8])) {
     let corpus = corpus(name);
     for (file, bytes) in &corpus {
@@ -69,14 +70,14 @@ fn run(name: &str, target: fn(&[u8]), variations: u64, mend: fn(&mut [u8])) {
         if dice.roll(4) > 0 {
             mend(&mut bytes);
         }
-        // Of a failed test, the last line says what makes the same bytes again.
+        // If the test fails, its last line identifies the variation.
         println!("variation {number}, of {file}");
         target(&bytes);
     }
 }
 
-/// Gives blocks that look like headers a right checksum, so that a change is seen by more than
-/// that.
+/// Corrects the checksum of each block that looks like a header, so that other checks see the
+/// change as well.
 fn mend_checksums(archive: &mut [u8]) {
     for block in archive.chunks_exact_mut(512) {
         if block[148..150].iter().all(u8::is_ascii_digit) {
