@@ -26,7 +26,7 @@ const CONTENT: &str =
 const ATTRIBUTES: &str =
     r#"cd "$0" && getfattr --recursive --physical --no-dereference --match=- --dump ."#;
 
-fn looked_at(how: &str, tree: &Path) -> String {
+fn listing_of(how: &str, tree: &Path) -> String {
     let listing = must(Command::new("sh").arg("-c").arg(how).arg(tree));
     String::from_utf8_lossy(&listing).into_owned()
 }
@@ -70,7 +70,7 @@ fn layers(scratch: &Scratch) -> [std::path::PathBuf; 2] {
 }
 
 #[test]
-fn a_debian_system_comes_out_as_umoci_unpacks_it_and_runs() {
+fn a_debian_system_equals_the_tree_of_umoci_and_runs() {
     let scratch = Scratch::new();
     let registry = Registry::start();
     let image = format!("{}:1", scratch.join("made").display());
@@ -98,11 +98,11 @@ fn a_debian_system_comes_out_as_umoci_unpacks_it_and_runs() {
     let pulled = format!("{}:1", scratch.join("debian").display());
     must(peer("umoci").args(["raw", "unpack", "--image", &pulled]).arg(&theirs));
     for how in [LISTING, CONTENT, ATTRIBUTES] {
-        let [ours, theirs] = [&ours, &theirs].map(|tree| looked_at(how, tree));
+        let [ours, theirs] = [&ours, &theirs].map(|tree| listing_of(how, tree));
         assert!(ours == theirs, "{:#?}", differences(&ours, &theirs));
         assert!(!ours.is_empty());
     }
-    let attributes = looked_at(ATTRIBUTES, &ours);
+    let attributes = listing_of(ATTRIBUTES, &ours);
     assert!(attributes.contains("security.capability") && attributes.contains("user.origin"));
 
     let release = must(peer("chroot").arg(&ours).args(["cat", "/etc/os-release"]));

@@ -42,17 +42,17 @@ fn compared(packages: &[Package]) -> usize {
 }
 
 #[test]
-fn debian_packages_come_out_as_others_unpack_them() {
+fn debian_packages_give_the_same_tree_as_with_peers() {
     assert!(compared(&debian(60)) > 6000);
 }
 
 #[test]
-fn crates_come_out_as_others_unpack_them() {
+fn crates_give_the_same_tree_as_with_peers() {
     assert!(compared(&crates(30)) > 600);
 }
 
 #[test]
-fn sources_of_npm_and_python_projects_come_out_as_others_unpack_them() {
+fn sources_of_npm_and_python_projects_give_the_same_tree_as_with_peers() {
     let scratch = Scratch::new();
     let sources = sources(&scratch, 4);
     for language in ["node-", "python-"] {

@@ -36,7 +36,7 @@ fn install(scratch: &Scratch, tree: &Path, packages: &[Package]) {
 }
 
 /// Adds file types and attributes that no package has.
-fn adorn(tree: &Path) {
+fn add_rare_features(tree: &Path) {
     fs::create_dir_all(tree.join("extra")).unwrap();
     let path = |name: &str| tree.join("extra").join(name);
     make_node(&path("null"), FileType::CharacterDevice, (1, 3));
@@ -59,7 +59,7 @@ fn adorn(tree: &Path) {
 }
 
 #[track_caller]
-fn same(packed: &Path, back: &Path) -> usize {
+fn assert_same(packed: &Path, back: &Path) -> usize {
     let [packed, back] = [packed, back].map(snapshot);
     let differing = differences(&packed, &back);
     assert!(differing.is_empty(), "+ packed, - back: {differing:#?}");
@@ -67,12 +67,12 @@ fn same(packed: &Path, back: &Path) -> usize {
 }
 
 #[test]
-fn a_tree_of_packages_comes_back_however_it_is_compressed() {
+fn a_tree_of_packages_survives_a_round_trip_with_every_compression() {
     let scratch = Scratch::new();
     let registry = Registry::start();
     let tree = scratch.join("tree");
     install(&scratch, &tree, &debian(60));
-    adorn(&tree);
+    add_rare_features(&tree);
     for compress in ["none", "gzip", "zstd"] {
         let script = "pack-layer tree --compress $compress --into oci:here >packed &&
             push-blob --plain-http $repo --from oci:here <packed >pushed &&
@@ -80,14 +80,14 @@ fn a_tree_of_packages_comes_back_however_it_is_compressed() {
                 unpack-layer --from oci:there --no-config --no-sync --replace back >unpacked";
         let run = shell(script).env("compress", compress).env("repo", registry.repo("tree"));
         run.dir(scratch.path()).run().ok();
-        let files = same(&tree, &scratch.join("back"));
+        let files = assert_same(&tree, &scratch.join("back"));
         println!("{compress}: {files} files");
         assert!(files > 5000);
     }
 }
 
 #[test]
-fn an_image_of_what_packages_changed_comes_back() {
+fn an_image_of_a_base_and_the_changes_to_it_survives_a_round_trip() {
     let scratch = Scratch::new();
     let registry = Registry::start();
     let packages = debian(60);
@@ -96,7 +96,7 @@ fn an_image_of_what_packages_changed_comes_back() {
     install(&scratch, &base, first);
     must(peer("cp").arg("-a").arg(&base).arg(&tree));
     install(&scratch, &tree, second);
-    adorn(&tree);
+    add_rare_features(&tree);
     // A removed directory, a directory replaced by a link, and removed files.
     fs::remove_dir_all(tree.join("usr/share/man")).unwrap();
     fs::remove_dir_all(tree.join("usr/share/lintian")).unwrap();
@@ -116,7 +116,7 @@ fn an_image_of_what_packages_changed_comes_back() {
     for compress in ["zstd", "gzip"] {
         let run = shell(build).env("compress", compress).env("repo", registry.repo(compress));
         run.dir(scratch.path()).run().ok();
-        let files = same(&tree, &scratch.join("back"));
+        let files = assert_same(&tree, &scratch.join("back"));
         println!("{compress}, on a base: {files} files");
         fs::remove_dir_all(scratch.join("there")).unwrap();
     }

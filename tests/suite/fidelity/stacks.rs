@@ -113,11 +113,11 @@ fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
         }
     };
     let timeless_ones: HashSet<_> = theirs.iter().filter(present).map(|l| name(l)).collect();
-    let told = |line: &String| match timeless_ones.contains(&name(line)) {
+    let without_known_time = |line: &String| match timeless_ones.contains(&name(line)) {
         true => timeless(line),
         false => line.clone(),
     };
-    [ours, theirs].map(|tree| tree.iter().map(told).collect())
+    [ours, theirs].map(|tree| tree.iter().map(without_known_time).collect())
 }
 
 /// Unpacks the stack with both programs and compares the trees; the names hidden by the last layer
@@ -160,7 +160,7 @@ fn compared(packages: &[Package], base: &[Part], options: &str) -> usize {
 }
 
 #[test]
-fn stacks_of_debian_packages_come_out_as_umoci_unpacks_them() {
+fn stacks_of_debian_packages_give_the_same_tree_as_with_umoci() {
     let packages = debian(60);
     let stacks = packages.chunks(STACK);
     let count = stacks.len();
@@ -172,7 +172,7 @@ fn stacks_of_debian_packages_come_out_as_umoci_unpacks_them() {
 /// Debian's merged `/usr`: files that packages have in `bin` are written to the directory that the
 /// link names.
 #[test]
-fn stacks_on_merged_directories_come_out_as_umoci_unpacks_them() {
+fn stacks_on_merged_directories_give_the_same_tree_as_with_umoci() {
     let packages = debian(60);
     let base = KEPT.map(|name| [dir(format!("usr/{name}")), symlink(name, format!("usr/{name}"))]);
     let base = [&[dir("./"), dir("usr")][..], &base.concat()].concat();

@@ -26,7 +26,7 @@ fn holds(registry: &FakeRegistry, blob: &Blob) -> bool {
 }
 
 #[test]
-fn a_file_is_asked_for_then_sent_in_one_request() {
+fn a_file_is_looked_up_then_uploaded_in_one_request() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let blob = layer(&scratch, "layer", 3_000_000, 1);
@@ -41,7 +41,7 @@ fn a_file_is_asked_for_then_sent_in_one_request() {
 }
 
 #[test]
-fn bytes_come_by_stdin() {
+fn bytes_are_read_from_stdin() {
     let registry = FakeRegistry::start();
     for len in [1, 1000, 5_000_000, 40_000_000] {
         let blob = Blob::new(types::TAR, noise(len, len as u64));
@@ -69,7 +69,7 @@ fn files_are_printed_in_their_order() {
 }
 
 #[test]
-fn a_slow_one_does_not_hold_up_the_others_and_is_printed_in_its_place() {
+fn a_slow_blob_does_not_delay_the_others_and_is_printed_in_input_order() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let slow = layer(&scratch, "slow", 500_000, 1);
@@ -88,7 +88,7 @@ fn a_slow_one_does_not_hold_up_the_others_and_is_printed_in_its_place() {
 }
 
 #[test]
-fn one_connection_is_enough_when_it_is_asked_for() {
+fn with_j_1_a_single_connection_is_used() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     for n in 0..5 {
@@ -115,7 +115,7 @@ fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
 }
 
 #[test]
-fn without_a_media_type_the_line_has_one_that_fits() {
+fn without_a_media_type_option_it_is_detected() {
     let registry = FakeRegistry::start();
     let layer = gzip(&tar(&[file("f", "x")]));
     for (bytes, fits) in [
@@ -131,7 +131,7 @@ fn without_a_media_type_the_line_has_one_that_fits() {
 }
 
 #[test]
-fn no_bytes_are_no_success_and_nothing_is_asked() {
+fn empty_input_fails_without_a_request() {
     let registry = FakeRegistry::start();
     let run = push_blob().arg(registry.repo("app")).run();
     run.fails(6, "did the command before it fail?").stdout("");
@@ -139,7 +139,7 @@ fn no_bytes_are_no_success_and_nothing_is_asked() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_fails_and_what_came_before_it_is_printed() {
+fn an_unreadable_file_fails_after_the_files_before_it_are_printed() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let before = layer(&scratch, "before", 1000, 1);
@@ -154,7 +154,7 @@ fn a_file_that_cannot_be_read_fails_and_what_came_before_it_is_printed() {
 }
 
 #[test]
-fn a_descriptor_line_that_comes_as_bytes_is_2_and_says_from() {
+fn a_descriptor_line_given_as_bytes_is_refused_with_a_hint_at_from() {
     let registry = FakeRegistry::start();
     let line = Blob::new(types::TAR, "x").line();
     let run = push_blob().arg(registry.repo("app")).stdin(line.clone()).run();
@@ -168,7 +168,7 @@ fn a_descriptor_line_that_comes_as_bytes_is_2_and_says_from() {
 }
 
 #[test]
-fn wrong_calls_are_2() {
+fn wrong_usage_gives_status_2() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     layer(&scratch, "layer", 1000, 1);
@@ -201,7 +201,7 @@ fn wrong_calls_are_2() {
 }
 
 #[test]
-fn into_a_layout() {
+fn files_and_stdin_are_stored_in_a_layout() {
     let scratch = Scratch::new();
     let [a, b] = [("a", 1), ("b", 2)].map(|(name, seed)| layer(&scratch, name, 100_000, seed));
     let run = tool("push-blob").args(["--media-type", types::TAR, "oci:l", "a", "b"]);
@@ -216,7 +216,7 @@ fn into_a_layout() {
 }
 
 #[test]
-fn into_a_layout_no_bytes_are_no_success_either() {
+fn empty_input_into_a_layout_fails() {
     let scratch = Scratch::new();
     let run = tool("push-blob").arg("oci:l").dir(scratch.path()).run();
     run.fails(6, "did the command before it fail?").stdout("");
@@ -224,7 +224,7 @@ fn into_a_layout_no_bytes_are_no_success_either() {
 }
 
 #[test]
-fn memory_does_not_grow_with_the_bytes() {
+fn memory_does_not_grow_with_the_size_of_the_blob() {
     let scratch = Scratch::new();
     let blob = layer(&scratch, "layer", 100 << 20, 1);
     for script in [
@@ -243,7 +243,7 @@ fn memory_does_not_grow_with_the_bytes() {
 }
 
 #[test]
-fn a_chunk_size_cuts_the_bytes() {
+fn the_chunk_option_splits_the_upload() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let blob = layer(&scratch, "layer", 2_500_000, 1);
@@ -261,7 +261,7 @@ fn a_chunk_size_cuts_the_bytes() {
 }
 
 #[test]
-fn what_is_compressed_already_is_not_compressed_again() {
+fn compressing_a_compressed_file_is_refused() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("layer", gzip(b"x"));
     for (args, stdin) in [(&["layer"][..], vec![]), (&[][..], gzip(b"x"))] {
@@ -273,7 +273,7 @@ fn what_is_compressed_already_is_not_compressed_again() {
 }
 
 #[test]
-fn what_is_compressed_must_be_a_whole_archive() {
+fn only_a_complete_archive_is_compressed() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     let whole = tar(&[file("a", noise(100_000, 1))]);
     for bytes in
@@ -287,7 +287,7 @@ fn what_is_compressed_must_be_a_whole_archive() {
 }
 
 #[test]
-fn options_of_lines_are_2_without_them() {
+fn options_for_descriptor_lines_are_refused_without_from() {
     for option in ["--from-plain-http", "--from-insecure", "--allow-nondistributable"] {
         for operands in [&["oci:l"][..], &["oci:l", "file"]] {
             tool("push-blob").arg(option).args(operands).run().fails(2, "--from").stdout("");
@@ -299,7 +299,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn what_is_there_costs_one_head_and_nothing_else() {
+    fn an_existing_blob_costs_one_head_request() {
         let registry = Registry::start();
         let scratch = Scratch::new();
         let blob = layer(&scratch, "layer", 200_000, 1);
@@ -321,7 +321,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_real_registry_takes_chunks_and_streams() {
+    fn a_real_registry_accepts_chunks_and_streams() {
         let registry = Registry::start();
         let scratch = Scratch::new();
         let blob = layer(&scratch, "layer", 3_500_000, 1);

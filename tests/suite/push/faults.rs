@@ -23,7 +23,7 @@ fn length(request: &Request) -> u64 {
 }
 
 /// Whether each request that was refused for its size was smaller than the refused ones before it.
-fn learns(push: &Push, limit: u64) -> bool {
+fn sizes_of_refused_requests_decrease(push: &Push, limit: u64) -> bool {
     let requests = push.registry.server.requests();
     let refused: Vec<_> = requests.iter().map(length).filter(|length| *length > limit).collect();
     refused.is_sorted_by(|a, b| a > b)
@@ -41,13 +41,13 @@ fn limited(limit: u64, end: End) -> impl Fn(&Request) -> Intake + Send + Sync + 
 }
 
 #[test]
-fn a_body_that_is_too_large_for_a_proxy_goes_in_pieces() {
+fn a_body_too_large_for_a_proxy_is_sent_in_chunks() {
     const LIMIT: u64 = 5 << 20;
     for end in [End::Fin, End::Reset] {
         let push = Push::of(20 << 20);
         push.registry.intake(limited(LIMIT, end));
         push.run(&[]).status(0);
-        assert!(learns(&push, LIMIT), "{:#?}", push.registry.steps());
+        assert!(sizes_of_refused_requests_decrease(&push, LIMIT), "{:#?}", push.registry.steps());
     }
 }
 
@@ -58,13 +58,13 @@ fn a_small_body_that_is_too_large_is_not_sent_again_at_its_size() {
     push.registry.intake(limited(LIMIT, End::Fin));
     let run = push.run(&[]);
     assert!(matches!(run.code(), Some(0 | 6)), "{run}");
-    assert!(learns(&push, LIMIT), "{:#?}", push.registry.steps());
+    assert!(sizes_of_refused_requests_decrease(&push, LIMIT), "{:#?}", push.registry.steps());
     // With a suitable chunk size the upload succeeds.
     push.run(&["--chunk", "1M"]).status(0);
 }
 
 #[test]
-fn a_body_of_any_size_that_is_too_large_is_6_and_not_tried_for_ever() {
+fn refusing_every_body_size_gives_status_6_after_few_attempts() {
     let (push, run) =
         against(SIZE, &[], |request| match request.is_session() && request.method != "DELETE" {
             true => Intake::instead(Reply::new(413).body("<html>")),
@@ -75,7 +75,7 @@ fn a_body_of_any_size_that_is_too_large_is_6_and_not_tried_for_ever() {
 }
 
 #[test]
-fn a_chunk_that_is_too_large_for_a_registry_goes_otherwise() {
+fn a_chunk_too_large_for_a_registry_is_sent_another_way() {
     // The 416 does not mean a wrong order of chunks here: PUT accepts any size, PATCH only small
     // bodies.
     let push = Push::of(9 << 20);
@@ -92,7 +92,7 @@ fn a_chunk_that_is_too_large_for_a_registry_goes_otherwise() {
 }
 
 #[test]
-fn the_least_chunk_that_a_registry_wants_is_kept_to_when_it_makes_sense() {
+fn a_sensible_minimum_chunk_size_is_obeyed_and_an_absurd_one_ignored() {
     for (text, args) in [
         ("1000000000000000000", &[][..]),
         ("1000000000000000000", &["--chunk", "1M"]),
@@ -115,7 +115,7 @@ fn the_least_chunk_that_a_registry_wants_is_kept_to_when_it_makes_sense() {
 }
 
 #[test]
-fn a_final_answer_while_the_body_is_sent_is_heard() {
+fn a_final_response_during_the_body_decides_the_status() {
     for end in [End::Fin, End::Reset] {
         for (status, want) in [(400, 6), (401, 4), (403, 4), (500, 5), (503, 5)] {
             let (_, run) = against(SIZE, &[], move |request| {
@@ -155,12 +155,12 @@ fn a_token_that_expires_while_the_body_is_sent_is_replaced() {
 }
 
 #[test]
-fn a_registry_that_says_nothing_before_the_body_is_not_waited_for() {
+fn a_registry_that_never_sends_100_continue_is_not_waited_for() {
     against(SIZE, &[], |_| Intake::whole().silent()).1.status(0);
 }
 
 #[test]
-fn interim_answers_are_not_the_answer() {
+fn interim_responses_are_skipped() {
     for interim in
         ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]
     {
@@ -171,7 +171,7 @@ fn interim_answers_are_not_the_answer() {
 }
 
 #[test]
-fn a_head_that_is_refused_is_no_reason_not_to_push() {
+fn a_failed_head_request_does_not_prevent_the_push() {
     for status in [400, 401, 403, 405, 429, 500, 501, 503] {
         let (_, run) = against(SIZE, &[], move |request| match request.method == "HEAD" {
             true => Intake::instead(Reply::new(status)),
@@ -182,7 +182,7 @@ fn a_head_that_is_refused_is_no_reason_not_to_push() {
 }
 
 #[test]
-fn a_head_with_another_size_is_not_believed() {
+fn a_head_response_with_another_size_is_ignored_with_a_warning() {
     let push = Push::of(SIZE);
     push.registry.fault(|request, right| match request.method == "HEAD" && request.earlier == 0 {
         true => Reply::new(200).content_length(1234),
@@ -193,7 +193,7 @@ fn a_head_with_another_size_is_not_believed() {
 }
 
 #[test]
-fn an_empty_blob_that_is_refused_is_6_and_named() {
+fn a_refused_empty_blob_gives_status_6_and_is_called_empty() {
     let push = Push::of(SIZE);
     let empty = Blob::new(types::TAR, "");
     tests::images::write_layout(&push.scratch.join("l"), "1", &empty, []);
@@ -216,7 +216,7 @@ fn an_empty_blob_that_is_refused_is_6_and_named() {
 }
 
 #[test]
-fn created_with_another_digest_is_1() {
+fn a_201_with_another_digest_gives_status_1() {
     let (_, run) = through(SIZE, |request, right| match request.is_close() {
         true => right.change("Docker-Content-Digest", |_| sha256(b"other")),
         false => right,
@@ -225,7 +225,7 @@ fn created_with_another_digest_is_1() {
 }
 
 #[test]
-fn a_digest_that_the_registry_computes_otherwise_is_sent_once_more_and_no_more() {
+fn a_digest_invalid_error_is_retried_once() {
     let wrong = || Intake::instead(Reply::error(400, "DIGEST_INVALID", "did not match"));
     let once = first(1, Request::is_close);
     let (_, run) =
@@ -243,7 +243,7 @@ fn a_digest_that_the_registry_computes_otherwise_is_sent_once_more_and_no_more()
 }
 
 #[test]
-fn a_web_server_that_likes_everything_is_no_registry() {
+fn a_web_server_that_accepts_everything_is_not_taken_for_a_registry() {
     for page in PAGES {
         let server = Server::start(move |_| page());
         let push = Push::of(SIZE);
@@ -262,7 +262,7 @@ fn a_web_server_that_likes_everything_is_no_registry() {
 }
 
 #[test]
-fn sessions_that_cannot_be_closed_do_not_hide_the_error() {
+fn a_session_that_cannot_be_closed_does_not_hide_the_error() {
     for status in [401, 403, 404, 405, 500, 503] {
         let push = Push::of(SIZE);
         push.registry.intake(move |request| match request.method.as_str() {
@@ -275,7 +275,7 @@ fn sessions_that_cannot_be_closed_do_not_hide_the_error() {
 }
 
 #[test]
-fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
+fn a_token_in_the_error_text_of_a_registry_is_redacted() {
     let push = Push::to(FakeRegistry::with_tokens(), SIZE);
     push.registry.intake(|request| match request.header("authorization") {
         Some(header) if request.is_close() => {
@@ -288,7 +288,7 @@ fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
 }
 
 #[test]
-fn a_step_that_is_never_answered_ends_with_the_idle_time() {
+fn a_request_without_a_response_ends_at_the_idle_timeout() {
     let never: [fn(&Request) -> bool; 3] =
         // The registry has to process the blob after the last request, which therefore may take ten
         // times as long.

@@ -27,7 +27,7 @@ fn holds(registry: &FakeRegistry, repository: &str, image: &Image) -> bool {
 }
 
 /// Flips a bit of a blob in a layout.
-fn spoil(layout: &Path, blob: &Blob) {
+fn corrupt(layout: &Path, blob: &Blob) {
     let mut bytes = blob.bytes.clone();
     bytes[blob.bytes.len() / 2] ^= 1;
     std::fs::write(layout.join("blobs").join(blob.digest.replace(':', "/")), bytes).unwrap();
@@ -62,7 +62,7 @@ fn from_a_registry_to_another_with_nothing_on_disk() {
 }
 
 #[test]
-fn what_the_target_has_is_not_asked_of_the_source() {
+fn a_blob_that_the_target_has_is_not_fetched_from_the_source() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let image = Image::small();
     source.add_image("a", "1", &image);
@@ -87,7 +87,7 @@ fn from_a_layout_or_a_registry_to_a_layout() {
 }
 
 #[test]
-fn a_line_that_comes_again_is_moved_once_and_printed_again() {
+fn a_repeated_line_is_moved_once_and_printed_each_time() {
     let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
     write_image(&scratch.join("l"), "1", &image);
     let lines = image.lines().repeat(3);
@@ -98,7 +98,7 @@ fn a_line_that_comes_again_is_moved_once_and_printed_again() {
 }
 
 #[test]
-fn a_line_leaves_as_it_came() {
+fn a_line_is_printed_unchanged() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     let blob = Blob::new(types::TAR, "some data");
     write_layout(&scratch.join("l"), "1", &blob, []);
@@ -112,7 +112,7 @@ fn a_line_leaves_as_it_came() {
 }
 
 #[test]
-fn foreign_layers_are_left_out_with_a_warning_and_printed() {
+fn non_distributable_layers_are_skipped_with_a_warning_and_printed() {
     let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
     let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
     let foreign = Blob::new(kind, "some data");
@@ -139,7 +139,7 @@ fn index_of_two() -> (Blob, Vec<Image>) {
 }
 
 #[test]
-fn manifests_go_by_their_digests_when_all_before_them_is_there() {
+fn manifests_are_put_by_digest_after_all_lines_before_them() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let (_, images) = index_of_two();
     let mut lines = String::new();
@@ -179,7 +179,7 @@ fn a_manifest_waits_for_a_slow_blob() {
 }
 
 #[test]
-fn the_first_line_that_fails_ends_the_printing() {
+fn nothing_is_printed_after_the_first_failed_line() {
     let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
     write_image(&scratch.join("l"), "1", &image);
     let absent = Blob::new(types::TAR, "nobody has it");
@@ -190,7 +190,7 @@ fn the_first_line_that_fails_ends_the_printing() {
 }
 
 #[test]
-fn a_source_that_is_not_there_is_3() {
+fn a_missing_source_gives_status_3() {
     let [registry, other] = [(); 2].map(|()| FakeRegistry::start());
     let (scratch, image) = (Scratch::new(), Image::small());
     // Three uploads fail at once. Each closes the session that it opened, whichever of them ends
@@ -204,12 +204,12 @@ fn a_source_that_is_not_there_is_3() {
 }
 
 #[test]
-fn bytes_that_do_not_fit_their_line_are_1_and_never_become_a_blob() {
+fn bytes_with_another_digest_give_status_1_and_are_not_stored() {
     let [registry, source] = [(); 2].map(|()| FakeRegistry::start());
     let scratch = Scratch::new();
     let image = Image::big(3_000_000, 1);
     write_image(&scratch.join("l"), "1", &image);
-    spoil(&scratch.join("l"), &image.layers[0]);
+    corrupt(&scratch.join("l"), &image.layers[0]);
     source.add_image("a", "1", &image);
     source.fault(|request, right| match request.is_blob() {
         true => right.corrupted(),
@@ -224,7 +224,7 @@ fn bytes_that_do_not_fit_their_line_are_1_and_never_become_a_blob() {
 }
 
 #[test]
-fn a_line_with_another_size_than_the_bytes_is_1() {
+fn a_line_with_the_wrong_size_is_refused() {
     let [registry, source] = [(); 2].map(|()| FakeRegistry::start());
     let scratch = Scratch::new();
     let blob = Blob::new(types::TAR, noise(100_000, 1));
@@ -244,7 +244,7 @@ fn a_line_with_another_size_than_the_bytes_is_1() {
 }
 
 #[test]
-fn a_source_that_breaks_is_gone_on_with() {
+fn a_broken_download_is_resumed() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let image = Image::big(3_000_000, 1);
     source.add_image("a", "1", &image);
@@ -258,7 +258,7 @@ fn a_source_that_breaks_is_gone_on_with() {
 }
 
 #[test]
-fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
+fn a_source_that_always_breaks_gives_status_5_and_leaves_no_session() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let image = Image::big(3_000_000, 1);
     source.add_image("a", "1", &image);
@@ -273,7 +273,7 @@ fn a_source_that_breaks_every_time_is_5_and_leaves_no_session() {
 }
 
 #[test]
-fn lines_that_are_none_are_6() {
+fn invalid_lines_give_status_6() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     write_image(&scratch.join("l"), "1", &Image::small());
     for line in [
@@ -293,7 +293,7 @@ fn lines_that_are_none_are_6() {
 }
 
 #[test]
-fn the_sources_token_and_the_targets_are_two() {
+fn source_and_target_get_separate_tokens() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::with_tokens());
     let image = Image::small();
     source.add_image("a", "1", &image);
@@ -309,7 +309,7 @@ fn the_sources_token_and_the_targets_are_two() {
 }
 
 #[test]
-fn what_the_target_has_need_not_be_in_the_layout() {
+fn a_blob_that_the_target_has_need_not_be_in_the_layout() {
     let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
     write_layout(&scratch.join("l"), "1", &image.manifest, []);
     registry.add_image("app", "1", &image);
@@ -321,7 +321,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn in_one_registry_nothing_is_sent() {
+    fn between_repositories_of_one_registry_blobs_are_mounted() {
         let (registry, image) = (Registry::start(), Image::small());
         registry.put_image("base", "1", &image);
         let mark = registry.mark();
@@ -335,7 +335,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_whole_image_for_many_platforms_goes_from_registry_to_registry_in_a_line() {
+    fn one_pipeline_copies_a_multi_platform_image_between_registries() {
         let [source, target] = [(); 2].map(|()| Registry::start());
         let (index, images) = index_of_two();
         for image in &images {
@@ -361,7 +361,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_cache_is_a_source_like_any_other() {
+    fn a_pull_through_cache_works_as_a_source() {
         let [upstream, target] = [(); 2].map(|()| Registry::start());
         let image = Image::big(3_000_000, 1);
         upstream.put_image("a", "1", &image);
@@ -374,7 +374,7 @@ mod with_peers {
     }
 
     #[test]
-    fn plain_layers_are_compressed_on_the_way_and_nothing_else() {
+    fn only_plain_layers_are_compressed_on_the_way() {
         let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
         let archive = tests::images::tar(&[tests::images::file("f", "text ".repeat(100_000))]);
         let plain = Blob::new(types::TAR, archive);

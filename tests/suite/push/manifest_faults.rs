@@ -67,7 +67,7 @@ fn puts(registry: &FakeRegistry) -> usize {
 }
 
 #[test]
-fn a_refusal_decides_the_status() {
+fn each_refusal_gives_its_exit_status() {
     for (status, code, want) in [
         (400, "MANIFEST_INVALID", 6),
         (400, "TAG_INVALID", 6),
@@ -95,7 +95,7 @@ fn a_refusal_decides_the_status() {
 }
 
 #[test]
-fn an_immutable_tag_is_called_so() {
+fn an_immutable_tag_is_reported_as_immutable() {
     for (status, code) in [(403, "DENIED"), (409, "TAG_IMMUTABLE"), (400, "TAG_IMMUTABLE")] {
         let reply = Reply::error(status, code, "tag is immutable");
         let (_, run) = refused(move |_| Intake::instead(reply.clone()));
@@ -105,7 +105,7 @@ fn an_immutable_tag_is_called_so() {
 }
 
 #[test]
-fn missing_blobs_are_listed_and_the_tag_is_where_it_was() {
+fn missing_blobs_are_listed_and_the_tag_does_not_move() {
     let (registry, image) = registry_with_blobs();
     registry.remove_blob("app", &image.config.digest);
     registry.remove_blob("app", &image.layers[1].digest);
@@ -117,7 +117,7 @@ fn missing_blobs_are_listed_and_the_tag_is_where_it_was() {
 }
 
 #[test]
-fn a_detail_of_any_shape_is_borne() {
+fn an_error_detail_of_any_shape_is_accepted() {
     for detail in ["null", "\"text\"", "[]", "[{\"digest\":1}]", "{\"digest\":\"\\u001b[31m\"}"] {
         let error = format!(
             "{{\"errors\":[{{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"m\",\"detail\":{detail}}}]}}"
@@ -130,7 +130,7 @@ fn a_detail_of_any_shape_is_borne() {
 }
 
 #[test]
-fn what_passes_is_tried_again() {
+fn a_temporary_failure_is_retried() {
     for fault in [
         || Intake::instead(Reply::new(503).header("Retry-After", "0")),
         || Intake::instead(Reply::new(502).body("<html>")),
@@ -150,7 +150,7 @@ fn what_passes_is_tried_again() {
 }
 
 #[test]
-fn an_answer_that_is_lost_is_asked_for_again() {
+fn a_put_whose_response_is_lost_succeeds_in_the_end() {
     let lost = first(1, Request::is_manifest);
     let (registry, run) =
         through(move |request, right| if lost(request) { Reply::hang_up() } else { right });
@@ -159,7 +159,7 @@ fn an_answer_that_is_lost_is_asked_for_again() {
 }
 
 #[test]
-fn an_answer_while_it_is_sent_is_heard() {
+fn a_response_during_the_body_decides_the_status() {
     for end in [End::Fin, End::Reset] {
         for (status, want) in [(401, 4), (413, 6), (403, 4)] {
             let (_, run) = refused(move |_| Intake::early(200, Reply::new(status), end));
@@ -169,7 +169,7 @@ fn an_answer_while_it_is_sent_is_heard() {
 }
 
 #[test]
-fn a_success_needs_a_proof() {
+fn a_success_status_counts_only_if_the_manifest_is_stored() {
     // Any 2xx status with the right digest is a success.
     for status in [200, 202, 204] {
         through(move |_, right| right.status(status)).1.status(0);
@@ -194,14 +194,14 @@ fn a_success_needs_a_proof() {
 }
 
 #[test]
-fn another_digest_in_the_answer_is_1() {
+fn another_digest_in_the_response_gives_status_1() {
     let (registry, image) = registry_with_blobs();
     registry.fault(|_, right| right.change("Docker-Content-Digest", |_| sha256(b"other")));
     put(&registry, &image).fails(1, "the registry stored").stdout("");
 }
 
 #[test]
-fn a_web_server_that_likes_everything_is_no_registry() {
+fn a_web_server_that_accepts_everything_is_not_taken_for_a_registry() {
     for page in PAGES {
         let server = Server::start(move |_| page());
         let reference = format!("{}/app:1", server.host());
@@ -211,7 +211,7 @@ fn a_web_server_that_likes_everything_is_no_registry() {
 }
 
 #[test]
-fn a_put_that_is_sent_elsewhere_is_an_error() {
+fn a_redirected_put_is_an_error() {
     for status in [301, 302, 303] {
         let other = Server::start(|_| Reply::new(204));
         let place = other.url();
@@ -222,7 +222,7 @@ fn a_put_that_is_sent_elsewhere_is_an_error() {
 }
 
 #[test]
-fn a_tag_of_many_that_fails_fails() {
+fn one_failing_tag_of_several_fails_the_run() {
     let (registry, image) = registry_with_blobs();
     registry.intake(|request| match request.path.ends_with("/2") {
         true => Intake::instead(Reply::error(403, "DENIED", "not that one")),
@@ -253,7 +253,7 @@ fn a_registry_that_takes_only_some_tags_in_the_query_gets_the_others_one_by_one(
 }
 
 #[test]
-fn what_a_registry_says_back_is_cleaned_and_without_secrets() {
+fn a_token_in_the_error_text_of_a_registry_is_redacted() {
     let registry = FakeRegistry::with_tokens();
     registry.intake(|request| match request.header("authorization") {
         Some(header) => {

@@ -48,7 +48,7 @@ fn the_session_of_a_refused_mount_is_used() {
 }
 
 #[test]
-fn a_later_repository_may_have_it_and_no_session_is_left() {
+fn later_mount_sources_are_tried_and_no_session_is_left() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(20_000_000);
     registry.add_blob("c", blob.bytes.clone());
@@ -63,7 +63,7 @@ fn a_later_repository_may_have_it_and_no_session_is_left() {
 }
 
 #[test]
-fn a_mount_that_is_not_allowed_or_not_known_leads_to_an_upload() {
+fn a_refused_or_unsupported_mount_leads_to_an_upload() {
     for status in [400, 401, 403, 404, 405, 500, 503] {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(1000);
@@ -83,7 +83,7 @@ fn a_mount_that_is_not_allowed_or_not_known_leads_to_an_upload() {
 }
 
 #[test]
-fn a_small_blob_is_not_worth_many_attempts() {
+fn a_small_blob_gets_few_mount_attempts() {
     for (len, most) in [(1000, 1), (100 << 10, 1), (200_000, 3), (11 << 20, 4)] {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(len);
@@ -102,7 +102,7 @@ fn a_small_blob_is_not_worth_many_attempts() {
 }
 
 #[test]
-fn a_layout_remembers_where_a_blob_was_seen_and_the_nearest_is_tried_first() {
+fn the_nearest_source_recorded_in_a_layout_is_tried_first() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(200_000);
     let sources = json!({
@@ -123,7 +123,7 @@ fn a_layout_remembers_where_a_blob_was_seen_and_the_nearest_is_tried_first() {
 }
 
 #[test]
-fn what_is_named_is_tried_before_what_is_remembered() {
+fn a_source_given_by_option_is_tried_before_a_recorded_one() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(200_000);
     let sources = json!({&blob.digest: {registry.host(): "team/base"}});
@@ -138,7 +138,7 @@ fn what_is_named_is_tried_before_what_is_remembered() {
 }
 
 #[test]
-fn a_memory_that_is_spoilt_is_no_hindrance() {
+fn a_corrupt_distribution_sources_file_does_not_prevent_the_push() {
     for spoilt in ["{", "[]", "{\"sha256:00\":{}}", "{\"x\":{\"127.0.0.1\":\"../..,,A B\"}}"] {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(1000);
@@ -186,7 +186,7 @@ fn a_mount_asks_for_a_token_that_may_read_its_source() {
 }
 
 #[test]
-fn a_source_that_may_not_be_read_leads_to_an_upload() {
+fn an_unreadable_mount_source_leads_to_an_upload() {
     // Some token servers grant a token for fewer scopes; others refuse the token if they refuse one
     // of two scopes.
     for refuses in [false, true] {
@@ -211,7 +211,7 @@ fn a_source_that_may_not_be_read_leads_to_an_upload() {
 }
 
 #[test]
-fn a_mount_with_another_digest_is_not_taken_for_it() {
+fn a_mount_response_with_another_digest_is_refused() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(1000);
     registry.add_blob("base", blob.bytes.clone());

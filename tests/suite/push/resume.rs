@@ -17,7 +17,7 @@ fn sends(request: &Request) -> bool {
 }
 
 #[test]
-fn a_broken_request_is_gone_on_with_at_the_byte() {
+fn a_broken_upload_is_resumed_at_the_exact_byte() {
     for args in [&[][..], &["--chunk", "4M"]] {
         for end in [End::Reset, End::Fin] {
             let push = Push::of(SIZE as usize);
@@ -35,7 +35,7 @@ fn a_broken_request_is_gone_on_with_at_the_byte() {
 }
 
 #[test]
-fn breaks_do_not_count_while_there_is_progress() {
+fn broken_connections_use_up_no_retries_while_bytes_arrive() {
     let push = Push::of(SIZE as usize);
     push.registry.intake(|request| match sends(request) {
         true => Intake::cut(MIB - 1, End::Fin),
@@ -46,7 +46,7 @@ fn breaks_do_not_count_while_there_is_progress() {
 }
 
 #[test]
-fn breaks_without_progress_are_5() {
+fn broken_connections_without_progress_give_status_5() {
     let push = Push::of(SIZE as usize);
     push.registry.intake(|request| match sends(request) {
         true => Intake::cut(0, End::Reset),
@@ -57,7 +57,7 @@ fn breaks_without_progress_are_5() {
 }
 
 #[test]
-fn an_answer_that_is_lost_after_the_end_is_looked_for_before_anything_is_sent_again() {
+fn after_a_lost_final_response_the_blob_is_looked_up_before_sending_again() {
     let lost = first(1, Request::is_close);
     let push = Push::of(SIZE as usize);
     push.registry.fault(move |request, right| match lost(request) {
@@ -70,7 +70,7 @@ fn an_answer_that_is_lost_after_the_end_is_looked_for_before_anything_is_sent_ag
 }
 
 #[test]
-fn an_end_that_never_happened_happens_again() {
+fn a_failed_final_request_is_repeated() {
     for reply in [Reply::hang_up, || Reply::new(504).body("<html>")] {
         let lost = first(1, Request::is_close);
         let push = Push::of(SIZE as usize);
@@ -83,7 +83,7 @@ fn an_end_that_never_happened_happens_again() {
 }
 
 #[test]
-fn a_proxy_gives_up_and_the_registry_commits_later() {
+fn a_blob_committed_after_a_proxy_timeout_is_found() {
     let push = Push::of(SIZE as usize);
     let late = first(1, Request::is_close);
     // The HEAD request before the upload, and one after it.
@@ -98,7 +98,7 @@ fn a_proxy_gives_up_and_the_registry_commits_later() {
 }
 
 #[test]
-fn a_session_that_vanished_is_begun_again_and_not_for_ever() {
+fn a_lost_session_is_restarted_a_bounded_number_of_times() {
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.forgets_broken = true);
     let broken = first(1, sends);
@@ -119,7 +119,7 @@ fn a_session_that_vanished_is_begun_again_and_not_for_ever() {
 }
 
 #[test]
-fn a_state_that_is_too_old_for_the_registry_is_begun_again() {
+fn an_upload_whose_state_is_too_old_is_restarted() {
     for args in [&[][..], &["--chunk", "4M"]] {
         let push = Push::of(SIZE as usize);
         push.registry.set(|settings| settings.strict = true);
@@ -137,7 +137,7 @@ fn a_state_that_is_too_old_for_the_registry_is_begun_again() {
 }
 
 #[test]
-fn a_registry_that_lost_some_is_sent_it_again() {
+fn bytes_that_the_registry_lost_are_sent_again() {
     for kept in [0, 1, 1_000_000] {
         let push = Push::of(SIZE as usize);
         push.registry.set(|settings| settings.keeps_of_broken = Some(kept));
@@ -151,7 +151,7 @@ fn a_registry_that_lost_some_is_sent_it_again() {
 }
 
 #[test]
-fn a_registry_that_says_it_has_more_than_it_was_sent_is_not_believed() {
+fn a_range_beyond_the_bytes_sent_is_not_believed() {
     for lie in ["0-4000000", "0-99999999", "0-18446744073709551615", "5-2", "no range"] {
         let push = Push::of(SIZE as usize);
         let broken = first(1, sends);
@@ -171,7 +171,7 @@ fn a_registry_that_says_it_has_more_than_it_was_sent_is_not_believed() {
 }
 
 #[test]
-fn a_range_that_stands_still_or_is_odd_does_not_stop_chunks_that_were_taken() {
+fn an_odd_range_does_not_stop_an_upload_whose_chunks_are_accepted() {
     let changes: [(&str, Change); 7] = [
         ("stuck", |right| right.change("Range", |_| "0-1048575".to_owned())),
         ("backwards", |right| right.change("Range", |_| "0-0".to_owned())),
@@ -192,7 +192,7 @@ fn a_range_that_stands_still_or_is_odd_does_not_stop_chunks_that_were_taken() {
 }
 
 #[test]
-fn without_a_new_place_the_old_one_is_used() {
+fn without_a_new_location_the_previous_one_is_used() {
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.steady = true);
     push.registry.fault(|request, right| match request.is_patch() {
@@ -203,7 +203,7 @@ fn without_a_new_place_the_old_one_is_used() {
 }
 
 #[test]
-fn chunks_that_are_out_of_order_to_the_registry_are_put_in_order() {
+fn after_a_416_the_upload_continues_at_the_range_of_the_registry() {
     let push = Push::of(SIZE as usize);
     let wrong = first(1, |request| {
         request.is_patch() && request.header("content-range") != Some("0-1048575")
@@ -216,7 +216,7 @@ fn chunks_that_are_out_of_order_to_the_registry_are_put_in_order() {
 }
 
 #[test]
-fn a_pipe_is_gone_on_with_as_far_as_it_is_held_or_ends_with_5() {
+fn an_upload_from_a_pipe_is_resumed_within_its_buffer_or_gives_status_5() {
     for cut in [10, 2 * MIB + 17, SIZE - 1] {
         let push = Push::of(SIZE as usize);
         let broken = first(1, move |request: &Request| {

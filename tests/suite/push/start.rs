@@ -18,7 +18,7 @@ fn started(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> (Push, Ru
 }
 
 #[test]
-fn a_start_without_a_place_to_go_on_is_6() {
+fn a_start_response_without_a_location_gives_status_6() {
     let push = Push::of(SIZE);
     push.registry.fault(|request, right| match request.is_start() {
         true => right.without("Location"),
@@ -30,7 +30,7 @@ fn a_start_without_a_place_to_go_on_is_6() {
 }
 
 #[test]
-fn a_place_is_resolved_and_its_query_given_back_as_it_came() {
+fn a_location_is_resolved_and_its_query_sent_back_unchanged() {
     let cut = |location: &str, at: &str| location[location.find(at).unwrap()..].to_owned();
     started(move |right| right.change("Location", |l| cut(l, "//"))).1.status(0);
     started(move |right| right.change("Location", |l| cut(l, "/v2/"))).1.status(0);
@@ -44,7 +44,7 @@ fn a_place_is_resolved_and_its_query_given_back_as_it_came() {
 }
 
 #[test]
-fn a_place_that_nobody_may_be_sent_to_is_6() {
+fn an_invalid_or_forbidden_location_gives_status_6() {
     for location in [
         "",
         "file:///etc/passwd",
@@ -93,7 +93,7 @@ fn another_host_gets_no_credentials() {
 }
 
 #[test]
-fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
+fn a_201_without_a_mount_counts_only_if_the_blob_exists() {
     let push = Push::of(SIZE);
     push.registry.intake(|request| match request.is_start() {
         true => Intake::instead(Reply::new(201)),
@@ -110,7 +110,7 @@ fn created_at_once_without_a_mount_is_believed_when_it_is_there() {
 }
 
 #[test]
-fn what_a_registry_says_to_the_start_decides_the_status() {
+fn the_response_to_the_start_decides_the_status() {
     for (status, code, want) in [
         (401, "UNAUTHORIZED", 4),
         (403, "DENIED", 4),
@@ -131,7 +131,7 @@ fn what_a_registry_says_to_the_start_decides_the_status() {
 }
 
 #[test]
-fn a_start_that_fails_at_first_is_tried_again() {
+fn a_start_that_fails_temporarily_is_retried() {
     for fault in [
         || Intake::instead(Reply::new(503).header("Retry-After", "0")),
         || Intake::instead(Reply::new(502).body("<html>")),
@@ -148,7 +148,7 @@ fn a_start_that_fails_at_first_is_tried_again() {
 }
 
 #[test]
-fn a_write_that_is_sent_elsewhere_is_an_error() {
+fn a_redirected_post_is_an_error() {
     for status in [301, 302, 303] {
         let other = Server::start(|_| Reply::new(204));
         let place = other.url();
@@ -166,7 +166,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_place_without_tls_at_a_registry_with_it_is_meant_with_it() {
+    fn an_http_location_on_the_host_of_an_https_registry_becomes_https() {
         let authority = Authority::new();
         let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
         push.registry
@@ -176,7 +176,7 @@ mod with_peers {
     }
 
     #[test]
-    fn another_host_without_tls_is_not_sent_to_from_one_with_it() {
+    fn an_https_registry_cannot_send_an_upload_to_another_host_over_http() {
         let authority = Authority::new();
         let other = Server::start(|_| Reply::new(201));
         let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);

@@ -24,7 +24,7 @@ fn sends(request: &Request) -> bool {
 }
 
 #[test]
-fn after_kill_9_the_next_run_goes_on() {
+fn after_kill_9_the_next_run_resumes() {
     for (args, stop) in
         [(&[][..], 100_000), (&[], 3 * MIB + 12_345), (&["--chunk", "2M"], MIB), (&[], SIZE - 1)]
     {
@@ -68,7 +68,7 @@ fn killed(push: &Push) {
 }
 
 #[test]
-fn a_session_that_is_gone_by_the_next_run_is_no_hindrance() {
+fn a_session_lost_between_runs_is_replaced() {
     let push = Push::of(SIZE as usize);
     killed(&push);
     push.registry.forget_sessions();
@@ -76,7 +76,7 @@ fn a_session_that_is_gone_by_the_next_run_is_no_hindrance() {
 }
 
 #[test]
-fn a_session_whose_state_is_too_old_by_the_next_run_is_no_hindrance() {
+fn a_session_with_outdated_state_is_replaced_by_the_next_run() {
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.strict = true);
     killed(&push);
@@ -85,7 +85,7 @@ fn a_session_whose_state_is_too_old_by_the_next_run_is_no_hindrance() {
 }
 
 #[test]
-fn a_source_that_changed_between_the_runs_is_not_mixed() {
+fn a_file_that_changed_between_runs_is_not_mixed_with_its_old_bytes() {
     let mut push = Push::of(SIZE as usize);
     killed(&push);
     push.blob = Blob::new(types::TAR, noise(SIZE as usize, 2));
@@ -106,7 +106,7 @@ fn another_repository_gets_a_session_of_its_own() {
 }
 
 #[test]
-fn a_home_that_cannot_be_written_is_no_hindrance() {
+fn an_unwritable_home_does_not_prevent_the_push() {
     for home in ["/proc/none", "/dev/null", ""] {
         let push = Push::of(SIZE as usize);
         push.done(&push.file().env("HOME", home).env("XDG_STATE_HOME", home).run());
@@ -114,14 +114,14 @@ fn a_home_that_cannot_be_written_is_no_hindrance() {
 }
 
 #[test]
-fn a_home_that_is_not_there_is_not_made() {
+fn a_missing_home_is_not_created() {
     let push = Push::of(SIZE as usize);
     push.done(&push.file().env("HOME", push.scratch.join("none")).run());
     assert!(!push.scratch.join("none").exists());
 }
 
 #[test]
-fn what_failed_is_gone_on_with_by_the_next_run_or_closed() {
+fn a_failed_upload_is_resumed_by_the_next_run_or_closed() {
     // The connection breaks each time. A later run might succeed.
     for (what, len, home) in [
         ("remembered", SIZE as usize, true),
@@ -149,7 +149,7 @@ fn what_failed_is_gone_on_with_by_the_next_run_or_closed() {
 }
 
 #[test]
-fn two_that_push_the_same_both_succeed() {
+fn two_runs_that_push_the_same_file_both_succeed() {
     let push = Push::of(SIZE as usize);
     push.registry.intake(|request| match sends(request) {
         true => Intake::stall(MIB),
@@ -173,7 +173,7 @@ fn two_that_push_the_same_both_succeed() {
 }
 
 #[test]
-fn a_memory_of_sessions_that_is_spoilt_is_no_hindrance() {
+fn a_corrupt_session_record_does_not_prevent_the_push() {
     let push = Push::of(SIZE as usize);
     let before = push.scratch.list();
     killed(&push);
@@ -189,7 +189,7 @@ fn a_memory_of_sessions_that_is_spoilt_is_no_hindrance() {
 }
 
 #[test]
-fn a_signal_closes_the_session_and_ends_the_run_as_itself() {
+fn a_signal_closes_the_session_and_ends_the_run() {
     for signal in [Signal::INT, Signal::TERM] {
         for line in [false, true] {
             let push = Push::of(SIZE as usize);
@@ -209,7 +209,7 @@ fn a_signal_closes_the_session_and_ends_the_run_as_itself() {
 }
 
 #[test]
-fn a_signal_closes_the_session_of_a_pipe_as_well() {
+fn a_signal_closes_the_session_of_an_upload_from_a_pipe() {
     let push = Push::of(SIZE as usize);
     push.registry.intake(|request| match sends(request) {
         true => Intake::stall(MIB),
@@ -223,7 +223,7 @@ fn a_signal_closes_the_session_of_a_pipe_as_well() {
 }
 
 #[test]
-fn one_that_fails_closes_what_its_neighbours_have_open() {
+fn a_failed_upload_closes_the_sessions_of_parallel_uploads() {
     let push = Push::of(SIZE as usize);
     push.scratch.write("refused", noise(1000, 7));
     let after = AtomicUsize::new(0);
@@ -242,7 +242,7 @@ fn one_that_fails_closes_what_its_neighbours_have_open() {
 }
 
 #[test]
-fn a_reader_that_closes_stdout_ends_it_quietly_and_nothing_stays_open() {
+fn a_closed_stdout_ends_the_run_quietly_and_leaves_no_session() {
     let push = Push::of(LARGE as usize);
     push.scratch.write("small", noise(100_000, 7));
     push.registry.intake(|request| match sends(request) {
@@ -263,7 +263,7 @@ fn a_reader_that_closes_stdout_ends_it_quietly_and_nothing_stays_open() {
 }
 
 #[test]
-fn a_signal_is_not_held_up_by_a_registry_that_does_not_answer() {
+fn a_signal_ends_the_run_even_if_the_registry_does_not_respond() {
     let push = Push::of(SIZE as usize);
     push.registry.intake(|request| match request.method.as_str() {
         "PUT" => Intake::stall(2 * MIB),
@@ -298,7 +298,7 @@ fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_sent_is_1_and_the_session_is_closed() {
+fn a_file_changed_during_the_upload_gives_status_1_and_leaves_no_session() {
     // Overwritten in place, so that the inode stays the same.
     let (push, run) = changed_in_mid_upload(|push| {
         let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
@@ -310,7 +310,7 @@ fn a_file_that_changes_while_it_is_sent_is_1_and_the_session_is_closed() {
 }
 
 #[test]
-fn a_file_that_is_cut_while_it_is_sent_is_not_filled_up() {
+fn a_file_truncated_during_the_upload_is_not_padded() {
     let (push, run) = changed_in_mid_upload(|push| {
         let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
         file.set_len(2 * MIB).unwrap();
@@ -325,7 +325,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_real_registry_that_is_stopped_at_any_place_has_the_blob_in_the_end() {
+    fn a_push_to_a_real_registry_succeeds_after_kill_9_at_any_point() {
         let registry = Registry::start();
         let scratch = Scratch::new();
         let blob = Blob::new(types::TAR, noise(30 << 20, 1));

@@ -70,7 +70,7 @@ fn a_config_has_its_fields_in_the_specifications_order() {
 }
 
 #[test]
-fn every_option_of_what_is_run_sets_its_field() {
+fn every_runtime_option_sets_its_field() {
     let args = [
         ["--user", "1:2"],
         ["--exposed-port", "80"],
@@ -102,7 +102,7 @@ fn the_same_input_gives_the_same_bytes_and_no_clock_is_read() {
 }
 
 #[test]
-fn the_time_is_the_options_else_the_environments_else_the_bases() {
+fn the_time_comes_from_the_option_then_the_environment_then_the_base() {
     let epoch = "SOURCE_DATE_EPOCH";
     let created = |command: Command| document(&command.run())["created"].clone();
     let new = |args: &[&str]| build(&["--no-layers"]).args(args).env(epoch, "86400");
@@ -149,7 +149,7 @@ fn a_plain_archives_digest_is_its_diff_id() {
 // With a base.
 
 #[test]
-fn layers_on_a_base_come_after_its_own_and_the_rest_stays_in_place() {
+fn new_layers_follow_those_of_the_base_and_the_rest_is_unchanged() {
     let (top, id) = some_layer("top");
     let own = sha256(b"own");
     let base = base_of(&[&own]);
@@ -160,7 +160,7 @@ fn layers_on_a_base_come_after_its_own_and_the_rest_stays_in_place() {
 }
 
 #[test]
-fn a_variable_is_replaced_in_its_place_and_a_new_one_comes_last() {
+fn a_replaced_variable_keeps_its_position_and_a_new_one_is_appended() {
     let built = on_base(&base_of(&[]), &["--no-layers", "--env", "C=4", "--env", "A=9"], "");
     assert_eq!(document(&built)["config"]["Env"], json!(["PATH=/bin", "A=9", "B=2", "C=4"]));
 }
@@ -180,7 +180,7 @@ fn a_new_entrypoint_resets_the_inherited_command_unless_there_is_a_new_one_too()
 }
 
 #[test]
-fn a_bases_platform_is_its_own_until_another_is_said() {
+fn the_platform_of_the_base_is_kept_unless_an_option_changes_it() {
     let base = base_of(&[]);
     let built = document(&on_base(&base, &["--no-layers"], ""));
     assert_eq!((&built["architecture"], &built["variant"]), (&json!("arm64"), &json!("v8")));
@@ -198,7 +198,7 @@ fn a_bases_platform_is_its_own_until_another_is_said() {
 }
 
 #[test]
-fn a_base_comes_by_stdin_when_no_lines_are_read() {
+fn the_base_is_read_from_stdin_if_no_lines_are_expected() {
     let args = ["--base", "-", "--no-layers"];
     let base = base_of(&[]).to_string();
     tool("build-config").args(args).stdin(base.clone()).run().ok().stdout(base);
@@ -206,7 +206,7 @@ fn a_base_comes_by_stdin_when_no_lines_are_read() {
 }
 
 #[test]
-fn a_base_that_lists_no_layers_as_null_has_none() {
+fn null_in_a_base_means_no_layers() {
     let mut base = base_of(&[]);
     base["rootfs"]["diff_ids"] = Value::Null;
     base["history"] = Value::Null;
@@ -219,7 +219,7 @@ fn a_base_that_lists_no_layers_as_null_has_none() {
 }
 
 #[test]
-fn lines_that_begin_with_the_bases_own_layers_are_warned_of() {
+fn lines_that_repeat_the_layers_of_the_base_cause_a_warning() {
     let (own, id) = some_layer("own");
     let run = on_base(&base_of(&[&id]), &[], &own);
     run.status(0).says("warning: the lines begin with the base's own layers");
@@ -251,7 +251,7 @@ fn the_history_has_an_entry_for_each_layer_and_keeps_the_bases() {
 }
 
 #[test]
-fn without_layers_a_remark_is_an_empty_layers_and_nothing_said_is_nothing() {
+fn without_layers_only_a_comment_adds_an_empty_layer_to_the_history() {
     let mut base = base_of(&[&sha256(b"own")]);
     base["history"] = json!([{}]);
     let built = document(&on_base(&base, &["--no-layers", "--comment", "c"], ""));
@@ -262,7 +262,7 @@ fn without_layers_a_remark_is_an_empty_layers_and_nothing_said_is_nothing() {
 }
 
 #[test]
-fn layers_of_which_the_base_tells_nothing_get_entries_of_their_own() {
+fn layers_of_a_base_without_history_get_history_entries() {
     let (top, _) = some_layer("top");
     for history in [Value::Null, json!([])] {
         let mut base = base_of(&[&sha256(b"1"), &sha256(b"2")]);
@@ -275,7 +275,7 @@ fn layers_of_which_the_base_tells_nothing_get_entries_of_their_own() {
 }
 
 #[test]
-fn a_history_that_tells_of_another_number_of_layers_is_refused_unless_it_is_dropped() {
+fn a_history_with_the_wrong_number_of_layers_is_refused_unless_dropped() {
     let (top, _) = some_layer("top");
     for history in [json!([{}, {}]), json!([{"empty_layer": true}])] {
         let mut base = base_of(&[&sha256(b"1")]);
@@ -290,7 +290,7 @@ fn a_history_that_tells_of_another_number_of_layers_is_refused_unless_it_is_drop
 // Outputs.
 
 #[test]
-fn with_into_it_is_stored_and_its_line_printed() {
+fn with_into_the_config_is_stored_and_its_line_printed() {
     let dir = Scratch::new();
     let (one, _) = some_layer("one");
     let plain = build(&[]).stdin(one.clone()).run();
@@ -303,7 +303,7 @@ fn with_into_it_is_stored_and_its_line_printed() {
 }
 
 #[test]
-fn what_leads_to_a_pipe_is_written_as_one() {
+fn an_output_file_that_is_a_pipe_is_written_directly() {
     for output in ["/dev/stdout", "/proc/self/fd/1"] {
         let script = "build-config -p linux/amd64 --no-layers -o $OUTPUT | cat";
         let want = build(&["--no-layers"]).run().ok().stdout.clone();
@@ -312,7 +312,7 @@ fn what_leads_to_a_pipe_is_written_as_one() {
 }
 
 #[test]
-fn a_repository_gets_it_once() {
+fn push_blob_stores_a_config_in_a_repository_once() {
     let (registry, dir) = (FakeRegistry::start(), Scratch::new());
     let (one, _) = some_layer("one");
     dir.write("layers", &one);
@@ -360,7 +360,7 @@ fn a_closed_or_full_stdout_is_never_success() {
 // Refused input.
 
 #[test]
-fn no_lines_at_all_are_an_error_unless_none_are_wanted() {
+fn no_lines_are_an_error_unless_no_layers_is_given() {
     build(&[])
         .run()
         .fails(6, "no input: did the command before it fail?")
@@ -371,7 +371,7 @@ fn no_lines_at_all_are_an_error_unless_none_are_wanted() {
 }
 
 #[test]
-fn lines_that_are_no_layers_are_refused() {
+fn lines_of_other_types_than_layers_are_refused() {
     let image = Image::small();
     let other = Blob::new("application/spdx+json", "{}");
     for (stdin, words) in [
@@ -387,7 +387,7 @@ fn lines_that_are_no_layers_are_refused() {
 }
 
 #[test]
-fn layers_are_bounded_at_the_limit() {
+fn more_layers_than_the_limit_are_refused() {
     let (one, _) = some_layer("one");
     let built = document(&build(&[]).stdin(one.repeat(10_000)).run());
     assert_eq!(built["rootfs"]["diff_ids"].as_array().unwrap().len(), 10_000);
@@ -395,7 +395,7 @@ fn layers_are_bounded_at_the_limit() {
 }
 
 #[test]
-fn a_config_is_bounded_at_the_limit() {
+fn a_config_larger_than_the_limit_is_refused() {
     let base = |padding: usize| {
         let mut base = base_of(&[]);
         base["x-padding"] = json!("x".repeat(padding));
@@ -412,7 +412,7 @@ fn a_config_is_bounded_at_the_limit() {
 }
 
 #[test]
-fn a_base_that_is_no_config_is_refused_saying_why() {
+fn an_invalid_base_is_refused_with_the_reason() {
     let image = Image::small();
     let (top, _) = some_layer("top");
     let with = |key: &str, value: Value| {

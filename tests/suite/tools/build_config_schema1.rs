@@ -134,7 +134,7 @@ fn a_config_and_its_layers_make_a_manifest() {
 }
 
 #[test]
-fn the_gate_is_closed_by_default() {
+fn schema_1_is_refused_by_default() {
     let old = Old::new();
     let dir = Scratch::new();
     dir.write("old.json", old.signed());
@@ -149,7 +149,7 @@ fn the_gate_is_closed_by_default() {
 }
 
 #[test]
-fn other_layers_than_the_manifests_are_refused() {
+fn layers_other_than_those_of_the_manifest_are_refused() {
     let old = Old::new();
     let lines = old.lines();
     let refused = |stdin: String, words: &str| {
@@ -162,7 +162,7 @@ fn other_layers_than_the_manifests_are_refused() {
 }
 
 #[test]
-fn a_manifest_that_says_no_platform_needs_one_said() {
+fn a_manifest_without_a_platform_needs_the_option() {
     let mut old = Old::new();
     old.records[0].as_object_mut().unwrap().remove("os");
     let lines = old.lines().concat();
@@ -173,7 +173,7 @@ fn a_manifest_that_says_no_platform_needs_one_said() {
 }
 
 #[test]
-fn a_wrong_document_is_refused_in_dockers_words() {
+fn an_invalid_document_is_refused_with_the_message_of_docker() {
     let old = Old::new();
     let lines = old.lines().concat();
     let with = |change: &dyn Fn(&mut Value)| {
@@ -226,7 +226,7 @@ fn a_wrong_document_is_refused_in_dockers_words() {
 }
 
 #[test]
-fn what_the_manifest_says_is_not_said_again() {
+fn options_for_fields_of_the_manifest_are_refused() {
     for args in [
         ["--env", "A=1"],
         ["--base", "x"],
@@ -241,7 +241,7 @@ fn what_the_manifest_says_is_not_said_again() {
 }
 
 #[test]
-fn an_empty_archive_in_an_entry_that_is_no_throwaway_is_a_layer() {
+fn an_empty_archive_in_an_entry_not_marked_throwaway_is_a_layer() {
     // As in Docker: an entry has no layer only if the manifest marks it `throwaway`.
     let archive = tar(&[]);
     let layer = Blob::new(types::TAR, archive);
@@ -262,7 +262,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn the_config_is_the_one_that_skopeo_makes_byte_for_byte() {
+    fn the_config_equals_that_of_skopeo_byte_for_byte() {
         let old = Old::new();
         for manifest in [old.signed(), old.document().to_string()] {
             let ours = convert(&manifest, &old.lines().concat(), &[]);

@@ -54,7 +54,7 @@ impl Stored {
 // Images.
 
 #[test]
-fn lines_are_a_manifest_in_both_families() {
+fn lines_become_a_manifest_in_both_families_of_media_types() {
     let image = Image::small();
     for image in [image.docker(), image] {
         build(&[]).stdin(image.lines()).run().ok().stdout(&image.manifest.bytes);
@@ -79,7 +79,7 @@ fn diff_ids_are_dropped_and_other_fields_stay_in_their_order() {
 }
 
 #[test]
-fn a_layer_that_comes_again_is_kept_again() {
+fn a_repeated_layer_is_kept_each_time() {
     let image = Image::small();
     let layers = vec![image.layers[0].clone(); 3];
     let image = Image::of_parts(json!({}), layers, vec![image.diff_ids[0].clone(); 3]);
@@ -87,7 +87,7 @@ fn a_layer_that_comes_again_is_kept_again() {
 }
 
 #[test]
-fn annotations_and_a_subject_have_their_places() {
+fn annotations_and_a_subject_are_written_to_their_fields() {
     let image = Image::small();
     let subject = Image::big(10, 1).manifest;
     let dir = Scratch::new();
@@ -121,7 +121,7 @@ fn a_file_appears_whole_or_not_at_all() {
 // Comparison with the config.
 
 #[test]
-fn the_layers_must_be_as_many_as_the_config_speaks_of() {
+fn the_number_of_layers_must_equal_that_of_the_config() {
     let stored = Stored::new();
     let lines = marked_lines(&stored.image);
     let words = "1 of 2 layers came: did the command before it fail?";
@@ -132,7 +132,7 @@ fn the_layers_must_be_as_many_as_the_config_speaks_of() {
 }
 
 #[test]
-fn a_layers_diff_id_must_be_the_configs_at_its_place() {
+fn each_diff_id_must_equal_that_of_the_config_at_the_same_position() {
     let stored = Stored::new();
     let [config, base, top] = &marked_lines(&stored.image)[..] else { unreachable!() };
     let run = stored.build([config.as_str(), top, base].concat());
@@ -148,7 +148,7 @@ fn a_layers_diff_id_must_be_the_configs_at_its_place() {
 }
 
 #[test]
-fn a_config_without_layers_makes_a_manifest_without() {
+fn a_config_without_layers_makes_a_manifest_without_layers() {
     let image = Image::new(&[]);
     let dir = Scratch::new();
     write_image(&dir.join("layout"), "1", &image);
@@ -160,7 +160,7 @@ fn a_config_without_layers_makes_a_manifest_without() {
 }
 
 #[test]
-fn a_config_that_is_not_the_one_described_is_refused() {
+fn a_config_that_differs_from_its_descriptor_is_refused() {
     let stored = Stored::new();
     let digest = stored.image.config.digest.clone();
     let path = stored.dir.join("layout/blobs").join(digest.replace(':', "/"));
@@ -188,7 +188,7 @@ fn a_config_that_is_not_the_one_described_is_refused() {
 }
 
 #[test]
-fn a_config_that_is_none_is_refused() {
+fn an_invalid_config_is_refused() {
     let dir = Scratch::new();
     for (text, words) in [
         ("{}", "invalid rootfs in image configuration"),
@@ -244,7 +244,7 @@ fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
 // The two families of media types.
 
 #[test]
-fn two_families_are_refused_until_one_is_asked_for() {
+fn mixed_families_of_media_types_are_refused_unless_an_option_chooses_one() {
     let image = Image::small();
     let docker = image.docker();
     let lines = image.config.line() + &docker.layers[0].line() + &image.layers[1].line();
@@ -257,7 +257,7 @@ fn two_families_are_refused_until_one_is_asked_for() {
 }
 
 #[test]
-fn foreign_layers_change_their_family_and_keep_their_urls() {
+fn non_distributable_layers_change_their_family_and_keep_their_urls() {
     let image = Image::small();
     let mut layer = image.layers[0].descriptor();
     layer["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
@@ -269,7 +269,7 @@ fn foreign_layers_change_their_family_and_keep_their_urls() {
 }
 
 #[test]
-fn what_docker_has_no_type_for_is_refused() {
+fn content_without_a_docker_media_type_is_refused() {
     let image = Image::small();
     let zstd = image.config.line() + &Blob::new(ZSTD, "x").line();
     build(&["--docker"])
@@ -327,7 +327,7 @@ fn an_artifact_may_have_a_config_of_an_image_or_of_its_own() {
 }
 
 #[test]
-fn an_artifact_without_a_layer_has_the_empty_one() {
+fn an_artifact_without_a_layer_gets_the_empty_layer() {
     let empty = Blob::new(EMPTY, "{}");
     let built = document(&build(&["--artifact-type", "a/b"]).stdin(empty.line()).run());
     assert_eq!(built["config"], empty.descriptor());
@@ -349,7 +349,7 @@ fn no_lines_at_all_are_an_error() {
 }
 
 #[test]
-fn lines_that_have_no_place_are_refused() {
+fn lines_that_do_not_belong_into_a_manifest_are_refused() {
     let image = Image::small();
     let config = image.config.line();
     let layer = image.layers[0].line();
@@ -372,7 +372,7 @@ fn lines_that_have_no_place_are_refused() {
 }
 
 #[test]
-fn a_manifest_is_bounded_at_the_limit() {
+fn a_manifest_larger_than_the_limit_is_refused() {
     let image = Image::small();
     let lines = |padding: usize| {
         let mut layer = image.layers[0].descriptor();
@@ -406,7 +406,7 @@ fn a_closed_or_full_stdout_is_never_success() {
 }
 
 #[test]
-fn a_subject_that_is_none_is_refused() {
+fn an_invalid_subject_is_refused() {
     let dir = Scratch::new();
     let image = Image::small();
     dir.write("layer", image.layers[0].line());

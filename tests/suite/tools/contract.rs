@@ -48,14 +48,14 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn an_unknown_option_is_2_and_one_line() {
+fn an_unknown_option_gives_status_2_and_one_line() {
     for name in tools() {
         tool(&name).arg("--no-such-option").run().fails(2, "--no-such-option").stdout("");
     }
 }
 
 #[test]
-fn a_stdout_that_cannot_be_written_is_7() {
+fn a_stdout_that_cannot_be_written_gives_status_7() {
     for name in tools() {
         for redirection in [">/dev/full", ">&-"] {
             let run = shell(&format!("{name} --help {redirection}")).run();

@@ -19,7 +19,7 @@ fn of(bytes: impl Into<Vec<u8>>) -> Run {
 
 /// The tool prints this media type for these bytes, and nothing else.
 #[track_caller]
-fn is(bytes: impl Into<Vec<u8>>, media_type: &str) {
+fn prints(bytes: impl Into<Vec<u8>>, media_type: &str) {
     of(bytes).ok().stdout(format!("{media_type}\n"));
 }
 
@@ -39,45 +39,45 @@ const CONFIG_OF_NOTHING: &str = r#"{"rootfs":{"type":"layers","diff_ids":[]},"co
 // Documents.
 
 #[test]
-fn manifests_and_indexes_say_it_themselves() {
+fn the_media_type_field_of_manifests_and_indexes_decides() {
     let image = Image::small();
-    is(image.manifest.bytes.clone(), types::MANIFEST);
-    is(image.docker().manifest.bytes, types::DOCKER_MANIFEST);
+    prints(image.manifest.bytes.clone(), types::MANIFEST);
+    prints(image.docker().manifest.bytes, types::DOCKER_MANIFEST);
     for media_type in [types::INDEX, types::DOCKER_LIST] {
-        is(index(media_type, &[(&image.manifest, "linux/amd64")]).bytes, media_type);
+        prints(index(media_type, &[(&image.manifest, "linux/amd64")]).bytes, media_type);
     }
-    is(r#"{"mediaType":"application/vnd.example+json"}"#, "application/vnd.example+json");
+    prints(r#"{"mediaType":"application/vnd.example+json"}"#, "application/vnd.example+json");
 }
 
 #[test]
-fn manifests_that_do_not_say_it_are_known_by_their_shape() {
-    is(r#"{"schemaVersion":2,"config":{},"layers":[]}"#, types::MANIFEST);
-    is(r#"{"layers":null}"#, types::MANIFEST);
-    is(r#"{"schemaVersion":2,"manifests":[]}"#, types::INDEX);
-    is(" \n\t{\"manifests\":[]}\n", types::INDEX);
+fn manifests_without_a_media_type_are_recognised_by_their_fields() {
+    prints(r#"{"schemaVersion":2,"config":{},"layers":[]}"#, types::MANIFEST);
+    prints(r#"{"layers":null}"#, types::MANIFEST);
+    prints(r#"{"schemaVersion":2,"manifests":[]}"#, types::INDEX);
+    prints(" \n\t{\"manifests\":[]}\n", types::INDEX);
 }
 
 #[test]
-fn an_image_config_is_known_by_its_diff_ids() {
-    is(Image::small().config.bytes, types::CONFIG);
-    is(CONFIG_OF_NOTHING, types::CONFIG);
+fn an_image_config_is_recognised_by_its_diff_ids() {
+    prints(Image::small().config.bytes, types::CONFIG);
+    prints(CONFIG_OF_NOTHING, types::CONFIG);
 }
 
 #[test]
-fn the_other_documents_of_a_layout_have_names() {
-    is(r#"{"imageLayoutVersion":"1.0.0"}"#, "application/vnd.oci.layout.header.v1+json");
+fn other_documents_of_a_layout_are_recognised() {
+    prints(r#"{"imageLayoutVersion":"1.0.0"}"#, "application/vnd.oci.layout.header.v1+json");
     let dir = Scratch::new();
     let file = dir.write("line", Image::small().config.line());
     detect().arg(file).run().ok().stdout("application/vnd.oci.descriptor.v1+json\n");
 }
 
 #[test]
-fn a_descriptor_line_where_bytes_are_wanted_is_refused() {
+fn a_descriptor_line_instead_of_bytes_is_refused() {
     of(Image::small().lines()).fails(2, "a descriptor line, not the bytes it names").stdout("");
 }
 
 #[test]
-fn a_document_of_no_shape_cannot_be_determined() {
+fn a_document_without_known_fields_cannot_be_determined() {
     for text in [
         "{}",
         "null",
@@ -121,7 +121,7 @@ fn a_document_that_contradicts_itself_is_refused_saying_why() {
 }
 
 #[test]
-fn two_parsers_cannot_read_a_document_differently() {
+fn a_document_that_parsers_could_read_differently_is_refused() {
     of(r#"{"layers":[],"layers":[]}"#).fails(6, "layers");
     of(r#"{"manifests":[],"Layers":[]}"#).fails(6, "differs from \"layers\" only in case");
     of(CONFIG_OF_NOTHING.replace('{', "{\"Layers\":1,")).fails(6, "");
@@ -141,19 +141,19 @@ fn a_cut_document_is_an_error_wherever_it_is_cut() {
 }
 
 #[test]
-fn a_document_is_bounded() {
+fn a_document_nested_too_deeply_or_too_large_is_refused() {
     let deep = "{\"a\":".repeat(100_000);
     of(deep).fails(6, "nested deeper than");
     let long = |len: usize| {
         let text = r#"{"manifests":[],"x":""}"#;
         text.replace("\"\"", &format!("\"{}\"", "x".repeat(len - text.len())))
     };
-    is(long(8 << 20), types::INDEX);
+    prints(long(8 << 20), types::INDEX);
     of(long((8 << 20) + 1)).fails(6, "a JSON document larger than 8388608 bytes");
 }
 
 #[test]
-fn schema_1_is_behind_the_gate() {
+fn schema_1_is_refused_unless_it_is_enabled() {
     let manifest = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[]}"#;
     of(manifest).fails(6, "[DEPRECATION NOTICE]");
     let gate = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
@@ -164,18 +164,18 @@ fn schema_1_is_behind_the_gate() {
 // Layers.
 
 #[test]
-fn layers_are_known_by_their_archive() {
+fn layers_are_recognised_by_their_archive() {
     let archive = tar(&[file("a", "a"), file("b", noise(200_000, 1))]);
-    is(archive.clone(), types::TAR);
-    is(gzip(&archive), types::TAR_GZIP);
-    is(zstd(&archive[..2048]), "application/vnd.oci.image.layer.v1.tar+zstd");
+    prints(archive.clone(), types::TAR);
+    prints(gzip(&archive), types::TAR_GZIP);
+    prints(zstd(&archive[..2048]), "application/vnd.oci.image.layer.v1.tar+zstd");
     // The beginning of an archive is enough.
-    is(&archive[..512], types::TAR);
-    is(&gzip(&archive)[..100_000], types::TAR_GZIP);
+    prints(&archive[..512], types::TAR);
+    prints(&gzip(&archive)[..100_000], types::TAR_GZIP);
 }
 
 #[test]
-fn archives_of_every_age_are_known() {
+fn archives_of_every_tar_format_are_recognised() {
     let dir = Scratch::new();
     dir.write("a", "a");
     for format in ["v7", "oldgnu", "gnu", "ustar", "pax"] {
@@ -187,33 +187,33 @@ fn archives_of_every_age_are_known() {
 #[test]
 fn an_archive_of_no_files_is_an_archive() {
     for len in [1024, 10240] {
-        is(vec![0; len], types::TAR);
-        is(gzip(&vec![0; len]), types::TAR_GZIP);
+        prints(vec![0; len], types::TAR);
+        prints(gzip(&vec![0; len]), types::TAR_GZIP);
     }
     for len in [1, 512, 1025, 1 << 20] {
-        is(vec![0; len], "application/octet-stream");
+        prints(vec![0; len], "application/octet-stream");
     }
 }
 
 #[test]
-fn members_and_frames_before_the_archive_are_passed_over() {
+fn empty_members_and_frames_before_the_archive_are_skipped() {
     let archive = tar(&[file("a", "a")]);
-    is([gzip(b""), gzip(&archive[..100]), gzip(&archive[100..])].concat(), types::TAR_GZIP);
+    prints([gzip(b""), gzip(&archive[..100]), gzip(&archive[100..])].concat(), types::TAR_GZIP);
     let skippable = b"\x53\x2a\x4d\x18\x03\0\0\0abc";
     let frames = [&skippable[..], &zstd(b""), &zstd(&archive)].concat();
-    is(frames, "application/vnd.oci.image.layer.v1.tar+zstd");
+    prints(frames, "application/vnd.oci.image.layer.v1.tar+zstd");
 }
 
 #[test]
-fn what_is_compressed_and_no_archive_is_just_that() {
-    is(gzip(b"hello"), "application/gzip");
-    is(gzip(b""), "application/gzip");
-    is(gzip(&noise(100_000, 1)), "application/gzip");
-    is(zstd(b"hello"), "application/zstd");
+fn compressed_data_without_an_archive_is_just_gzip_or_zstd() {
+    prints(gzip(b"hello"), "application/gzip");
+    prints(gzip(b""), "application/gzip");
+    prints(gzip(&noise(100_000, 1)), "application/gzip");
+    prints(zstd(b"hello"), "application/zstd");
 }
 
 #[test]
-fn what_breaks_before_it_says_what_it_holds_is_an_error() {
+fn compressed_data_cut_before_its_content_is_known_is_an_error() {
     let layer = gzip(&tar(&[file("a", noise(10_000, 1))]));
     for end in [2, 9, 20] {
         of(&layer[..end]).fails(6, "begins as application/gzip, but: ").stdout("");
@@ -229,14 +229,14 @@ fn what_breaks_before_it_says_what_it_holds_is_an_error() {
 fn a_header_with_a_wrong_checksum_is_no_archive() {
     let mut archive = tar(&[file("a", "a")]);
     archive[0] ^= 1;
-    is(archive.clone(), "application/octet-stream");
-    is(gzip(&archive), "application/gzip");
+    prints(archive.clone(), "application/octet-stream");
+    prints(gzip(&archive), "application/gzip");
 }
 
 #[test]
-fn everything_else_is_octets() {
+fn everything_else_is_an_octet_stream() {
     for bytes in [&b"x"[..], b"<html>", b"[1]", b"BZh9", b"\xfd7zXZ\0", b"\x7fELF"] {
-        is(bytes, "application/octet-stream");
+        prints(bytes, "application/octet-stream");
     }
 }
 
@@ -251,7 +251,7 @@ fn only_the_beginning_of_an_endless_layer_is_read() {
 // Files.
 
 #[test]
-fn of_several_files_each_line_has_the_name() {
+fn with_several_files_each_line_begins_with_the_file_name() {
     let dir = Scratch::new();
     dir.write("a b", tar(&[file("a", "a")]));
     dir.write("new\nline", "x");
@@ -263,7 +263,7 @@ fn of_several_files_each_line_has_the_name() {
 }
 
 #[test]
-fn a_file_that_has_no_answer_does_not_hide_the_others() {
+fn a_failing_file_does_not_stop_the_others() {
     let dir = Scratch::new();
     dir.write("a", "a");
     dir.write("empty", "");
@@ -275,7 +275,7 @@ fn a_file_that_has_no_answer_does_not_hide_the_others() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_named() {
+fn an_unreadable_file_is_named_in_the_error() {
     let dir = Scratch::new();
     let file = dir.write("secret", "x");
     dir.chmod("secret", 0o600);
@@ -305,10 +305,10 @@ fn a_wrong_command_line_is_refused() {
 }
 
 #[test]
-fn a_blob_of_a_layout_needs_no_name() {
+fn the_media_type_of_every_blob_of_an_image_is_detected() {
     let image = Image::small();
     assert_eq!(image.config.digest, sha256(&image.config.bytes));
     for blob in image.blobs().chain([&image.manifest]) {
-        is(blob.bytes.clone(), &blob.media_type);
+        prints(blob.bytes.clone(), &blob.media_type);
     }
 }

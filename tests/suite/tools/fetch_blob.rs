@@ -30,7 +30,7 @@ fn the_bytes_come_out_on_stdout() {
 }
 
 #[test]
-fn one_request_a_blob_is_enough_and_says_who_asks() {
+fn one_request_for_each_blob_is_enough_and_has_a_user_agent() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     fetch_blob().args([&registry.repo("app"), &digest]).run().ok();
@@ -58,7 +58,7 @@ fn a_file_appears_under_its_name_when_it_is_verified() {
 }
 
 #[test]
-fn the_end_of_a_wrong_stream_is_never_shown() {
+fn the_end_of_a_stream_with_a_wrong_digest_is_never_written() {
     let registry = FakeRegistry::start();
     registry.fault(|_, right| right.corrupted());
     for len in [1, HELD_BACK, HELD_BACK + 1, 300_000] {
@@ -70,7 +70,7 @@ fn the_end_of_a_wrong_stream_is_never_shown() {
 }
 
 #[test]
-fn into_a_layout_lines_come_out_as_they_came_in_and_in_order() {
+fn into_a_layout_lines_are_printed_unchanged_and_in_input_order() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -90,7 +90,7 @@ fn into_a_layout_lines_come_out_as_they_came_in_and_in_order() {
 }
 
 #[test]
-fn the_order_holds_when_the_first_comes_last() {
+fn lines_stay_in_input_order_if_the_first_blob_arrives_last() {
     let registry = FakeRegistry::start();
     let blobs: Vec<_> = (0..6).map(|n| Blob::new(types::TAR, noise(5000, n))).collect();
     for blob in &blobs {
@@ -115,7 +115,7 @@ fn the_order_holds_when_the_first_comes_last() {
 }
 
 #[test]
-fn after_the_first_that_fails_nothing_more_is_printed() {
+fn nothing_is_printed_after_the_first_failed_blob() {
     let registry = FakeRegistry::start();
     let blobs: Vec<_> = (0..4).map(|n| Blob::new(types::TAR, noise(5000, n))).collect();
     for blob in &blobs {
@@ -140,7 +140,7 @@ fn after_the_first_that_fails_nothing_more_is_printed() {
 }
 
 #[test]
-fn what_a_layout_holds_is_not_asked_for_again() {
+fn a_blob_in_the_layout_is_not_requested_again() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     let scratch = Scratch::new();
@@ -151,7 +151,7 @@ fn what_a_layout_holds_is_not_asked_for_again() {
 }
 
 #[test]
-fn recheck_finds_a_flipped_bit_and_mends_it() {
+fn recheck_finds_a_flipped_bit_and_repairs_the_blob() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -213,7 +213,7 @@ fn digests_and_into_print_descriptor_lines() {
 }
 
 #[test]
-fn a_layout_is_a_source_like_a_registry() {
+fn a_layout_works_as_a_source() {
     let scratch = Scratch::new();
     let image = Image::small();
     write_image(&scratch.join("from"), "1", &image);
@@ -253,7 +253,7 @@ fn fewer_bytes_than_the_descriptor_says_are_refused() {
 }
 
 #[test]
-fn a_blob_without_end_stops_at_max_size() {
+fn an_endless_blob_stops_at_max_size() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(10, 1));
     registry.fault(|_, right| right.endless("more "));
@@ -267,7 +267,7 @@ fn a_blob_without_end_stops_at_max_size() {
 }
 
 #[test]
-fn max_size_lets_exactly_so_many_through() {
+fn max_size_allows_exactly_that_many_bytes() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     let app = registry.repo("app");
@@ -276,7 +276,7 @@ fn max_size_lets_exactly_so_many_through() {
 }
 
 #[test]
-fn no_input_is_6_and_nothing_is_made() {
+fn no_input_gives_status_6_and_creates_nothing() {
     let scratch = Scratch::new();
     let run = fetch_blob().args(["127.0.0.1:1/app", "--into", "oci:l"]).dir(scratch.path()).run();
     run.fails(6, "no input: did the command before it fail?").stdout("");
@@ -285,7 +285,7 @@ fn no_input_is_6_and_nothing_is_made() {
 }
 
 #[test]
-fn lines_that_are_no_descriptors_are_6() {
+fn lines_that_are_no_descriptors_give_status_6() {
     let registry = FakeRegistry::start();
     let digest = sha256(b"");
     for line in [
@@ -312,7 +312,7 @@ fn lines_that_are_no_descriptors_are_6() {
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_gives_status_2() {
     let digest = sha256(b"x");
     for args in [
         &[][..],
@@ -334,7 +334,7 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
-fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
+fn the_largest_blob_is_fetched_over_several_connections_if_one_is_slow() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 80 << 20, 1);
     registry
@@ -358,7 +358,7 @@ fn the_largest_blob_comes_by_several_connections_when_one_is_slow() {
 }
 
 #[test]
-fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
+fn a_registry_that_allows_one_connection_serves_the_blob_over_it() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 80 << 20, 1);
     registry.fault(|request, right| match request.earlier {
@@ -380,7 +380,7 @@ fn a_registry_that_bears_one_connection_gives_the_blob_over_one() {
 }
 
 #[test]
-fn what_fails_before_its_first_byte_leaves_nothing() {
+fn a_failure_before_the_first_byte_leaves_no_file() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     let scratch = Scratch::new();
@@ -396,7 +396,7 @@ fn what_fails_before_its_first_byte_leaves_nothing() {
 }
 
 #[test]
-fn a_manifests_line_is_moved_to_stdout_too() {
+fn a_manifest_named_by_a_line_is_written_to_stdout_too() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);

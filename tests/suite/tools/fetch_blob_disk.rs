@@ -15,7 +15,7 @@ fn nothing() -> Vec<String> {
 }
 
 #[test]
-fn a_full_disk_is_7_and_leaves_no_final_name() {
+fn a_full_disk_gives_status_7_and_leaves_no_final_file() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 3 << 20, 1);
     let app = registry.repo("app");
@@ -39,7 +39,7 @@ fn a_full_disk_is_7_and_leaves_no_final_name() {
 }
 
 #[test]
-fn a_full_or_closed_stdout_is_7() {
+fn a_full_or_closed_stdout_gives_status_7() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     let script = |redirection: &str| {
@@ -51,7 +51,7 @@ fn a_full_or_closed_stdout_is_7() {
 }
 
 #[test]
-fn a_directory_without_permission_is_7() {
+fn a_directory_without_permission_gives_status_7() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     let scratch = Scratch::new();
@@ -65,7 +65,7 @@ fn a_directory_without_permission_is_7() {
 }
 
 #[test]
-fn a_name_that_is_no_file_is_treated_as_what_it_is() {
+fn an_output_name_may_be_a_symlink_or_a_device() {
     let registry = FakeRegistry::start();
     let bytes = noise(1000, 1);
     let digest = registry.add_blob("app", bytes.clone());
@@ -89,7 +89,7 @@ fn a_name_that_is_no_file_is_treated_as_what_it_is() {
 }
 
 #[test]
-fn a_final_name_that_is_no_file_is_not_written_through() {
+fn a_symlink_at_the_final_name_of_a_blob_is_not_followed() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -106,7 +106,7 @@ fn a_final_name_that_is_no_file_is_not_written_through() {
 }
 
 #[test]
-fn few_descriptors_are_enough() {
+fn few_file_descriptors_are_enough() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -120,7 +120,7 @@ fn few_descriptors_are_enough() {
 }
 
 #[test]
-fn two_processes_fetch_one_blob_into_one_layout() {
+fn several_processes_fetch_one_blob_into_one_layout() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 2 << 20, 1);
     let scratch = Scratch::new();
@@ -135,7 +135,7 @@ fn two_processes_fetch_one_blob_into_one_layout() {
 }
 
 #[test]
-fn a_file_that_was_there_stays_when_the_new_bytes_are_wrong() {
+fn an_existing_file_is_kept_if_the_new_bytes_are_wrong() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     registry.fault(|_, right| right.corrupted());

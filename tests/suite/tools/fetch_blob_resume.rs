@@ -47,7 +47,7 @@ fn start(request: &Request) -> u64 {
 }
 
 #[test]
-fn a_cut_is_gone_on_from_at_the_byte() {
+fn a_cut_download_is_resumed_at_the_exact_byte() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.cut(2_000_001, End::Fin),
@@ -62,7 +62,7 @@ fn a_cut_is_gone_on_from_at_the_byte() {
 }
 
 #[test]
-fn to_stdout_too() {
+fn a_cut_download_to_stdout_is_resumed_too() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.cut(2_000_001, End::Fin),
@@ -75,7 +75,7 @@ fn to_stdout_too() {
 }
 
 #[test]
-fn breaks_do_not_count_while_there_is_progress() {
+fn broken_connections_use_up_no_retries_while_bytes_arrive() {
     let (registry, blob) = registry_with_blob();
     // There are more breaks than attempts allowed without progress. They end with FIN: a reset may
     // discard bytes that had arrived, and then an attempt might make no progress.
@@ -91,7 +91,7 @@ fn breaks_do_not_count_while_there_is_progress() {
 }
 
 #[test]
-fn no_progress_ends_after_the_attempts_and_what_came_is_kept() {
+fn without_progress_the_run_ends_and_keeps_the_received_bytes() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.cut(3 * MIB, End::Fin),
@@ -114,7 +114,7 @@ fn no_progress_ends_after_the_attempts_and_what_came_is_kept() {
 }
 
 #[test]
-fn after_kill_9_at_most_a_mebibyte_is_asked_for_again() {
+fn after_kill_9_at_most_a_mebibyte_is_requested_again() {
     for stop in [100_000, 2 * MIB + 12_345, SIZE as u64 - 1] {
         let (registry, blob) = registry_with_blob();
         registry.fault(move |_, right| right.stall(stop));
@@ -140,7 +140,7 @@ fn after_kill_9_at_most_a_mebibyte_is_asked_for_again() {
 }
 
 #[test]
-fn a_file_resumes_after_kill_9_as_well() {
+fn a_download_to_a_file_resumes_after_kill_9_too() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|_, right| right.stall(4 * MIB));
     let scratch = Scratch::new();
@@ -192,7 +192,7 @@ fn several_connections_resume_after_kill_9() {
 }
 
 #[test]
-fn a_signal_ends_it_as_itself_and_the_next_run_goes_on() {
+fn a_signal_ends_the_run_and_the_next_run_resumes() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let (registry, blob) = registry_with_blob();
         registry.fault(|_, right| right.stall(3 * MIB));
@@ -211,7 +211,7 @@ fn a_signal_ends_it_as_itself_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn a_partial_file_of_other_bytes_is_found_out_and_begun_anew() {
+fn a_partial_file_with_wrong_bytes_is_detected_and_replaced() {
     let (registry, blob) = registry_with_blob();
     for spoil in [
         // Unrelated bytes, a flipped bit, more bytes than the blob has.
@@ -235,7 +235,7 @@ fn a_partial_file_of_other_bytes_is_found_out_and_begun_anew() {
 }
 
 #[test]
-fn a_complete_partial_file_needs_no_bytes_of_the_network() {
+fn a_complete_partial_file_needs_no_request() {
     let (registry, blob) = registry_with_blob();
     let scratch = Scratch::new();
     scratch.write(format!("l/ingest/{}", blob.digest.replace(':', "-")), &blob.bytes);
@@ -246,7 +246,7 @@ fn a_complete_partial_file_needs_no_bytes_of_the_network() {
 
 /// The first response is cut, and the request for the rest gets this response. The blob is complete
 /// in the end.
-fn mended(what: &str, answer: fn(&Request, Reply, Arc<[u8]>) -> Reply) {
+fn completes_after(what: &str, answer: fn(&Request, Reply, Arc<[u8]>) -> Reply) {
     let (registry, blob) = registry_with_blob();
     let bytes: Arc<[u8]> = blob.bytes.clone().into();
     registry.fault(move |request, right| match (request.earlier, request.range()) {
@@ -263,17 +263,17 @@ fn mended(what: &str, answer: fn(&Request, Reply, Arc<[u8]>) -> Reply) {
 }
 
 #[test]
-fn a_whole_answer_to_a_range_is_lived_with() {
-    mended("200", |_, _, bytes| Reply::ok(bytes));
+fn a_whole_response_to_a_range_request_is_accepted() {
+    completes_after("200", |_, _, bytes| Reply::ok(bytes));
 }
 
 #[test]
-fn a_range_that_starts_elsewhere_is_not_appended() {
-    mended("206 from 0", |_, _, bytes| {
+fn a_range_that_starts_at_another_byte_is_not_appended() {
+    completes_after("206 from 0", |_, _, bytes| {
         let said = format!("bytes 0-{}/{}", bytes.len() - 1, bytes.len());
         Reply::new(206).header("Content-Range", said).body(&bytes)
     });
-    mended("206 from one byte later", |request, _, bytes| {
+    completes_after("206 from one byte later", |request, _, bytes| {
         let from = start(request) as usize + 1;
         let said = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
         Reply::new(206).header("Content-Range", said).body(&bytes[from..])
@@ -281,24 +281,24 @@ fn a_range_that_starts_elsewhere_is_not_appended() {
 }
 
 #[test]
-fn a_range_without_its_place_is_not_appended() {
-    mended("no Content-Range", |_, right, _| right.without("content-range"));
-    mended("garbage", |_, right, _| {
+fn a_range_without_a_valid_content_range_is_not_appended() {
+    completes_after("no Content-Range", |_, right, _| right.without("content-range"));
+    completes_after("garbage", |_, right, _| {
         right.without("content-range").header("Content-Range", "bytes of some kind")
     });
 }
 
 #[test]
-fn a_range_of_another_total_is_not_appended() {
-    mended("total", |request, right, bytes| {
+fn a_range_with_another_total_size_is_not_appended() {
+    completes_after("total", |request, right, bytes| {
         let said = format!("bytes {}-{}/{}", start(request), bytes.len() - 1, bytes.len() + 1);
         right.without("content-range").header("Content-Range", said)
     });
 }
 
 #[test]
-fn a_range_shorter_than_asked_is_gone_on_from() {
-    mended("shorter", |request, _, bytes| {
+fn a_range_shorter_than_requested_is_continued() {
+    completes_after("shorter", |request, _, bytes| {
         let from = start(request) as usize;
         let said = format!("bytes {from}-{}/{}", from + 999, bytes.len());
         Reply::new(206).header("Content-Range", said).body(&bytes[from..from + 1000])
@@ -306,8 +306,8 @@ fn a_range_shorter_than_asked_is_gone_on_from() {
 }
 
 #[test]
-fn several_ranges_in_one_answer_are_not_appended() {
-    mended("multipart", |_, _, _| {
+fn several_ranges_in_one_response_are_not_appended() {
+    completes_after("multipart", |_, _, _| {
         Reply::new(206)
             .header("Content-Type", "multipart/byteranges; boundary=x")
             .body("--x\r\nContent-Range: bytes 0-0/1\r\n\r\na\r\n--x--")
@@ -315,20 +315,20 @@ fn several_ranges_in_one_answer_are_not_appended() {
 }
 
 #[test]
-fn a_416_begins_anew() {
-    mended("416 without a size", |_, _, _| Reply::new(416));
-    mended("416 with a smaller size", |_, _, _| {
+fn a_416_restarts_the_download() {
+    completes_after("416 without a size", |_, _, _| Reply::new(416));
+    completes_after("416 with a smaller size", |_, _, _| {
         Reply::new(416).header("Content-Range", "bytes */1000")
     });
 }
 
 #[test]
-fn wrong_bytes_in_the_rest_are_found_out_and_fetched_anew() {
-    mended("corrupted rest", |_, right, _| right.corrupted());
+fn wrong_bytes_in_a_resumed_range_are_detected_and_fetched_again() {
+    completes_after("corrupted rest", |_, right, _| right.corrupted());
 }
 
 #[test]
-fn a_server_without_ranges_is_asked_for_the_whole_only_a_few_times() {
+fn a_server_without_ranges_gets_few_requests_for_the_whole_blob() {
     let (registry, blob) = registry_with_blob();
     let bytes: Arc<[u8]> = blob.bytes.clone().into();
     registry.fault(move |_, _| Reply::ok(&bytes).cut(2 * MIB, End::Fin));
@@ -339,7 +339,7 @@ fn a_server_without_ranges_is_asked_for_the_whole_only_a_few_times() {
 }
 
 #[test]
-fn bytes_that_stay_wrong_are_1() {
+fn bytes_that_stay_wrong_give_status_1() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.cut(2 * MIB, End::Fin),
@@ -352,7 +352,7 @@ fn bytes_that_stay_wrong_are_1() {
 }
 
 #[test]
-fn wrong_bytes_in_one_go_are_not_asked_for_again() {
+fn wrong_bytes_in_a_whole_response_are_not_requested_again() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|_, right| right.corrupted());
     let scratch = Scratch::new();
@@ -362,7 +362,7 @@ fn wrong_bytes_in_one_go_are_not_asked_for_again() {
 }
 
 #[test]
-fn a_blob_deleted_in_between_is_3() {
+fn a_blob_deleted_during_the_download_gives_status_3() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.cut(2 * MIB, End::Fin),
@@ -373,7 +373,7 @@ fn a_blob_deleted_in_between_is_3() {
 }
 
 #[test]
-fn the_killed_ones_lock_does_not_stop_the_next() {
+fn the_lock_of_a_killed_run_does_not_block_the_next_run() {
     let (registry, blob) = registry_with_blob();
     registry.fault(|request, right| match request.earlier {
         0 => right.stall(2 * MIB),

@@ -44,7 +44,7 @@ fn a_file_gets_the_bytes_and_stdout_nothing() {
 }
 
 #[test]
-fn one_request_is_enough_and_asks_for_the_types_of_today() {
+fn one_request_is_enough_and_accepts_the_current_media_types() {
     let (registry, _) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     fetch_manifest().arg(format!("{}:1", registry.repo("app"))).run().ok();
     assert_eq!(registry.server.asked(), ["GET /v2/app/manifests/1"]);
@@ -60,7 +60,7 @@ fn one_request_is_enough_and_asks_for_the_types_of_today() {
 }
 
 #[test]
-fn media_type_narrows_what_is_asked_for() {
+fn media_type_narrows_the_accept_header() {
     let (registry, _) =
         registry_with(types::DOCKER_MANIFEST, Image::small().docker().manifest.bytes);
     let reference = format!("{}:1", registry.repo("app"));
@@ -70,7 +70,7 @@ fn media_type_narrows_what_is_asked_for() {
 }
 
 #[test]
-fn the_digest_is_told_by_a_head_alone() {
+fn the_digest_needs_a_head_request_only() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     let reference = format!("{}:1", registry.repo("app"));
     let run = fetch_manifest().args([&reference, "--digest"]).run();
@@ -89,7 +89,7 @@ fn the_descriptor_is_one_line() {
 }
 
 #[test]
-fn a_head_that_is_no_use_is_made_good_by_a_get() {
+fn a_useless_head_response_is_followed_by_a_get() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     let reference = format!("{}:1", registry.repo("app"));
     let useless: [fn(Reply) -> Reply; 4] = [
@@ -164,7 +164,7 @@ fn an_index_a_thousand_deep_is_refused_at_a_limit() {
 }
 
 #[test]
-fn a_platform_that_is_not_there_is_told_with_those_that_are() {
+fn the_error_for_a_missing_platform_lists_the_available_ones() {
     let registry = FakeRegistry::start();
     let image = Image::for_platform("linux", "amd64");
     registry.add_image("app", "", &image);
@@ -192,7 +192,7 @@ fn an_attestation_is_never_picked() {
 }
 
 #[test]
-fn wrong_bytes_under_a_digest_are_never_shown() {
+fn bytes_that_do_not_match_the_digest_are_never_written() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     registry.fault(|_, right| right.corrupted());
     let reference = format!("{}@{}", registry.repo("app"), manifest.digest);
@@ -205,7 +205,7 @@ fn wrong_bytes_under_a_digest_are_never_shown() {
 }
 
 #[test]
-fn a_header_that_names_another_digest_than_the_bytes_is_refused_of_a_tag() {
+fn a_wrong_digest_header_is_refused_for_a_tag() {
     let (registry, _) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     registry.fault(|_, right| {
         right.without("docker-content-digest").header("Docker-Content-Digest", sha256(b"other"))
@@ -215,7 +215,7 @@ fn a_header_that_names_another_digest_than_the_bytes_is_refused_of_a_tag() {
 }
 
 #[test]
-fn a_wrong_header_of_right_bytes_asked_by_digest_is_a_warning() {
+fn a_wrong_digest_header_is_a_warning_for_a_digest() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     registry.fault(|_, right| {
         right.without("docker-content-digest").header("Docker-Content-Digest", sha256(b"other"))
@@ -227,7 +227,7 @@ fn a_wrong_header_of_right_bytes_asked_by_digest_is_a_warning() {
 }
 
 #[test]
-fn a_header_in_another_algorithm_or_none_does_not_stand_in_the_way() {
+fn an_unsupported_invalid_or_missing_digest_header_is_ignored() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     let reference = format!("{}:1", registry.repo("app"));
     for header in ["blake3:00", "no digest", "sha256:ABC"] {
@@ -254,7 +254,7 @@ fn a_sha512_digest_is_computed_and_checked() {
 
 /// None of these documents may be accepted as a manifest.
 #[test]
-fn documents_that_are_no_clear_manifest_are_refused() {
+fn ambiguous_or_invalid_manifests_are_refused() {
     let image = Image::small();
     let good = image.manifest_json();
     let with = |key: &str, value: Value| {
@@ -293,7 +293,7 @@ fn documents_that_are_no_clear_manifest_are_refused() {
 }
 
 #[test]
-fn a_plugin_is_refused_also_inside_a_list() {
+fn a_plugin_is_refused_also_inside_a_manifest_list() {
     let plugin = "application/vnd.docker.plugin.v1+json";
     let image = Image::small().docker();
     let mut document = image.manifest_json();
@@ -308,7 +308,7 @@ fn a_plugin_is_refused_also_inside_a_list() {
 }
 
 #[test]
-fn schema_1_is_refused_while_its_gate_is_closed() {
+fn schema_1_is_refused_by_default() {
     let document = json!({"schemaVersion": 1, "name": "app", "tag": "1", "architecture": "amd64",
         "fsLayers": [], "history": [], "signatures": []});
     let (registry, _) = registry_with(types::DOCKER_SCHEMA1, document.to_string());
@@ -317,7 +317,7 @@ fn schema_1_is_refused_while_its_gate_is_closed() {
 }
 
 #[test]
-fn a_page_for_people_is_no_manifest() {
+fn an_html_page_is_refused() {
     let (registry, _) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     registry.fault(|_, _| {
         Reply::ok("<!doctype html><title>Log in</title>").header("Content-Type", "text/html")
@@ -327,7 +327,7 @@ fn a_page_for_people_is_no_manifest() {
 }
 
 #[test]
-fn a_manifest_without_end_is_refused_at_the_limit() {
+fn an_endless_manifest_is_refused_at_the_limit() {
     let (registry, _) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     for length in [None, Some("99999999999")] {
         registry.fault(move |_, _| {
@@ -343,7 +343,7 @@ fn a_manifest_without_end_is_refused_at_the_limit() {
 }
 
 #[test]
-fn a_missing_content_type_is_made_good_by_the_document() {
+fn without_a_content_type_the_document_decides_the_media_type() {
     let mut document = Image::small().manifest_json();
     document.as_object_mut().unwrap().remove("mediaType");
     let (registry, manifest) = registry_with(types::MANIFEST, document.to_string());
@@ -356,7 +356,7 @@ fn a_missing_content_type_is_made_good_by_the_document() {
 }
 
 #[test]
-fn what_is_not_there_is_3_however_the_registry_says_so() {
+fn every_kind_of_404_gives_status_3() {
     let (registry, _) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     let reference = format!("{}:none", registry.repo("app"));
     let ways: [fn() -> Reply; 4] = [
@@ -384,7 +384,7 @@ fn escape_sequences_of_a_server_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn into_a_layout_the_manifest_is_stored_and_named() {
+fn into_a_layout_the_manifest_is_stored_and_tagged() {
     let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
     let scratch = Scratch::new();
     let tag = format!("{}:1", registry.repo("app"));
@@ -423,7 +423,7 @@ fn a_layout_is_read_like_a_registry() {
 }
 
 #[test]
-fn a_torn_manifest_in_a_layout_is_not_served() {
+fn a_damaged_manifest_in_a_layout_is_not_served() {
     let scratch = Scratch::new();
     let image = Image::small();
     write_image(&scratch.join("l"), "1", &image);
@@ -433,7 +433,7 @@ fn a_torn_manifest_in_a_layout_is_not_served() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_asks_nothing_of_the_network() {
+fn wrong_usage_gives_status_2_without_a_request() {
     let registry = FakeRegistry::start();
     let app = registry.repo("app");
     for args in [
@@ -458,7 +458,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn skopeo_reads_the_name_that_was_stored() {
+    fn skopeo_reads_the_stored_tag() {
         let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
         let scratch = Scratch::new();
         let reference = format!("{}:1", registry.repo("app"));

@@ -22,7 +22,7 @@ fn public() -> FakeRegistry {
 }
 
 #[test]
-fn a_token_is_printed_and_serves_another_run() {
+fn a_printed_token_works_in_another_run() {
     let registry = public();
     let lines = tool("fetch-token").arg(registry.repo("app")).run().ok().lines();
     assert!(lines.len() == 1 && lines[0].starts_with(TOKEN), "{lines:?}");
@@ -41,7 +41,7 @@ fn the_whole_header_is_printed() {
 }
 
 #[test]
-fn what_is_asked_for_is_what_is_to_be_done() {
+fn the_options_select_the_scopes() {
     let registry = public();
     let (app, other) = (registry.repo("app"), registry.repo("other"));
     for (args, scopes) in [
@@ -70,7 +70,7 @@ fn the_users_credentials_are_used() {
 }
 
 #[test]
-fn a_registry_without_tokens_has_a_header_alone() {
+fn for_a_registry_without_tokens_only_the_header_is_printed() {
     let registry = registry_with_login();
     let run = || {
         tool("fetch-token")
@@ -82,13 +82,13 @@ fn a_registry_without_tokens_has_a_header_alone() {
 }
 
 #[test]
-fn a_registry_that_asks_nobody_is_3() {
+fn a_registry_without_authentication_gives_status_3() {
     let registry = FakeRegistry::start();
     tool("fetch-token").arg(registry.repo("app")).run().fails(3, "no authentication").stdout("");
 }
 
 #[test]
-fn a_registry_that_asks_only_at_the_repository_is_understood() {
+fn a_challenge_of_the_repository_only_is_found() {
     let registry = public();
     registry.fault(|request, right| match request.path.as_str() {
         "/v2/" => Reply::ok("{}"),
@@ -99,7 +99,7 @@ fn a_registry_that_asks_only_at_the_repository_is_understood() {
 }
 
 /// A registry that allows anonymous reading, and answers anonymous writing with this challenge.
-fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
+fn with_anonymous_reading_only(challenge: &'static str) -> FakeRegistry {
     let registry = FakeRegistry::with_image();
     registry.intake(move |request| {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD");
@@ -116,8 +116,8 @@ fn public_but_for_writing(challenge: &'static str) -> FakeRegistry {
 }
 
 #[test]
-fn a_registry_that_asks_only_who_writes_is_asked_as_a_push_asks() {
-    let registry = public_but_for_writing("Bearer realm=\"http://HOST/token\",service=\"s\"");
+fn a_challenge_for_writing_only_is_found_with_push() {
+    let registry = with_anonymous_reading_only("Bearer realm=\"http://HOST/token\",service=\"s\"");
     let fetch = |args: &[&str]| tool("fetch-token").args(args).arg(registry.repo("app")).run();
     fetch(&[]).fails(3, "no authentication");
     registry.server.forget();
@@ -128,14 +128,14 @@ fn a_registry_that_asks_only_who_writes_is_asked_as_a_push_asks() {
     assert!(requests.iter().all(|request| request.method != "POST"));
     assert_eq!(registry.sessions(), []);
 
-    let registry = public_but_for_writing("Basic realm=\"it\"");
+    let registry = with_anonymous_reading_only("Basic realm=\"it\"");
     let run = tool("fetch-token").args(["--push", "--header", "-u", USER, &registry.repo("app")]);
     let run = run.env("REGISTRY_PASSWORD", PASSWORD).run();
     run.ok().stdout(format!("Authorization: {}\n", basic(USER, PASSWORD)));
 }
 
 #[test]
-fn a_refusal_that_does_not_say_what_it_wants_is_4() {
+fn a_refusal_without_a_challenge_gives_status_4() {
     for status in [401, 403] {
         let registry = FakeRegistry::start();
         registry.fault(move |_, _| Reply::new(status));
@@ -146,7 +146,7 @@ fn a_refusal_that_does_not_say_what_it_wants_is_4() {
 }
 
 #[test]
-fn a_header_for_the_registry_is_given_by_its_short_name() {
+fn the_short_header_option_applies_to_the_registry_only() {
     let registry = public();
     tool("fetch-token").args([&registry.repo("app"), "-H", "X-Own: 1"]).run().ok();
     let requests = registry.server.requests();
@@ -155,7 +155,7 @@ fn a_header_for_the_registry_is_given_by_its_short_name() {
 }
 
 #[test]
-fn wrong_calls_are_2() {
+fn wrong_usage_gives_status_2() {
     for (args, words) in [
         (&["oci:l"][..], "layout"),
         (&["a.example/b:1"], "without tag"),
@@ -171,7 +171,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_registry_that_asks_nobody_who_writes_has_nothing_left_of_the_question() {
+    fn looking_for_a_challenge_leaves_no_upload_session() {
         let registry = Registry::start();
         registry.put_image("app", "1", &Image::small());
         let mark = registry.mark();

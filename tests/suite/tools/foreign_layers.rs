@@ -30,51 +30,51 @@ fn fetch(registry: &FakeRegistry, urls: &[String], scratch: &Scratch) -> Run {
 }
 
 /// A registry that has the repository but not the layer, and a server that has the layer.
-fn registry_and_place() -> (FakeRegistry, Server) {
+fn registry_and_url_server() -> (FakeRegistry, Server) {
     let registry = FakeRegistry::with_tokens();
     registry.add_blob("app", "another");
     let bytes: Arc<[u8]> = layer().bytes.into();
-    let place = Server::start(move |request| Reply::ranged(request, Arc::clone(&bytes)));
-    (registry, place)
+    let url_server = Server::start(move |request| Reply::ranged(request, Arc::clone(&bytes)));
+    (registry, url_server)
 }
 
 #[test]
 fn the_registry_is_asked_first() {
-    let (registry, place) = registry_and_place();
+    let (registry, url_server) = registry_and_url_server();
     registry.add_blob("app", layer().bytes);
-    fetch(&registry, &[place.url()], &Scratch::new()).status(0);
-    assert_eq!(place.asked(), Vec::<String>::new());
+    fetch(&registry, &[url_server.url()], &Scratch::new()).status(0);
+    assert_eq!(url_server.asked(), Vec::<String>::new());
 }
 
 #[test]
-fn then_its_addresses_in_order_and_without_anything_of_ours() {
-    let (registry, place) = registry_and_place();
+fn the_urls_are_tried_in_order_without_credentials() {
+    let (registry, url_server) = registry_and_url_server();
     let empty = Server::start(|_| Reply::new(404));
-    let urls = [format!("{}/layer", empty.url()), format!("{}/layer", place.url())];
+    let urls = [format!("{}/layer", empty.url()), format!("{}/layer", url_server.url())];
     fetch(&registry, &urls, &Scratch::new()).status(0);
     assert_eq!(empty.asked(), ["GET /layer"]);
-    assert_eq!(place.asked(), ["GET /layer"]);
-    for request in empty.requests().iter().chain(&place.requests()) {
+    assert_eq!(url_server.asked(), ["GET /layer"]);
+    for request in empty.requests().iter().chain(&url_server.requests()) {
         assert_eq!((request.header("authorization"), request.header("x-key")), (None, None));
     }
 }
 
 #[test]
-fn addresses_where_nobody_may_be_sent_are_passed_over() {
-    let (registry, place) = registry_and_place();
+fn forbidden_urls_are_skipped() {
+    let (registry, url_server) = registry_and_url_server();
     let urls = [
         "http://169.254.169.254/latest".to_owned(),
         "file:///etc/passwd".to_owned(),
         "http://10.0.0.1/layer".to_owned(),
-        place.url(),
+        url_server.url(),
     ];
     fetch(&registry, &urls, &Scratch::new()).status(0);
-    assert_eq!(place.requests().len(), 1);
+    assert_eq!(url_server.requests().len(), 1);
 }
 
 #[test]
-fn wrong_bytes_there_are_as_wrong_as_anywhere() {
-    let (registry, _) = registry_and_place();
+fn wrong_bytes_from_a_url_are_refused() {
+    let (registry, _) = registry_and_url_server();
     let wrong = Server::start(|_| Reply::ok(noise(100_000, 2)));
     let scratch = Scratch::new();
     fetch(&registry, &[wrong.url()], &scratch).fails(1, &layer().digest).stdout("");
@@ -82,8 +82,8 @@ fn wrong_bytes_there_are_as_wrong_as_anywhere() {
 }
 
 #[test]
-fn one_that_is_nowhere_is_3() {
-    let (registry, _) = registry_and_place();
+fn a_layer_found_nowhere_gives_status_3() {
+    let (registry, _) = registry_and_url_server();
     let empty = Server::start(|_| Reply::new(404));
     fetch(&registry, &[empty.url()], &Scratch::new()).fails(3, &layer().digest).stdout("");
 }

@@ -30,7 +30,7 @@ fn the_config_comes_first_then_the_layers_base_first() {
 }
 
 #[test]
-fn a_layer_that_comes_again_is_printed_again() {
+fn a_repeated_layer_is_printed_each_time() {
     let mut image = Image::small();
     image.layers = vec![image.layers[0].clone(), image.layers[1].clone(), image.layers[0].clone()];
     let image = Image::of_parts(json!({}), image.layers, image.diff_ids);
@@ -61,7 +61,7 @@ fn an_image_without_layers_has_only_its_config() {
 }
 
 #[test]
-fn a_file_is_read_where_it_is_named() {
+fn a_named_file_is_read() {
     let dir = Scratch::new();
     let image = Image::small();
     let file = dir.write("m", &image.manifest.bytes);
@@ -85,7 +85,7 @@ fn no_input_is_an_error() {
 }
 
 #[test]
-fn what_is_no_manifest_is_refused_saying_why() {
+fn an_invalid_manifest_is_refused_with_the_reason() {
     let image = Image::small();
     let plugin = String::from_utf8(image.docker().manifest.bytes)
         .unwrap()
@@ -110,7 +110,7 @@ fn what_is_no_manifest_is_refused_saying_why() {
 }
 
 #[test]
-fn one_wrong_descriptor_and_nothing_is_printed() {
+fn one_invalid_descriptor_prevents_all_output() {
     let image = Image::small();
     for (field, value, words) in [
         ("digest", json!("sha256:../../etc/passwd"), "layers[1]: digest: "),
@@ -128,7 +128,7 @@ fn one_wrong_descriptor_and_nothing_is_printed() {
 }
 
 #[test]
-fn a_descriptor_in_the_place_of_its_manifest_is_refused() {
+fn a_descriptor_instead_of_a_manifest_is_refused() {
     let line = Image::small().manifest.line();
     list()
         .stdin(line)
@@ -186,7 +186,7 @@ impl Many {
 }
 
 #[test]
-fn of_an_index_its_manifests_are_printed() {
+fn the_manifests_of_an_index_are_printed() {
     let many = Many::new();
     let images = [&many.amd64, &many.arm64, &many.attestation];
     many.list(&[]).ok().stdout(images.map(|image| many.entry(image)).concat());
@@ -203,7 +203,7 @@ fn a_platform_picks_one_manifest_of_an_index() {
 }
 
 #[test]
-fn a_platform_with_a_store_goes_down_to_the_blobs() {
+fn a_platform_and_a_store_list_the_blobs_of_an_image() {
     let many = Many::new();
     let from = ["-p", "linux/arm64", "--from", &many.oci()];
     many.list(&from).ok().stdout(many.arm64.lines());
@@ -223,7 +223,7 @@ fn an_index_has_neither_config_nor_layers() {
 }
 
 #[test]
-fn the_way_down_prints_each_digest_once_and_each_manifest_after_its_blobs() {
+fn recursion_prints_each_digest_once_and_each_manifest_after_its_blobs() {
     let many = Many::new();
     let want = [
         many.amd64.lines(),
@@ -238,7 +238,7 @@ fn the_way_down_prints_each_digest_once_and_each_manifest_after_its_blobs() {
 }
 
 #[test]
-fn the_way_down_an_image_is_its_blobs_once() {
+fn recursion_into_an_image_prints_each_blob_once() {
     let many = Many::new();
     let layers = vec![many.amd64.layers[0].clone(); 3];
     let image = Image::of_parts(json!({}), layers, vec![]);
@@ -248,7 +248,7 @@ fn the_way_down_an_image_is_its_blobs_once() {
 }
 
 #[test]
-fn the_way_down_works_from_a_registry() {
+fn recursion_works_from_a_registry() {
     let many = Many::new();
     let registry = FakeRegistry::start();
     for image in [&many.amd64, &many.arm64, &many.attestation] {
@@ -260,7 +260,7 @@ fn the_way_down_works_from_a_registry() {
 }
 
 #[test]
-fn a_manifest_that_is_missing_or_wrong_below_ends_the_listing() {
+fn a_missing_or_damaged_nested_manifest_ends_the_listing() {
     let many = Many::new();
     let path =
         |image: &Image| many.dir.join("layout/blobs").join(image.manifest.digest.replace(':', "/"));

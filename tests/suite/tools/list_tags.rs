@@ -59,7 +59,7 @@ fn links_are_understood_in_every_spelling() {
 }
 
 #[test]
-fn no_tags_is_no_lines() {
+fn no_tags_give_no_lines() {
     for tags in [json!({"name": "app", "tags": null}), json!({"name": "app"}), json!({"tags": []})]
     {
         let server = Server::start(move |_| Reply::json(200, &tags));
@@ -68,7 +68,7 @@ fn no_tags_is_no_lines() {
 }
 
 #[test]
-fn what_is_no_tag_is_dropped_with_a_warning() {
+fn invalid_tags_are_dropped_with_a_warning() {
     let server = Server::start(|_| {
         Reply::json(
             200,
@@ -81,7 +81,7 @@ fn what_is_no_tag_is_dropped_with_a_warning() {
 }
 
 #[test]
-fn documents_that_are_no_list_are_refused() {
+fn documents_that_are_no_tag_list_are_refused() {
     for body in ["{\"tags\": 1}", "[]", "hello", "", "{\"tags\": [1]}"] {
         let server =
             Server::start(move |_| Reply::ok(body).header("Content-Type", "application/json"));
@@ -91,7 +91,7 @@ fn documents_that_are_no_list_are_refused() {
 }
 
 #[test]
-fn links_in_a_circle_end() {
+fn next_links_in_a_circle_are_refused() {
     let server = Server::start(|request| {
         let next = if request.query == "page=1" { "2" } else { "1" };
         let link = format!("</v2/app/tags/list?page={next}>; rel=\"next\"");
@@ -113,7 +113,7 @@ fn a_link_to_another_host_is_not_followed() {
 }
 
 #[test]
-fn a_page_that_fails_fails_the_list() {
+fn a_failing_page_fails_the_run() {
     let registry = registry_with_tags(&["a", "b", "c"]);
     registry.tags_a_page(2);
     registry.fault(|request, right| {
@@ -127,7 +127,7 @@ fn a_page_that_fails_fails_the_list() {
 }
 
 #[test]
-fn last_and_limit_choose() {
+fn last_and_limit_select_the_tags() {
     let registry = registry_with_tags(&["a", "b", "c", "d"]);
     let app = registry.repo("app");
     list_tags().args([&app, "--last", "b"]).run().ok().stdout("c\nd\n");
@@ -137,14 +137,14 @@ fn last_and_limit_choose() {
 }
 
 #[test]
-fn a_repository_that_is_not_there_is_3() {
+fn a_missing_repository_gives_status_3() {
     let registry = registry_with_tags(&["a"]);
     let none = registry.repo("none");
     list_tags().arg(&none).run().fails(3, &none).stdout("");
 }
 
 #[test]
-fn a_layouts_names_are_listed() {
+fn the_tags_of_a_layout_are_listed() {
     let scratch = Scratch::new();
     for tag in ["one", "two"] {
         write_image(&scratch.join("l"), tag, &Image::small());
@@ -154,7 +154,7 @@ fn a_layouts_names_are_listed() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
+fn a_closed_stdout_ends_the_run_quietly() {
     let server = Server::start(|request| {
         let tags: Vec<_> = (0..5000).map(|n| format!("{}-{n}", request.number)).collect();
         let link = format!("</v2/app/tags/list?page={}>; rel=\"next\"", request.number + 1);
@@ -167,7 +167,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_gives_status_2() {
     for args in [&["app:tag"][..], &[], &["app", "--limit", "x"], &["app", "other"]] {
         let run = list_tags().args(args).run();
         assert_eq!(run.code(), Some(2), "{run}");

@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// Packs the tree, unpacks the layer and compares the two trees.
-    fn comes_back(&self) -> Run {
+    fn survives_round_trip(&self) -> Run {
         let run = self.pack().args(["-o", "layer"]).run();
         run.status(0);
         tool("unpack-layer").dir(self.scratch.path()).args(["back", "layer"]).run().status(0);
@@ -68,7 +68,7 @@ fn field(run: &Run, path: &[&str]) -> String {
 }
 
 #[test]
-fn a_tree_comes_back_as_it_was() {
+fn a_tree_survives_a_round_trip() {
     let place = Place::new();
     place.scratch.write("tree/usr/bin/tool", noise(300_000, 1));
     place.scratch.write("tree/usr/empty", "");
@@ -91,11 +91,11 @@ fn a_tree_comes_back_as_it_was() {
     set_times(&place.tree(), 1_000_000_000);
     set_time(&place.tree().join("usr/empty"), -5);
     set_time(&place.tree().join("usr/link"), 9_999_999_999);
-    place.comes_back().silent();
+    place.survives_round_trip().silent();
 }
 
 #[test]
-fn an_ordinary_user_packs_what_is_readable() {
+fn an_ordinary_user_packs_readable_files() {
     let place = Place::new();
     place.scratch.write("tree/d/f", "x");
     let run = place.pack().args(["-o", "-"]).as_nobody().run();
@@ -111,7 +111,7 @@ fn an_ordinary_user_packs_what_is_readable() {
 }
 
 #[test]
-fn names_of_all_kinds_come_back() {
+fn names_of_all_kinds_survive_a_round_trip() {
     let place = Place::new();
     let long = "n".repeat(255);
     for name in
@@ -130,7 +130,7 @@ fn names_of_all_kinds_come_back() {
         place.scratch.write(format!("tree/{}/{}", "q".repeat(length), "f".repeat(100)), "x");
         fs::create_dir(place.tree().join("p".repeat(length)).join("d".repeat(99))).unwrap();
     }
-    place.comes_back().silent();
+    place.survives_round_trip().silent();
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn entries_are_sorted_by_their_paths() {
 }
 
 #[test]
-fn a_copy_gives_the_same_bytes_however_it_was_made() {
+fn every_copy_of_a_tree_gives_the_same_bytes() {
     let bytes = |names: &[&str], options: &[&str]| {
         let place = Place::new();
         for name in names {
@@ -169,7 +169,7 @@ fn a_copy_gives_the_same_bytes_however_it_was_made() {
 
 /// The bytes of an archive must never change: diff IDs identify layers, and caches store them.
 #[test]
-fn the_archives_bytes_stay_as_they_are() {
+fn the_bytes_of_an_archive_never_change() {
     let place = Place::new();
     place.scratch.write("tree/bin/tool", noise(3000, 1));
     place.scratch.chmod("tree/bin/tool", 0o755);
@@ -221,7 +221,7 @@ fn times_and_owners_are_set_as_asked() {
 }
 
 #[test]
-fn holes_are_left_out_by_content_alone() {
+fn zeros_of_sparse_files_are_left_out() {
     let place = Place::new();
     let sparse = |name: &str, size: u64, data: &[(u64, &[u8])]| {
         let file = fs::File::create(place.tree().join(name)).unwrap();
@@ -235,7 +235,7 @@ fn holes_are_left_out_by_content_alone() {
     sparse("nothing", 10_000_000, &[]);
     // Once a file has a hole, zeros that are stored on disk are left out as well.
     sparse("zeros", 10_000_000, &[(1_000_000, &[0; 1_000_000]), (9_000_000, b"x")]);
-    place.comes_back().silent();
+    place.survives_round_trip().silent();
     let archive = place.archive(&[]);
     assert!(archive.len() < 400_000, "{} bytes", archive.len());
     let back = fs::metadata(place.scratch.join("back/nothing")).unwrap();
@@ -258,7 +258,7 @@ fn attributes_that_belong_to_the_host_are_left_out() {
 }
 
 #[test]
-fn names_of_whiteouts_are_refused_unless_they_are_meant() {
+fn whiteout_names_are_refused_unless_an_option_keeps_them() {
     let place = Place::new();
     place.scratch.write("tree/d/.wh.gone", "");
     let run = place.pack().args(["-o", "-"]).run();
@@ -288,7 +288,7 @@ fn sockets_are_left_out_with_a_warning() {
 }
 
 #[test]
-fn a_root_that_is_closed_to_others_is_warned_of() {
+fn a_root_directory_closed_to_others_causes_a_warning() {
     let place = Place::new();
     place.scratch.chmod("tree", 0o700);
     let run = place.pack().args(["-o", "layer"]).run();
@@ -313,7 +313,7 @@ fn changed_meanwhile(change: impl FnOnce(&Place)) -> Run {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_no_layer() {
+fn a_file_changed_while_it_is_read_fails_the_run() {
     changed_meanwhile(|_| ()).ok();
     let run = changed_meanwhile(|place| {
         fs::File::options().write(true).open(place.tree().join("a")).unwrap().set_len(9).unwrap();
@@ -339,7 +339,7 @@ fn a_file_that_changes_while_it_is_read_is_no_layer() {
 }
 
 #[test]
-fn other_file_systems_are_entered_unless_they_are_pseudo_or_unwanted() {
+fn other_file_systems_are_entered_unless_pseudo_or_excluded() {
     let place = Place::new();
     place.scratch.write("tree/a/f", "x");
     let Some(disk) = Scratch::small_disk(64) else {
@@ -367,7 +367,7 @@ fn other_file_systems_are_entered_unless_they_are_pseudo_or_unwanted() {
 }
 
 #[test]
-fn docker_types_and_levels() {
+fn options_select_the_media_type_and_the_compression_level() {
     let place = Place::new();
     place.scratch.write("tree/f", vec![b'x'; 100_000]);
     let run = |options: &[&str]| place.pack().args(["-o", "layer"]).args(options).run();

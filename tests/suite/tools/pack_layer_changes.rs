@@ -82,14 +82,14 @@ fn ordinary(root: &Path) {
 }
 
 #[test]
-fn what_is_the_same_gives_an_empty_archive() {
+fn equal_trees_give_an_empty_archive() {
     let place = Place::new(ordinary);
     assert_eq!(place.names(), Vec::<String>::new());
     assert_eq!(fs::read(place.scratch.join("upper")).unwrap(), vec![0; 1024]);
 }
 
 #[test]
-fn a_new_file_comes_with_the_directories_that_lead_to_it() {
+fn a_new_file_is_packed_with_its_parent_directories() {
     let place = Place::new(ordinary);
     place.write("etc/deep/new", "x");
     set_time(&place.tree().join("etc/deep"), 1_000_000_000);
@@ -97,7 +97,7 @@ fn a_new_file_comes_with_the_directories_that_lead_to_it() {
 }
 
 #[test]
-fn another_content_of_the_same_size_and_second_is_seen() {
+fn changed_content_with_the_same_size_and_time_is_found() {
     let place = Place::new(ordinary);
     place.write("var/e", "VAR/E");
     place.same_time();
@@ -105,7 +105,7 @@ fn another_content_of_the_same_size_and_second_is_seen() {
 }
 
 #[test]
-fn what_is_gone_is_hidden_before_what_is_new() {
+fn whiteouts_precede_new_files() {
     let place = Place::new(ordinary);
     for name in ["a", "etc/deep", "etc/link"] {
         place.remove(name);
@@ -120,7 +120,7 @@ fn what_is_gone_is_hidden_before_what_is_new() {
 }
 
 #[test]
-fn each_attribute_counts() {
+fn a_change_of_any_attribute_is_found() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 5] = [
         ("mode", |file| {
@@ -155,7 +155,7 @@ fn each_attribute_counts() {
 }
 
 #[test]
-fn a_file_and_a_directory_change_places() {
+fn a_file_and_a_directory_replace_each_other() {
     let place = Place::new(ordinary);
     place.remove("etc");
     place.write("etc", "a file");
@@ -168,7 +168,7 @@ fn a_file_and_a_directory_change_places() {
 
 /// Not every unpacker can link to a file of a lower layer, so the layer contains the file as well.
 #[test]
-fn a_new_link_to_an_old_file_brings_the_file() {
+fn a_new_hard_link_to_an_old_file_includes_the_file() {
     let place = Place::new(ordinary);
     fs::hard_link(place.tree().join("etc/deep/c"), place.tree().join("var/z")).unwrap();
     place.same_time();
@@ -176,7 +176,7 @@ fn a_new_link_to_an_old_file_brings_the_file() {
 }
 
 #[test]
-fn links_that_part_are_parted() {
+fn a_hard_link_that_becomes_a_separate_file_is_packed_separately() {
     let place = Place::new(ordinary);
     place.remove("etc/b2");
     place.write("etc/b2", "etc/b");
@@ -198,7 +198,7 @@ fn files_that_become_links_of_each_other_are_packed_together() {
 }
 
 #[test]
-fn owners_and_times_that_are_set_anyway_do_not_differ() {
+fn owners_and_times_overridden_by_options_are_no_changes() {
     let place = Place::new(ordinary);
     set_times(&place.tree(), 2_000_000_000);
     let size = |options: &[&str]| {
@@ -238,7 +238,7 @@ fn deep_additions_and_removals_are_found() {
 }
 
 #[test]
-fn a_base_is_a_directory_that_is_there() {
+fn a_base_must_be_an_existing_directory() {
     let place = Place::new(ordinary);
     let with = |base: &str| {
         tool("pack-layer").dir(place.scratch.path()).args(["tree", "-o", "out", "--base", base])
@@ -251,7 +251,7 @@ fn a_base_is_a_directory_that_is_there() {
 
 /// A layer on top could not hide such a name.
 #[test]
-fn a_base_with_names_of_whiteouts_is_refused() {
+fn a_base_with_whiteout_names_is_refused() {
     let place = Place::new(ordinary);
     place.scratch.write("base/etc/.wh.x", "");
     place.pack().args(["-o", "out"]).run().fails(6, "etc/.wh.x: a name that begins with .wh.");

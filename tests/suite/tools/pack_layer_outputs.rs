@@ -40,7 +40,7 @@ fn line(run: &Run) -> Value {
 // Destinations.
 
 #[test]
-fn a_file_appears_when_the_layer_is_whole_and_a_link_is_followed() {
+fn the_output_file_appears_complete_and_a_symlink_is_followed() {
     let scratch = place();
     scratch.write("real/layer", "old");
     symlink("real/layer", scratch.join("link")).unwrap();
@@ -54,7 +54,7 @@ fn a_file_appears_when_the_layer_is_whole_and_a_link_is_followed() {
 }
 
 #[test]
-fn a_failure_leaves_what_was_there_and_nothing_else() {
+fn a_failure_leaves_the_old_file_and_no_other() {
     let scratch = place();
     scratch.write("out/layer", "old");
     scratch.write("tree/.wh.x", "");
@@ -67,7 +67,7 @@ fn a_failure_leaves_what_was_there_and_nothing_else() {
 }
 
 #[test]
-fn a_full_disk_is_7_and_leaves_nothing() {
+fn a_full_disk_gives_status_7_and_leaves_no_file() {
     let scratch = place();
     let run = shell("pack-layer tree -o - >/dev/full").dir(scratch.path()).run();
     run.status(7).says("pack-layer: write the layer: no space left on device");
@@ -83,7 +83,7 @@ fn a_full_disk_is_7_and_leaves_nothing() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_stdout_ends_the_run_quietly() {
     let scratch = place();
     let script = "(pack-layer tree --compress none -o -; echo $? >status) | head -c 5";
     shell(script).dir(scratch.path()).run().ok();
@@ -93,7 +93,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
-fn a_layout_is_made_and_its_blob_is_named_when_it_is_whole() {
+fn a_layout_is_created_and_holds_only_complete_blobs() {
     let scratch = place();
     for _ in 0..2 {
         let run = pack(&scratch).args(["tree", "--into", "oci:store"]).run();
@@ -110,7 +110,7 @@ fn a_layout_is_made_and_its_blob_is_named_when_it_is_whole() {
 }
 
 #[test]
-fn a_fifo_is_written_as_it_is_and_the_line_comes_too() {
+fn a_fifo_is_written_directly_and_the_line_is_printed() {
     let scratch = place();
     make_node(&scratch.join("fifo"), FileType::Fifo, (0, 0));
     let command = pack(&scratch).args(["tree", "-o", "fifo"]).start();
@@ -146,7 +146,7 @@ fn the_output_may_not_be_in_the_tree() {
 }
 
 #[test]
-fn wrong_calls_are_2_and_missing_trees_3() {
+fn wrong_usage_gives_status_2_and_a_missing_tree_3() {
     let scratch = place();
     pack(&scratch).arg("tree").run().fails(2, "no destination: -o FILE or --into oci:DIR");
     pack(&scratch).args(["tree", "-o", "x", "--into", "oci:y"]).run().fails(2, "--into");
@@ -168,7 +168,7 @@ fn archive() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_whole_archive_is_refused_and_leaves_nothing() {
+fn an_incomplete_archive_is_refused_and_leaves_no_file() {
     let scratch = Scratch::new();
     let fails = |input: &[u8], status: i32, words: &str| {
         let run = pack(&scratch).args(["-", "-o", "layer"]).stdin(input).run();
@@ -244,7 +244,7 @@ const PUSH: &str =
     "pack-layer tree --compress none -o - | push-blob --plain-http $repo --compress gzip";
 
 #[test]
-fn a_repository_is_refused_with_the_pipe_that_does_it() {
+fn a_repository_is_refused_with_a_hint_at_push_blob() {
     let scratch = place();
     let run = pack(&scratch).args(["tree", "--into", "app"]).run();
     run.fails(2, "pack-layer: --into app: expected oci:DIR\n").stdout("");
@@ -252,7 +252,7 @@ fn a_repository_is_refused_with_the_pipe_that_does_it() {
 }
 
 #[test]
-fn a_repository_gets_the_layer_as_it_is_packed() {
+fn a_layer_is_pushed_to_a_repository_while_it_is_packed() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("tree/small", "x");
     let push = || {
@@ -273,7 +273,7 @@ fn a_repository_gets_the_layer_as_it_is_packed() {
 }
 
 #[test]
-fn a_tree_that_fails_leaves_no_upload_open() {
+fn a_packing_failure_leaves_no_upload_session() {
     let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
     scratch.write("tree/a", noise(20_000_000, 1));
     scratch.write("tree/b/.wh.x", "");
@@ -316,7 +316,7 @@ mod with_peers {
     }
 
     #[test]
-    fn tar_programs_read_what_is_packed() {
+    fn tar_programs_read_packed_layers() {
         let scratch = Scratch::new();
         fs::create_dir(scratch.join("tree")).unwrap();
         varied(&scratch.join("tree"));
@@ -343,7 +343,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn umoci_and_skopeo_read_what_is_packed() {
+    fn umoci_and_skopeo_read_packed_layers() {
         let scratch = Scratch::new();
         for name in ["base", "tree"] {
             fs::create_dir(scratch.join(name)).unwrap();

@@ -33,7 +33,7 @@ fn tagged(registry: &FakeRegistry, tag: &str) -> String {
 }
 
 #[test]
-fn the_bytes_go_as_they_are_in_one_request() {
+fn the_bytes_are_sent_unchanged_in_one_request() {
     let (registry, image) = registry_with_blobs();
     let pretty = serde_json::to_vec_pretty(&image.manifest_json()).unwrap();
     let pretty = [b"\n ", &pretty[..], b"\n\n"].concat();
@@ -48,7 +48,7 @@ fn the_bytes_go_as_they_are_in_one_request() {
 }
 
 #[test]
-fn it_comes_from_a_file_as_well() {
+fn the_manifest_may_be_read_from_a_file() {
     let (registry, image) = registry_with_blobs();
     let scratch = Scratch::new();
     scratch.write("m", &image.manifest.bytes);
@@ -65,7 +65,7 @@ fn it_comes_from_a_file_as_well() {
 }
 
 #[test]
-fn every_kind_goes_under_its_own_type() {
+fn every_kind_of_manifest_is_sent_with_its_media_type() {
     let (registry, image) = registry_with_blobs();
     let docker = image.docker();
     let mut plain = image.manifest_json();
@@ -85,7 +85,7 @@ fn every_kind_goes_under_its_own_type() {
 }
 
 #[test]
-fn more_tags_cost_a_request_each_or_none() {
+fn additional_tags_cost_one_request_each_or_none() {
     for by_query in [false, true] {
         let (registry, image) = registry_with_blobs();
         registry.set(|settings| settings.tags_by_query = by_query);
@@ -99,7 +99,7 @@ fn more_tags_cost_a_request_each_or_none() {
 }
 
 #[test]
-fn without_a_tag_it_is_latest() {
+fn without_a_tag_the_tag_is_latest() {
     let (registry, image) = registry_with_blobs();
     let run = put_manifest(&registry.repo("app")).stdin(image.manifest.bytes.clone()).run();
     run.ok();
@@ -107,7 +107,7 @@ fn without_a_tag_it_is_latest() {
 }
 
 #[test]
-fn by_its_digest_it_gets_no_tag() {
+fn a_manifest_put_by_digest_gets_no_tag() {
     let (registry, image) = registry_with_blobs();
     for digest in [sha256(&image.manifest.bytes), sha512(&image.manifest.bytes)] {
         let reference = format!("{}@{digest}", registry.repo("app"));
@@ -120,7 +120,7 @@ fn by_its_digest_it_gets_no_tag() {
 }
 
 #[test]
-fn another_digest_than_the_references_is_1_before_anything_is_asked() {
+fn a_digest_other_than_in_the_reference_gives_status_1_without_a_request() {
     let (registry, image) = registry_with_blobs();
     for reference in ["app", "app:1"] {
         let reference = format!("{}@{}", registry.repo(reference), image.config.digest);
@@ -131,7 +131,7 @@ fn another_digest_than_the_references_is_1_before_anything_is_asked() {
 }
 
 #[test]
-fn its_digest_is_written_when_it_is_stored_and_not_before() {
+fn the_digest_file_is_written_after_the_manifest_is_stored() {
     let (registry, image) = registry_with_blobs();
     let scratch = Scratch::new();
     let put = |name: &str| {
@@ -151,7 +151,7 @@ fn its_digest_is_written_when_it_is_stored_and_not_before() {
 }
 
 #[test]
-fn checking_asks_for_everything_and_lists_what_is_missing() {
+fn check_looks_up_all_blobs_and_lists_missing_ones() {
     let (registry, image) = registry_with_blobs();
     let put = || {
         let run = put_manifest(&tagged(&registry, "1")).arg("--check");
@@ -173,7 +173,7 @@ fn checking_asks_for_everything_and_lists_what_is_missing() {
 }
 
 #[test]
-fn checking_an_index_asks_for_its_manifests_and_no_foreign_layer() {
+fn check_looks_up_the_manifests_of_an_index_but_no_non_distributable_layer() {
     let (registry, image) = registry_with_blobs();
     let child = index(types::INDEX, &[(&image.manifest, "linux/amd64")]);
     let run = put_manifest(&tagged(&registry, "1")).arg("--check").stdin(child.bytes.clone());
@@ -189,7 +189,7 @@ fn checking_an_index_asks_for_its_manifests_and_no_foreign_layer() {
 }
 
 #[test]
-fn what_is_no_manifest_is_6_before_anything_is_asked() {
+fn an_invalid_manifest_gives_status_6_without_a_request() {
     let (registry, image) = registry_with_blobs();
     let mut both = image.manifest_json();
     both["manifests"] = json!([]);
@@ -223,14 +223,14 @@ fn what_is_no_manifest_is_6_before_anything_is_asked() {
 }
 
 #[test]
-fn no_input_says_so() {
+fn empty_input_is_reported() {
     let (registry, _) = registry_with_blobs();
     let run = put_manifest(&tagged(&registry, "1")).run();
     run.fails(6, "did the command before it fail?").stdout("");
 }
 
 #[test]
-fn wrong_calls_are_2() {
+fn wrong_usage_gives_status_2() {
     let (registry, image) = registry_with_blobs();
     let one = tagged(&registry, "1");
     for args in [
@@ -251,7 +251,7 @@ fn wrong_calls_are_2() {
 }
 
 #[test]
-fn into_a_layout_that_lacks_something_is_6_with_a_list() {
+fn a_layout_with_missing_blobs_gives_status_6_and_a_list() {
     let (scratch, image) = (Scratch::new(), Image::small());
     let other = Image::big(1000, 1);
     write_image(&scratch.join("l"), "1", &other);
@@ -272,7 +272,7 @@ fn into_a_layout_that_lacks_something_is_6_with_a_list() {
 }
 
 #[test]
-fn a_layout_that_is_not_there_is_not_made_for_nothing() {
+fn a_missing_layout_is_not_created_for_a_refused_manifest() {
     let (scratch, image) = (Scratch::new(), Image::small());
     let run = put_manifest("oci:l:1").stdin(image.manifest.bytes.clone()).dir(scratch.path()).run();
     run.fails(6, &image.config.digest).stdout("");
@@ -280,7 +280,7 @@ fn a_layout_that_is_not_there_is_not_made_for_nothing() {
 }
 
 #[test]
-fn a_digest_that_cannot_be_written_is_7_before_anything_is_asked() {
+fn an_unwritable_digest_file_gives_status_7_without_a_request() {
     let (registry, image) = registry_with_blobs();
     let scratch = Scratch::new();
     scratch.write("dir/file", "");
@@ -293,7 +293,7 @@ fn a_digest_that_cannot_be_written_is_7_before_anything_is_asked() {
 }
 
 #[test]
-fn a_token_is_asked_for_to_pull_and_push() {
+fn the_scope_of_the_token_is_pull_and_push() {
     let registry = FakeRegistry::with_tokens();
     let image = Image::small();
     registry.add_image("app", "", &image);
@@ -305,7 +305,7 @@ fn a_token_is_asked_for_to_pull_and_push() {
 }
 
 #[test]
-fn a_line_says_no_more_than_it_must() {
+fn a_line_has_only_the_required_fields() {
     let (registry, image) = registry_with_blobs();
     let run = put_manifest(&tagged(&registry, "1")).stdin(image.manifest.bytes).run();
     let line: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
@@ -317,7 +317,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn into_a_layout_that_has_all_it_names() {
+    fn a_layout_with_all_blobs_accepts_the_manifest() {
         let (scratch, image) = (Scratch::new(), Image::small());
         let layout = scratch.join("l");
         write_image(&layout, "old", &image);
@@ -340,7 +340,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_real_registry_gives_it_back_as_it_was() {
+    fn a_real_registry_returns_the_same_bytes() {
         let (registry, image) = (Registry::start(), Image::small());
         for blob in image.blobs() {
             registry.put_blob("app", &blob.bytes);

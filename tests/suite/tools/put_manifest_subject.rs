@@ -21,7 +21,7 @@ fn subject(registry: &FakeRegistry) -> Image {
 }
 
 /// A manifest with a subject; its blobs are those of the subject.
-fn about(subject: &Image, note: &str) -> Blob {
+fn referrer(subject: &Image, note: &str) -> Blob {
     let mut manifest = subject.manifest_json();
     manifest["subject"] = subject.manifest.descriptor();
     manifest["artifactType"] = json!("application/vnd.example.note");
@@ -52,21 +52,21 @@ fn listed(registry: &FakeRegistry, subject: &Image) -> Vec<Value> {
 }
 
 #[test]
-fn a_registry_that_knows_referrers_is_not_helped() {
+fn a_registry_with_the_referrers_api_gets_no_fallback_tag() {
     let registry = FakeRegistry::start();
     registry.set(|settings| settings.referrers = true);
     let image = subject(&registry);
-    let manifest = about(&image, "a");
+    let manifest = referrer(&image, "a");
     put(&registry, &manifest).ok().stdout(manifest.line());
     assert_eq!(registry.steps().len(), 1, "{:?}", registry.steps());
     assert_eq!(registry.tags("app").len(), 1);
 }
 
 #[test]
-fn one_that_does_not_gets_an_index_under_the_fallback_tag() {
+fn a_registry_without_the_referrers_api_gets_an_index_under_the_fallback_tag() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
-    let manifest = about(&image, "a");
+    let manifest = referrer(&image, "a");
     put(&registry, &manifest).ok().stdout(manifest.line());
     let mut wanted = manifest.descriptor();
     wanted["artifactType"] = json!("application/vnd.example.note");
@@ -75,7 +75,7 @@ fn one_that_does_not_gets_an_index_under_the_fallback_tag() {
 }
 
 #[test]
-fn the_type_of_an_artifact_is_its_own_or_its_configs() {
+fn the_artifact_type_is_the_field_or_the_media_type_of_the_config() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     let mut manifest = image.manifest_json();
@@ -85,10 +85,10 @@ fn the_type_of_an_artifact_is_its_own_or_its_configs() {
 }
 
 #[test]
-fn others_stay_and_the_same_comes_once() {
+fn other_referrers_stay_and_each_is_listed_once() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
-    let [a, b] = ["a", "b"].map(|note| about(&image, note));
+    let [a, b] = ["a", "b"].map(|note| referrer(&image, note));
     for manifest in [&a, &b, &a, &b] {
         put(&registry, manifest).ok();
     }
@@ -116,17 +116,17 @@ fn a_long_digest_is_cut_to_fit_a_tag() {
 }
 
 #[test]
-fn what_is_no_index_under_the_fallback_tag_is_6_and_stays() {
+fn a_fallback_tag_that_is_no_index_gives_status_6_and_is_kept() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     registry.add_manifest("app", &fallback(&image), &image.manifest);
-    put(&registry, &about(&image, "a")).fails(6, &fallback(&image)).stdout("");
+    put(&registry, &referrer(&image, "a")).fails(6, &fallback(&image)).stdout("");
     let held = registry.manifest("app", &fallback(&image)).unwrap();
     assert_eq!(held.bytes, image.manifest.bytes);
 }
 
 #[test]
-fn what_cannot_be_read_under_the_fallback_tag_is_not_written_over() {
+fn an_unreadable_fallback_tag_is_not_overwritten() {
     for (status, want) in [(403, 4), (500, 5)] {
         let registry = FakeRegistry::start();
         let image = subject(&registry);
@@ -136,17 +136,17 @@ fn what_cannot_be_read_under_the_fallback_tag_is_not_written_over() {
             "GET" => Intake::instead(Reply::error(status, "UNKNOWN", "not now")),
             _ => Intake::whole(),
         });
-        put(&registry, &about(&image, "a")).fails(want, "not now").stdout("");
+        put(&registry, &referrer(&image, "a")).fails(want, "not now").stdout("");
         let held = registry.manifest("app", &fallback(&image)).unwrap();
         assert_eq!(held.bytes, other.bytes);
     }
 }
 
 #[test]
-fn the_index_of_another_survives_when_both_write_at_once() {
+fn a_referrer_added_by_another_client_at_the_same_time_is_kept() {
     let registry = Arc::new(FakeRegistry::start());
     let image = subject(&registry);
-    let [ours, theirs] = ["ours", "theirs"].map(|note| about(&image, note));
+    let [ours, theirs] = ["ours", "theirs"].map(|note| referrer(&image, note));
     let tag = fallback(&image);
     let was = index(types::INDEX, &[]);
     registry.add_manifest("app", "", &theirs);
@@ -168,7 +168,7 @@ fn the_index_of_another_survives_when_both_write_at_once() {
 }
 
 #[test]
-fn an_index_about_another_is_listed_too() {
+fn an_index_with_a_subject_is_listed_too() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     let mut document: Value =

@@ -17,7 +17,7 @@ fn verify() -> Command {
 // A stream.
 
 #[test]
-fn a_right_stream_passes_whole() {
+fn a_matching_stream_passes_completely() {
     let bytes = noise(LARGE, 1);
     verify().arg(sha256(&bytes)).stdin(bytes.clone()).run().ok().stdout(&bytes);
     verify().arg(sha512(&bytes)).stdin(bytes.clone()).run().ok().stdout(&bytes);
@@ -49,14 +49,14 @@ fn a_stream_shorter_than_its_size_shows_both_numbers() {
 }
 
 #[test]
-fn no_input_is_an_error_unless_the_digest_is_that_of_nothing() {
+fn no_input_is_an_error_unless_the_digest_is_that_of_empty_input() {
     verify().arg(sha256(b"x")).run().fails(6, "no input: did the command before it fail?");
     verify().arg(sha256(b"")).run().ok().stdout("");
     verify().args(["--size", "3", &sha256(b"")]).run().fails(1, "got 0, want 3");
 }
 
 #[test]
-fn a_descriptor_line_where_bytes_are_wanted_is_refused() {
+fn a_descriptor_line_instead_of_bytes_is_refused() {
     let line = Image::small().config.line();
     for arg in [sha256(line.as_bytes()), "--print".to_owned()] {
         let run = verify().arg(arg).stdin(line.clone()).run();
@@ -65,7 +65,7 @@ fn a_descriptor_line_where_bytes_are_wanted_is_refused() {
 }
 
 #[test]
-fn a_closed_stdin_and_a_directory_in_its_place_are_named() {
+fn a_closed_stdin_and_a_directory_as_stdin_are_reported() {
     let digest = sha256(b"x");
     shell("exec verify-digest \"$D\" <&-").env("D", &digest).run().says("standard input: closed");
     let run = shell("exec verify-digest \"$D\" </").env("D", &digest).run();
@@ -85,7 +85,7 @@ fn a_closed_or_full_stdout_is_never_success() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_stdout_ends_the_run_quietly() {
     let dir = Scratch::new();
     let bytes = noise(LARGE * 4, 1);
     dir.write("big", &bytes);
@@ -98,7 +98,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 // Files.
 
 #[test]
-fn of_files_only_the_status_tells() {
+fn files_are_checked_without_output() {
     let dir = Scratch::new();
     let [a, b] = ["a", "b"].map(|name| dir.write(name, "same"));
     verify().arg(sha256(b"same")).args([&a, &b]).run().ok().stdout("");
@@ -112,7 +112,7 @@ fn of_files_only_the_status_tells() {
 }
 
 #[test]
-fn an_empty_file_is_right_when_its_digest_is() {
+fn an_empty_file_matches_the_digest_of_empty_input() {
     verify().args([&sha256(b""), "/dev/null"]).run().ok();
     verify().args([&sha256(b"x"), "/dev/null"]).run().fails(1, "digest differs");
 }
@@ -135,7 +135,7 @@ fn a_file_that_cannot_be_read_is_named() {
 // Printing.
 
 #[test]
-fn what_is_printed_can_be_checked() {
+fn printed_digests_can_be_checked() {
     let dir = Scratch::new();
     for name in ["a", "with space", "back\\slash", "new\nline", "*star", "#hash"] {
         dir.write(format!("files/{name}"), name);
@@ -151,7 +151,7 @@ fn what_is_printed_can_be_checked() {
 }
 
 #[test]
-fn of_stdin_the_digest_alone_is_printed() {
+fn for_stdin_only_the_digest_is_printed() {
     verify().arg("--print").stdin("abc").run().ok().stdout(format!("{}\n", sha256(b"abc")));
     let named = verify().args(["--print", "-a", "sha512", "-"]).stdin("abc").run();
     named.ok().stdout(format!("{}  -\n", sha512(b"abc")));
@@ -187,7 +187,7 @@ fn a_list_of_sha256sums_is_checked() {
 }
 
 #[test]
-fn all_files_of_a_list_are_checked_whatever_fails() {
+fn all_files_of_a_list_are_checked_after_a_failure() {
     let dir = Scratch::new();
     let list: String = ["a", "b", "none", "c"]
         .map(|name| format!("{}  {name}\n", sha256(name.as_bytes())))
@@ -212,7 +212,7 @@ fn all_files_of_a_list_are_checked_whatever_fails() {
 }
 
 #[test]
-fn a_line_that_is_none_fails_but_the_others_are_checked() {
+fn an_invalid_line_fails_but_the_other_lines_are_checked() {
     let dir = Scratch::new();
     dir.write("a", "a");
     let good = format!("{}  a\n", sha256(b"a"));
@@ -253,7 +253,7 @@ fn blob(dir: &Scratch, digest: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn the_lines_of_right_blobs_are_printed_again_as_they_came() {
+fn the_lines_of_matching_blobs_are_printed_unchanged() {
     let dir = Scratch::new();
     let (image, oci) = layout(&dir);
     // Repeated lines, and a line with an unknown field.
@@ -263,7 +263,7 @@ fn the_lines_of_right_blobs_are_printed_again_as_they_came() {
 }
 
 #[test]
-fn after_the_first_wrong_blob_nothing_is_printed() {
+fn nothing_is_printed_after_the_first_wrong_blob() {
     let dir = Scratch::new();
     let (image, oci) = layout(&dir);
     let check = || verify().args(["--from", &oci]).stdin(image.lines()).run();
@@ -295,7 +295,7 @@ fn a_sha512_blob_is_checked_by_its_own_algorithm() {
 }
 
 #[test]
-fn a_foreign_layer_that_is_elsewhere_is_passed_on_with_a_warning() {
+fn a_missing_non_distributable_layer_is_passed_on_with_a_warning() {
     let dir = Scratch::new();
     let (image, oci) = layout(&dir);
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
@@ -307,7 +307,7 @@ fn a_foreign_layer_that_is_elsewhere_is_passed_on_with_a_warning() {
 }
 
 #[test]
-fn lines_that_are_none_or_do_not_come_are_errors() {
+fn invalid_and_missing_lines_are_errors() {
     let dir = Scratch::new();
     let (image, oci) = layout(&dir);
     let from = |input: String| verify().args(["--from", &oci]).stdin(input).run();
@@ -317,7 +317,7 @@ fn lines_that_are_none_or_do_not_come_are_errors() {
 }
 
 #[test]
-fn a_layout_that_is_none_is_named() {
+fn an_invalid_layout_is_named_in_the_error() {
     let dir = Scratch::new();
     let line = Image::small().config.line();
     let from = |name: &str| {

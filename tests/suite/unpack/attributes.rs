@@ -35,7 +35,7 @@ fn attributes(path: &Path) -> Vec<String> {
 // Owners.
 
 #[test]
-fn owners_that_nobody_has_are_refused() {
+fn invalid_owner_ids_are_refused() {
     for (key, what) in [("uid", "user"), ("gid", "group")] {
         for id in ["4294967295", "4294967296", "18446744073709551615"] {
             let words = format!("{what} ID {id} is above 2^32-2");
@@ -47,7 +47,7 @@ fn owners_that_nobody_has_are_refused() {
 }
 
 #[test]
-fn an_ordinary_user_owns_what_an_ordinary_user_unpacks() {
+fn an_ordinary_user_owns_all_files_that_it_unpacks() {
     for place in PLACES {
         let mut cage = Cage::new(place);
         cage.nobody();
@@ -60,7 +60,7 @@ fn an_ordinary_user_owns_what_an_ordinary_user_unpacks() {
 }
 
 #[test]
-fn a_map_to_oneself_needs_no_privilege() {
+fn mapping_to_the_own_ids_needs_no_privilege() {
     for place in PLACES {
         let mut cage = Cage::new(place);
         cage.nobody().options(&["--uid-map", "0:65534:1", "--gid-map", "0:65534:1"]);
@@ -148,7 +148,7 @@ fn times_before_the_epoch_are_exact_too() {
 }
 
 #[test]
-fn times_that_no_file_system_has_are_what_it_makes_of_them() {
+fn times_beyond_the_range_of_the_file_system_are_accepted() {
     for text in ["253402300799", "9223372036854775807", "-9223372036854775807"] {
         everywhere(|cage| {
             let part = || file("f", "").pax(&[("mtime", text)]);
@@ -158,7 +158,7 @@ fn times_that_no_file_system_has_are_what_it_makes_of_them() {
 }
 
 #[test]
-fn what_is_no_time_is_refused() {
+fn invalid_times_are_refused() {
     for text in ["nan", "inf", "1e9", "0x5", " 5", "5 ", "1.2.3", "9223372036854775808"] {
         refused(file("f", "").pax(&[("mtime", text)]), "mtime: wrong value");
     }
@@ -169,7 +169,7 @@ fn what_is_no_time_is_refused() {
 }
 
 #[test]
-fn a_directorys_time_is_its_last_entrys_whatever_is_made_in_it() {
+fn a_directory_has_the_time_of_its_last_entry_after_later_changes() {
     everywhere_and_unprivileged(|cage| {
         let lower = [dir("./").mtime(1), dir("d").mtime(2), dir("d/e").mtime(3), file("d/e/f", "")];
         let upper = [file("d/e/g", ""), dir("d/e").mtime(4), file("d/g", ""), file("d/e/h", "")];
@@ -180,7 +180,7 @@ fn a_directorys_time_is_its_last_entrys_whatever_is_made_in_it() {
 }
 
 #[test]
-fn a_links_time_is_its_own_and_its_mode_means_nothing() {
+fn a_symlink_has_its_own_time_and_its_mode_is_ignored() {
     everywhere_and_unprivileged(|cage| {
         let parts = [file("f", "").mtime(5), symlink("s", "f").mtime(6).mode(0)];
         cage.unpack(&[&parts]).ok();
@@ -189,7 +189,7 @@ fn a_links_time_is_its_own_and_its_mode_means_nothing() {
 }
 
 #[test]
-fn a_time_of_access_is_taken_and_one_of_change_is_not() {
+fn the_access_time_is_set_and_the_change_time_is_ignored() {
     everywhere(|cage| {
         let times = [("atime", "7.25"), ("ctime", "8"), ("mtime", "9")];
         cage.unpack(&[&[file("f", "").pax(&times), file("g", "").mtime(10)]]).ok();
@@ -201,7 +201,7 @@ fn a_time_of_access_is_taken_and_one_of_change_is_not() {
 // Holes.
 
 #[test]
-fn zeros_of_a_large_file_take_no_disk() {
+fn zeros_of_a_large_file_take_no_disk_space() {
     const SIZE: usize = 64 << 20;
     everywhere(|cage| {
         let mut data = vec![0; SIZE];
@@ -216,7 +216,7 @@ fn zeros_of_a_large_file_take_no_disk() {
 }
 
 #[test]
-fn a_file_that_ends_in_zeros_is_as_long_as_it_is() {
+fn a_file_that_ends_in_zeros_keeps_its_length() {
     for size in [1 << 20, (1 << 20) - 1, (1 << 20) + 1, (3 << 20) + 77] {
         everywhere(|cage| {
             cage.unpack(&[&[file("f", vec![0; size])]]).ok();
@@ -230,7 +230,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn attributes_of_users_are_set_on_files_and_directories() {
+    fn user_attributes_are_set_on_files_and_directories() {
         everywhere_and_unprivileged(|cage| {
             let values =
                 [("user.text", &b"value"[..]), ("user.nul", b"a\0b\n=c"), ("user.none", b"")];
@@ -247,7 +247,7 @@ mod with_peers {
     }
 
     #[test]
-    fn an_attribute_as_large_as_linux_has_them_is_exact() {
+    fn an_attribute_of_the_largest_size_in_linux_is_exact() {
         // tmpfs stores 64 KiB. ext4 stores only what fits into a block, and the error names the
         // attribute.
         let cage = Cage::new(PLACES[0]);
@@ -273,7 +273,7 @@ mod with_peers {
     }
 
     #[test]
-    fn labels_of_the_host_are_not_the_layers_to_give() {
+    fn labels_of_the_host_are_ignored() {
         everywhere(|cage| {
             let part =
                 file("f", "").xattr("security.selinux", "label").xattr("system.nfs4_acl", "x");
@@ -320,7 +320,7 @@ mod with_peers {
     }
 
     #[test]
-    fn attributes_in_other_writings_are_left_out_with_a_warning() {
+    fn attributes_in_other_formats_are_left_out_with_a_warning() {
         everywhere(|cage| {
             let text = file("f", "").pax(&[("SCHILY.acl.access", "user::rw-")]);
             let base64 = file("g", "").pax(&[("LIBARCHIVE.xattr.user.x", "Mg==")]);
@@ -355,7 +355,7 @@ mod as_root {
     }
 
     #[test]
-    fn names_of_owners_mean_nothing() {
+    fn names_of_owners_are_ignored() {
         everywhere(|cage| {
             let part = file("f", "").owner(1000, 1000).at(265, b"root\0").at(297, b"root\0");
             cage.unpack(&[&[part.pax(&[("uname", "daemon"), ("gname", "daemon")])]]).ok();
@@ -364,7 +364,7 @@ mod as_root {
     }
 
     #[test]
-    fn ids_are_mapped_by_ranges_and_those_in_none_are_refused() {
+    fn ids_are_mapped_by_ranges_and_unmapped_ids_are_refused() {
         everywhere(|cage| {
             cage.options(&[
                 "--uid-map",
@@ -386,7 +386,7 @@ mod as_root {
     }
 
     #[test]
-    fn capabilities_are_there_after_the_change_of_owner() {
+    fn capabilities_survive_the_change_of_owner() {
         everywhere(|cage| {
             let part =
                 file("ping", "x").mode(0o755).owner(5, 6).xattr("security.capability", CAPABILITY);
@@ -398,7 +398,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_directorys_entry_takes_away_the_attributes_it_had() {
+    fn a_second_entry_of_a_directory_replaces_its_attributes() {
         everywhere(|cage| {
             let lower = dir("d").mode(0o700).owner(5, 6).mtime(7).xattr("user.old", "1");
             let lower = lower.xattr("system.posix_acl_default", ACL);
@@ -412,7 +412,7 @@ mod as_root {
     }
 
     #[test]
-    fn where_there_are_no_attributes_is_worth_one_warning() {
+    fn a_file_system_without_attributes_causes_one_warning() {
         let scratch = Scratch::new();
         must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
         let layer =

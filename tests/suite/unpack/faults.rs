@@ -57,7 +57,7 @@ fn injected(cage: &Cage, calls: &str, what: &str, nth: u32, more: &[&str]) -> Ru
 }
 
 /// The tree that the layers give.
-fn whole(place: &str) -> Vec<String> {
+fn complete_tree(place: &str) -> Vec<String> {
     let cage = Cage::new(place);
     let [lower, upper] = layers();
     cage.unpack(&[&lower, &upper]).ok();
@@ -125,18 +125,18 @@ fn again(cage: &Cage, more: &[&str]) -> Run {
 
 /// Whether a file has the time of its entry in the archive. The callers ask for the very last
 /// entry.
-trait Entrys {
-    fn mtime_is_entrys(&self) -> bool;
+trait HasEntryTime {
+    fn has_entry_time(&self) -> bool;
 }
 
-impl Entrys for fs::Metadata {
-    fn mtime_is_entrys(&self) -> bool {
+impl HasEntryTime for fs::Metadata {
+    fn has_entry_time(&self) -> bool {
         std::os::unix::fs::MetadataExt::mtime(self) == 1_000_000_000
     }
 }
 
 #[test]
-fn a_second_run_at_the_same_place_fails_and_the_first_goes_on() {
+fn a_second_run_in_the_same_directory_fails_and_the_first_continues() {
     everywhere(|cage| {
         let layer = archive(&[file("f", noise(1 << 20, 1)), file("g", noise(1 << 20, 2))]);
         let pipe = cage.scratch().join("pipe");
@@ -156,7 +156,7 @@ fn a_second_run_at_the_same_place_fails_and_the_first_goes_on() {
 }
 
 #[test]
-fn signals_end_a_run_as_they_end_any_and_the_next_one_clears_up() {
+fn signals_end_a_run_and_the_next_run_removes_its_remains() {
     for signal in [Signal::INT, Signal::TERM] {
         everywhere(|cage| {
             let layer = [file("f", noise(1 << 20, 1)), file("g", noise(1 << 20, 2))];
@@ -178,7 +178,7 @@ fn signals_end_a_run_as_they_end_any_and_the_next_one_clears_up() {
 }
 
 #[test]
-fn a_closed_stdin_is_no_layer_and_a_closed_stdout_no_success() {
+fn a_closed_stdin_or_stdout_is_an_error() {
     let cage = Cage::new(PLACES[0]);
     let run = shell("unpack-layer root <&-").dir(cage.dir()).run();
     run.status(6).says("unpack-layer: standard input: closed");
@@ -197,7 +197,7 @@ fn a_closed_stdin_is_no_layer_and_a_closed_stdout_no_success() {
 const LOCKED: &str = "locked/f";
 
 #[test]
-fn few_descriptors_a_small_stack_and_small_files_are_told() {
+fn low_limits_of_descriptors_stack_and_file_size_are_handled() {
     let deep = format!("{}f", "d/".repeat(100));
     let parts = [file(&deep, ""), file("large", noise(1 << 20, 1)), file("e/f/g/h/i/j", "")];
     let limited = |limit: &str| {
@@ -228,13 +228,13 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn whatever_call_fails_nothing_half_made_is_there() {
+    fn no_failing_system_call_leaves_a_partial_tree() {
         for (call, error) in FAILURES {
-            let want = whole(PLACES[0]);
+            let want = complete_tree(PLACES[0]);
             for nth in [1, 3, 9, 27] {
                 let cage = Cage::new(PLACES[0]);
                 let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
-                let told = run.stderr.contains("unpack-layer: ");
+                let reported = run.stderr.contains("unpack-layer: ");
                 match run.code() {
                     // The failed call was an insignificant one or one of the loader's; or it was
                     // the sync of the parent directory, after DIR had appeared.
@@ -242,7 +242,7 @@ mod as_root {
                     Some(127) => cage.nothing(),
                     code => {
                         assert_eq!(code, Some(7), "{call} {error} {nth}: {run}");
-                        assert!(told && run.stderr.lines().count() <= 2, "{call} {nth}: {run}");
+                        assert!(reported && run.stderr.lines().count() <= 2, "{call} {nth}: {run}");
                         if call != "fsync" && call != "write" {
                             cage.nothing();
                         }
@@ -257,9 +257,9 @@ mod as_root {
     }
 
     #[test]
-    fn a_run_killed_anywhere_leaves_nothing_and_the_same_again_makes_it() {
+    fn a_run_killed_at_any_call_leaves_no_tree_and_repeating_it_succeeds() {
         for place in PLACES {
-            let want = whole(place);
+            let want = complete_tree(place);
             killed_everywhere(place, &[], |cage, _| {
                 if cage.root("").exists() {
                     // Killed after the last step.
@@ -274,8 +274,8 @@ mod as_root {
     }
 
     #[test]
-    fn a_replacement_killed_anywhere_leaves_the_old_tree_or_the_new_one() {
-        let want = whole(PLACES[0]);
+    fn a_replacement_killed_at_any_call_leaves_the_old_or_the_new_tree() {
+        let want = complete_tree(PLACES[0]);
         killed_everywhere(PLACES[0], &["--replace"], |cage, run| {
             let is_old = cage.tree() == ["old"];
             assert!(is_old || portrait(&cage.root("")) == want, "{:?} {run}", cage.tree());
@@ -286,10 +286,10 @@ mod as_root {
     }
 
     #[test]
-    fn an_application_killed_anywhere_leaves_the_old_tree_a_mark_or_the_new_one() {
+    fn a_run_with_onto_killed_at_any_call_leaves_the_old_tree_a_dirty_mark_or_the_new_tree() {
         killed_everywhere(PLACES[0], &["--onto"], |cage, run| {
             let marked = cage.dir().join(".root.dirty").exists();
-            let is_new = cage.root("gone2").exists() && cage.stat("gone2").mtime_is_entrys();
+            let is_new = cage.root("gone2").exists() && cage.stat("gone2").has_entry_time();
             assert!(marked || is_new || cage.tree() == ["old"], "{:?} {run}", cage.tree());
             if marked {
                 again(cage, &["--onto"]).fails(7, "dirty");
@@ -298,7 +298,7 @@ mod as_root {
     }
 
     #[test]
-    fn everything_is_on_the_disk_before_it_has_its_name() {
+    fn the_tree_is_synced_before_it_gets_its_final_name() {
         let [lower, upper] = layers();
         for (options, want) in [(&["--replace"][..], true), (&["--replace", "--no-sync"], false)] {
             let cage = Cage::new(PLACES[1]);
@@ -326,7 +326,7 @@ mod as_root {
     }
 
     #[test]
-    fn after_the_start_no_call_names_a_path_from_the_outside() {
+    fn after_the_start_all_paths_are_relative_to_open_directories() {
         let cage = Cage::new(PLACES[0]);
         let log = cage.scratch().join("log");
         let [lower, upper] = layers();
@@ -346,9 +346,9 @@ mod as_root {
     }
 
     #[test]
-    fn a_kernel_without_openat2_changes_nothing() {
+    fn without_openat2_the_tree_is_the_same() {
         for error in ["ENOSYS", "EPERM"] {
-            let want = whole(PLACES[0]);
+            let want = complete_tree(PLACES[0]);
             let cage = Cage::new(PLACES[0]);
             traced(&cage, &["-e", &format!("inject=openat2:error={error}")]).run().ok();
             assert!(portrait(&cage.root("")) == want);
@@ -356,8 +356,8 @@ mod as_root {
     }
 
     #[test]
-    fn calls_that_are_interrupted_are_made_again() {
-        let want = whole(PLACES[0]);
+    fn interrupted_system_calls_are_repeated() {
+        let want = complete_tree(PLACES[0]);
         for inject in ["read:error=EINTR:when=20+3", "write:error=EINTR:when=1+3"] {
             let cage = Cage::new(PLACES[0]);
             traced(&cage, &["-e", &format!("inject={inject}")]).run().ok();
@@ -366,7 +366,7 @@ mod as_root {
     }
 
     #[test]
-    fn without_proc_it_works_or_says_so() {
+    fn without_proc_the_run_succeeds_or_names_proc() {
         let [lower, upper] = layers();
         for place in PLACES {
             let cage = Cage::new(place);
@@ -374,7 +374,7 @@ mod as_root {
             let names = cage.write(&[&lower, &upper]);
             let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(names);
             cage.judged(unpack.under(&["unshare", "-m", "dash", "-c", script])).ok();
-            assert!(portrait(&cage.root("")) == whole(place));
+            assert!(portrait(&cage.root("")) == complete_tree(place));
             let mut cage = Cage::new(place);
             cage.nobody();
             cage.unpack(&[&[dir("locked").mode(0), file("other", "")]]).ok();
@@ -389,7 +389,7 @@ mod as_root {
     }
 
     #[test]
-    fn umoci_makes_the_same_of_the_same_layers() {
+    fn umoci_unpacks_the_same_tree() {
         let cage = Cage::new(PLACES[1]);
         let [lower, upper] = layers();
         // The directories that have no entry in these layers get one, because each program treats
@@ -401,8 +401,9 @@ mod as_root {
     }
 
     #[test]
-    fn the_same_layers_are_the_same_tree_everywhere() {
-        let trees: Vec<_> = PLACES.iter().chain(&PLACES).map(|place| whole(place)).collect();
+    fn the_same_layers_give_the_same_tree_on_every_file_system() {
+        let trees: Vec<_> =
+            PLACES.iter().chain(&PLACES).map(|place| complete_tree(place)).collect();
         assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:#?}");
     }
 }

@@ -253,7 +253,7 @@ fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
 }
 
 #[test]
-fn noise_is_no_layer() {
+fn random_bytes_are_refused() {
     let cage = Cage::new(PLACES[0]);
     for seed in 0..50 {
         let bytes = tests::images::noise(600 + seed as usize, seed);
@@ -267,7 +267,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn the_kept_layers_are_taken_as_they_are() {
+    fn the_layers_of_the_corpus_are_accepted() {
         for (name, bytes) in corpus() {
             let cage = Cage::new(PLACES[0]);
             let run = cage.stream(bytes);
@@ -288,7 +288,7 @@ mod at_length {
     }
 
     #[test]
-    fn changed_archives_over_others_do_no_harm() {
+    fn changed_archives_over_a_lower_layer_do_no_harm() {
         let mut cage = Cage::new(PLACES[1]);
         cage.options(&["--replace"]);
         runs(500, 10_000, &cage, true, true);

@@ -28,7 +28,7 @@ fn a_link_out_of_the_root_is_refused() {
 }
 
 #[test]
-fn an_absolute_target_is_taken_from_the_root() {
+fn an_absolute_target_is_resolved_from_the_root() {
     everywhere_and_unprivileged(|cage| {
         let victim = cage.dir().join("victim/hello");
         let victim = victim.as_os_str().as_bytes();
@@ -45,7 +45,7 @@ fn an_absolute_target_is_taken_from_the_root() {
 }
 
 #[test]
-fn a_target_behind_a_linked_directory_is_found_inside() {
+fn a_target_behind_a_symlink_is_resolved_inside_the_root() {
     for link in ["../../etc", "/etc", "etc", "./down/../../etc"] {
         everywhere(|cage| {
             let parts = [
@@ -61,7 +61,7 @@ fn a_target_behind_a_linked_directory_is_found_inside() {
 }
 
 #[test]
-fn a_link_to_a_symbolic_link_is_another_name_of_that_link() {
+fn a_hard_link_to_a_symlink_is_another_name_of_the_symlink() {
     everywhere_and_unprivileged(|cage| {
         let victim = cage.dir().join("victim/hello");
         let parts = [symlink("s", victim.as_os_str().as_bytes()), hardlink("h", "s").mode(0o777)];
@@ -72,7 +72,7 @@ fn a_link_to_a_symbolic_link_is_another_name_of_that_link() {
 }
 
 #[test]
-fn a_link_to_a_link_whose_target_comes_later_is_fine() {
+fn a_hard_link_to_a_symlink_with_a_later_target_is_accepted() {
     everywhere(|cage| {
         cage.unpack(&[&[symlink("s", "later"), hardlink("h", "s"), file("later", "1")]]).ok();
         assert_eq!((cage.link("h"), cage.read("h")), ("later".into(), "1".into()));
@@ -108,7 +108,7 @@ fn a_chain_of_links_is_one_file() {
 }
 
 #[test]
-fn a_target_that_comes_later_or_never_is_refused() {
+fn a_target_that_appears_later_or_never_is_refused() {
     refused(&[hardlink("h", "later"), file("later", "")], "entry \"h\": hard link to \"later\"");
     refused(&[hardlink("h", "gone/f")], "hard link to \"gone/f\": missing");
 }
@@ -136,7 +136,7 @@ fn a_link_with_data_is_refused() {
 }
 
 #[test]
-fn replacing_one_name_leaves_the_other_as_it_was() {
+fn replacing_one_name_leaves_the_other_unchanged() {
     everywhere(|cage| {
         let lower = [file("a", "old"), hardlink("b", "a")];
         cage.unpack(&[&lower, &[file("a", "new")]]).ok();
@@ -159,7 +159,7 @@ fn a_file_that_is_open_elsewhere_keeps_its_content() {
 }
 
 #[test]
-fn more_links_than_the_file_system_has_is_an_error_that_says_so() {
+fn more_links_than_the_file_system_allows_are_reported() {
     // ext4 allows 65000 links to a file.
     let cage = Cage::new(PLACES[1]);
     let mut parts = vec![file("f", "")];
@@ -169,7 +169,7 @@ fn more_links_than_the_file_system_has_is_an_error_that_says_so() {
 }
 
 #[test]
-fn attributes_that_come_late_do_not_go_to_what_took_the_place() {
+fn deferred_attributes_are_not_set_on_a_replacement() {
     for place in PLACES {
         for taker in [symlink("d", "../victim"), symlink("d", "/victim")] {
             let mut cage = Cage::new(place);
@@ -187,14 +187,14 @@ fn attributes_that_come_late_do_not_go_to_what_took_the_place() {
 }
 
 #[test]
-fn a_whiteout_is_no_target() {
+fn a_whiteout_as_target_is_refused() {
     for target in [".wh.f", "d/.wh..wh..opq", ".wh..wh.plnk/1.2"] {
         refused(&[file("f", ""), whiteout("f"), hardlink("h", target)], "a whiteout");
     }
 }
 
 #[test]
-fn a_file_handle_is_not_needed_for_each_link() {
+fn many_links_need_few_file_descriptors() {
     let cage = Cage::new(PLACES[0]);
     let mut parts = vec![];
     for i in 0..2000 {
@@ -214,7 +214,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_link_with_other_attributes_changes_nothing_of_its_target() {
+    fn the_attributes_of_a_hard_link_entry_are_ignored() {
         everywhere_and_unprivileged(|cage| {
             let link = hardlink("h", "f").mode(0o4777).owner(7, 8).mtime(9).xattr("user.x", "1");
             cage.unpack(&[&[file("f", "1").mode(0o640).mtime(5), link]]).ok();
@@ -230,7 +230,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn pipes_and_devices_have_other_names_too() {
+    fn fifos_and_devices_can_have_hard_links() {
         everywhere(|cage| {
             let parts = [fifo("p"), hardlink("p2", "p"), block("b", 7, 1), hardlink("b2", "b")];
             cage.unpack(&[&parts]).ok();
@@ -240,7 +240,7 @@ mod as_root {
     }
 
     #[test]
-    fn somebody_elses_file_may_not_be_linked_to() {
+    fn a_hard_link_to_a_file_of_another_user_is_an_error() {
         assert_eq!(fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap(), "1\n");
         for place in PLACES {
             let mut cage = Cage::new(place);

@@ -55,7 +55,7 @@ fn kept_whiteouts_are_files() {
 }
 
 #[test]
-fn times_are_the_archives() {
+fn times_are_those_of_the_archive() {
     let place = Place::new();
     place
         .unpack()
@@ -98,7 +98,7 @@ fn an_ordinary_user_gets_the_same_modes() {
 }
 
 #[test]
-fn a_wrong_layer_is_that_and_not_malformed() {
+fn with_a_digest_a_malformed_layer_is_reported_as_a_wrong_digest() {
     let place = Place::new();
     let digest = sha256(&gzip(&tar(&[file("f", "x")])));
     for wrong in [b"{}".to_vec(), gzip(b"junk"), gzip(&tar(&[file("f", "x")]))[..30].to_vec()] {
@@ -114,7 +114,7 @@ fn a_wrong_layer_is_that_and_not_malformed() {
 }
 
 #[test]
-fn a_terminal_is_no_layer() {
+fn a_terminal_as_stdin_is_refused() {
     let place = Place::new();
     // script(1) gives its command a terminal, and returns the command's status.
     let script = "script --quiet --return --command 'unpack-layer root' /dev/null 2>&1";
@@ -125,7 +125,7 @@ fn a_terminal_is_no_layer() {
 }
 
 #[test]
-fn a_clean_tree_does_not_inherit_its_forerunners_mark() {
+fn replacing_a_tree_removes_its_dirty_mark() {
     let place = Place::new();
     let layer = tar(&[file("a", b"a")]);
     place.scratch.write("layer", &layer);
@@ -138,7 +138,7 @@ fn a_clean_tree_does_not_inherit_its_forerunners_mark() {
 }
 
 #[test]
-fn options_of_lines_are_refused_without_lines() {
+fn options_for_descriptor_lines_are_refused_without_from() {
     let place = Place::new();
     place.scratch.write("layer", tar(&[file("a", b"a")]));
     for option in ["--no-config", "--any-type"] {
@@ -148,7 +148,7 @@ fn options_of_lines_are_refused_without_lines() {
 }
 
 #[test]
-fn a_directory_with_something_in_it_is_refused() {
+fn a_directory_that_is_not_empty_is_refused() {
     let place = Place::new();
     place.scratch.write("root/kept", "");
     let run = place.unpack().stdin(tar(&[file("f", "")])).run();
@@ -168,7 +168,7 @@ fn replacing_is_all_or_nothing() {
 }
 
 #[test]
-fn onto_applies_to_what_is_there_and_marks_what_was_cut_short() {
+fn onto_applies_to_an_existing_tree_and_marks_an_incomplete_one() {
     let place = Place::new();
     place.scratch.write("root/d/old", "");
     place.scratch.write("root/x", "");
@@ -182,7 +182,7 @@ fn onto_applies_to_what_is_there_and_marks_what_was_cut_short() {
 }
 
 #[test]
-fn a_stale_staging_directory_goes_and_a_held_one_is_respected() {
+fn a_stale_staging_directory_is_removed_and_a_locked_one_is_kept() {
     let place = Place::new();
     place.scratch.write(".root.unpacking/half/made", "");
     place.unpack().stdin(tar(&[file("f", "")])).run().ok();
@@ -210,7 +210,7 @@ fn from(place: &Place) -> Command {
 }
 
 #[test]
-fn lines_come_out_in_order_with_their_diff_ids() {
+fn lines_are_printed_in_order_with_their_diff_ids() {
     let place = Place::new();
     let (image, lines) = image(&place);
     let run = from(&place).stdin(lines.concat()).run();
@@ -224,7 +224,7 @@ fn lines_come_out_in_order_with_their_diff_ids() {
 }
 
 #[test]
-fn the_configs_line_may_come_anywhere_but_must_come() {
+fn the_line_of_the_config_is_required_at_any_position() {
     let place = Place::new();
     let (_, lines) = image(&place);
     let [config, first, second] = &lines[..] else { panic!("three lines") };
@@ -257,7 +257,7 @@ fn fewer_more_or_other_layers_than_the_config_lists_leave_nothing() {
 }
 
 #[test]
-fn lines_that_are_no_layers_are_refused() {
+fn lines_of_other_types_than_layers_are_refused() {
     let place = Place::new();
     let (image, lines) = image(&place);
     from(&place)
@@ -280,7 +280,7 @@ fn lines_that_are_no_layers_are_refused() {
 }
 
 #[test]
-fn a_blob_that_is_absent_or_wrong_is_told() {
+fn a_missing_or_damaged_blob_is_reported() {
     let place = Place::new();
     let (image, lines) = image(&place);
     let blob = place.scratch.join("layout/blobs").join(image.layers[1].digest.replace(':', "/"));
@@ -295,7 +295,7 @@ fn a_blob_that_is_absent_or_wrong_is_told() {
 }
 
 #[test]
-fn a_blob_of_another_size_is_1_and_says_how_to_mend_it() {
+fn a_blob_of_another_size_gives_status_1_and_a_hint() {
     let place = Place::new();
     let (image, lines) = image(&place);
     let blob = place.scratch.join("layout/blobs").join(image.layers[1].digest.replace(':', "/"));
@@ -310,7 +310,7 @@ fn a_blob_of_another_size_is_1_and_says_how_to_mend_it() {
 }
 
 #[test]
-fn a_wrong_label_is_worth_a_warning_and_refused_when_strict() {
+fn a_wrong_media_type_causes_a_warning_and_is_refused_by_strict() {
     let place = Place::new();
     let (_, lines) = image(&place);
     let lines = lines.concat().replace("layer.v1.tar+gzip", "layer.v1.tar");
@@ -344,7 +344,7 @@ fn flags_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_line_where_bytes_are_wanted_is_refused() {
+fn a_descriptor_line_instead_of_bytes_is_refused() {
     let place = Place::new();
     let (_, lines) = image(&place);
     place.unpack().stdin(lines.concat()).run().fails(2, "a descriptor line").says("--from");

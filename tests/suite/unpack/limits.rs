@@ -40,7 +40,7 @@ fn zstd(args: &[&str], data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_allowed_number_of_entries_is_allowed_to_the_entry() {
+fn max_entries_allows_exactly_that_many_entries() {
     let parts: Vec<_> = (0..10).map(|i| file(format!("f{i}"), "")).collect();
     let (_, run) = unpack(&["--max-entries", "10"], archive(&parts));
     run.ok();
@@ -75,7 +75,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn bombs_stop_at_the_size_that_is_allowed() {
+    fn a_decompression_bomb_stops_at_max_size() {
         const ZEROS: usize = 64 << 20;
         let bomb = archive(&[file("zeros", vec![0; ZEROS])]);
         for stored in [gzip(&bomb), zstd(&[], &bomb)] {
@@ -89,7 +89,7 @@ mod with_peers {
     }
 
     #[test]
-    fn the_allowed_size_is_allowed_to_the_byte() {
+    fn max_size_allows_exactly_that_many_bytes() {
         let bytes = archive(&[file("f", noise(3000, 1))]);
         let size = bytes.len().to_string();
         let less = (bytes.len() - 1).to_string();
@@ -100,7 +100,7 @@ mod with_peers {
     }
 
     #[test]
-    fn memory_does_not_grow_with_what_a_layer_says() {
+    fn memory_is_bounded_whatever_a_layer_contains() {
         let many: Vec<u8> = (0..40_000).flat_map(|i| file(format!("f{i}"), "").bytes()).collect();
         let named: Vec<u8> = (0..60)
             .flat_map(|i| file(format!("{}{i}", "a/../".repeat(100_000)), "").bytes())
@@ -125,7 +125,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_file_beyond_8_gib_goes_through_in_pieces() {
+    fn a_file_larger_than_8_gib_is_streamed() {
         // The same frame of zeros is repeated, so that not even the test has the whole file in
         // memory.
         const PIECE: usize = 64 << 20;
@@ -144,7 +144,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_list_of_attributes_as_long_as_a_header_takes_is_no_bomb() {
+    fn the_longest_list_of_attributes_takes_little_memory() {
         let pairs: Vec<(String, &str)> =
             (0..30_000).map(|i| (format!("SCHILY.xattr.trusted.{i}"), "x")).collect();
         let pairs: Vec<(&str, &str)> =

@@ -20,7 +20,7 @@ fn refused(part: &Part, words: &str) {
 }
 
 #[test]
-fn an_absolute_name_is_taken_from_the_root() {
+fn an_absolute_name_is_resolved_from_the_root() {
     everywhere_and_unprivileged(|cage| {
         let name = cage.dir().join("victim/hello");
         cage.unpack(&[&[file("/etc/x", "1"), file(name.as_os_str().as_bytes(), "2")]]).ok();
@@ -30,7 +30,7 @@ fn an_absolute_name_is_taken_from_the_root() {
 }
 
 #[test]
-fn slashes_and_dots_are_cleaned_away() {
+fn redundant_slashes_and_dots_are_removed() {
     everywhere(|cage| {
         cage.unpack(&[&[file("//etc///x/./y", "1"), file("./etc/z", ""), dir("./")]]).ok();
         cage.has(&["etc/", "etc/x/", "etc/x/y", "etc/z"]);
@@ -52,7 +52,7 @@ fn the_directory_above_the_root_is_refused() {
 }
 
 #[test]
-fn dots_that_stay_inside_are_text() {
+fn dot_dot_components_that_stay_inside_are_resolved_textually() {
     everywhere(|cage| {
         cage.unpack(&[&[file("etc/f", "")], &[file("a/../b", ""), file("dne/../.wh.etc", "")]])
             .ok();
@@ -61,7 +61,7 @@ fn dots_that_stay_inside_are_text() {
 }
 
 #[test]
-fn names_that_only_look_like_dots_are_names() {
+fn names_that_begin_or_end_with_dots_are_ordinary() {
     everywhere(|cage| {
         cage.unpack(&[&[file("..foo", ""), file("foo..", ""), file("...", "")]]).ok();
         cage.has(&["...", "..foo", "foo.."]);
@@ -82,13 +82,13 @@ fn a_root_that_is_no_directory_is_refused() {
 }
 
 #[test]
-fn an_empty_name_is_refused_for_what_is_no_directory() {
+fn an_empty_name_is_refused_except_for_a_directory() {
     refused(&file("", ""), "the root is a directory");
     refused(&symlink("", "x"), "the root is a directory");
 }
 
 #[test]
-fn a_link_named_as_the_directory_above_is_refused_or_inside() {
+fn a_symlink_named_dot_dot_is_refused_or_resolved_inside() {
     refused(&symlink("..", "/etc"), "leads out of the root");
     everywhere(|cage| {
         cage.unpack(&[&[symlink("localetc/sub/..", "/etc"), file("localetc/f", "1")]]).ok();
@@ -97,7 +97,7 @@ fn a_link_named_as_the_directory_above_is_refused_or_inside() {
 }
 
 #[test]
-fn a_neighbour_whose_name_begins_alike_is_outside() {
+fn a_sibling_directory_with_the_same_prefix_is_outside() {
     refused(&file("../root-evil/secret", "x"), "leads out of the root");
     everywhere(|cage| {
         let parts = [symlink("x", "../root-evil"), file("x/secret", "inside")];
@@ -132,7 +132,7 @@ fn names_are_bytes_in_no_encoding() {
 }
 
 #[test]
-fn a_component_is_as_long_as_the_file_system_has_it() {
+fn a_component_may_be_as_long_as_the_file_system_allows() {
     everywhere(|cage| {
         cage.unpack(&[&[file("n".repeat(255), "")]]).ok();
     });
@@ -141,7 +141,7 @@ fn a_component_is_as_long_as_the_file_system_has_it() {
 }
 
 #[test]
-fn paths_beyond_the_kernels_limit_are_made_and_hidden() {
+fn paths_longer_than_the_limit_of_the_kernel_are_created_and_hidden() {
     everywhere_and_unprivileged(|cage| {
         let deep = format!("{}f", "d/".repeat(2000));
         let long = format!("{}f", format!("{}/", "n".repeat(250)).repeat(40));
@@ -152,7 +152,7 @@ fn paths_beyond_the_kernels_limit_are_made_and_hidden() {
 }
 
 #[test]
-fn ten_thousand_directories_deep_is_no_problem() {
+fn a_path_ten_thousand_directories_deep_is_created() {
     let cage = Cage::new(tests::cage::PLACES[0]);
     let deep = format!("{}f", "d/".repeat(10_000));
     cage.unpack(&[&[file(&deep, "")], &[file(&deep, "x")], &[whiteout("d")]]).ok();
@@ -160,7 +160,7 @@ fn ten_thousand_directories_deep_is_no_problem() {
 }
 
 #[test]
-fn deeper_than_the_limit_is_refused() {
+fn a_path_deeper_than_the_limit_is_refused() {
     // One directory more than the limit. Each component takes two bytes of the mebibyte that a
     // header may have.
     let deep = "d/".repeat(16_385);
@@ -168,7 +168,7 @@ fn deeper_than_the_limit_is_refused() {
 }
 
 #[test]
-fn a_file_that_comes_twice_is_the_last_one_with_a_warning() {
+fn a_repeated_file_has_its_last_content_and_causes_a_warning() {
     everywhere(|cage| {
         let parts = [file("f", "1"), file("g", ""), file("f", "2").mode(0o600)];
         cage.unpack(&[&parts]).status(0).says("warning: \"f\": appears twice in a layer");
@@ -177,7 +177,7 @@ fn a_file_that_comes_twice_is_the_last_one_with_a_warning() {
 }
 
 #[test]
-fn a_file_that_comes_twice_is_refused_when_strict() {
+fn a_repeated_file_is_refused_by_strict() {
     everywhere(|cage| {
         cage.options(&["--strict"]);
         cage.unpack(&[&[file("f", "1"), file("f", "2")]])
@@ -190,7 +190,7 @@ fn a_file_that_comes_twice_is_refused_when_strict() {
 }
 
 #[test]
-fn a_directory_that_comes_twice_has_the_last_attributes_and_keeps_its_files() {
+fn a_repeated_directory_has_the_last_attributes_and_keeps_its_files() {
     everywhere(|cage| {
         let parts = [dir("d").mode(0o700).mtime(1), file("d/f", ""), dir("d").mode(0o711).mtime(2)];
         cage.unpack(&[&parts]).ok();
@@ -211,7 +211,7 @@ fn names_that_differ_in_case_or_in_unicodes_forms_are_different() {
 }
 
 #[test]
-fn a_file_of_the_same_layer_does_not() {
+fn a_file_of_the_same_layer_as_parent_is_refused() {
     for parent in [file("a", ""), fifo("a")] {
         everywhere(|cage| {
             let parts = [parent.clone(), file("a/b", "")];
@@ -223,7 +223,7 @@ fn a_file_of_the_same_layer_does_not() {
 }
 
 #[test]
-fn names_that_the_tool_itself_uses_are_names() {
+fn names_that_the_tool_itself_uses_are_ordinary() {
     everywhere(|cage| {
         let names = [".lifted-1", ".root.dirty", ".root.unpacking", "root"];
         cage.unpack(&[&names.map(|name| file(name, name))]).ok();
@@ -238,7 +238,7 @@ fn names_that_the_tool_itself_uses_are_names() {
 
 /// Path traversals known from public collections of malicious archives.
 #[test]
-fn the_known_traversals_stay_inside_or_are_refused() {
+fn known_path_traversals_stay_inside_or_are_refused() {
     let escape = |target: &str| [symlink("moo", target), file("moo/hello", "inside")];
     let attacks: [&[Part]; 7] = [
         &[file("/victim/hello", "inside")],
@@ -283,7 +283,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_file_of_a_lower_layer_gives_way_to_a_directory() {
+    fn a_file_of_a_lower_layer_is_replaced_by_a_directory() {
         for lower in [file("a", ""), fifo("a"), symlink("a", "/dne/"), symlink("a", "f")] {
             everywhere(|cage| {
                 cage.unpack(&[&[file("f", ""), lower.clone()], &[dir("a"), file("a/b", "1")]]).ok();

@@ -79,7 +79,7 @@ fn same_when_mounted(layers: &[&[Part]]) {
 }
 
 #[test]
-fn a_whiteout_is_a_device_that_anybody_can_make() {
+fn a_whiteout_is_a_device_that_every_user_can_create() {
     everywhere_and_unprivileged(|cage| {
         cage.options(&["--whiteouts", "overlay"]);
         cage.unpack(&[&[dir("d"), whiteout("d/x"), whiteout("y")]]).ok();
@@ -101,7 +101,7 @@ fn no_whiteout_is_left_in_an_opaque_directory() {
 }
 
 #[test]
-fn a_directory_without_an_entry_is_worth_a_warning() {
+fn a_directory_without_an_entry_causes_a_warning() {
     everywhere(|cage| {
         cage.options(&["--whiteouts", "overlay"]);
         let run = cage.unpack(&[&[file("d/f", "")]]);
@@ -144,7 +144,7 @@ fn a_hard_link_to_a_lower_layer_is_refused() {
 /// overlay takes all attributes of a directory from the topmost layer that has it. Only existing
 /// names are hidden, because the kernel shows a whiteout as a file in a directory that no other
 /// layer has.
-fn chance(seed: u64, layers: usize) -> Vec<Vec<Part>> {
+fn random_layers(seed: u64, layers: usize) -> Vec<Vec<Part>> {
     let dice = noise(4096, seed);
     let mut dice = dice.iter().map(|byte| usize::from(*byte)).cycle();
     let mut roll = |sides: usize| dice.next().unwrap() % sides;
@@ -205,7 +205,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_layer_gives_no_orders_to_the_overlay() {
+    fn overlay_attributes_of_a_layer_are_left_out_with_a_warning() {
         everywhere(|cage| {
             cage.options(&["--whiteouts", "overlay"]);
             let steering = dir("d")
@@ -223,7 +223,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn an_opaque_directory_has_the_mark_of_who_made_it() {
+    fn the_opaque_attribute_depends_on_the_privilege_of_the_user() {
         everywhere(|cage| {
             cage.options(&["--whiteouts", "overlay"]);
             cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
@@ -238,7 +238,7 @@ mod as_root {
     }
 
     #[test]
-    fn where_there_are_no_attributes_whiteouts_work_and_opaqueness_is_refused() {
+    fn without_attributes_whiteouts_work_and_opaque_directories_are_refused() {
         let scratch = Scratch::new();
         must(peer("mount").args(["-t", "ramfs", "ramfs"]).arg(scratch.path()));
         let unpack = |part: &[Part]| {
@@ -257,7 +257,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_directory_in_a_whiteouts_place_is_opaque() {
+    fn a_directory_that_replaces_a_whiteout_is_opaque() {
         let orders: [&[Part]; 3] = [
             &[whiteout("d"), file("d/foo", "")],
             &[file("d/foo", ""), whiteout("d")],
@@ -274,7 +274,7 @@ mod as_root {
     }
 
     #[test]
-    fn an_opaque_directory_keeps_its_mark_whatever_entries_it_gets() {
+    fn an_opaque_directory_stays_opaque_after_other_entries() {
         everywhere(|cage| {
             cage.options(&["--whiteouts", "overlay"]);
             let parts = [opaque("d"), dir("d").mode(0o700), file("d/f", ""), dir("d").mode(0o711)];
@@ -289,7 +289,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_file_that_its_layer_brings_and_hides_is_there() {
+    fn a_file_that_its_own_layer_adds_and_hides_exists() {
         for parts in [[file("f", "1"), whiteout("f")], [whiteout("f"), file("f", "1")]] {
             everywhere(|cage| {
                 cage.options(&["--whiteouts", "overlay"]);
@@ -331,7 +331,7 @@ mod as_root {
     }
 
     #[test]
-    fn an_ordinary_user_mounts_what_an_ordinary_user_unpacked() {
+    fn an_ordinary_user_can_mount_layers_that_it_unpacked() {
         for place in PLACES {
             let scratch = Scratch::new_in(Path::new(place));
             scratch.chmod(".", 0o777);
@@ -362,9 +362,9 @@ mod as_root {
     }
 
     #[test]
-    fn layers_drawn_by_chance_are_the_same_when_mounted() {
+    fn random_layers_are_the_same_when_mounted() {
         for seed in 0..40 {
-            let layers = chance(seed, 2 + (seed % 3) as usize);
+            let layers = random_layers(seed, 2 + (seed % 3) as usize);
             let layers: Vec<&[Part]> = layers.iter().map(Vec::as_slice).collect();
             same_when_mounted(&layers);
         }

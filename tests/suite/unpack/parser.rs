@@ -49,7 +49,7 @@ fn an_extended_size_that_is_no_number_is_refused() {
 }
 
 #[test]
-fn sizes_that_readers_spell_out_differently_are_refused() {
+fn sizes_that_readers_interpret_differently_are_refused() {
     for spelling in [
         &b"00000000008"[..],
         b"4x",
@@ -79,7 +79,7 @@ fn two_extended_headers_in_a_row_are_refused() {
 }
 
 #[test]
-fn an_extended_header_that_is_no_records_is_refused() {
+fn an_extended_header_without_valid_records_is_refused() {
     for wrong in [
         &b"7 a=b\n"[..], // the length is too large
         b"5 a=b\n",      // or too small
@@ -101,7 +101,7 @@ fn an_extended_header_that_is_no_records_is_refused() {
 }
 
 #[test]
-fn names_with_a_nul_or_without_anything_are_refused() {
+fn names_that_are_empty_or_contain_nul_are_refused() {
     for key in ["path", "linkpath"] {
         for value in ["", "a\0b", "a\0"] {
             let words = format!("extended header: {key}: wrong value");
@@ -114,7 +114,7 @@ fn names_with_a_nul_or_without_anything_are_refused() {
 }
 
 #[test]
-fn a_header_about_nothing_is_refused() {
+fn an_extension_header_without_an_entry_is_refused() {
     let abouts = [extended(b'x', records(&[("path", "p")])), long(b'L', "l\0"), long(b'K', "l\0")];
     for about in abouts {
         let words = "an extended header without its entry";
@@ -126,7 +126,7 @@ fn a_header_about_nothing_is_refused() {
 }
 
 #[test]
-fn headers_about_an_entry_are_limited() {
+fn the_number_of_extension_headers_is_limited() {
     let stacked = |count| vec![long(b'L', "name\0"); count];
     let cage = Cage::new(PLACES[0]);
     cage.stream(archive(&[stacked(16), vec![file("f", "").magic(GNU)]].concat())).ok();
@@ -136,7 +136,7 @@ fn headers_about_an_entry_are_limited() {
 }
 
 #[test]
-fn what_stands_about_an_entry_is_limited() {
+fn the_size_of_extension_headers_is_limited() {
     const MAX: usize = 1 << 20;
     let header = |length: usize| {
         let record = |value: usize| records(&[("comment", "x".repeat(value))]);
@@ -164,14 +164,14 @@ fn what_stands_about_an_entry_is_limited() {
 // GNU's long names.
 
 #[test]
-fn a_long_name_of_nothing_is_refused() {
+fn an_empty_long_name_is_refused() {
     for text in ["", "\0", "\0name"] {
         refused(&[file("f", "").magic(GNU).after(&long(b'L', text))], "an empty long name");
     }
 }
 
 #[test]
-fn long_names_and_extended_headers_do_not_mix() {
+fn long_names_mixed_with_extended_headers_are_refused() {
     let words = "both a GNU long name and an extended header's name or size";
     for key in ["path", "linkpath", "size"] {
         let about = extended(b'x', records(&[(key, "0")]));
@@ -186,7 +186,7 @@ fn long_names_and_extended_headers_do_not_mix() {
 // Dialects.
 
 #[test]
-fn headers_about_others_need_a_magic() {
+fn extension_headers_without_a_magic_are_refused() {
     let about = extended(b'x', records(&[("path", "p")])).magic(V7);
     refused(&[about, file("f", "")], "an extended header without a magic");
     let about = long(b'L', "p\0").magic(V7);
@@ -199,13 +199,13 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn an_extended_size_is_the_datas_when_the_header_has_none() {
+    fn an_extended_size_counts_if_the_header_has_none() {
         let big = entry(b'0', "big", inner()).size(0).pax(&[("size", inner().len().to_string())]);
         agreed(&[big, file("after", "")], &["after", "big"]);
     }
 
     #[test]
-    fn an_extended_size_is_the_datas_when_the_header_has_another() {
+    fn an_extended_size_overrides_that_of_the_header() {
         for said in [512, 1, 1 << 32] {
             let size = [("size", inner().len().to_string())];
             agreed(
@@ -216,7 +216,7 @@ mod as_root {
     }
 
     #[test]
-    fn sizes_in_octal_as_writers_spell_them() {
+    fn sizes_in_the_octal_notations_of_writers_are_accepted() {
         for spelling in
             [&b"00000000004\0"[..], b"000000000004", b"          4 ", b"4", b"4 \0 ", b"  4"]
         {
@@ -225,7 +225,7 @@ mod as_root {
     }
 
     #[test]
-    fn sizes_in_binary() {
+    fn sizes_in_binary_are_read_and_bounded() {
         agreed(&with(124, 12, b"\x80\0\0\0\0\0\0\0\0\0\0\x04"), &["after", "f"]);
         refused(&with(124, 12, &[0xff; 12]), "header: the size is negative (-1)");
         refused(&with(124, 12, b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), "the size is not a number");
@@ -234,7 +234,7 @@ mod as_root {
     }
 
     #[test]
-    fn data_where_none_can_be_is_refused() {
+    fn data_of_an_entry_that_can_have_none_is_refused() {
         for typeflag in *b"12346" {
             let part = entry(typeflag, "x", "data").link("y").device(1, 3);
             refused(&[part, file("after", "")], "4 bytes of data, but an entry");
@@ -244,7 +244,7 @@ mod as_root {
     }
 
     #[test]
-    fn every_number_of_every_header_is_looked_at() {
+    fn every_number_of_every_header_is_checked() {
         let places =
             [(100, "mode"), (108, "user ID"), (116, "group ID"), (136, "modification time")];
         for (offset, what) in places {
@@ -267,12 +267,12 @@ mod as_root {
     }
 
     #[test]
-    fn the_last_of_a_keyword_holds() {
+    fn the_last_value_of_a_repeated_keyword_counts() {
         agreed(&[file("f", "").pax(&[("path", "one"), ("path", "two")])], &["two"]);
     }
 
     #[test]
-    fn keywords_that_only_some_know_are_refused() {
+    fn keywords_that_only_some_readers_know_are_refused() {
         for key in [
             "SCHILY.realsize",
             "SUN.holesdata",
@@ -303,7 +303,7 @@ mod as_root {
     }
 
     #[test]
-    fn long_links_and_long_names_together() {
+    fn long_links_and_long_names_work_together() {
         let target = "t".repeat(150);
         let [name, link] = [long(b'L', "the/name\0"), long(b'K', format!("{target}\0"))];
         for about in [[&name, &link], [&link, &name]] {
@@ -315,13 +315,13 @@ mod as_root {
     }
 
     #[test]
-    fn of_two_long_names_the_last_holds() {
+    fn the_last_of_two_long_names_counts() {
         let part = file("f", "").magic(GNU).after(&long(b'L', "one\0")).after(&long(b'L', "two\0"));
         agreed(&[part], &["two"]);
     }
 
     #[test]
-    fn a_checksum_may_be_of_signed_bytes_and_in_any_spelling_but_must_be_right() {
+    fn a_checksum_of_signed_bytes_or_in_any_notation_is_accepted_if_right() {
         let spoil = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut header = file("f", "").at(265, b"\xe9").bytes();
             change(&mut header);
@@ -380,7 +380,7 @@ mod as_root {
     }
 
     #[test]
-    fn stars_prefix_is_shorter() {
+    fn the_prefix_of_the_star_format_is_shorter() {
         let star = |prefix: &[u8]| {
             let part = file("name", "").field(345, 155, prefix).at(508, b"tar\0");
             part.field(476, 12, b"00000000001").field(488, 12, b"00000000001")
@@ -392,7 +392,7 @@ mod as_root {
     }
 
     #[test]
-    fn gnus_times_are_no_prefix_but_a_prefix_there_is_taken_as_go_does() {
+    fn times_in_a_gnu_header_are_no_prefix_and_a_prefix_there_is_read_as_go_does() {
         let part = file("name", "").magic(GNU).field(345, 12, b"00000000001");
         agreed(&[part.field(357, 12, b"00000000001")], &["name"]);
         // Go before 1.8 wrote such headers, also into layers. GNU tar and libarchive lose the
@@ -418,7 +418,7 @@ mod as_root {
     }
 
     #[test]
-    fn metadata_of_macs_is_files() {
+    fn files_with_macos_metadata_are_ordinary() {
         agreed(&[file("d/._f", "\0\x05\x16\x07"), file("d/f", "")], &["d/", "d/._f", "d/f"]);
     }
 }

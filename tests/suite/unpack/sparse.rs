@@ -85,34 +85,33 @@ fn pax10_raw(name: &str, body: &[u8], size: u64) -> [Part; 2] {
 }
 
 /// Compares with all other readers, except for umoci in the old format, which it refuses.
-fn agreed(cage: &Cage, writing: &str, archive: &[u8]) {
-    match writing {
+fn agreed(cage: &Cage, format_name: &str, archive: &[u8]) {
+    match format_name {
         "old" => agree_with(cage, archive, &["tar", "bsdtar"]),
         _ => agree(cage, archive),
     }
 }
 
-type Writing = fn(&str, Map, u64, &[u8]) -> [Part; 2];
-const WRITINGS: [(&str, Writing); 4] =
-    [("old", old), ("0.0", pax00), ("0.1", pax01), ("1.0", pax10)];
+type Format = fn(&str, Map, u64, &[u8]) -> [Part; 2];
+const FORMATS: [(&str, Format); 4] = [("old", old), ("0.0", pax00), ("0.1", pax01), ("1.0", pax10)];
 
 /// Asserts that a map is refused in all four formats.
 fn refused(map: Map, size: u64, data: &[u8], words: &str) {
-    for (writing, write) in WRITINGS {
+    for (format_name, write) in FORMATS {
         let cage = Cage::new(PLACES[0]);
         let run = cage.stream(archive(&write("f", map, size, data)));
-        assert!(run.stderr.contains(words), "{writing}: {run}");
+        assert!(run.stderr.contains(words), "{format_name}: {run}");
         run.status(6);
         cage.nothing();
     }
 }
 
 #[test]
-fn a_file_of_nothing_but_a_hole_takes_no_disk() {
-    for (writing, write) in WRITINGS {
+fn a_file_that_is_one_hole_takes_no_disk_space() {
+    for (format_name, write) in FORMATS {
         everywhere(|cage| {
             let run = cage.stream(archive(&write("f", &[(1 << 40, 0)], 1 << 40, b"")));
-            assert_eq!(run.code(), Some(0), "{writing}: {run}");
+            assert_eq!(run.code(), Some(0), "{format_name}: {run}");
             assert_eq!((cage.stat("f").len(), cage.stat("f").blocks()), (1 << 40, 0));
         });
     }
@@ -127,19 +126,19 @@ fn parts_that_overlap_or_lie_outside_are_refused() {
 }
 
 #[test]
-fn a_map_of_more_or_less_than_the_data_is_refused() {
+fn a_map_of_more_or_fewer_bytes_than_the_data_is_refused() {
     refused(&[(0, 4)], 4, b"xxxxx", "lists 4 bytes, the archive holds 5");
     refused(&[(0, 6)], 6, b"xxxxx", "lists 6 bytes, the archive holds 5");
 }
 
 #[test]
-fn a_map_that_does_not_reach_the_files_end_is_refused() {
+fn a_map_that_does_not_reach_the_end_of_the_file_is_refused() {
     // GNU tar ends the file where the map ends.
     refused(&[(0, 5)], 20, b"xxxxx", "sparse map: ends at 5, the file at 20");
 }
 
 #[test]
-fn a_part_that_is_no_whole_blocks_is_the_last_or_refused() {
+fn only_the_last_part_may_end_within_a_block() {
     // GNU tar reads each part from the beginning of a block; Go and libarchive do not.
     refused(&[(0, 5), (10, 5)], 20, &[b'x'; 10], "not a multiple of 512 bytes");
 }
@@ -148,16 +147,16 @@ fn a_part_that_is_no_whole_blocks_is_the_last_or_refused() {
 fn the_number_of_parts_is_limited() {
     const MAX: u64 = 10_000;
     let map = |count| -> Vec<(u64, u64)> { (1..=count).map(|i| (2 * i, 0)).collect() };
-    for (writing, write) in WRITINGS {
+    for (format_name, write) in FORMATS {
         let cage = Cage::new(PLACES[0]);
         let run = cage.stream(archive(&write("f", &map(MAX), 2 * MAX, b"")));
-        assert_eq!(run.code(), Some(0), "{writing}: {run}");
+        assert_eq!(run.code(), Some(0), "{format_name}: {run}");
     }
     refused(&map(MAX + 1), 2 * MAX + 2, b"", "segments");
 }
 
 #[test]
-fn numbers_of_a_map_that_are_none_are_refused() {
+fn invalid_numbers_in_a_map_are_refused() {
     for body in ["1\n0\n5", "x\n", "-1\n", "+1\n0\n0\n", "1\n0\n5 \n", "111111111111111111111\n"] {
         let cage = Cage::new(PLACES[0]);
         let run = cage.stream(archive(&pax10_raw("f", &padded(body.as_bytes()), 4096)));
@@ -176,7 +175,7 @@ fn numbers_of_a_map_that_are_none_are_refused() {
 }
 
 #[test]
-fn a_map_that_goes_on_after_its_end_is_refused() {
+fn a_map_that_continues_after_its_end_is_refused() {
     // The header announces another block, although its own parts have ended.
     let [header, data] = old("f", &[(0, 5)], 5, b"hello");
     let cage = Cage::new(PLACES[0]);
@@ -205,7 +204,7 @@ fn incomplete_sets_of_sparse_keywords_are_refused() {
 }
 
 #[test]
-fn a_sparse_map_of_what_is_no_regular_file_is_refused() {
+fn a_sparse_map_of_another_type_than_a_file_is_refused() {
     let map = [("GNU.sparse.size", "0"), ("GNU.sparse.numblocks", "0"), ("GNU.sparse.map", "")];
     let cage = Cage::new(PLACES[0]);
     let run = cage.stream(archive(&[symlink("s", "x").pax(&map)]));
@@ -213,7 +212,7 @@ fn a_sparse_map_of_what_is_no_regular_file_is_refused() {
 }
 
 #[test]
-fn sparse_fields_of_what_is_not_sparse_are_refused() {
+fn sparse_fields_of_an_ordinary_file_are_refused() {
     // libarchive reads these fields in every GNU header; the other readers do not.
     for (offset, bytes) in [(386, &b"00000000001"[..]), (482, b"\x01"), (483, b"00000000001")] {
         let cage = Cage::new(PLACES[0]);
@@ -223,13 +222,13 @@ fn sparse_fields_of_what_is_not_sparse_are_refused() {
 }
 
 #[test]
-fn the_limit_of_sizes_counts_holes() {
-    for (writing, write) in WRITINGS {
+fn max_size_counts_holes() {
+    for (format_name, write) in FORMATS {
         let parts = write("f", &[(1 << 40, 0)], 1 << 40, b"");
         let mut cage = Cage::new(PLACES[0]);
         cage.options(&["--max-size", "1T"]);
         let run = cage.stream(archive(&parts));
-        assert_eq!(run.code(), Some(0), "{writing}: {run}");
+        assert_eq!(run.code(), Some(0), "{format_name}: {run}");
         let mut cage = Cage::new(PLACES[0]);
         cage.options(&["--max-size", "1023G"]);
         cage.stream(archive(&parts)).fails(6, "bytes of files (--max-size)");
@@ -237,8 +236,8 @@ fn the_limit_of_sizes_counts_holes() {
 }
 
 #[test]
-fn the_largest_size_there_is_is_refused_by_the_file_system() {
-    for (_, write) in WRITINGS {
+fn the_largest_possible_size_is_refused_by_the_file_system() {
+    for (_, write) in FORMATS {
         let cage = Cage::new(PLACES[1]);
         let size = (1 << 62) - 1;
         let run = cage.stream(archive(&write("f", &[(size, 0)], size, b"")));
@@ -251,12 +250,12 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn four_writings_are_one_file_to_everybody() {
-        for (writing, write) in WRITINGS {
+    fn all_readers_unpack_the_same_file_from_all_four_formats() {
+        for (format_name, write) in FORMATS {
             let cage = Cage::new(PLACES[1]);
             let content = [vec![b'a'; 1024], b"hello".to_vec()].concat();
             let [header, data] = write("f", &[(512, 1024), (4096, 5), (8192, 0)], 8192, &content);
-            agreed(&cage, writing, &archive(&[header, data, file("z", "1")]));
+            agreed(&cage, format_name, &archive(&[header, data, file("z", "1")]));
             cage.has(&["f", "z"]);
             let content = cage.read("f");
             assert_eq!((&content[1534..1537], &content[4096..4102]), ("aa\0", "hello\0"));
@@ -264,11 +263,11 @@ mod as_root {
     }
 
     #[test]
-    fn maps_of_many_parts_go_on_in_more_blocks() {
+    fn maps_of_many_parts_continue_in_more_blocks() {
         let map: Vec<(u64, u64)> = (0..100).map(|i| (i * 1024 + 512, 512)).collect();
-        for (writing, write) in WRITINGS {
+        for (format_name, write) in FORMATS {
             let cage = Cage::new(PLACES[0]);
-            agreed(&cage, writing, &archive(&write("f", &map, 102_400, &[b'x'; 51_200])));
+            agreed(&cage, format_name, &archive(&write("f", &map, 102_400, &[b'x'; 51_200])));
         }
     }
 }

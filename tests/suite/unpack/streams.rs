@@ -27,7 +27,7 @@ fn unpack(options: &[&str], bytes: impl Into<Vec<u8>>) -> (Cage, Run) {
 }
 
 /// Asserts that these bytes are accepted without a warning, and that f exists.
-fn taken(bytes: impl Into<Vec<u8>>) {
+fn accepted(bytes: impl Into<Vec<u8>>) {
     let (cage, run) = unpack(&[], bytes);
     run.ok();
     assert!(cage.root("f").is_file());
@@ -63,7 +63,7 @@ fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
 // Ends of archives.
 
 #[test]
-fn nothing_at_all_is_refused_unless_it_was_asked_for() {
+fn empty_input_is_refused_unless_its_digest_is_given() {
     refused("", "no input: did the command before it fail?");
     for option in ["--digest", "--diff-id"] {
         let (cage, run) = unpack(&[option, &sha256(b"")], "");
@@ -87,7 +87,7 @@ fn the_canonical_empty_layer_changes_nothing() {
 }
 
 #[test]
-fn an_archive_without_its_whole_end_is_taken_with_a_warning() {
+fn an_archive_without_a_complete_end_marker_causes_a_warning() {
     let parts = [file("f", "data")];
     warned(&blocks(&parts), "the archive has no end marker");
     warned(&[blocks(&parts), vec![0; 512]].concat(), "the archive has no end marker");
@@ -100,7 +100,7 @@ fn a_lone_zero_block_with_more_after_it_is_refused() {
 }
 
 #[test]
-fn zeros_after_the_end_are_hashed_and_nothing_else() {
+fn zeros_after_the_end_are_only_hashed() {
     for zeros in [1, 512, 10_240, 1 << 20] {
         let bytes = [layer(), vec![0; zeros]].concat();
         let (_, run) = unpack(&["--diff-id", &sha256(&bytes)], gzip(&bytes));
@@ -132,7 +132,7 @@ fn an_archive_cut_in_a_header_or_in_data_is_refused() {
 }
 
 #[test]
-fn an_archive_cut_in_its_last_blocks_zeros_needs_a_digest_to_vouch_for_it() {
+fn an_archive_cut_in_the_padding_of_its_last_block_needs_a_digest() {
     let whole = blocks(&[file("f", "data")]);
     for cut in [516, 700, 1023] {
         refused(&whole[..cut], "archive is cut short: within its last block");
@@ -144,7 +144,7 @@ fn an_archive_cut_in_its_last_blocks_zeros_needs_a_digest_to_vouch_for_it() {
 }
 
 #[test]
-fn the_file_it_is_cut_in_is_named() {
+fn the_error_names_the_file_in_which_the_archive_is_cut() {
     let bytes = blocks(&[file("g", ""), file("dir/f", noise(2000, 1))]);
     refused(&bytes[..1500], "entry \"dir/f\": archive is cut short: ");
 }
@@ -152,16 +152,16 @@ fn the_file_it_is_cut_in_is_named() {
 // gzip.
 
 #[test]
-fn every_member_counts() {
+fn every_gzip_member_is_read() {
     let pieces: Vec<u8> = layer().chunks(100).flat_map(gzip).collect();
-    taken(pieces);
+    accepted(pieces);
 }
 
 #[test]
-fn empty_members_between_others_are_nothing_and_cost_little() {
+fn empty_gzip_members_are_skipped_quickly() {
     let (first, second) = (gzip(&layer()[..1000]), gzip(&layer()[1000..]));
     let none = gzip(b"").repeat(200_000);
-    taken([first, none, second].concat());
+    accepted([first, none, second].concat());
 }
 
 /// A gzip member with optional fields: the flags, and the fields that they announce.
@@ -185,21 +185,21 @@ fn flate2_crc(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn optional_fields_of_every_kind_are_passed_over() {
+fn optional_gzip_fields_of_every_kind_are_skipped() {
     let extra = |length: usize| [&(length as u16).to_le_bytes()[..], &vec![7; length]].concat();
-    taken(member(4, &extra(0), &layer()));
-    taken(member(4, &extra(65_535), &layer()));
-    taken(member(8, b"name\0", &layer()));
-    taken(member(16, b"comment\0", &layer()));
-    taken(member(2, b"", &layer()));
-    taken(member(30, &[extra(5), b"name\0comment\0".to_vec()].concat(), &layer()));
+    accepted(member(4, &extra(0), &layer()));
+    accepted(member(4, &extra(65_535), &layer()));
+    accepted(member(8, b"name\0", &layer()));
+    accepted(member(16, b"comment\0", &layer()));
+    accepted(member(2, b"", &layer()));
+    accepted(member(30, &[extra(5), b"name\0comment\0".to_vec()].concat(), &layer()));
     // A name of any length takes no memory.
     let name = [vec![b'n'; 8 << 20], vec![0]].concat();
-    taken(member(8, &name, &layer()));
+    accepted(member(8, &name, &layer()));
 }
 
 #[test]
-fn headers_that_are_wrong_are_refused() {
+fn invalid_gzip_headers_are_refused() {
     refused(member(8, &[b'n'; 1000], b"")[..1000].to_vec(), "gzip: cut short");
     for flags in [0x20, 0x40, 0x80] {
         refused(member(flags, b"", &layer()), "gzip: reserved flags are set");
@@ -213,7 +213,7 @@ fn headers_that_are_wrong_are_refused() {
 }
 
 #[test]
-fn zeros_after_the_last_member_are_nothing() {
+fn zeros_after_the_last_gzip_member_are_ignored() {
     for zeros in [1, 512, 10_240, 3 << 20] {
         let bytes = [gzip(&layer()), vec![0; zeros]].concat();
         let (_, run) = unpack(&["--digest", &sha256(&bytes)], bytes);
@@ -222,7 +222,7 @@ fn zeros_after_the_last_member_are_nothing() {
 }
 
 #[test]
-fn anything_else_after_the_last_member_is_refused() {
+fn anything_else_after_the_last_gzip_member_is_refused() {
     for junk in [&b"junk"[..], b"\0\0junk", b"\x1f", b"\x1f\x8c", &layer()] {
         let (cage, run) = unpack(&[], [gzip(&layer()), junk.to_vec()].concat());
         run.status(6).says("gzip: ");
@@ -245,13 +245,13 @@ fn a_member_cut_anywhere_is_refused() {
 #[test]
 fn a_member_with_a_wrong_trailer_or_body_is_refused() {
     let whole = gzip(&layer());
-    let spoilt = |at: usize| {
+    let damaged = |at: usize| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         bytes
     };
-    refused(spoilt(whole.len() - 8), "gzip: wrong checksum");
-    refused(spoilt(whole.len() - 1), "gzip: wrong length");
+    refused(damaged(whole.len() - 8), "gzip: wrong checksum");
+    refused(damaged(whole.len() - 1), "gzip: wrong length");
     // A block of an undefined type; a distance to before the beginning.
     refused([&whole[..10], &[0x07]].concat(), "gzip: invalid compressed data");
     refused([&whole[..10], &[0x63, 0x00, 0x02, 0x00]].concat(), "gzip: ");
@@ -270,7 +270,7 @@ fn skippable(data: &[u8]) -> Vec<u8> {
 // Digests.
 
 #[test]
-fn digests_are_of_every_byte_in_either_algorithm() {
+fn digests_of_either_algorithm_cover_every_byte() {
     let bytes = gzip(&layer());
     let (_, run) =
         unpack(&["--digest", &sha512(&bytes), "--diff-id", &sha256(&layer())], bytes.clone());
@@ -280,7 +280,7 @@ fn digests_are_of_every_byte_in_either_algorithm() {
 }
 
 #[test]
-fn what_is_no_digest_is_2_before_anything_is_written() {
+fn an_invalid_digest_gives_status_2_before_anything_is_written() {
     let hex = "a".repeat(64);
     for digest in
         ["md5:x", &format!("sha256:{}", hex.to_uppercase()), &format!("sha256:{}", &hex[1..]), "x"]
@@ -292,7 +292,7 @@ fn what_is_no_digest_is_2_before_anything_is_written() {
 }
 
 #[test]
-fn an_input_that_comes_a_byte_at_a_time_is_the_same() {
+fn input_that_arrives_byte_by_byte_gives_the_same_tree() {
     let stored = gzip(&layer());
     let cage = Cage::new(PLACES[0]);
     let file = cage.scratch().write("layer", &stored);
@@ -305,18 +305,18 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn every_frame_counts_and_skippable_ones_do_not() {
+    fn every_zstd_frame_is_read_and_skippable_ones_are_skipped() {
         let (one, other) = (zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..]));
         let [toc, none] = [skippable(b"table of contents"), skippable(b"")];
-        taken([one.clone(), other.clone()].concat());
-        taken([&toc[..], &one, &none, &toc, &other, &toc].concat());
+        accepted([one.clone(), other.clone()].concat());
+        accepted([&toc[..], &one, &none, &toc, &other, &toc].concat());
         let (_, run) = unpack(&[], [toc, one, other].concat());
         assert!(run.ok().lines()[0].contains("tar+zstd"));
     }
 
     #[test]
-    fn a_frame_may_do_without_a_checksum_but_not_have_a_wrong_one() {
-        taken(zstd(&["--no-check"], &layer()));
+    fn a_zstd_checksum_may_be_absent_but_not_wrong() {
+        accepted(zstd(&["--no-check"], &layer()));
         let mut wrong = zstd(&["--check"], &layer());
         *wrong.last_mut().unwrap() ^= 1;
         refused(wrong, "zstd: ");
@@ -333,8 +333,8 @@ mod with_peers {
     }
 
     #[test]
-    fn windows_up_to_128_mib_are_taken_and_no_larger_ones() {
-        taken(zstd(&["--ultra", "--long=27"], &layer()));
+    fn windows_up_to_128_mib_are_accepted_and_larger_ones_refused() {
+        accepted(zstd(&["--ultra", "--long=27"], &layer()));
         // The header alone states the size of the window.
         let window = |log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
         for log in [28, 30, 31] {
@@ -344,7 +344,7 @@ mod with_peers {
     }
 
     #[test]
-    fn dictionaries_old_versions_and_what_follows_are_refused() {
+    fn zstd_dictionaries_old_versions_and_trailing_data_are_refused() {
         refused(vec![0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0], "zstd: needs a dictionary");
         for version in 0x22..=0x27 {
             refused(vec![version, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0], "not a tar archive");
@@ -354,19 +354,19 @@ mod with_peers {
     }
 
     #[test]
-    fn compressions_that_layers_may_not_have_are_named() {
+    fn unsupported_compressions_are_named_in_the_error() {
         refused(through("bzip2", &["-c"], &layer()), "unsupported compression: bzip2");
         refused(through("xz", &["-c"], &layer()), "unsupported compression: xz");
     }
 
     #[test]
-    fn what_is_compressed_twice_is_no_archive() {
+    fn a_layer_compressed_twice_is_refused() {
         refused(gzip(&gzip(&layer())), "not a tar archive");
         refused(zstd(&[], &gzip(&layer())), "not a tar archive");
     }
 
     #[test]
-    fn a_wrong_digest_or_diff_id_is_1_and_leaves_nothing() {
+    fn a_wrong_digest_or_diff_id_gives_status_1_and_leaves_nothing() {
         for option in ["--digest", "--diff-id"] {
             for bytes in [layer(), gzip(&layer()), zstd(&[], &layer())] {
                 let (cage, run) = unpack(&[option, &sha256(b"other")], bytes);
@@ -378,7 +378,7 @@ mod with_peers {
 
     /// The memory that one layer used must be free again for the next.
     #[test]
-    fn more_layers_than_there_are_buffers() {
+    fn more_layers_than_buffers_are_unpacked() {
         for compressed in [None, Some("gzip"), Some("zstd")] {
             let cage = Cage::new(PLACES[0]);
             let layers = (0..40).map(|i| {

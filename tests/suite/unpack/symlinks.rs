@@ -47,7 +47,7 @@ fn links_through_links_are_followed_inside() {
 }
 
 #[test]
-fn links_to_the_root_in_all_spellings_lead_to_the_root() {
+fn links_to_the_root_in_all_notations_lead_to_the_root() {
     for target in ["/", "/../", "..", ".", "/.", "../../../../../../..", "//"] {
         lands(&[symlink("link", target), file("link/f", "inside")], "f");
     }
@@ -65,12 +65,12 @@ fn a_chain_of_two_hops_does_not_lead_out() {
 }
 
 #[test]
-fn a_link_to_here_and_one_above_it_do_not_lead_out() {
+fn links_to_dot_and_dot_dot_do_not_lead_out() {
     lands(&[symlink("cur", "."), symlink("parent", "cur/.."), file("parent/x", "inside")], "x");
 }
 
 #[test]
-fn what_a_dangling_link_points_to_is_made() {
+fn the_target_of_a_dangling_link_is_created_as_a_directory() {
     everywhere(|cage| {
         cage.unpack(&[&[symlink("localetc", "/dne/a"), file("localetc/f", "inside")]]).ok();
         cage.has(&["dne/", "dne/a/", "dne/a/f", "localetc"]);
@@ -127,7 +127,7 @@ fn a_link_is_replaced_by_a_directory_and_its_target_keeps_its_mode() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_link_is_walked_anew() {
+fn a_directory_that_becomes_a_link_is_resolved_again() {
     let parts = [
         dir("foo"),
         dir("foo/tmp"),
@@ -193,7 +193,7 @@ fn very_long_names_are_checked_like_short_ones() {
 }
 
 #[test]
-fn a_target_is_as_long_as_linux_has_them() {
+fn a_target_may_be_as_long_as_linux_allows() {
     everywhere(|cage| {
         cage.unpack(&[&[symlink("s", "t".repeat(4095))]]).ok();
         assert_eq!(cage.link("s").len(), 4095);
@@ -221,7 +221,7 @@ fn targets_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_link_of_a_lower_layer_gives_way_to_a_file_of_its_name() {
+fn a_link_of_a_lower_layer_is_replaced_by_a_file_of_its_name() {
     let stub = "/run/systemd/resolve/stub-resolv.conf";
     everywhere(|cage| {
         cage.unpack(&[&[symlink("etc/resolv.conf", stub)], &[file("etc/resolv.conf", "new")]]).ok();
@@ -236,7 +236,7 @@ fn merged_usr() -> [Part; 3] {
 }
 
 #[test]
-fn a_file_below_a_linked_directory_goes_where_it_leads() {
+fn a_file_below_a_link_is_written_to_the_target_of_the_link() {
     everywhere(|cage| {
         cage.unpack(&[&merged_usr(), &[file("lib/systemd/x", "1")]]).ok();
         assert_eq!(
@@ -255,7 +255,7 @@ fn a_directory_entry_replaces_the_link() {
 }
 
 #[test]
-fn a_directory_entry_keeps_the_link_when_asked_to() {
+fn keep_dirlinks_keeps_the_link_for_a_directory_entry() {
     everywhere_and_unprivileged(|cage| {
         cage.options(&["--keep-dirlinks"]);
         let upper = [dir("lib/").mode(0o700).mtime(7), file("lib/new", "")];
@@ -266,7 +266,7 @@ fn a_directory_entry_keeps_the_link_when_asked_to() {
 }
 
 #[test]
-fn a_kept_link_leads_nowhere_but_inside() {
+fn a_kept_link_never_leads_out() {
     everywhere_and_unprivileged(|cage| {
         cage.options(&["--keep-dirlinks"]);
         for target in ["../victim", "/", "loop", "/victim/hello", "dangling"] {
@@ -288,7 +288,7 @@ fn an_absolute_link_of_a_lower_layer_is_followed_inside() {
 }
 
 #[test]
-fn a_way_up_before_an_absolute_link_ends_at_the_root() {
+fn dot_dot_before_an_absolute_link_ends_at_the_root() {
     let lower = [symlink("escape", ".."), symlink("absolute", "/target")];
     everywhere(|cage| {
         cage.unpack(&[&lower, &[file("escape/absolute/file", "inside")]]).ok();
@@ -297,7 +297,7 @@ fn a_way_up_before_an_absolute_link_ends_at_the_root() {
 }
 
 #[test]
-fn a_directory_with_hostile_links_is_as_safe_as_a_layer_with_them() {
+fn hostile_links_of_an_existing_directory_do_not_lead_out() {
     everywhere_and_unprivileged(|cage| {
         let victim = cage.dir().join("victim");
         fs::create_dir(cage.root("")).unwrap();
@@ -319,7 +319,7 @@ fn a_directory_with_hostile_links_is_as_safe_as_a_layer_with_them() {
 }
 
 #[test]
-fn the_operand_may_be_a_link_and_lie_behind_one() {
+fn the_operand_may_be_a_link_or_lie_behind_one() {
     everywhere(|cage| {
         let scratch = cage.scratch();
         fs::create_dir_all(scratch.join("true/place")).unwrap();
@@ -337,7 +337,7 @@ fn the_operand_may_be_a_link_and_lie_behind_one() {
 }
 
 #[test]
-fn a_place_that_is_renamed_meanwhile_is_still_the_same_place() {
+fn a_directory_renamed_during_the_run_is_still_used() {
     everywhere(|cage| {
         let layer = archive(&[file("a", ""), file("b", "x".repeat(2000)), file("c", "")]);
         let (scratch, fifo) = (cage.scratch(), cage.scratch().join("fifo"));
@@ -356,7 +356,7 @@ fn a_place_that_is_renamed_meanwhile_is_still_the_same_place() {
 }
 
 #[test]
-fn who_swaps_a_directory_for_a_link_meanwhile_gets_nothing_outside() {
+fn a_directory_swapped_for_a_link_during_the_run_does_not_lead_out() {
     for place in PLACES {
         let mut cage = Cage::new(place);
         cage.options(&["--onto"]);
@@ -416,7 +416,7 @@ mod as_root {
     }
 
     #[test]
-    fn what_is_mounted_below_is_entered_unless_told_otherwise() {
+    fn mount_points_are_entered_unless_an_option_forbids_it() {
         for place in PLACES {
             let mut cage = Cage::new(place);
             for name in ["root/mnt", "root/same", "elsewhere"] {
@@ -452,7 +452,7 @@ mod as_root {
     }
 
     #[test]
-    fn hidden_mount_points_are_refused_and_nothing_mounted_is_removed() {
+    fn hiding_a_mount_point_is_refused_and_removes_nothing_mounted() {
         for place in PLACES {
             let mut cage = Cage::new(place);
             fs::create_dir_all(cage.root("d/mnt")).unwrap();

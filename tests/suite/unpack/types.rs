@@ -37,7 +37,7 @@ fn each_type() -> Vec<(Vec<Part>, char)> {
 }
 
 #[test]
-fn an_old_regular_file_is_one_and_with_a_slash_a_directory() {
+fn an_old_regular_file_is_a_file_and_with_a_slash_a_directory() {
     everywhere(|cage| {
         let parts = [
             entry(0, "old", "1").magic(V7),
@@ -50,7 +50,7 @@ fn an_old_regular_file_is_one_and_with_a_slash_a_directory() {
 }
 
 #[test]
-fn types_that_no_file_has_are_refused() {
+fn unsupported_types_are_refused() {
     for typeflag in *b"VMDNXAZs8?" {
         let name = char::from(typeflag);
         refused(entry(typeflag, "x", ""), &format!("entry \"x\": unsupported type '{name}'"));
@@ -59,7 +59,7 @@ fn types_that_no_file_has_are_refused() {
 }
 
 #[test]
-fn numbers_that_no_device_has_are_refused() {
+fn invalid_device_numbers_are_refused() {
     refused(character("c", 4096, 0), "device 4096:0, the largest is 4095:1048575");
     refused(character("c", 1, 1_048_576), "device 1:1048576");
     // Base-256 numbers: one beyond 32 bits, and a negative one.
@@ -69,7 +69,7 @@ fn numbers_that_no_device_has_are_refused() {
 }
 
 #[test]
-fn an_ordinary_user_makes_no_devices_but_can_leave_them_out() {
+fn an_ordinary_user_cannot_create_devices_but_can_skip_them() {
     for place in PLACES {
         let mut cage = Cage::new(place);
         cage.nobody();
@@ -87,7 +87,7 @@ fn an_ordinary_user_makes_no_devices_but_can_leave_them_out() {
 }
 
 #[test]
-fn a_user_namespace_says_which_ids_it_has_not() {
+fn an_id_missing_in_the_user_namespace_is_named_in_the_error() {
     for place in PLACES {
         let cage = Cage::new(place);
         cage.scratch().chmod("box", 0o777);
@@ -101,7 +101,7 @@ fn a_user_namespace_says_which_ids_it_has_not() {
 }
 
 #[test]
-fn parents_without_an_entry_are_the_same_whatever_the_umask() {
+fn parents_without_an_entry_do_not_depend_on_the_umask() {
     everywhere_and_unprivileged(|cage| {
         let layer = cage.write(&[&[file("implied/dir/f", ""), entry(b'5', "implied/without", "")]]);
         let before = cage.tree();
@@ -120,7 +120,7 @@ fn parents_without_an_entry_are_the_same_whatever_the_umask() {
 }
 
 #[test]
-fn a_directory_may_come_after_its_files() {
+fn the_entry_of_a_directory_may_follow_its_files() {
     everywhere_and_unprivileged(|cage| {
         cage.unpack(&[&[file("d/f", ""), dir("d").mode(0o500).mtime(5)]]).ok();
         assert_eq!((cage.mode("d"), cage.stat("d").mtime()), (0o500, 5));
@@ -146,7 +146,7 @@ fn modes_are_exact_with_every_bit() {
 }
 
 #[test]
-fn bits_of_the_type_in_a_mode_mean_nothing() {
+fn type_bits_in_a_mode_are_ignored() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "").mode(0o100_640), dir("d").mode(0o40_750)]]).ok();
         assert_eq!((cage.mode("f"), cage.mode("d")), (0o640, 0o750));
@@ -158,7 +158,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn each_type_takes_the_place_of_each_other() {
+    fn each_type_replaces_each_other_type() {
         for (lower, from) in each_type() {
             for (upper, to) in each_type() {
                 everywhere(|cage| {
@@ -177,7 +177,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_global_header_gives_nothing_and_is_worth_a_warning() {
+    fn the_defaults_of_a_global_header_are_ignored_with_a_warning() {
         everywhere(|cage| {
             let global = extended(b'g', records(&[("mtime", "5"), ("uid", "7")]));
             cage.unpack(&[&[global, file("f", "")]]).status(0).says("a global header's defaults");
@@ -195,7 +195,7 @@ mod as_root {
     }
 
     #[test]
-    fn devices_have_their_numbers_to_the_last_bit() {
+    fn device_numbers_are_exact_to_the_last_bit() {
         everywhere(|cage| {
             let parts =
                 [character("null", 1, 3), block("big", 4095, 1_048_575), character("z", 0, 1)];
@@ -237,7 +237,7 @@ mod as_root {
     }
 
     #[test]
-    fn nothing_is_inherited_from_the_place() {
+    fn nothing_is_inherited_from_the_parent_of_the_root() {
         for place in PLACES {
             let cage = Cage::new(place);
             // A set-group-ID directory passes on its group, and a default access control list its
@@ -261,7 +261,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_gnu_header_is_as_good_as_any() {
+    fn gnu_headers_are_accepted() {
         everywhere(|cage| {
             let parts = [dir("d").magic(GNU), file("d/f", "1").magic(GNU), character("d/c", 1, 3)];
             cage.unpack(&[&parts]).ok();

@@ -42,7 +42,7 @@ fn refused(name: &str, words: &str) {
 }
 
 #[test]
-fn the_specifications_example() {
+fn the_example_of_the_specification_works() {
     let lower =
         [dir("a"), file("a/file2", ""), file("b", ""), file("file1", ""), file("file3", "")];
     let upper = [whiteout("file1"), whiteout("a/file2"), whiteout("b"), file("file4", "")];
@@ -50,7 +50,7 @@ fn the_specifications_example() {
 }
 
 #[test]
-fn a_whiteout_of_nothing_that_is_there_does_nothing() {
+fn a_whiteout_of_a_missing_name_does_nothing() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "")], &[whiteout("x"), whiteout("a/b/c"), whiteout("f/g")]]).ok();
         cage.has(&["f"]);
@@ -62,7 +62,7 @@ fn a_whiteout_of_nothing_that_is_there_does_nothing() {
 }
 
 #[test]
-fn a_tree_goes_without_following_what_links_in_it_say() {
+fn a_hidden_tree_is_removed_without_following_its_links() {
     everywhere_and_unprivileged(|cage| {
         let lower = [
             dir("d"),
@@ -78,7 +78,7 @@ fn a_tree_goes_without_following_what_links_in_it_say() {
 }
 
 #[test]
-fn of_a_link_to_a_directory_only_the_link_goes() {
+fn hiding_a_link_to_a_directory_removes_only_the_link() {
     everywhere(|cage| {
         cage.unpack(&[&[file("d/f", ""), symlink("l", "d")], &[whiteout("l")]]).ok();
         cage.has(&["d/", "d/f"]);
@@ -86,7 +86,7 @@ fn of_a_link_to_a_directory_only_the_link_goes() {
 }
 
 #[test]
-fn a_whiteout_behind_a_linked_directory_hides_inside() {
+fn a_whiteout_behind_a_link_hides_a_file_inside_the_root() {
     for target in ["/etc", "../../etc", "etc"] {
         let lower = [file("etc/whitedout", ""), file("etc/x", ""), symlink("localetc", target)];
         in_any_order(&lower, &[whiteout("localetc/whitedout")], &["etc/", "etc/x", "localetc"]);
@@ -109,7 +109,7 @@ fn a_whiteout_behind_a_dangling_link_does_nothing() {
 }
 
 #[test]
-fn whiteouts_of_no_name_are_refused() {
+fn whiteouts_without_a_name_are_refused() {
     for name in [".wh.", "etc/.wh.", ".wh..", "etc/.wh..", ".wh...", "etc/.wh..."] {
         refused(name, "a whiteout without a valid file name");
     }
@@ -131,14 +131,14 @@ fn an_opaque_directory_hides_lower_files_and_no_others() {
 }
 
 #[test]
-fn an_opaque_directory_spares_what_has_no_entry_for_its_parents() {
+fn an_opaque_directory_keeps_new_files_whose_parents_have_no_entry() {
     let lower = [file("a/b/old", ""), file("a/b/c/old", "")];
     let names = ["a/", "a/b/", "a/b/c/", "a/b/c/foo"];
     in_any_order(&lower, &[opaque("a"), file("a/b/c/foo", "")], &names);
 }
 
 #[test]
-fn an_opaque_directory_spares_every_type_and_hides_at_every_depth() {
+fn an_opaque_directory_keeps_new_files_of_every_type_and_hides_at_every_depth() {
     let lower = [
         file("a/f", ""),
         fifo("a/p"),
@@ -151,7 +151,7 @@ fn an_opaque_directory_spares_every_type_and_hides_at_every_depth() {
 }
 
 #[test]
-fn an_opaque_directory_itself_stays_as_it_is() {
+fn an_opaque_directory_keeps_its_own_attributes() {
     everywhere(|cage| {
         let lower = [dir("a").mode(0o700).mtime(5), file("a/f", "")];
         cage.unpack(&[&lower, &[opaque("a")]]).ok();
@@ -160,7 +160,7 @@ fn an_opaque_directory_itself_stays_as_it_is() {
 }
 
 #[test]
-fn an_opaque_directory_without_an_entry_is_made() {
+fn an_opaque_directory_without_an_entry_is_created() {
     everywhere(|cage| {
         cage.unpack(&[&[], &[opaque("x/y")]]).ok();
         cage.has(&["x/", "x/y/"]);
@@ -168,7 +168,7 @@ fn an_opaque_directory_without_an_entry_is_made() {
 }
 
 #[test]
-fn opaqueness_makes_a_lower_file_a_directory() {
+fn an_opaque_whiteout_replaces_a_lower_file_by_a_directory() {
     for lower in [file("a", ""), fifo("a")] {
         in_any_order(&[lower], &[opaque("a")], &["a/"]);
     }
@@ -182,7 +182,7 @@ fn an_opaque_root_hides_all_lower_layers() {
 }
 
 #[test]
-fn what_came_through_a_link_is_spared_where_it_is() {
+fn a_new_file_written_through_a_link_is_kept_in_an_opaque_directory() {
     let lower = [file("usr/lib/old", ""), symlink("lib", "usr/lib")];
     let names = ["lib", "usr/", "usr/lib/", "usr/lib/new"];
     in_any_order(&lower, &[file("lib/new", ""), opaque("usr/lib")], &names);
@@ -190,7 +190,7 @@ fn what_came_through_a_link_is_spared_where_it_is() {
 }
 
 #[test]
-fn opaque_directories_in_each_other_are_all_effective() {
+fn nested_opaque_directories_all_take_effect() {
     let lower = [file("a/b/c/old", ""), file("a/b/old", ""), file("a/old", "")];
     let upper = [opaque("a/b/c"), opaque("a"), file("a/b/c/new", "")];
     in_any_order(&lower, &upper, &["a/", "a/b/", "a/b/c/", "a/b/c/new"]);
@@ -204,7 +204,7 @@ fn unknown_marks_are_refused() {
 }
 
 #[test]
-fn what_aufs_kept_is_left_out_with_a_warning() {
+fn entries_of_aufs_are_left_out_with_a_warning() {
     everywhere(|cage| {
         let parts = [
             dir(".wh..wh.plnk"),
@@ -221,7 +221,7 @@ fn what_aufs_kept_is_left_out_with_a_warning() {
 }
 
 #[test]
-fn what_a_layer_brings_and_hides_stays() {
+fn a_file_that_its_own_layer_adds_and_hides_stays() {
     let upper = [file("x", "new"), whiteout("x")];
     in_any_order(&[file("x", "old")], &upper, &["x"]);
     everywhere(|cage| {
@@ -235,7 +235,7 @@ fn what_a_layer_brings_and_hides_stays() {
 }
 
 #[test]
-fn a_hidden_file_makes_room_for_a_directory_without_an_entry() {
+fn a_hidden_file_is_replaced_by_a_directory_without_an_entry() {
     in_any_order(&[file("foo", "")], &[whiteout("foo"), file("foo/bar", "")], &["foo/", "foo/bar"]);
     everywhere(|cage| {
         cage.unpack(&[&[file("foo", "")], &[whiteout("foo"), file("foo/bar", "")]]).ok();
@@ -244,19 +244,19 @@ fn a_hidden_file_makes_room_for_a_directory_without_an_entry() {
 }
 
 #[test]
-fn a_hidden_file_and_one_hidden_below_it() {
+fn a_file_and_a_name_below_it_can_both_be_hidden() {
     in_any_order(&[file("foo", "")], &[whiteout("foo"), whiteout("foo/bar")], &[]);
     in_any_order(&[file("foo/bar", "")], &[whiteout("foo"), whiteout("foo/bar")], &[]);
 }
 
 #[test]
-fn whiteouts_may_repeat_what_others_say() {
+fn redundant_whiteouts_are_accepted() {
     let upper = [whiteout("d/x"), opaque("d"), whiteout("d/x")];
     in_any_order(&[file("d/x", ""), file("d/y", "")], &upper, &["d/"]);
 }
 
 #[test]
-fn a_whiteout_is_one_by_its_name_whatever_its_type() {
+fn a_whiteout_is_recognised_by_its_name_whatever_its_type() {
     for whiteout in [
         hardlink("tmp/.wh.KEY", "tmp/CERN.repo"),
         symlink("tmp/.wh.KEY", "KEY"),
@@ -278,7 +278,7 @@ fn a_whiteout_that_is_a_directory_is_refused() {
 }
 
 #[test]
-fn a_whiteout_with_data_is_effective_with_a_warning() {
+fn a_whiteout_with_data_takes_effect_with_a_warning() {
     everywhere(|cage| {
         let upper = [file(".wh.x", "data"), file("y", "1")];
         cage.unpack(&[&[file("x", "")], &upper]).status(0).says("a whiteout with data");
@@ -287,13 +287,13 @@ fn a_whiteout_with_data_is_effective_with_a_warning() {
 }
 
 #[test]
-fn nothing_lies_below_a_whiteout() {
+fn a_name_below_a_whiteout_is_refused() {
     refused(".wh.etc/f", "below a whiteout");
     refused("a/.wh.etc/b/f", "below a whiteout");
 }
 
 #[test]
-fn a_symbolic_links_text_may_name_a_whiteout() {
+fn the_target_of_a_symlink_may_be_a_whiteout_name() {
     everywhere(|cage| {
         cage.unpack(&[&[symlink("s", ".wh.x")]]).ok();
         assert_eq!(cage.link("s"), ".wh.x");
@@ -301,7 +301,7 @@ fn a_symbolic_links_text_may_name_a_whiteout() {
 }
 
 #[test]
-fn files_that_are_there_with_a_whiteouts_name_are_files() {
+fn existing_files_with_whiteout_names_are_ordinary() {
     everywhere(|cage| {
         fs::create_dir_all(cage.root("d")).unwrap();
         for name in [".wh.foo", "foo", "d/.wh.bar"] {
@@ -316,7 +316,7 @@ fn files_that_are_there_with_a_whiteouts_name_are_files() {
 }
 
 #[test]
-fn a_directory_that_its_owner_may_not_read_is_hidden_too() {
+fn an_unreadable_directory_is_hidden_too() {
     for place in PLACES {
         let mut cage = Cage::new(place);
         cage.nobody();
@@ -330,7 +330,7 @@ fn a_directory_that_its_owner_may_not_read_is_hidden_too() {
 }
 
 #[test]
-fn a_parents_time_is_its_entrys_or_what_it_was() {
+fn a_parent_has_the_time_of_its_entry_or_keeps_its_own() {
     everywhere(|cage| {
         let lower = [dir("d").mtime(5), file("d/old", ""), dir("e").mtime(6), file("e/old", "")];
         let upper = [dir("e").mtime(7), whiteout("d/old"), whiteout("e/old"), file("d/new", "")];
@@ -343,7 +343,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_hidden_and_brought_has_only_what_is_new() {
+    fn a_directory_hidden_and_added_by_one_layer_has_only_new_content() {
         let lower = [dir("dir").mode(0o700).mtime(5).xattr("user.old", "1"), file("dir/old", "")];
         let upper = [whiteout("dir"), dir("dir"), file("dir/new", "")];
         in_any_order(&lower, &upper, &["dir/", "dir/new"]);
@@ -364,7 +364,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn an_immutable_file_is_not_hidden_by_force() {
+    fn hiding_an_immutable_file_is_an_error() {
         // The disk's file system supports file flags; tmpfs supports them since Linux 6.6.
         let mut cage = Cage::new(PLACES[1]);
         fs::create_dir(cage.root("")).unwrap();

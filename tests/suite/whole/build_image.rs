@@ -118,7 +118,7 @@ fn unpack_layer_agrees_with_the_built_documents() {
 }
 
 #[test]
-fn a_registry_takes_an_image_in_either_family() {
+fn a_registry_accepts_an_image_in_either_family() {
     let registry = Registry::start();
     for (tag, family) in [("oci", ""), ("docker", "--docker")] {
         let bench = Bench::new(Image::small());
@@ -134,7 +134,7 @@ fn a_registry_takes_an_image_in_either_family() {
 }
 
 #[test]
-fn a_docker_base_and_an_oci_layer_are_one_family_when_one_is_asked_for() {
+fn a_docker_base_and_an_oci_layer_need_an_option_that_chooses_the_family() {
     let bench = Bench::new(Image::small().docker());
     failed(&bench.run("", ""), "media types of two families");
     for (family, media_type) in [("--oci", types::MANIFEST), ("--docker", types::DOCKER_MANIFEST)] {

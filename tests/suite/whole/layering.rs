@@ -34,7 +34,7 @@ fn cargo(args: &[&str]) -> String {
 }
 
 /// Whether the built tool contains this text anywhere.
-fn holds(name: &str, words: &str) -> bool {
+fn contains_text(name: &str, words: &str) -> bool {
     tool(name).arg("-V").run().ok();
     String::from_utf8_lossy(&std::fs::read(bin().join(name)).unwrap()).contains(words)
 }
@@ -79,12 +79,12 @@ fn tools_that_need_no_network_are_built_without_it() {
 }
 
 #[test]
-fn no_binary_without_network_holds_any_of_it() {
+fn binaries_of_offline_tools_contain_no_network_code() {
     for words in ["ureq", "rustls"] {
         // The search itself works: a tool with network code contains the text.
-        assert!(holds("fetch-blob", words), "{words}");
+        assert!(contains_text("fetch-blob", words), "{words}");
         for tool in OFFLINE {
-            assert!(!holds(tool, words), "{tool} holds {words}");
+            assert!(!contains_text(tool, words), "{tool} contains {words}");
         }
     }
 }

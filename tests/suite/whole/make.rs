@@ -74,7 +74,7 @@ fn a_second_make_does_nothing() {
 }
 
 #[test]
-fn one_changed_file_makes_one_layer_anew_and_sends_it_alone() {
+fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
     let (registry, dir) = workshop();
     make(&dir);
     let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
@@ -99,7 +99,7 @@ fn one_changed_file_makes_one_layer_anew_and_sends_it_alone() {
 }
 
 #[test]
-fn what_fails_leaves_no_target_behind() {
+fn a_failing_command_leaves_no_make_target() {
     let (registry, dir) = workshop();
     fs::remove_dir_all(registry.storage()).unwrap();
     shell("make").dir(dir.path()).run().status(2).says("fetch-manifest: ");

@@ -109,7 +109,7 @@ fn fake_registry(image: &Image) -> FakeRegistry {
 }
 
 #[test]
-fn a_whole_image_comes_through_without_an_extra_request() {
+fn a_whole_image_is_pulled_without_an_extra_request() {
     let image = ordinary();
     let registry = fake_registry(&image);
     let scratch = Scratch::new();
@@ -126,7 +126,7 @@ fn a_whole_image_comes_through_without_an_extra_request() {
 }
 
 #[test]
-fn the_same_again_after_kill_9_at_any_moment() {
+fn after_kill_9_at_any_moment_repeating_the_pipeline_succeeds() {
     let image = Image::new(&[
         &[file("a", noise(3 << 20, 1))],
         &[file("b", noise(3 << 20, 2))],
@@ -165,7 +165,7 @@ fn the_same_again_after_kill_9_at_any_moment() {
 }
 
 #[test]
-fn the_same_again_after_kill_9_while_unpacking() {
+fn after_kill_9_while_unpacking_repeating_the_pipeline_succeeds() {
     let image = Image::new(&[&[file("a", noise(1 << 20, 1))], &[file("b", "b")]]);
     let registry = fake_registry(&image);
     let last = image.layers[1].digest.clone();
@@ -188,7 +188,7 @@ fn the_same_again_after_kill_9_while_unpacking() {
 }
 
 #[test]
-fn layers_are_unpacked_while_others_still_come() {
+fn layers_are_unpacked_while_others_are_still_downloaded() {
     let image = Image::new(&[&[file("a", "a")], &[file("b", "b")]]);
     let registry = fake_registry(&image);
     let last = image.layers[1].digest.clone();
@@ -208,7 +208,7 @@ fn layers_are_unpacked_while_others_still_come() {
 /// One of the programs is replaced by one that fails, either before its first output or in the
 /// middle.
 #[test]
-fn a_program_that_fails_is_never_a_success_of_the_last() {
+fn a_failing_program_makes_the_last_program_fail() {
     let image = ordinary();
     let registry = fake_registry(&image);
     let repo = registry.repo("app");
@@ -239,7 +239,7 @@ fn a_program_that_fails_is_never_a_success_of_the_last() {
 }
 
 #[test]
-fn a_registry_that_fails_at_any_place_is_never_a_success() {
+fn a_registry_fault_at_any_request_fails_the_pipeline() {
     let image = ordinary();
     let digests: Vec<_> = [&image.manifest].into_iter().chain(image.blobs()).collect();
     for blob in digests {
@@ -263,7 +263,7 @@ fn a_registry_that_fails_at_any_place_is_never_a_success() {
 }
 
 #[test]
-fn diff_ids_that_the_layers_do_not_have_are_1_and_nothing_appears() {
+fn wrong_diff_ids_give_status_1_and_no_directory() {
     let good = ordinary();
     let mut diff_ids = good.diff_ids.clone();
     diff_ids.swap(0, 1);
@@ -277,7 +277,7 @@ fn diff_ids_that_the_layers_do_not_have_are_1_and_nothing_appears() {
 }
 
 #[test]
-fn a_manifest_with_a_layer_too_few_is_1() {
+fn a_manifest_with_too_few_layers_gives_status_1() {
     let good = ordinary();
     let layers = good.layers[..2].to_vec();
     let config = serde_json::json!({"architecture": "amd64", "os": "linux"});
@@ -301,7 +301,7 @@ fn an_index_without_a_platform_is_refused_with_a_hint() {
 }
 
 #[test]
-fn verify_digest_stands_between_as_a_filter() {
+fn verify_digest_works_as_a_filter_in_a_pipe() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 300_000, 1);
     let script = "fetch-blob \"$REPO\" \"$DIGEST\" | verify-digest \"$DIGEST\"";
@@ -334,7 +334,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn an_image_of_skopeos_comes_out_as_umoci_unpacks_it() {
+    fn an_image_pushed_by_skopeo_gives_the_same_tree_as_with_umoci() {
         let registry = Registry::start();
         let scratch = Scratch::new();
         let script = PIPELINE.replace("-p linux/amd64 ", "");

@@ -89,7 +89,7 @@ fn examples(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readmes_pipelines_work_as_they_stand() {
+fn the_pipelines_of_the_readme_work_unchanged() {
     let (registry, dir) = (registry(), Scratch::new());
     let readme = read("README.md");
     let [unpack, build, copy] = blocks(&readme)[..] else { panic!("three pipelines") };
@@ -139,16 +139,16 @@ fn every_page_lists_its_exit_statuses_in_order() {
 }
 
 #[test]
-fn the_pages_examples_work_as_they_stand() {
+fn the_examples_of_the_manual_pages_work_unchanged() {
     let registry = registry();
     // Commands that create the files which a page's examples need, by page.
-    let mut there: BTreeMap<&str, &[&str]> = BTreeMap::new();
-    there.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
-    there.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
-    there.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
-    there.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
+    let mut prepared: BTreeMap<&str, &[&str]> = BTreeMap::new();
+    prepared.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
+    prepared.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
+    prepared.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
+    prepared.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
     for name in ["build-config", "build-manifest"] {
-        there.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
+        prepared.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
     }
     let common = ["regutils.7", "regutils-network.7", "regutils-layout.5", "regutils-recipes.7"];
     let common = common.map(|page| top().join("man").join(page));
@@ -158,7 +158,7 @@ fn the_pages_examples_work_as_they_stand() {
         let fill = "fetch-manifest -p linux/amd64 alpine:3.20 --into oci:image |
             list-blobs | fetch-blob alpine --into oci:image >/dev/null\n";
         run(fill, &registry, &dir).status(0);
-        for command in there.get(name).copied().unwrap_or_default() {
+        for command in prepared.get(name).copied().unwrap_or_default() {
             run(command, &registry, &dir).status(0);
         }
         let examples = examples(&fs::read_to_string(&page).unwrap());
