@@ -22,7 +22,7 @@ pub fn manifest(data: &[u8]) {
             is_valid(descriptor);
         }
         let named = Manifest::parse(data, Some(&read.media_type), "m", schema1);
-        assert_eq!(named.expect("it is what it says it is"), read);
+        assert_eq!(named.expect("a manifest of its own media type"), read);
     }
     let _ = manifest::diff_ids(data);
 }
@@ -33,7 +33,7 @@ fn is_valid(descriptor: &Descriptor) {
     let length = match algorithm {
         "sha256" => 64,
         "sha512" => 128,
-        other => panic!("an algorithm that is not computed: {other}"),
+        other => panic!("unsupported algorithm: {other}"),
     };
     assert_eq!(hex.len(), length, "{digest}");
     assert!(hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{digest}");

@@ -65,7 +65,8 @@ fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
             (None, EntryType::Regular) => entry.size,
             _ => 0,
         };
-        let (mut got, mut sum) = (0, 0u64);
+        let mut got = 0;
+        let mut sum = 0u64;
         loop {
             let bytes = reader.data()?;
             let count = bytes.len();

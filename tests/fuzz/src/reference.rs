@@ -9,7 +9,7 @@ pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(location) = text.parse::<Location>() {
         let printed = location.to_string();
-        let again: Location = printed.parse().expect("what was printed is a reference");
+        let again: Location = printed.parse().expect("a printed reference is valid");
         match (&location, &again) {
             (Location::Registry(first), Location::Registry(second)) => {
                 assert_eq!(first.repository, second.repository, "{text:?}, printed {printed:?}");

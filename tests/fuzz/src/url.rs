@@ -45,7 +45,7 @@ pub fn url(data: &[u8]) {
 /// parser.
 fn is_sound(url: &Url) {
     let sent = url.as_sent();
-    let again = Url::parse(&sent).expect("a URL that was printed");
+    let again = Url::parse(&sent).expect("a printed URL is valid");
     assert_eq!(&again, url, "{sent:?}");
     assert_eq!(again.origin(), url.origin(), "{sent:?}");
     assert!(!url.authority().contains(['@', '/', '\\', '?', '#']), "{sent:?}");

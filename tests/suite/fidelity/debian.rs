@@ -65,7 +65,7 @@ fn layers(scratch: &Scratch) -> [std::path::PathBuf; 2] {
     must(peer("apt-get").args(["download", "-qq", "hello"]).current_dir(scratch.path()));
     let script = r#"dpkg-deb --fsys-tarfile "$0"/hello_*.deb >"$1""#;
     must(Command::new("sh").arg("-c").arg(script).arg(scratch.path()).arg(&package));
-    std::fs::remove_dir_all(&system).expect("the system goes");
+    std::fs::remove_dir_all(&system).expect("the system is removed");
     [base, package]
 }
 

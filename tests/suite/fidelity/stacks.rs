@@ -34,10 +34,10 @@ struct Changes {
 }
 
 /// Makes a layer that changes some of the names below. The position of a name and `turn` select the
-/// change. No name is changed twice, and no name below a changed name is changed: a layer may not
-/// hold that. A file becomes a directory, and a directory a link, only if `links` is set. With
-/// `--keep-dirlinks` it is not set, because umoci then sets the time and the attributes of later
-/// entries on the link itself.
+/// change. No name is changed twice, and nothing below a changed name is changed, because a layer may
+/// not contain both changes. A file becomes a directory, and a directory a link, only if `links` is
+/// set. With `--keep-dirlinks` it is not set, because umoci then sets the time and the attributes of
+/// later entries on the link itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     let mut parts = vec![
         dir("dev").mode(0o1755),
@@ -64,7 +64,7 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
                 gone.push(name.clone());
             }
             (5, false) if links => {
-                parts.extend([dir(name), file(format!("{name}/below"), "in its place")])
+                parts.extend([dir(name), file(format!("{name}/below"), "replacement")])
             }
             (6, false) => parts.push(file(name, "changed").mode(0o4711).owner(turn as u32, 1)),
             (7, false) => {
@@ -100,7 +100,6 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
 /// One more difference cannot appear, because no layer here sets the set-group-ID bit on a
 /// directory: with umoci, a directory without an entry inherits that bit; with us, its mode is
 /// 0755.
-/// does not show here: no layer sets that bit on a directory.
 fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     let name = |line: &str| line.split(' ').next().unwrap().to_owned();
     let present = |line: &&String| {
@@ -113,9 +112,8 @@ fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
         }
     };
     let timeless_ones: HashSet<_> = theirs.iter().filter(present).map(|l| name(l)).collect();
-    let without_known_time = |line: &String| match timeless_ones.contains(&name(line)) {
-        true => timeless(line),
-        false => line.clone(),
+    let without_known_time = |line: &String| {
+        if timeless_ones.contains(&name(line)) { timeless(line) } else { line.clone() }
     };
     [ours, theirs].map(|tree| tree.iter().map(without_known_time).collect())
 }

@@ -81,7 +81,7 @@ fn a_slow_blob_does_not_delay_the_others_and_is_printed_in_input_order() {
     let run = push_blob().args(["--media-type", types::TAR, "-j", "2", &registry.repo("app")]);
     let run = run.args(["slow", "quick"]).dir(scratch.path()).start();
     registry.server.wait_for_stalls(1);
-    tests::eventually("the quick one", || holds(&registry, &quick).then_some(()));
+    tests::eventually("the quick blob", || holds(&registry, &quick).then_some(()));
     assert!(!holds(&registry, &slow));
     registry.server.release();
     run.wait().ok().stdout(slow.line() + &quick.line());
@@ -262,7 +262,8 @@ fn the_chunk_option_splits_the_upload() {
 
 #[test]
 fn compressing_a_compressed_file_is_refused() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     scratch.write("layer", gzip(b"x"));
     for (args, stdin) in [(&["layer"][..], vec![]), (&[][..], gzip(b"x"))] {
         let run = tool("push-blob").args(["--max-wait", "0", "--compress", "gzip"]);
@@ -274,7 +275,8 @@ fn compressing_a_compressed_file_is_refused() {
 
 #[test]
 fn only_a_complete_archive_is_compressed() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     let whole = tar(&[file("a", noise(100_000, 1))]);
     for bytes in
         [b"hello\n".to_vec(), whole[..50_000].to_vec(), whole[..whole.len() - 1024].to_vec()]
@@ -330,10 +332,7 @@ mod with_peers {
         {
             let run = push_blob().args(["--media-type", types::TAR, &registry.repo(repository)]);
             let run = run.args(chunks.then_some(["--chunk", "1M"]).iter().flatten());
-            let run = match stdin {
-                true => run.stdin(blob.bytes.clone()),
-                false => run.arg("layer"),
-            };
+            let run = if stdin { run.stdin(blob.bytes.clone()) } else { run.arg("layer") };
             run.dir(scratch.path()).run().ok().stdout(blob.line());
             assert_eq!(registry.get(&format!("{repository}/blobs/{}", blob.digest)), blob.bytes);
         }

@@ -31,12 +31,13 @@ fn sizes_of_refused_requests_decrease(push: &Push, limit: u64) -> bool {
 
 /// A proxy that accepts only requests up to this size and answers larger ones with an HTML page.
 fn limited(limit: u64, end: End) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
-    move |request| match length(request) > limit {
-        true => {
+    move |request| {
+        if length(request) > limit {
             let page = Reply::new(413).header("Content-Type", "text/html").body("<html>");
             Intake::early(60_000, page, end)
+        } else {
+            Intake::whole()
         }
-        false => Intake::whole(),
     }
 }
 
@@ -65,11 +66,13 @@ fn a_small_body_that_is_too_large_is_not_sent_again_at_its_size() {
 
 #[test]
 fn refusing_every_body_size_gives_status_6_after_few_attempts() {
-    let (push, run) =
-        against(SIZE, &[], |request| match request.is_session() && request.method != "DELETE" {
-            true => Intake::instead(Reply::new(413).body("<html>")),
-            false => Intake::whole(),
-        });
+    let (push, run) = against(SIZE, &[], |request| {
+        if request.is_session() && request.method != "DELETE" {
+            Intake::instead(Reply::new(413).body("<html>"))
+        } else {
+            Intake::whole()
+        }
+    });
     run.fails(6, "413");
     assert!(push.registry.steps().len() < 40, "{:#?}", push.registry.steps());
 }
@@ -79,13 +82,16 @@ fn a_chunk_too_large_for_a_registry_is_sent_another_way() {
     // The 416 does not mean a wrong order of chunks here: PUT accepts any size, PATCH only small
     // bodies.
     let push = Push::of(9 << 20);
-    push.registry.intake(|request| match request.is_patch() && length(request) > 4 << 20 {
-        true => Intake::instead(Reply::error(
-            416,
-            "UNKNOWN",
-            "request body is too large, it exceeds the maximum permissible limit of 4.00MiB",
-        )),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        if request.is_patch() && length(request) > 4 << 20 {
+            Intake::instead(Reply::error(
+                416,
+                "UNKNOWN",
+                "request body is too large, it exceeds the maximum permissible limit of 4.00MiB",
+            ))
+        } else {
+            Intake::whole()
+        }
     });
     push.run(&["--chunk", "8M"]).status(0);
     assert!(push.registry.steps().len() < 30, "{:#?}", push.registry.steps());
@@ -120,9 +126,10 @@ fn a_final_response_during_the_body_decides_the_status() {
         for (status, want) in [(400, 6), (401, 4), (403, 4), (500, 5), (503, 5)] {
             let (_, run) = against(SIZE, &[], move |request| {
                 let refusal = Reply::error(status, "UNKNOWN", "no more");
-                match request.is_patch() || request.is_close() {
-                    true => Intake::early(length(request).min(50_000), refusal, end),
-                    false => Intake::whole(),
+                if request.is_patch() || request.is_close() {
+                    Intake::early(length(request).min(50_000), refusal, end)
+                } else {
+                    Intake::whole()
                 }
             });
             assert_eq!(run.code(), Some(want), "{status} {end:?}: {run}");
@@ -137,16 +144,17 @@ fn a_token_that_expires_while_the_body_is_sent_is_replaced() {
         let push = Push::to(FakeRegistry::with_tokens(), SIZE);
         let host = push.registry.host();
         let expired = first(1, Request::is_close);
-        push.registry.intake(move |request| match expired(request) {
-            true => {
+        push.registry.intake(move |request| {
+            if expired(request) {
                 let challenge = format!(
                     "Bearer realm=\"http://{host}/token\",service=\"s\",\
                      scope=\"repository:app:pull,push\",error=\"invalid_token\""
                 );
                 let refusal = Reply::error(401, "UNAUTHORIZED", "expired");
                 Intake::early(50_000, refusal.header("WWW-Authenticate", challenge), end)
+            } else {
+                Intake::whole()
             }
-            false => Intake::whole(),
         });
         push.run(&[]).status(0);
         let tokens = push.registry.steps().iter().filter(|s| *s == "GET /token").count();
@@ -173,9 +181,12 @@ fn interim_responses_are_skipped() {
 #[test]
 fn a_failed_head_request_does_not_prevent_the_push() {
     for status in [400, 401, 403, 405, 429, 500, 501, 503] {
-        let (_, run) = against(SIZE, &[], move |request| match request.method == "HEAD" {
-            true => Intake::instead(Reply::new(status)),
-            false => Intake::whole(),
+        let (_, run) = against(SIZE, &[], move |request| {
+            if request.method == "HEAD" {
+                Intake::instead(Reply::new(status))
+            } else {
+                Intake::whole()
+            }
         });
         assert_eq!(run.code(), Some(0), "{status}: {run}");
     }
@@ -184,9 +195,12 @@ fn a_failed_head_request_does_not_prevent_the_push() {
 #[test]
 fn a_head_response_with_another_size_is_ignored_with_a_warning() {
     let push = Push::of(SIZE);
-    push.registry.fault(|request, right| match request.method == "HEAD" && request.earlier == 0 {
-        true => Reply::new(200).content_length(1234),
-        false => right,
+    push.registry.fault(|request, right| {
+        if request.method == "HEAD" && request.earlier == 0 {
+            Reply::new(200).content_length(1234)
+        } else {
+            right
+        }
     });
     push.run(&[]).status(0).says("push-blob: warning: ");
     assert!(push.registry.steps().contains(&"POST uploads".to_owned()));
@@ -203,9 +217,12 @@ fn a_refused_empty_blob_gives_status_6_and_is_called_empty() {
             .stdin(empty.line())
             .dir(push.scratch.path())
     };
-    push.registry.intake(|request| match request.is_close() {
-        true => Intake::instead(Reply::error(400, "BLOB_UPLOAD_INVALID", "no bytes")),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        if request.is_close() {
+            Intake::instead(Reply::error(400, "BLOB_UPLOAD_INVALID", "no bytes"))
+        } else {
+            Intake::whole()
+        }
     });
     command().run().fails(6, "empty").stdout("");
     assert_eq!(push.registry.sessions(), []);
@@ -217,9 +234,12 @@ fn a_refused_empty_blob_gives_status_6_and_is_called_empty() {
 
 #[test]
 fn a_201_with_another_digest_gives_status_1() {
-    let (_, run) = through(SIZE, |request, right| match request.is_close() {
-        true => right.change("Docker-Content-Digest", |_| sha256(b"other")),
-        false => right,
+    let (_, run) = through(SIZE, |request, right| {
+        if request.is_close() {
+            right.change("Docker-Content-Digest", |_| sha256(b"other"))
+        } else {
+            right
+        }
     });
     run.fails(1, "the registry stored");
 }
@@ -254,9 +274,12 @@ fn a_web_server_that_accepts_everything_is_not_taken_for_a_registry() {
         run.fails(6, "").stdout("");
     }
     // A web server that even begins an upload, and then forgets it.
-    let (_, run) = against(SIZE, &[], |request| match request.is_close() {
-        true => Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html")),
-        false => Intake::whole(),
+    let (_, run) = against(SIZE, &[], |request| {
+        if request.is_close() {
+            Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html"))
+        } else {
+            Intake::whole()
+        }
     });
     run.fails(6, "");
 }
@@ -295,10 +318,8 @@ fn a_request_without_a_response_ends_at_the_idle_timeout() {
         [Request::is_start, Request::is_patch, Request::is_close];
     for which in never {
         let push = Push::of(SIZE);
-        push.registry.fault(move |request, right| match which(request) {
-            true => right.held(),
-            false => right,
-        });
+        push.registry
+            .fault(move |request, right| if which(request) { right.held() } else { right });
         let run = push
             .file()
             .args(["--chunk", "1M", "--idle-timeout", "0.1", "--retry-times", "1"])

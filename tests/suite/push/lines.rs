@@ -35,7 +35,9 @@ fn corrupt(layout: &Path, blob: &Blob) {
 
 #[test]
 fn from_a_layout_to_a_registry() {
-    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     write_image(&scratch.join("l"), "1", &image);
     let before = scratch.list();
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(image.lines()).dir(scratch.path());
@@ -51,7 +53,8 @@ fn from_a_layout_to_a_registry() {
 #[test]
 fn from_a_registry_to_another_with_nothing_on_disk() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
-    let (scratch, image) = (Scratch::new(), Image::big(3_000_000, 1));
+    let scratch = Scratch::new();
+    let image = Image::big(3_000_000, 1);
     source.add_image("a", "1", &image);
     let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines());
     let run = run.env("TMPDIR", scratch.path()).dir(scratch.path()).run();
@@ -74,7 +77,9 @@ fn a_blob_that_the_target_has_is_not_fetched_from_the_source() {
 
 #[test]
 fn from_a_layout_or_a_registry_to_a_layout() {
-    let (source, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let source = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     source.add_image("a", "1", &image);
     write_image(&scratch.join("l"), "1", &image);
     for (from, to) in [("oci:l".to_owned(), "b"), (source.repo("a"), "c")] {
@@ -88,7 +93,9 @@ fn from_a_layout_or_a_registry_to_a_layout() {
 
 #[test]
 fn a_repeated_line_is_moved_once_and_printed_each_time() {
-    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     write_image(&scratch.join("l"), "1", &image);
     let lines = image.lines().repeat(3);
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines.clone());
@@ -99,7 +106,8 @@ fn a_repeated_line_is_moved_once_and_printed_each_time() {
 
 #[test]
 fn a_line_is_printed_unchanged() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     let blob = Blob::new(types::TAR, "some data");
     write_layout(&scratch.join("l"), "1", &blob, []);
     let line = format!(
@@ -113,7 +121,9 @@ fn a_line_is_printed_unchanged() {
 
 #[test]
 fn non_distributable_layers_are_skipped_with_a_warning_and_printed() {
-    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
     let foreign = Blob::new(kind, "some data");
     write_image(&scratch.join("l"), "1", &image);
@@ -148,9 +158,12 @@ fn manifests_are_put_by_digest_after_all_lines_before_them() {
         lines += &(image.lines() + &image.manifest.line());
     }
     // The scripted registry refuses a manifest if anything that it names is absent.
-    target.intake(|request| match request.is_close() && request.number < 9 {
-        true => Intake::whole().after("HTTP/1.1 102 Processing\r\n\r\n"),
-        false => Intake::whole(),
+    target.intake(|request| {
+        if request.is_close() && request.number < 9 {
+            Intake::whole().after("HTTP/1.1 102 Processing\r\n\r\n")
+        } else {
+            Intake::whole()
+        }
     });
     let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(lines.clone()).run();
     run.ok().stdout(lines);
@@ -166,10 +179,7 @@ fn a_manifest_waits_for_a_slow_blob() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let image = Image::big(500_000, 1);
     source.add_image("a", "", &image);
-    target.intake(|request| match request.is_session() {
-        true => Intake::stall(20),
-        false => Intake::whole(),
-    });
+    target.intake(|request| if request.is_session() { Intake::stall(20) } else { Intake::whole() });
     let lines = image.lines() + &image.manifest.line();
     let run = push_blob(&target.repo("b"), &source.repo("a")).stdin(lines.clone()).start();
     target.server.wait_for_stalls(2);
@@ -180,9 +190,11 @@ fn a_manifest_waits_for_a_slow_blob() {
 
 #[test]
 fn nothing_is_printed_after_the_first_failed_line() {
-    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     write_image(&scratch.join("l"), "1", &image);
-    let absent = Blob::new(types::TAR, "nobody has it");
+    let absent = Blob::new(types::TAR, "not stored anywhere");
     let lines = format!("{}{}{}", image.config.line(), absent.line(), image.layers[0].line());
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines).dir(scratch.path()).run();
     run.fails(3, &absent.digest).stdout(image.config.line());
@@ -192,7 +204,8 @@ fn nothing_is_printed_after_the_first_failed_line() {
 #[test]
 fn a_missing_source_gives_status_3() {
     let [registry, other] = [(); 2].map(|()| FakeRegistry::start());
-    let (scratch, image) = (Scratch::new(), Image::small());
+    let scratch = Scratch::new();
+    let image = Image::small();
     // Three uploads fail at once. Each closes the session that it opened, whichever of them ends
     // the run.
     let many = std::iter::repeat_with(|| other.repo("nothing")).take(20);
@@ -211,10 +224,7 @@ fn bytes_with_another_digest_give_status_1_and_are_not_stored() {
     write_image(&scratch.join("l"), "1", &image);
     corrupt(&scratch.join("l"), &image.layers[0]);
     source.add_image("a", "1", &image);
-    source.fault(|request, right| match request.is_blob() {
-        true => right.corrupted(),
-        false => right,
-    });
+    source.fault(|request, right| if request.is_blob() { right.corrupted() } else { right });
     for from in ["oci:l".to_owned(), source.repo("a")] {
         let run = push_blob(&registry.repo("app"), &from).stdin(image.layers[0].line());
         run.dir(scratch.path()).run().fails(1, "digest").stdout("");
@@ -248,9 +258,8 @@ fn a_broken_download_is_resumed() {
     let [source, target] = [(); 2].map(|()| FakeRegistry::start());
     let image = Image::big(3_000_000, 1);
     source.add_image("a", "1", &image);
-    source.fault(|request, right| match request.is_blob() && request.earlier == 0 {
-        true => right.cut(200, End::Fin),
-        false => right,
+    source.fault(|request, right| {
+        if request.is_blob() && request.earlier == 0 { right.cut(200, End::Fin) } else { right }
     });
     push_blob(&target.repo("b"), &source.repo("a")).stdin(image.lines()).run().ok();
     assert!(holds(&target, "b", &image));
@@ -274,7 +283,8 @@ fn a_source_that_always_breaks_gives_status_5_and_leaves_no_session() {
 
 #[test]
 fn invalid_lines_give_status_6() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     write_image(&scratch.join("l"), "1", &Image::small());
     for line in [
         "",
@@ -310,7 +320,9 @@ fn source_and_target_get_separate_tokens() {
 
 #[test]
 fn a_blob_that_the_target_has_need_not_be_in_the_layout() {
-    let (registry, scratch, image) = (FakeRegistry::start(), Scratch::new(), Image::small());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    let image = Image::small();
     write_layout(&scratch.join("l"), "1", &image.manifest, []);
     registry.add_image("app", "1", &image);
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(image.lines()).dir(scratch.path());
@@ -322,7 +334,8 @@ mod with_peers {
 
     #[test]
     fn between_repositories_of_one_registry_blobs_are_mounted() {
-        let (registry, image) = (Registry::start(), Image::small());
+        let registry = Registry::start();
+        let image = Image::small();
         registry.put_image("base", "1", &image);
         let mark = registry.mark();
         let run = push_blob(&registry.repo("app"), &registry.repo("base"));
@@ -375,7 +388,8 @@ mod with_peers {
 
     #[test]
     fn only_plain_layers_are_compressed_on_the_way() {
-        let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+        let registry = FakeRegistry::start();
+        let scratch = Scratch::new();
         let archive = tests::images::tar(&[tests::images::file("f", "text ".repeat(100_000))]);
         let plain = Blob::new(types::TAR, archive);
         let gzipped = Blob::new(types::TAR_GZIP, tests::images::gzip(&plain.bytes));

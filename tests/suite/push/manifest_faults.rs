@@ -15,7 +15,8 @@ use super::PAGES;
 
 /// A registry with all blobs that an image names, and with another image under the tag.
 fn registry_with_blobs() -> (FakeRegistry, Image) {
-    let (registry, image) = (FakeRegistry::start(), Image::small());
+    let registry = FakeRegistry::start();
+    let image = Image::small();
     registry.add_image("app", "1", &Image::big(1000, 1));
     for blob in image.blobs() {
         registry.add_blob("app", blob.bytes.clone());
@@ -224,9 +225,12 @@ fn a_redirected_put_is_an_error() {
 #[test]
 fn one_failing_tag_of_several_fails_the_run() {
     let (registry, image) = registry_with_blobs();
-    registry.intake(|request| match request.path.ends_with("/2") {
-        true => Intake::instead(Reply::error(403, "DENIED", "not that one")),
-        false => Intake::whole(),
+    registry.intake(|request| {
+        if request.path.ends_with("/2") {
+            Intake::instead(Reply::error(403, "DENIED", "not that one"))
+        } else {
+            Intake::whole()
+        }
     });
     let run = tool("put-manifest")
         .args(["--max-wait", "0", &format!("{}:1", registry.repo("app")), "--tag", "2"])
@@ -239,10 +243,11 @@ fn one_failing_tag_of_several_fails_the_run() {
 fn a_registry_that_takes_only_some_tags_in_the_query_gets_the_others_one_by_one() {
     let (registry, image) = registry_with_blobs();
     registry.set(|settings| settings.tags_by_query = true);
-    registry.fault(|request, right| match request.query.contains("tag=") {
-        true => right.without("OCI-Tag"),
-        false => right,
-    });
+    registry.fault(
+        |request, right| {
+            if request.query.contains("tag=") { right.without("OCI-Tag") } else { right }
+        },
+    );
     let run = tool("put-manifest")
         .args(["--max-wait", "0", &format!("{}:1", registry.repo("app")), "--tag", "2"])
         .args(["--tag", "3"])

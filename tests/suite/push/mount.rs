@@ -68,10 +68,13 @@ fn a_refused_or_unsupported_mount_leads_to_an_upload() {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(1000);
         registry.add_blob("base", blob.bytes.clone());
-        // `instead` discards the right response, so that the client never learns of a session.
-        registry.intake(move |request| match mounts(request) {
-            true => tests::fake::Intake::instead(Reply::error(status, "UNKNOWN", "no mounts")),
-            false => tests::fake::Intake::whole(),
+        // With `instead` the registry opens no session, of which the client would not know.
+        registry.intake(move |request| {
+            if mounts(request) {
+                tests::fake::Intake::instead(Reply::error(status, "UNKNOWN", "no mounts"))
+            } else {
+                tests::fake::Intake::whole()
+            }
         });
         let run = push_blob(&registry, "app").args(["layer", "--media-type", types::TAR]);
         let run = run.args(["--mount-from", &registry.repo("base")]).dir(scratch.path()).run();
@@ -87,9 +90,12 @@ fn a_small_blob_gets_few_mount_attempts() {
     for (len, most) in [(1000, 1), (100 << 10, 1), (200_000, 3), (11 << 20, 4)] {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(len);
-        registry.intake(|request| match mounts(request) {
-            true => tests::fake::Intake::instead(Reply::error(404, "BLOB_UNKNOWN", "not there")),
-            false => tests::fake::Intake::whole(),
+        registry.intake(|request| {
+            if mounts(request) {
+                tests::fake::Intake::instead(Reply::error(404, "BLOB_UNKNOWN", "not there"))
+            } else {
+                tests::fake::Intake::whole()
+            }
         });
         let run = (0..8).fold(push_blob(&registry, "app").arg("layer"), |run, n| {
             run.args(["--mount-from", &registry.repo(&format!("base{n}"))])
@@ -195,9 +201,10 @@ fn an_unreadable_mount_source_leads_to_an_upload() {
         registry.add_blob("base", blob.bytes.clone());
         registry.grant(|scope| !scope.starts_with("repository:base:"));
         registry.fault(move |request, right| {
-            match refuses && request.path == "/token" && request.query.contains("base") {
-                true => Reply::error(403, "DENIED", "not for you"),
-                false => right,
+            if refuses && request.path == "/token" && request.query.contains("base") {
+                Reply::error(403, "DENIED", "not for you")
+            } else {
+                right
             }
         });
         let run = push_blob(&registry, "app").args(["layer", "--media-type", types::TAR]);
@@ -215,9 +222,12 @@ fn a_mount_response_with_another_digest_is_refused() {
     let registry = FakeRegistry::start();
     let (scratch, blob) = scratch_with_blob(1000);
     registry.add_blob("base", blob.bytes.clone());
-    registry.fault(|request, right| match mounts(request) {
-        true => right.change("Docker-Content-Digest", |_| tests::images::sha256(b"other")),
-        false => right,
+    registry.fault(|request, right| {
+        if mounts(request) {
+            right.change("Docker-Content-Digest", |_| tests::images::sha256(b"other"))
+        } else {
+            right
+        }
     });
     let run = push_blob(&registry, "app").args(["layer", "--mount-from", &registry.repo("base")]);
     let run = run.dir(scratch.path()).run();

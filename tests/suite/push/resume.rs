@@ -22,9 +22,8 @@ fn a_broken_upload_is_resumed_at_the_exact_byte() {
         for end in [End::Reset, End::Fin] {
             let push = Push::of(SIZE as usize);
             let broken = first(1, sends);
-            push.registry.intake(move |request| match broken(request) {
-                true => Intake::cut(2 * MIB + 17, end),
-                false => Intake::whole(),
+            push.registry.intake(move |request| {
+                if broken(request) { Intake::cut(2 * MIB + 17, end) } else { Intake::whole() }
             });
             push.done(&push.file().args(args).run());
             let steps = push.registry.steps();
@@ -37,9 +36,8 @@ fn a_broken_upload_is_resumed_at_the_exact_byte() {
 #[test]
 fn broken_connections_use_up_no_retries_while_bytes_arrive() {
     let push = Push::of(SIZE as usize);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::cut(MIB - 1, End::Fin),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        if sends(request) { Intake::cut(MIB - 1, End::Fin) } else { Intake::whole() }
     });
     push.done(&push.file().args(["--retry-times", "2"]).run());
     assert_eq!(push.sent(), SIZE);
@@ -48,10 +46,9 @@ fn broken_connections_use_up_no_retries_while_bytes_arrive() {
 #[test]
 fn broken_connections_without_progress_give_status_5() {
     let push = Push::of(SIZE as usize);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::cut(0, End::Reset),
-        false => Intake::whole(),
-    });
+    push.registry.intake(
+        |request| if sends(request) { Intake::cut(0, End::Reset) } else { Intake::whole() },
+    );
     push.file().args(["--retry-times", "3"]).run().fails(5, "").stdout("");
     assert!(push.registry.steps().len() < 30, "{:#?}", push.registry.steps());
 }
@@ -60,10 +57,7 @@ fn broken_connections_without_progress_give_status_5() {
 fn after_a_lost_final_response_the_blob_is_looked_up_before_sending_again() {
     let lost = first(1, Request::is_close);
     let push = Push::of(SIZE as usize);
-    push.registry.fault(move |request, right| match lost(request) {
-        true => Reply::hang_up(),
-        false => right,
-    });
+    push.registry.fault(move |request, right| if lost(request) { Reply::hang_up() } else { right });
     push.done(&push.file().run());
     assert_eq!(push.sent(), SIZE);
     assert_eq!(push.registry.steps().last().unwrap(), "HEAD blob");
@@ -74,9 +68,8 @@ fn a_failed_final_request_is_repeated() {
     for reply in [Reply::hang_up, || Reply::new(504).body("<html>")] {
         let lost = first(1, Request::is_close);
         let push = Push::of(SIZE as usize);
-        push.registry.intake(move |request| match lost(request) {
-            true => Intake::instead(reply()),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if lost(request) { Intake::instead(reply()) } else { Intake::whole() }
         });
         push.done(&push.file().run());
     }
@@ -86,7 +79,7 @@ fn a_failed_final_request_is_repeated() {
 fn a_blob_committed_after_a_proxy_timeout_is_found() {
     let push = Push::of(SIZE as usize);
     let late = first(1, Request::is_close);
-    // The HEAD request before the upload, and one after it.
+    // The HEAD request before the upload and the first one after it are answered with 404.
     let unseen = first(2, |request| request.method == "HEAD");
     push.registry.fault(move |request, right| match request {
         request if late(request) => Reply::new(504).body("<html>"),
@@ -102,17 +95,15 @@ fn a_lost_session_is_restarted_a_bounded_number_of_times() {
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.forgets_broken = true);
     let broken = first(1, sends);
-    push.registry.intake(move |request| match broken(request) {
-        true => Intake::cut(2 * MIB, End::Reset),
-        false => Intake::whole(),
+    push.registry.intake(move |request| {
+        if broken(request) { Intake::cut(2 * MIB, End::Reset) } else { Intake::whole() }
     });
     push.done(&push.file().run());
 
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.forgets_broken = true);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::cut(2 * MIB, End::Reset),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        if sends(request) { Intake::cut(2 * MIB, End::Reset) } else { Intake::whole() }
     });
     push.file().run().fails(5, "").stdout("");
     assert!((2..=6).contains(&push.starts()), "{:#?}", push.registry.steps());
@@ -124,14 +115,13 @@ fn an_upload_whose_state_is_too_old_is_restarted() {
         let push = Push::of(SIZE as usize);
         push.registry.set(|settings| settings.strict = true);
         let broken = first(1, sends);
-        push.registry.intake(move |request| match broken(request) {
-            true => Intake::cut(2 * MIB, End::Reset),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if broken(request) { Intake::cut(2 * MIB, End::Reset) } else { Intake::whole() }
         });
         let run = push.file().args(args).run();
         run.status(0).stdout(push.blob.line());
         assert!(push.holds());
-        // One session may be left open if its current location is unknown.
+        // A session whose current location the client does not know may be left open.
         assert!(push.registry.sessions().len() <= 1, "{:#?}", push.registry.steps());
     }
 }
@@ -142,9 +132,8 @@ fn bytes_that_the_registry_lost_are_sent_again() {
         let push = Push::of(SIZE as usize);
         push.registry.set(|settings| settings.keeps_of_broken = Some(kept));
         let broken = first(1, sends);
-        push.registry.intake(move |request| match broken(request) {
-            true => Intake::cut(2 * MIB, End::Reset),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if broken(request) { Intake::cut(2 * MIB, End::Reset) } else { Intake::whole() }
         });
         push.done(&push.file().run());
     }
@@ -155,13 +144,11 @@ fn a_range_beyond_the_bytes_sent_is_not_believed() {
     for lie in ["0-4000000", "0-99999999", "0-18446744073709551615", "5-2", "no range"] {
         let push = Push::of(SIZE as usize);
         let broken = first(1, sends);
-        push.registry.intake(move |request| match broken(request) {
-            true => Intake::cut(2 * MIB, End::Reset),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if broken(request) { Intake::cut(2 * MIB, End::Reset) } else { Intake::whole() }
         });
-        push.registry.fault(move |request, right| match request.method == "GET" {
-            true => right.change("Range", |_| lie.to_owned()),
-            false => right,
+        push.registry.fault(move |request, right| {
+            if request.method == "GET" { right.change("Range", |_| lie.to_owned()) } else { right }
         });
         let run = push.file().run();
         assert!(matches!(run.code(), Some(0 | 6)), "{lie}: {run}");
@@ -195,10 +182,8 @@ fn an_odd_range_does_not_stop_an_upload_whose_chunks_are_accepted() {
 fn without_a_new_location_the_previous_one_is_used() {
     let push = Push::of(SIZE as usize);
     push.registry.set(|settings| settings.steady = true);
-    push.registry.fault(|request, right| match request.is_patch() {
-        true => right.without("Location"),
-        false => right,
-    });
+    push.registry
+        .fault(|request, right| if request.is_patch() { right.without("Location") } else { right });
     push.done(&push.file().args(["--chunk", "1M"]).run());
 }
 
@@ -208,9 +193,12 @@ fn after_a_416_the_upload_continues_at_the_range_of_the_registry() {
     let wrong = first(1, |request| {
         request.is_patch() && request.header("content-range") != Some("0-1048575")
     });
-    push.registry.intake(move |request| match wrong(request) {
-        true => Intake::instead(Reply::new(416).header("Range", "0-1048575")),
-        false => Intake::whole(),
+    push.registry.intake(move |request| {
+        if wrong(request) {
+            Intake::instead(Reply::new(416).header("Range", "0-1048575"))
+        } else {
+            Intake::whole()
+        }
     });
     push.done(&push.file().args(["--chunk", "1M"]).run());
 }
@@ -223,9 +211,8 @@ fn an_upload_from_a_pipe_is_resumed_within_its_buffer_or_gives_status_5() {
             let length = request.header("content-length").and_then(|l| l.parse::<u64>().ok());
             sends(request) && length.is_none_or(|length| length > cut)
         });
-        push.registry.intake(move |request| match broken(request) {
-            true => Intake::cut(cut, End::Reset),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if broken(request) { Intake::cut(cut, End::Reset) } else { Intake::whole() }
         });
         let run = push.bare().args(["--media-type", types::TAR, &push.registry.repo("app")]);
         let run = run.stdin(push.blob.bytes.clone()).run();

@@ -20,10 +20,8 @@ fn started(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> (Push, Ru
 #[test]
 fn a_start_response_without_a_location_gives_status_6() {
     let push = Push::of(SIZE);
-    push.registry.fault(|request, right| match request.is_start() {
-        true => right.without("Location"),
-        false => right,
-    });
+    push.registry
+        .fault(|request, right| if request.is_start() { right.without("Location") } else { right });
     // The client cannot close a session whose location it does not know.
     push.file().run().fails(6, "Location").stdout("");
     assert_eq!(push.registry.steps()[..2], ["HEAD blob", "POST uploads"]);
@@ -54,12 +52,13 @@ fn an_invalid_or_forbidden_location_gives_status_6() {
         "http://[::1",
     ] {
         let push = Push::of(SIZE);
-        push.registry.fault(move |request, right| match request.is_start() {
-            true => {
+        push.registry.fault(move |request, right| {
+            if request.is_start() {
                 let host = request.header("host").unwrap_or_default();
                 right.change("Location", |_| location.replace("HOST", host))
+            } else {
+                right
             }
-            false => right,
         });
         let run = push.file().run();
         assert_eq!(run.code(), Some(6), "{location}: {run}\n{:#?}", push.registry.steps());
@@ -77,9 +76,8 @@ fn another_host_gets_no_credentials() {
     for host in ["127.0.0.1", "localhost"] {
         let push = Push::to(FakeRegistry::with_tokens(), SIZE);
         let place = format!("http://{host}:{}/upload?a=b", other.port());
-        push.registry.fault(move |request, right| match request.is_start() {
-            true => right.change("Location", |_| place.clone()),
-            false => right,
+        push.registry.fault(move |request, right| {
+            if request.is_start() { right.change("Location", |_| place.clone()) } else { right }
         });
         let run = push.file().args(["-H", "X-Own: secret"]).run();
         // The other host claims to have the blob; the registry says that it does not exist.
@@ -95,15 +93,13 @@ fn another_host_gets_no_credentials() {
 #[test]
 fn a_201_without_a_mount_counts_only_if_the_blob_exists() {
     let push = Push::of(SIZE);
-    push.registry.intake(|request| match request.is_start() {
-        true => Intake::instead(Reply::new(201)),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        if request.is_start() { Intake::instead(Reply::new(201)) } else { Intake::whole() }
     });
     push.run(&[]).fails(6, "201");
     // The blob exists after all: another client was faster.
-    push.registry.fault(|request, right| match request.earlier == 1 {
-        true => Reply::error(404, "BLOB_UNKNOWN", "blob unknown"),
-        false => right,
+    push.registry.fault(|request, right| {
+        if request.earlier == 1 { Reply::error(404, "BLOB_UNKNOWN", "blob unknown") } else { right }
     });
     push.registry.add_blob("app", push.blob.bytes.clone());
     push.run(&[]).status(0);
@@ -121,9 +117,12 @@ fn the_response_to_the_start_decides_the_status() {
         (500, "UNKNOWN", 5),
         (503, "UNAVAILABLE", 5),
     ] {
-        let (push, run) = against(SIZE, &[], move |request| match request.is_start() {
-            true => Intake::instead(Reply::error(status, code, "why not")),
-            false => Intake::whole(),
+        let (push, run) = against(SIZE, &[], move |request| {
+            if request.is_start() {
+                Intake::instead(Reply::error(status, code, "why not"))
+            } else {
+                Intake::whole()
+            }
         });
         assert_eq!(run.code(), Some(want), "{status}: {run}");
         assert_eq!(push.starts() > 1, want == 5, "{status}: {} starts", push.starts());
@@ -139,10 +138,11 @@ fn a_start_that_fails_temporarily_is_retried() {
         || Intake::cut(0, End::Fin),
     ] {
         let starts = first(2, Request::is_start);
-        let (_, run) = against(SIZE, &[], move |request| match starts(request) {
-            true => fault(),
-            false => Intake::whole(),
-        });
+        let (_, run) = against(
+            SIZE,
+            &[],
+            move |request| if starts(request) { fault() } else { Intake::whole() },
+        );
         run.status(0);
     }
 }
@@ -181,9 +181,8 @@ mod with_peers {
         let other = Server::start(|_| Reply::new(201));
         let push = Push::to(FakeRegistry::start_tls(authority.server().server_config()), SIZE);
         let place = format!("http://localhost:{}/upload?a=b", other.port());
-        push.registry.fault(move |request, right| match request.is_start() {
-            true => right.change("Location", |_| place.clone()),
-            false => right,
+        push.registry.fault(move |request, right| {
+            if request.is_start() { right.change("Location", |_| place.clone()) } else { right }
         });
         let run = push.file().arg("--ca-file").arg(authority.certificate()).run();
         run.fails(6, "").stdout("");

@@ -32,9 +32,8 @@ fn after_kill_9_the_next_run_resumes() {
             let push = Push::of(SIZE as usize);
             let command = || if line { push.line() } else { push.file() };
             let kept = push.scratch.list();
-            push.registry.intake(move |request| match sends(request) {
-                true => Intake::stall(stop),
-                false => Intake::whole(),
+            push.registry.intake(move |request| {
+                if sends(request) { Intake::stall(stop) } else { Intake::whole() }
             });
             let running = command().args(args).start();
             push.registry.server.wait_for_stalls(1);
@@ -56,10 +55,8 @@ fn after_kill_9_the_next_run_resumes() {
 
 /// Stops a run in the middle with kill -9.
 fn killed(push: &Push) {
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::stall(2 * MIB),
-        false => Intake::whole(),
-    });
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(2 * MIB) } else { Intake::whole() });
     let running = push.file().start();
     push.registry.server.wait_for_stalls(1);
     running.kill().ended_by(Signal::KILL);
@@ -129,15 +126,16 @@ fn a_failed_upload_is_resumed_by_the_next_run_or_closed() {
         ("nowhere to remember it", SIZE as usize, false),
     ] {
         let push = Push::of(len);
-        let command = || match home {
-            true => push.file(),
-            false => push.file().env("HOME", "/proc/none"),
-        };
+        let command = || if home { push.file() } else { push.file().env("HOME", "/proc/none") };
         let tried = AtomicUsize::new(0);
-        push.registry.intake(move |request| match sends(request) {
-            true if tried.fetch_add(1, Ordering::SeqCst) == 0 => Intake::cut(50_000, End::Fin),
-            true => Intake::cut(0, End::Fin),
-            false => Intake::whole(),
+        push.registry.intake(move |request| {
+            if !sends(request) {
+                Intake::whole()
+            } else if tried.fetch_add(1, Ordering::SeqCst) == 0 {
+                Intake::cut(50_000, End::Fin)
+            } else {
+                Intake::cut(0, End::Fin)
+            }
         });
         command().args(["--retry-times", "2"]).run().fails(5, "").stdout("");
         push.registry.heal();
@@ -151,15 +149,13 @@ fn a_failed_upload_is_resumed_by_the_next_run_or_closed() {
 #[test]
 fn two_runs_that_push_the_same_file_both_succeed() {
     let push = Push::of(SIZE as usize);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::stall(MIB),
-        false => Intake::whole(),
-    });
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(MIB) } else { Intake::whole() });
     let one = push.file().start();
     push.registry.server.wait_for_stalls(1);
     let other = push.file().start();
     // The second run starts its own upload and does not continue the first run's.
-    eventually("the other's", || {
+    eventually("the upload of the other run", || {
         push.registry.server.requests().iter().filter(|r| sends(r)).nth(1).map(|_| ())
     });
     let asked = push.registry.steps();
@@ -193,9 +189,8 @@ fn a_signal_closes_the_session_and_ends_the_run() {
     for signal in [Signal::INT, Signal::TERM] {
         for line in [false, true] {
             let push = Push::of(SIZE as usize);
-            push.registry.intake(|request| match sends(request) {
-                true => Intake::stall(2 * MIB),
-                false => Intake::whole(),
+            push.registry.intake(|request| {
+                if sends(request) { Intake::stall(2 * MIB) } else { Intake::whole() }
             });
             let running = if line { push.line().start() } else { push.file().start() };
             push.registry.server.wait_for_stalls(1);
@@ -211,10 +206,8 @@ fn a_signal_closes_the_session_and_ends_the_run() {
 #[test]
 fn a_signal_closes_the_session_of_an_upload_from_a_pipe() {
     let push = Push::of(SIZE as usize);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::stall(MIB),
-        false => Intake::whole(),
-    });
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(MIB) } else { Intake::whole() });
     let running = push.bare().arg(push.registry.repo("app")).stdin(noise(20 << 20, 3)).start();
     push.registry.server.wait_for_stalls(1);
     running.signal(Signal::TERM);
@@ -245,10 +238,8 @@ fn a_failed_upload_closes_the_sessions_of_parallel_uploads() {
 fn a_closed_stdout_ends_the_run_quietly_and_leaves_no_session() {
     let push = Push::of(LARGE as usize);
     push.scratch.write("small", noise(100_000, 7));
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::stall(1000),
-        false => Intake::whole(),
-    });
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(1000) } else { Intake::whole() });
     let script = "{ push-blob --max-wait 0 -j 2 \"$APP\" small layer; echo $? >status; } | true";
     let run = tests::tools::shell(script).env("APP", push.registry.repo("app"));
     let run = run.dir(push.scratch.path()).start();
@@ -285,10 +276,8 @@ const LARGE: u64 = 64 * MIB;
 /// Changes a large file after its first part was sent, then lets the upload continue.
 fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
     let push = Push::of(LARGE as usize);
-    push.registry.intake(|request| match sends(request) {
-        true => Intake::stall(MIB),
-        false => Intake::whole(),
-    });
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(MIB) } else { Intake::whole() });
     let running = push.file().start();
     push.registry.server.wait_for_stalls(1);
     change(&push);
@@ -347,7 +336,7 @@ mod with_peers {
                     .count()
             };
             let mut running = push(&repository).start();
-            eventually("some parts", || {
+            eventually("some chunks", || {
                 (patches(&registry) >= parts || !running.is_running()).then_some(())
             });
             running.kill();

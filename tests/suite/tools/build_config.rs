@@ -313,7 +313,8 @@ fn an_output_file_that_is_a_pipe_is_written_directly() {
 
 #[test]
 fn push_blob_stores_a_config_in_a_repository_once() {
-    let (registry, dir) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let dir = Scratch::new();
     let (one, _) = some_layer("one");
     dir.write("layers", &one);
     let config = Blob::new(types::CONFIG, build(&[]).stdin(one.clone()).run().ok().stdout.clone());

@@ -209,7 +209,8 @@ fn a_config_in_a_registry_is_fetched_into_a_layout_first() {
     let image = Image::small();
     registry.add_image("app", "1", &image);
     let lines = marked_lines(&image);
-    let (config, layers) = (&lines[0], lines[1..].concat());
+    let config = &lines[0];
+    let layers = lines[1..].concat();
     // Only the config is fetched; the layers stay in the registry.
     let script = "{ echo \"$config\" | fetch-blob --plain-http --max-wait 0 $repo --into oci:l &&
         printf %s \"$layers\"; } | build-manifest --from oci:l";

@@ -13,14 +13,14 @@ fn detect() -> Command {
     tool("detect-mediatype")
 }
 
-fn of(bytes: impl Into<Vec<u8>>) -> Run {
+fn detect_bytes(bytes: impl Into<Vec<u8>>) -> Run {
     detect().stdin(bytes).run()
 }
 
 /// The tool prints this media type for these bytes, and nothing else.
 #[track_caller]
 fn prints(bytes: impl Into<Vec<u8>>, media_type: &str) {
-    of(bytes).ok().stdout(format!("{media_type}\n"));
+    detect_bytes(bytes).ok().stdout(format!("{media_type}\n"));
 }
 
 /// A zstd frame with a single uncompressed block.
@@ -73,7 +73,9 @@ fn other_documents_of_a_layout_are_recognised() {
 
 #[test]
 fn a_descriptor_line_instead_of_bytes_is_refused() {
-    of(Image::small().lines()).fails(2, "a descriptor line, not the bytes it names").stdout("");
+    detect_bytes(Image::small().lines())
+        .fails(2, "a descriptor line, not the bytes it names")
+        .stdout("");
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn a_document_without_known_fields_cannot_be_determined() {
         r#"{"manifests":[],"layers":[]}"#,
         r#"{"schemaVersion":2,"rootfs":{"diff_ids":[]}}"#,
     ] {
-        of(text).fails(6, "standard input: media-type: cannot determine").stdout("");
+        detect_bytes(text).fails(6, "standard input: media-type: cannot determine").stdout("");
     }
 }
 
@@ -97,7 +99,7 @@ fn a_document_that_contradicts_itself_is_refused_saying_why() {
     let with = |media_type: &str, field: &str| {
         let mut document = json!({"mediaType": media_type});
         document[field] = json!(null);
-        of(document.to_string())
+        detect_bytes(document.to_string())
     };
     let words = |media_type: &str, fields: &str| {
         format!("media-type: \"{media_type}\" should not have {fields}")
@@ -115,47 +117,48 @@ fn a_document_that_contradicts_itself_is_refused_saying_why() {
         }
     }
     let unknown = r#"{"mediaType":"application/vnd.example+json","manifests":[],"layers":[]}"#;
-    of(unknown).fails(6, "both an index's and a manifest's fields");
+    detect_bytes(unknown).fails(6, "both an index's and a manifest's fields");
     let config = CONFIG_OF_NOTHING.replace("\"config\"", "\"layers\"");
-    of(config).fails(6, "both an image config's and a manifest's fields");
+    detect_bytes(config).fails(6, "both an image config's and a manifest's fields");
 }
 
 #[test]
 fn a_document_that_parsers_could_read_differently_is_refused() {
-    of(r#"{"layers":[],"layers":[]}"#).fails(6, "layers");
-    of(r#"{"manifests":[],"Layers":[]}"#).fails(6, "differs from \"layers\" only in case");
-    of(CONFIG_OF_NOTHING.replace('{', "{\"Layers\":1,")).fails(6, "");
-    of(b"\xef\xbb\xbf{\"manifests\":[]}".to_vec()).fails(6, "byte order mark");
-    of(b"{\"a\":\"\xff\"}".to_vec()).fails(6, "invalid UTF-8");
-    of(r#"{"manifests":[]}{"manifests":[]}"#).fails(6, "not valid JSON");
-    of(r#"{"mediaType":5}"#).fails(6, "mediaType is a number, not a string");
-    of(r#"{"mediaType":"a\nb"}"#).fails(6, "mediaType").stdout("");
+    detect_bytes(r#"{"layers":[],"layers":[]}"#).fails(6, "layers");
+    detect_bytes(r#"{"manifests":[],"Layers":[]}"#)
+        .fails(6, "differs from \"layers\" only in case");
+    detect_bytes(CONFIG_OF_NOTHING.replace('{', "{\"Layers\":1,")).fails(6, "");
+    detect_bytes(b"\xef\xbb\xbf{\"manifests\":[]}".to_vec()).fails(6, "byte order mark");
+    detect_bytes(b"{\"a\":\"\xff\"}".to_vec()).fails(6, "invalid UTF-8");
+    detect_bytes(r#"{"manifests":[]}{"manifests":[]}"#).fails(6, "not valid JSON");
+    detect_bytes(r#"{"mediaType":5}"#).fails(6, "mediaType is a number, not a string");
+    detect_bytes(r#"{"mediaType":"a\nb"}"#).fails(6, "mediaType").stdout("");
 }
 
 #[test]
 fn a_cut_document_is_an_error_wherever_it_is_cut() {
     let manifest = Image::small().manifest.bytes;
     for end in [1, 2, 20, manifest.len() / 2, manifest.len() - 1] {
-        of(&manifest[..end]).fails(6, "not valid JSON").stdout("");
+        detect_bytes(&manifest[..end]).fails(6, "not valid JSON").stdout("");
     }
 }
 
 #[test]
 fn a_document_nested_too_deeply_or_too_large_is_refused() {
     let deep = "{\"a\":".repeat(100_000);
-    of(deep).fails(6, "nested deeper than");
+    detect_bytes(deep).fails(6, "nested deeper than");
     let long = |len: usize| {
         let text = r#"{"manifests":[],"x":""}"#;
         text.replace("\"\"", &format!("\"{}\"", "x".repeat(len - text.len())))
     };
     prints(long(8 << 20), types::INDEX);
-    of(long((8 << 20) + 1)).fails(6, "a JSON document larger than 8388608 bytes");
+    detect_bytes(long((8 << 20) + 1)).fails(6, "a JSON document larger than 8388608 bytes");
 }
 
 #[test]
 fn schema_1_is_refused_unless_it_is_enabled() {
     let manifest = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[]}"#;
-    of(manifest).fails(6, "[DEPRECATION NOTICE]");
+    detect_bytes(manifest).fails(6, "[DEPRECATION NOTICE]");
     let gate = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
     let open = detect().env(gate, "1").stdin(manifest).run();
     open.ok().stdout(format!("{}\n", types::DOCKER_SCHEMA1));
@@ -216,13 +219,13 @@ fn compressed_data_without_an_archive_is_just_gzip_or_zstd() {
 fn compressed_data_cut_before_its_content_is_known_is_an_error() {
     let layer = gzip(&tar(&[file("a", noise(10_000, 1))]));
     for end in [2, 9, 20] {
-        of(&layer[..end]).fails(6, "begins as application/gzip, but: ").stdout("");
+        detect_bytes(&layer[..end]).fails(6, "begins as application/gzip, but: ").stdout("");
     }
-    of(b"\x1f\x8bnonsense".to_vec()).fails(6, "begins as application/gzip");
-    of(&zstd(b"hello")[..9]).fails(6, "begins as application/zstd");
+    detect_bytes(b"\x1f\x8bnonsense".to_vec()).fails(6, "begins as application/gzip");
+    detect_bytes(&zstd(b"hello")[..9]).fails(6, "begins as application/zstd");
     // A window of 2 GiB.
     let huge = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0".to_vec();
-    of(huge).fails(6, "begins as application/zstd");
+    detect_bytes(huge).fails(6, "begins as application/zstd");
 }
 
 #[test]
@@ -288,7 +291,7 @@ fn an_unreadable_file_is_named_in_the_error() {
 
 #[test]
 fn no_input_is_an_error() {
-    of("").fails(6, "no input: did the command before it fail?").stdout("");
+    detect_bytes("").fails(6, "no input: did the command before it fail?").stdout("");
 }
 
 #[test]

@@ -97,10 +97,9 @@ fn lines_stay_in_input_order_if_the_first_blob_arrives_last() {
         registry.add_blob("app", blob.bytes.clone());
     }
     let first = blobs[0].digest.clone();
-    registry.fault(move |request, right| match request.path.ends_with(&first) {
-        true => right.stall(100),
-        false => right,
-    });
+    registry.fault(
+        move |request, right| if request.path.ends_with(&first) { right.stall(100) } else { right },
+    );
     let scratch = Scratch::new();
     let lines: String = blobs.iter().map(Blob::line).collect();
     let running = fetch_blob()

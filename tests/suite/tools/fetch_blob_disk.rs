@@ -28,7 +28,7 @@ fn a_full_disk_gives_status_7_and_leaves_no_final_file() {
         let file = fetch_blob().args([&app, &blob.digest, "-o", "out"]);
         file.dir(disk.path()).run().fails(7, "no space left");
         assert!(!disk.join("out").exists());
-        assert_eq!(registry.blob_requests().len(), 2, "a full disk is not tried again");
+        assert_eq!(registry.blob_requests().len(), 2, "a full disk is no reason to retry");
     }
     let scratch = Scratch::new();
     let script = "trap '' XFSZ; ulimit -f 2048; \

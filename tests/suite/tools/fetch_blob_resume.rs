@@ -122,7 +122,7 @@ fn after_kill_9_at_most_a_mebibyte_is_requested_again() {
         let running = into_layout(&registry, &blob, &scratch).start();
         registry.server.wait_for_stalls(1);
         let ingest = scratch.join("l/ingest");
-        eventually("what was sent to be written", || {
+        eventually("the received bytes on the disk", || {
             (partial_bytes(&ingest) + MIB >= stop).then_some(())
         });
         running.kill().ended_by(Signal::KILL);
@@ -134,7 +134,7 @@ fn after_kill_9_at_most_a_mebibyte_is_requested_again() {
         into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
         assert!(holds(&scratch, &blob));
         let from = registry.blob_requests().iter().map(start).min().unwrap();
-        assert!(from + MIB >= kept && from <= kept, "kept {kept}, asked again from {from}");
+        assert!(from + MIB >= kept && from <= kept, "kept {kept}, requested again from {from}");
         assert_eq!(partial_bytes(&ingest), 0, "{:?}", scratch.list());
     }
 }
@@ -170,7 +170,7 @@ fn several_connections_resume_after_kill_9() {
     // The blob is fetched in two parts: only a remainder of at least 64 MiB is split.
     registry.server.wait_for_stalls(2);
     let ingest = scratch.join("l/ingest");
-    eventually("what was sent to be written", || {
+    eventually("the received bytes on the disk", || {
         (partial_bytes(&ingest) >= 2 * 4 * MIB).then_some(())
     });
     running.kill();
@@ -188,7 +188,7 @@ fn several_connections_resume_after_kill_9() {
             range.end.min(80 * MIB) - range.start
         })
         .sum();
-    assert!(asked + kept <= 82 * MIB, "kept {kept}, asked for {asked} again");
+    assert!(asked + kept <= 82 * MIB, "kept {kept}, requested {asked} again");
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn the_whole_header_is_printed() {
 #[test]
 fn the_options_select_the_scopes() {
     let registry = public();
-    let (app, other) = (registry.repo("app"), registry.repo("other"));
+    let app = registry.repo("app");
+    let other = registry.repo("other");
     for (args, scopes) in [
         (&[][..], &["repository:app:pull"][..]),
         (&["--push"], &["repository:app:pull,push"]),
@@ -103,13 +104,12 @@ fn with_anonymous_reading_only(challenge: &'static str) -> FakeRegistry {
     let registry = FakeRegistry::with_image();
     registry.intake(move |request| {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD");
-        match reads || request.header("authorization").is_some() {
-            true => Intake::whole(),
-            false => {
-                let host = request.header("host").unwrap_or_default();
-                let challenge = challenge.replace("HOST", host);
-                Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge))
-            }
+        if reads || request.header("authorization").is_some() {
+            Intake::whole()
+        } else {
+            let host = request.header("host").unwrap_or_default();
+            let challenge = challenge.replace("HOST", host);
+            Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge))
         }
     });
     registry

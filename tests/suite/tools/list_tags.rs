@@ -117,9 +117,10 @@ fn a_failing_page_fails_the_run() {
     let registry = registry_with_tags(&["a", "b", "c"]);
     registry.tags_a_page(2);
     registry.fault(|request, right| {
-        match request.query.is_empty() || request.param("last").is_none() {
-            true => right,
-            false => Reply::error(403, "DENIED", "enough"),
+        if request.query.is_empty() || request.param("last").is_none() {
+            right
+        } else {
+            Reply::error(403, "DENIED", "enough")
         }
     });
     let run = list_tags().arg(registry.repo("app")).run();

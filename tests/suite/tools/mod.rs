@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Each tool with valid and invalid input and mostly healthy servers, and the behaviour common to
-//! all tools.
+//! Single tools, mainly with valid and invalid input, and the behaviour common to all tools.
 
 mod build_config;
 mod build_config_schema1;

@@ -253,7 +253,8 @@ fn a_repository_is_refused_with_a_hint_at_push_blob() {
 
 #[test]
 fn a_layer_is_pushed_to_a_repository_while_it_is_packed() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     scratch.write("tree/small", "x");
     let push = || {
         let packed = pack(&scratch).args(["tree", "-o", "layer"]).run();
@@ -274,7 +275,8 @@ fn a_layer_is_pushed_to_a_repository_while_it_is_packed() {
 
 #[test]
 fn a_packing_failure_leaves_no_upload_session() {
-    let (registry, scratch) = (FakeRegistry::start(), Scratch::new());
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
     scratch.write("tree/a", noise(20_000_000, 1));
     scratch.write("tree/b/.wh.x", "");
     let run = shell(PUSH).env("repo", registry.repo("app")).dir(scratch.path()).run();

@@ -21,7 +21,8 @@ fn put_manifest(reference: &str) -> Command {
 
 /// A registry that has an image's blobs, and the image.
 fn registry_with_blobs() -> (FakeRegistry, Image) {
-    let (registry, image) = (FakeRegistry::start(), Image::small());
+    let registry = FakeRegistry::start();
+    let image = Image::small();
     for blob in image.blobs() {
         registry.add_blob("app", blob.bytes.clone());
     }
@@ -252,7 +253,8 @@ fn wrong_usage_gives_status_2() {
 
 #[test]
 fn a_layout_with_missing_blobs_gives_status_6_and_a_list() {
-    let (scratch, image) = (Scratch::new(), Image::small());
+    let scratch = Scratch::new();
+    let image = Image::small();
     let other = Image::big(1000, 1);
     write_image(&scratch.join("l"), "1", &other);
     write_layout(&scratch.join("l"), "config", &image.config, []);
@@ -273,7 +275,8 @@ fn a_layout_with_missing_blobs_gives_status_6_and_a_list() {
 
 #[test]
 fn a_missing_layout_is_not_created_for_a_refused_manifest() {
-    let (scratch, image) = (Scratch::new(), Image::small());
+    let scratch = Scratch::new();
+    let image = Image::small();
     let run = put_manifest("oci:l:1").stdin(image.manifest.bytes.clone()).dir(scratch.path()).run();
     run.fails(6, &image.config.digest).stdout("");
     assert_eq!(scratch.list(), Vec::<String>::new());
@@ -318,7 +321,8 @@ mod with_peers {
 
     #[test]
     fn a_layout_with_all_blobs_accepts_the_manifest() {
-        let (scratch, image) = (Scratch::new(), Image::small());
+        let scratch = Scratch::new();
+        let image = Image::small();
         let layout = scratch.join("l");
         write_image(&layout, "old", &image);
         std::fs::remove_file(layout.join("blobs").join(image.manifest.digest.replace(':', "/")))
@@ -341,7 +345,8 @@ mod with_peers {
 
     #[test]
     fn a_real_registry_returns_the_same_bytes() {
-        let (registry, image) = (Registry::start(), Image::small());
+        let registry = Registry::start();
+        let image = Image::small();
         for blob in image.blobs() {
             registry.put_blob("app", &blob.bytes);
         }

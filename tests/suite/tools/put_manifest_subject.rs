@@ -153,7 +153,8 @@ fn a_referrer_added_by_another_client_at_the_same_time_is_kept() {
     registry.add_manifest("app", &tag, &was);
     // Another client writes its own index between our reading and our writing of the index.
     let between = first(1, |request: &Request| request.method == "GET");
-    let (own, other) = (Arc::downgrade(&registry), index(types::INDEX, &[(&theirs, "")]));
+    let own = Arc::downgrade(&registry);
+    let other = index(types::INDEX, &[(&theirs, "")]);
     registry.fault(move |request, right| {
         if between(request) && request.path.ends_with(&tag) {
             own.upgrade().unwrap().add_manifest("app", &tag, &other);

@@ -123,8 +123,8 @@ fn again(cage: &Cage, more: &[&str]) -> Run {
     tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(more).run()
 }
 
-/// Whether a file has the time of its entry in the archive. The callers ask for the very last
-/// entry.
+/// Whether a file has the time that entries have by default. The caller asks for the last entry of
+/// the last layer, whose time is set at the end.
 trait HasEntryTime {
     fn has_entry_time(&self) -> bool;
 }
@@ -145,7 +145,7 @@ fn a_second_run_in_the_same_directory_fails_and_the_first_continues() {
         let mut writer = fs::File::options().write(true).open(&pipe).unwrap();
         writer.write_all(&layer[..3 << 19]).unwrap();
         let staging = cage.dir().join(".root.unpacking/f");
-        tests::eventually("the first run's first file", || staging.exists().then_some(()));
+        tests::eventually("the first file of the first run", || staging.exists().then_some(()));
         let second = tool("unpack-layer").dir(cage.dir()).arg("root").stdin(layer.clone()).run();
         second.fails(7, "root: another run is unpacking there");
         writer.write_all(&layer[3 << 19..]).unwrap();

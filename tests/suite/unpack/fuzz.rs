@@ -192,7 +192,8 @@ fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
             bytes.splice(at..at, extended(typeflag, records(&pair)).bytes());
         }
         _ => {
-            let (typeflag, name) = (*dice.pick(b"0123456"), *dice.pick(&VALUES));
+            let typeflag = *dice.pick(b"0123456");
+            let name = *dice.pick(&VALUES);
             let part = entry(typeflag, name, "").link(dice.pick(&VALUES)).mode(0o7777);
             bytes.splice(at..at, part.bytes());
         }
@@ -245,10 +246,7 @@ fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
                 }
             }
         }
-        match lower {
-            true => judge(cage, number, &[base, &bytes]),
-            false => judge(cage, number, &[&bytes]),
-        }
+        if lower { judge(cage, number, &[base, &bytes]) } else { judge(cage, number, &[&bytes]) }
     }
 }
 

@@ -31,7 +31,8 @@ fn zstd(args: &[&str], data: &[u8]) -> Vec<u8> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (mut stdin, data) = (child.stdin.take().unwrap(), data.to_vec());
+    let mut stdin = child.stdin.take().unwrap();
+    let data = data.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&data).unwrap());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

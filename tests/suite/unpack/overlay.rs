@@ -73,7 +73,8 @@ fn same_when_mounted(layers: &[&[Part]]) {
         let cage = Cage::new(place);
         cage.unpack(layers).status(0);
         let mounted = Mounted::new(place, layers);
-        let (flat, over) = (portrait(&cage.root("")), portrait(&mounted.top()));
+        let flat = portrait(&cage.root(""));
+        let over = portrait(&mounted.top());
         assert!(flat == over, "flat {flat:#?}\nmounted {over:#?}\nof {layers:?}");
     }
 }

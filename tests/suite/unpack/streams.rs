@@ -52,7 +52,8 @@ fn refused(bytes: impl Into<Vec<u8>>, words: &str) {
 fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
     let mut child =
         peer(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -159,7 +160,8 @@ fn every_gzip_member_is_read() {
 
 #[test]
 fn empty_gzip_members_are_skipped_quickly() {
-    let (first, second) = (gzip(&layer()[..1000]), gzip(&layer()[1000..]));
+    let first = gzip(&layer()[..1000]);
+    let second = gzip(&layer()[1000..]);
     let none = gzip(b"").repeat(200_000);
     accepted([first, none, second].concat());
 }
@@ -306,7 +308,8 @@ mod with_peers {
 
     #[test]
     fn every_zstd_frame_is_read_and_skippable_ones_are_skipped() {
-        let (one, other) = (zstd(&[], &layer()[..1000]), zstd(&[], &layer()[1000..]));
+        let one = zstd(&[], &layer()[..1000]);
+        let other = zstd(&[], &layer()[1000..]);
         let [toc, none] = [skippable(b"table of contents"), skippable(b"")];
         accepted([one.clone(), other.clone()].concat());
         accepted([&toc[..], &one, &none, &toc, &other, &toc].concat());

@@ -340,7 +340,8 @@ fn the_operand_may_be_a_link_or_lie_behind_one() {
 fn a_directory_renamed_during_the_run_is_still_used() {
     everywhere(|cage| {
         let layer = archive(&[file("a", ""), file("b", "x".repeat(2000)), file("c", "")]);
-        let (scratch, fifo) = (cage.scratch(), cage.scratch().join("fifo"));
+        let scratch = cage.scratch();
+        let fifo = cage.scratch().join("fifo");
         must(peer("mkfifo").arg(&fifo));
         let command = tests::tools::tool("unpack-layer").dir(scratch.path());
         let running = command.args(["box/root", "fifo"]).start();
@@ -374,7 +375,8 @@ fn a_directory_swapped_for_a_link_during_the_run_does_not_lead_out() {
             scope.spawn(|| {
                 // The two names are exchanged again and again: a/b is alternately a directory and
                 // the link.
-                let (one, other) = (cage.root("a/b"), cage.root("a/link"));
+                let one = cage.root("a/b");
+                let other = cage.root("a/link");
                 while !over.load(Ordering::Relaxed) {
                     let _ = rustix::fs::renameat_with(
                         rustix::fs::CWD,

@@ -14,7 +14,7 @@ use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
 /// A base image and a layer to put on top of it, both stored in one layout.
-struct Bench {
+struct Fixture {
     base: Image,
     app: Image,
     dir: Scratch,
@@ -27,19 +27,19 @@ const ON_BASE: &str = "{
         list-blobs --layers base-manifest.json && cat app.line
 } | build-manifest --from oci:layout $FAMILY >m.json";
 
-impl Bench {
-    fn new(base: Image) -> Bench {
+impl Fixture {
+    fn new(base: Image) -> Fixture {
         let app = Image::new(&[&[whiteout("etc/gone"), file("etc/motd", "app\n"), dir("app/")]]);
-        let bench = Bench { base, app, dir: Scratch::new() };
-        let layout = bench.dir.join("layout");
-        write_image(&layout, "base", &bench.base);
-        write_image(&layout, "app", &bench.app);
-        bench.dir.write("base.json", &bench.base.config.bytes);
-        bench.dir.write("base-manifest.json", &bench.base.manifest.bytes);
-        let mut line = bench.app.layers[0].descriptor();
-        line["annotations"] = json!({"containerd.io/uncompressed": bench.app.diff_ids[0]});
-        bench.dir.write("app.line", format!("{line}\n"));
-        bench
+        let fixture = Fixture { base, app, dir: Scratch::new() };
+        let layout = fixture.dir.join("layout");
+        write_image(&layout, "base", &fixture.base);
+        write_image(&layout, "app", &fixture.app);
+        fixture.dir.write("base.json", &fixture.base.config.bytes);
+        fixture.dir.write("base-manifest.json", &fixture.base.manifest.bytes);
+        let mut line = fixture.app.layers[0].descriptor();
+        line["annotations"] = json!({"containerd.io/uncompressed": fixture.app.diff_ids[0]});
+        fixture.dir.write("app.line", format!("{line}\n"));
+        fixture
     }
 
     fn run(&self, options: &str, family: &str) -> Run {
@@ -81,25 +81,25 @@ fn failed(run: &Run, words: &str) {
 
 #[test]
 fn skopeo_and_umoci_read_an_image_on_a_base() {
-    let bench = Bench::new(Image::small());
-    bench.run("--env A=1 --entrypoint /bin/tool --label k=v --workdir /app", "").ok();
-    let built = bench.built();
+    let fixture = Fixture::new(Image::small());
+    fixture.run("--env A=1 --entrypoint /bin/tool --label k=v --workdir /app", "").ok();
+    let built = fixture.built();
     assert_eq!(built.layers.len(), 3);
 
     let mut skopeo = peer("skopeo");
-    let seen = must(skopeo.arg("inspect").arg(format!("oci:{}", bench.oci())));
+    let seen = must(skopeo.arg("inspect").arg(format!("oci:{}", fixture.oci())));
     let seen: Value = serde_json::from_slice(&seen).unwrap();
     assert_eq!(seen["Labels"], json!({"k": "v"}));
     assert_eq!(seen["Env"], json!(["A=1"]));
     assert_eq!(seen["Digest"], built.manifest.digest);
 
-    let stat = must(peer("umoci").args(["stat", "--json", "--image"]).arg(bench.oci()));
+    let stat = must(peer("umoci").args(["stat", "--json", "--image"]).arg(fixture.oci()));
     let stat: Value = serde_json::from_slice(&stat).unwrap();
     assert_eq!(stat["history"].as_array().unwrap().len(), 3);
 
-    let bundle = bench.dir.join("bundle");
+    let bundle = fixture.dir.join("bundle");
     let mut umoci = peer("umoci");
-    umoci.args(["unpack", "--rootless", "--image"]).arg(bench.oci());
+    umoci.args(["unpack", "--rootless", "--image"]).arg(fixture.oci());
     must(umoci.arg(&bundle));
     assert_eq!(std::fs::read(bundle.join("rootfs/etc/motd")).unwrap(), b"app\n");
     let runtime: Value =
@@ -110,45 +110,45 @@ fn skopeo_and_umoci_read_an_image_on_a_base() {
 
 #[test]
 fn unpack_layer_agrees_with_the_built_documents() {
-    let bench = Bench::new(Image::small());
-    bench.run("", "").ok();
+    let fixture = Fixture::new(Image::small());
+    fixture.run("", "").ok();
     let script = "list-blobs m.json | unpack-layer --from oci:layout root";
-    assert_eq!(shell(script).dir(bench.dir.path()).run().ok().lines().len(), 4);
-    assert_eq!(std::fs::read(bench.dir.join("root/etc/motd")).unwrap(), b"app\n");
+    assert_eq!(shell(script).dir(fixture.dir.path()).run().ok().lines().len(), 4);
+    assert_eq!(std::fs::read(fixture.dir.join("root/etc/motd")).unwrap(), b"app\n");
 }
 
 #[test]
 fn a_registry_accepts_an_image_in_either_family() {
     let registry = Registry::start();
     for (tag, family) in [("oci", ""), ("docker", "--docker")] {
-        let bench = Bench::new(Image::small());
-        bench.run("--cmd sh", family).ok();
-        let built = bench.built();
+        let fixture = Fixture::new(Image::small());
+        fixture.run("--cmd sh", family).ok();
+        let built = fixture.built();
         registry.put_image("app", tag, &built);
         assert_eq!(registry.get(&format!("app/manifests/{tag}")), built.manifest.bytes);
         let mut skopeo = peer("skopeo");
         skopeo.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"]);
         skopeo.arg(format!("docker://{}:{tag}", registry.repo("app")));
-        must(skopeo.arg(format!("dir:{}", bench.dir.join("copy").display())));
+        must(skopeo.arg(format!("dir:{}", fixture.dir.join("copy").display())));
     }
 }
 
 #[test]
 fn a_docker_base_and_an_oci_layer_need_an_option_that_chooses_the_family() {
-    let bench = Bench::new(Image::small().docker());
-    failed(&bench.run("", ""), "media types of two families");
+    let fixture = Fixture::new(Image::small().docker());
+    failed(&fixture.run("", ""), "media types of two families");
     for (family, media_type) in [("--oci", types::MANIFEST), ("--docker", types::DOCKER_MANIFEST)] {
-        bench.run("", family).ok();
-        assert_eq!(bench.built().manifest.media_type, media_type);
+        fixture.run("", family).ok();
+        assert_eq!(fixture.built().manifest.media_type, media_type);
     }
 }
 
 #[test]
 fn a_step_that_fails_leaves_no_manifest() {
-    let bench = Bench::new(Image::small());
-    std::fs::write(bench.dir.join("app.line"), "").unwrap();
-    failed(&bench.run("", ""), "no input: did the command before it fail?");
-    assert_eq!(std::fs::read(bench.dir.join("m.json")).unwrap(), b"");
+    let fixture = Fixture::new(Image::small());
+    std::fs::write(fixture.dir.join("app.line"), "").unwrap();
+    failed(&fixture.run("", ""), "no input: did the command before it fail?");
+    assert_eq!(std::fs::read(fixture.dir.join("m.json")).unwrap(), b"");
 }
 
 #[test]

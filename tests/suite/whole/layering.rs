@@ -51,13 +51,13 @@ fn a_crate_of_common_uses_only_those_before_it() {
         }
         let name = package["name"].as_str().unwrap();
         let place = ORDER.iter().position(|known| *known == name);
-        let place = place.unwrap_or_else(|| panic!("{name} has no place in the order"));
+        let place = place.unwrap_or_else(|| panic!("{name} is missing in the order"));
         seen.push(name);
         for used in package["dependencies"].as_array().unwrap() {
             let used = used["name"].as_str().unwrap();
             let is_before =
                 ORDER.iter().position(|known| *known == used).is_none_or(|at| at < place);
-            assert!(is_before, "{name} uses {used}, which comes after it");
+            assert!(is_before, "{name} uses {used}, a later crate");
         }
     }
     seen.sort_unstable();

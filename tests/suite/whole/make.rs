@@ -35,8 +35,9 @@ fn make(dir: &Scratch) -> Run {
 }
 
 /// A registry with a base image, and a directory with the files that the makefile needs.
-fn workshop() -> (Registry, Scratch) {
-    let (registry, dir) = (Registry::start(), Scratch::new());
+fn registry_and_directory() -> (Registry, Scratch) {
+    let registry = Registry::start();
+    let dir = Scratch::new();
     registry.put_image("alpine", "3.20", &Image::small());
     for layer in ["bin", "etc"] {
         fs::create_dir_all(dir.join(layer)).unwrap();
@@ -48,7 +49,7 @@ fn workshop() -> (Registry, Scratch) {
 
 #[test]
 fn the_first_make_pushes_an_image_that_others_read() {
-    let (registry, dir) = workshop();
+    let (registry, dir) = registry_and_directory();
     make(&dir);
     let image = format!("docker://{}:1", registry.repo("app"));
     let inspect = ["inspect", "--tls-verify=false", &image];
@@ -56,8 +57,8 @@ fn the_first_make_pushes_an_image_that_others_read() {
     let known: serde_json::Value = serde_json::from_str(&text).unwrap();
     let base = Image::small().layers.len();
     assert_eq!(known["Layers"].as_array().unwrap().len(), base + 2, "{text}");
-    // The image has a config, two own layers and the base's layers, which were mounted from the
-    // base's repository.
+    // The image has a config, two layers of its own and the layers of the base, which were mounted
+    // from the base's repository.
     let script = "fetch-manifest $1:1 --into oci:back | list-blobs |
         fetch-blob $1 --into oci:back | unpack-layer --from oci:back root";
     shell(&script.replace("$1", &registry.repo("app"))).dir(dir.path()).run().status(0);
@@ -66,7 +67,7 @@ fn the_first_make_pushes_an_image_that_others_read() {
 
 #[test]
 fn a_second_make_does_nothing() {
-    let (registry, dir) = workshop();
+    let (registry, dir) = registry_and_directory();
     make(&dir);
     let mark = registry.mark();
     make(&dir).stdout("make: 'pushed' is up to date.\n");
@@ -75,10 +76,11 @@ fn a_second_make_does_nothing() {
 
 #[test]
 fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
-    let (registry, dir) = workshop();
+    let (registry, dir) = registry_and_directory();
     make(&dir);
     let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
-    let (bin, etc) = (line("bin"), line("etc"));
+    let bin = line("bin");
+    let etc = line("etc");
     // A time later than that of every built file, whatever the resolution of the file system's
     // clock.
     fs::write(dir.join("etc/a"), "changed").unwrap();
@@ -100,7 +102,7 @@ fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
 
 #[test]
 fn a_failing_command_leaves_no_make_target() {
-    let (registry, dir) = workshop();
+    let (registry, dir) = registry_and_directory();
     fs::remove_dir_all(registry.storage()).unwrap();
     shell("make").dir(dir.path()).run().status(2).says("fetch-manifest: ");
     assert!(!dir.join("base.json").exists());

@@ -47,7 +47,9 @@ fn tree(top: &Path) -> BTreeMap<String, String> {
             let bytes = fs::read(&path).unwrap();
             format!("{} {} ={first}", meta.mtime(), tests::images::sha256(&bytes))
         };
-        let (mode, uid, gid) = (meta.mode(), meta.uid(), meta.gid());
+        let mode = meta.mode();
+        let uid = meta.uid();
+        let gid = meta.gid();
         seen.insert(name, format!("{mode:o} {uid}:{gid} {what}"));
     }
     seen
@@ -145,10 +147,11 @@ fn after_kill_9_at_any_moment_repeating_the_pipeline_succeeds() {
         (format!("/blobs/{}", image.layers[2].digest), 1 << 10),
     ] {
         let scratch = Scratch::new();
-        registry.fault(move |request, right| match request.path.ends_with(&stalled) {
-            true => right.stall(at),
-            false => right,
-        });
+        registry.fault(
+            move |request, right| {
+                if request.path.ends_with(&stalled) { right.stall(at) } else { right }
+            },
+        );
         let before = registry.server.stalls();
         let running = pipeline(PIPELINE, &repo, &scratch).start();
         registry.server.wait_for_stalls(before + 1);
@@ -169,14 +172,13 @@ fn after_kill_9_while_unpacking_repeating_the_pipeline_succeeds() {
     let image = Image::new(&[&[file("a", noise(1 << 20, 1))], &[file("b", "b")]]);
     let registry = fake_registry(&image);
     let last = image.layers[1].digest.clone();
-    registry.fault(move |request, right| match request.path.ends_with(&last) {
-        true => right.stall(5),
-        false => right,
-    });
+    registry.fault(
+        move |request, right| if request.path.ends_with(&last) { right.stall(5) } else { right },
+    );
     let scratch = Scratch::new();
     let running = pipeline(PIPELINE, &registry.repo("app"), &scratch).start();
     // The first layer is being applied, or has been, while the second stalls.
-    eventually("the directory that is built", || {
+    eventually("the first file of the partial tree", || {
         scratch.list().iter().any(|name| name.ends_with(".root.unpacking/a")).then_some(())
     });
     running.kill();
@@ -192,13 +194,12 @@ fn layers_are_unpacked_while_others_are_still_downloaded() {
     let image = Image::new(&[&[file("a", "a")], &[file("b", "b")]]);
     let registry = fake_registry(&image);
     let last = image.layers[1].digest.clone();
-    registry.fault(move |request, right| match request.path.ends_with(&last) {
-        true => right.stall(0),
-        false => right,
-    });
+    registry.fault(
+        move |request, right| if request.path.ends_with(&last) { right.stall(0) } else { right },
+    );
     let scratch = Scratch::new();
     let running = pipeline(PIPELINE, &registry.repo("app"), &scratch).start();
-    eventually("the first layer's file", || {
+    eventually("the file of the first layer", || {
         scratch.list().iter().any(|name| name.ends_with(".root.unpacking/a")).then_some(())
     });
     registry.server.release();
@@ -248,10 +249,11 @@ fn a_registry_fault_at_any_request_fails_the_pipeline() {
         for fault in faults {
             let registry = fake_registry(&image);
             let broken = blob.digest.clone();
-            registry.fault(move |request, right| match request.path.ends_with(&broken) {
-                true => fault(right),
-                false => right,
-            });
+            registry.fault(
+                move |request, right| {
+                    if request.path.ends_with(&broken) { fault(right) } else { right }
+                },
+            );
             let scratch = Scratch::new();
             let script = PIPELINE.replace("fetch-manifest", "fetch-manifest --max-wait 0");
             let run = pipeline(&script, &registry.repo("app"), &scratch).run();

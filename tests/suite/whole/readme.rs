@@ -90,9 +90,12 @@ fn examples(page: &str) -> Vec<String> {
 
 #[test]
 fn the_pipelines_of_the_readme_work_unchanged() {
-    let (registry, dir) = (registry(), Scratch::new());
+    let registry = registry();
+    let dir = Scratch::new();
     let readme = read("README.md");
-    let [unpack, build, copy] = blocks(&readme)[..] else { panic!("three pipelines") };
+    let [unpack, build, copy] = blocks(&readme)[..] else {
+        panic!("the README has three pipelines")
+    };
     let lines = run(unpack, &registry, &dir);
     assert_eq!(lines.status(0).lines().len(), 3);
     assert_eq!(fs::read_to_string(dir.join("rootfs/etc-release")).unwrap(), "3.20\n");
@@ -164,7 +167,7 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
         let examples = examples(&fs::read_to_string(&page).unwrap());
         for example in examples {
             let run = run(&example, &registry, &dir);
-            assert_eq!(run.code(), Some(0), "of the page {name}: {example}{run}");
+            assert_eq!(run.code(), Some(0), "page {name}: {example}{run}");
         }
     }
 }
