@@ -20,8 +20,7 @@ install: all
 	done
 
 # All tests that need neither root nor peer programs; they take about a minute. `make test T=NAME`
-# runs instead the tests whose names contain NAME, whatever they need, and builds only the tools that
-# these tests run.
+# instead runs all tests with NAME in their names, and builds only the tools that these tests run.
 ELSEWHERE = ::with_peers:: ::as_root:: ::at_length::
 test:
 ifdef T

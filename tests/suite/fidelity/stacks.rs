@@ -34,10 +34,10 @@ struct Changes {
 }
 
 /// Makes a layer that changes some of the names below. The position of a name and `turn` select the
-/// change. No name is changed twice, and nothing below a changed name is changed, because a layer may
-/// not contain both changes. A file becomes a directory, and a directory a link, only if `links` is
-/// set. With `--keep-dirlinks` it is not set, because umoci then sets the time and the attributes of
-/// later entries on the link itself.
+/// change. No name is changed twice, and nothing below a changed name is changed, because a layer
+/// may not contain both changes. A file becomes a directory, and a directory a link, only if
+/// `links` is set. With `--keep-dirlinks` it is not set, because umoci then sets the time and the
+/// attributes of later entries on the link itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     let mut parts = vec![
         dir("dev").mode(0o1755),
