@@ -91,7 +91,11 @@ fn every_option_is_in_the_manual() {
                 .map(|option| format!("{name} {option}")),
         );
     }
-    assert_eq!(missing, Vec::<String>::new(), "neither in the tool's page nor in regutils-network.7");
+    assert_eq!(
+        missing,
+        Vec::<String>::new(),
+        "neither in the tool's page nor in regutils-network.7"
+    );
 }
 
 /// Whether an mdoc page names a long option. The macro `Fl` supplies the first dash.
