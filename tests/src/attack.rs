@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A registry that sends its clients to somebody who wants their secrets, and the search for them in
-//! all that this one was told.
+//! A registry that sends its clients to an attacker who wants their secrets, and the search for
+//! these secrets in everything that the attacker received.
 //!
-//! Every kind of secret that a client can have has a text of its own here. It is looked for as it is, escaped
-//! as in a URL, and inside whatever is base64. Where a server may send a client is judged by the tests.
+//! Every kind of secret that a client can have has its own text here. The search finds it verbatim,
+//! percent-encoded as in a URL, and inside base64. Whether a server may send a client to some URL
+//! is decided by the tests, not here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,56 +19,56 @@ use crate::logins::{basic, keep};
 use crate::scratch::Scratch;
 use crate::tools::{Command, Run, tool};
 
-/// Who the user is.
+/// The user name.
 pub const NAME: &str = "somebody";
 
-/// His password.
+/// The user's password.
 pub const PASSWORD: &str = "hush+6f1d/word";
 
-/// His identity token.
+/// The user's identity token.
 pub const IDENTITY: &str = "identity+77aa/5c";
 
-/// The bearer token that `$REGISTRY_TOKEN` has.
+/// The bearer token in `$REGISTRY_TOKEN`.
 pub const BEARER: &str = "given-41c9-bearer";
 
-/// The bearer token that the registry's own token server gives.
+/// The bearer token that the registry's own token server issues.
 pub const ISSUED: &str = "issued-0b7e-bearer";
 
-/// What a header that `-H` gives authorizes by.
+/// The bearer token of an Authorization header given by `-H`.
 pub const AUTHORIZED: &str = "header-c3d2-bearer";
 
-/// What other headers carry that `-H` gives.
+/// The other headers given by `-H`.
 pub const OWN: [(&str, &str); 2] = [("X-Key", "own-9b3e-key"), ("Cookie", "crumb=own-5d2a-cookie")];
 
-/// All of them.
+/// All secrets.
 const SECRETS: [&str; 7] =
     [PASSWORD, IDENTITY, BEARER, ISSUED, AUTHORIZED, "own-9b3e-key", "own-5d2a-cookie"];
 
-/// By what a user shows who he is.
+/// How a user authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// A password that the registry itself wants.
+    /// A password that the registry itself requires.
     Password,
-    /// A password that its token server wants.
+    /// A password that the token server requires.
     Login,
-    /// An identity token, kept in a file.
+    /// An identity token, stored in a file.
     Identity,
     /// A bearer token in the environment.
     Given,
-    /// A header of his own.
+    /// An Authorization header given by `-H`.
     Header,
 }
 
 impl Who {
-    /// Every way.
+    /// All variants.
     pub const ALL: [Who; 5] = [Who::Password, Who::Login, Who::Identity, Who::Given, Who::Header];
 
-    /// Whether a token server is asked.
+    /// Whether the tool sends a request to the token server.
     pub fn asks(self) -> bool {
         matches!(self, Who::Login | Who::Identity)
     }
 
-    /// The Authorization header that lets in.
+    /// The value of the Authorization header that the registry accepts.
     fn key(self) -> String {
         match self {
             Who::Password => basic(NAME, PASSWORD),
@@ -77,7 +78,7 @@ impl Who {
         }
     }
 
-    /// Whether a token request shows him.
+    /// Whether this token request carries the user's credential.
     pub fn is_shown_by(self, request: &Request) -> bool {
         let body = unescaped(&String::from_utf8_lossy(&request.body), false);
         match self {
@@ -91,13 +92,13 @@ impl Who {
 type Detour = Box<dyn Fn(&Request, bool) -> Option<Reply> + Send + Sync>;
 type Answer = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-/// A registry that lets in only who shows a secret, and an attacker beside it on other ports.
+/// A registry that requires a secret, and an attacker on other ports of the same host.
 pub struct Attack {
     /// The registry.
     pub registry: FakeRegistry,
-    /// The attacker, by plain http.
+    /// The attacker, over plain HTTP.
     pub plain: Server,
-    /// The attacker, by https.
+    /// The attacker, over TLS.
     pub secure: Server,
     who: Arc<Mutex<Who>>,
     detour: Arc<Mutex<Option<Detour>>>,
@@ -118,7 +119,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Attack {
-    /// Starts it. The attacker answers all there is with 404, until he is told otherwise.
+    /// Starts it. The attacker responds 404 to every request until [`Attack::answer`] changes that.
     pub fn start(by_tls: bool) -> Attack {
         let authority = Authority::new();
         let tls = authority.server().server_config();
@@ -140,7 +141,7 @@ impl Attack {
         });
         let by = || {
             let answer = Arc::clone(&answer);
-            // What he wants to be told next time as well.
+            // A cookie that a careless client would send with its next request.
             move |request: &Request| lock(&answer)(request).header("Set-Cookie", "track=1")
         };
         let (plain, secure) = (Server::start(by()), Server::start_tls(tls, by()));
@@ -153,7 +154,8 @@ impl Attack {
         attack
     }
 
-    /// From now on the registry's answers, but for its token server's, go through this.
+    /// From now on `fault` may change every response of the registry, except those of its token
+    /// server.
     pub fn fault(&self, fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) {
         let who = Arc::clone(&self.who);
         self.registry.fault(move |request, right| match request.path.as_str() {
@@ -162,22 +164,23 @@ impl Attack {
         });
     }
 
-    /// From now on this is asked first of each request, with whether it would be let in.
+    /// From now on `detour` sees each request first, and whether the registry would accept it. If
+    /// `detour` returns a response, the registry sends it instead of its own.
     pub fn detour(&self, detour: impl Fn(&Request, bool) -> Option<Reply> + Send + Sync + 'static) {
         *lock(&self.detour) = Some(Box::new(detour));
     }
 
-    /// From now on the attacker answers so.
+    /// From now on the attacker responds like this.
     pub fn answer(&self, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         *lock(&self.answer) = Box::new(answer);
     }
 
-    /// A tool that is this user and has headers of his own, in an empty directory if need be.
+    /// A tool with the user's credential and own headers.
     pub fn tool(&self, name: &str, who: Who) -> Command {
         self.known(tool(name).args(["--max-wait", "0", "--retry-times", "2"]), who)
     }
 
-    /// What a tool needs to be this user to the registry.
+    /// Adds what a command needs to authenticate as this user.
     #[must_use]
     pub fn known(&self, command: Command, who: Who) -> Command {
         *lock(&self.who) = who;
@@ -196,25 +199,26 @@ impl Attack {
         }
     }
 
-    /// Forgets what was asked so far of all of them.
+    /// Forgets the requests so far of the registry and of the attacker.
     pub fn forget(&self) {
         [&self.registry.server, &self.plain, &self.secure].into_iter().for_each(Server::forget);
     }
 
-    /// What the attacker was asked.
+    /// The requests that the attacker received.
     pub fn overheard(&self) -> Vec<Request> {
         [&self.plain, &self.secure].map(Server::requests).concat()
     }
 
-    /// Neither the attacker nor whoever reads the terminal learned a secret, and no request to him so much as
-    /// had the headers for one.
+    /// Checks that no secret reached the attacker or the terminal. Requests to the attacker may not
+    /// even have a header that could hold a secret.
     #[track_caller]
     pub fn learned_nothing(&self, run: &Run, what: &str) {
         self.learned_only(run, what, &[]);
     }
 
-    /// The same, where he is a token server by the registry's own word: then he may learn these secrets, for
-    /// they are for token servers.
+    /// Like [`Attack::learned_nothing`], for an attacker that the registry named as its token
+    /// server. The attacker may then receive the secrets in `may`, because they are for token
+    /// servers.
     #[track_caller]
     pub fn learned_only(&self, run: &Run, what: &str, may: &[&str]) {
         for request in self.overheard() {
@@ -238,13 +242,13 @@ impl Attack {
     }
 }
 
-/// A refusal with this challenge.
+/// A 401 response with this challenge.
 fn refused(challenge: &str) -> Reply {
     let reply = Reply::error(401, "UNAUTHORIZED", "authentication required");
     reply.header("WWW-Authenticate", challenge)
 }
 
-/// What is asked of who is not let in.
+/// The 401 response to a request without the right credential; `None` if the request is accepted.
 fn refuse(who: Who, request: &Request, realm: &str) -> Option<Reply> {
     match request.header("authorization") == Some(&who.key()) {
         _ if request.path == "/token" => None,
@@ -254,7 +258,7 @@ fn refuse(who: Who, request: &Request, realm: &str) -> Option<Reply> {
     }
 }
 
-/// The token server's answer.
+/// The token server's response.
 fn token(who: Who, request: &Request) -> Reply {
     match who.is_shown_by(request) {
         true => Reply::json(200, &json!({"token": ISSUED, "expires_in": 300})),
@@ -262,7 +266,7 @@ fn token(who: Who, request: &Request) -> Reply {
     }
 }
 
-/// All that a request said, in bytes.
+/// A request's target, headers and body, as bytes.
 pub fn wire(request: &Request) -> Vec<u8> {
     let mut all = request.target.clone().into_bytes();
     for (name, value) in &request.headers {
@@ -273,12 +277,12 @@ pub fn wire(request: &Request) -> Vec<u8> {
     all
 }
 
-/// The secrets that can be read in this.
+/// The secrets that these bytes contain.
 pub fn secrets_in(bytes: &[u8]) -> Vec<&'static str> {
     found_in(bytes, &SECRETS)
 }
 
-/// Those of some texts that can be read in this, in whatever dress.
+/// The texts that these bytes contain: verbatim, percent-encoded or in base64.
 pub fn found_in<'a>(bytes: &[u8], texts: &[&'a str]) -> Vec<&'a str> {
     let text = String::from_utf8_lossy(bytes);
     let plain = unescaped(&text, false);
@@ -290,9 +294,10 @@ pub fn found_in<'a>(bytes: &[u8], texts: &[&'a str]) -> Vec<&'a str> {
     texts.iter().filter(is_in).copied().collect()
 }
 
-/// How a text looks inside base64, by where it begins there: what does not depend on its neighbours.
+/// The forms of a text inside base64 for its three possible offsets, without the characters that
+/// depend on its neighbours.
 fn in_base64(text: &str) -> [String; 3] {
-    // The first and the last letters have bits of others.
+    // The first and the last character also encode bits of the neighbours.
     [(0, 0), (1, 2), (2, 3)].map(|(before, start)| {
         let padded = [vec![0; before], text.as_bytes().to_vec()].concat();
         STANDARD_NO_PAD.encode(&padded)[start..padded.len() * 8 / 6].to_owned()

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A place to unpack layers in: `root`, to be made, and canaries beside it that nothing may touch.
+//! A place to unpack layers in: a directory `root`, which the tool creates, and canaries next to it
+//! that no run may touch.
 //!
-//! Every run of [`Cage`] is judged further than the test asks: the canaries are what they were, to the last
-//! change of an inode; beside `root` there is nothing that was not there before, neither temporary nor
-//! a mark (but for a failed `--onto`, whose mark is promised); nobody holds a lock; and the tool
-//! got along with [`DESCRIPTORS`] file descriptors, so that none can leak entry by entry.
+//! In addition to the test's own assertions, every run of [`Cage`] is checked for the following.
+//! The canaries are unchanged, including the change times of their inodes. Next to `root` there is
+//! no new file, temporary file or mark; only a failed `--onto` leaves its mark, as documented. No
+//! lock is held. [`DESCRIPTORS`] file descriptors suffice for the tool, so a leak of a descriptor
+//! per entry shows.
 //!
-//! Deliberately absent: what a layer means. That is what the tests say.
+//! Not here: the meaning of a layer. The tests assert that.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,10 +18,10 @@ use crate::layers::{Part, archive};
 use crate::scratch::{Scratch, list};
 use crate::tools::{Command, Run, tool};
 
-/// How many file descriptors a run may have.
+/// The limit of open file descriptors in a run.
 pub const DESCRIPTORS: u32 = 64;
 
-/// A file system in memory, and one on the disk.
+/// A file system in memory, and a file system on disk.
 pub const PLACES: [&str; 2] = ["/dev/shm", "/var/tmp"];
 
 /// A place to unpack layers in.
@@ -37,7 +39,8 @@ pub fn everywhere(case: impl Fn(&mut Cage)) {
     }
 }
 
-/// Runs a case as whoever runs the suite, and as an ordinary user, in memory and on the disk.
+/// Runs a case in memory and on the disk: as the user who runs the suite, and as an unprivileged
+/// user.
 pub fn everywhere_and_unprivileged(case: impl Fn(&mut Cage)) {
     everywhere(&case);
     for place in PLACES {
@@ -48,10 +51,10 @@ pub fn everywhere_and_unprivileged(case: impl Fn(&mut Cage)) {
 }
 
 impl Cage {
-    /// A new one in a directory of that file system.
+    /// A new cage in a directory of that file system.
     pub fn new(place: &str) -> Cage {
         let scratch = Scratch::new_in(Path::new(place));
-        // Open to all, so that only the tool itself protects them.
+        // Writable by everyone: only the tool itself protects the canaries.
         for (name, mode) in [("victim", 0o777), ("victim/below", 0o777), ("root-evil", 0o777)] {
             fs::create_dir_all(scratch.join("box").join(name)).unwrap();
             scratch.chmod(Path::new("box").join(name), mode);
@@ -65,20 +68,20 @@ impl Cage {
         Cage { scratch, options: Vec::new(), nobody: false }
     }
 
-    /// From now on the tool runs as an ordinary user.
+    /// From now on the tool runs as an unprivileged user.
     pub fn nobody(&mut self) -> &mut Cage {
         self.scratch.chmod("box", 0o777);
         self.nobody = true;
         self
     }
 
-    /// From now on with these options too.
+    /// From now on the tool runs with these options too.
     pub fn options(&mut self, options: &[&str]) -> &mut Cage {
         self.options.extend(options.iter().map(|option| (*option).to_owned()));
         self
     }
 
-    /// From now on with these options and no others.
+    /// From now on the tool runs with these options and no others.
     pub fn only_options(&mut self, options: &[&str]) -> &mut Cage {
         self.options.clear();
         self.options(options)
@@ -89,7 +92,7 @@ impl Cage {
         self.scratch.join("box")
     }
 
-    /// What is not in reach: files that a test needs.
+    /// A directory out of the tool's reach, for the files that a test needs.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
@@ -99,8 +102,8 @@ impl Cage {
         self.dir().join("root").join(name.trim_start_matches('/'))
     }
 
-    /// The tool with its options, to be given layers. It does not wait for the disk: what that is good for is
-    /// a case of its own.
+    /// The tool with its options; the caller adds the layers. `--no-sync` is set, since syncing is
+    /// tested by a case of its own.
     pub fn command(&self) -> Command {
         let command = tool("unpack-layer").dir(self.dir()).args(["root", "--no-sync"]);
         let command = command.args(&self.options);
@@ -108,7 +111,8 @@ impl Cage {
         if self.nobody { command.as_nobody() } else { command }
     }
 
-    /// Writes layers, each given by its parts, where the tool can read them; gives their names.
+    /// Writes layers, each given by its parts, to files that the tool can read, and returns their
+    /// paths.
     pub fn write(&self, layers: &[&[Part]]) -> Vec<PathBuf> {
         let write = |(i, parts): (usize, &&[Part])| {
             self.scratch.write(format!("in/layer{i}"), archive(parts))
@@ -149,14 +153,15 @@ impl Cage {
         run
     }
 
-    /// Whether the canaries are what they were.
+    /// Checks that the canaries are unchanged.
     #[track_caller]
     fn is_untouched(&self, before: &[String], run: &Run) {
         let after = self.surroundings();
         assert!(before == after, "outside of root: {before:#?} became {after:#?} by {run}");
     }
 
-    /// All about the canaries that anybody can see; a change of any attribute changes an inode's time.
+    /// The canaries' contents and attributes. Every change of an attribute changes the inode's
+    /// change time.
     fn surroundings(&self) -> Vec<String> {
         let mut all = vec![format!("{:o}", fs::metadata(self.dir()).unwrap().mode())];
         for top in ["victim", "root-evil"] {
@@ -174,7 +179,7 @@ impl Cage {
         all
     }
 
-    /// Nothing came of it: no `root`.
+    /// Checks that `root` does not exist.
     #[track_caller]
     pub fn nothing(&self) {
         assert!(fs::symlink_metadata(self.root("")).is_err(), "root is there");
@@ -185,7 +190,7 @@ impl Cage {
         list(&self.root(""))
     }
 
-    /// `root` has exactly these.
+    /// Checks that `root` has exactly these names.
     #[track_caller]
     pub fn has(&self, names: &[&str]) {
         assert_eq!(self.tree(), names);
@@ -197,7 +202,7 @@ impl Cage {
         String::from_utf8_lossy(&fs::read(self.root(name)).unwrap()).into_owned()
     }
 
-    /// What is known of something in `root`; no link is followed.
+    /// The attributes of a file in `root`; symbolic links are not followed.
     #[track_caller]
     pub fn stat(&self, name: &str) -> fs::Metadata {
         let path = self.root(name);
@@ -218,7 +223,7 @@ impl Cage {
     }
 }
 
-/// What a file is, in a letter: as `find -printf %y` says it.
+/// The file type as a letter, as `find -printf %y` prints it.
 pub fn letter(stat: &fs::Metadata) -> char {
     let kind = stat.file_type();
     match () {
@@ -232,8 +237,8 @@ pub fn letter(stat: &fs::Metadata) -> char {
     }
 }
 
-/// Everything about a tree: of each name its type, mode, owner, times, links, device, extended attributes
-/// and content. What two trees must share to be the same.
+/// Everything about a tree: type, mode, owner, times, link count, device, extended attributes and
+/// content of each name. Two trees with equal portraits are the same.
 pub fn portrait(top: &Path) -> Vec<String> {
     let attributes = crate::peers::must(
         crate::peers::peer("getfattr")

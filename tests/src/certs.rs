@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A certificate authority that lives as long as a test, kept by the `openssl` command.
+//! A certificate authority that exists as long as a test, managed by the `openssl` command.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use crate::peers::{must, peer};
 use crate::scratch::Scratch;
 
-/// A new kind of key for each certificate: the kind that is quickest to make.
+/// Options for a new key per certificate; elliptic-curve keys are the quickest to make.
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
 /// An authority that no system trusts.
@@ -33,16 +33,16 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// Founds one.
+    /// Creates an authority.
     #[expect(clippy::new_without_default, reason = "it runs a program")]
     pub fn new() -> Authority {
         Authority::called("a test's authority")
     }
 
-    /// Founds one of this name.
+    /// Creates an authority with this name.
     pub fn called(name: &str) -> Authority {
         let dir = Scratch::new();
-        // `openssl ca` is the one way to choose the dates of a certificate.
+        // Only `openssl ca` can choose the dates of a certificate.
         dir.write(
             "ca.cnf",
             format!(
@@ -60,7 +60,7 @@ impl Authority {
         Authority { dir }
     }
 
-    /// Its own certificate, to be trusted by `--ca-file`.
+    /// The authority's own certificate, for `--ca-file`.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
@@ -71,22 +71,22 @@ impl Authority {
         Arc::new(roots)
     }
 
-    /// The directory that its files are in.
+    /// The directory with the authority's files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// For servers on 127.0.0.1 and localhost.
+    /// Issues a certificate for servers on 127.0.0.1 and localhost.
     pub fn server(&self) -> Identity {
         self.issue("IP:127.0.0.1,DNS:localhost", "20200101000000Z", "20991231000000Z")
     }
 
-    /// For somebody who is no server.
+    /// Issues a certificate for a client; its name belongs to no server.
     pub fn client(&self) -> Identity {
         self.issue("DNS:client.example", "20200101000000Z", "20991231000000Z")
     }
 
-    /// The same of version 1, as `openssl x509 -req` makes it.
+    /// Issues a client certificate of X.509 version 1, as `openssl x509 -req` makes it.
     pub fn old_client(&self) -> Identity {
         let client = self.client();
         let certificate = client.certificate.with_extension("v1.pem");
@@ -97,7 +97,8 @@ impl Authority {
         Identity { certificate, ..client }
     }
 
-    /// For these names (`DNS:a.example`), valid between these dates (`20200101000000Z`).
+    /// Issues a certificate for these names (`DNS:a.example`), valid between these dates
+    /// (`20200101000000Z`).
     pub fn issue(&self, names: &str, from: &str, to: &str) -> Identity {
         let name = format!("cert-{}", std::fs::read_dir(self.dir.path()).unwrap().count());
         let [key, request, certificate] =
@@ -115,20 +116,22 @@ impl Authority {
 }
 
 impl Identity {
-    /// For a server that shows this identity to whoever asks.
+    /// The configuration of a server that presents this certificate and wants no client
+    /// certificate.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let config = ServerConfig::builder().with_no_client_auth();
         Arc::new(self.shown_by(config))
     }
 
-    /// For a server that shows this identity, and wants one of `clients` to be shown, or else ends the handshake.
+    /// The configuration of a server that presents this certificate and requires a client
+    /// certificate of `clients`; without it the handshake fails.
     pub fn server_config_for(&self, clients: &Authority) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(clients.roots()).build().unwrap();
         let config = ServerConfig::builder().with_client_cert_verifier(verifier);
         Arc::new(self.shown_by(config))
     }
 
-    /// The same over TLS 1.2.
+    /// Like [`Identity::server_config_for`], over TLS 1.2.
     pub fn server_config_of_old_for(&self, clients: &Authority) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(clients.roots()).build().unwrap();
         let versions = [&rustls::version::TLS12];
@@ -136,7 +139,8 @@ impl Identity {
         Arc::new(self.shown_by(config.with_client_cert_verifier(verifier)))
     }
 
-    /// For a server that shows this identity, asks for one of `clients`, and takes nothing for an answer too.
+    /// The configuration of a server that presents this certificate and asks for a client
+    /// certificate of `clients`, but also accepts none.
     pub fn server_config_asking(&self, clients: &Authority) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(clients.roots()).allow_unauthenticated();
         let verifier = verifier.build().unwrap();
@@ -150,12 +154,12 @@ impl Identity {
         config.with_single_cert(chain, key).unwrap()
     }
 
-    /// Its certificate as it is sent.
+    /// The certificate in DER.
     pub fn der(&self) -> Vec<u8> {
         CertificateDer::from_pem_file(&self.certificate).unwrap().to_vec()
     }
 
-    /// Certificate and key in one file.
+    /// Writes certificate and key into one file.
     pub fn joined(&self) -> PathBuf {
         let both = self.certificate.with_extension("both.pem");
         let [certificate, key] =

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What most tests begin with: a tool that speaks plain http, and does not wait between its
-//! attempts.
+//! How most tests begin: a tool that uses plain HTTP and does not wait between its attempts.
 
 use crate::tools::{Command, tool};
 

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! curl as a plain client: one request, its answer in parts.
+//! curl as a plain client: one request, and the response in parts.
 
 use std::process::Output;
 
 use crate::peers::peer;
 
-/// What curl got back.
+/// The response that curl received.
 #[derive(Debug)]
 pub struct Answer {
-    /// Status line and headers of the first answer; empty when there was none.
+    /// The status line and headers of the first response; the whole output if there is no complete
+    /// header.
     pub head: String,
-    /// What follows, further answers included.
+    /// The rest of the output, including further responses.
     pub body: String,
 }
 
 impl Answer {
-    /// From the output of `curl -i`.
+    /// Splits the output of `curl -i`.
     pub fn of(output: &Output) -> Answer {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
@@ -36,20 +37,21 @@ impl Answer {
     /// The Location.
     ///
     /// # Panics
-    /// When it has none.
+    /// When the response has none.
     #[track_caller]
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_else(|| panic!("no Location in {}", self.head))
     }
 }
 
-/// Runs curl, which says nothing of its own, asks nothing first, and shows the answer's head.
+/// Runs curl for one request. curl prints no progress, sends no `Expect`, and prints the response's
+/// header (`-i`).
 pub fn run(args: &[&str]) -> Output {
     let own = ["-sS", "-i", "--max-time", "20", "--noproxy", "*", "-H", "Expect:"];
     peer("curl").args(own).args(args).output().unwrap()
 }
 
-/// The answer that curl gets.
+/// The response that curl receives.
 pub fn curl(args: &[&str]) -> Answer {
     Answer::of(&run(args))
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Small images, made here byte by byte: layers, configs, manifests, indexes, layouts.
+//! Small images, made byte by byte: layers, configs, manifests, indexes, layouts.
 //!
-//! Everything is plain data that a test may change before it is used. Deliberately absent: any
-//! rule about what an image must be, because the tests are about what it may not be.
+//! Everything is plain data that a test may change before use. Not here: any rule about valid
+//! images, because the tests need invalid ones.
 
 use std::fs;
 use std::io::Write;
@@ -21,9 +21,9 @@ pub mod types {
     pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     /// An OCI config.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-    /// An OCI layer, bare.
+    /// An uncompressed OCI layer.
     pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-    /// An OCI layer, compressed by gzip.
+    /// An OCI layer, compressed with gzip.
     pub const TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// Docker's manifest, schema 2.
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -66,19 +66,19 @@ pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Bytes with what a descriptor says of them.
+/// Bytes with their media type and digest.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Their type.
+    /// The media type.
     pub media_type: String,
-    /// Their digest.
+    /// The digest.
     pub digest: String,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
 impl Blob {
-    /// By SHA-256.
+    /// A blob with its SHA-256 digest.
     pub fn new(media_type: &str, bytes: impl Into<Vec<u8>>) -> Blob {
         let bytes = bytes.into();
         Blob { media_type: media_type.to_owned(), digest: sha256(&bytes), bytes }
@@ -94,22 +94,22 @@ impl Blob {
         json!({"mediaType": self.media_type, "digest": self.digest, "size": self.bytes.len()})
     }
 
-    /// Its descriptor as the line that goes through a pipe, with its newline.
+    /// Its descriptor line, including the newline.
     pub fn line(&self) -> String {
         format!("{}\n", self.descriptor())
     }
 }
 
-/// Something in a layer.
+/// An entry of a layer.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A directory with its mode.
     Dir(String, u32),
     /// A file with its mode and contents.
     File(String, u32, Vec<u8>),
-    /// A symbolic link and where it points.
+    /// A symbolic link and its target.
     Symlink(String, String),
-    /// A hard link and what it is another name of.
+    /// A hard link and its target.
     Hardlink(String, String),
 }
 
@@ -133,14 +133,14 @@ pub fn hardlink(path: &str, target: &str) -> Entry {
     Entry::Hardlink(path.to_owned(), target.to_owned())
 }
 
-/// A whiteout: what hides this path of the layers below.
+/// A whiteout: it hides this path of the lower layers.
 pub fn whiteout(path: &str) -> Entry {
     let (dir, name) = path.rsplit_once('/').map_or(("", path), |(dir, name)| (dir, name));
     let slash = if dir.is_empty() { "" } else { "/" };
     file(&format!("{dir}{slash}.wh.{name}"), "")
 }
 
-/// An archive of the entries, in order, owned by root, all of the same second.
+/// An archive of the entries, in order. All are owned by root and have the same modification time.
 pub fn tar(entries: &[Entry]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for entry in entries {
@@ -182,7 +182,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An image: a manifest and all that it names.
+/// An image: a manifest and everything that it references.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The manifest.
@@ -191,18 +191,19 @@ pub struct Image {
     pub config: Blob,
     /// The layers, base first.
     pub layers: Vec<Blob>,
-    /// The digests of the layers' archives, base first.
+    /// The diff IDs, base first.
     pub diff_ids: Vec<String>,
 }
 
 impl Image {
-    /// Of layers given by their entries, base first, compressed by gzip, for linux/amd64.
+    /// An image of layers given by their entries, base first, compressed with gzip, for
+    /// linux/amd64.
     pub fn new(layers: &[&[Entry]]) -> Image {
         let archives: Vec<_> = layers.iter().map(|entries| tar(entries)).collect();
         Image::of_archives(&archives, "linux", "amd64")
     }
 
-    /// Of layers given as archives, for a platform.
+    /// An image of layers given as archives, for a platform.
     pub fn of_archives(archives: &[Vec<u8>], os: &str, architecture: &str) -> Image {
         let layers = archives.iter().map(|tar| Blob::new(types::TAR_GZIP, gzip(tar))).collect();
         let diff_ids = archives.iter().map(|tar| sha256(tar)).collect();
@@ -210,14 +211,14 @@ impl Image {
         Image::of_parts(config, layers, diff_ids)
     }
 
-    /// Of layers given as archives that stay without compression, for linux/amd64.
+    /// An image of layers given as archives and left uncompressed, for linux/amd64.
     pub fn of_plain(archives: &[&[u8]]) -> Image {
         let layers: Vec<_> = archives.iter().map(|tar| Blob::new(types::TAR, *tar)).collect();
         let diff_ids = layers.iter().map(|layer| layer.digest.clone()).collect();
         Image::of_parts(json!({"architecture": "amd64", "os": "linux"}), layers, diff_ids)
     }
 
-    /// A small one of two layers, of which the second changes something of the first.
+    /// A small image of two layers; the second changes files of the first.
     pub fn small() -> Image {
         Image::new(&[
             &[
@@ -233,18 +234,18 @@ impl Image {
         ])
     }
 
-    /// One whose only layer is so many bytes that do not compress.
+    /// An image with a single layer of `len` bytes that do not compress.
     pub fn big(len: usize, seed: u64) -> Image {
         Image::new(&[&[file("big", noise(len, seed))]])
     }
 
-    /// For a platform, like `linux/arm64`, and different from those for others.
+    /// An image for a platform, like `linux/arm64`, with a layer that differs between platforms.
     pub fn for_platform(os: &str, architecture: &str) -> Image {
         let archive = tar(&[file("platform", format!("{os}/{architecture}\n"))]);
         Image::of_archives(&[archive], os, architecture)
     }
 
-    /// From layers as they are and a config to which the diff IDs are added.
+    /// An image of layers, and of a config to which the diff IDs are added.
     pub fn of_parts(mut config: Value, layers: Vec<Blob>, diff_ids: Vec<String>) -> Image {
         config["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         let config = Blob::json(types::CONFIG, &config);
@@ -257,7 +258,7 @@ impl Image {
         Image { manifest: Blob::json(types::MANIFEST, &manifest), config, layers, diff_ids }
     }
 
-    /// The same image in Docker's types, schema 2.
+    /// The same image with Docker's media types (schema 2).
     pub fn docker(&self) -> Image {
         let retyped = |blob: &Blob, media_type: &str| Blob {
             media_type: media_type.to_owned(),
@@ -276,12 +277,12 @@ impl Image {
         Image { manifest, config, layers, diff_ids: self.diff_ids.clone() }
     }
 
-    /// The manifest as JSON, to be changed and put back by [`Image::with_manifest`].
+    /// The manifest as JSON, to be changed and passed to [`Image::with_manifest`].
     pub fn manifest_json(&self) -> Value {
         serde_json::from_slice(&self.manifest.bytes).unwrap()
     }
 
-    /// The same config and layers under another manifest.
+    /// The same config and layers with another manifest.
     #[must_use]
     pub fn with_manifest(mut self, manifest: &Value) -> Image {
         self.manifest = Blob::json(&self.manifest.media_type, manifest);
@@ -299,7 +300,8 @@ impl Image {
     }
 }
 
-/// An index of images (or of indexes) and their platforms: `linux/arm/v7`, or empty for none.
+/// An index of images (or of indexes) and their platforms: `linux/arm/v7`, or empty for no
+/// platform.
 pub fn index(media_type: &str, children: &[(&Blob, &str)]) -> Blob {
     let manifests = children.iter().map(|(child, platform)| {
         let mut descriptor = child.descriptor();
@@ -318,8 +320,8 @@ pub fn index(media_type: &str, children: &[(&Blob, &str)]) -> Blob {
     Blob::json(media_type, &index)
 }
 
-/// Writes an OCI image layout (or adds to one that is there) that names the blob `top` by a tag and
-/// holds it and the others.
+/// Writes an OCI image layout, or adds to an existing one. The layout holds all the blobs, and its
+/// index.json has `top` with the tag.
 pub fn write_layout<'a>(
     layout: &Path,
     tag: &str,
@@ -344,7 +346,7 @@ pub fn write_layout<'a>(
     fs::write(index, document.to_string()).unwrap();
 }
 
-/// Writes a layout that holds an image under a tag.
+/// Writes a layout that holds an image with a tag.
 pub fn write_image(layout: &Path, tag: &str, image: &Image) {
     write_layout(layout, tag, &image.manifest, image.blobs());
 }
@@ -356,7 +358,7 @@ pub fn read_index(layout: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("index.json is JSON")
 }
 
-/// The bytes of a blob of a layout; nothing when it is not there.
+/// The bytes of a blob of a layout; `None` if it is missing.
 pub fn read_blob(layout: &Path, digest: &str) -> Option<Vec<u8>> {
     fs::read(layout.join("blobs").join(digest.replace(':', "/"))).ok()
 }

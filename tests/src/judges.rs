@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether others read an archive as we do: Go's archive/tar (as umoci uses it), GNU tar and libarchive.
+//! Checks that peers read an archive as we do: Go's archive/tar (as umoci uses it), GNU tar and
+//! libarchive.
 //!
-//! Each unpacks the same archive into a directory of its own, and the trees must be the same. Only for
-//! archives without tricks in their names: the others are run as they are.
+//! Each peer unpacks the same archive into its own directory, and the trees must be the same. This
+//! is only for archives without unsafe names: the peers run without a cage.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -17,10 +18,10 @@ use crate::scratch::{Scratch, list};
 use crate::tools::tool;
 use crate::trees::exactly;
 
-/// How many differences of each side are shown.
+/// How many differences of each side a message shows.
 const SHOWN: usize = 20;
 
-/// Names, types, modes, times, sizes, targets and content of a tree. The root has no entry of its own.
+/// Names, types, modes, times, sizes, link targets and contents of a tree, without its root.
 fn seen(top: &Path) -> Vec<String> {
     let one = |name: &String| {
         let path = top.join(name.trim_end_matches('/'));
@@ -33,7 +34,7 @@ fn seen(top: &Path) -> Vec<String> {
             _ => String::new(),
         };
         let (size, time) = (if what == 'f' { stat.len() } else { 0 }, stat.mtime());
-        // What no entry made has everyone's own attributes.
+        // Directories without an entry get different attributes from each program.
         match what {
             'd' => format!("{name} d"),
             _ => format!("{name} {what} {mode:o} {links} {time} {size} {content}"),
@@ -42,19 +43,21 @@ fn seen(top: &Path) -> Vec<String> {
     list(top).iter().map(one).collect()
 }
 
-/// We take the archive, perhaps with a warning, and everybody else reads it as we do.
+/// Checks that unpack-layer accepts the archive, perhaps with a warning, and that every peer reads
+/// it in the same way.
 ///
 /// # Panics
-/// When somebody differs, with both trees.
+/// When a peer differs, with both trees.
 #[track_caller]
 pub fn agree(cage: &Cage, archive: &[u8]) {
     agree_with(cage, archive, &["umoci", "tar", "bsdtar"]);
 }
 
-/// The same of some of them, by their commands: where one refuses what others take.
+/// Like [`agree`], with only some of the peers (given by their commands), where another peer
+/// refuses the archive.
 ///
 /// # Panics
-/// When somebody differs, with both trees.
+/// When a peer differs, with both trees.
 #[track_caller]
 pub fn agree_with(cage: &Cage, archive: &[u8], names: &[&'static str]) {
     cage.stream(archive).status(0);
@@ -64,10 +67,10 @@ pub fn agree_with(cage: &Cage, archive: &[u8], names: &[&'static str]) {
     }
 }
 
-/// umoci makes of these layers what we make of them, to the last attribute.
+/// Checks that umoci makes the same tree of these layers as we do, including all attributes.
 ///
 /// # Panics
-/// When it does not, with both trees.
+/// When the trees differ, with both.
 #[track_caller]
 pub fn agree_on_layers(cage: &Cage, layers: &[&[Part]]) {
     cage.unpack(layers).status(0);
@@ -81,16 +84,19 @@ pub fn agree_on_layers(cage: &Cage, layers: &[&[Part]]) {
     assert!(ours == theirs, "ours {ours:#?}\numoci {theirs:#?}");
 }
 
-/// umoci, GNU tar and bsdtar make of a package what we make of it, to the last attribute. `layer` is the same
-/// archive, compressed or not. Returns how many things were compared with each of them.
+/// Checks that umoci, GNU tar and bsdtar make the same tree of a package as we do, including all
+/// attributes. `layer` is the same archive, compressed or not. Returns the number of files compared
+/// with each peer.
 ///
-/// Two differences are known, and left out. A directory without an entry has the present time with all of
-/// them, and the epoch with us, so that a layer always makes the same tree. And bsdtar gives the directory
-/// that it runs in no attributes, also where `./` has an entry. Debian's umoci knows no defaults for all
-/// entries, and gets the archive without them.
+/// Two known differences are ignored. A directory without an entry gets the current time from all
+/// peers, and the epoch from us, so that a layer always makes the same tree. bsdtar sets no
+/// attributes on the directory that it runs in, even if `./` has an entry.
+///
+/// Debian's umoci does not implement defaults for all entries (`g` headers). It gets the archive
+/// without them.
 ///
 /// # Panics
-/// When somebody differs, with what differs.
+/// When a peer differs, with the differences.
 #[track_caller]
 pub fn agree_on_package(package: &Package, layer: &Path) -> usize {
     let scratch = Scratch::new();
@@ -122,7 +128,7 @@ pub fn timeless(line: &str) -> String {
     format!("{name} {}", rest.split_once(' ').map_or("", |(_time, rest)| rest))
 }
 
-/// Lines that only one of two trees has, in short: + the first, - the second.
+/// The first lines that only one of two trees has: + for the first tree, - for the second.
 pub fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     let only = |here: &[String], there: &[String], sign: char| -> Vec<String> {
         let there: HashSet<&String> = there.iter().collect();
@@ -132,9 +138,9 @@ pub fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     [only(ours, theirs, '+'), only(theirs, ours, '-')].concat()
 }
 
-/// Lets one of them unpack an archive, which is also the image `t` of the scratch directory's layout.
+/// Runs a peer to unpack an archive, which is also the image `t` in the scratch directory's layout.
 fn unpack_as(name: &str, scratch: &Scratch, file: &Path, top: &Path) {
-    // A mask of our own, for directories without an entry.
+    // A fixed umask, for directories without an entry.
     let mut reader = peer("sh");
     reader.args(["-c", r#"umask 022 && exec "$0" "$@""#]).arg(find(name));
     match name {
@@ -145,18 +151,19 @@ fn unpack_as(name: &str, scratch: &Scratch, file: &Path, top: &Path) {
         _ => {
             std::fs::create_dir(top).unwrap();
             reader.args(["--numeric-owner", "-xpf"]).arg(file).arg("-C").arg(top);
-            // Where the locale is C, libarchive cannot write a name of an extended header.
+            // In the C locale libarchive cannot write a name from an extended header.
             reader.env("LC_ALL", "C.UTF-8");
         }
     }
     if name == "tar" {
-        // Else what comes into a directory later, as dpkg's links do, changes its time.
+        // Otherwise a file created later in a directory, as dpkg does with links, changes the
+        // directory's time.
         reader.args(["--delay-directory-restore", "--xattrs", "--xattrs-include=*"]);
     }
     must(&mut reader);
 }
 
-/// What each of them makes of an archive.
+/// The tree that each peer makes of an archive.
 fn readers(archive: &[u8], names: &[&'static str]) -> Vec<(&'static str, Vec<String>)> {
     let scratch = Scratch::new();
     let file = scratch.write("archive.tar", archive);

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Layers as nobody should write them: archives made block by block, every field at hand.
+//! Hostile and malformed layers: archives made block by block, with control of every field.
 //!
-//! Short enough to be checked by eye against POSIX's ustar and pax, and never with a tar library:
-//! what a library refuses to write is what these are for. A checksum is made when the bytes are
-//! asked for, so that only what a test spoils on purpose is wrong. Deliberately absent: any rule
-//! about what a layer may have.
+//! The code is short enough to check by eye against POSIX's ustar and pax formats. It uses no tar
+//! library, because it makes archives that a library refuses to write. The checksum is computed at
+//! the end, so that only the fields that a test spoils are wrong. Not here: any rule about valid
+//! layers.
 
 /// The size of a block.
 pub const BLOCK: usize = 512;
 
 /// POSIX's magic and version.
 pub const USTAR: &[u8; 8] = b"ustar\x0000";
-/// GNU's.
+/// GNU's magic and version.
 pub const GNU: &[u8; 8] = b"ustar  \0";
-/// None: the seventh edition's.
+/// No magic: the format of Unix version 7.
 pub const V7: &[u8; 8] = &[0; 8];
 
-/// A header block with its data, and the headers that stand before it to speak about it.
+/// A header block with its data, and the headers before it that apply to it.
 #[derive(Clone)]
 pub struct Part {
     before: Vec<u8>,
@@ -24,11 +24,11 @@ pub struct Part {
     records: Vec<u8>,
     header: [u8; BLOCK],
     data: Vec<u8>,
-    /// Blocks without a header, as they are.
+    /// Blocks without a header, used unchanged.
     raw: Option<Vec<u8>>,
 }
 
-/// An entry of any type. A name above 100 bytes goes into an extended header.
+/// An entry of any type. A name longer than 100 bytes goes into an extended header.
 pub fn entry(typeflag: u8, name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Part {
     let (name, data) = (name.as_ref(), data.as_ref());
     let part = Part { data: padded(data), raw: None, ..nothing() };
@@ -73,29 +73,30 @@ pub fn block(name: impl AsRef<[u8]>, major: u32, minor: u32) -> Part {
     entry(b'4', name, "").device(major, minor)
 }
 
-/// What hides this path of the layers below.
+/// A whiteout: it hides this path of the lower layers.
 pub fn whiteout(path: &str) -> Part {
     let at = path.rfind('/').map_or(0, |slash| slash + 1);
     file(format!("{}.wh.{}", &path[..at], &path[at..]), "")
 }
 
-/// What hides all that the layers below have in this directory; `""` is the root.
+/// An opaque whiteout: it hides everything that the lower layers have in this directory; `""` is
+/// the root.
 pub fn opaque(dir: &str) -> Part {
     file(format!("{dir}{}.wh..wh..opq", if dir.is_empty() { "" } else { "/" }), "")
 }
 
-/// An extended header of its own: `x` about the next entry, `g` about all that follow.
+/// An extended header as a part of its own: `x` for the next entry, `g` for all that follow.
 pub fn extended(typeflag: u8, records: impl AsRef<[u8]>) -> Part {
     entry(typeflag, "PaxHeaders/x", records)
 }
 
-/// GNU's long name (`L`) or long link (`K`) about the next entry, as it is: the NUL is the
-/// caller's.
+/// GNU's long name (`L`) or long link (`K`) for the next entry. The text is used unchanged: the
+/// caller adds the NUL.
 pub fn long(typeflag: u8, text: impl AsRef<[u8]>) -> Part {
     entry(typeflag, "././@LongLink", text).magic(GNU)
 }
 
-/// Bytes that are no header.
+/// Bytes that are not a header.
 pub fn raw(bytes: impl Into<Vec<u8>>) -> Part {
     Part { raw: Some(bytes.into()), ..nothing() }
 }
@@ -127,7 +128,7 @@ pub fn records<V: AsRef<[u8]>>(pairs: &[(&str, V)]) -> Vec<u8> {
 }
 
 impl std::fmt::Debug for Part {
-    /// The type and the name, to be read in a failed test.
+    /// The type and the name, for messages of failed tests.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.header[..100].split(|byte| *byte == 0).next().unwrap_or_default();
         write!(f, "{} {}", self.header[156].escape_ascii(), name.escape_ascii())
@@ -135,32 +136,32 @@ impl std::fmt::Debug for Part {
 }
 
 impl Part {
-    /// Bytes at a place of the header.
+    /// Writes bytes at an offset of the header.
     #[must_use]
     pub fn at(mut self, offset: usize, bytes: &[u8]) -> Part {
         self.header[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
     }
 
-    /// A whole field of the header: the bytes, then NULs.
+    /// Writes a whole field of the header: the bytes, then NULs.
     #[must_use]
     pub fn field(self, offset: usize, size: usize, bytes: &[u8]) -> Part {
         self.at(offset, &vec![0; size]).at(offset, bytes)
     }
 
-    /// The magic and its version.
+    /// Sets the magic and its version.
     #[must_use]
     pub fn magic(self, magic: &[u8; 8]) -> Part {
         self.at(257, magic)
     }
 
-    /// The mode.
+    /// Sets the mode.
     #[must_use]
     pub fn mode(self, mode: u32) -> Part {
         self.field(100, 8, format!("{mode:07o}").as_bytes())
     }
 
-    /// The owner and group, in octal.
+    /// Sets the owner and group, in octal.
     #[must_use]
     pub fn owner(self, uid: u32, gid: u32) -> Part {
         self.field(108, 8, format!("{uid:07o}").as_bytes()).field(
@@ -170,19 +171,19 @@ impl Part {
         )
     }
 
-    /// The size that the header says, whatever the data is.
+    /// Sets the size in the header, which may differ from the size of the data.
     #[must_use]
     pub fn size(self, size: u64) -> Part {
         self.field(124, 12, format!("{size:011o}").as_bytes())
     }
 
-    /// The modification time.
+    /// Sets the modification time.
     #[must_use]
     pub fn mtime(self, seconds: u64) -> Part {
         self.field(136, 12, format!("{seconds:011o}").as_bytes())
     }
 
-    /// What a link points to. Above 100 bytes it goes into an extended header.
+    /// Sets the link target. A target longer than 100 bytes goes into an extended header.
     #[must_use]
     pub fn link(self, target: impl AsRef<[u8]>) -> Part {
         let target = target.as_ref();
@@ -190,7 +191,7 @@ impl Part {
         if target.len() > 100 { part.pax(&[("linkpath", target)]) } else { part }
     }
 
-    /// A device's numbers.
+    /// Sets the device numbers.
     #[must_use]
     pub fn device(self, major: u32, minor: u32) -> Part {
         self.field(329, 8, format!("{major:07o}").as_bytes()).field(
@@ -200,27 +201,27 @@ impl Part {
         )
     }
 
-    /// Records for the extended header before it.
+    /// Adds records to the extended header before it.
     #[must_use]
     pub fn pax<V: AsRef<[u8]>>(mut self, pairs: &[(&str, V)]) -> Part {
         self.records.extend(records(pairs));
         self
     }
 
-    /// An extended attribute.
+    /// Adds an extended attribute.
     #[must_use]
     pub fn xattr(self, name: &str, value: impl AsRef<[u8]>) -> Part {
         self.pax(&[(&format!("SCHILY.xattr.{name}"), value)])
     }
 
-    /// Another part before it.
+    /// Puts another part before it.
     #[must_use]
     pub fn after(mut self, part: &Part) -> Part {
         self.before.extend(part.bytes());
         self
     }
 
-    /// The blocks, with a right checksum.
+    /// The blocks, with the right checksum.
     pub fn bytes(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {
             return raw.clone();
@@ -235,31 +236,31 @@ impl Part {
     }
 }
 
-/// Puts the right checksum into a header.
+/// Writes the right checksum into a header.
 pub fn checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-/// Filled up with zeros to whole blocks.
+/// The data, filled up with zeros to whole blocks.
 pub fn padded(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     data.resize(data.len().next_multiple_of(BLOCK), 0);
     data
 }
 
-/// The parts in order, and nothing more.
+/// The parts in order, without the end of the archive.
 pub fn blocks(parts: &[Part]) -> Vec<u8> {
     parts.iter().flat_map(Part::bytes).collect()
 }
 
-/// An archive: the parts in order, and its end.
+/// An archive: the parts in order, and the end of the archive.
 pub fn archive(parts: &[Part]) -> Vec<u8> {
     [blocks(parts), vec![0; 2 * BLOCK]].concat()
 }
 
-/// The names of an archive's entries, by Go's rules for headers as the tar crate has them.
+/// The names of an archive's entries, as the tar crate reads them.
 pub fn names(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(archive);
     let entries = archive.entries().unwrap();
@@ -272,7 +273,7 @@ mod with_peers {
     use crate::peers::must;
     use crate::scratch::Scratch;
 
-    /// The generator is judged by a program that has nothing to do with either side.
+    /// An independent program checks the generator.
     #[test]
     fn gnu_tar_and_bsdtar_read_what_was_meant() {
         let scratch = Scratch::new();

@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the suite stands on. The tests themselves are in `tests/`; how to add one is in
-//! README.md beside this package's Cargo.toml.
+//! The harness of the suite. The tests themselves are in `suite/`; README.md in this package's
+//! directory says how to add a test.
 //!
-//! | module | is |
+//! | module | content |
 //! |---|---|
 //! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
-//! | [`commands`] | what most tests begin with |
-//! | [`scratch`] | directories that go away with the test; a disk that is too small |
-//! | [`trees`] | trees of files, made and compared |
-//! | [`peers`] | the programs of others that the suite needs |
-//! | [`images`] | small images, made here byte by byte |
-//! | [`curl`] | a plain client |
-//! | [`layers`] | archives made block by block, hostile ones too |
+//! | [`commands`] | the tools with the options that most tests use |
+//! | [`scratch`] | directories that are removed with the test; a disk that is too small |
+//! | [`trees`] | directory trees, made and compared |
+//! | [`peers`] | the foreign programs that the suite needs |
+//! | [`images`] | small images, made byte by byte |
+//! | [`curl`] | curl as a plain client |
+//! | [`layers`] | archives made block by block, including hostile ones |
 //! | [`cage`] | a place to unpack layers in, with canaries around it |
-//! | [`judges`] | whether others read an archive as we do |
-//! | [`packages`] | real archives: Debian's, crates, sources |
-//! | [`certs`] | a certificate authority that lives as long as a test |
-//! | [`nginx`] | a front before a registry: TLS, client certificates, limits, redirects |
-//! | [`servers`] | servers of others, started on free ports and killed by their pids |
-//! | [`fake`] | a scriptable HTTP server: every wrong answer there is |
-//! | [`fake_registry`] | on top of it, a registry that answers rightly until told otherwise |
-//! | [`attack`] | one that sends its clients to somebody who wants their secrets |
+//! | [`judges`] | checks that peers read an archive as we do |
+//! | [`packages`] | real archives: Debian packages, crates, sources |
+//! | [`certs`] | a certificate authority that exists as long as a test |
+//! | [`nginx`] | nginx in front of a registry: TLS, client certificates, limits, redirects |
+//! | [`servers`] | foreign servers, started on free ports and killed by process ID |
+//! | [`fake`] | a scriptable HTTP server that can send every kind of wrong response |
+//! | [`fake_registry`] | a registry on top of it, correct until a test makes it misbehave |
+//! | [`attack`] | a registry that sends its clients to an attacker |
 //! | [`urls`] | URLs of every shape, and which of them may be followed |
-//! | [`push`] | a push to it: the blob, the commands, the judgement |
-//! | [`logins`] | credentials as users keep them, and registries that want them |
+//! | [`push`] | a push to the scripted registry: the blob, the commands, the checks |
+//! | [`logins`] | credentials as users store them, and registries that require them |
 //! | [`token_server`] | a token server for a real registry |
-//! | [`trace`] | a tool's trace, judged and run as a script |
-//! | [`registry`] | a real one: Debian's docker-registry |
+//! | [`trace`] | a tool's trace, checked and run as a script |
+//! | [`registry`] | a real registry: Debian's docker-registry |
 //! | [`ports`] | ports that refuse connections |
-//! | [`proxy`] | a proxy that keeps every byte it is sent; it speaks HTTP or SOCKS |
-//! | [`squid`] | a real one |
+//! | [`proxy`] | a proxy that keeps every byte it receives; for HTTP or SOCKS |
+//! | [`squid`] | a real proxy |
 //!
-//! Deliberately absent: any code of `common` (a double that shares code with its subject shares
-//! its mistakes), sleeping, the clock, and skipping: a peer that is missing fails the test.
+//! Not here: any code of `common` (a double that shares code with its subject shares its mistakes),
+//! fixed waiting times, the clock, and skipped tests: a missing peer fails the test.
 
-// A harness reports by panicking: that is what makes a test fail, with the reason in words.
+// The harness reports by panicking: a panic fails the test and shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod attack;
@@ -66,14 +66,15 @@ pub mod urls;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before the test is given up: far above what is needed, so that a
-/// slow machine does not fail, and only a hang does.
+/// How long a test waits for anything. The limit is far above the time needed: a slow machine does
+/// not fail, only a hang does.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks again until there is an answer. For what another process makes true in its own time.
+/// Calls `ask` until it returns a value. For conditions that another process makes true at some
+/// time.
 ///
 /// # Panics
-/// When there is none within [`PATIENCE`]; `what` says what was waited for.
+/// When there is no value within [`PATIENCE`]; `what` names the condition.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials as users keep them, and scripted registries that want them.
+//! Credentials as users store them, and scripted registries that require them.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::images::Image;
 use crate::scratch::Scratch;
 use crate::tools::{Command, Run, bin, tool};
 
-/// Who may enter.
+/// The user name that the registries accept.
 pub const USER: &str = "me";
 
-/// By which password.
+/// The password that the registries accept.
 pub const PASSWORD: &str = "open sesame";
 
 /// base64 with its padding.
@@ -24,17 +24,17 @@ pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The Authorization header of a login.
+/// The Authorization header of a user name and password.
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64(format!("{user}:{password}")))
 }
 
-/// What docker keeps for a login.
+/// The entry that docker stores for a user name and password.
 pub fn login(user: &str, password: &str) -> Value {
     json!({"auth": base64(format!("{user}:{password}"))})
 }
 
-/// A file with this entry under this key.
+/// A document with this entry for this key.
 pub fn auths(key: &str, entry: &Value) -> Value {
     json!({"auths": {key: entry}})
 }
@@ -45,17 +45,17 @@ pub fn keep(scratch: &Scratch, name: &str, document: &Value) {
     scratch.chmod(name, 0o600);
 }
 
-/// Makes a helper `docker-credential-NAME` of a script for sh, in the directory `bin`.
+/// Makes a credential helper `docker-credential-NAME` from a script for sh, in the directory `bin`.
 pub fn helper(scratch: &Scratch, name: &str, script: &str) {
     scratch.script(format!("bin/docker-credential-{name}"), script);
 }
 
-/// Whether a request has the login.
+/// Whether a request has the accepted user name and password.
 pub fn has_login(request: &Request) -> bool {
     request.header("authorization") == Some(&basic(USER, PASSWORD))
 }
 
-/// A registry with an image as `app:1` that lets in only who has the login, by Basic
+/// A registry with an image as `app:1` that requires the user name and password, with Basic
 /// authentication.
 pub fn registry_with_login() -> FakeRegistry {
     let registry = FakeRegistry::start();
@@ -68,7 +68,7 @@ pub fn registry_with_login() -> FakeRegistry {
     registry
 }
 
-/// A registry with an image as `app:1` whose token server gives tokens only to the login.
+/// A registry with an image as `app:1` whose token server requires the user name and password.
 pub fn registry_with_tokens() -> FakeRegistry {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
@@ -79,13 +79,13 @@ pub fn registry_with_tokens() -> FakeRegistry {
     registry
 }
 
-/// fetch-manifest of `app:1`, at home in the scratch directory, with its `bin` on the PATH.
+/// fetch-manifest of `app:1`, with the scratch directory as `$HOME` and its `bin` on the PATH.
 pub fn fetch(registry: &FakeRegistry, scratch: &Scratch) -> Command {
     let reference = format!("{}:1", registry.repo("app"));
     at_home(tool("fetch-manifest").args(["--max-wait", "0", &reference]), scratch.path())
 }
 
-/// The same command at home there.
+/// The same command with this directory as `$HOME` and its `bin` on the PATH.
 #[must_use]
 pub fn at_home(command: Command, home: &Path) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -93,7 +93,7 @@ pub fn at_home(command: Command, home: &Path) -> Command {
     command.env("HOME", home).env("PATH", path)
 }
 
-/// It was let in and got the image, and had nothing to say.
+/// Checks that the run got the image and wrote nothing on stderr.
 #[track_caller]
 pub fn let_in(run: &Run) {
     run.ok().stdout(&Image::small().manifest.bytes);

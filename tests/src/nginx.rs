@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! nginx before a registry, real or scripted: TLS, client certificates, limits, redirects, whatever its configuration
-//! can say. As one process, which runs as whoever runs the suite, and with all its files in a directory of its own.
+//! nginx in front of a real or scripted registry: TLS, client certificates, limits, redirects, and
+//! everything else that its configuration offers. It runs as one process, as the user who runs the
+//! suite, with all its files in its own directory.
 
 use std::path::Path;
 
@@ -8,11 +9,11 @@ use crate::certs::{Authority, Identity};
 use crate::peers::peer;
 use crate::servers::Process;
 
-/// A front in the making.
+/// The configuration of a front.
 #[derive(Clone, Debug)]
 pub struct Front {
     secure: bool,
-    /// What its server does, directive by directive.
+    /// The directives of its `server` block.
     lines: Vec<String>,
 }
 
@@ -23,24 +24,25 @@ pub struct Nginx {
 }
 
 impl Front {
-    /// One that passes all on to a server (`127.0.0.1:PORT`), as it came.
+    /// A front that passes every request unchanged to a server (`127.0.0.1:PORT`).
     pub fn of(upstream: &str) -> Front {
         Front::bare().with(&format!("location / {{ proxy_pass http://{upstream}; }}"))
     }
 
-    /// One that does only what it is told by [`Front::with`].
+    /// A front with only the directives that [`Front::with`] adds.
     pub fn bare() -> Front {
         Front { secure: false, lines: Vec::new() }
     }
 
-    /// One more directive of its server: `client_max_body_size 1m;`, `location = /v2/ { return 307 /v3/; }`.
+    /// Adds a directive to its `server` block: `client_max_body_size 1m;`,
+    /// `location = /v2/ { return 307 /v3/; }`.
     #[must_use]
     pub fn with(mut self, directive: &str) -> Front {
         self.lines.push(directive.to_owned());
         self
     }
 
-    /// Over TLS.
+    /// Makes the front use TLS.
     #[must_use]
     pub fn tls(mut self, identity: &Identity) -> Front {
         let [certificate, key] = [&identity.certificate, &identity.key].map(|file| file.display());
@@ -48,7 +50,7 @@ impl Front {
         self.with(&format!("ssl_certificate {certificate}; ssl_certificate_key {key};"))
     }
 
-    /// Only for who shows a certificate of `clients`.
+    /// Makes the front require a client certificate of `clients`.
     #[must_use]
     pub fn for_clients_of(self, clients: &Authority) -> Front {
         let certificate = clients.certificate();
@@ -105,7 +107,8 @@ impl Nginx {
         format!("{}/{repository}", self.host())
     }
 
-    /// The requests that it answered so far, as `METHOD PATH STATUS`, in order. A line is written after its answer.
+    /// The requests so far, as `METHOD PATH STATUS`, in order. nginx logs a request after its
+    /// response.
     pub fn answered(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.process.dir().join("requests")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real archives, to be used as layers: what Debian's packages install, crates, and what npm and Python
-//! projects publish, as Debian's sources have it.
+//! Real archives, used as layers: the files that Debian packages install, crates, and the published
+//! archives of npm and Python projects, as found in Debian's source packages.
 //!
-//! They come from where this machine's apt has its packages, and from what cargo has fetched to build this. A name
-//! that the machine's Debian does not know is left out, but each source must give the number asked
-//! for, or the test fails: nothing is skipped. Deliberately absent: any version, so that the archives are those of today.
+//! The archives are from this machine's apt mirror, and from cargo's cache of the crates that this
+//! project is built of. A name that the machine's Debian does not have is left out. Each source
+//! must still give the requested number of archives, or the test fails: nothing is skipped. Not
+//! here: version numbers. The tests use the current versions.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,8 +18,8 @@ use crate::layers::BLOCK;
 use crate::peers::{must, peer};
 use crate::scratch::Scratch;
 
-/// Small packages of many kinds: programs of other users and groups, hard links, long names, fonts, words,
-/// scripts, libraries, manuals, empty directories.
+/// Small packages of many kinds: files of several owners and groups, hard links, long names, fonts,
+/// word lists, scripts, libraries, manuals, empty directories.
 const BINARIES: &str = "acl adduser apache2 aspell-en at attr base-files base-passwd bash-completion bsd-mailx \
     bsdextrautils bsdgames bsdutils bzip2 ca-certificates cowsay cron dash dbus debconf debian-archive-keyring \
     diffutils doc-debian dosfstools elpa-rust-mode emacsen-common fdisk figlet fonts-noto-mono fortunes-min \
@@ -32,36 +33,36 @@ const BINARIES: &str = "acl adduser apache2 aspell-en at attr base-files base-pa
     ruby-minitest ruby-rack rsync screen sl squid-common ssl-cert sudo sysvinit-utils traceroute tzdata uucp \
     x11-common xdg-utils xfonts-encodings zlib1g";
 
-/// Sources whose archives are those of npm and Python projects, most of them with defaults for all
-/// entries, as git writes them, or with times in fractions of a second, as Python does.
+/// Debian sources whose archives are those of npm and Python projects. Most have defaults for all
+/// entries, as git writes them, or times in fractions of a second, as Python writes them.
 const SOURCES: &str = "jinja2 markupsafe node-balanced-match node-escape-string-regexp node-fs.realpath \
     node-inherits node-ini node-isarray node-ms node-nopt node-path-is-absolute node-rimraf node-strip-ansi \
     node-wrappy node-xtend node-yallist python-colorama python-mccabe python-py python-toml \
     python-webencodings";
 
-/// The largest crate that is taken, compressed: there are some with thousands of tables.
+/// The size limit for crates, compressed: some crates have thousands of tables.
 const CRATE: u64 = 200_000;
 
-/// What Debian's mirrors are signed with.
+/// The key that Debian's mirrors are signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where a header has its type and its size.
+/// The offset of the type in a header, and the range of the size.
 const TYPEFLAG: usize = 156;
 const SIZE: std::ops::Range<usize> = 124..135;
 
-/// An archive that somebody published.
+/// A published archive.
 #[derive(Debug)]
 pub struct Package {
-    /// Its file's name, with the version.
+    /// The file name, with the version.
     pub name: String,
     /// The archive, uncompressed.
     pub archive: Vec<u8>,
-    /// The archive as it was published, where that is something that a layer may be.
+    /// The archive as it was published, if its format is allowed for a layer.
     pub layer: Option<PathBuf>,
 }
 
 impl Package {
-    /// A gzip archive, read where it is.
+    /// Makes a package of a gzip archive on disk.
     fn of_gzip(file: PathBuf) -> Package {
         let mut archive = Vec::new();
         MultiGzDecoder::new(fs::File::open(&file).unwrap())
@@ -70,8 +71,8 @@ impl Package {
         Package { name: name(&file), archive, layer: Some(file) }
     }
 
-    /// The archive from after its first extended header if that has defaults for all entries. Those that
-    /// git writes are a comment.
+    /// The archive without the defaults for all entries (a `g` header) at its start, if it has
+    /// them. git writes such a header with only a comment.
     pub fn without_defaults(&self) -> &[u8] {
         if self.archive[TYPEFLAG] != b'g' {
             return &self.archive;
@@ -83,7 +84,7 @@ impl Package {
         &self.archive[BLOCK + size.next_multiple_of(BLOCK)..]
     }
 
-    /// Its entries' names without `./` and a last slash, and whether each is a directory.
+    /// The entries' names, without `./` and a final slash, and whether each is a directory.
     pub fn entries(&self) -> Vec<(String, bool)> {
         let mut archive = tar::Archive::new(self.archive.as_slice());
         let entries = archive.entries().unwrap().map(|entry| {
@@ -100,7 +101,7 @@ fn name(file: &Path) -> String {
     file.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// What files of a directory have this ending, sorted.
+/// The files of a directory with this ending, sorted.
 fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap_or_else(|why| panic!("{}: {why}", dir.display()));
     let mut files: Vec<_> = entries
@@ -117,13 +118,13 @@ fn at_least(count: usize, packages: Vec<Package>, what: &str) -> Vec<Package> {
     packages
 }
 
-/// What so many Debian packages install, or some more: fetched by apt.
+/// The file systems of at least `count` Debian packages, fetched by apt.
 ///
 /// # Panics
-/// When there are fewer, or Debian's mirror cannot be reached.
+/// When there are fewer packages, or the apt mirror cannot be reached.
 pub fn debian(count: usize) -> Vec<Package> {
     let scratch = Scratch::new();
-    // A failure says that some names are unknown; what it printed are the others.
+    // apt-cache fails if some names are unknown, but it prints the known packages.
     let shown = peer("apt-cache")
         .args(["show", "--no-all-versions"])
         .args(BINARIES.split_whitespace())
@@ -142,10 +143,11 @@ pub fn debian(count: usize) -> Vec<Package> {
     at_least(count, packages.collect(), "Debian packages")
 }
 
-/// What so many npm and Python projects publish, or some more: as Debian's mirror has their sources.
+/// At least `count` published archives of npm and Python projects, from the sources on the apt
+/// mirror.
 ///
 /// # Panics
-/// When there are fewer, or Debian's mirror cannot be reached.
+/// When there are fewer archives, or the apt mirror cannot be reached.
 pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     let release = fs::read_to_string("/etc/os-release").unwrap();
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
@@ -162,7 +164,7 @@ pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     }
     let options = [
         "Acquire::Retries=3".to_owned(),
-        // Else it would be somebody who may not read the scratch directory.
+        // Otherwise apt switches to a user who may not read the scratch directory.
         "APT::Sandbox::User=root".to_owned(),
         format!("Dir::Etc::sourcelist={}", list.display()),
         "Dir::Etc::sourceparts=/dev/null".to_owned(),
@@ -177,17 +179,17 @@ pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     };
     must(apt().arg("update"));
     for source in SOURCES.split_whitespace() {
-        // One at a time: of several, one that is not there would be the end of all.
+        // One at a time: with several names, apt gives up if a single one is missing.
         let _ = apt().args(["source", "--tar-only", source]).output().unwrap();
     }
     let packages = files(&scratch.join("fetched"), ".gz").into_iter().map(Package::of_gzip);
     at_least(count, packages.collect(), "sources")
 }
 
-/// So many crates, or some more: those that cargo has fetched to build this.
+/// At least `count` crates of those that cargo has fetched to build this project.
 ///
 /// # Panics
-/// When there are fewer.
+/// When there are fewer crates.
 pub fn crates(count: usize) -> Vec<Package> {
     let home = std::env::var_os("CARGO_HOME").map_or_else(
         || Path::new(&std::env::var_os("HOME").expect("a home")).join(".cargo"),

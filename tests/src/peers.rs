@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The programs of others that the suite runs: as judges (skopeo, umoci), as servers
-//! (docker-registry) and as plain clients (curl).
+//! The foreign programs (peers) that the suite runs: judges (skopeo, umoci), servers
+//! (docker-registry) and plain clients (curl).
 //!
-//! A missing one fails the test that needs it. Nothing is skipped, because a suite that skips looks
-//! exactly like one that passes. What needs one is in a module `with_peers` or `as_root`, so that
-//! all others can be run where there is none.
+//! A missing peer fails the test that needs it. Nothing is skipped, because a suite that skips
+//! tests looks exactly like a suite that passes. Tests that need a peer are in a module
+//! `with_peers` or `as_root`, so that all other tests can run on a machine without peers.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// What every Debian system has: any test may run it.
+/// Programs that every Debian system has: any test may run them.
 const EVERYWHERE: [&str; 14] = [
     "chgrp", "chmod", "chown", "cp", "dash", "gzip", "mkfifo", "mount", "prlimit", "setpriv", "sh",
     "tar", "umount", "unshare",
 ];
 
-/// A command line to build on, for a program that must be there.
+/// A command for a program that must exist.
 ///
 /// # Panics
 /// When it is not on the PATH.
@@ -24,13 +24,14 @@ pub fn peer(name: &str) -> Command {
     Command::new(find(name))
 }
 
-/// Where a program is.
+/// The path of a program.
 ///
 /// # Panics
-/// When it is not on the PATH, or is a peer and the test does not say that it needs one.
+/// When it is not on the PATH, or when it is a peer and the test is not in a module `with_peers` or
+/// `as_root`.
 #[track_caller]
 pub fn find(name: &str) -> PathBuf {
-    // The thread of a test has its name, unless there is one thread for all.
+    // A test's thread has the name of the test, unless all tests run on one thread.
     let thread = std::thread::current();
     let test = thread.name().filter(|test| test.contains("::"));
     let says_so =
@@ -40,17 +41,17 @@ pub fn find(name: &str) -> PathBuf {
         "{name} is not on every machine: this test belongs in a module `with_peers`"
     );
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // An ordinary user's PATH often lacks the places of servers.
+    // An unprivileged user's PATH often lacks the directories of servers.
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     dirs.map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("needs {name}: \"make peers\" installs it"))
 }
 
-/// Runs a peer that must succeed, and returns what it printed.
+/// Runs a peer that must succeed, and returns its stdout.
 ///
 /// # Panics
-/// When it fails, with all that it said.
+/// When it fails, with its output.
 #[track_caller]
 pub fn must(command: &mut Command) -> Vec<u8> {
     let Output { status, stdout, stderr } =

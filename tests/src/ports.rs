@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports where nothing listens, and that no other process can take meanwhile.
+//! Ports that refuse connections, and that no other process can take.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketType};
 
-/// A port of 127.0.0.1 that refuses connections: its socket is bound and does not listen.
+/// A port of 127.0.0.1 that refuses connections: its socket is bound but does not listen.
 #[derive(Debug)]
 pub struct Closed {
     socket: OwnedFd,
@@ -15,10 +15,10 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// A free port.
+    /// Takes a free port.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no free port.
     pub fn new() -> Closed {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -32,7 +32,7 @@ impl Closed {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The port listens from now on.
+    /// Lets the port listen from now on.
     ///
     /// # Panics
     /// When it cannot.

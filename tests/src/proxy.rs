@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A proxy that keeps every byte that it is sent. It knows the hosts that it is told of and no others, whatever
-//! the machine's resolver says: a client that gets through has asked it.
+//! A proxy that keeps every byte that it receives. It knows only the hosts that a test gives it,
+//! whatever the machine's resolver says. A client that reaches one of these hosts has therefore
+//! used the proxy.
 //!
-//! It tunnels by CONNECT and by SOCKS 5, and passes plain http on, request by request, without what is for itself. A
-//! script may answer instead. Deliberately absent: caching, TLS to the proxy, bodies that are chunked.
+//! It tunnels by CONNECT and by SOCKS 5. It forwards plain HTTP, request by request, without the
+//! headers for the proxy itself. A script may respond instead. Not here: caching, TLS to the proxy,
+//! chunked bodies.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,19 +13,19 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is done with a request to the proxy.
+/// What the proxy does with a request.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// What it asks for.
+    /// Forwards it, or opens the tunnel.
     Pass,
-    /// These bytes are the answer, and the connection ends.
+    /// Sends these bytes as the response, and closes the connection.
     Answer(Vec<u8>),
-    /// Nothing comes.
+    /// Sends nothing and keeps the connection open.
     Hang,
 }
 
 impl Verdict {
-    /// An answer of the proxy's own, as squid has them: a page for people.
+    /// The proxy's own response with an HTML page, like squid's.
     pub fn page(status: &str, headers: &str) -> Verdict {
         let page = "<html><body>The proxy has something to say</body></html>";
         let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{headers}");
@@ -34,10 +36,10 @@ impl Verdict {
 }
 
 struct Shared {
-    /// `HOST:PORT`, and where that is.
+    /// `HOST:PORT`, and the address to connect to.
     hosts: BTreeMap<String, String>,
     script: Box<dyn Fn(&str) -> Verdict + Send + Sync>,
-    /// What came, a connection each.
+    /// The bytes received, per connection.
     seen: Mutex<Vec<Vec<u8>>>,
     heads: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
@@ -61,12 +63,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Proxy {
-    /// One that passes everything on to these hosts: `HOST:PORT`, and where that really is.
+    /// A proxy for these hosts: `HOST:PORT`, and the address to connect to.
     pub fn start(hosts: &[(&str, &str)]) -> Proxy {
         Proxy::with_script(hosts, |_| Verdict::Pass)
     }
 
-    /// One whose script looks at each request's head first; of SOCKS, at `SOCKS HOST:PORT NAME:PASSWORD`.
+    /// A proxy whose script sees each request's head first. For SOCKS the script sees
+    /// `SOCKS HOST:PORT NAME:PASSWORD`.
     pub fn with_script(
         hosts: &[(&str, &str)],
         script: impl Fn(&str) -> Verdict + Send + Sync + 'static,
@@ -91,7 +94,7 @@ impl Proxy {
                 lock(&shared.sockets).extend(socket.try_clone());
                 let shared = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    // Either end going away is its own business.
+                    // An error here means that the client or the server closed the connection.
                     let _ = converse(&shared, socket);
                 });
             }
@@ -109,23 +112,23 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The heads of the requests that came, in order.
+    /// The heads of the requests received, in order.
     pub fn heads(&self) -> Vec<String> {
         lock(&self.shared.heads).clone()
     }
 
-    /// The first lines of these heads, without the version.
+    /// The first lines of these heads, without the HTTP version.
     pub fn asked(&self) -> Vec<String> {
         let line = |head: &String| head.lines().next().unwrap_or_default().to_owned();
         self.heads().iter().map(|head| line(head).replace(" HTTP/1.1", "")).collect()
     }
 
-    /// How many connections there were.
+    /// The number of connections received.
     pub fn connections(&self) -> usize {
         lock(&self.shared.seen).len()
     }
 
-    /// Whether these bytes came, anywhere in what a client sent.
+    /// Whether a client sent these bytes on any connection.
     pub fn has_seen(&self, bytes: &str) -> bool {
         let seen = lock(&self.shared.seen);
         let has = |all: &Vec<u8>| all.windows(bytes.len()).any(|part| part == bytes.as_bytes());
@@ -139,12 +142,12 @@ impl Drop for Proxy {
         for socket in lock(&self.shared.sockets).iter() {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        // Wakes the thread that accepts, which then closes the port.
+        // Wakes the accepting thread, which then closes the port.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// What a client sends, kept as it is read.
+/// A client's connection that records the bytes read from it.
 struct Kept<'a> {
     socket: TcpStream,
     shared: &'a Shared,
@@ -209,7 +212,7 @@ fn converse(shared: &Shared, socket: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Up to the empty line; nothing at the end of the connection.
+/// Reads up to the empty line; `None` at the end of the connection.
 fn read_head(client: &mut Client<'_>) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -220,7 +223,7 @@ fn read_head(client: &mut Client<'_>) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))
 }
 
-/// Keeps a head and does what the script says; whether it is to be passed.
+/// Records a head and asks the script about it. Returns whether to forward the request.
 fn judged(
     shared: &Shared,
     head: &str,
@@ -236,7 +239,7 @@ fn judged(
         }
         Verdict::Hang => {}
     }
-    // Until the client goes.
+    // Waits until the client closes the connection.
     io::copy(client, &mut io::sink())?;
     Ok(false)
 }
@@ -250,7 +253,7 @@ fn no_gateway(mut socket: &TcpStream) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)
 }
 
-/// Everything both ways, until both ends have closed.
+/// Copies all bytes in both directions, until both ends have closed.
 fn tunnel(client: &mut Client<'_>, socket: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
     let (from, back) = (to.try_clone()?, socket.try_clone()?);
     let way_back = std::thread::spawn(move || pass(from, &back));
@@ -260,13 +263,13 @@ fn tunnel(client: &mut Client<'_>, socket: &TcpStream, mut to: &TcpStream) -> io
     Ok(())
 }
 
-/// Everything that comes, until it ends.
+/// Copies all bytes in one direction, until the sender closes.
 fn pass(mut from: TcpStream, mut to: &TcpStream) {
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// SOCKS 5 (RFC 1928), with name and password (RFC 1929) when the client has them.
+/// SOCKS 5 (RFC 1928), with name and password (RFC 1929) if the client offers that method.
 fn socks(shared: &Shared, client: &mut Client<'_>, mut socket: &TcpStream) -> io::Result<()> {
     let mut take = |count: usize| {
         let mut bytes = vec![0; count];

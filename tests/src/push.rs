@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A push under test: a scripted registry, a blob in a file and in a layout, and the commands that
-//! bring it there.
+//! push it.
 
 use crate::fake::{Intake, Reply, Request};
 use crate::fake_registry::FakeRegistry;
@@ -8,24 +8,24 @@ use crate::images::{Blob, noise, types, write_layout};
 use crate::scratch::Scratch;
 use crate::tools::{Command, Run, tool};
 
-/// A registry, and a blob that it is to have in the repository `app`.
+/// A registry, and a blob to be pushed to its repository `app`.
 #[derive(Debug)]
 pub struct Push {
     /// The registry.
     pub registry: FakeRegistry,
-    /// With the blob in the file `layer` and in the layout `l`, and with a home.
+    /// The directory with the blob in the file `layer` and in the layout `l`, and with a home.
     pub scratch: Scratch,
     /// The blob.
     pub blob: Blob,
 }
 
 impl Push {
-    /// Of a blob of so many bytes, to a registry that speaks plain http and lets anybody in.
+    /// A blob of `len` bytes, and a registry that uses plain HTTP and needs no credential.
     pub fn of(len: usize) -> Push {
         Push::to(FakeRegistry::start(), len)
     }
 
-    /// Of a blob of so many bytes.
+    /// A blob of `len` bytes, and this registry.
     pub fn to(registry: FakeRegistry, len: usize) -> Push {
         let scratch = Scratch::new();
         let blob = Blob::new(types::TAR, noise(len, 1));
@@ -35,7 +35,8 @@ impl Push {
         Push { registry, scratch, blob }
     }
 
-    /// The command without its operands. What it remembers it has to remember in a home of its own.
+    /// The command without its operands. Its home is in the scratch directory, for the records of
+    /// unfinished uploads.
     pub fn bare(&self) -> Command {
         let command = tool("push-blob").args(["--max-wait", "0"]);
         command.env("HOME", self.scratch.join("home")).dir(self.scratch.path())
@@ -52,7 +53,8 @@ impl Push {
         command.stdin(self.blob.line())
     }
 
-    /// Whether the registry has the blob. What it has under the blob's digest is the blob.
+    /// Whether the registry has the blob. Fails if the registry has other bytes for the blob's
+    /// digest.
     #[track_caller]
     pub fn holds(&self) -> bool {
         let held = self.registry.blob("app", &self.blob.digest);
@@ -60,7 +62,7 @@ impl Push {
         held.is_some()
     }
 
-    /// The run succeeded, the registry has the blob, and no session is open.
+    /// Checks that the run succeeded, the registry has the blob, and no upload session is open.
     #[track_caller]
     pub fn done(&self, run: &Run) {
         let steps = self.registry.steps();
@@ -70,21 +72,21 @@ impl Push {
         assert_eq!(self.registry.sessions(), [], "{run}\n{steps:#?}");
     }
 
-    /// How many uploads are remembered in the home, for another run.
+    /// The number of unfinished uploads that are recorded in the home for another run.
     pub fn remembered(&self) -> usize {
         let kept = crate::scratch::list(&self.scratch.join("home"));
         kept.iter().filter(|name| !name.ends_with('/') && *name != ".keep").count()
     }
 
-    /// Runs the push of the file with more arguments. However it ends, it ends as it should: with
-    /// the blob there and no session open; or with one line and nothing on stdout, and a session
-    /// only where another run may help, and knows of it.
+    /// Runs the push of the file with more arguments, and checks its end. A successful run leaves
+    /// the blob in the registry and no session open. A failed run prints one error and nothing to
+    /// stdout. It leaves a session only if another run may resume it and a record of it exists.
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> Run {
         self.judge(self.file().args(args).run())
     }
 
-    /// The same judgement of a run that has ended.
+    /// The same checks, for a run that has ended.
     #[track_caller]
     pub fn judge(&self, run: Run) -> Run {
         match run.code() {
@@ -100,18 +102,18 @@ impl Push {
         run
     }
 
-    /// The bytes that all requests had together.
+    /// The number of body bytes received in all requests together.
     pub fn sent(&self) -> u64 {
         self.registry.server.requests().iter().map(|request| request.received).sum()
     }
 
-    /// How many uploads were begun.
+    /// The number of uploads started.
     pub fn starts(&self) -> usize {
         self.registry.steps().iter().filter(|step| *step == "POST uploads").count()
     }
 }
 
-/// Pushes a blob of so many bytes through a fault of the answers.
+/// Pushes a blob of `size` bytes to a registry with a fault in its responses.
 #[track_caller]
 pub fn through(
     size: usize,
@@ -123,7 +125,7 @@ pub fn through(
     (push, run)
 }
 
-/// Pushes a blob of so many bytes through what is done with the requests.
+/// Pushes a blob of `size` bytes to a registry with a fault in its handling of requests.
 #[track_caller]
 pub fn against(
     size: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real registry: Debian's docker-registry (the CNCF distribution) on a free loopback port, with
-//! its own empty storage, its access log kept, and killed when dropped.
+//! A real registry: Debian's docker-registry (CNCF Distribution) on a free loopback port. It starts
+//! with its own empty storage, keeps an access log, and is killed when dropped.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use crate::token_server::{ISSUER, TokenServer};
 /// bcrypt of [`PASSWORD`](crate::logins::PASSWORD), as htpasswd writes it.
 pub(crate) const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
 
-/// How the registry is to be.
+/// The configuration of the registry.
 #[derive(Default)]
 struct Setting {
     deletes: bool,
     identity: Option<Identity>,
-    /// The registry whose contents it gives out.
+    /// The registry that this one is a pull-through cache of.
     upstream: Option<String>,
-    /// Only with name and password.
+    /// Whether it requires name and password.
     login: bool,
-    /// How it wants to know who is there: a section of its configuration.
+    /// The `auth` section of the configuration.
     auth: String,
 }
 
@@ -41,35 +41,36 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// One that speaks plain http.
+    /// A registry that uses plain HTTP.
     pub fn start() -> Registry {
         Registry::launch(&Setting::default(), None)
     }
 
-    /// One that also deletes what it is told to.
+    /// A registry that allows deletion.
     pub fn with_deletes() -> Registry {
         Registry::launch(&Setting { deletes: true, ..Setting::default() }, None)
     }
 
-    /// One that speaks https with a certificate of its own authority.
+    /// A registry that uses TLS, with a certificate of its own authority.
     pub fn with_tls() -> Registry {
         let authority = Authority::new();
         let identity = Some(authority.server());
         Registry::launch(&Setting { identity, ..Setting::default() }, Some(authority))
     }
 
-    /// One that holds nothing of its own and gives out what another one has, keeping what it gave.
+    /// A pull-through cache of another registry, empty at first.
     pub fn cache_of(upstream: &Registry) -> Registry {
         let upstream = Some(format!("http://{}", upstream.host()));
         Registry::launch(&Setting { upstream, ..Setting::default() }, None)
     }
 
-    /// One that lets in only [`USER`] with [`PASSWORD`](crate::logins::PASSWORD), by Basic authentication.
+    /// A registry that accepts only [`USER`] with [`PASSWORD`](crate::logins::PASSWORD), by Basic
+    /// authentication.
     pub fn with_login() -> Registry {
         Registry::launch(&Setting { login: true, ..Setting::default() }, None)
     }
 
-    /// One that lets in whoever has a token of this server's.
+    /// A registry that accepts the tokens of this token server.
     pub fn with_tokens_of(server: &TokenServer) -> Registry {
         let auth = format!(
             "auth:\n  token:\n    realm: {}/token\n    service: a test\n    issuer: {ISSUER}\n    \
@@ -83,7 +84,7 @@ impl Registry {
     fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
         let dir = Scratch::new();
         dir.write("htpasswd", format!("{USER}:{BCRYPT}\n"));
-        // Between the choice of a free port and its use another program may take it.
+        // Another program may take the free port before it is used.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.write("config.yml", config(setting, &dir.join("storage"), port));
@@ -121,12 +122,12 @@ impl Registry {
         format!("{}/{repository}", self.host())
     }
 
-    /// The authority whose certificate is to be trusted; of a registry that speaks https.
+    /// The authority to be trusted, for a registry that uses TLS.
     pub fn authority(&self) -> &Authority {
         self.authority.as_ref().expect("only a registry with TLS has an authority")
     }
 
-    /// Lets skopeo push an image; `format` is `oci` or `v2s2`.
+    /// Pushes an image with skopeo; `format` is `oci` or `v2s2`.
     pub fn push(&self, repository: &str, tag: &str, image: &Image, format: &str) {
         let layout = self.dir.join("push");
         write_image(&layout, tag, image);
@@ -141,7 +142,7 @@ impl Registry {
         std::fs::remove_dir_all(layout).unwrap();
     }
 
-    /// Puts an image as it is, blob by blob, then its manifest under a tag or its digest.
+    /// Uploads an image unchanged: blob by blob, then its manifest under a tag or its digest.
     pub fn put_image(&self, repository: &str, reference: &str, image: &Image) {
         for blob in image.blobs() {
             self.put_blob(repository, &blob.bytes);
@@ -149,7 +150,7 @@ impl Registry {
         self.put_manifest(repository, reference, &image.manifest);
     }
 
-    /// Puts a blob; returns its digest.
+    /// Uploads a blob and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
         let blob = Blob::new("", bytes);
         let start = self.curl(&["-X", "POST", "-D", "-"], &format!("{repository}/blobs/uploads/"));
@@ -166,7 +167,7 @@ impl Registry {
         blob.digest
     }
 
-    /// Puts a manifest under a tag or its digest.
+    /// Uploads a manifest under a tag or its digest.
     pub fn put_manifest(&self, repository: &str, reference: &str, manifest: &Blob) {
         let body = self.dir.write("body", &manifest.bytes);
         self.curl(
@@ -182,7 +183,7 @@ impl Registry {
         );
     }
 
-    /// GETs what is below /v2/.
+    /// The body of a GET of this path below /v2/.
     pub fn get(&self, path: &str) -> Vec<u8> {
         let accept = "Accept: application/vnd.oci.image.index.v1+json, \
             application/vnd.oci.image.manifest.v1+json, \
@@ -191,7 +192,7 @@ impl Registry {
         self.curl(&["-H", accept], path)
     }
 
-    /// The HTTP status of a HEAD of what is below /v2/.
+    /// The HTTP status of a HEAD of this path below /v2/.
     pub fn head(&self, path: &str) -> String {
         let mut curl = peer("curl");
         curl.args(["-sS", "-k", "-I", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*"]);
@@ -214,7 +215,7 @@ impl Registry {
         format!("{scheme}://{}/v2/{path}", self.host())
     }
 
-    /// The requests that it answered so far, as `METHOD PATH STATUS`, in order.
+    /// The requests so far, as `METHOD PATH STATUS`, in order.
     pub fn answered(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         // 127.0.0.1 - - [date] "GET /v2/ HTTP/1.1" 200 2 "" "curl/7.88.1"
@@ -227,9 +228,10 @@ impl Registry {
             .collect()
     }
 
-    /// How many requests it has answered so far, for [`Registry::answered_since`].
+    /// The number of requests so far, for [`Registry::answered_since`].
     ///
-    /// A line of the log is written after its answer: here all are there that were answered before.
+    /// The registry logs a request after its response. This function sends a request of its own and
+    /// waits for its log line, so that all earlier requests are in the log.
     pub fn mark(&self) -> usize {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let own = format!("/v2/?mark={}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -238,13 +240,14 @@ impl Registry {
         eventually("the access log", || self.answered().iter().position(is_own).map(|at| at + 1))
     }
 
-    /// What it answered since the mark, as [`Registry::answered`] has it.
+    /// The requests since the mark, as [`Registry::answered`] returns them.
     pub fn answered_since(&self, mark: usize) -> Vec<String> {
         let end = self.mark() - 1;
         self.answered()[mark..end].to_vec()
     }
 
-    /// The same in short: `HEAD blob 404`, `POST uploads 202`, `POST mount 201`, `PUT session 201`.
+    /// The same in a short form: `HEAD blob 404`, `POST uploads 202`, `POST mount 201`,
+    /// `PUT session 201`.
     pub fn steps_since(&self, mark: usize) -> Vec<String> {
         let short = |line: &String| {
             let mut words = line.split(' ');
@@ -263,7 +266,7 @@ impl Registry {
         self.answered_since(mark).iter().map(short).collect()
     }
 
-    /// Where its storage is, for a test that changes what lies there.
+    /// The storage directory, for a test that changes files in it.
     pub fn storage(&self) -> PathBuf {
         self.dir.join("storage")
     }

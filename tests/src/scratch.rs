@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories that go away with the test, and a disk that is too small.
+//! Directories that are removed with the test, and a disk that is too small.
 //!
-//! Readable by everybody, so that a tool may be run in one as an ordinary user.
+//! They are readable by everyone, so that a tool can run in them as an unprivileged user.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::peers::{must, peer};
 
-/// A new, empty directory, removed with all that is in it when dropped.
+/// A new, empty directory, removed with its contents when dropped.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -18,13 +18,13 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one under the system's temporary directory.
+    /// Makes a directory in the system's temporary directory.
     #[expect(clippy::new_without_default, reason = "it touches the disk")]
     pub fn new() -> Scratch {
         Scratch::new_in(&std::env::temp_dir())
     }
 
-    /// Makes one under that directory: for what depends on the file system.
+    /// Makes a directory in this one, for tests that depend on the file system.
     pub fn new_in(above: &Path) -> Scratch {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         loop {
@@ -36,16 +36,15 @@ impl Scratch {
                     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
                     return Scratch { path, mounted: false };
                 }
-                // Left by a killed run with the same process id.
+                // Left by a killed run with the same process ID.
                 Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(why) => panic!("{}: {why}", path.display()),
             }
         }
     }
 
-    /// One that holds only so many KiB, a file system of its own. Only root may mount; nothing
-    /// comes back where the machine does not allow it, and the caller has to make its point
-    /// otherwise.
+    /// A directory with a file system of its own that holds only `kib` KiB. Only root may mount.
+    /// `None` if the machine does not allow it; the caller must then test in another way.
     pub fn small_disk(kib: u32) -> Option<Scratch> {
         let mut scratch = Scratch::new();
         let options = format!("size={kib}k,mode=0755");
@@ -55,17 +54,17 @@ impl Scratch {
         scratch.mounted.then_some(scratch)
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A name inside it.
+    /// The path of a name inside it.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Writes a file inside it, with the directories above, and returns where it is.
+    /// Writes a file inside it, creates the directories above it, and returns its path.
     pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
         let file = self.join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -73,22 +72,22 @@ impl Scratch {
         file
     }
 
-    /// Writes a script for sh inside it that can be run.
+    /// Writes an executable sh script inside it.
     pub fn script(&self, name: impl AsRef<Path>, script: &str) {
         let file = self.join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        // By another process: what a thread of this one has open for writing, others' children
-        // inherit, and then it cannot be run.
+        // Another process writes the file. If this process did, a child of another thread could
+        // inherit the open descriptor, and the script could not be executed meanwhile (ETXTBSY).
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
         must(peer("sh").args(["-c", write]).arg(&file).arg(script));
     }
 
-    /// All that is in it, at any depth, as sorted relative names; directories end in a slash.
+    /// All names inside it at any depth, relative and sorted; directories end in a slash.
     pub fn list(&self) -> Vec<String> {
         list(&self.path)
     }
 
-    /// Gives a directory inside it (or itself, by ".") the mode bits.
+    /// Sets the mode bits of a file or directory inside it, or of itself (".").
     pub fn chmod(&self, name: impl AsRef<Path>, mode: u32) {
         fs::set_permissions(self.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -100,15 +99,15 @@ impl Drop for Scratch {
             must(peer("umount").arg(&self.path));
         }
         if fs::remove_dir_all(&self.path).is_err() {
-            // Directories without their owner's permissions, made by the test or by a layer.
+            // A test or a layer may make directories without permissions for their owner.
             let _ = peer("chmod").args(["-R", "u+rwX"]).arg(&self.path).output();
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// All that is under a directory, as sorted relative names; directories end in a slash. Of a
-/// directory that is not there, nothing.
+/// All names below a directory at any depth, relative and sorted; directories end in a slash. Empty
+/// if the directory is missing.
 pub fn list(top: &Path) -> Vec<String> {
     fn walk(top: &Path, dir: &Path, names: &mut Vec<String>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

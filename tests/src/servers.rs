@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Servers of others, in the foreground on a free port of 127.0.0.1, killed by their pids when dropped.
+//! Foreign servers, in the foreground on a free port of 127.0.0.1, killed by process ID when
+//! dropped.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -19,14 +20,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a server that `command` builds for a port and an empty directory, and waits until it listens.
+    /// Starts a server, whose command is built for a port and an empty directory, and waits until
+    /// it listens.
     ///
     /// # Panics
-    /// When it does not start, with what it said.
+    /// When it does not start, with its output.
     #[track_caller]
     pub fn start(command: impl Fn(u16, &Path) -> Command) -> Process {
         let dir = Scratch::new();
-        // Between the choice of a free port and its use another program may take it.
+        // Another program may take the free port before it is used.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let log = File::create(dir.join("output")).unwrap();
@@ -49,7 +51,7 @@ impl Process {
         panic!("it does not start:\n{}", std::fs::read_to_string(dir.join("output")).unwrap());
     }
 
-    /// openssl's server, which answers whatever is asked with a page about itself.
+    /// openssl's server, which responds to every request with a page about the connection.
     ///
     /// # Panics
     /// When it does not start.
@@ -67,7 +69,7 @@ impl Process {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The directory that it has for itself.
+    /// The directory that only this server uses.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

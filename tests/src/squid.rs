@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real proxy: Debian's squid on a free loopback port, in the foreground, with a hosts file of its own for names that
-//! no resolver knows, its log kept, and killed when dropped.
+//! A real proxy: Debian's squid on a free loopback port, in the foreground. Its own hosts file has
+//! names that no resolver knows. It keeps its log, and is killed when dropped.
 //!
-//! As squid comes, it lets CONNECT through to few ports: here to those that it is told, and to no others.
+//! squid's default configuration allows CONNECT to few ports only. Here it allows CONNECT to the
+//! ports in the setting, and to no others.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
@@ -14,17 +15,17 @@ use crate::peers::peer;
 use crate::registry::BCRYPT;
 use crate::scratch::Scratch;
 
-/// A name of the loopback that squid alone knows.
+/// A name of the loopback address that only squid knows.
 pub const NAME: &str = "registry.example";
 
-/// How the proxy is to be.
+/// The configuration of the proxy.
 #[derive(Debug, Default)]
 pub struct Setting<'a> {
-    /// The ports that CONNECT may go to.
+    /// The ports that CONNECT is allowed to.
     pub tunnels: &'a [u16],
-    /// Only with [`USER`] and [`PASSWORD`](crate::logins::PASSWORD).
+    /// Whether it requires [`USER`] and [`PASSWORD`](crate::logins::PASSWORD).
     pub login: bool,
-    /// Spoken to in TLS, showing this.
+    /// The certificate, if clients use TLS to the proxy.
     pub identity: Option<Identity>,
 }
 
@@ -37,14 +38,14 @@ pub struct Squid {
 }
 
 impl Squid {
-    /// Starts one.
+    /// Starts squid.
     pub fn start(setting: &Setting<'_>) -> Squid {
         let dir = Scratch::new();
-        // squid that is started by root goes on as another user.
+        // A squid that root has started continues as another user.
         dir.chmod(".", 0o777);
         dir.write("hosts", format!("127.0.0.1 {NAME}\n"));
         dir.write("passwd", format!("{USER}:{BCRYPT}\n"));
-        // Between the choice of a free port and its use another program may take it.
+        // Another program may take the free port before it is used.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let file = dir.write("squid.conf", config(setting, &dir, port));
@@ -76,14 +77,14 @@ impl Squid {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The requests that it answered so far, as `METHOD TARGET STATUS`, in order.
+    /// The requests so far, as `METHOD TARGET STATUS`, in order.
     pub fn answered(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
-        // What looked whether it is up asked nothing.
+        // The check that squid has started connects without a request: not counted.
         log.lines().filter(|line| !line.starts_with("- error")).map(str::to_owned).collect()
     }
 
-    /// Waits until it has answered so many requests: a line of the log is written after its answer.
+    /// Waits until `count` requests are in the log. squid logs a request after its response.
     #[track_caller]
     pub fn wait_for_answers(&self, count: usize) -> Vec<String> {
         eventually("squid's log", || Some(self.answered()).filter(|lines| lines.len() >= count))

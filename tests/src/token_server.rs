@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A token server for a real registry: RSA-signed web tokens, made by the `openssl` command.
+//! A token server for a real registry: RSA-signed JSON web tokens, made by the `openssl` command.
 //!
-//! Who has the login gets what is asked for, and who has none may pull. No clock: a token is good for many years, or has
-//! been dead for many.
+//! A request with the right user name and password gets a token for the scope it asks for; an
+//! anonymous request gets a token for pulling only. The clock does not matter: a token is valid for
+//! many years, or expired many years ago.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,19 +20,19 @@ use crate::logins::has_login;
 use crate::peers::{must, peer};
 use crate::scratch::Scratch;
 
-/// The name under which it gives tokens.
+/// The issuer of its tokens.
 pub const ISSUER: &str = "a-test";
 
-/// A server that runs until it is dropped.
+/// A token server that runs until it is dropped.
 pub struct TokenServer {
-    /// With all that was asked of it.
+    /// The HTTP server, which records the requests.
     pub server: Server,
     keys: Arc<Scratch>,
     dead: Arc<AtomicUsize>,
 }
 
 impl TokenServer {
-    /// Starts one, with a key of its own.
+    /// Starts a token server with a new key.
     #[expect(clippy::new_without_default, reason = "it runs a program")]
     pub fn new() -> TokenServer {
         let keys = Arc::new(Scratch::new());
@@ -49,12 +50,12 @@ impl TokenServer {
         TokenServer { server, keys, dead }
     }
 
-    /// Gives so many tokens next that are dead from the start.
+    /// Makes the next `count` tokens expired ones.
     pub fn next_are_dead(&self, count: usize) {
         self.dead.store(count, Ordering::SeqCst);
     }
 
-    /// The certificate that its tokens are to be judged by.
+    /// The certificate that verifies its tokens.
     pub fn certificate(&self) -> PathBuf {
         self.keys.join("cert.pem")
     }
@@ -90,7 +91,7 @@ fn answer(request: &Request, keys: &Scratch, is_dead: bool) -> Reply {
     Reply::json(200, &json!({"token": signed(&claims, keys), "expires_in": 300}))
 }
 
-/// A JSON web token (RFC 7519) by RS256.
+/// A JSON web token (RFC 7519) signed with RS256.
 fn signed(claims: &Value, keys: &Scratch) -> String {
     let pem = std::fs::read_to_string(keys.join("cert.pem")).unwrap();
     let chain: String = pem.lines().filter(|line| !line.starts_with('-')).collect();

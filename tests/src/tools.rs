@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Running a built tool, or a pipeline of them, and judging how it ended.
+//! Running a built tool, or a pipeline of tools, and checking the outcome.
 //!
-//! The environment is empty but for PATH, and a HOME and XDG_RUNTIME_DIR that do not exist and
-//! cannot be made, not even by root, so that nobody's credentials or proxies take part and nothing
-//! is left behind. stdin is empty unless given. Whatever hangs is killed after
-//! [`PATIENCE`](crate::PATIENCE) and fails the test.
+//! The environment contains only PATH, HOME and XDG_RUNTIME_DIR. The latter two name a directory
+//! that does not exist and that not even root can create. The machine's credentials and proxies
+//! therefore have no effect on a test, and a test leaves no files there. stdin is empty unless
+//! given. A process that hangs is killed after [`PATIENCE`](crate::PATIENCE), and the test fails.
 //!
-//! Deliberately absent: any judgement of a tool's words beyond the contract that all tools share.
+//! Not here: checks of a tool's messages, except for the rules that all tools share.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -24,14 +24,15 @@ use crate::eventually;
 use crate::peers::{find, must, peer};
 use crate::scratch::Scratch;
 
-/// A home that is not there, where nobody can make one.
+/// A home that does not exist and that not even root can create.
 const HOME: &str = "/proc/none";
 
-/// The user and group "nobody": the ordinary user that a root test becomes.
+/// The user and group "nobody": the unprivileged user in tests that root runs.
 const NOBODY: u32 = 65534;
 
-/// Where the tools are: `$REGUTILS_BIN` when it is set, so that the suite runs against any build;
-/// else beside the running test, of its profile, where [`tool`] and [`shell`] build what they need.
+/// The directory of the tools: `$REGUTILS_BIN` if it is set, so that the suite runs against any
+/// build. Otherwise it is the directory of the running test's profile, where [`tool`] and [`shell`]
+/// build the tools they need.
 pub fn bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| match given() {
@@ -50,15 +51,15 @@ fn given() -> Option<OsString> {
     std::env::var_os("REGUTILS_BIN")
 }
 
-/// Builds what these arguments choose, once in a run, unless the tools are given. What cargo says
-/// of it goes to stderr, past what a test's output is kept in.
+/// Builds the targets that these arguments choose, once per run, unless `$REGUTILS_BIN` names the
+/// tools. cargo's messages go to stderr directly, not into a test's captured output.
 #[track_caller]
 fn build(what: &[&str]) {
     static DONE: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
     if given().is_some() {
         return;
     }
-    // Whoever needs the same meanwhile waits for it here.
+    // Other tests that need the same targets wait here.
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
     let built = *done.entry(what.join(" ")).or_insert_with(|| {
         let profile = match bin().file_name().and_then(OsStr::to_str) {
@@ -67,15 +68,15 @@ fn build(what: &[&str]) {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut cargo = std::process::Command::new(cargo);
-        // What the cargo that runs this test says of its package would be news to build scripts
-        // that look at it.
+        // The cargo that runs this test sets these variables for the tests' package. Build scripts
+        // that depend on them would run again.
         for (name, _) in std::env::vars_os() {
             let said = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_"];
             if said.iter().any(|part| name.as_encoded_bytes().starts_with(part.as_bytes())) {
                 cargo.env_remove(name);
             }
         }
-        // Always of the whole workspace: then all have the same dependencies with the same
+        // Always with the whole workspace: then all tools share the same dependencies with the same
         // features, built once.
         cargo
             .args(["build", "--locked", "--workspace", "--profile", profile])
@@ -96,7 +97,7 @@ fn build(what: &[&str]) {
     );
 }
 
-/// One of the tools, to be given arguments and run.
+/// A tool, to be given arguments and run.
 ///
 /// # Panics
 /// When there is no such tool.
@@ -108,23 +109,23 @@ pub fn tool(name: &str) -> Command {
     Command::new(&program, name)
 }
 
-/// A script for dash, with the tools on its PATH. What it needs to know comes by [`Command::env`],
-/// so that nothing has to be quoted.
+/// A script for dash, with the tools on its PATH. Pass values with [`Command::env`]: then they need
+/// no quoting.
 #[track_caller]
 pub fn shell(script: &str) -> Command {
     build(&["--bins"]);
     Command::new(&find("dash"), "dash").arg("-c").arg(script)
 }
 
-/// A command line in the making.
+/// A command line under construction.
 #[derive(Debug)]
 pub struct Command {
     inner: std::process::Command,
-    /// As it is shown when a test fails.
+    /// The command line as shown when a test fails.
     line: String,
     stdin: Option<Vec<u8>>,
     program: PathBuf,
-    /// The copy of the program that an ordinary user may run.
+    /// The copy of the program that an unprivileged user may run.
     copy: Option<Scratch>,
 }
 
@@ -134,7 +135,7 @@ impl Command {
         let mut path = OsString::from(bin());
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        // A group of its own, so that a whole pipeline can be killed at once.
+        // A process group of its own, so that a whole pipeline can be killed at once.
         inner
             .arg0(name)
             .env_clear()
@@ -151,7 +152,7 @@ impl Command {
         }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Command {
         self.line.push(' ');
@@ -160,38 +161,38 @@ impl Command {
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         args.into_iter().fold(self, Command::arg)
     }
 
-    /// A variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Command {
         self.inner.env(name, value);
         self
     }
 
-    /// The directory that it runs in.
+    /// Sets the working directory.
     #[must_use]
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Command {
         self.inner.current_dir(dir);
         self
     }
 
-    /// What comes in by stdin.
+    /// Sets the bytes on stdin.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Command {
         self.stdin = Some(bytes.into());
         self
     }
 
-    /// Runs it by another program (and its first arguments) that starts what follows: prlimit,
-    /// strace, unshare.
+    /// Runs it through another program, given with its first arguments, that starts the command
+    /// line after them: prlimit, strace, unshare.
     ///
     /// # Panics
-    /// When that program is not there.
+    /// When that program is missing.
     #[must_use]
     #[track_caller]
     pub fn under(mut self, wrapper: &[&str]) -> Command {
@@ -206,8 +207,9 @@ impl Command {
         self
     }
 
-    /// Runs as an ordinary user, for whom permissions count. A user who is not root is that
-    /// already. Not for [`shell`]: the tools on its PATH may lie where that user cannot go.
+    /// Runs as an unprivileged user, to whom file permissions apply. If the suite's user is not
+    /// root, this changes nothing. Not for [`shell`]: that user may not be able to reach the tools
+    /// on its PATH.
     #[must_use]
     pub fn as_nobody(mut self) -> Command {
         if !rustix::process::geteuid().is_root() {
@@ -215,8 +217,8 @@ impl Command {
         }
         let copy = Scratch::new();
         let program = copy.join(self.program.file_name().unwrap());
-        // By another process: what a thread of this one has open for writing, others' children
-        // inherit, and then it cannot be run.
+        // Another process copies the file. If this process did, a child of another thread could
+        // inherit the open descriptor, and the copy could not be executed meanwhile (ETXTBSY).
         must(peer("cp").arg(&self.program).arg(&program));
         let swap =
             |word: &OsStr| if word == self.program { program.as_os_str() } else { word }.to_owned();
@@ -230,7 +232,7 @@ impl Command {
         self
     }
 
-    /// Starts it.
+    /// Starts the command.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -240,7 +242,7 @@ impl Command {
         self.inner.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.inner.spawn().unwrap_or_else(|why| panic!("{}: {why}", self.line));
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), self.stdin) {
-            // A tool may end before it has read everything; its status is what is judged.
+            // A tool may end before it has read all of stdin; only its status matters.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
         Running {
@@ -252,7 +254,7 @@ impl Command {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     #[track_caller]
     pub fn run(self) -> Run {
         self.start().wait()
@@ -267,7 +269,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// A command that has been started, and is killed with all that it started when dropped.
+/// A started command. When dropped, it is killed with every process that it started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -278,29 +280,29 @@ pub struct Running {
 }
 
 impl Running {
-    /// Sends a signal to it and to all that it started.
+    /// Sends a signal to it and to every process that it started.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) =
             i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw)
         {
-            // Gone already is as good.
+            // It does not matter if the processes have ended already.
             let _ = rustix::process::kill_process_group(pid, signal);
         }
     }
 
-    /// Kills it and all that it started, as by `kill -9`, and waits for the end.
+    /// Kills it and every process that it started, as by `kill -9`, and waits for the end.
     #[track_caller]
     pub fn kill(self) -> Run {
         self.signal(Signal::KILL);
         self.wait()
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Its process id.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -313,7 +315,8 @@ impl Running {
     pub fn wait(mut self) -> Run {
         let what = format!("the end of {}", self.line);
         let status = eventually(&what, || self.child.try_wait().unwrap());
-        // Something that it started may still hold the pipes; its output belongs to it.
+        // A process that it started may still hold the pipes; that process's output is part of the
+        // result.
         let [stdout, stderr] = [self.stdout.take(), self.stderr.take()].map(|pipe| {
             let pipe = pipe.unwrap();
             eventually(&what, || pipe.is_finished().then_some(()));
@@ -337,46 +340,47 @@ impl Drop for Running {
     }
 }
 
-/// How a command ended. The judgements panic with all there is to know and return the run, so that
-/// they can be chained.
+/// How a command ended. The checks panic with the whole result. They return the run, so that they
+/// can be chained.
 #[derive(Debug)]
 pub struct Run {
     line: String,
     status: ExitStatus,
-    /// What it wrote to stdout.
+    /// The bytes on stdout.
     pub stdout: Vec<u8>,
-    /// What it wrote to stderr.
+    /// The text on stderr.
     pub stderr: String,
 }
 
 impl Run {
-    /// Its exit status; nothing when a signal ended it.
+    /// The exit status; `None` if a signal ended it.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// It ended with this exit status.
+    /// Checks the exit status.
     #[track_caller]
     pub fn status(&self, want: i32) -> &Run {
         assert_eq!(self.status.code(), Some(want), "the exit status of {self}");
         self
     }
 
-    /// This signal ended it.
+    /// Checks that this signal ended it.
     #[track_caller]
     pub fn ended_by(&self, want: Signal) -> &Run {
         assert_eq!(self.status.signal(), Some(want.as_raw()), "the signal that ended {self}");
         self
     }
 
-    /// It succeeded and had nothing to say.
+    /// Checks that it succeeded and wrote nothing to stderr.
     #[track_caller]
     pub fn ok(&self) -> &Run {
         self.status(0).silent()
     }
 
-    /// It failed with this status, and said so by the rules of all tools: one line `tool: …` with
-    /// `words` in it, perhaps a hint, perhaps warnings, and nothing that could steer a terminal.
+    /// Checks the exit status, and that stderr follows the rules of all tools: one error line
+    /// `tool: …`, perhaps warnings, at most one hint, and no control characters. The text `words`
+    /// is on stderr.
     #[track_caller]
     pub fn fails(&self, want: i32, words: &str) -> &Run {
         self.status(want);
@@ -399,28 +403,28 @@ impl Run {
         self.says(words)
     }
 
-    /// It said this on stderr.
+    /// Checks that stderr contains this text.
     #[track_caller]
     pub fn says(&self, words: &str) -> &Run {
         assert!(self.stderr.contains(words), "\"{words}\" is not on the stderr of {self}");
         self
     }
 
-    /// It did not say this on stderr.
+    /// Checks that stderr does not contain this text.
     #[track_caller]
     pub fn does_not_say(&self, words: &str) -> &Run {
         assert!(!self.stderr.contains(words), "\"{words}\" is on the stderr of {self}");
         self
     }
 
-    /// It said nothing on stderr.
+    /// Checks that stderr is empty.
     #[track_caller]
     pub fn silent(&self) -> &Run {
         assert!(self.stderr.is_empty(), "something on the stderr of {self}");
         self
     }
 
-    /// It wrote exactly this to stdout.
+    /// Checks that stdout is exactly this.
     #[track_caller]
     pub fn stdout(&self, want: impl AsRef<[u8]>) -> &Run {
         let want = want.as_ref();
@@ -434,7 +438,7 @@ impl Run {
         self
     }
 
-    /// What it wrote to stdout, as lines.
+    /// The lines on stdout.
     pub fn lines(&self) -> Vec<String> {
         String::from_utf8_lossy(&self.stdout).lines().map(str::to_owned).collect()
     }
@@ -449,7 +453,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// The beginning of bytes that may be many and no text.
+/// The beginning of bytes that may be long or binary.
 fn excerpt(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(600)];
     format!("{}{}", head.escape_ascii(), if head.len() < bytes.len() { "…" } else { "" })

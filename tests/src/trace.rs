@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a tool's `--trace` says: judged as a script for a shell, and run as one.
+//! A tool's `--trace` output: checked as a shell script, and run as such.
 
 use crate::logins::PASSWORD;
 use crate::scratch::Scratch;
 use crate::tools::{Command, Run, bin, shell};
 
-/// The lines of a trace that say something by `NAME=$(` or without it, and comments. Every line is
-/// one of them.
+/// The command lines of a trace, each with or without `NAME=$(` before it. Comments are left out.
 ///
 /// # Panics
-/// When one is not.
+/// When a line is neither a command nor a comment.
 #[track_caller]
 pub fn commands(trace: &str) -> Vec<String> {
     let mut commands = Vec::new();
@@ -26,19 +25,21 @@ pub fn commands(trace: &str) -> Vec<String> {
     commands
 }
 
-/// The trace of a run that said nothing else, as a script that knows the password.
+/// The trace of a run that wrote nothing else to stderr, as a script with the password in its
+/// environment.
 #[track_caller]
 pub fn script(run: &Run, scratch: &Scratch) -> Command {
     commands(&run.stderr);
     shell(&run.stderr).dir(scratch.path()).env("REGISTRY_PASSWORD", PASSWORD)
 }
 
-/// What the commands of a trace come to, each a program's arguments, when all that curl gets is
-/// `answer`, but a token where that is. Comments are commands here too, of a program that does
-/// nothing, as to some shells they are; so is what the tool says else.
+/// Runs a trace as a script, and returns the arguments of each program that it ran. `curl` is
+/// replaced by a script that prints `answer`, or a token if the URL contains `/token`. Comments and
+/// the tool's other messages are run as commands too, of a program that does nothing: some shells
+/// treat comments as commands.
 ///
 /// # Panics
-/// When anything else was run, or written.
+/// When the script fails, prints anything, or writes a file.
 #[track_caller]
 pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Trees of files, told in lines that two trees share when they are the same.
+//! Directory trees as lists of lines: two trees with equal lists are the same.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -11,13 +11,14 @@ use std::path::Path;
 
 use crate::images::sha256;
 
-/// All that is in a tree and the tree's root itself, sorted, a line each: name, type, mode, owner, time in whole
-/// seconds, device numbers, link target, content, the name that it is a hard link of, extended attributes.
+/// The tree's root and everything in it, sorted, one line each: name, type, mode, owner, time in
+/// whole seconds, device numbers, link target, content, the name that it is a hard link of,
+/// extended attributes.
 pub fn snapshot(root: &Path) -> Vec<String> {
     told(root, false)
 }
 
-/// The same with the nanoseconds of the times.
+/// Like [`snapshot`], with the nanoseconds of the times.
 pub fn exactly(root: &Path) -> Vec<String> {
     told(root, true)
 }
@@ -86,7 +87,7 @@ fn line(path: &Path, name: &str, nanoseconds: bool, firsts: &mut HashMap<u64, St
     line
 }
 
-/// The extended attributes, sorted; those of a link are its own.
+/// The extended attributes, sorted. Symbolic links are not followed.
 pub fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = vec![0; 64 << 10];
     let Ok(length) = rustix::fs::llistxattr(path, &mut names[..]) else { return Vec::new() };
@@ -110,7 +111,7 @@ pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
 }
 
-/// Gives everything in a tree, and its root, the same time.
+/// Sets the time of everything in a tree, and of its root.
 pub fn set_times(root: &Path, seconds: i64) {
     for entry in fs::read_dir(root).unwrap() {
         let entry = entry.unwrap();
@@ -122,7 +123,7 @@ pub fn set_times(root: &Path, seconds: i64) {
     set_time(root, seconds);
 }
 
-/// Gives one thing a time; a link is not followed.
+/// Sets the time of a file; symbolic links are not followed.
 pub fn set_time(path: &Path, seconds: i64) {
     let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
@@ -130,7 +131,7 @@ pub fn set_time(path: &Path, seconds: i64) {
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
 }
 
-/// Makes something that only system calls make: a fifo, a device.
+/// Makes a file by mknod: a FIFO or a device.
 pub fn make_node(path: &Path, kind: rustix::fs::FileType, device: (u32, u32)) {
     let mode = rustix::fs::Mode::from_raw_mode(0o644);
     let device = rustix::fs::makedev(device.0, device.1);

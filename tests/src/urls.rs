@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a server may supply, in every shape that hides where they lead, and what may become of them.
+//! URLs that a server may send, in every form that hides where they lead, and whether a client may
+//! follow them.
 //!
-//! They lead to two servers on 127.0.0.1, the registry and an attacker, to addresses that nobody may be sent to, or to
-//! names that do not exist: whatever a client does with them, nothing leaves this machine but the question for a name
-//! that cannot be.
+//! The URLs lead to two servers on 127.0.0.1 (the registry and an attacker), to addresses that no
+//! client may be sent to, or to names that do not exist. Whatever a client does with them, nothing
+//! leaves this machine except DNS queries for names that cannot exist.
 
 use crate::attack::Attack;
 
-/// What may become of a URL.
+/// Whether a client may follow a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the registry's own: followed with all that the registry may know.
+    /// The registry's own origin: followed, with everything that the registry may receive.
     Own,
-    /// It is somebody else's: followed with nothing of ours.
+    /// Another origin: followed without credentials or own headers.
     Away,
-    /// It is the registry's too, by another name: followed with nothing of ours.
+    /// The registry by another host name: followed without credentials or own headers.
     Apart,
-    /// It is not followed.
+    /// Refused by the client.
     Never,
-    /// It may be followed or not, since nobody is there: with nothing of ours.
+    /// Refused, or followed without credentials or own headers: no server exists there.
     Nowhere,
 }
 use Verdict::{Apart, Away, Never, Nowhere, Own};
@@ -28,9 +29,9 @@ use Verdict::{Apart, Away, Never, Nowhere, Own};
 pub struct Shape {
     /// The URL.
     pub text: String,
-    /// What may become of it.
+    /// Whether a client may follow it.
     pub verdict: Verdict,
-    /// Whether it has a scheme and a host of its own.
+    /// Whether it has its own scheme and host.
     pub is_absolute: bool,
 }
 
@@ -65,7 +66,7 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
     add(Never, true, "file:///etc/passwd");
     add(Never, true, "data:text/plain,hello");
     add(Never, true, "javascript:alert(1)");
-    // The same place in another spelling, and its neighbours.
+    // The registry in another spelling, and other ports of the same host.
     add(Own, true, "SCHEME://127.0.0.1:OWNPATH");
     add(Away, true, "SCHEME://127.0.0.1:THIEFPATH#127.0.0.1:OWN");
     add(Away, true, "SCHEME://localhost:THIEFPATH");
@@ -80,7 +81,8 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
         add(Never, true, &format!("SCHEME://{user}@127.0.0.1:OWNPATH"));
         add(Never, false, &format!("//{user}@127.0.0.1:THIEFPATH"));
     }
-    // 127.0.0.1 for a resolver, and not for who compares texts; other addresses of this machine.
+    // Spellings of 127.0.0.1 that a resolver accepts and a comparison of texts misses; other
+    // addresses of this machine.
     for host in [
         "2130706433",
         "017700000001",
@@ -121,7 +123,8 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
         add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
         add(Never, false, &format!("//{host}:THIEFPATH"));
     }
-    // Addresses that are nobody's on the internet.
+    // Addresses that are not public: link-local, private, shared, multicast, reserved, and their
+    // IPv6 forms.
     for host in [
         "169.254.169.254",
         "169.254.0.1",
@@ -160,7 +163,7 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
     ] {
         add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
     }
-    // Hosts that one reader ends elsewhere than another.
+    // Hosts that different URL parsers end at different places.
     for rest in [
         "127.0.0.1:THIEF\\@127.0.0.1:OWNPATH",
         "127.0.0.1:OWN\\@127.0.0.1:THIEFPATH",
@@ -200,7 +203,7 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
         add(Never, true, &format!("SCHEME://{rest}"));
         add(Never, false, &format!("//{rest}"));
     }
-    // Texts that browsers mend.
+    // Malformed URLs that browsers repair.
     for text in [
         "SCHEME:\\\\127.0.0.1:THIEFPATH",
         "SCHEME:/127.0.0.1:THIEFPATH",

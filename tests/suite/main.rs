@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The suite: one program, a folder a subject, a file a part of it. README.md says where a case
-//! goes.
+//! The suite as one program: a folder per subject, a file per part of it. README.md lists where a
+//! test belongs.
 
 mod auth;
 mod fidelity;

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a request's body ends: by its length, or by its last chunk.
+//! Where a request's body ends: after its Content-Length, or after its last chunk.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::Request;
 use super::wire::Wire;
 
-/// The longest line that a chunk may begin with.
+/// The maximum length of a chunk's size line, and of a trailer.
 const MAX_LINE: u64 = 1024;
 
-/// A body that is being read.
+/// The state of a body that is being read.
 pub(super) enum Framing {
     Length { left: u64 },
     Chunked { left: u64, over: bool },
 }
 
 impl Framing {
-    /// As the request's headers say.
+    /// The framing given by the request's headers.
     pub(super) fn of(request: &Request) -> io::Result<Framing> {
         Ok(match request.header("content-length") {
             Some(length) => Framing::Length { left: length.parse().map_err(io::Error::other)? },
@@ -27,7 +27,7 @@ impl Framing {
         })
     }
 
-    /// Some of what comes next, at most `limit` bytes; nothing at the body's end.
+    /// The next bytes of the body, at most `limit`; empty at the body's end.
     pub(super) fn fill<'a>(
         &mut self,
         wire: &'a mut BufReader<Wire>,
@@ -39,7 +39,7 @@ impl Framing {
             *left = u64::from_str_radix(size, 16).map_err(io::Error::other)?;
             if *left == 0 {
                 *over = true;
-                // Trailers, and the empty line behind them.
+                // Trailers, and the empty line after them.
                 while read_line(wire)?.trim_end() != "" {}
             }
         }
@@ -55,7 +55,7 @@ impl Framing {
         Ok(&bytes[..len])
     }
 
-    /// So much of it is dealt with.
+    /// Removes `len` bytes that the caller has used.
     pub(super) fn consume(&mut self, wire: &mut BufReader<Wire>, len: usize) -> io::Result<()> {
         wire.consume(len);
         match self {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is done with a request's body before it is answered: read, thrown away, read only so far.
+//! What the server does with a request's body before it responds: reads it, discards it, or reads
+//! only part of it.
 //!
-//! Decided when the head has come. [`Reply`] has what can be wrong with the answer itself.
+//! It is decided when the head has arrived. Faults of the response itself are in [`Reply`].
 
 use super::reply::{End, Reply};
 
-/// What happens at a place in a request's body.
+/// What happens at a position in a request's body.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     End(End),
@@ -13,63 +14,64 @@ pub(super) enum Then {
     Answer(Box<Reply>, End),
 }
 
-/// What is done with a request whose head has come.
+/// What the server does with a request whose head has arrived.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    /// Where in the body something happens.
+    /// A position in the body, and what happens there.
     pub(super) event: Option<(u64, Then)>,
-    /// Answered with this once the body is there, and nothing is done about it.
+    /// The response after the body, sent without doing what the request asks.
     pub(super) instead: Option<Box<Reply>>,
-    /// Nothing is said to `Expect: 100-continue`.
+    /// Whether `Expect: 100-continue` is ignored.
     pub(super) silent: bool,
-    /// Sent before the body is read, as it is.
+    /// Bytes sent before the body is read.
     pub(super) before: Vec<u8>,
 }
 
 impl Intake {
-    /// The right thing: the body is read, what was asked is done, and the answer sent.
+    /// The correct behaviour: the server reads the body, does what the request asks, and responds.
     pub fn whole() -> Intake {
         Intake { event: None, instead: None, silent: false, before: Vec::new() }
     }
 
-    /// The body is read and thrown away, nothing is done, and this is the answer.
+    /// The server reads and discards the body, does nothing, and sends this response.
     pub fn instead(reply: Reply) -> Intake {
         Intake { instead: Some(Box::new(reply)), ..Intake::whole() }
     }
 
-    /// The connection ends when so many bytes of the body are read; they were taken.
+    /// The server takes this number of bytes of the body, then ends the connection.
     pub fn cut(after: u64, end: End) -> Intake {
         Intake { event: Some((after, Then::End(end))), ..Intake::whole() }
     }
 
-    /// Nothing more is read after so many bytes of the body, which were taken, until
+    /// The server takes this number of bytes of the body, then reads nothing more until
     /// [`release`](super::Server::release).
     pub fn stall(after: u64) -> Intake {
         Intake { event: Some((after, Then::Stall)), ..Intake::whole() }
     }
 
-    /// This is answered when so many bytes of the body are read, and nothing is done. Then the
-    /// connection ends: by `Fin` as with servers that read the rest and forget it, by `Reset` as
-    /// with those that do not read it, so that sending the rest fails.
+    /// The server reads this number of bytes of the body, does nothing, and sends this response.
+    /// Then it ends the connection. With `Fin` it reads and discards the rest of the body. With
+    /// `Reset` it does not read the rest, so that sending it fails.
     pub fn early(after: u64, reply: Reply, end: End) -> Intake {
         Intake { event: Some((after, Then::Answer(Box::new(reply), end))), ..Intake::whole() }
     }
 
-    /// `Expect: 100-continue` is ignored.
+    /// The server ignores `Expect: 100-continue`.
     #[must_use]
     pub fn silent(mut self) -> Intake {
         self.silent = true;
         self
     }
 
-    /// These bytes go out before the body is read: `HTTP/1.1 102 Processing\r\n\r\n`, say.
+    /// The server sends these bytes before it reads the body, for example
+    /// `HTTP/1.1 102 Processing\r\n\r\n`.
     #[must_use]
     pub fn after(mut self, bytes: impl AsRef<[u8]>) -> Intake {
         self.before.extend_from_slice(bytes.as_ref());
         self
     }
 
-    /// Whether the bytes of the body are given to whom they are for.
+    /// Whether the body reaches [`Serve::take`](super::Serve::take) or the request.
     pub(crate) fn delivers(&self) -> bool {
         self.instead.is_none() && !matches!(self.event, Some((_, Then::Answer(..))))
     }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A scriptable HTTP/1.1 server: a closure looks at each request and says what to answer, and
-//! the answer may be as wrong as it likes: cut, stalled, endless, lying about its length, no HTTP
-//! at all. The same holds for the body of a request, which may be read only so far, or not taken.
-//! Every request is kept with all its headers, so that a test can also judge what was asked, and
-//! what was not.
+//! A scriptable HTTP/1.1 server: a closure sees each request and returns the response. The response
+//! may be wrong in many ways: cut, stalled, endless, with a wrong length, or not HTTP at all. The
+//! request's body may also be read only in part, or be discarded. The server keeps every request
+//! with all its headers, so that a test can check which requests were sent, and which were not.
 //!
-//! One thread a connection. Deliberately absent: any code of the tools, HTTP/2, and correction of
-//! what a reply is told to send.
+//! One thread per connection. Not here: any code of the tools, HTTP/2, and any correction of a
+//! reply.
 
 mod framing;
 mod intake;
@@ -29,22 +28,23 @@ pub(crate) use request::unescaped;
 
 use crate::PATIENCE;
 
-/// What a server does. A closure from a request to its reply is one that does no more than that.
+/// The behaviour of a server. A closure from a request to its reply is the simplest form.
 pub trait Serve: Send + Sync {
-    /// A request's head has come: what is to be done with its body.
+    /// Called when a request's head has arrived: decides what to do with its body.
     fn arriving(&self, _request: &Request) -> Intake {
         Intake::whole()
     }
 
-    /// Some of its body has come. What is taken (true) is not kept with the request as well.
+    /// Called for each part of the body that arrives. If it returns true, these bytes are not kept
+    /// with the request.
     fn take(&self, _request: &Request, _bytes: &[u8]) -> bool {
         false
     }
 
-    /// The rest of its body will not come.
+    /// Called when the rest of the body will not arrive.
     fn broken(&self, _request: &Request) {}
 
-    /// All of it is there: what is answered.
+    /// Called when the whole body has arrived: returns the response.
     fn answer(&self, request: &Request) -> Reply;
 }
 
@@ -54,8 +54,8 @@ impl<F: Fn(&Request) -> Reply + Send + Sync> Serve for F {
     }
 }
 
-/// True as long as `which` has held for fewer than `count` requests before: the first so many of
-/// their kind, whatever their paths.
+/// A predicate that holds for the first `count` requests that `which` selects, whatever their
+/// paths.
 pub fn first(
     count: usize,
     which: impl Fn(&Request) -> bool + Send + Sync + 'static,
@@ -77,7 +77,7 @@ struct Shared {
     stopping: AtomicBool,
 }
 
-/// A panic of a script must not hide behind a poisoned lock.
+/// Ignores poisoning, so that the first panic of a script is the one that is reported.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -96,17 +96,17 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Serves plain http.
+    /// Starts a server that uses plain HTTP.
     pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
         Server::listen(None, Box::new(script))
     }
 
-    /// Serves plain http, or https, with more than a script.
+    /// Starts a server that uses TLS or plain HTTP, with more behaviour than a closure.
     pub fn serve(tls: Option<Arc<ServerConfig>>, serve: impl Serve + 'static) -> Server {
         Server::listen(tls, Box::new(serve))
     }
 
-    /// Serves https.
+    /// Starts a server that uses TLS.
     pub fn start_tls(
         config: Arc<ServerConfig>,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -139,7 +139,7 @@ impl Server {
                 let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 lock(&shared.sockets).extend(socket.try_clone());
                 std::thread::spawn(move || {
-                    // The client going away is the client's business.
+                    // An error here means that the client closed the connection.
                     let _ = wire::converse(&shared, socket, tls);
                 });
             }
@@ -152,37 +152,38 @@ impl Server {
         self.address.to_string()
     }
 
-    /// Its port.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// `http://127.0.0.1:PORT`, or https.
+    /// `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http{}://{}", if self.secure { "s" } else { "" }, self.address)
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.shared.requests).clone()
     }
 
-    /// What was asked so far, in short: `GET /v2/`, a line each.
+    /// The requests so far in a short form: `GET /v2/`.
     pub fn asked(&self) -> Vec<String> {
         self.requests().iter().map(|r| format!("{} {}", r.method, r.target)).collect()
     }
 
-    /// Forgets what was asked; numbers start again.
+    /// Forgets the requests so far; their numbers start again at 0.
     pub fn forget(&self) {
         lock(&self.shared.requests).clear();
     }
 
-    /// How many connections asked something so far.
+    /// The number of connections so far that carried a request.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have come, of which the last may still be sending its body.
+    /// Waits until `count` requests have arrived. The body of the last request may still be
+    /// arriving.
     #[track_caller]
     pub fn wait_for_requests(&self, count: usize) {
         let requests = lock(&self.shared.requests);
@@ -194,12 +195,12 @@ impl Server {
         assert!(requests.len() >= count, "{} requests of {count} came", requests.len());
     }
 
-    /// How many stalls there have been so far, of [`Reply`]s and of [`Intake`]s.
+    /// The number of stalls so far, of [`Reply`]s and of [`Intake`]s.
     pub fn stalls(&self) -> usize {
         self.shared.stalled.load(Ordering::SeqCst)
     }
 
-    /// Waits until there have been so many stalls.
+    /// Waits until there have been `count` stalls.
     #[track_caller]
     pub fn wait_for_stalls(&self, count: usize) {
         let start = Instant::now();
@@ -210,7 +211,7 @@ impl Server {
         }
     }
 
-    /// Lets what is stalled go on, and what is to come.
+    /// Lets stalled requests and responses continue, and makes all later stalls end at once.
     pub fn release(&self) {
         *lock(&self.shared.released) = true;
         self.shared.release.notify_all();
@@ -224,7 +225,7 @@ impl Drop for Server {
         for socket in lock(&self.shared.sockets).iter() {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        // Wakes the thread that accepts, which then closes the port.
+        // Wakes the accepting thread, which then closes the port.
         let _ = TcpStream::connect(self.address);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An answer, right or wrong, put together step by step. What it is told to send it sends.
+//! A response, right or wrong, built step by step. The server sends exactly what it describes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use super::request::Request;
 
-/// How a connection ends before its time.
+/// How a connection ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Closed as if all were said (FIN; no close_notify under TLS).
+    /// Closed normally (FIN), but without a close_notify under TLS.
     Fin,
-    /// Torn down (RST). What the other side has not read yet may be lost to it.
+    /// Reset (RST). The client may lose bytes that it has not read yet.
     Reset,
-    /// By a TLS record that nobody can decrypt.
+    /// A TLS record that cannot be decrypted, then closed.
     Garbled,
 }
 
-/// What happens at a place in the body.
+/// What happens at a position in the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     End(End),
     Stall,
 }
 
-/// How the length of the body is told.
+/// How the response gives the length of its body.
 #[derive(Clone, Debug)]
 pub(super) enum Length {
-    /// Content-Length, right.
+    /// A correct Content-Length.
     Told,
-    /// Content-Length with this text, several of them when it holds several.
+    /// These texts as Content-Length headers.
     Said(Vec<String>),
-    /// Not at all: the end of the connection is the end of the body.
+    /// No Content-Length: the end of the connection is the end of the body.
     Untold,
-    /// Chunks of this size; the number of the chunk whose size line is garbage.
+    /// Chunks of this size; `broken` is the number of the chunk whose size line is invalid.
     Chunked { size: usize, broken: Option<usize> },
 }
 
@@ -44,34 +44,34 @@ pub(super) enum Body {
         all: Arc<[u8]>,
         part: Range<usize>,
     },
-    /// The bytes again and again until the client has had enough.
+    /// The bytes, repeated until the client stops reading.
     Endless(Vec<u8>),
 }
 
-/// An answer, right or wrong.
+/// A response, right or wrong.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) body: Body,
     pub(super) length: Length,
-    /// Where in the body something happens.
+    /// A position in the body, and what happens there.
     pub(super) event: Option<(u64, Event)>,
-    /// Bytes a write, and the pause after each.
+    /// The number of bytes per write, and the pause after each.
     pub(super) drip: Option<(usize, Duration)>,
-    /// Sent before the head, as it is.
+    /// Bytes sent before the head.
     pub(super) before: Vec<u8>,
-    /// Headers without end.
+    /// Whether headers are sent without end.
     pub(super) endless_headers: bool,
-    /// Instead of everything else.
+    /// Bytes sent instead of a response.
     pub(super) raw: Option<Vec<u8>>,
     pub(super) close: bool,
-    /// Nothing is sent before the release.
+    /// Whether nothing is sent before the release.
     pub(super) held: bool,
 }
 
 impl Reply {
-    /// A status and no body.
+    /// A response without a body.
     pub fn new(status: u16) -> Reply {
         Reply {
             status,
@@ -88,12 +88,12 @@ impl Reply {
         }
     }
 
-    /// 200 with a body.
+    /// A 200 response with a body.
     pub fn ok(body: impl AsRef<[u8]>) -> Reply {
         Reply::new(200).body(body)
     }
 
-    /// JSON.
+    /// A JSON response.
     pub fn json(status: u16, value: &serde_json::Value) -> Reply {
         Reply::new(status).header("Content-Type", "application/json").body(value.to_string())
     }
@@ -104,12 +104,12 @@ impl Reply {
         Reply::json(status, &error)
     }
 
-    /// A redirect.
+    /// A redirect to this Location.
     pub fn redirect(status: u16, location: &str) -> Reply {
         Reply::new(status).header("Location", location)
     }
 
-    /// The part of a body that the request's Range asks for: 206, 416, or the whole with 200.
+    /// The range of a body that the request's Range asks for: 206, 416, or 200 with the whole body.
     pub fn ranged(request: &Request, all: Arc<[u8]>) -> Reply {
         let len = all.len() as u64;
         let Some(range) = request.range() else {
@@ -124,38 +124,38 @@ impl Reply {
         Reply { body: Body::Bytes { all, part }, ..Reply::new(206).header("Content-Range", said) }
     }
 
-    /// These bytes instead of an HTTP answer; then the connection is closed.
+    /// These bytes instead of an HTTP response; then the connection is closed.
     pub fn raw(bytes: impl AsRef<[u8]>) -> Reply {
         Reply { raw: Some(bytes.as_ref().to_owned()), ..Reply::new(0) }
     }
 
-    /// No answer: the connection is torn down.
+    /// No response: the connection is reset.
     pub fn hang_up() -> Reply {
         Reply::raw("").cut(0, End::Reset)
     }
 
-    /// Its status instead.
+    /// Changes the status.
     #[must_use]
     pub fn status(mut self, status: u16) -> Reply {
         self.status = status;
         self
     }
 
-    /// One more header, not checked in any way.
+    /// Adds a header without any check.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Reply {
         self.headers.push((name.as_bytes().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Without the headers of this name.
+    /// Removes the headers of this name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Reply {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name.as_bytes()));
         self
     }
 
-    /// The headers of this name changed.
+    /// Changes the header of this name, if it exists.
     #[must_use]
     pub fn change(self, name: &str, change: impl FnOnce(&str) -> String) -> Reply {
         match self.said(name) {
@@ -164,13 +164,13 @@ impl Reply {
         }
     }
 
-    /// What it has in the header of this name.
+    /// The value of the first header of this name.
     pub fn said(&self, name: &str) -> Option<String> {
         let mut same = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         same.next().map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Another body.
+    /// Replaces the body.
     #[must_use]
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Reply {
         let all: Arc<[u8]> = Arc::from(body.as_ref());
@@ -178,10 +178,10 @@ impl Reply {
         self
     }
 
-    /// A body that never ends: this again and again.
+    /// Makes the body endless: `pattern` is repeated.
     #[must_use]
     pub fn endless(mut self, pattern: impl AsRef<[u8]>) -> Reply {
-        // Long enough that a write is worth its while.
+        // Long enough to make each write efficient.
         let pattern = pattern.as_ref();
         self.body = Body::Endless(pattern.repeat(64 * 1024 / pattern.len() + 1));
         if matches!(self.length, Length::Told) {
@@ -190,14 +190,14 @@ impl Reply {
         self
     }
 
-    /// Headers that never end.
+    /// Makes the headers endless.
     #[must_use]
     pub fn endless_headers(mut self) -> Reply {
         self.endless_headers = true;
         self
     }
 
-    /// A Content-Length of this text.
+    /// Adds a Content-Length header with this text.
     #[must_use]
     pub fn content_length(mut self, text: impl ToString) -> Reply {
         match &mut self.length {
@@ -207,70 +207,72 @@ impl Reply {
         self
     }
 
-    /// No Content-Length: the body ends with the connection.
+    /// Leaves out Content-Length: the body ends with the connection.
     #[must_use]
     pub fn close_delimited(mut self) -> Reply {
         self.length = Length::Untold;
         self
     }
 
-    /// In chunks of so many bytes.
+    /// Sends the body in chunks of `size` bytes.
     #[must_use]
     pub fn chunked(mut self, size: usize) -> Reply {
         self.length = Length::Chunked { size, broken: None };
         self
     }
 
-    /// In chunks of so many bytes, of which one (from 0) begins with garbage.
+    /// Sends the body in chunks of `size` bytes. The chunk with the number `chunk` (from 0) has an
+    /// invalid size line.
     #[must_use]
     pub fn broken_chunk(mut self, size: usize, chunk: usize) -> Reply {
         self.length = Length::Chunked { size, broken: Some(chunk) };
         self
     }
 
-    /// The connection ends when so many bytes of the body are sent.
+    /// Ends the connection after this number of bytes of the body.
     #[must_use]
     pub fn cut(mut self, after: u64, end: End) -> Reply {
         self.event = Some((after, Event::End(end)));
         self
     }
 
-    /// Nothing more is sent after so many bytes of the body, until [`release`](super::Server::release).
+    /// Sends nothing more after this number of bytes of the body, until
+    /// [`release`](super::Server::release).
     #[must_use]
     pub fn stall(mut self, after: u64) -> Reply {
         self.event = Some((after, Event::Stall));
         self
     }
 
-    /// The body comes in pieces of so many bytes with a pause after each.
+    /// Sends the body in pieces of this many bytes, with a pause after each.
     #[must_use]
     pub fn drip(mut self, piece: usize, pause: Duration) -> Reply {
         self.drip = Some((piece, pause));
         self
     }
 
-    /// These bytes go before the answer: `HTTP/1.1 103 Early Hints\r\n\r\n`, say.
+    /// Sends these bytes before the response, for example `HTTP/1.1 103 Early Hints\r\n\r\n`.
     #[must_use]
     pub fn after(mut self, bytes: impl AsRef<[u8]>) -> Reply {
         self.before.extend_from_slice(bytes.as_ref());
         self
     }
 
-    /// Not even its head is sent until [`release`](super::Server::release).
+    /// Sends nothing at all until [`release`](super::Server::release).
     #[must_use]
     pub fn held(mut self) -> Reply {
         self.held = true;
         self
     }
 
-    /// The connection is closed after it.
+    /// Closes the connection after the response.
     #[must_use]
     pub fn close(mut self) -> Reply {
         self.close = true;
         self
     }
 
-    /// Its body with a byte in the middle changed.
+    /// Changes a byte in the middle of the body.
     #[must_use]
     pub fn corrupted(mut self) -> Reply {
         if let Body::Bytes { all, part } = &self.body
@@ -283,7 +285,7 @@ impl Reply {
         self
     }
 
-    /// Its status, for a fault that depends on it.
+    /// The status, for a fault that depends on it.
     pub fn code(&self) -> u16 {
         self.status
     }
@@ -302,7 +304,7 @@ impl Reply {
         }
         match (&self.length, &self.body) {
             (Length::Told, Body::Bytes { part, .. }) => {
-                // 1xx and 204 have none by definition.
+                // 1xx and 204 responses have no Content-Length (RFC 9110, section 8.6).
                 if self.status >= 200 && self.status != 204 {
                     head.extend_from_slice(
                         format!("Content-Length: {}\r\n", part.len()).as_bytes(),

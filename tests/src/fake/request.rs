@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request as it came: kept whole, judged by the tests.
+//! A received request, kept whole for the tests to check.
 
 use std::ops::Range;
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its number on this server, from 0.
+    /// The number of the request on this server, from 0.
     pub number: usize,
-    /// How many requests with the same method and path came before it.
+    /// The number of earlier requests with the same method and path.
     pub earlier: usize,
-    /// The number of the connection that it came on, from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
     /// GET, HEAD, …
     pub method: String,
-    /// Path and query as they came.
+    /// Path and query, unchanged.
     pub target: String,
     /// The path alone.
     pub path: String,
     /// The query alone, without its question mark.
     pub query: String,
-    /// The headers, in order, as often as they came.
+    /// The headers in order, including repeated ones.
     pub headers: Vec<(String, String)>,
-    /// The body, but for what the server [took](super::Serve::take).
+    /// The body, without the bytes that the server [took](super::Serve::take).
     pub body: Vec<u8>,
-    /// How many bytes of the body came, taken or not.
+    /// The number of bytes of the body that arrived, including those that the server took.
     pub received: u64,
-    /// All of the body came.
+    /// Whether the whole body arrived.
     pub whole: bool,
-    /// The client certificate that was shown on its connection, as it was sent.
+    /// The client certificate of its connection, in DER.
     pub shown: Option<Vec<u8>>,
-    /// Its number among all that ever came.
+    /// Its number among all requests, including forgotten ones.
     pub(crate) serial: usize,
 }
 
 impl Request {
-    /// A request from its head, as long as that is HTTP; its body and numbers are still to come.
+    /// Parses a request's head; `None` if it is not HTTP. The body and the numbers are filled in
+    /// later.
     pub(super) fn parse(head: &[u8]) -> Option<Request> {
         let text = std::str::from_utf8(head).ok()?;
         let mut lines = text.trim_end().split("\r\n");
@@ -83,7 +84,7 @@ impl Request {
         pairs.filter(|(key, _)| *key == name).map(|(_, value)| unescaped(value, true)).collect()
     }
 
-    /// What its Range header asks of a body of `len` bytes. Nothing when there is no such header.
+    /// The byte range that the Range header asks for; `None` without such a header.
     pub fn range(&self) -> Option<Range<u64>> {
         let (from, to) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         let from = from.parse().ok()?;
@@ -91,38 +92,38 @@ impl Request {
         Some(from..to)
     }
 
-    /// GET or HEAD of a blob.
+    /// Whether it is a GET or HEAD of a blob.
     pub fn is_blob(&self) -> bool {
         self.path.contains("/blobs/") && !self.path.contains("/blobs/uploads/")
     }
 
-    /// Of a manifest.
+    /// Whether it is for a manifest.
     pub fn is_manifest(&self) -> bool {
         self.path.contains("/manifests/")
     }
 
-    /// The beginning of an upload, a mount included.
+    /// Whether it starts an upload, or mounts a blob.
     pub fn is_start(&self) -> bool {
         self.method == "POST" && self.path.ends_with("/blobs/uploads/")
     }
 
-    /// Anything about an upload that has begun.
+    /// Whether it belongs to an upload session.
     pub fn is_session(&self) -> bool {
         self.path.rsplit_once("/blobs/uploads/").is_some_and(|(_, id)| !id.is_empty())
     }
 
-    /// A part of an upload.
+    /// Whether it sends a part of an upload.
     pub fn is_patch(&self) -> bool {
         self.method == "PATCH" && self.is_session()
     }
 
-    /// The end of an upload.
+    /// Whether it completes an upload.
     pub fn is_close(&self) -> bool {
         self.method == "PUT" && self.is_session()
     }
 
-    /// What it is in a registry, in short: `HEAD blob`, `POST uploads`, `POST mount`, and with the
-    /// number of bytes that came where bytes are sent: `PATCH session 1048576`.
+    /// The request in a short form: `HEAD blob`, `POST uploads`, `POST mount`. For PUT and PATCH
+    /// the number of bytes received follows: `PATCH session 1048576`.
     pub fn step(&self) -> String {
         let what = match () {
             () if self.is_start() && self.param("mount").is_some() => "mount",
@@ -140,13 +141,13 @@ impl Request {
         }
     }
 
-    /// Of the tag list.
+    /// Whether it is for the tag list.
     pub fn is_tags(&self) -> bool {
         self.path.ends_with("/tags/list")
     }
 }
 
-/// With the escapes of a URL undone; a plus is a blank in a form, and a plus elsewhere.
+/// Decodes percent-encoding. In a form `+` also becomes a space.
 pub(crate) fn unescaped(text: &str, is_form: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An answer on its way, wrong where it is told to be.
+//! Sending a response, with the faults that it describes.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::reply::{Body, End, Event, Length, Reply};
 use super::wire::{Wire, stall};
 use super::{Request, Shared};
 
-/// Sends an answer. Says how the connection has to end, when it has to.
+/// Sends a response. Returns how the connection must end, or `None` if it stays open.
 pub(super) fn send(
     shared: &Shared,
     wire: &mut Wire,
@@ -65,7 +65,7 @@ fn send_body(
     let (piece, pause) = reply.drip.unwrap_or((64 * 1024, Duration::ZERO));
     let mut chunk_number = 0;
     loop {
-        // What is still to be sent, up to a piece, a chunk, or the place where something happens.
+        // The bytes still to be sent, limited to a piece, a chunk, or the position of the event.
         let rest: &[u8] = match &reply.body {
             Body::Bytes { all, part } => &all[part.start + *sent as usize..part.end],
             Body::Endless(pattern) => pattern,

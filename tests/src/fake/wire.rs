@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One connection of the scripted server: requests read, replies sent, ends of every kind.
+//! One connection of the scripted server: reading requests, sending replies, and every kind of end.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,7 +15,7 @@ use super::reply::{End, Event, Reply};
 use super::send::send;
 use super::{Request, Shared, lock};
 
-/// The longest request head that is read.
+/// The maximum length of a request's head.
 const MAX_HEAD: usize = 256 * 1024;
 
 pub(super) enum Wire {
@@ -31,7 +31,7 @@ impl Wire {
         }
     }
 
-    /// The client certificate that was shown.
+    /// The client certificate, in DER.
     fn shown(&self) -> Option<Vec<u8>> {
         match self {
             Wire::Plain(_) => None,
@@ -39,8 +39,8 @@ impl Wire {
         }
     }
 
-    /// Ends politely: with a close_notify under TLS, and without a reset should the client still
-    /// be sending.
+    /// Closes the connection properly: with a close_notify under TLS, and without a reset, even if
+    /// the client is still sending.
     fn close(mut self) {
         if let Wire::Tls(stream) = &mut self {
             stream.conn.send_close_notify();
@@ -49,7 +49,7 @@ impl Wire {
         self.hang_up();
     }
 
-    /// Ends without a word, but without a reset too.
+    /// Closes the connection without a close_notify, and without a reset.
     fn hang_up(&self) {
         let _ = self.socket().shutdown(Shutdown::Write);
         let _ = io::copy(&mut self.socket(), &mut io::sink());
@@ -81,7 +81,7 @@ impl Write for Wire {
     }
 }
 
-/// One connection, request after request.
+/// Serves one connection, request after request.
 pub(super) fn converse(
     shared: &Shared,
     socket: TcpStream,
@@ -100,7 +100,7 @@ pub(super) fn converse(
     loop {
         let Some(head) = read_head(&mut wire)? else { return Ok(()) };
         let Some(mut request) = Request::parse(&head) else {
-            // Not HTTP: a TLS greeting to a plain server, most likely.
+            // Not HTTP: most likely a TLS ClientHello to a server without TLS.
             wire.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
             wire.into_inner().close();
             return Ok(());
@@ -140,7 +140,7 @@ pub(super) fn converse(
             Some(End::Fin) if matches!(reply.event, Some((_, Event::End(_)))) => {
                 return wire.get_ref().socket().shutdown(Shutdown::Write);
             }
-            // Closed with something unread, so that a reset follows behind the answer.
+            // Closing a socket with unread bytes makes the kernel send a reset after the response.
             Some(End::Reset) if end.is_some() => {
                 return forget(shared, wire.get_ref().socket());
             }
@@ -159,7 +159,7 @@ fn finish(shared: &Shared, wire: BufReader<Wire>, end: End) -> io::Result<()> {
             forget(shared, socket)?;
         }
         End::Garbled => {
-            // A record of 32 bytes that nobody encrypted.
+            // A TLS record of 32 bytes that decrypts to nothing valid.
             let mut record = vec![0x17, 3, 3, 0, 32];
             record.resize(5 + 32, 0xff);
             wire.get_ref().socket().write_all(&record)?;
@@ -169,14 +169,15 @@ fn finish(shared: &Shared, wire: BufReader<Wire>, end: End) -> io::Result<()> {
     Ok(())
 }
 
-/// The clone kept for the server's end would hold the connection open.
+/// Drops the clone of the socket that is kept for the server's end; it would hold the connection
+/// open.
 fn forget(shared: &Shared, socket: &TcpStream) -> io::Result<()> {
     let own = socket.peer_addr()?;
     lock(&shared.sockets).retain(|s| s.peer_addr().is_ok_and(|peer| peer != own));
     Ok(())
 }
 
-/// Keeps a request whose head has come.
+/// Records a request whose head has arrived.
 fn record(shared: &Shared, request: &mut Request, connection: usize) {
     let mut requests = lock(&shared.requests);
     request.serial = shared.serial.fetch_add(1, Ordering::SeqCst);
@@ -188,7 +189,7 @@ fn record(shared: &Shared, request: &mut Request, connection: usize) {
     shared.arrived.notify_all();
 }
 
-/// Notes what came of a request's body, unless the request is forgotten by now.
+/// Updates the record of a request, unless it has been forgotten.
 fn note(shared: &Shared, request: &Request) {
     let mut requests = lock(&shared.requests);
     if let Some(kept) = requests.iter_mut().find(|kept| kept.serial == request.serial) {
@@ -196,7 +197,7 @@ fn note(shared: &Shared, request: &Request) {
     }
 }
 
-/// Up to the empty line; nothing at the end of the connection.
+/// Reads up to the empty line; `None` at the end of the connection.
 fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -205,7 +206,7 @@ fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
             return Ok(None);
         }
         head.push(byte[0]);
-        // The first byte of a TLS record: the rest will not come.
+        // 0x16 is the first byte of a TLS record: a head of HTTP will not follow.
         if head[0] == 0x16 {
             break;
         }
@@ -213,14 +214,15 @@ fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(head))
 }
 
-/// What became of a request's body.
+/// How the reading of a request's body ended.
 enum Taken {
     Whole,
     Answer(Box<Reply>, End),
     End(End),
 }
 
-/// Reads a body as the intake says, into whoever takes it or the request.
+/// Reads a body as the intake says. The bytes go to [`Serve::take`](super::Serve::take) or to the
+/// request.
 fn take_body(
     shared: &Shared,
     wire: &mut BufReader<Wire>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tokens: what a request needs, who has it, and what is asked of who has not.
+//! Token checks: the scopes that a request needs, and the challenge if it has no token for them.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::images::sha256;
 /// `repository:NAME:ACTIONS`
 pub(super) type Scope = String;
 
-/// The tokens that were given, and for what.
+/// The tokens issued, and their scopes.
 #[derive(Default)]
 pub(super) struct Access {
     given: std::sync::Mutex<BTreeMap<String, Vec<Scope>>>,
 }
 
 impl Access {
-    /// A token for the scopes that a request asks for, as far as they are granted.
+    /// Issues a token for those scopes of the request that `grants` allows.
     pub(super) fn give(&self, request: &Request, grants: impl Fn(&str) -> bool) -> Reply {
         let asked = request.params("scope").join(" ");
         let granted: Vec<Scope> =
@@ -29,7 +29,7 @@ impl Access {
         Reply::json(200, &json!({"token": token, "expires_in": 300}))
     }
 
-    /// A challenge, unless the request has a token for all that it needs.
+    /// A challenge, unless the request has a token for all scopes that it needs.
     pub(super) fn refuse(&self, request: &Request, name: &str) -> Option<Reply> {
         let needed = needed(request, name);
         let token = request.header("authorization").and_then(|h| h.strip_prefix("Bearer "));
@@ -47,8 +47,8 @@ impl Access {
     }
 }
 
-/// The scopes that a request needs, as the distribution has them. Only the end of an upload by
-/// DELETE needs no more than the upload did.
+/// The scopes that a request needs, as in CNCF Distribution, with one exception: cancelling an
+/// upload (DELETE) needs no `delete` scope, only those of the upload.
 fn needed(request: &Request, name: &str) -> Vec<Scope> {
     if name.is_empty() {
         return Vec::new();
@@ -64,7 +64,7 @@ fn needed(request: &Request, name: &str) -> Vec<Scope> {
     [format!("repository:{name}:{actions}")].into_iter().chain(source).collect()
 }
 
-/// Whether scopes that were granted contain one that is needed.
+/// Whether the granted scopes include one that is needed.
 fn allows(granted: &[Scope], needed: &str) -> bool {
     let Some((name, actions)) = needed.rsplit_once(':') else { return false };
     let same = granted.iter().filter_map(|scope| scope.rsplit_once(':'));

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A registry on the scripted server. It answers rightly, and a test says where it does not:
+//! A registry on the scripted server. It behaves correctly except where a test makes it misbehave:
 //!
 //! ```ignore
 //! let registry = FakeRegistry::start();
 //! registry.add_image("app", "1", &image);
-//! registry.fault(|request, right| match request.is_blob() && request.earlier == 0 {
-//!     true => right.cut(1000, End::Fin),
-//!     false => right,
+//! registry.fault(|request, right| {
+//!     let is_first = request.is_blob() && request.earlier == 0;
+//!     if is_first { right.cut(1000, End::Fin) } else { right }
 //! });
-//! registry.intake(|request| match request.is_close() {
-//!     true => Intake::cut(1000, End::Reset),
-//!     false => Intake::whole(),
+//! registry.intake(|request| {
+//!     if request.is_close() { Intake::cut(1000, End::Reset) } else { Intake::whole() }
 //! });
 //! ```
 //!
-//! A fault changes the answer, after what was asked is done; an intake decides before that, and can
-//! keep it from being done. Right means the distribution specification: ranges, HEAD, digests in
-//! headers, pages of tags with Link, uploads in one or many requests, mounts, manifests refused
-//! while something they name is absent, errors in JSON; on demand tokens for anybody who asks, and
-//! what only some registries do ([`Settings`]).
+//! A fault changes the response after the registry has done what the request asks. An intake
+//! decides earlier, and can prevent the registry from doing it.
+//!
+//! Correct behaviour follows the OCI distribution specification: ranges, HEAD, digests in headers,
+//! pages of tags with Link, uploads in one or several requests, mounts, refusal of a manifest that
+//! references a missing blob or manifest, errors in JSON. Optionally the registry requires tokens,
+//! which it issues for every request, or has features that only some registries have
+//! ([`Settings`]).
 
 mod access;
 mod repository;
@@ -40,31 +42,30 @@ type Fault = Box<dyn Fn(&Request, Reply) -> Reply + Send + Sync>;
 type Decision = Box<dyn Fn(&Request) -> Intake + Send + Sync>;
 type Grants = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The token that every token request is answered with is this and something of the scope asked
-/// for.
+/// The beginning of every issued token. The rest is derived from the requested scope.
 pub const TOKEN: &str = "sesame-";
 
-/// What only some registries do. This one does none of it until told to.
+/// Behaviour that only some registries have. All of it is off by default.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Takes a blob with the POST that would begin an upload.
+    /// Accepts a blob in the POST that would otherwise start an upload.
     pub whole_posts: bool,
-    /// Has the referrers API, and says OCI-Subject.
+    /// Has the referrers API, and sends OCI-Subject.
     pub referrers: bool,
-    /// Takes more tags in the query of a manifest's PUT, and says OCI-Tag.
+    /// Accepts more tags in the query of a manifest's PUT, and sends OCI-Tag.
     pub tags_by_query: bool,
-    /// Gives the Location of an upload without scheme and host.
+    /// Sends the Location of an upload without scheme and host.
     pub relative: bool,
-    /// Takes the state of an upload back in another spelling, as Go's clients give it.
+    /// Accepts the state of an upload in another percent-encoding, as Go's clients send it.
     pub any_spelling: bool,
-    /// Forgets an upload when the connection breaks.
+    /// Discards an upload when the connection breaks.
     pub forgets_broken: bool,
-    /// Keeps only so many bytes of an upload when the connection breaks.
+    /// Keeps only this number of bytes of an upload when the connection breaks.
     pub keeps_of_broken: Option<usize>,
-    /// The state of an upload is the same all the time.
+    /// Keeps the state of an upload the same for all requests.
     pub steady: bool,
-    /// Refuses an old state to GET and DELETE as well: docker-registry 2.8 does, and so nothing
-    /// that broke within a request can be gone on with.
+    /// Refuses an old state in GET and DELETE too, as docker-registry 2.8 does: after a request
+    /// that broke, a client cannot continue the upload.
     pub strict: bool,
 }
 
@@ -72,7 +73,8 @@ pub struct Settings {
 struct Content {
     repositories: Mutex<BTreeMap<String, Repository>>,
     uploads: Mutex<Uploads>,
-    /// What a request is answered with, known before its body came.
+    /// Responses that were decided before the request's body arrived, by the request's serial
+    /// number.
     refusals: Mutex<BTreeMap<usize, Reply>>,
     fault: Mutex<Option<Arc<Fault>>>,
     intake: Mutex<Option<Arc<Decision>>>,
@@ -83,13 +85,13 @@ struct Content {
     secure: bool,
 }
 
-/// The part that the server has.
+/// The server's share of the registry.
 struct Service(Arc<Content>);
 
 /// A registry that runs until it is dropped.
 pub struct FakeRegistry {
     content: Arc<Content>,
-    /// The server, with all that was asked of it.
+    /// The server, which records the requests.
     pub server: Server,
 }
 
@@ -100,29 +102,29 @@ impl std::fmt::Debug for FakeRegistry {
 }
 
 impl FakeRegistry {
-    /// One that speaks plain http and lets anybody in.
+    /// A registry that uses plain HTTP and requires no token.
     pub fn start() -> FakeRegistry {
         FakeRegistry::listen(None, false)
     }
 
-    /// One that speaks plain http, lets anybody in, and holds [`Image::small`] as `app:1`.
+    /// A registry that uses plain HTTP, requires no token, and has [`Image::small`] as `app:1`.
     pub fn with_image() -> FakeRegistry {
         let registry = FakeRegistry::start();
         registry.add_image("app", "1", &Image::small());
         registry
     }
 
-    /// One that lets in whoever got a token from it.
+    /// A registry that requires a token, and issues tokens itself.
     pub fn with_tokens() -> FakeRegistry {
         FakeRegistry::listen(None, true)
     }
 
-    /// One that speaks https.
+    /// A registry that uses TLS.
     pub fn start_tls(config: Arc<ServerConfig>) -> FakeRegistry {
         FakeRegistry::listen(Some(config), false)
     }
 
-    /// One that speaks https, and holds [`Image::small`] as `app:1`.
+    /// A registry that uses TLS, and has [`Image::small`] as `app:1`.
     pub fn with_image_and_tls(config: Arc<ServerConfig>) -> FakeRegistry {
         let registry = FakeRegistry::start_tls(config);
         registry.add_image("app", "1", &Image::small());
@@ -146,38 +148,39 @@ impl FakeRegistry {
         format!("{}/{repository}", self.host())
     }
 
-    /// From now on answers go through this, which gets the right one and returns what is sent.
+    /// From now on `fault` receives each correct response, and returns the response to send.
     pub fn fault(&self, fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) {
         *lock(&self.content.fault) = Some(Arc::new(Box::new(fault)));
     }
 
-    /// From now on this decides what is done with requests when their heads have come.
+    /// From now on `decide` determines what the registry does with a request, when its head has
+    /// arrived.
     pub fn intake(&self, decide: impl Fn(&Request) -> Intake + Send + Sync + 'static) {
         *lock(&self.content.intake) = Some(Arc::new(Box::new(decide)));
     }
 
-    /// From now on answers are right again.
+    /// Makes all behaviour correct again.
     pub fn heal(&self) {
         *lock(&self.content.fault) = None;
         *lock(&self.content.intake) = None;
     }
 
-    /// Changes what it does of that which only some registries do.
+    /// Changes the settings.
     pub fn set(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut lock(&self.content.settings));
     }
 
-    /// Grants only such scopes from now on; the others are missing in the tokens.
+    /// From now on grants only these scopes; other scopes are left out of the tokens.
     pub fn grant(&self, grants: impl Fn(&str) -> bool + Send + Sync + 'static) {
         *lock(&self.content.grants) = Some(Box::new(grants));
     }
 
-    /// Lists at most so many tags a page, whatever is asked for.
+    /// Lists at most `count` tags per page, whatever the request asks for.
     pub fn tags_a_page(&self, count: usize) {
         *lock(&self.content.page) = Some(count);
     }
 
-    /// Holds a blob from now on; returns its digest.
+    /// Adds a blob and returns its digest.
     pub fn add_blob(&self, repository: &str, bytes: impl Into<Vec<u8>>) -> String {
         let bytes = bytes.into();
         let digest = sha256(&bytes);
@@ -185,20 +188,20 @@ impl FakeRegistry {
         digest
     }
 
-    /// Holds a layer of noise from now on, and returns it; the same for the same length and seed.
+    /// Adds a layer of noise and returns it; the same for the same length and seed.
     pub fn add_noise(&self, repository: &str, len: usize, seed: u64) -> Blob {
         let blob = Blob::new(types::TAR, noise(len, seed));
         self.add_blob(repository, blob.bytes.clone());
         blob
     }
 
-    /// Holds bytes under a digest that they need not have.
+    /// Adds bytes under a digest that may be wrong.
     pub fn add_blob_as(&self, repository: &str, digest: &str, bytes: impl Into<Vec<u8>>) {
         let bytes: Arc<[u8]> = bytes.into().into();
         self.with(repository, |repo| repo.blobs.insert(digest.to_owned(), bytes));
     }
 
-    /// Holds a manifest, under its digest and, when it is not empty, a tag.
+    /// Adds a manifest, with its digest and, if `tag` is not empty, a tag.
     pub fn add_manifest(&self, repository: &str, tag: &str, manifest: &Blob) {
         self.with(repository, |repo| {
             repo.manifests.insert(manifest.digest.clone(), manifest.clone());
@@ -208,7 +211,7 @@ impl FakeRegistry {
         });
     }
 
-    /// Holds an image, under its digest and, when it is not empty, a tag.
+    /// Adds an image, with its digest and, if `tag` is not empty, a tag.
     pub fn add_image(&self, repository: &str, tag: &str, image: &Image) {
         for blob in image.blobs() {
             self.add_blob_as(repository, &blob.digest, blob.bytes.clone());
@@ -216,42 +219,42 @@ impl FakeRegistry {
         self.add_manifest(repository, tag, &image.manifest);
     }
 
-    /// Does not hold that blob any more.
+    /// Removes a blob.
     pub fn remove_blob(&self, repository: &str, digest: &str) {
         self.with(repository, |repo| repo.blobs.remove(digest));
     }
 
-    /// The bytes of a blob; nothing when it is not there.
+    /// The bytes of a blob; `None` if it is missing.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Arc<[u8]>> {
         self.with(repository, |repo| repo.blobs.get(digest).cloned())
     }
 
-    /// What a tag or a digest names; nothing when it is not there.
+    /// The manifest with this tag or digest; `None` if it is missing.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<Blob> {
         self.with(repository, |repo| repo.manifests.get(repo.resolve(reference)).cloned())
     }
 
-    /// Its tags and the digests that they name, in the order that they came.
+    /// The tags and their digests, in the order in which they were added.
     pub fn tags(&self, repository: &str) -> Vec<(String, String)> {
         self.with(repository, |repo| repo.tags.clone())
     }
 
-    /// The uploads that have begun and not ended: their repositories and how many bytes each has.
+    /// The open upload sessions: the repository and the number of bytes of each.
     pub fn sessions(&self) -> Vec<(String, usize)> {
         lock(&self.content.uploads).open()
     }
 
-    /// Forgets the uploads that have begun, as by a restart.
+    /// Discards all open upload sessions, as a restart would.
     pub fn forget_sessions(&self) {
         lock(&self.content.uploads).forget();
     }
 
-    /// Forgets what uploads have behind so many bytes.
+    /// Truncates all open upload sessions to `len` bytes.
     pub fn truncate_sessions(&self, len: usize) {
         lock(&self.content.uploads).truncate(len);
     }
 
-    /// What was asked so far, in short: [`Request::step`].
+    /// The requests so far in a short form: [`Request::step`].
     pub fn steps(&self) -> Vec<String> {
         self.server.requests().iter().map(Request::step).collect()
     }
@@ -278,7 +281,7 @@ impl Serve for Service {
             return intake;
         }
         match self.0.refuse(request) {
-            // Who asks first is told before the body is sent.
+            // A client that sent `Expect: 100-continue` gets the refusal before it sends the body.
             Some(refusal) if request.header("expect").is_some() && !intake.is_silent() => {
                 let fault = lock(&self.0.fault).clone();
                 let reply = fault.map_or(refusal.clone(), |fault| fault(request, refusal));
@@ -312,7 +315,7 @@ impl Serve for Service {
     }
 }
 
-/// A path below /v2/ in its parts: the repository, what is asked of it, and of which.
+/// Splits a path below /v2/: the repository, the kind of resource, and its name.
 fn parts(path: &str) -> Option<(&str, &str, &str)> {
     ["/manifests/", "/blobs/uploads/", "/blobs/", "/referrers/", "/tags/list"]
         .into_iter()
@@ -320,7 +323,7 @@ fn parts(path: &str) -> Option<(&str, &str, &str)> {
 }
 
 impl Content {
-    /// What keeps a request from being done, as far as that is known without its body.
+    /// The refusal of a request, if it is refused whatever its body is.
     fn refuse(&self, request: &Request) -> Option<Reply> {
         let path = request.path.strip_prefix("/v2/")?;
         let parts = parts(path);
@@ -427,7 +430,7 @@ impl Content {
         }
     }
 
-    /// Scheme and host as the client named them, for a Location.
+    /// Scheme and host as the client used them, for a Location; empty with the setting `relative`.
     fn origin(&self, request: &Request) -> String {
         if lock(&self.settings).relative {
             return String::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a repository holds, and how it shows and takes it: blobs, manifests, tags, referrers.
-//! How blobs come into it is in `uploads`.
+//! The content of a repository and its requests: blobs, manifests, tags, referrers. Uploads of
+//! blobs are in `uploads`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::images::{Blob, sha256, sha512, types};
 pub(super) struct Repository {
     /// By digest.
     pub(super) manifests: BTreeMap<String, Blob>,
-    /// To digests, in the order that they are listed in.
+    /// Tags and their digests, in the order of the list.
     pub(super) tags: Vec<(String, String)>,
     /// By digest.
     pub(super) blobs: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl Repository {
-    /// The digest of what a tag or a digest names.
+    /// The digest for a tag; a digest is returned unchanged.
     pub(super) fn resolve<'a>(&'a self, reference: &'a str) -> &'a str {
         let by_tag = self.tags.iter().find(|(tag, _)| tag == reference);
         by_tag.map_or(reference, |(_, digest)| digest)
@@ -96,8 +96,8 @@ impl Repository {
         Reply::new(200).header("Content-Type", types::INDEX).body(index.to_string())
     }
 
-    /// Takes a manifest: its type is what it says, its digest the one it is put under, and all
-    /// that it names is there.
+    /// Stores a manifest if its media type is the Content-Type, its digest is the one in the
+    /// request, and everything that it references exists.
     pub(super) fn put_manifest(
         &mut self,
         name: &str,
@@ -159,8 +159,8 @@ impl Repository {
         reply
     }
 
-    /// The digests that a document names and that are not here. A layer that may not be
-    /// distributed need not be.
+    /// The digests that a document references and that are missing here. Non-distributable layers
+    /// may be missing.
     fn missing(&self, document: &Value) -> Vec<String> {
         let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();
         let foreign = |layer: &Value| {
@@ -183,7 +183,7 @@ impl Repository {
             .collect()
     }
 
-    /// Deletes what a tag or a digest names: of a tag the tag alone.
+    /// Deletes a manifest by its digest, or a tag without its manifest.
     pub(super) fn delete_manifest(&mut self, reference: &str) -> Reply {
         let tags = self.tags.len();
         self.tags.retain(|(tag, digest)| tag != reference && digest != reference);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Uploads that have begun and not ended: their bytes, which are kept as they come, and the state
-//! that each answer gives and the next request has to give back.
+//! Open upload sessions: their bytes, which are stored as they arrive, and their state. Each
+//! response gives a new state, which the next request must return.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,28 @@ use super::Settings;
 use crate::fake::{Reply, Request};
 use crate::images::{sha256, sha512};
 
-/// An upload that has begun and not ended.
+/// An open upload session.
 struct Session {
     repository: String,
     bytes: Vec<u8>,
-    /// Changes with every byte and every answer.
+    /// Changes with every byte and every response.
     state: usize,
 }
 
 impl Session {
-    /// What a Location has behind its question mark. Nobody but who keeps it as it is gives it
-    /// back as it is: reserved and unreserved letters, escaped and not, in both cases.
+    /// The query of a Location. A client that decodes and encodes it again does not return it
+    /// unchanged: it has reserved and unreserved characters, encoded and plain, with hexadecimal
+    /// digits in upper and lower case.
     fn query(&self) -> String {
         format!("_state=aZ-{}%2f%2B+~.%7e==&empty=&part=%20x", self.state)
     }
 
-    /// The state in it.
+    /// The state in the query, decoded.
     fn decoded(&self) -> String {
         format!("aZ-{}/+ ~.~==", self.state)
     }
 
-    /// Whether a request gives it back.
+    /// Whether a request returns the current state, as far as the settings require it.
     fn is_given_back(&self, request: &Request, settings: &Settings) -> bool {
         if settings.steady {
             return request.query.starts_with("_state=");
@@ -50,20 +51,20 @@ impl Session {
 pub(super) struct Uploads {
     begun: usize,
     open: BTreeMap<String, Session>,
-    /// The requests whose bodies are being taken, and the sessions that they are for.
+    /// The requests whose bodies are arriving, by serial number, and the IDs of their sessions.
     taking: BTreeMap<usize, String>,
 }
 
-/// What became of an upload's last request.
+/// The result of an upload's last request.
 pub(super) enum Closed {
-    /// The blob is whole.
+    /// The blob is complete.
     Blob { repository: String, digest: String, bytes: Vec<u8> },
-    /// It is not.
+    /// The upload failed.
     Not(Reply),
 }
 
 impl Uploads {
-    /// Begins one.
+    /// Starts an upload.
     pub(super) fn begin(&mut self, repository: &str, origin: &str) -> Reply {
         self.begun += 1;
         let id = format!("{:08x}-0000-4000-8000-00000000beef", self.begun);
@@ -73,7 +74,7 @@ impl Uploads {
         self.accepted(&id, origin, 202)
     }
 
-    /// The answer to a request that went well: where to go on, and from which byte.
+    /// The response to an accepted request: the next Location, and the bytes stored so far.
     fn accepted(&mut self, id: &str, origin: &str, status: u16) -> Reply {
         let Some(session) = self.open.get_mut(id) else { return unknown() };
         session.state += 1;
@@ -85,7 +86,8 @@ impl Uploads {
             .header("Range", session.range())
     }
 
-    /// Judges a request with bytes before they come. What is refused takes none of them.
+    /// Checks a request for a session before its body arrives. No bytes of a refused request are
+    /// stored.
     pub(super) fn admit(
         &mut self,
         request: &Request,
@@ -116,7 +118,7 @@ impl Uploads {
         None
     }
 
-    /// Takes bytes of a body, if its request was admitted.
+    /// Stores bytes of a body, if its request was accepted.
     pub(super) fn take(&mut self, request: &Request, bytes: &[u8]) -> bool {
         let id = self.taking.get(&request.serial);
         let session = id.and_then(|id| self.open.get_mut(id));
@@ -127,7 +129,7 @@ impl Uploads {
         })
     }
 
-    /// A body did not come to its end.
+    /// Called when the rest of a body will not arrive.
     pub(super) fn broken(&mut self, request: &Request, settings: &Settings) {
         let Some(id) = self.taking.remove(&request.serial) else { return };
         if settings.forgets_broken {
@@ -139,30 +141,30 @@ impl Uploads {
         }
     }
 
-    /// Whether a request gives back another state than the last one.
+    /// Whether a request returns an old state.
     pub(super) fn is_stale(&self, request: &Request, id: &str) -> bool {
         let settings = Settings { any_spelling: true, ..Settings::default() };
         self.open.get(id).is_some_and(|session| !session.is_given_back(request, &settings))
     }
 
-    /// Answers a PATCH that was admitted.
+    /// Responds to an accepted PATCH.
     pub(super) fn patched(&mut self, request: &Request, id: &str, origin: &str) -> Reply {
         self.taking.remove(&request.serial);
         self.accepted(id, origin, 202)
     }
 
-    /// Answers a GET. An old state will do.
+    /// Responds to a GET. An old state is accepted.
     pub(super) fn status(&mut self, id: &str, origin: &str) -> Reply {
         self.accepted(id, origin, 204)
     }
 
-    /// Answers a DELETE. An old state will do.
+    /// Responds to a DELETE. An old state is accepted.
     pub(super) fn cancel(&mut self, id: &str) -> Reply {
         self.open.remove(id).map_or_else(unknown, |_| Reply::new(204))
     }
 
-    /// Ends an upload by a PUT that was admitted, whose digest has to be that of all bytes. A
-    /// wrong one ends it as well.
+    /// Completes an upload with an accepted PUT. Its digest must be that of all bytes; a wrong
+    /// digest ends the upload too.
     pub(super) fn close(&mut self, request: &Request, id: &str) -> Closed {
         self.taking.remove(&request.serial);
         let Some(digest) = request.param("digest") else {
@@ -175,17 +177,17 @@ impl Uploads {
         }
     }
 
-    /// The repositories and bytes of those that are open.
+    /// The repository and the number of bytes of each open session.
     pub(super) fn open(&self) -> Vec<(String, usize)> {
         self.open.values().map(|s| (s.repository.clone(), s.bytes.len())).collect()
     }
 
-    /// Forgets them all.
+    /// Discards all sessions.
     pub(super) fn forget(&mut self) {
         self.open.clear();
     }
 
-    /// Forgets what they have behind so many bytes.
+    /// Truncates all sessions to `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         for session in self.open.values_mut() {
             session.bytes.truncate(len);
@@ -194,7 +196,7 @@ impl Uploads {
     }
 }
 
-/// Bytes under a digest that came with them in one request.
+/// The result for a blob that arrived in one request, with its digest.
 pub(super) fn of_one_request(repository: &str, digest: String, bytes: &[u8]) -> Closed {
     match digest_as(&digest, bytes) == digest {
         true => Closed::Blob { repository: repository.to_owned(), digest, bytes: bytes.to_vec() },

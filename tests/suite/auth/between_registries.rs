@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs that speak to two registries: what is known to one is never told to the other, whatever
-//! they say of each other.
+//! Runs with two registries: no secret for one registry is sent to the other, whatever the
+//! registries' responses say.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tests::logins::{at_home, basic, helper, keep, login};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, tool};
 
-/// One side's secrets.
+/// A registry's own secrets.
 struct Side {
     user: &'static str,
     password: &'static str,
@@ -45,7 +45,7 @@ impl Side {
     }
 }
 
-/// By what a registry lets in.
+/// The credential that a registry requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Basic,
@@ -53,7 +53,7 @@ enum Kind {
     Identity,
 }
 
-/// A registry that lets in its side alone.
+/// A registry that accepts only the credential of its side.
 fn registry(side: &'static Side, kind: Kind) -> FakeRegistry {
     let registry = FakeRegistry::start();
     registry.intake(move |request| {
@@ -92,7 +92,7 @@ fn token(side: &Side, kind: Kind, request: &Request) -> Reply {
     }
 }
 
-/// What a file keeps for a side.
+/// The entry for a side in a credential file.
 fn entry(side: &Side, kind: Kind) -> Value {
     match kind {
         Kind::Identity => json!({"identitytoken": side.identity}),
@@ -100,7 +100,8 @@ fn entry(side: &Side, kind: Kind) -> Value {
     }
 }
 
-/// None of these servers' requests, and nothing on the terminal, has a secret of the side's.
+/// Checks that no request to this server and nothing on the terminal contains a secret of this
+/// side.
 #[track_caller]
 fn knows_nothing(server: &Server, of: &Side, run: &Run, what: &str) {
     for request in server.requests() {
@@ -116,7 +117,8 @@ fn apart(a: &FakeRegistry, b: &FakeRegistry, run: &Run, what: &str) {
     knows_nothing(&b.server, &A, run, what);
 }
 
-/// Registries a, which has an image and a blob, and b; and a home with what is kept for them.
+/// Registry a, which has an image and a blob, registry b, and a home with the credentials stored
+/// for them.
 struct Two {
     a: FakeRegistry,
     b: FakeRegistry,
@@ -193,7 +195,7 @@ fn what_is_given_goes_to_the_operand_alone() {
 fn what_is_given_for_the_operand_does_not_help_the_source() {
     let two = two(Kind::Basic, Kind::Basic, false);
     std::fs::remove_dir_all(two.home.join(".docker")).unwrap();
-    // As if both knew the same user.
+    // Registry a would accept this password, but it is given for b.
     let run = two.copy().args(["-u", A.user]).env("REGISTRY_PASSWORD", A.password).run();
     run.fails(4, "").stdout("");
     assert!(two.a.server.requests().iter().all(|r| r.header("authorization").is_none()), "{run}");
@@ -212,7 +214,7 @@ fn a_source_that_redirects_to_the_target_gets_nothing_done_there() {
         let run = two.copy().run();
         run.fails(run.code().unwrap(), "").stdout("");
         apart(&two.a, &two.b, &run, &format!("{kind:?}"));
-        // What the source's redirect asked of the target it asked as nobody.
+        // The requests that follow the source's redirect to the target are anonymous.
         let gets: Vec<_> = two.b.server.requests();
         let gets = gets.iter().filter(|r| r.is_blob() && r.method == "GET");
         assert!(gets.clone().count() > 0);
@@ -253,7 +255,8 @@ fn a_registry_that_names_the_others_token_server_does_not_get_the_others_token()
         let run = two.copy().run();
         run.fails(4, "").stdout("");
         knows_nothing(&two.a.server, &B, &run, &format!("{kind:?}"));
-        // The token server was asked by who is known to the one that named it.
+        // At most one token request has b's credential. The requests that a's challenge causes have
+        // a's credential.
         let asked = two.b.server.requests();
         let asked: Vec<_> = asked.iter().filter(|r| r.path == "/token").collect();
         let as_b = asked.iter().filter(|r| !found_in(&wire(r), &B.secrets()).is_empty());

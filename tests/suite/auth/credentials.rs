@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials that users keep in files: where they are found, to whom they are sent, and what
-//! happens when they are wrong.
+//! Credentials that users store in files: where they are found, which servers get them, and what
+//! happens if they are wrong.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use tests::tools::tool;
 
 const DOCKER: &str = ".docker/config.json";
 
-/// A home where docker keeps the login under the registry's host.
+/// A home whose docker configuration has the credential for the registry's host.
 fn home(registry: &FakeRegistry) -> Scratch {
     let home = Scratch::new();
     keep(&home, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
@@ -85,7 +85,7 @@ fn a_file_that_is_named_is_the_only_one() {
     let empty = home.join("empty.json");
     fetch(&registry, &home).arg("--authfile").arg(&empty).run().fails(4, "login needed");
     fetch(&registry, &home).env("REGISTRY_AUTH_FILE", &empty).run().fails(4, "login needed");
-    // The flag before the variable.
+    // The flag takes precedence over the variable.
     let run = fetch(&registry, &home).env("REGISTRY_AUTH_FILE", &empty).arg("--authfile");
     let_in(&run.arg(home.join("own.json")).run());
     fetch(&registry, &home).args(["--authfile", "/nowhere"]).run().fails(3, "/nowhere");
@@ -112,7 +112,7 @@ fn the_most_specific_key_decides() {
         json!({format!("https://{host}/v1/"): wrong, (&host): right}),
         json!({(&host): right, format!("{host}/ap"): wrong, format!("{host}/app/x"): wrong}),
         json!({format!("http://{host}"): right, "127.0.0.1": wrong}),
-        // What docker leaves where a helper has it.
+        // Docker leaves an empty entry if a helper has the credential.
         json!({format!("{host}/app"): {}, (&host): right}),
     ];
     for case in cases {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials that the command line and the environment give: by which ways, for whom, and which
-//! are refused.
+//! Credentials given on the command line and in the environment: how they are given, which registry
+//! gets them, and which are refused.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::Reply;
@@ -26,7 +26,7 @@ fn a_password_comes_by_stdin_file_or_variable() {
     let file = home.write("password", format!("{PASSWORD}\r\n"));
     home.chmod("password", 0o600);
     let_in(&fetch().arg("--password-file").arg(&file).run());
-    // The flag before the variable.
+    // The flag takes precedence over the variable.
     let_in(&fetch().env("REGISTRY_PASSWORD", "x").arg("--password-file").arg(&file).run());
     home.chmod("password", 0o644);
     let run = fetch().arg("--password-file").arg(&file).run();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credential helpers: programs that keep credentials, right and wrong ones.
+//! Credential helpers: correct ones and failing ones.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -16,13 +16,13 @@ use tests::tools::tool;
 
 const DOCKER: &str = ".docker/config.json";
 
-/// Answers with the login, whatever it is asked for, and keeps what that was.
+/// A helper that always prints the credential, and records its arguments and input.
 fn right() -> String {
     let answer = json!({"ServerURL": "x", "Username": USER, "Secret": PASSWORD});
     format!("printf '%s ' \"$@\" >>\"$HOME/asked\"; cat >>\"$HOME/asked\"\necho '{answer}'")
 }
 
-/// A home with this file, and helpers by their names and scripts.
+/// A home with this docker configuration, and helpers given by names and scripts.
 fn home(config: &Value, helpers: &[(&str, &str)]) -> Scratch {
     let home = Scratch::new();
     keep(&home, DOCKER, config);
@@ -105,7 +105,8 @@ fn a_broken_helper_never_breaks_what_is_public() {
         ("sleep 5 & exec >&- <&-; wait", "its answer is not JSON"),
     ] {
         let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
-        // Who sleeps is not waited for; whoever else is only slow is.
+        // A short limit for the helpers that sleep, and a long one for the others, which may be
+        // slow.
         let patience = if script.contains("sleep") { "0.2" } else { "30" };
         let run = fetch(&public, &home).args(["--idle-timeout", patience]).run();
         assert_eq!(run.code(), Some(0), "{script}: {run}");

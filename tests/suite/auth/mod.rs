@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who the user is, and who must never learn it.
+//! Credentials: how they are found, which servers get them, and which must never get them.
 
 mod between_registries;
 mod credentials;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real registries that want to know who is there: by name and password, and by the tokens of a
+//! Real registries that require authentication: by name and password, or by tokens of a token
 //! server.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::images::{Image, write_image};
@@ -15,7 +15,7 @@ use tests::tools::{Command, shell};
 
 const DOCKER: &str = ".docker/config.json";
 
-/// A home with the image in the layout `l`, and the login.
+/// A home with the image in the layout `l`, and the credential for the registry.
 fn home(registry: &Registry) -> Scratch {
     let home = Scratch::new();
     write_image(&home.join("l"), "1", &Image::small());
@@ -33,7 +33,7 @@ const PUSH: &str = "fetch-manifest oci:l:1 >m && list-blobs m | push-blob $REPO 
 const PULL: &str =
     "fetch-manifest $REPO:1 --into oci:back | list-blobs | fetch-blob $REPO --into oci:back";
 
-/// The statuses that the registry answered with, without what is not its API.
+/// The number of 401 responses of the registry.
 fn refusals(registry: &Registry) -> usize {
     // The status is the third word.
     registry.answered().iter().filter(|line| line.split(' ').nth(2) == Some("401")).count()
@@ -46,8 +46,8 @@ fn a_registry_with_passwords_is_pushed_to_and_pulled_from() {
     script(PUSH, &registry, &home).run().ok();
     let run = script(PULL, &registry, &home).run();
     run.ok().stdout(Image::small().lines());
-    // One challenge a program that spoke to it: push-blob, put-manifest, fetch-manifest,
-    // fetch-blob.
+    // One challenge for each program that sent requests to it: push-blob, put-manifest,
+    // fetch-manifest, fetch-blob.
     tests::eventually("the access log", || (refusals(&registry) >= 4).then_some(()));
     assert_eq!(refusals(&registry), 4, "{:#?}", registry.answered());
 
@@ -96,7 +96,7 @@ fn a_registry_with_tokens_is_pushed_to_and_pulled_from() {
     script(PULL, &registry, &home).run().ok().stdout(Image::small().lines());
     assert_eq!(server.server.requests().len(), 2, "{:?}", server.server.asked());
 
-    // Without the login everybody may pull, and nobody push.
+    // An anonymous client may pull, but not push.
     std::fs::remove_dir_all(home.join(".docker")).unwrap();
     script("rm -r back", &registry, &home).run().ok();
     script(PULL, &registry, &home).run().ok();

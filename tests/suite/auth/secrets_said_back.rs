@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Servers that say back what they were sent: in every place of an answer that a message may show,
-//! whole or where it is cut. Nothing of it is on stderr.
+//! Servers that echo the secrets they received, in every part of a response that a message may
+//! show, whole or truncated. No secret and no part of a secret may reach stderr.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -22,13 +22,13 @@ fn fetch(attack: &Attack, who: Who) -> Command {
     attack.tool("fetch-manifest", who).arg(attack.registry.repo("app") + ":1")
 }
 
-/// What the registry itself is sent.
+/// The secrets that the registry itself received with this request.
 fn sent(request: &Request) -> String {
     let header = |name| request.header(name).unwrap_or_default().to_owned();
     format!("{} {} {}", header("authorization"), header("x-key"), header("cookie"))
 }
 
-/// Not even the beginning of a secret is on stderr.
+/// Checks that not even the beginning of a secret is on stderr.
 #[track_caller]
 fn shows_no_part(run: &Run, what: &str) {
     let login = basic(tests::attack::NAME, PASSWORD);

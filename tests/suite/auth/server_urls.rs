@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it is read: redirects of all that can be asked for, pages of
-//! tags, and the addresses of layers. Which are followed, and that whoever is there learns nothing.
+//! URLs that a registry sends in responses to read requests: redirects of every kind of request,
+//! next pages of tags, and the URLs of layer descriptors. The tests check which URLs are followed,
+//! and that no server behind them receives a secret.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, Run};
 use tests::urls::{Shape, Verdict, paths, shapes};
 
-/// A registry with an image as `app:1` and a blob, which the attacker has too: what he gives is
-/// right, so that nothing but the rules keeps a client from him.
+/// A registry with an image as `app:1` and a blob. The attacker serves the same content: only the
+/// rules for URLs keep a client from using it.
 fn attack(by_tls: bool) -> (Attack, Blob) {
     let attack = Attack::start(by_tls);
     let image = Image::small();
@@ -31,7 +32,8 @@ fn attack(by_tls: bool) -> (Attack, Blob) {
     (attack, blob)
 }
 
-/// What asks for something that a registry may redirect, and where the attacker has it.
+/// A command with a request that a registry may redirect, and the path of the same content at the
+/// attacker.
 struct Place {
     name: &'static str,
     path: &'static str,
@@ -55,7 +57,7 @@ const PLACES: [Place; 5] = [
     Place {
         name: "a manifest's HEAD",
         path: "/x/manifest",
-        // Where HEAD does not serve, it is asked by GET.
+        // If HEAD does not work, fetch-manifest sends a GET.
         is_it: Request::is_manifest,
         command: |attack, _, who| {
             attack.tool("fetch-manifest", who).args(["--digest", &format!("{}:1", repo(attack))])
@@ -86,12 +88,12 @@ const PLACES: [Place; 5] = [
     },
 ];
 
-/// Who asks, of many: each in turn.
+/// A different credential for each number, in rotation.
 fn turn(number: usize) -> Who {
     Who::ALL[number % Who::ALL.len()]
 }
 
-/// Judges what became of a URL: who was asked, and what he was told.
+/// Checks whether the URL was followed as it should be, and that no secret leaked.
 #[track_caller]
 fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
     attack.learned_nothing(run, what);
@@ -120,7 +122,8 @@ fn redirects_of_every_shape_give_nothing_away() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
         for place in &PLACES {
-            // The flags of push-blob are for its operand; what is known of --from is in files.
+            // push-blob's credential flags are for its operand; the credential for --from is in
+            // files.
             let is_copy = place.name.ends_with("copied");
             if is_copy && by_tls {
                 continue;
@@ -248,7 +251,7 @@ fn a_next_page_is_the_registrys_own_or_none() {
             attack.learned_nothing(&run, &what);
             assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
             if shape.verdict != Verdict::Own {
-                // A header that is no text is none.
+                // A Link header with bytes outside ASCII is ignored.
                 let is_text = shape.text.is_ascii();
                 assert_eq!(run.code(), Some(if is_text { 6 } else { 0 }), "{what}: {run}");
             }
@@ -276,7 +279,8 @@ fn a_layers_addresses_give_nothing_away() {
                 let what = format!("{who:?}: {text:.200?}");
                 attack.learned_nothing(&run, &what);
                 let heard = attack.overheard().len();
-                // Their bytes are checked, so plain http will do for a registry that speaks https.
+                // Plain HTTP is allowed for these URLs even if the registry uses TLS, because the
+                // bytes are checked by their digest.
                 let is_http = shape.text.to_lowercase().starts_with("http:");
                 match shape.verdict {
                     _ if text.contains('\n') => assert_eq!(heard, 0, "{what}: {run}"),

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it wants to know who is there: realms, and where token
-//! servers redirect. A token server may learn what is meant for token servers, and nobody else
-//! that.
+//! URLs that a registry sends in challenges (realms), and redirects of token servers. A token
+//! server may receive the secrets that are for token servers. No other server may receive them.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -15,7 +14,7 @@ use tests::scratch::Scratch;
 use tests::tools::Command;
 use tests::urls::{Verdict, paths, shapes};
 
-/// A registry with an image as `app:1`, and an attacker who gives the tokens that it wants.
+/// A registry with an image as `app:1`, and an attacker who issues valid tokens for it.
 fn attack(by_tls: bool) -> Attack {
     let attack = Attack::start(by_tls);
     attack.registry.add_image("app", "1", &Image::small());
@@ -27,14 +26,14 @@ fn fetch(attack: &Attack, who: Who) -> Command {
     attack.tool("fetch-manifest", who).arg(attack.registry.repo("app") + ":1")
 }
 
-/// A challenge by a realm, which may be any text.
+/// A challenge with this realm, which may be any text.
 fn challenge(realm: &str) -> Reply {
     let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
     let reply = Reply::error(401, "UNAUTHORIZED", "authentication required");
     reply.header("WWW-Authenticate", format!("Bearer realm=\"{realm}\",service=\"it\""))
 }
 
-/// What a token server may learn of him.
+/// The secrets that a token server may receive.
 fn shown(who: Who) -> &'static [&'static str] {
     match who {
         Who::Login => &[PASSWORD],
@@ -66,7 +65,7 @@ fn realms_of_every_shape_learn_the_login_at_most() {
                 let what = format!("{who:?}: {:.200}", shape.text);
                 let heard = attack.overheard().len();
                 if run.code() == Some(0) && number % 2 == 1 {
-                    // The token itself is what it prints.
+                    // The tool prints the token: stdout contains a secret as it should.
                     continue;
                 }
                 attack.learned_only(&run, &what, shown(who));
@@ -139,7 +138,7 @@ fn the_root_of_the_api_that_redirects_challenges_for_nobody() {
         "/token" => Reply::json(200, &json!({"token": ISSUED})),
         _ => challenge(&realm).header("WWW-Authenticate", "Basic realm=\"it\""),
     });
-    // What refuses without a word makes clients look at the root.
+    // A 401 without a challenge makes clients request /v2/ to get one.
     attack.detour(move |request, let_in| match request.path.as_str() {
         "/v2/" => Some(Reply::redirect(307, &format!("{thief}/root"))),
         path if path.starts_with("/v2/") && !let_in => Some(Reply::new(401)),
@@ -161,7 +160,7 @@ fn the_root_of_the_api_that_redirects_challenges_for_nobody() {
     }
 }
 
-/// Challenges every request by a realm that was never named before.
+/// Makes the registry challenge every request with a new realm.
 fn never_content(attack: &Attack) {
     let thief = attack.plain.url();
     attack.detour(move |request, _| {
@@ -198,7 +197,7 @@ fn a_new_realm_each_time_ends_soon() {
 fn two_realms_a_run_are_enough() {
     let attack = attack(false);
     let thief = attack.plain.url();
-    // Each blob is given, once a realm that is its own was asked for the token.
+    // The registry serves each blob only after a challenge with a realm for this blob alone.
     attack.detour(move |request, let_in| {
         let is_first = request.is_blob() && request.earlier == 0;
         (is_first || !let_in).then(|| challenge(&format!("{thief}/{}", request.path)))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a registry supplies when it is written to: where the bytes of an upload go, and
-//! redirects of what writes. Whoever gets the bytes learns no secret, and a redirect of a write
-//! leaves the registry never.
+//! URLs that a registry sends in responses to writes: the Location of an upload, and redirects of
+//! write requests. The server that gets the bytes of an upload receives no secret. A redirect of a
+//! write to another origin is refused.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::attack::{Attack, Who};
@@ -15,7 +15,7 @@ use tests::urls::{Shape, Verdict, paths, shapes};
 
 const SIZE: usize = 200_000;
 
-/// A registry, an attacker who takes every upload, and a blob in the file `layer`.
+/// A registry, an attacker who accepts every upload, and a blob in the file `layer`.
 fn attack(by_tls: bool) -> (Attack, Scratch, Blob) {
     let attack = Attack::start(by_tls);
     attack.answer(|request| match request.method.as_str() {
@@ -47,7 +47,7 @@ fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
         Verdict::Away => assert!(heard > 0, "{what}: {run}"),
         _ => assert_eq!(heard, 0, "{what}: {run}"),
     }
-    // Wherever the bytes went, the registry does not have them.
+    // Wherever the bytes went, the registry does not have the blob.
     run.fails(run.code().unwrap_or(-1), "").stdout("");
     if shape.verdict == Verdict::Never {
         run.status(6);
@@ -58,7 +58,7 @@ fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
 fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
     for by_tls in [false, true] {
         let (attack, scratch, blob) = attack(by_tls);
-        // He has nothing, and says so in many ways.
+        // The attacker does not have the blob, and responds with various errors.
         for (number, (who, shape)) in all_shapes(&attack).enumerate() {
             let status = [404, 403, 401, 400, 500][number % 5];
             attack.answer(move |_| Reply::new(status));
@@ -153,7 +153,7 @@ fn the_place_of_a_mount_that_was_none_learns_nothing_but_the_bytes() {
         attack.learned_nothing(&run, &what);
         match shape.verdict {
             Verdict::Away => assert!(!attack.overheard().is_empty(), "{what}: {run}"),
-            // The mount counts as refused, and the bytes are sent to the registry.
+            // The tool treats the mount as refused, and uploads the bytes to the registry.
             Verdict::Never => {
                 assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
                 run.ok().stdout(blob.line());
@@ -215,7 +215,7 @@ fn what_writes_is_never_redirected_elsewhere() {
         let all: Vec<_> = all_shapes(&attack).filter(|(_, s)| s.verdict != Verdict::Own).collect();
         for (name, is_it, args) in kinds {
             for status in [301, 302, 303, 307, 308] {
-                // Each shape once, by one of the statuses.
+                // Each shape with one of the statuses only, except the other origins.
                 let picked = all.iter().enumerate().filter(|(number, (_, shape))| {
                     number % 5 == usize::from(status % 5) || shape.verdict == Verdict::Away
                 });

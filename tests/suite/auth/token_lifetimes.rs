@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tokens that die: in the middle of pushes and pulls, again and again, and where no other is to be
-//! had.
+//! Tokens that expire: in the middle of pushes and pulls, repeatedly, and when no new token is
+//! available.
 //!
-//! No clock: a registry takes the token that was given last, until a request comes by which that
-//! dies.
+//! The tests use no clock. The registry accepts the token issued last, until a chosen request makes
+//! it expire.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,21 +25,21 @@ use tests::tools::tool;
 
 const SIZE: usize = 1_000_000;
 
-/// The number of the token that the registry takes, and of the last that was given.
+/// The number of the token that the registry accepts (0 for none), and of the token issued last.
 #[derive(Default)]
 struct Tokens {
     alive: AtomicUsize,
     given: AtomicUsize,
 }
 
-/// How a request dies whose token does.
+/// What happens to the request with which the token expires.
 #[derive(Clone, Copy, Debug)]
 enum Death {
-    /// Its body is read, and nothing is done.
+    /// The registry reads the body and refuses the request.
     Before,
-    /// Some of its body is read, and nothing is done.
+    /// The registry reads part of the body and refuses the request.
     During,
-    /// What it asks is done, and then it is refused.
+    /// The registry does what the request asks, but responds with a refusal.
     After,
 }
 
@@ -51,7 +51,7 @@ fn refusal(request: &Request) -> Reply {
     Reply::error(401, "UNAUTHORIZED", "dead").header("WWW-Authenticate", challenge)
 }
 
-/// A registry whose token dies by each request that `dies` says it of.
+/// Makes the registry require tokens that expire with each request for which `expires` is true.
 fn mortal(
     registry: &FakeRegistry,
     death: Death,
@@ -72,7 +72,7 @@ fn mortal(
         if !dies(request) {
             return Intake::whole();
         }
-        // Until another one is given, none is taken.
+        // The registry accepts no token until it issues the next one.
         own.alive.store(0, Ordering::SeqCst);
         match death {
             Death::During if request.header("content-length").is_some_and(|l| l.len() > 3) => {
@@ -103,7 +103,7 @@ impl Tokens {
     }
 }
 
-/// How many bytes were sent with a token that was alive, and so were kept.
+/// The number of body bytes that the registry read in PATCH and PUT requests.
 fn kept_bytes(push: &Push) -> u64 {
     let sent = push.registry.server.requests();
     sent.iter().filter(|r| r.is_patch() || r.is_close()).map(|request| request.received).sum()
@@ -129,14 +129,15 @@ fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
             for args in [&["--chunk", "256k"][..], &[]] {
                 let push = Push::of(SIZE);
                 let tokens = mortal(&push.registry, death, first(1, is_it));
-                // What was begun and refused is open there, and nobody knows of it.
+                // The upload session stays open at the registry: the tool never received its
+                // Location.
                 let is_lost = place == "POST" && matches!(death, Death::After);
                 let run = if is_lost { push.file().args(args).run() } else { push.run(args) };
                 let what = format!("{place}, {death:?}, {args:?}: {:#?}", push.registry.steps());
                 assert_eq!(run.code(), Some(0), "{what} {run}");
                 let is_there = args.len() == 2 || !place.ends_with("PATCH");
                 assert_eq!(tokens.given(), if is_there { 2 } else { 1 }, "{what}");
-                // What the registry has is not sent again.
+                // Bytes that the registry has stored are not sent again.
                 if matches!(death, Death::After) && !is_lost {
                     assert_eq!(kept_bytes(&push), SIZE as u64, "{what}");
                 }
@@ -149,8 +150,8 @@ fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
 
 #[test]
 fn tokens_that_die_all_the_time_do_not_stop_what_goes_on() {
-    // By one connection: of several, one may meet the death of a token that another asked for, and
-    // then of the next.
+    // With one connection only. With several, one connection may see the token expire that another
+    // one fetched, and then the next token too.
     for life in [7, 12] {
         let push = Push::of(1000);
         let count = AtomicUsize::new(0);
@@ -198,7 +199,7 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
     let bytes = noise(SIZE, 1);
     let digest = registry.add_blob("app", bytes.clone());
     let given = AtomicUsize::new(0);
-    // Each token is good for one answer, of which only so much comes.
+    // Each token is valid for one response, which is cut after 300,000 bytes.
     registry.intake(|request| match request.header("authorization") {
         _ if request.path == "/token" => Intake::whole(),
         None => Intake::instead(refusal(request)),
@@ -227,7 +228,7 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
         .iter()
         .map(|request| request.range().map_or(0, |range| range.start))
         .collect();
-    // Refused once without a token, and then each time with a used one.
+    // The first request is refused without a token, and each later one first with a used token.
     assert_eq!(offsets, [0, 0, 300_000, 300_000, 600_000, 600_000, 900_000, 900_000]);
 }
 
@@ -275,7 +276,7 @@ fn scopes_that_are_never_enough_end() {
         let steps = push.registry.steps();
         let tokens = steps.iter().filter(|step| *step == "GET /token").count();
         assert!(tokens <= 5, "{run}{steps:#?}");
-        // A registry that does not answer HEAD may still take the blob.
+        // If only HEAD is refused, the push may succeed.
         assert!(matches!(run.code(), Some(0 | 4)), "{run}{steps:#?}");
     }
 }
@@ -294,7 +295,7 @@ fn where_no_other_token_is_to_be_had_the_run_ends() {
     for (code, fault) in faults {
         let push = Push::of(SIZE);
         let digest = push.registry.add_blob("app", noise(1000, 2));
-        // The first token of a run is alive, until bytes are to go or come.
+        // The first token of a run is valid until bytes are uploaded or downloaded.
         push.registry.intake(|request| {
             let moves = request.is_close() || (request.is_blob() && request.method == "GET");
             match request.header("authorization") {
@@ -312,7 +313,7 @@ fn where_no_other_token_is_to_be_had_the_run_ends() {
             }
         };
         push.registry.fault(serve);
-        // Who has no token cannot close what is open either.
+        // Without a token the tool cannot cancel the open upload session either.
         let run = push.file().args(["--idle-timeout", "0.2", "--retry-times", "2"]).run();
         assert_eq!(run.code(), Some(code), "{run}{:#?}", push.registry.steps());
 
@@ -355,7 +356,7 @@ mod with_peers {
             if name == "push-blob" {
                 run.fails(4, "401").stdout("");
             }
-            // One more a request, until the first line fails.
+            // One new token per request, until the first line fails.
             assert!(server.server.requests().len() <= 16, "{name}: {:?}", server.server.asked());
             server.next_are_dead(0);
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that want a token of whoever asks, and token servers that misbehave.
+//! Registries that require a token of every client, and token servers that misbehave.
 
 use serde_json::{Value, json};
 use tests::certs::Authority;
@@ -140,7 +140,7 @@ fn a_token_server_that_recovers_is_asked_again() {
     fetch_manifest(&registry).run().ok();
 }
 
-/// Answers every request with this challenge, `HOST` replaced, until a token comes.
+/// Changes the challenges of 401 responses to these, with `HOST` replaced.
 fn challenged_by(registry: &FakeRegistry, challenges: &'static [&'static str]) {
     registry.fault(move |request, right| match right.code() {
         401 => {

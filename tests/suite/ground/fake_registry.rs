@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rest of the scripted registry's writing half: manifests, referrers, deletes, tokens; judged
-//! by curl and skopeo. The real registry as a cache, too.
+//! Checks of the scripted registry with curl and skopeo: manifests, referrers, deletion, tokens.
+//! Also the real registry as a pull-through cache.
 
 use serde_json::{Value, json};
 use tests::curl::{Answer, curl};
@@ -14,7 +14,7 @@ fn url(registry: &FakeRegistry, rest: &str) -> String {
     format!("http://{}/v2/{rest}", registry.host())
 }
 
-/// Puts a document with a Content-Type.
+/// Uploads a document with a Content-Type.
 fn put(registry: &FakeRegistry, reference: &str, media_type: &str, document: &[u8]) -> Answer {
     let scratch = Scratch::new();
     let file = scratch.write("manifest", document);
@@ -153,7 +153,7 @@ fn writing_wants_a_token_for_pull_and_push_and_a_mount_one_for_its_source() {
     assert_eq!(mount(&token(&["repository:app:push,pull", base])).status(), "201");
     registry.grant(|scope| !scope.contains("base"));
     assert_eq!(mount(&token(&[app, base])).status(), "401");
-    // Bytes that come with no right to come are not kept.
+    // Bytes of a request without a token are not kept.
     let begun = curl(&["-X", "POST", "-H", &token(&[app]), &url(&registry, "app/blobs/uploads/")]);
     let patch = ["-X", "PATCH", "-d", "some", begun.location()];
     assert_eq!(curl(&patch).status(), "401");

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The scripted server itself, judged by curl: a double that answers wrongly by mistake would
-//! make every other test here lie.
+//! Checks of the scripted server with curl: a fault in it would make other tests wrong.
 
-// Helpers judge as tests do.
+// Helpers unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Output;

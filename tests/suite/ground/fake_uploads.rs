@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The uploads of the scripted registry, judged by curl.
+//! Checks of the scripted registry's uploads, with curl.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ fn url(registry: &FakeRegistry, rest: &str) -> String {
     format!("http://{}/v2/{rest}", registry.host())
 }
 
-/// Breaks the first PATCH after so many bytes.
+/// Breaks the first PATCH after this number of bytes.
 fn first_patch_cut(after: u64) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
     let is_first = first(1, Request::is_patch);
     move |request| match is_first(request) {
@@ -309,7 +309,7 @@ fn who_asks_first_is_told_to_go_on_or_not() {
             .unwrap(),
     );
     assert!(answer.head.starts_with("HTTP/1.1 100 ") && answer.body.contains(" 202 "));
-    // The state has changed: refused, and nothing of the body is wanted.
+    // The state has changed: the registry refuses the request before the body is sent.
     let mut stale = peer("curl");
     stale.args(["-sS", "-i", "--noproxy", "*", "--expect100-timeout", "20"]).args(expect);
     let refused = Answer::of(&stale.arg(&location).output().unwrap());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ground itself: the doubles, judged by curl, and the peers.
+//! Checks of the harness itself: the doubles (with curl) and the peers.
 
 #[path = "."]
 mod with_peers {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The peers agree with each other and with the images made here. A failure in this file says
-//! that the suite's ground is broken, not a tool.
+//! Checks that the peers agree with each other and with the images made here. A failure in this
+//! file means that the harness is broken, not a tool.
 
 use tests::certs::Authority;
 use tests::curl::curl;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors that a machine's registries.conf names: which place is asked for what, and what is wrong
-//! with a file.
+//! Mirrors in registries.conf: which location gets which request, and the errors for an invalid
+//! file.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 
-/// A registries.conf, and a tool that is told of it.
+/// A registries.conf, and tools that use it.
 struct Conf {
     scratch: Scratch,
 }
@@ -36,7 +36,7 @@ impl Conf {
         self.tool("fetch-manifest").arg(reference).run()
     }
 
-    /// A name of a file of it in a message.
+    /// The path of the file, as messages show it.
     fn shown(&self) -> String {
         self.scratch.join("registries.conf").display().to_string()
     }
@@ -56,7 +56,7 @@ fn with_image(path: &str) -> (FakeRegistry, Image) {
     (registry, image)
 }
 
-/// A name that leads nowhere.
+/// A host name that does not exist.
 const NOWHERE: &str = "registry.invalid";
 
 #[test]
@@ -68,7 +68,7 @@ fn a_mirror_is_read_in_the_place_of_its_registry() {
     let layer = &image.layers[0];
     let fetch = conf.tool("fetch-blob").args(["registry.invalid/team/app", &layer.digest]);
     fetch.run().ok().silent().stdout(&layer.bytes);
-    // No mirror of a mirror's kind is told a namespace: that is containerd's way.
+    // Mirrors in registries.conf get no `ns` parameter: that belongs to containerd's hosts.
     assert_eq!(
         mirror.server.asked(),
         [
@@ -310,7 +310,7 @@ mod with_peers {
         let run = Conf::new(&(text + "insecure = true")).fetch_manifest(&own.repo("app:1"));
         run.ok().silent().stdout(&image.manifest.bytes);
         assert_eq!(own.steps_since(mark), Vec::<String>::new());
-        // So may the registry itself be.
+        // The registry itself may be insecure, too.
         let run = Conf::new("").fetch_manifest(&mirror.repo("app:1"));
         run.fails(6, "certificate not trusted").stdout("");
         let conf = Conf::new(&registry(&mirror.host(), "insecure = true", &[]));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the files that name mirrors are, which of several holds, and what of them is too much.
+//! The files that name mirrors: their locations, their precedence, and their size limits.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write;
@@ -15,10 +15,10 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
-/// A name that leads nowhere.
+/// A reference at a host that does not exist.
 const NAME: &str = "registry.invalid/app:1";
 
-/// The most bytes of all files, and the most drop-ins of a directory.
+/// The limits: the bytes of all files together, and the number of drop-in files in a directory.
 const MAX_BYTES: usize = 512 << 10;
 const MAX_DROP_INS: usize = 256;
 
@@ -31,7 +31,7 @@ fn mirrors<const N: usize>() -> [FakeRegistry; N] {
     std::array::from_fn(|_| FakeRegistry::with_image())
 }
 
-/// A table for the name's registry with that mirror.
+/// A table with this mirror for the registry of [`NAME`].
 fn table(mirror: &FakeRegistry) -> String {
     format!(
         "[[registry]]\nlocation = \"registry.invalid\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
@@ -39,7 +39,7 @@ fn table(mirror: &FakeRegistry) -> String {
     )
 }
 
-/// It asked this one, and no other.
+/// Checks that the command reads this mirror, and no other.
 #[track_caller]
 fn asks(command: Command, mirrors: &[FakeRegistry], which: usize) {
     command.run().ok().silent().stdout(&Image::small().manifest.bytes);
@@ -49,7 +49,7 @@ fn asks(command: Command, mirrors: &[FakeRegistry], which: usize) {
     mirrors.iter().for_each(|mirror| mirror.server.forget());
 }
 
-/// Runs it where /etc is that directory.
+/// Runs the command with this directory as /etc.
 fn with_etc(command: Command, etc: &Path) -> Command {
     let script = "mount --bind \"$etc\" /etc && exec \"$0\" \"$@\"";
     let how = if geteuid().is_root() { "-m" } else { "-rm" };
@@ -91,13 +91,13 @@ fn drop_ins_come_later_in_the_order_of_their_names_and_the_users_last() {
     asks(run(), &mirrors, 1);
     scratch.write(format!("{user}/a.conf"), table(&mirrors[2]));
     asks(run(), &mirrors, 2);
-    // They also come after a file that is named.
+    // Drop-in files are also read after a named file.
     let named = scratch.write("named.conf", table(&mirrors[3]));
     asks(run().env("CONTAINERS_REGISTRIES_CONF", &named), &mirrors, 2);
-    // One comes last of all.
+    // The file of this variable is read last.
     let last = scratch.write("last.conf", table(&mirrors[4]));
     asks(run().env("CONTAINERS_REGISTRIES_CONF_OVERRIDE", last), &mirrors, 4);
-    // Who has a file of his own has nothing of the system's.
+    // If the user has a registries.conf, none of the system's files is read.
     std::fs::remove_dir_all(scratch.join(user)).unwrap();
     scratch.write("home/.config/containers/registries.conf", table(&mirrors[5]));
     asks(run(), &mirrors, 5);
@@ -196,7 +196,7 @@ fn there_is_so_much_configuration_and_no_more() {
     scratch.write(later, padded(half + 1));
     let run = fetch_manifest().env("HOME", scratch.path()).run();
     run.fails(6, &format!("{later}: more than {MAX_BYTES} bytes of configuration")).stdout("");
-    // Without an end too.
+    // A file that never ends is refused too.
     let run = fetch_manifest().env("CONTAINERS_REGISTRIES_CONF", "/dev/zero").run();
     run.fails(6, "/dev/zero: more than").stdout("");
     let hosts = ".config/containerd/certs.d/registry.invalid/hosts.toml";
@@ -212,7 +212,8 @@ fn there_is_so_much_configuration_and_no_more() {
 mod with_peers {
     use super::*;
 
-    /// skopeo is told of the same file, and asks for the same at the same places in the same order.
+    /// skopeo reads the same file. It must send the same requests to the same places in the same
+    /// order.
     #[test]
     fn skopeo_reads_the_file_as_we_do() {
         let (own, image) = (Registry::start(), Image::small());

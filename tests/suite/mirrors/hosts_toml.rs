@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors that a machine's hosts.toml names, as containerd and nerdctl read it.
+//! Mirrors in hosts.toml, as containerd and nerdctl read it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake_registry::FakeRegistry;
@@ -10,13 +10,13 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, tool};
 
-/// A user's directory of registries.
+/// A home with containerd's directory of hosts.toml files.
 struct Certs {
     scratch: Scratch,
 }
 
 impl Certs {
-    /// With one registry's hosts.toml.
+    /// A home with one registry's hosts.toml.
     fn new(name: &str, text: &str) -> Certs {
         let certs = Certs { scratch: Scratch::new() };
         certs.add(name, text);
@@ -62,7 +62,7 @@ fn a_host_is_read_before_the_registry_and_told_whose_mirror_it_is() {
 #[test]
 fn hosts_are_asked_in_the_order_of_the_file_and_then_the_registry() {
     let (own, image) = with_image();
-    // By name it would be the other way round.
+    // In reverse order of their names: the order of the file must decide, not that of the names.
     let mut hosts = [FakeRegistry::start(), FakeRegistry::start()];
     hosts.sort_by_key(|host| std::cmp::Reverse(host.host()));
     let text = hosts.each_ref().map(|host| format!("[host.\"http://{}\"]\n", host.host())).concat();
@@ -176,7 +176,8 @@ fn the_most_exact_directory_alone_counts() {
     }
     assert_eq!([&default, &plain].map(|mirror| mirror.server.asked().len()), [1, 1]);
     assert!(own.server.asked().is_empty());
-    // One without a file has nothing to say, and nobody else is asked.
+    // A directory without hosts.toml configures no mirror, and less specific directories are not
+    // read.
     std::fs::remove_file(
         certs.scratch.join(format!(".config/containerd/certs.d/{}/hosts.toml", names[2])),
     )
@@ -262,7 +263,7 @@ mod with_peers {
         let text = text + "skip_verify = true";
         let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
         run.ok().silent().stdout(&image.manifest.bytes);
-        // So it is with http at a port that speaks TLS.
+        // A TLS port with an http URL works too.
         let text = text.replace("https:", "http:");
         let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
         run.ok().silent().stdout(&image.manifest.bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Other places that have the same: who names them, and what is asked of them.
+//! Mirrors: where they are configured, and which requests go to them.
 
 mod configured;
 mod files;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors that the command line names: asked first, in order, passed over when they have nothing,
-//! left when they fail, and told no secret that is the registry's.
+//! Mirrors on the command line. They are tried first and in order. The next one is tried if a
+//! mirror lacks the content or fails. They get no secret for the registry.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Reply};

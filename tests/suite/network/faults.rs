@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Networks and servers that misbehave: what passes is tried again, what does not ends at once,
-//! and nothing false is kept either way. Redirects, TLS and tokens have files of their own.
+//! Networks and servers that misbehave: temporary failures are retried, final failures end the run
+//! at once, and nothing wrong is stored in either case. Redirects, TLS and tokens are tested in
+//! files of their own.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -13,15 +14,15 @@ use tests::ports::Closed;
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell, tool};
 
-/// What is done to a right answer.
+/// A change of a correct response.
 type Fault = fn(Reply) -> Reply;
 
-/// What a fault did to the fetching of one blob into a layout.
+/// The result of fetching one blob into a layout from a registry with a fault.
 struct Outcome {
     run: Run,
     requests: Vec<Request>,
     line: String,
-    /// The blob is under its final name.
+    /// Whether the blob has its final name.
     stored: bool,
 }
 
@@ -49,7 +50,7 @@ impl Outcome {
     }
 }
 
-/// Fetches a blob of half a MiB through a fault.
+/// Fetches a blob of 500,000 bytes from a registry with a fault.
 fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> Outcome {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 500_000, 1);
@@ -66,7 +67,7 @@ fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> 
     Outcome { run, requests, line, stored: stored.is_some() }
 }
 
-/// The fault for the first so many requests, then the right answer.
+/// The fault for the first `count` requests, then the correct response.
 fn first(
     count: usize,
     fault: impl Fn(Reply) -> Reply + Send + Sync + 'static,
@@ -89,7 +90,7 @@ fn a_host_that_does_not_exist_is_5() {
 
 #[test]
 fn a_server_that_never_answers_ends_with_the_time() {
-    // Connections queue up and nobody takes them.
+    // Connections are queued by the kernel, and never accepted.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let reference = format!("{}/app:1", listener.local_addr().unwrap());
     fetch_manifest().args(["--timeout", "0.5", &reference]).run().fails(5, "").stdout("");
@@ -206,7 +207,7 @@ fn final_statuses_are_not() {
         let what = status.to_string();
         let outcome = through(move |_, _| Reply::new(status));
         outcome.failed(&what, code);
-        // A 401 may be asked about once more.
+        // The tool may retry a 401 once.
         assert!(outcome.requests.len() <= 2, "{what}: {} requests", outcome.requests.len());
     }
 }
@@ -231,7 +232,7 @@ fn retry_after_is_honoured_up_to_the_cap() {
     {
         through(first(2, after(text))).mended(text).requests(text, 3);
     }
-    // --max-wait is 0 here, so that every time to come is above it.
+    // --max-wait is 0 here, so that every later time exceeds it.
     for text in ["1", "86400", "1000000000000000000000000000000", "Fri, 31 Dec 2100 00:00:00 GMT"] {
         through(first(2, after(text))).failed(text, 5).requests(text, 1);
     }
@@ -411,7 +412,7 @@ fn a_loopback_registry_that_comes_up_late_is_waited_for() {
     let image = Image::small();
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &image);
-    // The port refuses connections, and then a front of the registry listens there.
+    // The port refuses connections at first. Later a front of the registry listens there.
     let closed = Closed::new();
     let reference = format!("{}/app:1", closed.host());
     let running = tool("fetch-manifest")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real registry behind a real nginx that limits, redirects, drops or asks for what the registry
-//! does not.
+//! A real registry behind a real nginx that limits bodies, redirects, drops headers, or requires a
+//! password.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;
@@ -14,13 +14,13 @@ use tests::scratch::Scratch;
 use tests::token_server::TokenServer;
 use tests::tools::{Command, Run, tool};
 
-/// A front that does this in its one place, and passes on to the registry what is left.
+/// A front with these directives that forwards all requests to the registry.
 fn front(registry: &Registry, lines: &str) -> Nginx {
     let pass = format!("proxy_pass http://{};", registry.host());
     Front::bare().with(&format!("location / {{ {lines} {pass} }}")).start()
 }
 
-/// A push of so many bytes through a front.
+/// Pushes a blob of `size` bytes through a front.
 fn push(front: &Nginx, size: usize, args: &[&str]) -> (Blob, Run) {
     let scratch = Scratch::new();
     let blob = Blob::new(types::TAR, noise(size, 1));
@@ -48,7 +48,8 @@ fn a_large_blob_gets_below_a_body_limit_by_itself() {
     let (blob, run) = push(&front, 30_000_000, &[]);
     run.ok().stdout(blob.line());
     assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
-    // One piece, a part of 16 MiB, and then parts of 4 MiB that are taken.
+    // Two requests are refused: the whole blob, and a chunk of 16 MiB. The chunks of 4 MiB are
+    // accepted.
     let refused = front.answered().iter().filter(|line| line.ends_with(" 413")).count();
     assert_eq!(refused, 2, "{:#?}", front.answered());
 }
@@ -65,8 +66,9 @@ fn a_manifest_above_a_body_limit_is_6() {
     command.dir(scratch.path()).run().fails(6, "413").says("larger").stdout("");
 }
 
-/// A front that sends who has the key to another one for blobs, which serves the registry's files
-/// to who has none.
+/// A front that redirects blob requests with an Authorization header to a storage server. That
+/// server serves the registry's files, but only to requests without an Authorization or X-Key
+/// header.
 fn with_storage(registry: &Registry) -> (Nginx, Nginx) {
     let files = registry.storage().join("docker/registry/v2/blobs/sha256");
     let storage = Front::bare()
@@ -105,7 +107,7 @@ fn storage_that_refuses_credentials_is_shown_none() {
         here(tool("put-manifest").args([&(app.clone() + ":1"), "m"])).run().ok();
         let run = here(tool("fetch-blob").args([&app, "--into", "oci:back"])).stdin(image.lines());
         run.run().ok().stdout(image.lines());
-        // Looked for before they were there, and fetched.
+        // Each blob was requested with HEAD before the push (404), and then with GET.
         let served = storage.answered();
         let is = |start: &str, end: &str| {
             served.iter().filter(|line| line.starts_with(start) && line.ends_with(end)).count()
@@ -113,7 +115,7 @@ fn storage_that_refuses_credentials_is_shown_none() {
         let count = image.blobs().count();
         let counts = (is("HEAD ", " 404"), is("GET ", " 200"), served.len());
         assert_eq!(counts, (count, count, 2 * count), "{served:#?}");
-        // skopeo's word that the copy is whole.
+        // skopeo confirms that the copy is complete.
         here(tool("fetch-manifest").args([&(app + ":1"), "--into", "oci:back"])).run().status(0);
         let layout = format!("oci:{}:1", home.join("back").display());
         let mut skopeo = tests::peers::peer("skopeo");
@@ -132,7 +134,7 @@ fn ranges_of_a_blob_come_from_storage() {
         command.args(["-u", USER]).env("REGISTRY_PASSWORD", PASSWORD).dir(scratch.path())
     };
     known(tool("push-blob").args([&front.repo("app"), "layer"])).run().ok();
-    // What an earlier run left.
+    // A partial file, as an earlier run leaves it.
     let digits = &blob.digest["sha256:".len()..][..12];
     scratch.write(format!(".out.{digits}.part"), &blob.bytes[..700_000]);
     known(tool("fetch-blob").args([&front.repo("app"), &blob.digest, "-o", "out"])).run().ok();
@@ -169,14 +171,14 @@ fn a_front_that_leads_from_http_to_https_is_followed_by_who_reads_with_nothing_o
         assert!(!answered.is_empty());
         assert!(answered.iter().all(|line| !line.ends_with(" 418")), "{answered:#?}");
 
-        // What writes is not led there at all.
+        // A write is not redirected there at all.
         let scratch = Scratch::new();
         scratch.write("layer", "bytes");
         let before = secure.answered().len();
         let run = known(tool("push-blob").args([&plain.repo("app"), "layer"]));
         let run = run.dir(scratch.path()).run();
         run.fails(6, "not followed when writing").stdout("");
-        // Nor is a redirect taken for a manifest that is there.
+        // A redirect does not count as an existing manifest either.
         write_image(&scratch.join("l"), "1", &image);
         let run = known(tool("push-blob").args([&plain.repo("new"), "--from", "oci:l"]));
         let run = run.stdin(image.manifest.line()).dir(scratch.path()).run();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is between a tool and a registry: faults, redirects, proxies, fronts; and what a job costs.
+//! The network between a tool and a registry: faults, redirects, proxies, fronts; and the number of
+//! requests per job.
 
 mod faults;
 mod proxies_http;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! https by way of a proxy: what it sees, what is chosen, and who is blamed.
+//! TLS through a proxy: what the proxy sees, when a proxy is used, and which side an error names.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;
@@ -14,10 +14,10 @@ use tests::proxy::{Proxy, Verdict};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
-/// A name that no resolver knows.
+/// A host that no resolver knows.
 const HOST: &str = "registry.example:443";
 
-/// An https registry that calls itself by that name, and its authority.
+/// A registry with TLS and a certificate for that host name, and its authority.
 fn registry() -> (FakeRegistry, Authority) {
     let authority = Authority::new();
     let identity = authority.issue("DNS:registry.example", "20200101000000Z", "20991231000000Z");
@@ -30,7 +30,7 @@ fn fetch(authority: &Authority) -> Command {
     command.arg(authority.certificate()).arg("registry.example/app:1")
 }
 
-/// A registry, and a proxy that knows the way there.
+/// A registry, and a proxy that can reach it.
 struct Path {
     registry: FakeRegistry,
     authority: Authority,
@@ -38,14 +38,14 @@ struct Path {
 }
 
 impl Path {
-    /// The proxy does as the script says.
+    /// A proxy with this script.
     fn by(script: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Path {
         let (registry, authority) = registry();
         let proxy = Proxy::with_script(&[(HOST, &registry.host())], script);
         Path { registry, authority, proxy }
     }
 
-    /// A fetch of the registry's image by the proxy.
+    /// A fetch of the registry's image through the proxy.
     fn fetch(&self) -> Command {
         fetch(&self.authority).env("https_proxy", self.proxy.url())
     }
@@ -145,7 +145,7 @@ fn loopback_goes_by_no_proxy() {
 #[test]
 fn no_proxy_goes_around_it() {
     let path = Path::by(|_| Verdict::Pass);
-    // Without the proxy nobody knows the name.
+    // Without the proxy the host name cannot be resolved.
     let run = path.fetch().env("NO_PROXY", "a.example, .registry.example").run();
     run.fails(5, "registry.example: ").says("resolve").does_not_say("proxy");
     assert_eq!((path.proxy.connections(), path.registry.server.connections()), (0, 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Plain http by way of a proxy, which reads all of it: nothing that is secret may pass there.
+//! Plain HTTP through a proxy, which reads everything: no secret may pass through it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -16,7 +16,7 @@ use tests::proxy::{Proxy, Verdict};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
-/// A name that no resolver knows.
+/// A host that no resolver knows.
 const HOST: &str = "registry.example:5000";
 
 fn registry() -> FakeRegistry {
@@ -36,7 +36,8 @@ fn fetch(proxy: &Proxy) -> Command {
     command("fetch-manifest", proxy).arg(format!("{HOST}/app:1"))
 }
 
-/// It was refused, since the proxy would have read what is secret; and that did not pass.
+/// Checks that the run was refused because the proxy would have read a secret, and that no secret
+/// reached the proxy.
 #[track_caller]
 fn is_kept(run: &tests::tools::Run, proxy: &Proxy, secrets: &[&str]) {
     let words =
@@ -99,7 +100,7 @@ fn a_kept_connection_serves_many_requests() {
 fn uploads_pass_with_their_bodies() {
     let registry = registry();
     let proxy = proxy_to(&registry);
-    // Bytes that look like requests are bytes.
+    // A body whose bytes look like requests must pass unchanged.
     let mut bytes = b"GET / HTTP/1.1\r\n\r\n".repeat(20_000);
     bytes.extend(noise(700_000, 1));
     let digest = sha256(&bytes);
@@ -213,14 +214,14 @@ fn a_login_is_not_shown_to_a_proxy_on_the_way_to_a_token_server() {
     let secret = base64(format!("{USER}:{PASSWORD}"));
     let run = fetch(&proxy).args(["-u", USER]).env("REGISTRY_PASSWORD", PASSWORD).run();
     is_kept(&run, &proxy, &[PASSWORD, &secret, "/token"]);
-    // What would be in a body.
+    // An identity token, which would be in the request's body.
     let entry = json!({"auth": base64("<token>:x"), "identitytoken": "an-identity-token"});
     keep(&scratch, "auth.json", &auths(HOST, &entry));
     let run = fetch(&proxy).arg("--authfile").arg(scratch.join("auth.json")).run();
     is_kept(&run, &proxy, &["an-identity-token", "/token"]);
 }
 
-/// Who reads plain http can also write it: a token server that is named there may be anybody's.
+/// A proxy can also change plain HTTP: the token server in the challenge may be an attacker's.
 #[test]
 fn a_token_server_that_a_proxy_may_have_named_gets_no_login() {
     let registry = registry();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! squid as a proxy, in front of real registries. It alone knows where they are.
+//! squid as a proxy in front of real registries. Only squid can resolve their host name.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;
@@ -13,7 +13,7 @@ use tests::scratch::Scratch;
 use tests::squid::{NAME, Setting, Squid};
 use tests::tools::{shell, tool};
 
-/// A login as a URL has it: [`tests::logins::USER`] and [`tests::logins::PASSWORD`].
+/// User name and password in a proxy URL: [`tests::logins::USER`] and [`tests::logins::PASSWORD`].
 const LOGIN: &str = "me:open%20sesame";
 
 fn port(host: &str) -> &str {
@@ -25,8 +25,8 @@ fn image() -> Image {
     Image::of_archives(&[noise(3_000_000, 1), noise(200_000, 2)], "linux", "amd64")
 }
 
-/// Pushes an image, fetches it again and compares; `options` of all tools, in a variable of the
-/// shell's.
+/// Pushes an image, fetches it again and compares. The shell variable `options` holds the options
+/// of all tools.
 const ROUND_TRIP: &str = "
     fetch-manifest oci:in >m &&
     list-blobs m | push-blob $options $repo --from oci:in >pushed &&
@@ -151,7 +151,7 @@ fn a_proxy_may_be_spoken_to_in_tls() {
     let repo = format!("{NAME}:{}/app", secure.server.port());
     round_trip(&repo, &options, "https_proxy", &value);
 
-    // Without --ca-file it is not trusted, and --insecure is not for it.
+    // The proxy is not trusted without --ca-file. --insecure does not apply to the proxy.
     plain.put_image("app", "1", &Image::small());
     let run = tool("fetch-manifest")
         .args(["--plain-http", &format!("{NAME}:{}/app:1", port(&plain.host()))])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Redirects: followed where they may go, without what is not theirs to see, and not where they
-//! may not.
+//! Redirects: allowed targets are followed, without the secrets for the registry; other targets are
+//! refused.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tests::images::{Image, noise, types};
 use tests::scratch::Scratch;
 use tests::tools::tool;
 
-/// A registry whose blobs lie elsewhere, and that other server, which answers everything with the
-/// blob's bytes.
+/// A registry that redirects its blobs to another server, and that server, which responds to every
+/// request with the blob's bytes.
 fn registry_and_storage(
     registry: FakeRegistry,
     status: u16,

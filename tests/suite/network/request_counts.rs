@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many requests a job costs, and how many connections at once: pulls and pushes with tokens,
+//! The number of requests and of simultaneous connections of a job: pulls and pushes with tokens,
 //! from the first request to the last.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use tests::scratch::Scratch;
 use tests::token_server::TokenServer;
 use tests::tools::{Run, shell, tool};
 
-/// How many layers the images have.
+/// The numbers of layers of the tested images.
 const LAYERS: [usize; 3] = [1, 4, 20];
 
 const PULL: &str = "fetch-manifest --plain-http $PLATFORM $REPO:1 --into oci:l | list-blobs |
@@ -38,7 +38,7 @@ fn run(text: &str, repo: &str, scratch: &Scratch) -> Run {
     at_home(command, scratch.path()).dir(scratch.path()).run()
 }
 
-/// A connection a program is enough where each uses one at a time.
+/// Each program needs only one connection if it sends one request at a time.
 #[test]
 fn connections_are_kept_from_request_to_request() {
     for registry in [FakeRegistry::start(), FakeRegistry::with_tokens()] {
@@ -59,7 +59,7 @@ fn connections_are_kept_from_request_to_request() {
     }
 }
 
-/// How many requests of each kind came.
+/// The number of requests of each kind.
 fn kinds(requests: &[Request]) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for request in requests {
@@ -78,7 +78,7 @@ fn a_pull_with_tokens_costs_six_requests_more_than_layers() {
         let scratch = Scratch::new();
         run(PULL, &registry.repo("app"), &scratch).status(0);
         let requests = registry.server.requests();
-        // A challenge and a token a program, a manifest, a config, and the layers.
+        // A challenge and a token for each program, a manifest, a config, and the layers.
         assert_eq!(requests.len(), layers + 6, "{:#?}", kinds(&requests));
         assert_eq!(kinds(&requests)["GET /token"], 2);
     }
@@ -122,10 +122,11 @@ fn a_push_with_tokens_costs_three_requests_a_blob_and_five_more() {
         run(PUSH, &registry.repo("app"), &scratch).status(0);
         let requests = registry.server.requests();
         let kinds = kinds(&requests);
-        // Looked for, begun, sent; a challenge and a token a program, and the manifest.
+        // Three requests per blob: HEAD, POST and PUT. In addition a challenge and a token for each
+        // program, and the manifest.
         assert_eq!(requests.len(), 3 * (layers + 1) + 5, "{kinds:#?}");
         assert_eq!(kinds["GET /token"], 2);
-        // What is there costs a look.
+        // A blob that the registry has costs only a HEAD request.
         registry.server.forget();
         run(PUSH, &registry.repo("app"), &scratch).status(0);
         assert_eq!(registry.server.requests().len(), layers + 1 + 5);
@@ -143,7 +144,8 @@ fn a_mount_costs_one_more_token() {
     let command = shell(text).env("REPO", registry.repo("app")).env("BASE", registry.repo("base"));
     command.dir(scratch.path()).run().ok();
     let requests = registry.server.requests();
-    // Looked for and mounted; a challenge, a token, and one for both repositories.
+    // A HEAD request and a mount per blob; a challenge, its token, and a token for both
+    // repositories.
     assert_eq!(requests.len(), 2 * 5 + 3, "{:#?}", kinds(&requests));
 }
 
@@ -196,7 +198,7 @@ mod with_peers {
         );
         tests::logins::keep(&scratch, ".docker/config.json", &home);
         let mut before = 0;
-        // Without those to the token server.
+        // The counts leave out requests to the token server.
         for (text, want) in [(PUSH, 3 * 5 + 3), ("rm -r l", 0), (PULL, 4 + 4)] {
             run(text, &registry.repo("app"), &scratch).status(0);
             let answered = || registry.answered().len() - before;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept for a host in docker's and the containers tools' `certs.d`: found by its name, used
-//! there alone, and told of where it is wrong.
+//! The certificates stored for a host in the `certs.d` directories of docker and the containers
+//! tools. They are found by the host's name, used for this host only, and reported if they are
+//! invalid.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -14,14 +15,15 @@ use tests::images::{Image, noise};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
 
-/// The entries that a directory may have, and the bytes of a file.
+/// The limits: the number of entries in a directory, and the bytes of a file.
 const MAX_ENTRIES: usize = 256;
 const MAX_FILE: usize = 4 << 20;
 
-/// Where the user's are, in order.
+/// The user's directories, in order of precedence.
 const PLACES: [&str; 2] = [".config/containers/certs.d", ".config/docker/certs.d"];
 
-/// A registry of an authority that only a directory can vouch for, and a home to have it in.
+/// A registry whose authority is trusted only through a `certs.d` directory, and a home for that
+/// directory.
 struct Ground {
     authority: Authority,
     registry: FakeRegistry,
@@ -35,7 +37,7 @@ impl Ground {
         Ground::with(authority, registry)
     }
 
-    /// It asks for a client certificate of its own authority.
+    /// The registry requests a client certificate of its own authority.
     fn asking() -> Ground {
         let authority = Authority::new();
         let config = authority.server().server_config_asking(&authority);
@@ -49,14 +51,14 @@ impl Ground {
         Ground { authority, registry, home }
     }
 
-    /// The directory for a host in a place, made.
+    /// Makes the directory for a host in one of the places.
     fn directory(&self, place: &str, host: &str) -> PathBuf {
         let directory = self.home.join(place).join(host);
         std::fs::create_dir_all(&directory).unwrap();
         directory
     }
 
-    /// The directory for the registry in the first place, its authority in it.
+    /// Makes the directory for the registry in the first place, with its authority.
     fn trusting(&self) -> PathBuf {
         let directory = self.directory(PLACES[0], &self.registry.host());
         copy(&self.authority.certificate(), &directory.join("ca.crt"));
@@ -77,7 +79,7 @@ fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).unwrap();
 }
 
-/// Puts a pair there, as `NAME.cert` and `NAME.key`.
+/// Copies a pair there, as `NAME.cert` and `NAME.key`.
 fn put(pair: &Identity, directory: &Path, name: &str) {
     copy(&pair.certificate, &directory.join(format!("{name}.cert")));
     copy(&pair.key, &directory.join(format!("{name}.key")));
@@ -91,14 +93,14 @@ fn the_users_directories_vouch_for_a_host() {
         let directory = ground.directory(place, &ground.registry.host());
         copy(&ground.authority.certificate(), &directory.join("any-name.crt"));
         ground.is_fetched();
-        // XDG_CONFIG_HOME is there instead of ~/.config.
+        // XDG_CONFIG_HOME is used instead of ~/.config.
         ground.fetch().env("XDG_CONFIG_HOME", "/none").run().fails(6, "unknown issuer");
         let config = ground.home.join(".config");
         ground.fetch().env("HOME", "/none").env("XDG_CONFIG_HOME", config).run().ok();
     }
 }
 
-/// In a mount namespace, where /etc is an empty one with this directory alone.
+/// Runs in a mount namespace, where /etc is empty except for this directory.
 #[test]
 fn the_machines_directories_vouch_for_a_host() {
     for place in ["containers", "docker"] {
@@ -137,7 +139,7 @@ fn another_host_or_port_is_another_directory() {
         copy(&ground.authority.certificate(), &directory.join("ca.crt"));
     }
     ground.fetch().run().fails(6, "unknown issuer");
-    // The name decides, not the address.
+    // The name of the host is compared, not its address.
     ground.trusting();
     let by_name = format!("localhost:{}/app:1", ground.registry.server.port());
     let fetch = tool("fetch-manifest").args(["--max-wait", "0", &by_name]);
@@ -152,7 +154,7 @@ fn it_adds_to_the_ca_file() {
     ground.fetch().arg("--ca-file").arg(other.certificate()).run().ok();
 }
 
-/// A redirect's target and a token server have their own directories.
+/// The target of a redirect uses the directory for its own host.
 #[test]
 fn whoever_is_spoken_to_has_a_directory() {
     let ground = Ground::new();
@@ -187,7 +189,7 @@ fn a_client_certificate_is_kept_there_too() {
     let client = ground.authority.client();
     put(&client, &directory, "client");
     ground.is_fetched();
-    // A flag's comes instead.
+    // A certificate given by a flag is used instead.
     let given = ground.authority.client();
     let run = ground.fetch().arg("--cert-file").arg(&given.certificate);
     run.arg("--key-file").arg(&given.key).run().ok();
@@ -244,7 +246,7 @@ fn an_authority_that_is_none_is_warned_of() {
     std::fs::remove_file(directory.join("junk.crt")).unwrap();
     std::os::unix::fs::symlink("nowhere", directory.join("gone.crt")).unwrap();
     ground.fetch().run().status(0).says("gone.crt: no such file: passed over");
-    // Other names are no business of ours.
+    // Files with other names are ignored.
     std::fs::remove_file(directory.join("gone.crt")).unwrap();
     std::fs::write(directory.join("README"), "hello").unwrap();
     ground.is_fetched();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Client certificates: shown to the operand's own host alone, wrong ones refused before anything
-//! is sent, and told of where one is wanted.
+//! Client certificates: they are sent only to the operand's own host, invalid pairs are refused
+//! before anything is sent, and a missing required certificate is reported.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::Permissions;
@@ -18,7 +18,7 @@ use tests::peers::{must, peer};
 use tests::registry::Registry;
 use tests::tools::{Command, tool};
 
-/// Who vouches for servers and clients, and a registry that asks for a client certificate.
+/// Authorities for servers and clients, and a registry that requests a client certificate.
 struct Ground {
     servers: Authority,
     clients: Authority,
@@ -27,7 +27,7 @@ struct Ground {
 }
 
 impl Ground {
-    /// It takes nothing for an answer, and keeps what it was shown.
+    /// The registry also accepts clients without a certificate, and records the certificates.
     fn asking() -> Ground {
         let (servers, clients) = (Authority::new(), Authority::called("clients"));
         let config = servers.server().server_config_asking(&clients);
@@ -49,7 +49,7 @@ impl Ground {
         shown(self.fetch(&self.registry.host()), client)
     }
 
-    /// The certificates that were shown, request by request.
+    /// The client certificates received, one per request.
     fn shown(&self) -> Vec<Option<Vec<u8>>> {
         self.registry.server.requests().into_iter().map(|request| request.shown).collect()
     }
@@ -108,7 +108,7 @@ fn rsa_and_other_keys_serve_in_all_their_forms() {
         must(&mut openssl);
         let client = Identity { certificate, key };
         ground.fetch_as(&client).run().ok();
-        // The form of old, which names the kind of key: RSA PRIVATE KEY, EC PRIVATE KEY.
+        // The old PEM form names the type of key: RSA PRIVATE KEY, EC PRIVATE KEY.
         if name != "ed25519" {
             let old = dir.join(format!("{name}.old"));
             let mut openssl = peer("openssl");
@@ -119,7 +119,7 @@ fn rsa_and_other_keys_serve_in_all_their_forms() {
     }
 }
 
-/// Wrong pairs are told of before anything is sent, whatever is wrong with them.
+/// Every invalid pair is reported before anything is sent.
 #[test]
 fn a_pair_that_is_none_is_refused_before_anything_is_sent() {
     let ground = Ground::asking();
@@ -181,8 +181,7 @@ fn a_key_that_others_can_read_is_warned_of() {
     run.status(0).says("others can read it (mode 0644)");
 }
 
-/// A redirect's target, a token server elsewhere, the host of --from and a mirror all ask, and are
-/// shown nothing.
+/// The target of a redirect requests a client certificate, and gets none.
 #[test]
 fn others_are_shown_nothing() {
     let ground = Ground::asking();
@@ -250,7 +249,8 @@ fn a_mirror_is_shown_nothing() {
     assert_eq!(mirror.server.requests()[0].shown, None);
 }
 
-/// TLS 1.2 refuses in the handshake, TLS 1.3 after it; some servers say it in http.
+/// With TLS 1.2 the refusal is part of the handshake, with TLS 1.3 it follows the handshake. Some
+/// servers refuse with an HTTP response.
 #[test]
 fn a_wanted_certificate_is_told_of() {
     let (servers, clients) = (Authority::new(), Authority::called("clients"));
@@ -284,7 +284,7 @@ fn a_certificate_that_is_not_wanted_is_refused_in_words() {
     }
 }
 
-/// It may ask for one, and serve who has none.
+/// The registry requests a client certificate, but also accepts clients without one.
 #[test]
 fn a_registrys_own_no_is_not_taken_for_a_wish() {
     let ground = Ground::asking();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS that fails: in the handshake, in the middle, by a server that speaks none; and that none of
-//! it ends in plain http.
+//! TLS failures: in the handshake, in the middle of a transfer, and with servers that do not use
+//! TLS. None of them may lead to plain HTTP.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -23,13 +23,13 @@ fn fetch(host: &str, authority: &Authority) -> Command {
     fetch.arg(format!("{host}/app:1")).arg("--ca-file").arg(authority.certificate())
 }
 
-/// A registry with an image as `app:1` behind this certificate.
+/// A registry with an image as `app:1`, with this certificate.
 fn registry_as(identity: &Identity) -> FakeRegistry {
     FakeRegistry::with_image_and_tls(identity.server_config())
 }
 
-/// What private registries often have: made by one `openssl req -x509`, which marks it as an
-/// authority's.
+/// A certificate as private registries often have it: made by a single `openssl req -x509`, which
+/// marks it as a CA certificate.
 fn self_signed(scratch: &Scratch, names: &str, days: &str) -> Identity {
     let (certificate, key) = (scratch.join("self.pem"), scratch.join("self.key"));
     let mut openssl = tests::peers::peer("openssl");
@@ -102,8 +102,8 @@ fn a_server_without_tls_is_not_spoken_to_plainly_unasked() {
     plain.arg("--plain-http").run().ok();
 }
 
-/// A listener whose connections are done to as is told, one after the other, as long as the test
-/// lives.
+/// A listener that passes each connection to `each`, one after the other, for the lifetime of the
+/// test process.
 fn listener(each: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -122,7 +122,7 @@ fn a_server_that_hangs_up_at_the_handshake_is_5() {
     run.fails(5, "the connection ended in the TLS handshake").stdout("");
 }
 
-/// Its connections are taken, and nothing is ever said on them.
+/// The listener accepts connections, but sends nothing.
 #[test]
 fn a_handshake_that_stands_still_ends_with_the_time_to_connect() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -158,7 +158,7 @@ fn nothing_in_common_but_the_version_is_6() {
         .stdout("");
 }
 
-/// A record that nobody can decrypt is as good as a broken connection: the rest is fetched anew.
+/// A record that cannot be decrypted counts as a broken connection: the download resumes.
 #[test]
 fn a_download_that_breaks_by_tls_goes_on() {
     let authority = Authority::new();
@@ -179,7 +179,7 @@ fn a_download_that_breaks_by_tls_goes_on() {
         let requests = registry.server.requests();
         assert_eq!(requests.len(), 2, "{end:?}");
         let range = requests[1].range().map(|range| range.start);
-        // What was on its way may be lost by a reset.
+        // A reset may lose bytes that the client has not read yet.
         assert!(range.is_none_or(|start| start <= 100_000), "{end:?}: {range:?}");
         assert!(end == End::Reset || range.is_some(), "{end:?}");
     }
@@ -205,7 +205,7 @@ fn an_upload_that_breaks_by_tls_is_made_anew() {
     assert!(registry.blob("app", &blob.digest).is_some());
 }
 
-/// With a proxy that ends TLS in front of a registry that knows nothing of it.
+/// A proxy ends TLS in front of a registry that uses plain HTTP.
 #[test]
 fn a_registry_behind_a_front_is_pushed_to_and_pulled_from() {
     let authority = Authority::new();
@@ -221,7 +221,7 @@ fn a_registry_behind_a_front_is_pushed_to_and_pulled_from() {
     fetch.arg("--ca-file").arg(&ca).run().ok().stdout(&blob.bytes);
 }
 
-/// None of the places where a server names another may lead out of TLS.
+/// No URL that a server sends may lead from TLS to plain HTTP.
 #[test]
 fn https_is_never_followed_by_plain_http() {
     let authority = Authority::new();
@@ -250,8 +250,8 @@ fn https_is_never_followed_by_plain_http() {
     run("fetch-manifest", &[&format!("{app}:1")]);
 }
 
-/// A server that speaks TLS on its first connections (all bytes are passed on to the registry), and
-/// on all later ones answers whatever comes in plain http. Gives its host, and the first byte of
+/// A server that uses TLS on its first connections, which it forwards to the registry. On all later
+/// connections it responds in plain HTTP. Returns its host, and a receiver of the first byte of
 /// each later connection.
 fn turncoat(registry: &FakeRegistry, honest: usize) -> (String, Receiver<u8>) {
     let (sender, receiver) = channel();
@@ -280,10 +280,11 @@ fn turncoat(registry: &FakeRegistry, honest: usize) -> (String, Receiver<u8>) {
     (host, receiver)
 }
 
-/// The first byte of a TLS connection: of a handshake's record.
+/// The first byte of a TLS connection: a handshake record.
 const TLS: u8 = 0x16;
 
-/// The offer to speak TLS, and the connection to the target, are honest; that to the source is not.
+/// The probe for TLS and the connection to the target use TLS; the connection to the source does
+/// not.
 #[test]
 fn who_has_spoken_tls_is_not_spoken_to_plainly_for_another_repository_either() {
     let authority = Authority::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is trusted, who is shown a certificate, and what fails.
+//! TLS: trusted authorities, client certificates, and failures.
 
 mod trust;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS: who is trusted, who is not, and what is said about it.
+//! TLS: which certificates are trusted, and the errors for the others.
 
 use tests::certs::Authority;
 use tests::fake::End;
@@ -12,7 +12,7 @@ fn fetch_manifest(registry: &FakeRegistry) -> Command {
     tool("fetch-manifest").args(["--max-wait", "0", &format!("{}:1", registry.repo("app"))])
 }
 
-/// Through a certificate for these names and times.
+/// A registry with a certificate for these names and dates.
 fn registry_as(authority: &Authority, names: &str, from: &str, to: &str) -> FakeRegistry {
     let identity = authority.issue(names, from, to);
     FakeRegistry::with_image_and_tls(identity.server_config())

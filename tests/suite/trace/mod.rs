@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `--trace` says, run again.
+//! `--trace` output, run as a script.
 
 mod pull;
 mod push;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The conversation of a pull as commands for curl: run again, they fetch what the tool fetched.
+//! The trace of a pull: its curl commands fetch what the tool fetched.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -22,12 +22,12 @@ fn traced(name: &str) -> Command {
     tool(name).args(["--trace", "--max-wait", "0"])
 }
 
-/// The name of the file that a command puts a blob into.
+/// The name of the file that a traced command writes a blob to.
 fn file_of(digest: &str) -> String {
     format!("blob-{}", &digest[7..19])
 }
 
-/// The trace run as a script fetches this, and has nothing to say.
+/// Checks that the trace, run as a script, prints this and nothing on stderr.
 #[track_caller]
 fn fetches(run: &Run, want: &[u8]) {
     script(run, &Scratch::new()).run().ok().stdout(want);
@@ -48,14 +48,14 @@ fn what_a_run_does_is_the_same_without_a_trace() {
             (run.stdout, heads.collect::<Vec<_>>())
         };
         assert_eq!(asked(&[]), asked(&["--trace"]));
-        // What is for scripts is not dropped with what is for people.
+        // `-q` drops messages for people, but not the trace.
         assert_eq!(asked(&[]), asked(&["--trace", "-q"]));
     }
     let reference = format!("{}:1", registry.repo("app"));
     traced("fetch-manifest").args(["-q", &reference]).run().says("\n# 200 OK\n");
 }
 
-/// Pushes an image, with the login.
+/// Pushes an image, with user name and password.
 fn push_image(registry: &Registry) {
     let home = Scratch::new();
     keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
@@ -66,7 +66,7 @@ fn push_image(registry: &Registry) {
     at_home(push, home.path()).run().ok();
 }
 
-/// A registry whose blobs lie elsewhere, by signed URLs, and that other server.
+/// A registry that redirects its blobs to another server by signed URLs, and that server.
 fn registry_and_storage() -> (FakeRegistry, Server, Blob) {
     let registry = FakeRegistry::with_tokens();
     let blob = registry.add_noise("app", 5000, 1);
@@ -103,7 +103,7 @@ fn what_is_sent_again_on_another_connection_is_told_once() {
     registry.add_image("app", "a", &Image::small());
     registry.add_image("app", "b", &Image::small());
     registry.tags_a_page(1);
-    // The connection is kept, and closed when it is used again.
+    // The server closes the connection when the tool reuses it.
     registry.fault(|request, right| match request.number {
         1 => Reply::hang_up(),
         _ => right,
@@ -146,7 +146,7 @@ fn two_passwords_have_a_variable_each() {
     let run = at_home(push.stdin(Image::small().lines()), home.path()).run();
     run.status(0).stdout(Image::small().lines());
     run.does_not_say("another one").does_not_say(PASSWORD);
-    // The one of the environment has that name, whichever comes first.
+    // The password from the environment has the variable's name, whichever password is used first.
     let at = |name: &str, host: &str| {
         let mut lines = run.stderr.lines().filter(|line| line.contains(&format!("//{host}/")));
         assert!(lines.any(|line| line.contains(&format!(" -u \"me:{name}\" "))), "{run}");
@@ -169,11 +169,11 @@ fn a_mirror_that_is_left_is_told() {
     ));
 }
 
-/// A name that no resolver knows.
+/// A host that no resolver knows.
 const HOST: &str = "registry.example:5000";
 
-/// A fetch of `app:1` there by way of the proxy that the variable has, and its trace run as a
-/// script: both get it.
+/// Fetches `app:1` through the proxy in this variable, and runs the trace as a script. Checks that
+/// both get the manifest with the same requests.
 #[track_caller]
 fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
     let fetch = traced("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);
@@ -186,7 +186,7 @@ fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
     run
 }
 
-/// A registry with an image as `app:1`, and a proxy that knows the way there.
+/// A registry with an image as `app:1`, and a proxy that can reach it.
 fn registry_and_proxy() -> (FakeRegistry, Proxy) {
     let registry = FakeRegistry::with_image();
     let proxy = Proxy::start(&[(HOST, &registry.host())]);
@@ -391,7 +391,7 @@ mod with_peers {
         run.status(0).stdout(&blob.bytes).says("LOCATION=$(curl -sS ").does_not_say(" -L ");
         run.says(&format!("/a\\:b.pem' --key '{}' -o /dev/null ", identity.key.display()));
         assert_eq!(run.stderr.matches(" --cert ").count(), 1, "{run}");
-        // What others can read is warned of, which is no command.
+        // The warning about a key that others can read is not part of the trace.
         let lines = run.stderr.lines().filter(|line| !line.starts_with("fetch-blob: "));
         let trace: String = lines.map(|line| format!("{line}\n")).collect();
         let again = tests::tools::shell(&trace).dir(scratch.path()).run();
@@ -464,7 +464,8 @@ mod with_peers {
             traced("fetch-blob").args(["-j", "8", &registry.repo("app"), "--into", "oci:l"]);
         let run = fetch.dir(scratch.path()).stdin(lines.clone()).run();
         run.status(0).stdout(lines);
-        // A command, its status, and its answer's headers, then the next: nothing stands between.
+        // Each block is a command, its status and its response's headers; no other block is mixed
+        // in.
         let blocks = run.stderr.replace("REGISTRY_TOKEN=$(", "");
         assert_eq!(blocks.matches("\ncurl ").count(), 64 + 2);
         for block in blocks.split("\ncurl ").skip(1) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The conversation of a push as commands for curl: run against a fresh registry, they push what
-//! the tool pushed.
+//! The trace of a push: run against a new registry, its curl commands push what the tool pushed.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Intake, Reply};
@@ -16,7 +15,7 @@ use tests::token_server::TokenServer;
 use tests::tools::{Command, Run, shell};
 use tests::trace::commands;
 
-/// The trace of a run as a script for another registry, with a file in BLOB.
+/// The trace of a run as a script for another registry, with the file `layer` in `$BLOB`.
 fn elsewhere(run: &Run, from: &str, to: &str, dir: &Scratch) -> Command {
     commands(&run.stderr);
     let script = shell(&run.stderr.replace(from, to)).dir(dir.path());
@@ -66,7 +65,8 @@ fn an_upload_at_another_host_is_told_without_its_secrets() {
     ));
 }
 
-/// A manifest of the small image is put, and by the trace again, byte by byte; that trace.
+/// Puts a manifest of the small image, and replays the trace. Checks that both manifests are equal,
+/// byte by byte. Returns the trace.
 #[track_caller]
 fn put_again(text: &str) -> String {
     let image = Image::small();
@@ -104,7 +104,7 @@ mod with_peers {
         let run = at_home(push, home.path()).run();
         run.status(0).says("LOCATION=$(curl -sS -X POST ").says(" -w '%header{location}' ");
         run.does_not_say("_state=").says(" -H 'Content-Length: 0' ");
-        // A layer is no text: it comes from a file, each from its own.
+        // Layers are binary: each is read from a file of its own.
         let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &home);
         for (i, layer) in image.layers.iter().enumerate() {
             home.write(format!("layer{i}"), &layer.bytes);
@@ -194,7 +194,7 @@ mod with_peers {
         let run = push.arg(registry.repo("app")).args(&names).dir(scratch.path()).run();
         run.status(0).says("\nLOCATION_16=$(curl ");
         let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &scratch);
-        // Which file a variable stands for is told before it is used.
+        // A comment names the file for each variable before the variable is used.
         for line in run.stderr.lines().filter(|line| line.starts_with("# BLOB")) {
             let (name, digest) =
                 (line[2..].split(':').next().unwrap(), line.rsplit(' ').next().unwrap());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A trace shows no secret, whoever says it, and does nothing to who pastes it, whatever a server
-//! says.
+//! A trace shows no secret, neither the user's nor a server's. A trace that is pasted into a shell
+//! does no harm, whatever a server sends.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Intake, Reply, Server};
@@ -20,7 +20,7 @@ use tests::trace::{arguments, script};
 
 const DOCKER: &str = ".docker/config.json";
 
-/// Nothing that is secret in these tests stands on stderr.
+/// Checks that stderr contains a trace, and none of the tests' secrets.
 #[track_caller]
 fn hunt(run: &Run, more: &[&str]) {
     let both = base64(format!("{USER}:{PASSWORD}"));
@@ -77,7 +77,7 @@ fn a_secret_that_a_server_says_back_is_not_shown() {
     registry.fault(|request, right| {
         let said = request.header("authorization").unwrap_or_default().to_owned();
         let key = request.header("x-key").unwrap_or_default().to_owned();
-        // It knows the password by now.
+        // The registry echoes the password too, which it has received in this header.
         let password = if said.starts_with("Basic ") { PASSWORD } else { "" };
         let right = right.header("Warning", format!("299 - \"{said} {password} {key}\""));
         let right = right.header("OCI-Said", format!("{said} {password}"));
@@ -140,7 +140,7 @@ fn no_state_of_an_upload_is_shown() {
     }
 }
 
-/// What a server may say to do something to who pastes it.
+/// Texts that a server may send to make a shell run commands when the trace is pasted.
 const HOSTILE: [&str; 12] = [
     "'; touch pwned; '",
     "\"; touch pwned; \"",
@@ -185,7 +185,7 @@ fn what_a_server_says_does_nothing_to_who_pastes_it() {
 
 #[test]
 fn where_a_server_sends_to_is_one_word() {
-    // The URLs that the decision lets through, as bad as they can be.
+    // URLs that the tool follows and that are as hostile as possible.
     for query in ["a='b'&$(touch%20pwned)`id`", "a=;touch$IFS'pwned'", "{a,b}[1-3]", "'\"|x>pwned"]
     {
         let registry = FakeRegistry::with_image();
@@ -198,7 +198,7 @@ fn where_a_server_sends_to_is_one_word() {
         let run =
             tool("list-tags").args(["--trace", "--max-wait", "0", &registry.repo("app")]).run();
         if run.code() != Some(0) {
-            // It was no URL to the tool.
+            // The tool refused it as an invalid URL.
             continue;
         }
         let calls = arguments(&run.stderr, "");
