@@ -123,10 +123,8 @@ impl Attack {
     pub fn start(by_tls: bool) -> Attack {
         let authority = Authority::new();
         let tls = authority.server().server_config();
-        let registry = match by_tls {
-            true => FakeRegistry::start_tls(Arc::clone(&tls)),
-            false => FakeRegistry::start(),
-        };
+        let registry =
+            if by_tls { FakeRegistry::start_tls(Arc::clone(&tls)) } else { FakeRegistry::start() };
         let who = Arc::new(Mutex::new(Who::Password));
         let detour: Arc<Mutex<Option<Detour>>> = Arc::default();
         let answer: Arc<Mutex<Answer>> = Arc::new(Mutex::new(Box::new(|_| Reply::new(404))));
@@ -250,19 +248,22 @@ fn refused(challenge: &str) -> Reply {
 
 /// The 401 response to a request without the right credential; `None` if the request is accepted.
 fn refuse(who: Who, request: &Request, realm: &str) -> Option<Reply> {
-    match request.header("authorization") == Some(&who.key()) {
-        _ if request.path == "/token" => None,
-        true => None,
-        false if who == Who::Password => Some(refused("Basic realm=\"it\"")),
-        false => Some(refused(&format!("Bearer realm=\"{realm}\",service=\"it\""))),
+    let is_accepted = request.header("authorization") == Some(&who.key());
+    if is_accepted || request.path == "/token" {
+        None
+    } else if who == Who::Password {
+        Some(refused("Basic realm=\"it\""))
+    } else {
+        Some(refused(&format!("Bearer realm=\"{realm}\",service=\"it\"")))
     }
 }
 
 /// The token server's response.
 fn token(who: Who, request: &Request) -> Reply {
-    match who.is_shown_by(request) {
-        true => Reply::json(200, &json!({"token": ISSUED, "expires_in": 300})),
-        false => refused("Basic realm=\"tokens\""),
+    if who.is_shown_by(request) {
+        Reply::json(200, &json!({"token": ISSUED, "expires_in": 300}))
+    } else {
+        refused("Basic realm=\"tokens\"")
     }
 }
 

@@ -226,14 +226,20 @@ impl Cage {
 /// The file type as a letter, as `find -printf %y` prints it.
 pub fn letter(stat: &fs::Metadata) -> char {
     let kind = stat.file_type();
-    match () {
-        () if kind.is_dir() => 'd',
-        () if kind.is_symlink() => 'l',
-        () if kind.is_fifo() => 'p',
-        () if kind.is_char_device() => 'c',
-        () if kind.is_block_device() => 'b',
-        () if kind.is_socket() => 's',
-        () => 'f',
+    if kind.is_dir() {
+        'd'
+    } else if kind.is_symlink() {
+        'l'
+    } else if kind.is_fifo() {
+        'p'
+    } else if kind.is_char_device() {
+        'c'
+    } else if kind.is_block_device() {
+        'b'
+    } else if kind.is_socket() {
+        's'
+    } else {
+        'f'
     }
 }
 

@@ -60,10 +60,13 @@ pub fn has_login(request: &Request) -> bool {
 pub fn registry_with_login() -> FakeRegistry {
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &Image::small());
-    registry.fault(|request, right| match has_login(request) {
-        true => right,
-        false => Reply::error(401, "UNAUTHORIZED", "authentication required")
-            .header("WWW-Authenticate", "Basic realm=\"a test\""),
+    registry.fault(|request, right| {
+        if has_login(request) {
+            right
+        } else {
+            Reply::error(401, "UNAUTHORIZED", "authentication required")
+                .header("WWW-Authenticate", "Basic realm=\"a test\"")
+        }
     });
     registry
 }
@@ -72,9 +75,12 @@ pub fn registry_with_login() -> FakeRegistry {
 pub fn registry_with_tokens() -> FakeRegistry {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
-    registry.fault(|request, right| match request.path == "/token" && !has_login(request) {
-        true => Reply::error(401, "UNAUTHORIZED", "incorrect username or password"),
-        false => right,
+    registry.fault(|request, right| {
+        if request.path == "/token" && !has_login(request) {
+            Reply::error(401, "UNAUTHORIZED", "incorrect username or password")
+        } else {
+            right
+        }
     });
     registry
 }

@@ -284,12 +284,11 @@ fn config(setting: &Setting, storage: &Path, port: u16) -> String {
         let [certificate, key] = [&identity.certificate, &identity.key].map(|file| file.display());
         format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
     });
-    let auth = match setting.login {
-        true => {
-            let file = storage.with_file_name("htpasswd");
-            format!("auth:\n  htpasswd:\n    realm: a test\n    path: {}\n", file.display())
-        }
-        false => setting.auth.clone(),
+    let auth = if setting.login {
+        let file = storage.with_file_name("htpasswd");
+        format!("auth:\n  htpasswd:\n    realm: a test\n    path: {}\n", file.display())
+    } else {
+        setting.auth.clone()
     };
     let upstream = setting.upstream.as_ref();
     let proxy = upstream.map_or(String::new(), |url| format!("proxy:\n  remoteurl: {url}\n"));

@@ -44,21 +44,23 @@ fn told(root: &Path, nanoseconds: bool) -> Vec<String> {
 fn line(path: &Path, name: &str, nanoseconds: bool, firsts: &mut HashMap<u64, String>) -> String {
     let metadata = fs::symlink_metadata(path).unwrap();
     let kind = metadata.file_type();
-    let mut line = format!(
-        "{name} {} {}:{} @{}",
-        match kind {
-            _ if kind.is_dir() => "directory",
-            _ if kind.is_symlink() => "link",
-            _ if kind.is_fifo() => "fifo",
-            _ if kind.is_char_device() => "character device",
-            _ if kind.is_block_device() => "block device",
-            _ if kind.is_socket() => "socket",
-            _ => "file",
-        },
-        metadata.uid(),
-        metadata.gid(),
-        metadata.mtime()
-    );
+    let kind_name = if kind.is_dir() {
+        "directory"
+    } else if kind.is_symlink() {
+        "link"
+    } else if kind.is_fifo() {
+        "fifo"
+    } else if kind.is_char_device() {
+        "character device"
+    } else if kind.is_block_device() {
+        "block device"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "file"
+    };
+    let (uid, gid) = (metadata.uid(), metadata.gid());
+    let mut line = format!("{name} {kind_name} {uid}:{gid} @{}", metadata.mtime());
     if nanoseconds {
         write!(line, ".{:09}", metadata.mtime_nsec()).unwrap();
     }
@@ -115,9 +117,10 @@ pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
 pub fn set_times(root: &Path, seconds: i64) {
     for entry in fs::read_dir(root).unwrap() {
         let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => set_times(&entry.path(), seconds),
-            false => set_time(&entry.path(), seconds),
+        if entry.file_type().unwrap().is_dir() {
+            set_times(&entry.path(), seconds);
+        } else {
+            set_time(&entry.path(), seconds);
         }
     }
     set_time(root, seconds);

@@ -125,15 +125,22 @@ impl Request {
     /// The request in a short form: `HEAD blob`, `POST uploads`, `POST mount`. For PUT and PATCH
     /// the number of bytes received follows: `PATCH session 1048576`.
     pub fn step(&self) -> String {
-        let what = match () {
-            () if self.is_start() && self.param("mount").is_some() => "mount",
-            () if self.is_start() => "uploads",
-            () if self.is_session() => "session",
-            () if self.is_blob() => "blob",
-            () if self.is_manifest() => "manifest",
-            () if self.is_tags() => "tags",
-            () if self.path.contains("/referrers/") => "referrers",
-            () => &self.path,
+        let what = if self.is_start() && self.param("mount").is_some() {
+            "mount"
+        } else if self.is_start() {
+            "uploads"
+        } else if self.is_session() {
+            "session"
+        } else if self.is_blob() {
+            "blob"
+        } else if self.is_manifest() {
+            "manifest"
+        } else if self.is_tags() {
+            "tags"
+        } else if self.path.contains("/referrers/") {
+            "referrers"
+        } else {
+            &self.path
         };
         match self.method.as_str() {
             "PUT" | "PATCH" => format!("{} {what} {}", self.method, self.received),

@@ -187,9 +187,10 @@ impl Repository {
     pub(super) fn delete_manifest(&mut self, reference: &str) -> Reply {
         let tags = self.tags.len();
         self.tags.retain(|(tag, digest)| tag != reference && digest != reference);
-        match self.manifests.remove(reference).is_some() || self.tags.len() < tags {
-            true => Reply::new(202),
-            false => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        if self.manifests.remove(reference).is_some() || self.tags.len() < tags {
+            Reply::new(202)
+        } else {
+            Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown")
         }
     }
 

@@ -171,9 +171,10 @@ impl Uploads {
             return Closed::Not(Reply::error(400, "DIGEST_INVALID", "no digest"));
         };
         let Some(session) = self.open.remove(id) else { return Closed::Not(unknown()) };
-        match digest_as(&digest, &session.bytes) == digest {
-            true => Closed::Blob { repository: session.repository, digest, bytes: session.bytes },
-            false => Closed::Not(mismatch()),
+        if digest_as(&digest, &session.bytes) == digest {
+            Closed::Blob { repository: session.repository, digest, bytes: session.bytes }
+        } else {
+            Closed::Not(mismatch())
         }
     }
 
@@ -198,9 +199,10 @@ impl Uploads {
 
 /// The result for a blob that arrived in one request, with its digest.
 pub(super) fn of_one_request(repository: &str, digest: String, bytes: &[u8]) -> Closed {
-    match digest_as(&digest, bytes) == digest {
-        true => Closed::Blob { repository: repository.to_owned(), digest, bytes: bytes.to_vec() },
-        false => Closed::Not(mismatch()),
+    if digest_as(&digest, bytes) == digest {
+        Closed::Blob { repository: repository.to_owned(), digest, bytes: bytes.to_vec() }
+    } else {
+        Closed::Not(mismatch())
     }
 }
 

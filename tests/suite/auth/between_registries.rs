@@ -58,19 +58,22 @@ fn registry(side: &'static Side, kind: Kind) -> FakeRegistry {
     let registry = FakeRegistry::start();
     registry.intake(move |request| {
         let header = request.header("authorization");
-        let is_in = match kind {
-            _ if request.path == "/token" => true,
-            Kind::Basic => header == Some(&basic(side.user, side.password)),
-            _ => header == Some(&format!("Bearer {}", side.token)),
+        let is_accepted = if request.path == "/token" {
+            true
+        } else if kind == Kind::Basic {
+            header == Some(&basic(side.user, side.password))
+        } else {
+            header == Some(&format!("Bearer {}", side.token))
         };
         let host = request.header("host").unwrap_or_default();
         let challenge = match kind {
             Kind::Basic => "Basic realm=\"it\"".to_owned(),
             _ => format!("Bearer realm=\"http://{host}/token\",service=\"it\""),
         };
-        match is_in {
-            true => Intake::whole(),
-            false => Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge)),
+        if is_accepted {
+            Intake::whole()
+        } else {
+            Intake::instead(Reply::new(401).header("WWW-Authenticate", challenge))
         }
     });
     registry.fault(move |request, right| match request.path.as_str() {

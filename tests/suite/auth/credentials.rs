@@ -259,10 +259,11 @@ fn a_redirect_of_the_token_server_does_not_take_the_password_elsewhere() {
     let registry = registry_with_tokens();
     let elsewhere = Server::start(|_| Reply::json(200, &json!({"token": "x"})));
     let target = format!("{}/token", elsewhere.url());
-    registry.fault(move |request, right| match request.path == "/token" {
-        true => Reply::redirect(307, &target),
-        false => right,
-    });
+    registry.fault(
+        move |request, right| {
+            if request.path == "/token" { Reply::redirect(307, &target) } else { right }
+        },
+    );
     fetch(&registry, &home(&registry)).run().fails(4, "");
     let requests = elsewhere.requests();
     assert_eq!(requests.len(), 1);
@@ -272,16 +273,16 @@ fn a_redirect_of_the_token_server_does_not_take_the_password_elsewhere() {
 #[test]
 fn a_token_without_enough_scope_is_replaced_once() {
     let registry = registry_with_tokens();
-    registry.fault(|request, right| match request.is_manifest() && request.earlier > 0 {
-        true => Reply::error(401, "UNAUTHORIZED", "more").header(
-            "WWW-Authenticate",
-            format!(
-                "Bearer realm=\"http://{}/token\",service=\"s\",scope=\"repository:more:pull\",\
-                 error=\"insufficient_scope\"",
-                request.header("host").unwrap()
-            ),
-        ),
-        false => right,
+    registry.fault(|request, right| {
+        if !request.is_manifest() || request.earlier == 0 {
+            return right;
+        }
+        let challenge = format!(
+            "Bearer realm=\"http://{}/token\",service=\"s\",scope=\"repository:more:pull\",\
+             error=\"insufficient_scope\"",
+            request.header("host").unwrap()
+        );
+        Reply::error(401, "UNAUTHORIZED", "more").header("WWW-Authenticate", challenge)
     });
     let run = fetch(&registry, &home(&registry)).run();
     run.fails(4, "credentials refused, or no such repository").stdout("");

@@ -68,10 +68,11 @@ fn in_whatever_place_of_an_answer() {
     for (place, echo) in echoes {
         for who in Who::ALL {
             let attack = attack();
-            attack.fault(move |request, right| match request.is_manifest() {
-                true => echo(right, &sent(request)),
-                false => right,
-            });
+            attack.fault(
+                move |request, right| {
+                    if request.is_manifest() { echo(right, &sent(request)) } else { right }
+                },
+            );
             let run = fetch(&attack, who).run();
             let what = format!("{place}, {who:?}");
             attack.learned_nothing(&run, &what);
@@ -85,12 +86,12 @@ fn in_a_challenge() {
     for who in Who::ALL {
         for form in ["SENT", "Bearer realm=\"http://10.0.0.1/SENT\"", "Bearer realm=\"SENT\""] {
             let attack = attack();
-            attack.fault(move |request, right| match request.is_manifest() {
-                true => {
-                    let challenge = form.replace("SENT", &sent(request).replace(' ', "."));
-                    Reply::new(401).header("WWW-Authenticate", challenge)
+            attack.fault(move |request, right| {
+                if !request.is_manifest() {
+                    return right;
                 }
-                false => right,
+                let challenge = form.replace("SENT", &sent(request).replace(' ', "."));
+                Reply::new(401).header("WWW-Authenticate", challenge)
             });
             let run = fetch(&attack, who).run();
             let what = format!("{form}, {who:?}");
@@ -106,12 +107,12 @@ fn where_a_message_is_cut() {
     for who in Who::ALL {
         let attack = attack();
         for before in (960..1030).step_by(3) {
-            attack.fault(move |request, right| match request.is_manifest() {
-                true => {
-                    let text = format!("{}{}", "x".repeat(before), sent(request));
-                    Reply::error(403, "DENIED", &text)
+            attack.fault(move |request, right| {
+                if !request.is_manifest() {
+                    return right;
                 }
-                false => right,
+                let text = format!("{}{}", "x".repeat(before), sent(request));
+                Reply::error(403, "DENIED", &text)
             });
             let run = fetch(&attack, who).run();
             run.fails(4, "DENIED").stdout("");

@@ -132,10 +132,11 @@ fn redirects_of_every_shape_give_nothing_away() {
             for (number, shape) in all.enumerate() {
                 let who = if is_copy { Who::Identity } else { turn(number) };
                 let (is_it, target) = (place.is_it, shape.text.clone());
-                attack.fault(move |request, right| match is_it(request) {
-                    true => Reply::redirect(307, &target),
-                    false => right,
-                });
+                attack.fault(
+                    move |request, right| {
+                        if is_it(request) { Reply::redirect(307, &target) } else { right }
+                    },
+                );
                 attack.forget();
                 let scratch = Scratch::new();
                 let run = (place.command)(&attack, &blob, who).dir(scratch.path()).run();
@@ -157,11 +158,11 @@ fn a_download_goes_on_by_way_of_the_registry_and_gives_nothing_away() {
         });
         for who in Who::ALL {
             let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
-            attack.fault(move |request, right| match request.is_blob() {
-                true => {
-                    Reply::redirect(302, &format!("{thief}/blob?signature={}", request.earlier))
+            attack.fault(move |request, right| {
+                if !request.is_blob() {
+                    return right;
                 }
-                false => right,
+                Reply::redirect(302, &format!("{thief}/blob?signature={}", request.earlier))
             });
             attack.forget();
             let run = attack.tool("fetch-blob", who).args([&repo(&attack), &blob.digest]).run();
@@ -194,10 +195,11 @@ fn an_attacker_who_asks_for_credentials_gets_none() {
                     let reply = Reply::new(status).header("WWW-Authenticate", &lure);
                     reply.header("Proxy-Authenticate", &lure)
                 });
-                attack.fault(move |request, right| match is_it(request) {
-                    true => Reply::redirect(307, &target),
-                    false => right,
-                });
+                attack.fault(
+                    move |request, right| {
+                        if is_it(request) { Reply::redirect(307, &target) } else { right }
+                    },
+                );
                 for who in [Who::Password, Who::Login, Who::Identity] {
                     attack.forget();
                     let run = (place.command)(&attack, &blob, who).run();
@@ -220,9 +222,11 @@ fn who_is_sent_back_to_the_registry_is_not_sent_round_for_ever() {
     let back = format!("{}/v2/app/blobs/{}?again=", attack.registry.server.url(), blob.digest);
     attack.answer(move |request| Reply::redirect(307, &format!("{back}{}", request.number)));
     let thief = attack.plain.url();
-    attack.fault(move |request, right| match request.is_blob() {
-        true => Reply::redirect(307, &format!("{thief}/blob?round={}", request.number)),
-        false => right,
+    attack.fault(move |request, right| {
+        if !request.is_blob() {
+            return right;
+        }
+        Reply::redirect(307, &format!("{thief}/blob?round={}", request.number))
     });
     for who in Who::ALL {
         attack.forget();
@@ -241,10 +245,11 @@ fn a_next_page_is_the_registrys_own_or_none() {
         for (number, shape) in all.enumerate() {
             let who = turn(number);
             let link = format!("<{}>; rel=\"next\"", shape.text);
-            attack.fault(move |request, right| match request.is_tags() {
-                true => right.header("Link", &link),
-                false => right,
-            });
+            attack.fault(
+                move |request, right| {
+                    if request.is_tags() { right.header("Link", &link) } else { right }
+                },
+            );
             attack.forget();
             let run = attack.tool("list-tags", who).arg(repo(&attack)).run();
             let what = format!("{who:?}: {:.200}", shape.text);
@@ -339,9 +344,10 @@ fn a_layers_address_may_redirect_where_it_may_lead_itself() {
         let run = attack.tool("fetch-blob", Who::Login).arg(repo(&attack));
         let run = run.stdin(format!("{line}\n")).run();
         attack.learned_nothing(&run, "a redirect");
-        match is_followed {
-            true => run.ok().stdout(&blob.bytes),
-            false => run.fails(3, "404"),
-        };
+        if is_followed {
+            run.ok().stdout(&blob.bytes);
+        } else {
+            run.fails(3, "404");
+        }
     }
 }

@@ -63,10 +63,11 @@ fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
             let status = [404, 403, 401, 400, 500][number % 5];
             attack.answer(move |_| Reply::new(status));
             let target = shape.text.clone();
-            attack.fault(move |request, right| match request.is_blob() {
-                true => Reply::redirect(307, &target),
-                false => right,
-            });
+            attack.fault(
+                move |request, right| {
+                    if request.is_blob() { Reply::redirect(307, &target) } else { right }
+                },
+            );
             attack.forget();
             attack.registry.remove_blob("app", &blob.digest);
             let run = push(&attack, &scratch, who, &[]).run();
@@ -90,10 +91,11 @@ fn a_redirect_to_what_is_there_saves_the_upload() {
             _ => Reply::ranged(request, std::sync::Arc::clone(&bytes)),
         });
         let target = format!("{}/blob", attack.plain.url());
-        attack.fault(move |request, right| match request.is_blob() {
-            true => Reply::redirect(307, &target),
-            false => right,
-        });
+        attack.fault(
+            move |request, right| {
+                if request.is_blob() { Reply::redirect(307, &target) } else { right }
+            },
+        );
         let run = push(&attack, &scratch, Who::Login, &[]).run();
         run.ok().stdout(blob.line());
         attack.learned_nothing(&run, "a redirect");
@@ -108,9 +110,11 @@ fn the_place_of_an_upload_learns_nothing_but_the_bytes() {
         let (attack, scratch, _) = attack(by_tls);
         for (who, shape) in all_shapes(&attack) {
             let target = shape.text.clone();
-            attack.fault(move |request, right| match request.is_start() {
-                true => right.without("Location").header("Location", &target),
-                false => right,
+            attack.fault(move |request, right| {
+                if !request.is_start() {
+                    return right;
+                }
+                right.without("Location").header("Location", &target)
             });
             attack.forget();
             let run = push(&attack, &scratch, who, &[]).run();
@@ -125,9 +129,11 @@ fn the_place_that_an_upload_moves_to_learns_nothing_but_the_bytes() {
         let (attack, scratch, _) = attack(by_tls);
         for (who, shape) in all_shapes(&attack) {
             let target = shape.text.clone();
-            attack.fault(move |request, right| match request.is_patch() {
-                true => right.without("Location").header("Location", &target),
-                false => right,
+            attack.fault(move |request, right| {
+                if !request.is_patch() {
+                    return right;
+                }
+                right.without("Location").header("Location", &target)
             });
             attack.forget();
             let run = push(&attack, &scratch, who, &["--chunk", "64k"]).run();
@@ -169,9 +175,11 @@ fn a_place_that_asks_for_more_than_bytes_gets_nothing() {
         let (attack, scratch, _) = attack(by_tls);
         let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
         let target = format!("{thief}/x/upload");
-        attack.fault(move |request, right| match request.is_start() {
-            true => right.without("Location").header("Location", &target),
-            false => right,
+        attack.fault(move |request, right| {
+            if !request.is_start() {
+                return right;
+            }
+            right.without("Location").header("Location", &target)
         });
         for who in Who::ALL {
             for chunk in [&[][..], &["--chunk", "64k"]] {

@@ -213,13 +213,11 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
         }
         let token = request.header("authorization").unwrap_or_default().to_owned();
         let mut used = used.lock().unwrap();
-        match used.contains(&token) {
-            true => refusal(request),
-            false => {
-                used.push(token);
-                right.cut(300_000, End::Fin)
-            }
+        if used.contains(&token) {
+            return refusal(request);
         }
+        used.push(token);
+        right.cut(300_000, End::Fin)
     });
     let run = plain("fetch-blob").args([&registry.repo("app")]);
     run.arg(&digest).run().ok().stdout(&bytes);

@@ -93,14 +93,14 @@ fn odd_token_answers_are_understood() {
     ];
     for change in changes {
         let registry = registry();
-        registry.fault(move |request, right| match is_token(request) {
-            true => {
-                let scope = request.param("scope").unwrap_or_default();
-                let digest = tests::images::sha256(scope.as_bytes());
-                let token = format!("{TOKEN}{}", &digest[7..23]);
-                Reply::json(200, &change(json!({"token": token})))
+        registry.fault(move |request, right| {
+            if !is_token(request) {
+                return right;
             }
-            false => right,
+            let scope = request.param("scope").unwrap_or_default();
+            let digest = tests::images::sha256(scope.as_bytes());
+            let token = format!("{TOKEN}{}", &digest[7..23]);
+            Reply::json(200, &change(json!({"token": token})))
         });
         fetch_manifest(&registry).run().status(0).stdout(&Image::small().manifest.bytes);
     }
@@ -133,10 +133,11 @@ fn token_servers_that_misbehave() {
 #[test]
 fn a_token_server_that_recovers_is_asked_again() {
     let registry = registry();
-    registry.fault(|request, right| match is_token(request) && request.earlier < 2 {
-        true => Reply::new(503),
-        false => right,
-    });
+    registry.fault(
+        |request, right| {
+            if is_token(request) && request.earlier < 2 { Reply::new(503) } else { right }
+        },
+    );
     fetch_manifest(&registry).run().ok();
 }
 
@@ -206,9 +207,11 @@ fn realms_that_nobody_may_be_sent_to_are_6() {
 #[test]
 fn a_registry_that_is_never_content_is_given_up() {
     let registry = registry();
-    registry.fault(|request, right| match is_token(request) {
-        true => Reply::json(200, &json!({"token": format!("another-{}", request.earlier)})),
-        false => right,
+    registry.fault(|request, right| {
+        if !is_token(request) {
+            return right;
+        }
+        Reply::json(200, &json!({"token": format!("another-{}", request.earlier)}))
     });
     let run = fetch_manifest(&registry).run();
     run.fails(4, "").stdout("");

@@ -17,9 +17,8 @@ fn url(registry: &FakeRegistry, rest: &str) -> String {
 /// Breaks the first PATCH after this number of bytes.
 fn first_patch_cut(after: u64) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
     let is_first = first(1, Request::is_patch);
-    move |request| match is_first(request) {
-        true => Intake::cut(after, End::Reset),
-        false => Intake::whole(),
+    move |request| {
+        if is_first(request) { Intake::cut(after, End::Reset) } else { Intake::whole() }
     }
 }
 
@@ -166,9 +165,8 @@ fn a_broken_body_leaves_what_came_of_it() {
     for end in [End::Reset, End::Fin] {
         let location = begin(&registry);
         let broken = first(1, Request::is_patch);
-        registry.intake(move |request| match broken(request) {
-            true => Intake::cut(1_000_003, end),
-            false => Intake::whole(),
+        registry.intake(move |request| {
+            if broken(request) { Intake::cut(1_000_003, end) } else { Intake::whole() }
         });
         let args = ["-X", "PATCH", "--data-binary", &data, &location];
         assert!(!run(&args).status.success());
@@ -218,10 +216,11 @@ fn a_client_that_goes_away_leaves_what_it_sent() {
     let scratch = Scratch::new();
     let file = scratch.write("file", noise(8 << 20, 1));
     let location = begin(&registry);
-    registry.intake(|request| match request.is_patch() {
-        true => Intake::stall(3 << 20),
-        false => Intake::whole(),
-    });
+    registry.intake(
+        |request| {
+            if request.is_patch() { Intake::stall(3 << 20) } else { Intake::whole() }
+        },
+    );
     let mut client = peer("curl")
         .args(["-sS", "--noproxy", "*", "-X", "PATCH", "-T"])
         .arg(file)

@@ -263,10 +263,7 @@ fn a_mirror_with_another_size_is_left() {
     let (registry, mirror, bytes, digest) = both_with_blob(500_000);
     let blob = Blob::new(types::TAR, bytes.clone());
     let longer = noise(500_001, 2);
-    mirror.fault(move |request, right| match request.is_blob() {
-        true => right.body(&longer),
-        false => right,
-    });
+    mirror.fault(move |request, right| if request.is_blob() { right.body(&longer) } else { right });
     let run = fetch_blob()
         .args(["--mirror", &mirror.host(), &registry.repo("app")])
         .stdin(blob.line())

@@ -284,13 +284,13 @@ fn bytes_behind_the_length_do_not_become_the_next_answer() {
     }
     let bytes = blobs[0].bytes.clone();
     let first = blobs[0].digest.clone();
-    registry.fault(move |request, right| match request.path.ends_with(&first) {
-        true => {
-            let smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
-            let long = [&bytes[..], smuggled].concat();
-            right.body(long).content_length(1000)
+    registry.fault(move |request, right| {
+        if !request.path.ends_with(&first) {
+            return right;
         }
-        false => right,
+        let smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+        let long = [&bytes[..], smuggled].concat();
+        right.body(long).content_length(1000)
     });
     let scratch = Scratch::new();
     let lines: String = blobs.iter().map(Blob::line).collect();

@@ -67,10 +67,12 @@ fn a_registry_that_the_machine_lets_be_insecure_is_asked_for_by_way_of_the_proxy
 #[test]
 fn a_proxy_sees_the_name_and_nothing_of_what_is_said() {
     let (registry, authority) = registry();
-    registry.fault(|request, right| match has_login(request) {
-        true => right,
-        false => Reply::error(401, "UNAUTHORIZED", "who is there")
-            .header("WWW-Authenticate", "Basic realm=\"a test\""),
+    registry.fault(|request, right| {
+        if has_login(request) {
+            return right;
+        }
+        Reply::error(401, "UNAUTHORIZED", "who is there")
+            .header("WWW-Authenticate", "Basic realm=\"a test\"")
     });
     let proxy = Proxy::start(&[(HOST, &registry.host())]);
     let run = fetch(&authority)
@@ -157,9 +159,11 @@ fn a_redirect_elsewhere_goes_by_the_proxy_of_its_own() {
     let (content, digest) = (noise(1000, 1), sha256(&noise(1000, 1)));
     let identity = authority.issue("DNS:cdn.example", "20200101000000Z", "20991231000000Z");
     let storage = Server::start_tls(identity.server_config(), move |_| Reply::ok(&content));
-    registry.fault(|request, right| match request.is_blob() {
-        true => Reply::redirect(307, "https://cdn.example/x?signature=y"),
-        false => right,
+    registry.fault(|request, right| {
+        if !request.is_blob() {
+            return right;
+        }
+        Reply::redirect(307, "https://cdn.example/x?signature=y")
     });
     let proxy = Proxy::start(&[(HOST, &registry.host()), ("cdn.example:443", &storage.host())]);
     let fetch = || {
@@ -268,16 +272,13 @@ fn a_proxys_head_is_read_to_its_limit() {
             Verdict::Answer(format!("HTTP/1.1 200 OK\r\nX: {header}\r\n\r\n").into())
         });
         let run = path.fetch().args(["--retry-times", "1"]).run();
-        match fails {
-            true => run.fails(
-                6,
-                &format!("proxy {}: the response's header is larger than", path.proxy.host()),
-            ),
-            // The tunnel is open, and nobody is behind it.
-            false => {
-                run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()))
-            }
-        };
+        let host = path.proxy.host();
+        if fails {
+            run.fails(6, &format!("proxy {host}: the response's header is larger than"));
+        } else {
+            // The tunnel is open, but it leads to no server.
+            run.fails(5, &format!("registry.example through the proxy {host}: "));
+        }
     }
 }
 

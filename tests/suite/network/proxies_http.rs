@@ -127,9 +127,11 @@ fn uploads_pass_with_their_bodies() {
 #[test]
 fn an_early_refusal_of_an_upload_is_heard() {
     let registry = registry();
-    registry.intake(|request| match request.is_close() || request.is_patch() {
-        true => Intake::early(1000, Reply::error(403, "DENIED", "too much of it"), End::Fin),
-        false => Intake::whole(),
+    registry.intake(|request| {
+        if !request.is_close() && !request.is_patch() {
+            return Intake::whole();
+        }
+        Intake::early(1000, Reply::error(403, "DENIED", "too much of it"), End::Fin)
     });
     let proxy = proxy_to(&registry);
     let run = command("push-blob", &proxy)
@@ -271,9 +273,8 @@ fn a_redirect_is_sent_by_the_proxy_of_its_own() {
     let bytes = noise(1000, 1);
     let digest = registry.add_blob("app", bytes.clone());
     let storage = Server::start(move |_| Reply::ok(&bytes));
-    registry.fault(|request, right| match request.is_blob() {
-        true => Reply::redirect(307, "http://cdn.example/x"),
-        false => right,
+    registry.fault(|request, right| {
+        if request.is_blob() { Reply::redirect(307, "http://cdn.example/x") } else { right }
     });
     let direct = Proxy::start(&[("cdn.example:80", &storage.host())]);
     let proxy = Proxy::start(&[(HOST, &registry.host()), ("cdn.example:80", &storage.host())]);

@@ -100,9 +100,11 @@ fn an_address_that_has_expired_is_asked_for_once_more() {
     for (status, good_from, code) in [(403, 1, Some(0)), (400, 1, Some(0)), (403, 99, None)] {
         registry.server.forget();
         let all = Arc::clone(&all);
-        let storage = Server::start(move |request| match request.earlier < good_from {
-            true => Reply::new(status).header("Content-Type", "application/xml").body("<Error/>"),
-            false => Reply::ranged(request, Arc::clone(&all)),
+        let storage = Server::start(move |request| {
+            if request.earlier >= good_from {
+                return Reply::ranged(request, Arc::clone(&all));
+            }
+            Reply::new(status).header("Content-Type", "application/xml").body("<Error/>")
         });
         let url = storage.url();
         registry.fault(move |_, _| Reply::redirect(307, &format!("{url}/bucket")));

@@ -106,15 +106,13 @@ fn the_machines_directories_vouch_for_a_host() {
     for place in ["containers", "docker"] {
         let ground = Ground::new();
         let run = |script: &str| {
-            let unshare: &[&str] = match rustix::process::geteuid().is_root() {
-                true => &["unshare", "-m"],
-                false => &["unshare", "-rm"],
-            };
+            let is_root = rustix::process::geteuid().is_root();
+            let unshare = ["unshare", if is_root { "-m" } else { "-rm" }];
             let script = format!("mount -t tmpfs tmpfs /etc && {script} exec \"$@\"");
             let command = ground.fetch().env("CA", ground.authority.certificate());
             let command =
                 command.env("DIR", format!("/etc/{place}/certs.d/{}", ground.registry.host()));
-            command.under(&[unshare, &["sh", "-c", &script, "sh"]].concat()).run()
+            command.under(&[&unshare[..], &["sh", "-c", &script, "sh"]].concat()).run()
         };
         run("").fails(6, "unknown issuer");
         run("mkdir -p $DIR && cp $CA $DIR/ca.crt &&").ok();
@@ -164,9 +162,11 @@ fn whoever_is_spoken_to_has_a_directory() {
     let config = elsewhere.server().server_config_asking(&clients);
     let storage = Server::start_tls(config, |_| Reply::ok(noise(1000, 1)));
     let url = storage.url();
-    ground.registry.fault(move |request, right| match request.is_blob() {
-        true => Reply::redirect(307, &format!("{url}/bucket")),
-        false => right,
+    ground.registry.fault(move |request, right| {
+        if !request.is_blob() {
+            return right;
+        }
+        Reply::redirect(307, &format!("{url}/bucket"))
     });
     let fetch = || {
         let fetch = tool("fetch-blob").env("HOME", ground.home.path());

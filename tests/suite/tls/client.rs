@@ -192,9 +192,11 @@ fn others_are_shown_nothing() {
         Server::start_tls(server.server_config_asking(&ground.clients), move |_| Reply::ok(&bytes));
     ground.registry.add_blob("app", blob.bytes.clone());
     let url = storage.url();
-    ground.registry.fault(move |request, right| match request.is_blob() {
-        true => Reply::redirect(307, &format!("{url}/bucket")),
-        false => right,
+    ground.registry.fault(move |request, right| {
+        if !request.is_blob() {
+            return right;
+        }
+        Reply::redirect(307, &format!("{url}/bucket"))
     });
     let run =
         tool("fetch-blob").args(["--max-wait", "0", &ground.registry.repo("app"), &blob.digest]);

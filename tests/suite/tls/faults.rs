@@ -192,9 +192,9 @@ fn an_upload_that_breaks_by_tls_is_made_anew() {
     let scratch = Scratch::new();
     let blob = Blob::new(types::TAR, noise(300_000, 1));
     scratch.write("layer", &blob.bytes);
-    registry.intake(move |request| match request.is_close() && request.earlier == 0 {
-        true => Intake::cut(100_000, End::Garbled),
-        false => Intake::whole(),
+    registry.intake(move |request| {
+        let is_first = request.is_close() && request.earlier == 0;
+        if is_first { Intake::cut(100_000, End::Garbled) } else { Intake::whole() }
     });
     let run = tool("push-blob")
         .args(["--max-wait", "0", &registry.repo("app"), "layer", "--ca-file"])

@@ -71,9 +71,12 @@ fn registry_and_storage() -> (FakeRegistry, Server, Blob) {
     let registry = FakeRegistry::with_tokens();
     let blob = registry.add_noise("app", 5000, 1);
     let all: Arc<[u8]> = blob.bytes.clone().into();
-    let storage = Server::start(move |request| match request.query.contains("hush-hush") {
-        true => Reply::ranged(request, Arc::clone(&all)),
-        false => Reply::error(403, "DENIED", "no signature"),
+    let storage = Server::start(move |request| {
+        if request.query.contains("hush-hush") {
+            Reply::ranged(request, Arc::clone(&all))
+        } else {
+            Reply::error(403, "DENIED", "no signature")
+        }
     });
     let url = storage.url();
     registry.fault(move |request, right| match (request.is_blob(), right.code()) {
@@ -135,9 +138,10 @@ fn two_passwords_have_a_variable_each() {
     let entries = serde_json::json!({"auths": {other.host(): login(USER, PASSWORD)}});
     keep(&home, ".docker/config.json", &entries);
     registry.fault(|request, right| {
-        match request.header("authorization") == Some(&logins::basic(USER, "another one")) {
-            true => right,
-            false => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+        if request.header("authorization") == Some(&logins::basic(USER, "another one")) {
+            right
+        } else {
+            Reply::new(401).header("WWW-Authenticate", "Basic realm=x")
         }
     });
     registry.remove_blob("app", &Image::small().layers[0].digest);
@@ -520,11 +524,11 @@ mod with_peers {
     fn a_token_server_that_redirects_is_asked_again_with_a_proxy_around() {
         let registry = FakeRegistry::with_tokens();
         registry.add_image("app", "1", &Image::small());
-        registry.fault(|request, right| match request.path == "/token" {
-            true if !request.query.contains("again") => {
-                Reply::redirect(307, &format!("{}&again=1", request.target))
+        registry.fault(|request, right| {
+            if request.path != "/token" || request.query.contains("again") {
+                return right;
             }
-            _ => right,
+            Reply::redirect(307, &format!("{}&again=1", request.target))
         });
         let recording = Server::start(|_| Reply::new(502));
         let fetch = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));

@@ -26,9 +26,9 @@ fn elsewhere(run: &Run, from: &str, to: &str, dir: &Scratch) -> Command {
 fn what_an_earlier_run_began_is_a_variable_that_has_to_be_set() {
     let push = Push::of(20_000_000);
     push.registry.set(|settings| settings.steady = true);
-    push.registry.intake(|request| match request.is_close() || request.is_patch() {
-        true => Intake::cut(3_000_000, End::Reset),
-        false => Intake::whole(),
+    push.registry.intake(|request| {
+        let has_body = request.is_close() || request.is_patch();
+        if has_body { Intake::cut(3_000_000, End::Reset) } else { Intake::whole() }
     });
     push.line().args(["--retry-times", "1"]).run().status(5);
     push.registry.heal();
@@ -48,11 +48,11 @@ fn an_upload_at_another_host_is_told_without_its_secrets() {
     let push = Push::of(1000);
     let storage = FakeRegistry::start();
     let host = storage.host();
-    push.registry.fault(move |request, right| match request.is_start() {
-        true => {
-            Reply::new(202).header("Location", format!("http://{host}/put?signature=hush-hush"))
+    push.registry.fault(move |request, right| {
+        if !request.is_start() {
+            return right;
         }
-        false => right,
+        Reply::new(202).header("Location", format!("http://{host}/put?signature=hush-hush"))
     });
     storage.fault(|_, _| Reply::new(403));
     let run = push.file().arg("--trace").run();

@@ -130,9 +130,11 @@ fn no_state_of_an_upload_is_shown() {
         let push = Push::of(200_000);
         let run = push.file().args(args).run();
         hunt(run.status(0), &[]);
-        push.registry.intake(|request| match request.is_session() {
-            true => Intake::early(0, Reply::error(500, "UNKNOWN", "no"), End::Fin),
-            false => Intake::whole(),
+        push.registry.intake(|request| {
+            if !request.is_session() {
+                return Intake::whole();
+            }
+            Intake::early(0, Reply::error(500, "UNKNOWN", "no"), End::Fin)
         });
         push.registry.remove_blob("app", &push.blob.digest);
         let run = push.file().args(args).args(["--retry-times", "2"]).run();
@@ -191,9 +193,11 @@ fn where_a_server_sends_to_is_one_word() {
         let registry = FakeRegistry::with_image();
         registry.tags_a_page(1);
         let next = format!("</v2/app/tags/list?last=1&{query}>; rel=next");
-        registry.fault(move |request, right| match request.query.contains("last=1") {
-            true => right,
-            false => right.without("Link").header("Link", &next),
+        registry.fault(move |request, right| {
+            if request.query.contains("last=1") {
+                return right;
+            }
+            right.without("Link").header("Link", &next)
         });
         let run =
             tool("list-tags").args(["--trace", "--max-wait", "0", &registry.repo("app")]).run();
