@@ -46,7 +46,7 @@ const SECRETS: [&str; 7] =
 
 /// How a user authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Credential {
     /// A password that the registry itself requires.
     Password,
     /// A password that the token server requires.
@@ -59,22 +59,28 @@ pub enum Who {
     Header,
 }
 
-impl Who {
+impl Credential {
     /// All variants.
-    pub const ALL: [Who; 5] = [Who::Password, Who::Login, Who::Identity, Who::Given, Who::Header];
+    pub const ALL: [Credential; 5] = [
+        Credential::Password,
+        Credential::Login,
+        Credential::Identity,
+        Credential::Given,
+        Credential::Header,
+    ];
 
     /// Whether the tool sends a request to the token server.
     pub fn asks(self) -> bool {
-        matches!(self, Who::Login | Who::Identity)
+        matches!(self, Credential::Login | Credential::Identity)
     }
 
     /// The value of the Authorization header that the registry accepts.
     fn key(self) -> String {
         match self {
-            Who::Password => basic(NAME, PASSWORD),
-            Who::Login | Who::Identity => format!("Bearer {ISSUED}"),
-            Who::Given => format!("Bearer {BEARER}"),
-            Who::Header => format!("Bearer {AUTHORIZED}"),
+            Credential::Password => basic(NAME, PASSWORD),
+            Credential::Login | Credential::Identity => format!("Bearer {ISSUED}"),
+            Credential::Given => format!("Bearer {BEARER}"),
+            Credential::Header => format!("Bearer {AUTHORIZED}"),
         }
     }
 
@@ -82,8 +88,8 @@ impl Who {
     pub fn is_shown_by(self, request: &Request) -> bool {
         let body = unescaped(&String::from_utf8_lossy(&request.body), false);
         match self {
-            Who::Login => request.header("authorization") == Some(&basic(NAME, PASSWORD)),
-            Who::Identity => body.contains(&format!("&refresh_token={IDENTITY}")),
+            Credential::Login => request.header("authorization") == Some(&basic(NAME, PASSWORD)),
+            Credential::Identity => body.contains(&format!("&refresh_token={IDENTITY}")),
             _ => false,
         }
     }
@@ -100,7 +106,7 @@ pub struct Attack {
     pub plain: Server,
     /// The attacker, over TLS.
     pub secure: Server,
-    who: Arc<Mutex<Who>>,
+    credential: Arc<Mutex<Credential>>,
     detour: Arc<Mutex<Option<Detour>>>,
     answer: Arc<Mutex<Answer>>,
     authority: Authority,
@@ -125,14 +131,15 @@ impl Attack {
         let tls = authority.server().server_config();
         let registry =
             if by_tls { FakeRegistry::start_tls(Arc::clone(&tls)) } else { FakeRegistry::start() };
-        let who = Arc::new(Mutex::new(Who::Password));
+        let credential = Arc::new(Mutex::new(Credential::Password));
         let detour: Arc<Mutex<Option<Detour>>> = Arc::default();
         let answer: Arc<Mutex<Answer>> = Arc::new(Mutex::new(Box::new(|_| Reply::new(404))));
         let realm = format!("{}/token", registry.server.url());
-        let (of, to) = (Arc::clone(&who), Arc::clone(&detour));
+        let of = Arc::clone(&credential);
+        let to = Arc::clone(&detour);
         registry.intake(move |request| {
-            let who = *lock(&of);
-            let refusal = refuse(who, request, &realm);
+            let credential = *lock(&of);
+            let refusal = refuse(credential, request, &realm);
             let sent_away =
                 lock(&to).as_ref().and_then(|detour| detour(request, refusal.is_none()));
             sent_away.or(refusal).map_or_else(Intake::whole, Intake::instead)
@@ -147,7 +154,7 @@ impl Attack {
         let kept = json!({"auths": {registry.host(): {"identitytoken": IDENTITY}}});
         keep(&home, ".docker/config.json", &kept);
         let attack =
-            Attack { registry, plain, secure, who, detour, answer, authority, home, by_tls };
+            Attack { registry, plain, secure, credential, detour, answer, authority, home, by_tls };
         attack.fault(|_, right| right);
         attack
     }
@@ -155,9 +162,9 @@ impl Attack {
     /// From now on `fault` may change every response of the registry, except those of its token
     /// server.
     pub fn fault(&self, fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) {
-        let who = Arc::clone(&self.who);
+        let credential = Arc::clone(&self.credential);
         self.registry.fault(move |request, right| match request.path.as_str() {
-            "/token" => token(*lock(&who), request),
+            "/token" => token(*lock(&credential), request),
             _ => fault(request, right),
         });
     }
@@ -174,26 +181,28 @@ impl Attack {
     }
 
     /// A tool with the user's credential and own headers.
-    pub fn tool(&self, name: &str, who: Who) -> Command {
-        self.known(tool(name).args(["--max-wait", "0", "--retry-times", "2"]), who)
+    pub fn tool(&self, name: &str, credential: Credential) -> Command {
+        self.known(tool(name).args(["--max-wait", "0", "--retry-times", "2"]), credential)
     }
 
     /// Adds what a command needs to authenticate as this user.
     #[must_use]
-    pub fn known(&self, command: Command, who: Who) -> Command {
-        *lock(&self.who) = who;
+    pub fn known(&self, command: Command, credential: Credential) -> Command {
+        *lock(&self.credential) = credential;
         let command = command.arg("--ca-file").arg(self.authority.certificate());
         let command = if self.by_tls { command } else { command.arg("--plain-http") };
         let command = OWN.iter().fold(command, |command, (name, value)| {
             command.args(["-H", &format!("{name}: {value}")])
         });
-        match who {
-            Who::Password | Who::Login => {
+        match credential {
+            Credential::Password | Credential::Login => {
                 command.args(["-u", NAME]).env("REGISTRY_PASSWORD", PASSWORD)
             }
-            Who::Identity => command.env("HOME", self.home.path()),
-            Who::Given => command.env("REGISTRY_TOKEN", BEARER),
-            Who::Header => command.args(["-H", &format!("Authorization: Bearer {AUTHORIZED}")]),
+            Credential::Identity => command.env("HOME", self.home.path()),
+            Credential::Given => command.env("REGISTRY_TOKEN", BEARER),
+            Credential::Header => {
+                command.args(["-H", &format!("Authorization: Bearer {AUTHORIZED}")])
+            }
         }
     }
 
@@ -203,26 +212,26 @@ impl Attack {
     }
 
     /// The requests that the attacker received.
-    pub fn overheard(&self) -> Vec<Request> {
+    pub fn received(&self) -> Vec<Request> {
         [&self.plain, &self.secure].map(Server::requests).concat()
     }
 
     /// Checks that no secret reached the attacker or the terminal. Requests to the attacker may not
     /// even have a header that could hold a secret.
     #[track_caller]
-    pub fn learned_nothing(&self, run: &Run, what: &str) {
-        self.learned_only(run, what, &[]);
+    pub fn received_no_secret(&self, run: &Run, what: &str) {
+        self.received_only(run, what, &[]);
     }
 
-    /// Like [`Attack::learned_nothing`], for an attacker that the registry named as its token
+    /// Like [`Attack::received_no_secret`], for an attacker that the registry named as its token
     /// server. The attacker may then receive the secrets in `may`, because they are for token
     /// servers.
     #[track_caller]
-    pub fn learned_only(&self, run: &Run, what: &str, may: &[&str]) {
-        for request in self.overheard() {
-            let told = secrets_in(&wire(&request));
-            let told: Vec<_> = told.into_iter().filter(|secret| !may.contains(secret)).collect();
-            assert!(told.is_empty(), "{what}: told {told:?} in {request:#?}\n{run}");
+    pub fn received_only(&self, run: &Run, what: &str, may: &[&str]) {
+        for request in self.received() {
+            let found = secrets_in(&wire(&request));
+            let found: Vec<_> = found.into_iter().filter(|secret| !may.contains(secret)).collect();
+            assert!(found.is_empty(), "{what}: secrets {found:?} in {request:#?}\n{run}");
             for name in ["authorization", "cookie", "proxy-authorization", "x-key", "referer"] {
                 let may = name == "authorization" && !may.is_empty();
                 assert!(may || request.header(name).is_none(), "{what}: {request:#?}\n{run}");
@@ -230,10 +239,10 @@ impl Attack {
         }
         let named = self.registry.host();
         for request in self.registry.server.requests() {
-            let told = secrets_in(&wire(&request));
+            let found = secrets_in(&wire(&request));
             let is_other = request.header("host") != Some(&named);
-            let is_told = told.iter().any(|secret| !may.contains(secret));
-            assert!(!(is_other && is_told), "{what}: told {told:?} in {request:#?}\n{run}");
+            let is_leaked = found.iter().any(|secret| !may.contains(secret));
+            assert!(!(is_other && is_leaked), "{what}: secrets {found:?} in {request:#?}\n{run}");
         }
         let said = [run.stdout.as_slice(), run.stderr.as_bytes()].concat();
         assert_eq!(secrets_in(&said), Vec::<&str>::new(), "{what}: {run}");
@@ -247,11 +256,11 @@ fn refused(challenge: &str) -> Reply {
 }
 
 /// The 401 response to a request without the right credential; `None` if the request is accepted.
-fn refuse(who: Who, request: &Request, realm: &str) -> Option<Reply> {
-    let is_accepted = request.header("authorization") == Some(&who.key());
+fn refuse(credential: Credential, request: &Request, realm: &str) -> Option<Reply> {
+    let is_accepted = request.header("authorization") == Some(&credential.key());
     if is_accepted || request.path == "/token" {
         None
-    } else if who == Who::Password {
+    } else if credential == Credential::Password {
         Some(refused("Basic realm=\"it\""))
     } else {
         Some(refused(&format!("Bearer realm=\"{realm}\",service=\"it\"")))
@@ -259,8 +268,8 @@ fn refuse(who: Who, request: &Request, realm: &str) -> Option<Reply> {
 }
 
 /// The token server's response.
-fn token(who: Who, request: &Request) -> Reply {
-    if who.is_shown_by(request) {
+fn token(credential: Credential, request: &Request) -> Reply {
+    if credential.is_shown_by(request) {
         Reply::json(200, &json!({"token": ISSUED, "expires_in": 300}))
     } else {
         refused("Basic realm=\"tokens\"")
@@ -310,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_in_every_dress() {
+    fn a_secret_is_found_in_every_encoding() {
         for secret in SECRETS {
             for before in ["", "a", "ab", "abc"] {
                 let text = format!("{before}:{secret}:x");

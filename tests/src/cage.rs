@@ -157,7 +157,7 @@ impl Cage {
     #[track_caller]
     fn is_untouched(&self, before: &[String], run: &Run) {
         let after = self.surroundings();
-        assert!(before == after, "outside of root: {before:#?} became {after:#?} by {run}");
+        assert!(before == after, "outside root: {before:#?} became {after:#?} by {run}");
     }
 
     /// The canaries' contents and attributes. Every change of an attribute changes the inode's
@@ -182,7 +182,7 @@ impl Cage {
     /// Checks that `root` does not exist.
     #[track_caller]
     pub fn nothing(&self) {
-        assert!(fs::symlink_metadata(self.root("")).is_err(), "root is there");
+        assert!(fs::symlink_metadata(self.root("")).is_err(), "root exists");
     }
 
     /// All names in `root`, sorted; directories end in a slash.

@@ -132,7 +132,7 @@ impl Identity {
     }
 
     /// Like [`Identity::server_config_for`], over TLS 1.2.
-    pub fn server_config_of_old_for(&self, clients: &Authority) -> Arc<ServerConfig> {
+    pub fn server_config_tls12_for(&self, clients: &Authority) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(clients.roots()).build().unwrap();
         let versions = [&rustls::version::TLS12];
         let config = ServerConfig::builder_with_protocol_versions(&versions);

@@ -22,8 +22,8 @@ use crate::trees::exactly;
 const SHOWN: usize = 20;
 
 /// Names, types, modes, times, sizes, link targets and contents of a tree, without its root.
-fn seen(top: &Path) -> Vec<String> {
-    let one = |name: &String| {
+fn tree_lines(top: &Path) -> Vec<String> {
+    let describe = |name: &String| {
         let path = top.join(name.trim_end_matches('/'));
         let stat = std::fs::symlink_metadata(&path).unwrap();
         let (what, mode, links) = (letter(&stat), stat.mode() & 0o7777, stat.nlink());
@@ -40,7 +40,7 @@ fn seen(top: &Path) -> Vec<String> {
             _ => format!("{name} {what} {mode:o} {links} {time} {size} {content}"),
         }
     };
-    list(top).iter().map(one).collect()
+    list(top).iter().map(describe).collect()
 }
 
 /// Checks that unpack-layer accepts the archive, perhaps with a warning, and that every peer reads
@@ -61,7 +61,7 @@ pub fn agree(cage: &Cage, archive: &[u8]) {
 #[track_caller]
 pub fn agree_with(cage: &Cage, archive: &[u8], names: &[&'static str]) {
     cage.stream(archive).status(0);
-    let ours = seen(&cage.root(""));
+    let ours = tree_lines(&cage.root(""));
     for (name, theirs) in readers(archive, names) {
         assert!(ours == theirs, "ours {ours:#?}\n{name} {theirs:#?}");
     }
@@ -173,7 +173,7 @@ fn readers(archive: &[u8], names: &[&'static str]) -> Vec<(&'static str, Vec<Str
     for &name in names {
         let top = scratch.join(name);
         unpack_as(name, &scratch, &file, &top);
-        all.push((name, seen(&top)));
+        all.push((name, tree_lines(&top)));
     }
     all
 }

@@ -275,7 +275,7 @@ mod with_peers {
 
     /// An independent program checks the generator.
     #[test]
-    fn gnu_tar_and_bsdtar_read_what_was_meant() {
+    fn gnu_tar_and_bsdtar_read_the_generated_entries() {
         let scratch = Scratch::new();
         let long = "n".repeat(120);
         let parts = [

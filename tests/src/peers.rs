@@ -34,10 +34,10 @@ pub fn find(name: &str) -> PathBuf {
     // A test's thread has the name of the test, unless all tests run on one thread.
     let thread = std::thread::current();
     let test = thread.name().filter(|test| test.contains("::"));
-    let says_so =
+    let may_need_peers =
         test.is_none_or(|test| test.contains("::with_peers::") || test.contains("::as_root::"));
     assert!(
-        says_so || EVERYWHERE.contains(&name),
+        may_need_peers || EVERYWHERE.contains(&name),
         "{name} is not on every machine: this test belongs in a module `with_peers`"
     );
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -40,7 +40,7 @@ struct Shared {
     hosts: BTreeMap<String, String>,
     script: Box<dyn Fn(&str) -> Verdict + Send + Sync>,
     /// The bytes received, per connection.
-    seen: Mutex<Vec<Vec<u8>>>,
+    received: Mutex<Vec<Vec<u8>>>,
     heads: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
     stopping: AtomicBool,
@@ -80,7 +80,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             hosts: hosts.iter().map(own).collect(),
             script: Box::new(script),
-            seen: Mutex::default(),
+            received: Mutex::default(),
             heads: Mutex::default(),
             sockets: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -125,14 +125,14 @@ impl Proxy {
 
     /// The number of connections received.
     pub fn connections(&self) -> usize {
-        lock(&self.shared.seen).len()
+        lock(&self.shared.received).len()
     }
 
     /// Whether a client sent these bytes on any connection.
-    pub fn has_seen(&self, bytes: &str) -> bool {
-        let seen = lock(&self.shared.seen);
+    pub fn has_received(&self, bytes: &str) -> bool {
+        let received = lock(&self.shared.received);
         let has = |all: &Vec<u8>| all.windows(bytes.len()).any(|part| part == bytes.as_bytes());
-        seen.iter().any(has)
+        received.iter().any(has)
     }
 }
 
@@ -157,7 +157,7 @@ struct Kept<'a> {
 impl Read for Kept<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.socket.read(buffer)?;
-        lock(&self.shared.seen)[self.number].extend_from_slice(&buffer[..n]);
+        lock(&self.shared.received)[self.number].extend_from_slice(&buffer[..n]);
         Ok(n)
     }
 }
@@ -166,9 +166,9 @@ type Client<'a> = BufReader<Kept<'a>>;
 
 fn converse(shared: &Shared, socket: TcpStream) -> io::Result<()> {
     let number = {
-        let mut seen = lock(&shared.seen);
-        seen.push(Vec::new());
-        seen.len() - 1
+        let mut received = lock(&shared.received);
+        received.push(Vec::new());
+        received.len() - 1
     };
     let mut client = BufReader::new(Kept { socket: socket.try_clone()?, shared, number });
     if client.fill_buf()?.first() == Some(&5) {

@@ -58,7 +58,7 @@ impl Push {
     #[track_caller]
     pub fn holds(&self) -> bool {
         let held = self.registry.blob("app", &self.blob.digest);
-        assert!(held.as_ref().is_none_or(|bytes| bytes[..] == self.blob.bytes), "a false blob");
+        assert!(held.as_ref().is_none_or(|bytes| bytes[..] == self.blob.bytes), "wrong bytes");
         held.is_some()
     }
 

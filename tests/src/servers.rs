@@ -48,7 +48,10 @@ impl Process {
                 return Process { process, port, dir };
             }
         }
-        panic!("it does not start:\n{}", std::fs::read_to_string(dir.join("output")).unwrap());
+        panic!(
+            "the server does not start:\n{}",
+            std::fs::read_to_string(dir.join("output")).unwrap()
+        );
     }
 
     /// openssl's server, which responds to every request with a page about the connection.

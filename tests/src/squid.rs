@@ -108,12 +108,12 @@ fn config(setting: &Setting<'_>, dir: &Scratch, port: u16) -> String {
         None => format!("http_port 127.0.0.1:{port}\n"),
     };
     let mut access = "acl connect method CONNECT\n".to_owned();
-    if !setting.tunnels.is_empty() {
+    if setting.tunnels.is_empty() {
+        access += "http_access deny connect\n";
+    } else {
         let ports: Vec<_> = setting.tunnels.iter().map(u16::to_string).collect();
         access += &format!("acl tunnels port {}\n", ports.join(" "));
         access += "http_access deny connect !tunnels\n";
-    } else {
-        access += "http_access deny connect\n";
     }
     if setting.login {
         access = format!(

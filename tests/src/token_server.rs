@@ -28,7 +28,7 @@ pub struct TokenServer {
     /// The HTTP server, which records the requests.
     pub server: Server,
     keys: Arc<Scratch>,
-    dead: Arc<AtomicUsize>,
+    expired: Arc<AtomicUsize>,
 }
 
 impl TokenServer {
@@ -40,19 +40,21 @@ impl TokenServer {
         openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]);
         openssl.args(["-subj", "/CN=a test", "-keyout", "key.pem", "-out", "cert.pem"]);
         must(openssl.current_dir(keys.path()));
-        let dead = Arc::new(AtomicUsize::new(0));
-        let (own, next) = (Arc::clone(&keys), Arc::clone(&dead));
+        let expired = Arc::new(AtomicUsize::new(0));
+        let own = Arc::clone(&keys);
+        let next = Arc::clone(&expired);
         let server = Server::start(move |request| {
             let one_less = |left: usize| left.checked_sub(1);
-            let dies = next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
-            answer(request, &own, dies)
+            let is_expired =
+                next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+            answer(request, &own, is_expired)
         });
-        TokenServer { server, keys, dead }
+        TokenServer { server, keys, expired }
     }
 
     /// Makes the next `count` tokens expired ones.
-    pub fn next_are_dead(&self, count: usize) {
-        self.dead.store(count, Ordering::SeqCst);
+    pub fn next_are_expired(&self, count: usize) {
+        self.expired.store(count, Ordering::SeqCst);
     }
 
     /// The certificate that verifies its tokens.
@@ -67,7 +69,7 @@ impl std::fmt::Debug for TokenServer {
     }
 }
 
-fn answer(request: &Request, keys: &Scratch, is_dead: bool) -> Reply {
+fn answer(request: &Request, keys: &Scratch, is_expired: bool) -> Reply {
     if request.header("authorization").is_some() && !has_login(request) {
         return Reply::error(401, "UNAUTHORIZED", "incorrect username or password");
     }
@@ -83,9 +85,9 @@ fn answer(request: &Request, keys: &Scratch, is_dead: bool) -> Reply {
             Some(json!({"type": kind, "name": name, "actions": actions}))
         })
         .collect();
-    let dies = if is_dead { 1_000_000_000_u64 } else { 4_102_444_800 };
+    let expiry = if is_expired { 1_000_000_000_u64 } else { 4_102_444_800 };
     let claims = json!({
-        "iss": ISSUER, "sub": "me", "aud": "a test", "exp": dies, "nbf": 0, "iat": 0,
+        "iss": ISSUER, "sub": "me", "aud": "a test", "exp": expiry, "nbf": 0, "iat": 0,
         "jti": "1", "access": access,
     });
     Reply::json(200, &json!({"token": signed(&claims, keys), "expires_in": 300}))

@@ -71,8 +71,8 @@ fn build(what: &[&str]) {
         // The cargo that runs this test sets these variables for the tests' package. Build scripts
         // that depend on them would run again.
         for (name, _) in std::env::vars_os() {
-            let said = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_"];
-            if said.iter().any(|part| name.as_encoded_bytes().starts_with(part.as_bytes())) {
+            let own = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_"];
+            if own.iter().any(|part| name.as_encoded_bytes().starts_with(part.as_bytes())) {
                 cargo.env_remove(name);
             }
         }
@@ -387,9 +387,9 @@ impl Run {
         let tool = self.line.split(' ').next().unwrap_or_default();
         let [mut errors, mut hints] = [0, 0];
         for line in self.stderr.lines() {
-            let said = line.strip_prefix(tool).and_then(|rest| rest.strip_prefix(": "));
-            let said = said.unwrap_or_else(|| panic!("\"{line}\" does not name its tool: {self}"));
-            match said.split(": ").next() {
+            let text = line.strip_prefix(tool).and_then(|rest| rest.strip_prefix(": "));
+            let text = text.unwrap_or_else(|| panic!("\"{line}\" does not name its tool: {self}"));
+            match text.split(": ").next() {
                 Some("warning") => {}
                 Some("hint") => hints += 1,
                 _ => errors += 1,
@@ -420,7 +420,7 @@ impl Run {
     /// Checks that stderr is empty.
     #[track_caller]
     pub fn silent(&self) -> &Run {
-        assert!(self.stderr.is_empty(), "something on the stderr of {self}");
+        assert!(self.stderr.is_empty(), "stderr is not empty: {self}");
         self
     }
 

@@ -44,14 +44,14 @@ pub fn script(run: &Run, scratch: &Scratch) -> Command {
 pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
     let scratch = Scratch::new();
     for name in ["curl", "noted"] {
-        let tell = "{ printf '%s\\0' \"$@\"; printf '\\1'; } >>\"$OUT/told\"";
+        let record = "{ printf '%s\\0' \"$@\"; printf '\\1'; } >>\"$OUT/calls\"";
         let print = match name {
             "curl" => {
                 "case $* in */token*) echo '{\"token\":\"t\"}';; *) printf %s \"$ANSWER\";; esac"
             }
             _ => ":",
         };
-        scratch.script(format!("bin/{name}"), &format!("{tell}\n{print}"));
+        scratch.script(format!("bin/{name}"), &format!("{record}\n{print}"));
     }
     scratch.write("empty/.keep", "");
     let noted: String = trace
@@ -73,7 +73,7 @@ pub fn arguments(trace: &str, answer: &str) -> Vec<Vec<String>> {
         .run();
     run.status(0).silent();
     assert_eq!(crate::scratch::list(&scratch.join("empty")), [".keep"], "{trace}");
-    let told = std::fs::read_to_string(scratch.join("told")).unwrap_or_default();
-    let calls = told.split('\u{1}').filter(|call| !call.is_empty());
+    let calls = std::fs::read_to_string(scratch.join("calls")).unwrap_or_default();
+    let calls = calls.split('\u{1}').filter(|call| !call.is_empty());
     calls.map(|call| call.split_terminator('\0').map(str::to_owned).collect()).collect()
 }

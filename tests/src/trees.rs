@@ -15,15 +15,15 @@ use crate::images::sha256;
 /// whole seconds, device numbers, link target, content, the name that it is a hard link of,
 /// extended attributes.
 pub fn snapshot(root: &Path) -> Vec<String> {
-    told(root, false)
+    lines_of(root, false)
 }
 
 /// Like [`snapshot`], with the nanoseconds of the times.
 pub fn exactly(root: &Path) -> Vec<String> {
-    told(root, true)
+    lines_of(root, true)
 }
 
-fn told(root: &Path, nanoseconds: bool) -> Vec<String> {
+fn lines_of(root: &Path, nanoseconds: bool) -> Vec<String> {
     let mut names = vec![root.to_owned()];
     let mut next = 0;
     while let Some(path) = names.get(next).cloned() {

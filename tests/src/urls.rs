@@ -14,15 +14,15 @@ pub enum Verdict {
     /// The registry's own origin: followed, with everything that the registry may receive.
     Own,
     /// Another origin: followed without credentials or own headers.
-    Away,
+    Other,
     /// The registry by another host name: followed without credentials or own headers.
-    Apart,
+    Alias,
     /// Refused by the client.
-    Never,
+    Refused,
     /// Refused, or followed without credentials or own headers: no server exists there.
-    Nowhere,
+    Unresolvable,
 }
-use Verdict::{Apart, Away, Never, Nowhere, Own};
+use Verdict::{Alias, Other, Own, Refused, Unresolvable};
 
 /// A URL and its verdict.
 #[derive(Clone, Debug)]
@@ -40,46 +40,46 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
     let own = attack.registry.server.port();
     let (plain, secure) = (attack.plain.port(), attack.secure.port());
     let by_tls = attack.registry.server.url().starts_with("https");
-    let thief = if by_tls { secure } else { plain };
+    let attacker = if by_tls { secure } else { plain };
     let mut all = Vec::new();
     let mut add = |verdict: Verdict, is_absolute: bool, text: &str| {
         let text = text
             .replace("OWN", &own.to_string())
             .replace("PLAIN", &plain.to_string())
             .replace("SECURE", &secure.to_string())
-            .replace("THIEF", &thief.to_string())
+            .replace("ATTACKER", &attacker.to_string())
             .replace("SCHEME", if by_tls { "https" } else { "http" })
             .replace("PATH", path);
         all.push(Shape { text, verdict, is_absolute });
     };
     // Another scheme.
-    let downgraded = if by_tls { Never } else { Away };
+    let downgraded = if by_tls { Refused } else { Other };
     add(downgraded, true, "http://127.0.0.1:PLAINPATH");
-    add(Away, true, "https://127.0.0.1:SECUREPATH");
+    add(Other, true, "https://127.0.0.1:SECUREPATH");
     if by_tls {
-        add(Never, true, "http://127.0.0.1:THIEFPATH");
-        add(Never, true, "HTTP://127.0.0.1:PLAINPATH");
+        add(Refused, true, "http://127.0.0.1:ATTACKERPATH");
+        add(Refused, true, "HTTP://127.0.0.1:PLAINPATH");
     }
     for text in ["ftp", "file", "gopher", "ws", "wss", "ldap", "unix", "httpx", "http+unix", "h"] {
-        add(Never, true, &format!("{text}://127.0.0.1:THIEFPATH"));
+        add(Refused, true, &format!("{text}://127.0.0.1:ATTACKERPATH"));
     }
-    add(Never, true, "file:///etc/passwd");
-    add(Never, true, "data:text/plain,hello");
-    add(Never, true, "javascript:alert(1)");
+    add(Refused, true, "file:///etc/passwd");
+    add(Refused, true, "data:text/plain,hello");
+    add(Refused, true, "javascript:alert(1)");
     // The registry in another spelling, and other ports of the same host.
     add(Own, true, "SCHEME://127.0.0.1:OWNPATH");
-    add(Away, true, "SCHEME://127.0.0.1:THIEFPATH#127.0.0.1:OWN");
-    add(Away, true, "SCHEME://localhost:THIEFPATH");
-    add(Away, true, "SCHEME://LocalHost:THIEFPATH");
-    add(Apart, true, "SCHEME://localhost:OWNPATH");
-    add(Away, false, "//127.0.0.1:THIEFPATH");
-    add(Away, false, "//localhost:THIEFPATH");
+    add(Other, true, "SCHEME://127.0.0.1:ATTACKERPATH#127.0.0.1:OWN");
+    add(Other, true, "SCHEME://localhost:ATTACKERPATH");
+    add(Other, true, "SCHEME://LocalHost:ATTACKERPATH");
+    add(Alias, true, "SCHEME://localhost:OWNPATH");
+    add(Other, false, "//127.0.0.1:ATTACKERPATH");
+    add(Other, false, "//localhost:ATTACKERPATH");
     // User information.
     for user in ["somebody:else", "somebody", ":", "", "127.0.0.1:OWN", "127.0.0.1%3AOWN", "a%40b"]
     {
-        add(Never, true, &format!("SCHEME://{user}@127.0.0.1:THIEFPATH"));
-        add(Never, true, &format!("SCHEME://{user}@127.0.0.1:OWNPATH"));
-        add(Never, false, &format!("//{user}@127.0.0.1:THIEFPATH"));
+        add(Refused, true, &format!("SCHEME://{user}@127.0.0.1:ATTACKERPATH"));
+        add(Refused, true, &format!("SCHEME://{user}@127.0.0.1:OWNPATH"));
+        add(Refused, false, &format!("//{user}@127.0.0.1:ATTACKERPATH"));
     }
     // Spellings of 127.0.0.1 that a resolver accepts and a comparison of texts misses; other
     // addresses of this machine.
@@ -116,12 +116,12 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
         "[localhost]",
         "[::1",
         "::1",
-        "thief.localhost",
-        "THIEF.LOCALHOST",
+        "attacker.localhost",
+        "ATTACKER.LOCALHOST",
         "localhost.localhost",
     ] {
-        add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
-        add(Never, false, &format!("//{host}:THIEFPATH"));
+        add(Refused, true, &format!("SCHEME://{host}:ATTACKERPATH"));
+        add(Refused, false, &format!("//{host}:ATTACKERPATH"));
     }
     // Addresses that are not public: link-local, private, shared, multicast, reserved, and their
     // IPv6 forms.
@@ -161,103 +161,107 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
         "198.18.0.1",
         "192.0.0.192",
     ] {
-        add(Never, true, &format!("SCHEME://{host}:THIEFPATH"));
+        add(Refused, true, &format!("SCHEME://{host}:ATTACKERPATH"));
     }
     // Hosts that different URL parsers end at different places.
     for rest in [
-        "127.0.0.1:THIEF\\@127.0.0.1:OWNPATH",
-        "127.0.0.1:OWN\\@127.0.0.1:THIEFPATH",
-        "127.0.0.1%3aTHIEFPATH",
-        "%31%32%37.0.0.1:THIEFPATH",
-        "127.0.0.1%00:THIEFPATH",
-        "127.0.0.1%2f:THIEFPATH",
-        "127.0.0.1%09:THIEFPATH",
-        "127.0.0.1:THIEF:OWNPATH",
+        "127.0.0.1:ATTACKER\\@127.0.0.1:OWNPATH",
+        "127.0.0.1:OWN\\@127.0.0.1:ATTACKERPATH",
+        "127.0.0.1%3aATTACKERPATH",
+        "%31%32%37.0.0.1:ATTACKERPATH",
+        "127.0.0.1%00:ATTACKERPATH",
+        "127.0.0.1%2f:ATTACKERPATH",
+        "127.0.0.1%09:ATTACKERPATH",
+        "127.0.0.1:ATTACKER:OWNPATH",
         "127.0.0.1:PATH",
         "127.0.0.1:0PATH",
         "127.0.0.1:65536PATH",
-        "127.0.0.1:+THIEFPATH",
+        "127.0.0.1:+ATTACKERPATH",
         "127.0.0.1:-1PATH",
-        "127.0.0.1:0xTHIEFPATH",
+        "127.0.0.1:0xATTACKERPATH",
         "127.0.0.1:99999999999999999999PATH",
-        "127.0.0.1:THIEF;PATH",
-        "127.0.0.1;:THIEFPATH",
-        "127.0.0.1,localhost:THIEFPATH",
-        "*:THIEFPATH",
-        "local\thost:THIEFPATH",
-        "local host:THIEFPATH",
-        "\"127.0.0.1\":THIEFPATH",
-        "<127.0.0.1>:THIEFPATH",
-        "{127.0.0.1}:THIEFPATH",
-        "local|host:THIEFPATH",
-        "local^host:THIEFPATH",
-        "$localhost:THIEFPATH",
-        "a:THIEF!PATH",
-        ".:THIEFPATH",
-        "..:THIEFPATH",
-        ".localhost:THIEFPATH",
+        "127.0.0.1:ATTACKER;PATH",
+        "127.0.0.1;:ATTACKERPATH",
+        "127.0.0.1,localhost:ATTACKERPATH",
+        "*:ATTACKERPATH",
+        "local\thost:ATTACKERPATH",
+        "local host:ATTACKERPATH",
+        "\"127.0.0.1\":ATTACKERPATH",
+        "<127.0.0.1>:ATTACKERPATH",
+        "{127.0.0.1}:ATTACKERPATH",
+        "local|host:ATTACKERPATH",
+        "local^host:ATTACKERPATH",
+        "$localhost:ATTACKERPATH",
+        "a:ATTACKER!PATH",
+        ".:ATTACKERPATH",
+        "..:ATTACKERPATH",
+        ".localhost:ATTACKERPATH",
         "",
-        ":THIEFPATH",
-        "[]:THIEFPATH",
+        ":ATTACKERPATH",
+        "[]:ATTACKERPATH",
     ] {
-        add(Never, true, &format!("SCHEME://{rest}"));
-        add(Never, false, &format!("//{rest}"));
+        add(Refused, true, &format!("SCHEME://{rest}"));
+        add(Refused, false, &format!("//{rest}"));
     }
     // Malformed URLs that browsers repair.
     for text in [
-        "SCHEME:\\\\127.0.0.1:THIEFPATH",
-        "SCHEME:/127.0.0.1:THIEFPATH",
-        "SCHEME:127.0.0.1:THIEFPATH",
-        "SCHEME:///127.0.0.1:THIEFPATH",
-        "SCHEME:\\/127.0.0.1:THIEFPATH",
-        "SCHEME:/\\127.0.0.1:THIEFPATH",
-        "SCHEME::127.0.0.1:THIEFPATH",
-        "sch\teme://127.0.0.1:THIEFPATH",
+        "SCHEME:\\\\127.0.0.1:ATTACKERPATH",
+        "SCHEME:/127.0.0.1:ATTACKERPATH",
+        "SCHEME:127.0.0.1:ATTACKERPATH",
+        "SCHEME:///127.0.0.1:ATTACKERPATH",
+        "SCHEME:\\/127.0.0.1:ATTACKERPATH",
+        "SCHEME:/\\127.0.0.1:ATTACKERPATH",
+        "SCHEME::127.0.0.1:ATTACKERPATH",
+        "sch\teme://127.0.0.1:ATTACKERPATH",
         "SCHEME:",
     ] {
-        add(Never, true, text);
+        add(Refused, true, text);
     }
-    add(Never, false, "///127.0.0.1:THIEFPATH");
-    add(Never, false, "////127.0.0.1:THIEFPATH");
-    add(Never, false, "//");
-    add(Never, true, &format!("SCHEME://127.0.0.1:THIEF/{}", "x".repeat(20_000)));
-    add(Never, true, "SCHEME://127.0.0.1:THIEF/a b");
-    add(Never, true, "SCHEME://127.0.0.1:THIEF/\u{e4}");
+    add(Refused, false, "///127.0.0.1:ATTACKERPATH");
+    add(Refused, false, "////127.0.0.1:ATTACKERPATH");
+    add(Refused, false, "//");
+    add(Refused, true, &format!("SCHEME://127.0.0.1:ATTACKER/{}", "x".repeat(20_000)));
+    add(Refused, true, "SCHEME://127.0.0.1:ATTACKER/a b");
+    add(Refused, true, "SCHEME://127.0.0.1:ATTACKER/\u{e4}");
     // Names that do not exist.
     for host in [
-        "thief.invalid",
-        "THIEF.INVALID.",
-        "127.0.0.1.thief.invalid",
-        "xn--thief-.invalid",
+        "attacker.invalid",
+        "ATTACKER.INVALID.",
+        "127.0.0.1.attacker.invalid",
+        "xn--attacker-.invalid",
         "-",
         "127.0.0.1.",
     ] {
-        add(Nowhere, true, &format!("SCHEME://{host}:THIEFPATH"));
-        add(Nowhere, false, &format!("//{host}:THIEFPATH"));
+        add(Unresolvable, true, &format!("SCHEME://{host}:ATTACKERPATH"));
+        add(Unresolvable, false, &format!("//{host}:ATTACKERPATH"));
     }
     all
 }
 
 /// Paths at the registry that look like another host.
 pub fn paths(attack: &Attack) -> Vec<Shape> {
-    let thief = format!("127.0.0.1:{}", attack.plain.port());
+    let attacker = format!("127.0.0.1:{}", attack.plain.port());
     [
-        "/\\THIEF/x",
-        "/%2f%2fTHIEF/x",
-        "/%5cTHIEF/x",
-        "?x=http://THIEF/",
-        "#http://THIEF/",
-        ".//THIEF/x",
-        "..//THIEF/x",
-        "../../../../../..//THIEF/x",
-        ";//THIEF/x",
-        "@THIEF/x",
-        "%2f%2fTHIEF/x",
-        "/@THIEF/x",
-        "/x/..//THIEF/x",
-        "/http://THIEF/x",
-        "http%3a//THIEF/x",
+        "/\\ATTACKER/x",
+        "/%2f%2fATTACKER/x",
+        "/%5cATTACKER/x",
+        "?x=http://ATTACKER/",
+        "#http://ATTACKER/",
+        ".//ATTACKER/x",
+        "..//ATTACKER/x",
+        "../../../../../..//ATTACKER/x",
+        ";//ATTACKER/x",
+        "@ATTACKER/x",
+        "%2f%2fATTACKER/x",
+        "/@ATTACKER/x",
+        "/x/..//ATTACKER/x",
+        "/http://ATTACKER/x",
+        "http%3a//ATTACKER/x",
     ]
-    .map(|text| Shape { text: text.replace("THIEF", &thief), verdict: Own, is_absolute: false })
+    .map(|text| Shape {
+        text: text.replace("ATTACKER", &attacker),
+        verdict: Own,
+        is_absolute: false,
+    })
     .to_vec()
 }

@@ -60,8 +60,8 @@ pub fn first(
     count: usize,
     which: impl Fn(&Request) -> bool + Send + Sync + 'static,
 ) -> impl Fn(&Request) -> bool + Send + Sync + 'static {
-    let seen = AtomicUsize::new(0);
-    move |request| which(request) && seen.fetch_add(1, Ordering::SeqCst) < count
+    let matched = AtomicUsize::new(0);
+    move |request| which(request) && matched.fetch_add(1, Ordering::SeqCst) < count
 }
 
 struct Shared {
@@ -192,7 +192,7 @@ impl Server {
             .arrived
             .wait_timeout_while(requests, PATIENCE, |requests| requests.len() < count)
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(requests.len() >= count, "{} requests of {count} came", requests.len());
+        assert!(requests.len() >= count, "{} requests of {count} arrived", requests.len());
     }
 
     /// The number of stalls so far, of [`Reply`]s and of [`Intake`]s.

@@ -29,11 +29,11 @@ pub(super) enum Event {
 #[derive(Clone, Debug)]
 pub(super) enum Length {
     /// A correct Content-Length.
-    Told,
+    Right,
     /// These texts as Content-Length headers.
-    Said(Vec<String>),
+    Text(Vec<String>),
     /// No Content-Length: the end of the connection is the end of the body.
-    Untold,
+    Missing,
     /// Chunks of this size; `broken` is the number of the chunk whose size line is invalid.
     Chunked { size: usize, broken: Option<usize> },
 }
@@ -77,7 +77,7 @@ impl Reply {
             status,
             headers: Vec::new(),
             body: Body::Bytes { all: Arc::from([]), part: 0..0 },
-            length: Length::Told,
+            length: Length::Right,
             event: None,
             drip: None,
             before: Vec::new(),
@@ -119,9 +119,10 @@ impl Reply {
         if range.start >= end {
             return Reply::new(416).header("Content-Range", format!("bytes */{len}"));
         }
-        let said = format!("bytes {}-{}/{len}", range.start, end - 1);
+        let range_text = format!("bytes {}-{}/{len}", range.start, end - 1);
         let part = range.start as usize..end as usize;
-        Reply { body: Body::Bytes { all, part }, ..Reply::new(206).header("Content-Range", said) }
+        let reply = Reply::new(206).header("Content-Range", range_text);
+        Reply { body: Body::Bytes { all, part }, ..reply }
     }
 
     /// These bytes instead of an HTTP response; then the connection is closed.
@@ -158,14 +159,14 @@ impl Reply {
     /// Changes the header of this name, if it exists.
     #[must_use]
     pub fn change(self, name: &str, change: impl FnOnce(&str) -> String) -> Reply {
-        match self.said(name) {
+        match self.header_value(name) {
             Some(value) => self.without(name).header(name, change(&value)),
             None => self,
         }
     }
 
     /// The value of the first header of this name.
-    pub fn said(&self, name: &str) -> Option<String> {
+    pub fn header_value(&self, name: &str) -> Option<String> {
         let mut same = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         same.next().map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
@@ -184,8 +185,8 @@ impl Reply {
         // Long enough to make each write efficient.
         let pattern = pattern.as_ref();
         self.body = Body::Endless(pattern.repeat(64 * 1024 / pattern.len() + 1));
-        if matches!(self.length, Length::Told) {
-            self.length = Length::Untold;
+        if matches!(self.length, Length::Right) {
+            self.length = Length::Missing;
         }
         self
     }
@@ -201,8 +202,8 @@ impl Reply {
     #[must_use]
     pub fn content_length(mut self, text: impl ToString) -> Reply {
         match &mut self.length {
-            Length::Said(said) => said.push(text.to_string()),
-            other => *other = Length::Said(vec![text.to_string()]),
+            Length::Text(texts) => texts.push(text.to_string()),
+            other => *other = Length::Text(vec![text.to_string()]),
         }
         self
     }
@@ -210,7 +211,7 @@ impl Reply {
     /// Leaves out Content-Length: the body ends with the connection.
     #[must_use]
     pub fn close_delimited(mut self) -> Reply {
-        self.length = Length::Untold;
+        self.length = Length::Missing;
         self
     }
 
@@ -303,7 +304,7 @@ impl Reply {
             head.extend_from_slice(b"\r\n");
         }
         match (&self.length, &self.body) {
-            (Length::Told, Body::Bytes { part, .. }) => {
+            (Length::Right, Body::Bytes { part, .. }) => {
                 // 1xx and 204 responses have no Content-Length (RFC 9110, section 8.6).
                 if self.status >= 200 && self.status != 204 {
                     head.extend_from_slice(
@@ -311,11 +312,11 @@ impl Reply {
                     );
                 }
             }
-            (Length::Told, Body::Endless(_)) | (Length::Untold, _) => {
+            (Length::Right, Body::Endless(_)) | (Length::Missing, _) => {
                 head.extend_from_slice(b"Connection: close\r\n");
             }
-            (Length::Said(said), _) => {
-                for text in said {
+            (Length::Text(texts), _) => {
+                for text in texts {
                     head.extend_from_slice(format!("Content-Length: {text}\r\n").as_bytes());
                 }
             }

@@ -29,7 +29,7 @@ pub struct Request {
     /// Whether the whole body arrived.
     pub whole: bool,
     /// The client certificate of its connection, in DER.
-    pub shown: Option<Vec<u8>>,
+    pub client_certificate: Option<Vec<u8>>,
     /// Its number among all requests, including forgotten ones.
     pub(crate) serial: usize,
 }
@@ -62,7 +62,7 @@ impl Request {
             body: Vec::new(),
             received: 0,
             whole: false,
-            shown: None,
+            client_certificate: None,
             serial: 0,
         })
     }

@@ -44,16 +44,17 @@ pub(super) fn send(
         }
     }
     wire.flush()?;
-    let over = match (&reply.length, &reply.body) {
-        (Length::Told | Length::Chunked { .. }, _) => false,
-        (Length::Untold, _) => true,
-        // Bytes behind the length that was said are only a danger while the connection lives.
-        (Length::Said(said), Body::Bytes { part, .. }) => {
-            !said[0].parse().is_ok_and(|said: usize| said < part.len())
+    let must_close = match (&reply.length, &reply.body) {
+        (Length::Right | Length::Chunked { .. }, _) => false,
+        (Length::Missing, _) => true,
+        // The connection stays open if the body is longer than Content-Length: only then can the
+        // excess bytes do harm.
+        (Length::Text(texts), Body::Bytes { part, .. }) => {
+            !texts[0].parse().is_ok_and(|length: usize| length < part.len())
         }
-        (Length::Said(_), Body::Endless(_)) => true,
+        (Length::Text(_), Body::Endless(_)) => true,
     };
-    Ok((reply.close || (has_body && over)).then_some(End::Fin))
+    Ok((reply.close || (has_body && must_close)).then_some(End::Fin))
 }
 
 fn send_body(

@@ -32,7 +32,7 @@ impl Wire {
     }
 
     /// The client certificate, in DER.
-    fn shown(&self) -> Option<Vec<u8>> {
+    fn client_certificate(&self) -> Option<Vec<u8>> {
         match self {
             Wire::Plain(_) => None,
             Wire::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?.to_vec()),
@@ -107,7 +107,7 @@ pub(super) fn converse(
         };
         let number =
             *connection.get_or_insert_with(|| shared.connections.fetch_add(1, Ordering::SeqCst));
-        request.shown = wire.get_ref().shown();
+        request.client_certificate = wire.get_ref().client_certificate();
         record(shared, &mut request, number);
         let intake = shared.serve.arriving(&request);
         wire.get_mut().write_all(&intake.before)?;
@@ -118,7 +118,7 @@ pub(super) fn converse(
         let instead = intake.instead.clone();
         let taken = take_body(shared, &mut wire, &mut request, intake);
         request.whole = matches!(taken, Ok(Taken::Whole));
-        note(shared, &request);
+        update(shared, &request);
         let (reply, end) = match taken {
             Ok(Taken::Whole) => match instead {
                 Some(reply) => (*reply, None),
@@ -190,7 +190,7 @@ fn record(shared: &Shared, request: &mut Request, connection: usize) {
 }
 
 /// Updates the record of a request, unless it has been forgotten.
-fn note(shared: &Shared, request: &Request) {
+fn update(shared: &Shared, request: &Request) {
     let mut requests = lock(&shared.requests);
     if let Some(kept) = requests.iter_mut().find(|kept| kept.serial == request.serial) {
         kept.clone_from(request);
@@ -236,7 +236,7 @@ fn take_body(
         let before_event = match event.take() {
             Some((at, then)) if at <= request.received => match then {
                 Then::Stall => {
-                    note(shared, request);
+                    update(shared, request);
                     stall(shared);
                     u64::MAX
                 }

@@ -15,7 +15,7 @@ pub(super) type Scope = String;
 /// The tokens issued, and their scopes.
 #[derive(Default)]
 pub(super) struct Access {
-    given: std::sync::Mutex<BTreeMap<String, Vec<Scope>>>,
+    issued: std::sync::Mutex<BTreeMap<String, Vec<Scope>>>,
 }
 
 impl Access {
@@ -25,7 +25,7 @@ impl Access {
         let granted: Vec<Scope> =
             asked.split(' ').filter(|scope| grants(scope)).map(str::to_owned).collect();
         let token = format!("{TOKEN}{}", &sha256(asked.as_bytes())[7..23]);
-        lock(&self.given).insert(token.clone(), granted);
+        lock(&self.issued).insert(token.clone(), granted);
         Reply::json(200, &json!({"token": token, "expires_in": 300}))
     }
 
@@ -33,8 +33,8 @@ impl Access {
     pub(super) fn refuse(&self, request: &Request, name: &str) -> Option<Reply> {
         let needed = needed(request, name);
         let token = request.header("authorization").and_then(|h| h.strip_prefix("Bearer "));
-        let given = token.and_then(|token| lock(&self.given).get(token).cloned());
-        if given.is_some_and(|given| needed.iter().all(|scope| allows(&given, scope))) {
+        let granted = token.and_then(|token| lock(&self.issued).get(token).cloned());
+        if granted.is_some_and(|granted| needed.iter().all(|scope| allows(&granted, scope))) {
             return None;
         }
         let host = request.header("host").unwrap_or_default();

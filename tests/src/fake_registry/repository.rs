@@ -124,7 +124,7 @@ impl Repository {
         // Quotes are part of an entity tag.
         let now = format!("\"{}\"", self.resolve(reference));
         if request.header("if-match").is_some_and(|wanted| wanted != now) {
-            return Reply::error(412, "UNKNOWN", "somebody was faster");
+            return Reply::error(412, "UNKNOWN", "the tag has another digest");
         }
         let missing = self.missing(&document);
         if !missing.is_empty() {

@@ -106,18 +106,18 @@ fn entry(side: &Side, kind: Kind) -> Value {
 /// Checks that no request to this server and nothing on the terminal contains a secret of this
 /// side.
 #[track_caller]
-fn knows_nothing(server: &Server, of: &Side, run: &Run, what: &str) {
+fn received_no_secret_of(server: &Server, of: &Side, run: &Run, what: &str) {
     for request in server.requests() {
-        let told = found_in(&wire(&request), &of.secrets());
-        assert!(told.is_empty(), "{what}: told {told:?} in {request:#?}\n{run}");
+        let found = found_in(&wire(&request), &of.secrets());
+        assert!(found.is_empty(), "{what}: secrets {found:?} in {request:#?}\n{run}");
     }
-    let said = [run.stdout.as_slice(), run.stderr.as_bytes()].concat();
-    assert_eq!(found_in(&said, &of.secrets()), Vec::<&str>::new(), "{what}: {run}");
+    let output = [run.stdout.as_slice(), run.stderr.as_bytes()].concat();
+    assert_eq!(found_in(&output, &of.secrets()), Vec::<&str>::new(), "{what}: {run}");
 }
 
-fn apart(a: &FakeRegistry, b: &FakeRegistry, run: &Run, what: &str) {
-    knows_nothing(&a.server, &B, run, what);
-    knows_nothing(&b.server, &A, run, what);
+fn received_only_own_secrets(a: &FakeRegistry, b: &FakeRegistry, run: &Run, what: &str) {
+    received_no_secret_of(&a.server, &B, run, what);
+    received_no_secret_of(&b.server, &A, run, what);
 }
 
 /// Registry a, which has an image and a blob, registry b, and a home with the credentials stored
@@ -130,7 +130,8 @@ struct Two {
 }
 
 fn two(kind_a: Kind, kind_b: Kind, kept_for_b: bool) -> Two {
-    let (a, b) = (registry(&A, kind_a), registry(&B, kind_b));
+    let a = registry(&A, kind_a);
+    let b = registry(&B, kind_b);
     let blob = a.add_noise("app", 100_000, 1);
     a.add_image("app", "1", &Image::small());
     let home = Scratch::new();
@@ -154,17 +155,17 @@ impl Two {
 const KINDS: [Kind; 3] = [Kind::Basic, Kind::Login, Kind::Identity];
 
 #[test]
-fn what_files_keep_for_each_goes_to_each() {
+fn stored_credentials_go_only_to_their_own_registry() {
     for (kind_a, kind_b) in KINDS.into_iter().flat_map(|a| KINDS.map(|b| (a, b))) {
         let two = two(kind_a, kind_b, true);
         let run = two.copy().run();
         run.ok().stdout(two.blob.line());
-        apart(&two.a, &two.b, &run, &format!("{kind_a:?} to {kind_b:?}"));
+        received_only_own_secrets(&two.a, &two.b, &run, &format!("{kind_a:?} to {kind_b:?}"));
     }
 }
 
 #[test]
-fn what_is_given_goes_to_the_operand_alone() {
+fn given_credentials_go_only_to_the_operand() {
     for (kind_a, kind_b) in KINDS.into_iter().flat_map(|a| KINDS.map(|b| (a, b))) {
         for for_b in [false, true] {
             let two = two(kind_a, kind_b, for_b);
@@ -186,16 +187,21 @@ fn what_is_given_goes_to_the_operand_alone() {
                 two.b.remove_blob("app", &two.blob.digest);
                 let run = command.args(["-H", &format!("X-Key: {}", B.header)]).run();
                 run.ok().stdout(two.blob.line());
-                apart(&two.a, &two.b, &run, &format!("{kind_a:?} to {kind_b:?}"));
-                let told = two.b.server.requests().iter().any(|r| r.header("x-key").is_some());
-                assert!(told, "{run}");
+                received_only_own_secrets(
+                    &two.a,
+                    &two.b,
+                    &run,
+                    &format!("{kind_a:?} to {kind_b:?}"),
+                );
+                let has_key = two.b.server.requests().iter().any(|r| r.header("x-key").is_some());
+                assert!(has_key, "{run}");
             }
         }
     }
 }
 
 #[test]
-fn what_is_given_for_the_operand_does_not_help_the_source() {
+fn credentials_given_for_the_operand_are_not_sent_to_the_source() {
     let two = two(Kind::Basic, Kind::Basic, false);
     std::fs::remove_dir_all(two.home.join(".docker")).unwrap();
     // Registry a would accept this password, but it is given for b.
@@ -205,7 +211,7 @@ fn what_is_given_for_the_operand_does_not_help_the_source() {
 }
 
 #[test]
-fn a_source_that_redirects_to_the_target_gets_nothing_done_there() {
+fn a_redirect_from_the_source_to_the_target_is_followed_anonymously() {
     for kind in KINDS {
         let two = two(kind, kind, true);
         let target = format!("{}/v2/app/blobs/{}", two.b.server.url(), two.blob.digest);
@@ -216,7 +222,7 @@ fn a_source_that_redirects_to_the_target_gets_nothing_done_there() {
         });
         let run = two.copy().run();
         run.fails(run.code().unwrap(), "").stdout("");
-        apart(&two.a, &two.b, &run, &format!("{kind:?}"));
+        received_only_own_secrets(&two.a, &two.b, &run, &format!("{kind:?}"));
         // The requests that follow the source's redirect to the target are anonymous.
         let gets: Vec<_> = two.b.server.requests();
         let gets = gets.iter().filter(|r| r.is_blob() && r.method == "GET");
@@ -226,7 +232,7 @@ fn a_source_that_redirects_to_the_target_gets_nothing_done_there() {
 }
 
 #[test]
-fn a_target_that_sends_the_bytes_to_the_source_gets_nothing_done_there() {
+fn an_upload_location_at_the_source_gets_no_credential() {
     for kind in KINDS {
         let two = two(kind, kind, true);
         let target = format!("{}/v2/app/blobs/uploads/x", two.a.server.url());
@@ -237,7 +243,7 @@ fn a_target_that_sends_the_bytes_to_the_source_gets_nothing_done_there() {
         });
         let run = two.copy().run();
         run.fails(run.code().unwrap(), "").stdout("");
-        apart(&two.a, &two.b, &run, &format!("{kind:?}"));
+        received_only_own_secrets(&two.a, &two.b, &run, &format!("{kind:?}"));
         let puts: Vec<_> = two.a.server.requests();
         puts.iter()
             .filter(|request| request.method != "GET" && request.path != "/token")
@@ -246,7 +252,7 @@ fn a_target_that_sends_the_bytes_to_the_source_gets_nothing_done_there() {
 }
 
 #[test]
-fn a_registry_that_names_the_others_token_server_does_not_get_the_others_token() {
+fn a_registry_that_names_another_registrys_token_server_does_not_get_its_token() {
     for kind in [Kind::Login, Kind::Identity] {
         let two = two(kind, kind, true);
         let realm = format!("{}/token", two.b.server.url());
@@ -257,7 +263,7 @@ fn a_registry_that_names_the_others_token_server_does_not_get_the_others_token()
         });
         let run = two.copy().run();
         run.fails(4, "").stdout("");
-        knows_nothing(&two.a.server, &B, &run, &format!("{kind:?}"));
+        received_no_secret_of(&two.a.server, &B, &run, &format!("{kind:?}"));
         // At most one token request has b's credential. The requests that a's challenge causes have
         // a's credential.
         let asked = two.b.server.requests();
@@ -268,7 +274,7 @@ fn a_registry_that_names_the_others_token_server_does_not_get_the_others_token()
 }
 
 #[test]
-fn a_mount_tells_the_registry_what_it_knows_and_nobody_else() {
+fn a_mount_sends_no_credential_to_another_registry() {
     for kind in KINDS {
         let two = two(kind, kind, true);
         let file = two.home.write("layer", &two.blob.bytes);
@@ -278,7 +284,7 @@ fn a_mount_tells_the_registry_what_it_knows_and_nobody_else() {
         let run = at_home(command.args(["--media-type", types::TAR]), two.home.path()).run();
         run.ok().stdout(two.blob.line());
         assert_eq!(two.a.server.asked(), Vec::<String>::new());
-        knows_nothing(&two.b.server, &A, &run, &format!("{kind:?}"));
+        received_no_secret_of(&two.b.server, &A, &run, &format!("{kind:?}"));
         let command = tool("push-blob").args([&two.b.repo("app"), "--mount-from"]);
         let run = at_home(command.arg(two.a.repo("app")), two.home.path()).run();
         run.fails(2, "same registry");
@@ -287,7 +293,7 @@ fn a_mount_tells_the_registry_what_it_knows_and_nobody_else() {
 }
 
 #[test]
-fn a_mirror_is_known_by_files_alone() {
+fn a_mirror_gets_only_stored_credentials() {
     for kind in KINDS {
         let two = two(kind, kind, false);
         two.b.add_image("app", "1", &Image::small());
@@ -302,12 +308,12 @@ fn a_mirror_is_known_by_files_alone() {
         let run = at_home(command, two.home.path()).run();
         run.status(0).stdout(&Image::small().manifest.bytes);
         assert!(!two.a.server.requests().is_empty(), "{run}");
-        apart(&two.a, &two.b, &run, &format!("{kind:?}"));
+        received_only_own_secrets(&two.a, &two.b, &run, &format!("{kind:?}"));
     }
 }
 
 #[test]
-fn helpers_are_asked_after_a_challenge_and_for_that_registry_alone() {
+fn a_helper_runs_after_a_challenge_and_only_for_that_registry() {
     let two = two(Kind::Basic, Kind::Basic, false);
     let script = |side: &Side| {
         let answer = json!({"ServerURL": "x", "Username": side.user, "Secret": side.password});
@@ -319,7 +325,7 @@ fn helpers_are_asked_after_a_challenge_and_for_that_registry_alone() {
     keep(&two.home, ".docker/config.json", &kept);
     let run = two.copy().run();
     run.ok().stdout(two.blob.line());
-    apart(&two.a, &two.b, &run, "helpers");
+    received_only_own_secrets(&two.a, &two.b, &run, "helpers");
     let asked = std::fs::read_to_string(two.home.join("asked")).unwrap();
     let mut asked: Vec<_> = asked.lines().collect();
     asked.sort_unstable();
@@ -330,7 +336,7 @@ fn helpers_are_asked_after_a_challenge_and_for_that_registry_alone() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_credential_that_nobody_wants() {
+fn no_tool_runs_a_helper_without_a_challenge() {
     let registry = FakeRegistry::with_image();
     let home = Scratch::new();
     helper(&home, "it", "cat >>\"$HOME/asked\"; exit 1");

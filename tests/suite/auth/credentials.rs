@@ -26,7 +26,7 @@ fn home(registry: &FakeRegistry) -> Scratch {
 }
 
 #[test]
-fn a_password_is_sent_after_a_challenge_and_kept_to() {
+fn a_password_is_sent_after_a_challenge_and_with_every_later_request() {
     let registry = registry_with_login();
     let home = home(&registry);
     let_in(&fetch(&registry, &home).run());
@@ -58,7 +58,7 @@ fn a_token_server_gets_the_password_and_the_registry_only_the_token() {
 }
 
 #[test]
-fn every_place_is_looked_in() {
+fn every_location_of_credential_files_is_searched() {
     for (variable, value, file) in [
         ("REGISTRY_AUTH_FILE", "own.json", "own.json"),
         ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
@@ -77,7 +77,7 @@ fn every_place_is_looked_in() {
 }
 
 #[test]
-fn a_file_that_is_named_is_the_only_one() {
+fn a_named_credential_file_is_the_only_one_used() {
     let registry = registry_with_login();
     let home = home(&registry);
     keep(&home, "empty.json", &json!({}));
@@ -92,7 +92,7 @@ fn a_file_that_is_named_is_the_only_one() {
 }
 
 #[test]
-fn the_first_file_that_has_it_decides() {
+fn the_first_file_with_an_entry_for_the_host_is_used() {
     let registry = registry_with_login();
     let home = home(&registry);
     keep(&home, ".config/containers/auth.json", &auths("other.example", &login("a", "b")));
@@ -103,7 +103,7 @@ fn the_first_file_that_has_it_decides() {
 }
 
 #[test]
-fn the_most_specific_key_decides() {
+fn the_most_specific_key_is_used() {
     let registry = registry_with_login();
     let host = registry.host();
     let (right, wrong) = (login(USER, PASSWORD), login("other", "wrong"));
@@ -142,7 +142,7 @@ fn a_wrong_password_is_tried_once_by_all_connections_together() {
 }
 
 #[test]
-fn what_cannot_be_read_never_breaks_what_is_public() {
+fn an_unreadable_credential_file_does_not_prevent_anonymous_access() {
     let cases = ["{", "[]", "{\"auths\":{\"HOST\":{\"auth\":\"%\"}}}"];
     for text in cases {
         let public = FakeRegistry::with_tokens();
@@ -173,7 +173,7 @@ fn a_file_that_is_too_large_is_not_read() {
 }
 
 #[test]
-fn a_file_that_others_can_read_is_warned_of_when_its_secret_is_used() {
+fn a_credential_file_readable_by_others_causes_a_warning_when_used() {
     let registry = registry_with_login();
     let home = home(&registry);
     home.chmod(DOCKER, 0o644);
@@ -186,7 +186,7 @@ fn a_file_that_others_can_read_is_warned_of_when_its_secret_is_used() {
 }
 
 #[test]
-fn a_registry_token_is_the_bearer_itself() {
+fn a_stored_registry_token_is_sent_as_the_bearer_token() {
     let registry = FakeRegistry::with_image();
     registry.fault(|request, right| match request.header("authorization") {
         Some("Bearer its-own") => right,
@@ -199,7 +199,7 @@ fn a_registry_token_is_the_bearer_itself() {
 }
 
 #[test]
-fn an_identity_token_is_posted() {
+fn an_identity_token_is_sent_by_post() {
     let registry = FakeRegistry::with_image();
     let home = Scratch::new();
     let entry = json!({"auth": tests::logins::base64("<token>:"), "identitytoken": "id+1"});
@@ -232,7 +232,7 @@ fn an_identity_token_is_posted() {
 }
 
 #[test]
-fn a_server_that_knows_no_identity_tokens_is_asked_by_get() {
+fn a_token_server_without_identity_tokens_is_asked_by_get() {
     for status in [400, 401, 403, 404, 405, 501] {
         let registry = FakeRegistry::with_tokens();
         registry.add_image("app", "1", &Image::small());
@@ -255,7 +255,7 @@ fn a_server_that_knows_no_identity_tokens_is_asked_by_get() {
 }
 
 #[test]
-fn a_redirect_of_the_token_server_does_not_take_the_password_elsewhere() {
+fn a_redirect_from_the_token_server_does_not_carry_the_password() {
     let registry = registry_with_tokens();
     let elsewhere = Server::start(|_| Reply::json(200, &json!({"token": "x"})));
     let target = format!("{}/token", elsewhere.url());

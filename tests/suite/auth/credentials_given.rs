@@ -15,7 +15,7 @@ use tests::scratch::Scratch;
 use tests::tools::tool;
 
 #[test]
-fn a_password_comes_by_stdin_file_or_variable() {
+fn a_password_is_read_from_stdin_a_file_or_the_environment() {
     let registry = registry_with_login();
     let home = Scratch::new();
     let fetch = || fetch(&registry, &home).args(["-u", USER]);
@@ -34,7 +34,7 @@ fn a_password_comes_by_stdin_file_or_variable() {
 }
 
 #[test]
-fn what_is_given_comes_before_what_is_kept() {
+fn a_given_password_takes_precedence_over_stored_credentials() {
     let registry = registry_with_login();
     let home = Scratch::new();
     keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
@@ -43,7 +43,7 @@ fn what_is_given_comes_before_what_is_kept() {
 }
 
 #[test]
-fn wrong_calls_are_2_and_ask_nothing() {
+fn usage_errors_exit_with_2_and_send_no_request() {
     let registry = registry_with_login();
     let home = Scratch::new();
     for (args, words) in [
@@ -68,7 +68,7 @@ fn wrong_calls_are_2_and_ask_nothing() {
 }
 
 #[test]
-fn a_password_by_stdin_is_refused_where_stdin_is_data() {
+fn a_password_on_stdin_is_refused_if_stdin_is_the_input() {
     let home = Scratch::new();
     for (name, args) in [
         ("fetch-blob", &["h.example/a", "--into", "oci:l"][..]),
@@ -88,7 +88,7 @@ fn a_password_by_stdin_is_refused_where_stdin_is_data() {
 }
 
 #[test]
-fn a_password_by_stdin_is_taken_where_stdin_is_free() {
+fn a_password_on_stdin_is_accepted_if_stdin_is_unused() {
     let registry = registry_with_login();
     let image = Image::small();
     let home = Scratch::new();
@@ -109,7 +109,7 @@ fn a_password_by_stdin_is_taken_where_stdin_is_free() {
 }
 
 #[test]
-fn a_given_token_is_sent_at_once() {
+fn a_given_token_is_sent_with_the_first_request() {
     let registry = FakeRegistry::with_image();
     registry.fault(|request, right| match request.header("authorization") {
         Some("Bearer given") => right,
@@ -126,7 +126,7 @@ fn a_given_token_is_sent_at_once() {
 }
 
 #[test]
-fn a_header_of_ones_own_is_sent_alone() {
+fn a_given_authorization_header_replaces_all_other_credentials() {
     let registry = registry_with_login();
     let home = Scratch::new();
     let header = format!("Authorization: {}", basic(USER, PASSWORD));
@@ -140,7 +140,7 @@ fn a_header_of_ones_own_is_sent_alone() {
 }
 
 #[test]
-fn what_is_given_for_one_registry_is_never_shown_to_another() {
+fn credentials_given_for_one_registry_are_not_sent_to_another() {
     let image = Image::small();
     let from = FakeRegistry::start();
     from.add_image("app", "1", &image);
@@ -166,7 +166,7 @@ fn what_is_given_for_one_registry_is_never_shown_to_another() {
 }
 
 #[test]
-fn files_serve_the_registry_of_from_too() {
+fn credential_files_apply_to_the_registry_of_from_too() {
     let image = Image::small();
     let from = registry_with_login();
     let target = FakeRegistry::start();

@@ -57,7 +57,7 @@ fn a_helper_is_not_asked_without_a_challenge() {
 }
 
 #[test]
-fn the_registrys_own_helper_comes_before_that_for_all() {
+fn a_registrys_own_helper_takes_precedence_over_the_default_helper() {
     let registry = registry_with_login();
     let config = json!({"credsStore": "wrong", "credHelpers": {registry.host(): "right"}});
     let home = home(&config, &[("right", &right()), ("wrong", "exit 1")]);
@@ -65,7 +65,7 @@ fn the_registrys_own_helper_comes_before_that_for_all() {
 }
 
 #[test]
-fn a_helper_that_has_none_says_so_and_the_file_is_read() {
+fn a_file_is_used_if_the_helper_has_no_credential() {
     let registry = registry_with_login();
     let config = json!({"credsStore": "empty", "auths": {registry.host(): login(USER, PASSWORD)}});
     let script = "echo 'credentials not found in native keychain'; exit 1";
@@ -73,7 +73,7 @@ fn a_helper_that_has_none_says_so_and_the_file_is_read() {
 }
 
 #[test]
-fn an_identity_token_of_a_helper_is_posted() {
+fn an_identity_token_from_a_helper_is_sent_by_post() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     let answer = json!({"Username": "<token>", "Secret": "id-1"});
@@ -86,7 +86,7 @@ fn an_identity_token_of_a_helper_is_posted() {
 }
 
 #[test]
-fn a_broken_helper_never_breaks_what_is_public() {
+fn a_failing_helper_does_not_prevent_anonymous_access() {
     let public = FakeRegistry::with_tokens();
     public.add_image("app", "1", &Image::small());
     let private = registry_with_login();
@@ -107,8 +107,8 @@ fn a_broken_helper_never_breaks_what_is_public() {
         let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
         // A short limit for the helpers that sleep, and a long one for the others, which may be
         // slow.
-        let patience = if script.contains("sleep") { "0.2" } else { "30" };
-        let run = fetch(&public, &home).args(["--idle-timeout", patience]).run();
+        let limit = if script.contains("sleep") { "0.2" } else { "30" };
+        let run = fetch(&public, &home).args(["--idle-timeout", limit]).run();
         assert_eq!(run.code(), Some(0), "{script}: {run}");
         run.stdout(&Image::small().manifest.bytes);
         assert_eq!(run.stderr.lines().count(), 1, "{script}: {run}");
@@ -117,13 +117,13 @@ fn a_broken_helper_never_breaks_what_is_public() {
         if !script.contains("sleep 5") {
             run.says(words);
         }
-        let run = fetch(&private, &home).args(["--idle-timeout", patience, "-q"]).run();
+        let run = fetch(&private, &home).args(["--idle-timeout", limit, "-q"]).run();
         run.fails(4, "login needed").says("docker-credential-it");
     }
 }
 
 #[test]
-fn a_helper_that_is_not_there_is_named() {
+fn a_missing_helper_is_named_in_the_error() {
     let registry = registry_with_login();
     for name in ["none-such", "../bin/sh"] {
         let run = fetch(&registry, &home(&json!({"credsStore": name}), &[])).run();
@@ -132,7 +132,7 @@ fn a_helper_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_helper_does_not_get_what_is_not_its_own() {
+fn a_helper_does_not_inherit_the_password_variable() {
     let registry = registry_with_login();
     let script = "echo \"${REGISTRY_PASSWORD-none}\" >\"$HOME/asked\"; exit 1";
     let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
@@ -141,7 +141,7 @@ fn a_helper_does_not_get_what_is_not_its_own() {
 }
 
 #[test]
-fn who_reads_and_writes_at_one_registry_asks_its_helper_once() {
+fn a_copy_within_one_registry_runs_the_helper_once() {
     let registry = registry_with_login();
     let image = Image::small();
     let home = home(&json!({"credsStore": "right"}), &[("right", &right())]);

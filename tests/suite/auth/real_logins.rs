@@ -40,7 +40,7 @@ fn refusals(registry: &Registry) -> usize {
 }
 
 #[test]
-fn a_registry_with_passwords_is_pushed_to_and_pulled_from() {
+fn push_and_pull_work_with_a_registry_that_requires_a_password() {
     let registry = Registry::with_login();
     let home = home(&registry);
     script(PUSH, &registry, &home).run().ok();
@@ -62,7 +62,7 @@ fn a_registry_with_passwords_is_pushed_to_and_pulled_from() {
 }
 
 #[test]
-fn a_file_that_skopeo_wrote_is_read() {
+fn a_credential_file_written_by_skopeo_is_read() {
     let registry = Registry::with_login();
     let home = home(&registry);
     script(PUSH, &registry, &home).run().ok();
@@ -84,7 +84,7 @@ fn a_wrong_password_is_refused_at_once() {
 }
 
 #[test]
-fn a_registry_with_tokens_is_pushed_to_and_pulled_from() {
+fn push_and_pull_work_with_a_registry_that_requires_tokens() {
     let server = TokenServer::new();
     let registry = Registry::with_tokens_of(&server);
     let home = home(&registry);
@@ -104,7 +104,7 @@ fn a_registry_with_tokens_is_pushed_to_and_pulled_from() {
 }
 
 #[test]
-fn a_mount_takes_a_token_for_both() {
+fn a_mount_fetches_a_token_for_both_repositories() {
     let server = TokenServer::new();
     let registry = Registry::with_tokens_of(&server);
     let home = home(&registry);
@@ -119,23 +119,23 @@ fn a_mount_takes_a_token_for_both() {
 }
 
 #[test]
-fn a_token_that_is_dead_is_replaced_and_only_once() {
+fn an_expired_token_is_replaced_only_once() {
     let server = TokenServer::new();
     let registry = Registry::with_tokens_of(&server);
     let home = home(&registry);
     script(PUSH, &registry, &home).run().ok();
     server.server.forget();
-    server.next_are_dead(1);
+    server.next_are_expired(1);
     script("fetch-manifest $REPO:1", &registry, &home).run().ok();
     assert_eq!(server.server.requests().len(), 2);
     server.server.forget();
-    server.next_are_dead(100);
+    server.next_are_expired(100);
     script("exec fetch-manifest $REPO:1", &registry, &home).run().status(4).says("refused");
     assert_eq!(server.server.requests().len(), 2);
 }
 
 #[test]
-fn a_token_of_fetch_token_serves_curl() {
+fn curl_can_use_a_token_from_fetch_token() {
     let server = TokenServer::new();
     let registry = Registry::with_tokens_of(&server);
     let home = home(&registry);

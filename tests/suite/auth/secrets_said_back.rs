@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
-use tests::attack::{AUTHORIZED, Attack, BEARER, IDENTITY, ISSUED, PASSWORD, Who};
+use tests::attack::{AUTHORIZED, Attack, BEARER, Credential, IDENTITY, ISSUED, PASSWORD};
 use tests::fake::{Reply, Request};
 use tests::images::Image;
 use tests::logins::basic;
@@ -18,8 +18,8 @@ fn attack() -> Attack {
     attack
 }
 
-fn fetch(attack: &Attack, who: Who) -> Command {
-    attack.tool("fetch-manifest", who).arg(attack.registry.repo("app") + ":1")
+fn fetch(attack: &Attack, credential: Credential) -> Command {
+    attack.tool("fetch-manifest", credential).arg(attack.registry.repo("app") + ":1")
 }
 
 /// The secrets that the registry itself received with this request.
@@ -31,17 +31,17 @@ fn sent(request: &Request) -> String {
 /// Checks that not even the beginning of a secret is on stderr.
 #[track_caller]
 fn shows_no_part(run: &Run, what: &str) {
-    let login = basic(tests::attack::NAME, PASSWORD);
-    let login = login.strip_prefix("Basic ").unwrap();
+    let encoded = basic(tests::attack::NAME, PASSWORD);
+    let encoded = encoded.strip_prefix("Basic ").unwrap();
     let own = tests::attack::OWN.map(|(_, value)| value);
-    let all = [PASSWORD, IDENTITY, BEARER, ISSUED, AUTHORIZED, own[0], "own-5d2a-cookie", login];
+    let all = [PASSWORD, IDENTITY, BEARER, ISSUED, AUTHORIZED, own[0], "own-5d2a-cookie", encoded];
     for secret in all {
-        assert!(!run.stderr.contains(&secret[..6]), "{what}: of {secret}: {run}");
+        assert!(!run.stderr.contains(&secret[..6]), "{what}: part of {secret}: {run}");
     }
 }
 
 #[test]
-fn in_whatever_place_of_an_answer() {
+fn an_echoed_secret_is_not_shown_from_any_part_of_a_response() {
     type Echo = fn(Reply, &str) -> Reply;
     let echoes: [(&str, Echo); 11] = [
         ("a message", |_, text| Reply::error(403, "DENIED", text)),
@@ -63,27 +63,27 @@ fn in_whatever_place_of_an_answer() {
         ("a redirect", |_, text| {
             Reply::redirect(307, &format!("http://10.0.0.1/{}", text.replace(' ', "/")))
         }),
-        ("no redirect", |_, text| Reply::redirect(307, text)),
+        ("an invalid redirect", |_, text| Reply::redirect(307, text)),
     ];
     for (place, echo) in echoes {
-        for who in Who::ALL {
+        for credential in Credential::ALL {
             let attack = attack();
             attack.fault(
                 move |request, right| {
                     if request.is_manifest() { echo(right, &sent(request)) } else { right }
                 },
             );
-            let run = fetch(&attack, who).run();
-            let what = format!("{place}, {who:?}");
-            attack.learned_nothing(&run, &what);
+            let run = fetch(&attack, credential).run();
+            let what = format!("{place}, {credential:?}");
+            attack.received_no_secret(&run, &what);
             shows_no_part(&run, &what);
         }
     }
 }
 
 #[test]
-fn in_a_challenge() {
-    for who in Who::ALL {
+fn an_echoed_secret_is_not_shown_from_a_challenge() {
+    for credential in Credential::ALL {
         for form in ["SENT", "Bearer realm=\"http://10.0.0.1/SENT\"", "Bearer realm=\"SENT\""] {
             let attack = attack();
             attack.fault(move |request, right| {
@@ -93,9 +93,9 @@ fn in_a_challenge() {
                 let challenge = form.replace("SENT", &sent(request).replace(' ', "."));
                 Reply::new(401).header("WWW-Authenticate", challenge)
             });
-            let run = fetch(&attack, who).run();
-            let what = format!("{form}, {who:?}");
-            attack.learned_nothing(&run, &what);
+            let run = fetch(&attack, credential).run();
+            let what = format!("{form}, {credential:?}");
+            attack.received_no_secret(&run, &what);
             shows_no_part(&run, &what);
             run.fails(run.code().unwrap(), "").stdout("");
         }
@@ -103,8 +103,8 @@ fn in_a_challenge() {
 }
 
 #[test]
-fn where_a_message_is_cut() {
-    for who in Who::ALL {
+fn an_echoed_secret_is_not_shown_where_a_message_is_truncated() {
+    for credential in Credential::ALL {
         let attack = attack();
         for before in (960..1030).step_by(3) {
             attack.fault(move |request, right| {
@@ -114,16 +114,16 @@ fn where_a_message_is_cut() {
                 let text = format!("{}{}", "x".repeat(before), sent(request));
                 Reply::error(403, "DENIED", &text)
             });
-            let run = fetch(&attack, who).run();
+            let run = fetch(&attack, credential).run();
             run.fails(4, "DENIED").stdout("");
-            shows_no_part(&run, &format!("{before} before, {who:?}"));
+            shows_no_part(&run, &format!("{before} before, {credential:?}"));
         }
     }
 }
 
 #[test]
-fn by_a_token_server() {
-    for who in [Who::Login, Who::Identity] {
+fn a_secret_echoed_by_a_token_server_is_not_shown() {
+    for credential in [Credential::Login, Credential::Identity] {
         for escaped in [false, true] {
             let attack = attack();
             let realm = format!("{}/token", attack.plain.url());
@@ -138,9 +138,9 @@ fn by_a_token_server() {
                     if escaped { body } else { body.replace("%2B", "+").replace("%2F", "/") };
                 Reply::error(500, "UNKNOWN", &format!("{header} {body}"))
             });
-            let run = fetch(&attack, who).run();
+            let run = fetch(&attack, credential).run();
             run.fails(5, "token server").stdout("");
-            shows_no_part(&run, &format!("{who:?}, escaped: {escaped}"));
+            shows_no_part(&run, &format!("{credential:?}, escaped: {escaped}"));
             assert_eq!(
                 tests::attack::secrets_in(run.stderr.as_bytes()),
                 Vec::<&str>::new(),

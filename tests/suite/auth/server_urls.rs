@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tests::attack::{Attack, Who};
+use tests::attack::{Attack, Credential};
 use tests::fake::{End, Reply, Request};
 use tests::images::{Blob, Image};
 use tests::scratch::Scratch;
@@ -38,7 +38,7 @@ struct Place {
     name: &'static str,
     path: &'static str,
     is_it: fn(&Request) -> bool,
-    command: fn(&Attack, &Blob, Who) -> Command,
+    command: fn(&Attack, &Blob, Credential) -> Command,
 }
 
 fn repo(attack: &Attack) -> String {
@@ -50,8 +50,8 @@ const PLACES: [Place; 5] = [
         name: "a manifest",
         path: "/x/manifest",
         is_it: |request| request.is_manifest() && request.method == "GET",
-        command: |attack, _, who| {
-            attack.tool("fetch-manifest", who).arg(format!("{}:1", repo(attack)))
+        command: |attack, _, credential| {
+            attack.tool("fetch-manifest", credential).arg(format!("{}:1", repo(attack)))
         },
     },
     Place {
@@ -59,66 +59,69 @@ const PLACES: [Place; 5] = [
         path: "/x/manifest",
         // If HEAD does not work, fetch-manifest sends a GET.
         is_it: Request::is_manifest,
-        command: |attack, _, who| {
-            attack.tool("fetch-manifest", who).args(["--digest", &format!("{}:1", repo(attack))])
+        command: |attack, _, credential| {
+            attack
+                .tool("fetch-manifest", credential)
+                .args(["--digest", &format!("{}:1", repo(attack))])
         },
     },
     Place {
         name: "a blob",
         path: "/x/blob",
         is_it: Request::is_blob,
-        command: |attack, blob, who| {
-            attack.tool("fetch-blob", who).args([&repo(attack), &blob.digest])
+        command: |attack, blob, credential| {
+            attack.tool("fetch-blob", credential).args([&repo(attack), &blob.digest])
         },
     },
     Place {
         name: "tags",
         path: "/x/tags",
         is_it: Request::is_tags,
-        command: |attack, _, who| attack.tool("list-tags", who).arg(repo(attack)),
+        command: |attack, _, credential| attack.tool("list-tags", credential).arg(repo(attack)),
     },
     Place {
         name: "a blob to be copied",
         path: "/x/blob",
         is_it: Request::is_blob,
-        command: |attack, blob, who| {
-            let command = attack.tool("push-blob", who).args(["oci:l", "--from", &repo(attack)]);
+        command: |attack, blob, credential| {
+            let command =
+                attack.tool("push-blob", credential).args(["oci:l", "--from", &repo(attack)]);
             command.args(["--from-plain-http"]).stdin(blob.line())
         },
     },
 ];
 
 /// A different credential for each number, in rotation.
-fn turn(number: usize) -> Who {
-    Who::ALL[number % Who::ALL.len()]
+fn nth_credential(number: usize) -> Credential {
+    Credential::ALL[number % Credential::ALL.len()]
 }
 
 /// Checks whether the URL was followed as it should be, and that no secret leaked.
 #[track_caller]
 fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
-    attack.learned_nothing(run, what);
-    let heard = attack.overheard().len();
+    attack.received_no_secret(run, what);
+    let received = attack.received().len();
     let status = run.code();
     match shape.verdict {
-        Verdict::Own => assert_eq!(heard, 0, "{what}: {run}"),
-        Verdict::Apart => {
-            assert_eq!(heard, 0, "{what}: {run}");
+        Verdict::Own => assert_eq!(received, 0, "{what}: {run}"),
+        Verdict::Alias => {
+            assert_eq!(received, 0, "{what}: {run}");
             run.fails(4, "401").stdout("");
         }
-        Verdict::Away => assert!(heard > 0 || status == Some(5), "{what}: {run}"),
-        Verdict::Never => {
-            assert_eq!(heard, 0, "{what}: {run}");
+        Verdict::Other => assert!(received > 0 || status == Some(5), "{what}: {run}"),
+        Verdict::Refused => {
+            assert_eq!(received, 0, "{what}: {run}");
             run.fails(6, "").stdout("");
         }
-        Verdict::Nowhere => {
-            assert_eq!(heard, 0, "{what}: {run}");
+        Verdict::Unresolvable => {
+            assert_eq!(received, 0, "{what}: {run}");
             assert!(matches!(status, Some(5 | 6)), "{what}: {run}");
         }
     }
 }
 
 #[test]
-fn redirects_of_every_shape_give_nothing_away() {
+fn redirects_to_urls_of_every_shape_leak_no_secret() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
         for place in &PLACES {
@@ -130,7 +133,8 @@ fn redirects_of_every_shape_give_nothing_away() {
             }
             let all = shapes(&attack, place.path).into_iter().chain(paths(&attack));
             for (number, shape) in all.enumerate() {
-                let who = if is_copy { Who::Identity } else { turn(number) };
+                let credential =
+                    if is_copy { Credential::Identity } else { nth_credential(number) };
                 let (is_it, target) = (place.is_it, shape.text.clone());
                 attack.fault(
                     move |request, right| {
@@ -139,8 +143,8 @@ fn redirects_of_every_shape_give_nothing_away() {
                 );
                 attack.forget();
                 let scratch = Scratch::new();
-                let run = (place.command)(&attack, &blob, who).dir(scratch.path()).run();
-                let what = format!("{} by {who:?} to {:.200}", place.name, shape.text);
+                let run = (place.command)(&attack, &blob, credential).dir(scratch.path()).run();
+                let what = format!("{} by {credential:?} to {:.200}", place.name, shape.text);
                 judge(&attack, &shape, &run, &what);
             }
         }
@@ -148,7 +152,7 @@ fn redirects_of_every_shape_give_nothing_away() {
 }
 
 #[test]
-fn a_download_goes_on_by_way_of_the_registry_and_gives_nothing_away() {
+fn a_download_resumes_through_the_registry_and_leaks_no_secret() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
         let bytes: Arc<[u8]> = blob.bytes.clone().into();
@@ -156,60 +160,62 @@ fn a_download_goes_on_by_way_of_the_registry_and_gives_nothing_away() {
             let right = Reply::ranged(request, Arc::clone(&bytes));
             if request.range().is_none() { right.cut(30_000, End::Fin) } else { right }
         });
-        for who in Who::ALL {
-            let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        for credential in Credential::ALL {
+            let attacker = if by_tls { attack.secure.url() } else { attack.plain.url() };
             attack.fault(move |request, right| {
                 if !request.is_blob() {
                     return right;
                 }
-                Reply::redirect(302, &format!("{thief}/blob?signature={}", request.earlier))
+                Reply::redirect(302, &format!("{attacker}/blob?signature={}", request.earlier))
             });
             attack.forget();
-            let run = attack.tool("fetch-blob", who).args([&repo(&attack), &blob.digest]).run();
+            let run =
+                attack.tool("fetch-blob", credential).args([&repo(&attack), &blob.digest]).run();
             run.status(0).stdout(&blob.bytes);
-            attack.learned_nothing(&run, &format!("{who:?}"));
-            let heard = attack.overheard();
-            assert_eq!(heard.len(), 2, "{run}");
-            assert_eq!(heard[1].range().map(|range| range.start), Some(30_000));
+            attack.received_no_secret(&run, &format!("{credential:?}"));
+            let received = attack.received();
+            assert_eq!(received.len(), 2, "{run}");
+            assert_eq!(received[1].range().map(|range| range.start), Some(30_000));
         }
     }
 }
 
 #[test]
-fn an_attacker_who_asks_for_credentials_gets_none() {
+fn an_attackers_challenge_gets_no_credential() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
-        let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
-        let lures = [
+        let attacker = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        let challenges = [
             "Basic realm=\"it\"".to_owned(),
-            format!("Bearer realm=\"{thief}/token\",service=\"it\""),
+            format!("Bearer realm=\"{attacker}/token\",service=\"it\""),
             format!("Bearer realm=\"{}/token\",service=\"it\"", attack.registry.server.url()),
             "Negotiate, NTLM, Digest realm=\"it\",nonce=\"1\"".to_owned(),
         ];
         for status in [401, 403, 407, 400] {
-            for (place, lure) in PLACES[..4].iter().flat_map(|p| lures.iter().map(move |l| (p, l)))
+            for (place, challenge) in
+                PLACES[..4].iter().flat_map(|p| challenges.iter().map(move |l| (p, l)))
             {
-                let (lure, target) = (lure.clone(), format!("{thief}{}", place.path));
+                let (challenge, target) = (challenge.clone(), format!("{attacker}{}", place.path));
                 let is_it = place.is_it;
                 attack.answer(move |_| {
-                    let reply = Reply::new(status).header("WWW-Authenticate", &lure);
-                    reply.header("Proxy-Authenticate", &lure)
+                    let reply = Reply::new(status).header("WWW-Authenticate", &challenge);
+                    reply.header("Proxy-Authenticate", &challenge)
                 });
                 attack.fault(
                     move |request, right| {
                         if is_it(request) { Reply::redirect(307, &target) } else { right }
                     },
                 );
-                for who in [Who::Password, Who::Login, Who::Identity] {
+                for credential in [Credential::Password, Credential::Login, Credential::Identity] {
                     attack.forget();
-                    let run = (place.command)(&attack, &blob, who).run();
-                    let what = format!("{} by {who:?}, {status}", place.name);
-                    attack.learned_nothing(&run, &what);
+                    let run = (place.command)(&attack, &blob, credential).run();
+                    let what = format!("{} by {credential:?}, {status}", place.name);
+                    attack.received_no_secret(&run, &what);
                     run.fails(run.code().unwrap_or(-1), "").stdout("");
                     assert!(matches!(run.code(), Some(4 | 6)), "{what}: {run}");
-                    let heard = attack.overheard();
-                    assert!(heard.iter().all(|request| request.path != "/token"), "{what}");
-                    assert!(heard.len() <= 4, "{what}: {run}");
+                    let received = attack.received();
+                    assert!(received.iter().all(|request| request.path != "/token"), "{what}");
+                    assert!(received.len() <= 4, "{what}: {run}");
                 }
             }
         }
@@ -217,33 +223,33 @@ fn an_attacker_who_asks_for_credentials_gets_none() {
 }
 
 #[test]
-fn who_is_sent_back_to_the_registry_is_not_sent_round_for_ever() {
+fn a_redirect_loop_through_the_registry_is_ended() {
     let (attack, blob) = attack(false);
     let back = format!("{}/v2/app/blobs/{}?again=", attack.registry.server.url(), blob.digest);
     attack.answer(move |request| Reply::redirect(307, &format!("{back}{}", request.number)));
-    let thief = attack.plain.url();
+    let attacker = attack.plain.url();
     attack.fault(move |request, right| {
         if !request.is_blob() {
             return right;
         }
-        Reply::redirect(307, &format!("{thief}/blob?round={}", request.number))
+        Reply::redirect(307, &format!("{attacker}/blob?round={}", request.number))
     });
-    for who in Who::ALL {
+    for credential in Credential::ALL {
         attack.forget();
-        let run = attack.tool("fetch-blob", who).args([&repo(&attack), &blob.digest]).run();
-        attack.learned_nothing(&run, &format!("{who:?}"));
+        let run = attack.tool("fetch-blob", credential).args([&repo(&attack), &blob.digest]).run();
+        attack.received_no_secret(&run, &format!("{credential:?}"));
         run.fails(6, "redirects").stdout("");
-        assert!(attack.overheard().len() <= 10, "{run}");
+        assert!(attack.received().len() <= 10, "{run}");
     }
 }
 
 #[test]
-fn a_next_page_is_the_registrys_own_or_none() {
+fn a_next_page_at_another_origin_is_refused() {
     for by_tls in [false, true] {
         let (attack, _) = attack(by_tls);
         let all = shapes(&attack, "/x/tags").into_iter().chain(paths(&attack));
         for (number, shape) in all.enumerate() {
-            let who = turn(number);
+            let credential = nth_credential(number);
             let link = format!("<{}>; rel=\"next\"", shape.text);
             attack.fault(
                 move |request, right| {
@@ -251,10 +257,10 @@ fn a_next_page_is_the_registrys_own_or_none() {
                 },
             );
             attack.forget();
-            let run = attack.tool("list-tags", who).arg(repo(&attack)).run();
-            let what = format!("{who:?}: {:.200}", shape.text);
-            attack.learned_nothing(&run, &what);
-            assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+            let run = attack.tool("list-tags", credential).arg(repo(&attack)).run();
+            let what = format!("{credential:?}: {:.200}", shape.text);
+            attack.received_no_secret(&run, &what);
+            assert_eq!(attack.received().len(), 0, "{what}: {run}");
             if shape.verdict != Verdict::Own {
                 // A Link header with bytes outside ASCII is ignored.
                 let is_text = shape.text.is_ascii();
@@ -265,35 +271,37 @@ fn a_next_page_is_the_registrys_own_or_none() {
 }
 
 #[test]
-fn a_layers_addresses_give_nothing_away() {
+fn the_urls_of_a_layer_leak_no_secret() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
         attack.registry.remove_blob("app", &blob.digest);
         let all = shapes(&attack, "/x/blob").into_iter().chain(paths(&attack));
         for (number, shape) in all.enumerate() {
-            let who = turn(number);
+            let credential = nth_credential(number);
             for text in
                 [shape.text.clone(), format!("{}\n", shape.text), format!("\n{}", shape.text)]
             {
                 let mut line = blob.descriptor();
                 line["urls"] = json!([text]);
                 attack.forget();
-                let run =
-                    attack.tool("fetch-blob", who).arg(repo(&attack)).stdin(format!("{line}\n"));
+                let run = attack
+                    .tool("fetch-blob", credential)
+                    .arg(repo(&attack))
+                    .stdin(format!("{line}\n"));
                 let run = run.run();
-                let what = format!("{who:?}: {text:.200?}");
-                attack.learned_nothing(&run, &what);
-                let heard = attack.overheard().len();
+                let what = format!("{credential:?}: {text:.200?}");
+                attack.received_no_secret(&run, &what);
+                let received = attack.received().len();
                 // Plain HTTP is allowed for these URLs even if the registry uses TLS, because the
                 // bytes are checked by their digest.
                 let is_http = shape.text.to_lowercase().starts_with("http:");
                 match shape.verdict {
-                    _ if text.contains('\n') => assert_eq!(heard, 0, "{what}: {run}"),
-                    Verdict::Away if shape.is_absolute => assert!(heard > 0, "{what}: {run}"),
-                    Verdict::Never if by_tls && is_http => {}
-                    _ => assert_eq!(heard, 0, "{what}: {run}"),
+                    _ if text.contains('\n') => assert_eq!(received, 0, "{what}: {run}"),
+                    Verdict::Other if shape.is_absolute => assert!(received > 0, "{what}: {run}"),
+                    Verdict::Refused if by_tls && is_http => {}
+                    _ => assert_eq!(received, 0, "{what}: {run}"),
                 }
-                if heard == 0 {
+                if received == 0 {
                     run.fails(3, "404").stdout("");
                 }
             }
@@ -302,16 +310,19 @@ fn a_layers_addresses_give_nothing_away() {
 }
 
 #[test]
-fn an_address_that_is_the_registrys_own_is_asked_without_a_secret() {
+fn a_layer_url_at_the_registry_itself_gets_no_secret() {
     let (attack, blob) = attack(false);
     attack.registry.remove_blob("app", &blob.digest);
     let mut line = blob.descriptor();
     line["urls"] =
         json!([format!("{}/v2/other/blobs/{}", attack.registry.server.url(), blob.digest)]);
-    for who in Who::ALL {
+    for credential in Credential::ALL {
         attack.forget();
-        let run =
-            attack.tool("fetch-blob", who).arg(repo(&attack)).stdin(format!("{line}\n")).run();
+        let run = attack
+            .tool("fetch-blob", credential)
+            .arg(repo(&attack))
+            .stdin(format!("{line}\n"))
+            .run();
         run.fails(3, "404");
         let requests = attack.registry.server.requests();
         let last = requests.last().unwrap();
@@ -321,7 +332,7 @@ fn an_address_that_is_the_registrys_own_is_asked_without_a_secret() {
 }
 
 #[test]
-fn a_layers_address_may_redirect_where_it_may_lead_itself() {
+fn a_layer_url_may_redirect_only_to_allowed_urls() {
     let (attack, blob) = attack(false);
     attack.registry.remove_blob("app", &blob.digest);
     let bytes: Arc<[u8]> = blob.bytes.clone().into();
@@ -341,9 +352,9 @@ fn a_layers_address_may_redirect_where_it_may_lead_itself() {
             _ => Reply::redirect(307, &target),
         });
         attack.forget();
-        let run = attack.tool("fetch-blob", Who::Login).arg(repo(&attack));
+        let run = attack.tool("fetch-blob", Credential::Login).arg(repo(&attack));
         let run = run.stdin(format!("{line}\n")).run();
-        attack.learned_nothing(&run, "a redirect");
+        attack.received_no_secret(&run, "a redirect");
         if is_followed {
             run.ok().stdout(&blob.bytes);
         } else {

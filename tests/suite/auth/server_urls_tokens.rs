@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
-use tests::attack::{Attack, IDENTITY, ISSUED, PASSWORD, Who};
+use tests::attack::{Attack, Credential, IDENTITY, ISSUED, PASSWORD};
 use tests::fake::Reply;
 use tests::images::{Blob, Image, noise, types};
 use tests::push::Push;
@@ -22,8 +22,8 @@ fn attack(by_tls: bool) -> Attack {
     attack
 }
 
-fn fetch(attack: &Attack, who: Who) -> Command {
-    attack.tool("fetch-manifest", who).arg(attack.registry.repo("app") + ":1")
+fn fetch(attack: &Attack, credential: Credential) -> Command {
+    attack.tool("fetch-manifest", credential).arg(attack.registry.repo("app") + ":1")
 }
 
 /// A challenge with this realm, which may be any text.
@@ -34,16 +34,16 @@ fn challenge(realm: &str) -> Reply {
 }
 
 /// The secrets that a token server may receive.
-fn shown(who: Who) -> &'static [&'static str] {
-    match who {
-        Who::Login => &[PASSWORD],
-        Who::Identity => &[IDENTITY],
+fn allowed_secrets(credential: Credential) -> &'static [&'static str] {
+    match credential {
+        Credential::Login => &[PASSWORD],
+        Credential::Identity => &[IDENTITY],
         _ => &[],
     }
 }
 
 #[test]
-fn realms_of_every_shape_learn_the_login_at_most() {
+fn realms_of_every_shape_receive_at_most_the_secret_for_token_servers() {
     for by_tls in [false, true] {
         let attack = attack(by_tls);
         let all = shapes(&attack, "/x/token").into_iter().chain(paths(&attack));
@@ -52,29 +52,29 @@ fn realms_of_every_shape_learn_the_login_at_most() {
             attack.detour(move |request, let_in| {
                 (!let_in && request.path.starts_with("/v2/")).then(|| challenge(&text))
             });
-            let other = [Who::Given, Who::Header][number / 2 % 2];
-            for who in [Who::Login, Who::Identity, other] {
+            let other = [Credential::Given, Credential::Header][number / 2 % 2];
+            for credential in [Credential::Login, Credential::Identity, other] {
                 attack.forget();
                 let run = match number % 2 {
-                    0 => fetch(&attack, who).run(),
+                    0 => fetch(&attack, credential).run(),
                     _ => {
-                        let command = attack.tool("fetch-token", who).env("TOKEN", "");
+                        let command = attack.tool("fetch-token", credential).env("TOKEN", "");
                         command.arg(attack.registry.repo("app")).run()
                     }
                 };
-                let what = format!("{who:?}: {:.200}", shape.text);
-                let heard = attack.overheard().len();
+                let what = format!("{credential:?}: {:.200}", shape.text);
+                let received = attack.received().len();
                 if run.code() == Some(0) && number % 2 == 1 {
                     // The tool prints the token: stdout contains a secret as it should.
                     continue;
                 }
-                attack.learned_only(&run, &what, shown(who));
+                attack.received_only(&run, &what, allowed_secrets(credential));
                 match shape.verdict {
-                    _ if !who.asks() => assert_eq!(heard, 0, "{what}: {run}"),
-                    Verdict::Away if shape.is_absolute => assert_eq!(heard, 1, "{what}: {run}"),
-                    _ => assert_eq!(heard, 0, "{what}: {run}"),
+                    _ if !credential.asks() => assert_eq!(received, 0, "{what}: {run}"),
+                    Verdict::Other if shape.is_absolute => assert_eq!(received, 1, "{what}: {run}"),
+                    _ => assert_eq!(received, 0, "{what}: {run}"),
                 }
-                if shape.verdict == Verdict::Never && who.asks() {
+                if shape.verdict == Verdict::Refused && credential.asks() {
                     assert!(matches!(run.code(), Some(4 | 6)), "{what}: {run}");
                     run.fails(run.code().unwrap(), "").stdout("");
                 }
@@ -84,7 +84,7 @@ fn realms_of_every_shape_learn_the_login_at_most() {
 }
 
 #[test]
-fn a_token_server_that_redirects_takes_nothing_of_the_login_along() {
+fn a_redirect_from_the_token_server_carries_no_secret() {
     for by_tls in [false, true] {
         let attack = attack(by_tls);
         let all = shapes(&attack, "/x/token").into_iter().chain(paths(&attack));
@@ -94,20 +94,20 @@ fn a_token_server_that_redirects_takes_nothing_of_the_login_along() {
             attack.detour(move |request, _| {
                 (request.path == "/token").then(|| Reply::redirect(status, &text))
             });
-            for who in [Who::Login, Who::Identity] {
+            for credential in [Credential::Login, Credential::Identity] {
                 attack.forget();
-                let run = fetch(&attack, who).run();
-                let what = format!("{who:?}, {status}: {:.200}", shape.text);
-                attack.learned_nothing(&run, &what);
-                let heard = attack.overheard();
-                match (who, shape.verdict) {
-                    (Who::Login, Verdict::Away) => {
-                        assert_eq!(heard.len(), 1, "{what}: {run}");
+                let run = fetch(&attack, credential).run();
+                let what = format!("{credential:?}, {status}: {:.200}", shape.text);
+                attack.received_no_secret(&run, &what);
+                let received = attack.received();
+                match (credential, shape.verdict) {
+                    (Credential::Login, Verdict::Other) => {
+                        assert_eq!(received.len(), 1, "{what}: {run}");
                         run.status(0);
                     }
-                    _ => assert_eq!(heard.len(), 0, "{what}: {run}"),
+                    _ => assert_eq!(received.len(), 0, "{what}: {run}"),
                 }
-                if (who, shape.verdict) == (Who::Login, Verdict::Never) {
+                if (credential, shape.verdict) == (Credential::Login, Verdict::Refused) {
                     run.fails(6, "token server").stdout("");
                 }
             }
@@ -116,69 +116,72 @@ fn a_token_server_that_redirects_takes_nothing_of_the_login_along() {
 }
 
 #[test]
-fn a_token_server_that_redirects_an_identity_token_is_not_followed_even_home() {
+fn a_redirect_of_an_identity_token_is_refused_even_to_the_same_host() {
     for status in [301, 302, 303, 307, 308] {
         let attack = attack(false);
         let home = format!("{}/other", attack.registry.server.url());
         attack.detour(move |request, _| {
             (request.path == "/token").then(|| Reply::redirect(status, &home))
         });
-        fetch(&attack, Who::Identity).run().fails(6, &status.to_string()).stdout("");
+        fetch(&attack, Credential::Identity).run().fails(6, &status.to_string()).stdout("");
         let asked = attack.registry.server.asked();
         assert!(asked.iter().all(|asked| !asked.contains("/other")), "{asked:?}");
     }
 }
 
 #[test]
-fn the_root_of_the_api_that_redirects_challenges_for_nobody() {
+fn a_challenge_after_a_redirect_of_the_api_root_gets_no_secret() {
     let attack = attack(false);
-    let thief = attack.plain.url();
-    let realm = format!("{thief}/token");
+    let attacker = attack.plain.url();
+    let realm = format!("{attacker}/token");
     attack.answer(move |request| match request.path.as_str() {
         "/token" => Reply::json(200, &json!({"token": ISSUED})),
         _ => challenge(&realm).header("WWW-Authenticate", "Basic realm=\"it\""),
     });
     // A 401 without a challenge makes clients request /v2/ to get one.
     attack.detour(move |request, let_in| match request.path.as_str() {
-        "/v2/" => Some(Reply::redirect(307, &format!("{thief}/root"))),
+        "/v2/" => Some(Reply::redirect(307, &format!("{attacker}/root"))),
         path if path.starts_with("/v2/") && !let_in => Some(Reply::new(401)),
         _ => None,
     });
-    for who in [Who::Password, Who::Login, Who::Identity] {
+    for credential in [Credential::Password, Credential::Login, Credential::Identity] {
         for name in ["fetch-manifest", "fetch-token", "list-tags"] {
             attack.forget();
-            let command = attack.tool(name, who);
+            let command = attack.tool(name, credential);
             let run = match name {
                 "fetch-manifest" => command.arg(attack.registry.repo("app") + ":1").run(),
                 _ => command.arg(attack.registry.repo("app")).run(),
             };
-            attack.learned_nothing(&run, &format!("{name}: {who:?}"));
-            let heard = attack.overheard();
-            assert!(heard.iter().all(|request| request.path != "/token"), "{heard:#?}\n{run}");
+            attack.received_no_secret(&run, &format!("{name}: {credential:?}"));
+            let received = attack.received();
+            assert!(
+                received.iter().all(|request| request.path != "/token"),
+                "{received:#?}\n{run}"
+            );
             assert_ne!(run.code(), Some(0), "{run}");
         }
     }
 }
 
 /// Makes the registry challenge every request with a new realm.
-fn never_content(attack: &Attack) {
-    let thief = attack.plain.url();
+fn always_a_new_realm(attack: &Attack) {
+    let attacker = attack.plain.url();
     attack.detour(move |request, _| {
         let number = request.number;
-        (request.path.starts_with("/v2/")).then(|| challenge(&format!("{thief}/token/{number}")))
+        (request.path.starts_with("/v2/")).then(|| challenge(&format!("{attacker}/token/{number}")))
     });
     attack.answer(|request| Reply::json(200, &json!({"token": format!("t-{}", request.number)})));
 }
 
 #[test]
-fn a_new_realm_each_time_ends_soon() {
+fn a_registry_with_a_new_realm_in_every_challenge_is_given_up_soon() {
     let attack = attack(false);
-    never_content(&attack);
-    for who in [Who::Login, Who::Identity] {
+    always_a_new_realm(&attack);
+    for credential in [Credential::Login, Credential::Identity] {
         for name in ["fetch-manifest", "list-tags", "fetch-blob"] {
             attack.forget();
             let app = attack.registry.repo("app");
-            let command = attack.tool(name, who);
+            let command = attack.tool(name, credential);
             let blob = Blob::new(types::TAR, noise(10, 1));
             let run = match name {
                 "fetch-manifest" => command.arg(app + ":1").run(),
@@ -187,32 +190,33 @@ fn a_new_realm_each_time_ends_soon() {
             };
             run.fails(run.code().unwrap_or(-1), "").stdout("");
             assert!(matches!(run.code(), Some(4 | 6)), "{run}");
-            attack.learned_only(&run, name, shown(who));
-            assert!(attack.overheard().len() <= 2, "{name}: {:#?}\n{run}", attack.plain.asked());
+            attack.received_only(&run, name, allowed_secrets(credential));
+            assert!(attack.received().len() <= 2, "{name}: {:#?}\n{run}", attack.plain.asked());
         }
     }
 }
 
 #[test]
-fn two_realms_a_run_are_enough() {
+fn a_third_realm_in_one_run_is_refused() {
     let attack = attack(false);
-    let thief = attack.plain.url();
+    let attacker = attack.plain.url();
     // The registry serves each blob only after a challenge with a realm for this blob alone.
     attack.detour(move |request, let_in| {
         let is_first = request.is_blob() && request.earlier == 0;
-        (is_first || !let_in).then(|| challenge(&format!("{thief}/{}", request.path)))
+        (is_first || !let_in).then(|| challenge(&format!("{attacker}/{}", request.path)))
     });
     let image = Image::of_archives(&[1, 2, 3, 4, 5, 6].map(|s| noise(1000, s)), "linux", "amd64");
     attack.registry.add_image("app", "2", &image);
-    for who in [Who::Login, Who::Identity] {
+    for credential in [Credential::Login, Credential::Identity] {
         for jobs in ["1", "4"] {
             attack.forget();
             let scratch = Scratch::new();
-            let command = attack.tool("fetch-blob", who).args(["--into", "oci:l", "-j", jobs]);
+            let command =
+                attack.tool("fetch-blob", credential).args(["--into", "oci:l", "-j", jobs]);
             let run = command.arg(attack.registry.repo("app")).stdin(image.lines());
             let run = run.dir(scratch.path()).run();
             let asked: std::collections::BTreeSet<_> =
-                attack.overheard().into_iter().map(|request| request.path).collect();
+                attack.received().into_iter().map(|request| request.path).collect();
             run.fails(6, "realm");
             assert_eq!(asked.len(), 2, "{run}");
         }
@@ -220,64 +224,71 @@ fn two_realms_a_run_are_enough() {
 }
 
 #[test]
-fn a_realm_that_changes_only_its_query_is_one_realm() {
+fn realms_that_differ_only_in_the_query_count_as_one() {
     let attack = attack(false);
-    let thief = attack.plain.url();
+    let attacker = attack.plain.url();
     attack.detour(move |request, let_in| {
         let is_first = request.is_blob() && request.earlier == 0;
-        let realm = format!("{thief}/token?nonce={}", request.number);
+        let realm = format!("{attacker}/token?nonce={}", request.number);
         (is_first || !let_in).then(|| challenge(&realm))
     });
     let image = Image::of_archives(&[1, 2, 3, 4].map(|s| noise(1000, s)), "linux", "amd64");
     attack.registry.add_image("app", "2", &image);
     let scratch = Scratch::new();
-    let command = attack.tool("fetch-blob", Who::Login).args(["--into", "oci:l", "-j", "1"]);
+    let command = attack.tool("fetch-blob", Credential::Login).args(["--into", "oci:l", "-j", "1"]);
     let run = command.arg(attack.registry.repo("app")).stdin(image.lines());
     run.dir(scratch.path()).run().ok();
 }
 
 #[test]
-fn a_realm_that_comes_in_mid_upload_learns_the_login_at_most() {
-    for who in [Who::Login, Who::Identity] {
+fn a_realm_that_appears_during_an_upload_receives_at_most_the_secret_for_token_servers() {
+    for credential in [Credential::Login, Credential::Identity] {
         let attack = attack(false);
-        let thief = attack.plain.url();
+        let attacker = attack.plain.url();
         let push = Push::of(300_000);
         attack.detour(move |request, _| {
-            let dies = (request.is_patch() || request.is_close()) && request.earlier == 0;
-            dies.then(|| challenge(&format!("{thief}/token")))
+            let expires = (request.is_patch() || request.is_close()) && request.earlier == 0;
+            expires.then(|| challenge(&format!("{attacker}/token")))
         });
-        let run =
-            attack.tool("push-blob", who).args(["--chunk", "100k", "--media-type", types::TAR]);
+        let run = attack.tool("push-blob", credential).args([
+            "--chunk",
+            "100k",
+            "--media-type",
+            types::TAR,
+        ]);
         let run = run.args([&attack.registry.repo("app"), "layer"]).dir(push.scratch.path()).run();
         run.status(0).stdout(push.blob.line());
-        attack.learned_only(&run, &format!("{who:?}"), shown(who));
-        assert!(!attack.overheard().is_empty());
+        attack.received_only(&run, &format!("{credential:?}"), allowed_secrets(credential));
+        assert!(!attack.received().is_empty());
         assert!(attack.registry.blob("app", &push.blob.digest).is_some());
     }
 }
 
 #[test]
-fn fetch_token_tells_nobody_but_the_token_server() {
+fn fetch_token_sends_secrets_only_to_the_token_server() {
     for by_tls in [false, true] {
         let attack = attack(by_tls);
-        let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
-        for who in [Who::Password, Who::Login, Who::Identity] {
-            for lure in ["Basic realm=\"it\"", "Bearer realm=\"REALM/token\""] {
-                let lure = lure.replace("REALM", &thief);
-                attack.answer(move |_| Reply::new(401).header("WWW-Authenticate", &lure));
-                let target = thief.clone();
+        let attacker = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        for credential in [Credential::Password, Credential::Login, Credential::Identity] {
+            for challenge in ["Basic realm=\"it\"", "Bearer realm=\"REALM/token\""] {
+                let challenge = challenge.replace("REALM", &attacker);
+                attack.answer(move |_| Reply::new(401).header("WWW-Authenticate", &challenge));
+                let target = attacker.clone();
                 attack.detour(move |request, _| match request.path.as_str() {
                     "/token" => None,
                     path => Some(Reply::redirect(307, &format!("{target}{path}"))),
                 });
                 for args in [&[][..], &["--push"], &["--header"]] {
                     attack.forget();
-                    let run = attack.tool("fetch-token", who).args(args);
+                    let run = attack.tool("fetch-token", credential).args(args);
                     let run = run.arg(attack.registry.repo("app")).run();
-                    attack.learned_nothing(&run, &format!("{who:?} {args:?}"));
+                    attack.received_no_secret(&run, &format!("{credential:?} {args:?}"));
                     assert_ne!(run.code(), Some(0), "{run}");
-                    let heard = attack.overheard();
-                    assert!(heard.iter().all(|request| request.path != "/token"), "{heard:#?}");
+                    let received = attack.received();
+                    assert!(
+                        received.iter().all(|request| request.path != "/token"),
+                        "{received:#?}"
+                    );
                 }
             }
         }

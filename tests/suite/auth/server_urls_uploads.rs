@@ -6,7 +6,7 @@
 // clippy allows unwrap in test functions only, not in the helpers that they share.
 #![allow(clippy::unwrap_used)]
 
-use tests::attack::{Attack, Who};
+use tests::attack::{Attack, Credential};
 use tests::fake::{Reply, Request};
 use tests::images::{Blob, Image, noise, types};
 use tests::scratch::Scratch;
@@ -29,37 +29,38 @@ fn attack(by_tls: bool) -> (Attack, Scratch, Blob) {
     (attack, scratch, blob)
 }
 
-fn push(attack: &Attack, scratch: &Scratch, who: Who, args: &[&str]) -> Command {
-    let command = attack.tool("push-blob", who).args(["--media-type", types::TAR]).args(args);
+fn push(attack: &Attack, scratch: &Scratch, credential: Credential, args: &[&str]) -> Command {
+    let command =
+        attack.tool("push-blob", credential).args(["--media-type", types::TAR]).args(args);
     command.args([&attack.registry.repo("app"), "layer"]).dir(scratch.path())
 }
 
-fn all_shapes(attack: &Attack) -> impl Iterator<Item = (Who, Shape)> {
+fn all_shapes(attack: &Attack) -> impl Iterator<Item = (Credential, Shape)> {
     let all = shapes(attack, "/x/upload").into_iter().chain(paths(attack)).enumerate();
-    all.map(|(number, shape)| (Who::ALL[number % Who::ALL.len()], shape))
+    all.map(|(number, shape)| (Credential::ALL[number % Credential::ALL.len()], shape))
 }
 
 #[track_caller]
 fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
-    attack.learned_nothing(run, what);
-    let heard = attack.overheard().len();
+    attack.received_no_secret(run, what);
+    let received = attack.received().len();
     match shape.verdict {
-        Verdict::Away => assert!(heard > 0, "{what}: {run}"),
-        _ => assert_eq!(heard, 0, "{what}: {run}"),
+        Verdict::Other => assert!(received > 0, "{what}: {run}"),
+        _ => assert_eq!(received, 0, "{what}: {run}"),
     }
     // Wherever the bytes went, the registry does not have the blob.
     run.fails(run.code().unwrap_or(-1), "").stdout("");
-    if shape.verdict == Verdict::Never {
+    if shape.verdict == Verdict::Refused {
         run.status(6);
     }
 }
 
 #[test]
-fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
+fn a_failing_redirect_of_the_blob_check_leaks_no_secret_and_the_blob_is_uploaded() {
     for by_tls in [false, true] {
         let (attack, scratch, blob) = attack(by_tls);
         // The attacker does not have the blob, and responds with various errors.
-        for (number, (who, shape)) in all_shapes(&attack).enumerate() {
+        for (number, (credential, shape)) in all_shapes(&attack).enumerate() {
             let status = [404, 403, 401, 400, 500][number % 5];
             attack.answer(move |_| Reply::new(status));
             let target = shape.text.clone();
@@ -70,11 +71,11 @@ fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
             );
             attack.forget();
             attack.registry.remove_blob("app", &blob.digest);
-            let run = push(&attack, &scratch, who, &[]).run();
-            let what = format!("{who:?}, {status}: {:.200}", shape.text);
-            attack.learned_nothing(&run, &what);
-            let heard = attack.overheard().len();
-            assert_eq!(heard > 0, shape.verdict == Verdict::Away, "{what}: {run}");
+            let run = push(&attack, &scratch, credential, &[]).run();
+            let what = format!("{credential:?}, {status}: {:.200}", shape.text);
+            attack.received_no_secret(&run, &what);
+            let received = attack.received().len();
+            assert_eq!(received > 0, shape.verdict == Verdict::Other, "{what}: {run}");
             run.status(0).stdout(blob.line());
             assert!(attack.registry.blob("app", &blob.digest).is_some(), "{what}");
         }
@@ -82,7 +83,7 @@ fn a_redirect_of_what_is_looked_for_learns_nothing_and_is_not_believed() {
 }
 
 #[test]
-fn a_redirect_to_what_is_there_saves_the_upload() {
+fn a_redirect_to_an_existing_blob_makes_the_upload_unnecessary() {
     for head in [200, 403] {
         let (attack, scratch, blob) = attack(false);
         let bytes: std::sync::Arc<[u8]> = blob.bytes.clone().into();
@@ -96,19 +97,19 @@ fn a_redirect_to_what_is_there_saves_the_upload() {
                 if request.is_blob() { Reply::redirect(307, &target) } else { right }
             },
         );
-        let run = push(&attack, &scratch, Who::Login, &[]).run();
+        let run = push(&attack, &scratch, Credential::Login, &[]).run();
         run.ok().stdout(blob.line());
-        attack.learned_nothing(&run, "a redirect");
+        attack.received_no_secret(&run, "a redirect");
         let steps = attack.registry.steps();
         assert!(steps.iter().all(|step| step != "POST uploads"), "{steps:#?}");
     }
 }
 
 #[test]
-fn the_place_of_an_upload_learns_nothing_but_the_bytes() {
+fn an_upload_location_receives_only_the_bytes() {
     for by_tls in [false, true] {
         let (attack, scratch, _) = attack(by_tls);
-        for (who, shape) in all_shapes(&attack) {
+        for (credential, shape) in all_shapes(&attack) {
             let target = shape.text.clone();
             attack.fault(move |request, right| {
                 if !request.is_start() {
@@ -117,17 +118,17 @@ fn the_place_of_an_upload_learns_nothing_but_the_bytes() {
                 right.without("Location").header("Location", &target)
             });
             attack.forget();
-            let run = push(&attack, &scratch, who, &[]).run();
-            judge(&attack, &shape, &run, &format!("{who:?} by PUT to {:.200}", shape.text));
+            let run = push(&attack, &scratch, credential, &[]).run();
+            judge(&attack, &shape, &run, &format!("{credential:?} by PUT to {:.200}", shape.text));
         }
     }
 }
 
 #[test]
-fn the_place_that_an_upload_moves_to_learns_nothing_but_the_bytes() {
+fn a_changed_upload_location_receives_only_the_bytes() {
     for by_tls in [false, true] {
         let (attack, scratch, _) = attack(by_tls);
-        for (who, shape) in all_shapes(&attack) {
+        for (credential, shape) in all_shapes(&attack) {
             let target = shape.text.clone();
             attack.fault(move |request, right| {
                 if !request.is_patch() {
@@ -136,16 +137,21 @@ fn the_place_that_an_upload_moves_to_learns_nothing_but_the_bytes() {
                 right.without("Location").header("Location", &target)
             });
             attack.forget();
-            let run = push(&attack, &scratch, who, &["--chunk", "64k"]).run();
-            judge(&attack, &shape, &run, &format!("{who:?} by PATCH to {:.200}", shape.text));
+            let run = push(&attack, &scratch, credential, &["--chunk", "64k"]).run();
+            judge(
+                &attack,
+                &shape,
+                &run,
+                &format!("{credential:?} by PATCH to {:.200}", shape.text),
+            );
         }
     }
 }
 
 #[test]
-fn the_place_of_a_mount_that_was_none_learns_nothing_but_the_bytes() {
+fn the_location_after_a_failed_mount_receives_only_the_bytes() {
     let (attack, scratch, blob) = attack(false);
-    for (who, shape) in all_shapes(&attack) {
+    for (credential, shape) in all_shapes(&attack) {
         let target = shape.text.clone();
         attack.fault(move |request, right| match request.param("mount") {
             Some(_) => right.without("Location").header("Location", &target),
@@ -154,51 +160,51 @@ fn the_place_of_a_mount_that_was_none_learns_nothing_but_the_bytes() {
         attack.forget();
         attack.registry.remove_blob("app", &blob.digest);
         let from = attack.registry.repo("other");
-        let run = push(&attack, &scratch, who, &["--mount-from", &from]).run();
-        let what = format!("{who:?}: {:.200}", shape.text);
-        attack.learned_nothing(&run, &what);
+        let run = push(&attack, &scratch, credential, &["--mount-from", &from]).run();
+        let what = format!("{credential:?}: {:.200}", shape.text);
+        attack.received_no_secret(&run, &what);
         match shape.verdict {
-            Verdict::Away => assert!(!attack.overheard().is_empty(), "{what}: {run}"),
+            Verdict::Other => assert!(!attack.received().is_empty(), "{what}: {run}"),
             // The tool treats the mount as refused, and uploads the bytes to the registry.
-            Verdict::Never => {
-                assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+            Verdict::Refused => {
+                assert_eq!(attack.received().len(), 0, "{what}: {run}");
                 run.ok().stdout(blob.line());
             }
-            _ => assert_eq!(attack.overheard().len(), 0, "{what}: {run}"),
+            _ => assert_eq!(attack.received().len(), 0, "{what}: {run}"),
         }
     }
 }
 
 #[test]
-fn a_place_that_asks_for_more_than_bytes_gets_nothing() {
+fn an_upload_location_that_sends_challenges_or_redirects_gets_no_secret() {
     for by_tls in [false, true] {
         let (attack, scratch, _) = attack(by_tls);
-        let thief = if by_tls { attack.secure.url() } else { attack.plain.url() };
-        let target = format!("{thief}/x/upload");
+        let attacker = if by_tls { attack.secure.url() } else { attack.plain.url() };
+        let target = format!("{attacker}/x/upload");
         attack.fault(move |request, right| {
             if !request.is_start() {
                 return right;
             }
             right.without("Location").header("Location", &target)
         });
-        for who in Who::ALL {
+        for credential in Credential::ALL {
             for chunk in [&[][..], &["--chunk", "64k"]] {
                 for status in [401, 403, 407, 307, 308, 302] {
-                    let lure = format!("Bearer realm=\"{thief}/token\"");
-                    let home = format!("{thief}/y/upload");
+                    let challenge = format!("Bearer realm=\"{attacker}/token\"");
+                    let home = format!("{attacker}/y/upload");
                     attack.answer(move |_| {
                         let reply = Reply::redirect(status, &home);
                         let reply = reply.header("WWW-Authenticate", "Basic realm=\"it\"");
-                        reply.header("WWW-Authenticate", &lure)
+                        reply.header("WWW-Authenticate", &challenge)
                     });
                     attack.forget();
-                    let run = push(&attack, &scratch, who, chunk).run();
-                    let what = format!("{who:?}, {status}");
-                    attack.learned_nothing(&run, &what);
+                    let run = push(&attack, &scratch, credential, chunk).run();
+                    let what = format!("{credential:?}, {status}");
+                    attack.received_no_secret(&run, &what);
                     run.fails(run.code().unwrap_or(-1), "").stdout("");
-                    let heard = attack.overheard();
+                    let received = attack.received();
                     let is_place = |request: &Request| request.path == "/x/upload";
-                    assert!(heard.iter().all(is_place), "{what}: {heard:#?}\n{run}");
+                    assert!(received.iter().all(is_place), "{what}: {received:#?}\n{run}");
                 }
             }
         }
@@ -206,7 +212,7 @@ fn a_place_that_asks_for_more_than_bytes_gets_nothing() {
 }
 
 #[test]
-fn what_writes_is_never_redirected_elsewhere() {
+fn a_write_is_never_redirected_to_another_origin() {
     type Which = fn(&Request) -> bool;
     let kinds: [(&str, Which, &[&str]); 5] = [
         ("POST", Request::is_start, &[]),
@@ -225,9 +231,9 @@ fn what_writes_is_never_redirected_elsewhere() {
             for status in [301, 302, 303, 307, 308] {
                 // Each shape with one of the statuses only, except the other origins.
                 let picked = all.iter().enumerate().filter(|(number, (_, shape))| {
-                    number % 5 == usize::from(status % 5) || shape.verdict == Verdict::Away
+                    number % 5 == usize::from(status % 5) || shape.verdict == Verdict::Other
                 });
-                for (_, (who, shape)) in picked {
+                for (_, (credential, shape)) in picked {
                     let target = shape.text.clone();
                     attack.detour(move |request, let_in| {
                         (let_in && is_it(request)).then(|| Reply::redirect(status, &target))
@@ -235,15 +241,15 @@ fn what_writes_is_never_redirected_elsewhere() {
                     attack.forget();
                     let run = match name {
                         "manifest" => {
-                            let command = attack.tool("put-manifest", *who);
+                            let command = attack.tool("put-manifest", *credential);
                             let command = command.arg(attack.registry.repo("app") + ":1").arg("m");
                             command.dir(scratch.path()).run()
                         }
-                        _ => push(&attack, &scratch, *who, args).run(),
+                        _ => push(&attack, &scratch, *credential, args).run(),
                     };
-                    let what = format!("{name} by {who:?}, {status} to {:.200}", shape.text);
-                    attack.learned_nothing(&run, &what);
-                    assert_eq!(attack.overheard().len(), 0, "{what}: {run}");
+                    let what = format!("{name} by {credential:?}, {status} to {:.200}", shape.text);
+                    attack.received_no_secret(&run, &what);
+                    assert_eq!(attack.received().len(), 0, "{what}: {run}");
                     run.fails(6, "redirect").stdout("");
                 }
             }
@@ -252,7 +258,7 @@ fn what_writes_is_never_redirected_elsewhere() {
 }
 
 #[test]
-fn what_writes_is_sent_on_at_home_by_307_and_308_alone() {
+fn a_write_follows_only_307_and_308_within_the_same_origin() {
     for (status, code) in [(301, 6), (302, 6), (303, 6), (307, 0), (308, 0)] {
         let (attack, scratch, _) = attack(false);
         let image = Image::small();
@@ -262,9 +268,10 @@ fn what_writes_is_sent_on_at_home_by_307_and_308_alone() {
             let is_it = request.is_manifest() && request.query.is_empty() && let_in;
             is_it.then(|| Reply::redirect(status, &format!("{}?again=1", request.path)))
         });
-        for who in Who::ALL {
+        for credential in Credential::ALL {
             attack.forget();
-            let command = attack.tool("put-manifest", who).arg(attack.registry.repo("app") + ":1");
+            let command =
+                attack.tool("put-manifest", credential).arg(attack.registry.repo("app") + ":1");
             let run = command.arg("m").dir(scratch.path()).run();
             run.status(code);
             let puts: Vec<_> = attack.registry.server.requests();
@@ -278,14 +285,14 @@ fn what_writes_is_sent_on_at_home_by_307_and_308_alone() {
 }
 
 #[test]
-fn what_cannot_be_sent_again_is_not_redirected_even_at_home() {
+fn an_upload_body_is_not_redirected_even_within_the_same_origin() {
     for status in [301, 302, 303, 307, 308] {
         let (attack, scratch, blob) = attack(false);
         attack.detour(move |request, let_in| {
             let is_it = request.is_close() && let_in && !request.query.contains("again");
             is_it.then(|| Reply::redirect(status, &format!("{}&again=1", request.target)))
         });
-        let run = push(&attack, &scratch, Who::Login, &[]).run();
+        let run = push(&attack, &scratch, Credential::Login, &[]).run();
         run.fails(6, "redirect").stdout("");
         assert!(attack.registry.blob("app", &blob.digest).is_none());
         assert_eq!(attack.registry.sessions(), []);
@@ -293,16 +300,16 @@ fn what_cannot_be_sent_again_is_not_redirected_even_at_home() {
 }
 
 #[test]
-fn a_registry_behind_tls_that_names_itself_by_http_is_gone_on_with_by_https() {
+fn an_http_location_from_a_registry_behind_tls_is_used_with_https() {
     let (attack, scratch, blob) = attack(true);
     attack.fault(|_, right| right.change("Location", |l| l.replace("https://", "http://")));
-    for who in Who::ALL {
+    for credential in Credential::ALL {
         for args in [&[][..], &["--chunk", "64k"]] {
             attack.forget();
             attack.registry.remove_blob("app", &blob.digest);
-            let run = push(&attack, &scratch, who, args).run();
+            let run = push(&attack, &scratch, credential, args).run();
             run.ok().stdout(blob.line());
-            attack.learned_nothing(&run, &format!("{who:?}"));
+            attack.received_no_secret(&run, &format!("{credential:?}"));
         }
     }
 }

@@ -28,13 +28,13 @@ const SIZE: usize = 1_000_000;
 /// The number of the token that the registry accepts (0 for none), and of the token issued last.
 #[derive(Default)]
 struct Tokens {
-    alive: AtomicUsize,
-    given: AtomicUsize,
+    valid: AtomicUsize,
+    issued: AtomicUsize,
 }
 
 /// What happens to the request with which the token expires.
 #[derive(Clone, Copy, Debug)]
-enum Death {
+enum Expiry {
     /// The registry reads the body and refuses the request.
     Before,
     /// The registry reads part of the body and refuses the request.
@@ -43,63 +43,64 @@ enum Death {
     After,
 }
 
-const DEATHS: [Death; 3] = [Death::Before, Death::During, Death::After];
+const EXPIRIES: [Expiry; 3] = [Expiry::Before, Expiry::During, Expiry::After];
 
 fn refusal(request: &Request) -> Reply {
     let host = request.header("host").unwrap_or_default();
     let challenge = format!("Bearer realm=\"http://{host}/token\",error=\"invalid_token\"");
-    Reply::error(401, "UNAUTHORIZED", "dead").header("WWW-Authenticate", challenge)
+    Reply::error(401, "UNAUTHORIZED", "expired").header("WWW-Authenticate", challenge)
 }
 
 /// Makes the registry require tokens that expire with each request for which `expires` is true.
-fn mortal(
+fn expiring_tokens(
     registry: &FakeRegistry,
-    death: Death,
-    dies: impl Fn(&Request) -> bool + Send + Sync + 'static,
+    expiry: Expiry,
+    expires: impl Fn(&Request) -> bool + Send + Sync + 'static,
 ) -> Arc<Tokens> {
     let tokens = Arc::new(Tokens::default());
-    let (own, gives) = (Arc::clone(&tokens), Arc::clone(&tokens));
-    let dying: Arc<std::sync::Mutex<Vec<(String, usize)>>> = Arc::default();
-    let died = Arc::clone(&dying);
+    let own = Arc::clone(&tokens);
+    let issuing = Arc::clone(&tokens);
+    let expired_after: Arc<std::sync::Mutex<Vec<(String, usize)>>> = Arc::default();
+    let to_refuse = Arc::clone(&expired_after);
     registry.intake(move |request| {
         if request.path == "/token" {
             return Intake::whole();
         }
-        let alive = format!("Bearer t-{}", own.alive.load(Ordering::SeqCst));
-        if request.header("authorization") != Some(&alive) {
+        let valid = format!("Bearer t-{}", own.valid.load(Ordering::SeqCst));
+        if request.header("authorization") != Some(&valid) {
             return Intake::instead(refusal(request));
         }
-        if !dies(request) {
+        if !expires(request) {
             return Intake::whole();
         }
         // The registry accepts no token until it issues the next one.
-        own.alive.store(0, Ordering::SeqCst);
-        match death {
-            Death::During if request.header("content-length").is_some_and(|l| l.len() > 3) => {
+        own.valid.store(0, Ordering::SeqCst);
+        match expiry {
+            Expiry::During if request.header("content-length").is_some_and(|l| l.len() > 3) => {
                 Intake::early(1000, refusal(request), End::Reset)
             }
-            Death::Before | Death::During => Intake::instead(refusal(request)),
-            Death::After => {
-                dying.lock().unwrap().push((request.target.clone(), request.number));
+            Expiry::Before | Expiry::During => Intake::instead(refusal(request)),
+            Expiry::After => {
+                expired_after.lock().unwrap().push((request.target.clone(), request.number));
                 Intake::whole()
             }
         }
     });
     registry.fault(move |request, right| {
         if request.path == "/token" {
-            let number = gives.given.fetch_add(1, Ordering::SeqCst) + 1;
-            gives.alive.store(number, Ordering::SeqCst);
+            let number = issuing.issued.fetch_add(1, Ordering::SeqCst) + 1;
+            issuing.valid.store(number, Ordering::SeqCst);
             return Reply::json(200, &json!({"token": format!("t-{number}"), "expires_in": 1}));
         }
         let this = (request.target.clone(), request.number);
-        if died.lock().unwrap().contains(&this) { refusal(request) } else { right }
+        if to_refuse.lock().unwrap().contains(&this) { refusal(request) } else { right }
     });
     tokens
 }
 
 impl Tokens {
-    fn given(&self) -> usize {
-        self.given.load(Ordering::SeqCst)
+    fn issued(&self) -> usize {
+        self.issued.load(Ordering::SeqCst)
     }
 }
 
@@ -110,7 +111,7 @@ fn kept_bytes(push: &Push) -> u64 {
 }
 
 #[test]
-fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
+fn a_token_that_expires_anywhere_in_a_push_is_fetched_again_once() {
     type Which = fn(&Request) -> bool;
     let places: [(&str, Which); 6] = [
         ("HEAD", |request| request.method == "HEAD"),
@@ -125,20 +126,20 @@ fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
         ("PUT", Request::is_close),
     ];
     for (place, is_it) in places {
-        for death in DEATHS {
+        for expiry in EXPIRIES {
             for args in [&["--chunk", "256k"][..], &[]] {
                 let push = Push::of(SIZE);
-                let tokens = mortal(&push.registry, death, first(1, is_it));
+                let tokens = expiring_tokens(&push.registry, expiry, first(1, is_it));
                 // The upload session stays open at the registry: the tool never received its
                 // Location.
-                let is_lost = place == "POST" && matches!(death, Death::After);
+                let is_lost = place == "POST" && matches!(expiry, Expiry::After);
                 let run = if is_lost { push.file().args(args).run() } else { push.run(args) };
-                let what = format!("{place}, {death:?}, {args:?}: {:#?}", push.registry.steps());
+                let what = format!("{place}, {expiry:?}, {args:?}: {:#?}", push.registry.steps());
                 assert_eq!(run.code(), Some(0), "{what} {run}");
-                let is_there = args.len() == 2 || !place.ends_with("PATCH");
-                assert_eq!(tokens.given(), if is_there { 2 } else { 1 }, "{what}");
+                let occurs = args.len() == 2 || !place.ends_with("PATCH");
+                assert_eq!(tokens.issued(), if occurs { 2 } else { 1 }, "{what}");
                 // Bytes that the registry has stored are not sent again.
-                if matches!(death, Death::After) && !is_lost {
+                if matches!(expiry, Expiry::After) && !is_lost {
                     assert_eq!(kept_bytes(&push), SIZE as u64, "{what}");
                 }
                 let again = if args.is_empty() { SIZE as u64 } else { 256 << 10 };
@@ -149,14 +150,14 @@ fn wherever_in_a_push_a_token_dies_one_more_is_asked_for() {
 }
 
 #[test]
-fn tokens_that_die_all_the_time_do_not_stop_what_goes_on() {
+fn tokens_that_expire_repeatedly_do_not_stop_a_push() {
     // With one connection only. With several, one connection may see the token expire that another
     // one fetched, and then the next token too.
     for life in [7, 12] {
         let push = Push::of(1000);
         let count = AtomicUsize::new(0);
-        let dies = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
-        let tokens = mortal(&push.registry, Death::Before, dies);
+        let expires = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
+        let tokens = expiring_tokens(&push.registry, Expiry::Before, expires);
         let names: Vec<String> = (0..20).map(|number| format!("layer-{number}")).collect();
         for (number, name) in names.iter().enumerate() {
             push.scratch.write(name, noise(50_000, number as u64 + 1));
@@ -166,22 +167,22 @@ fn tokens_that_die_all_the_time_do_not_stop_what_goes_on() {
         let steps = push.registry.steps();
         assert_eq!(run.code(), Some(0), "{run} {steps:#?}");
         assert_eq!(run.lines().len(), 20);
-        let deaths = steps.iter().filter(|step| *step != "GET /token").count() / life + 1;
-        assert!(tokens.given() <= deaths, "{} tokens: {steps:#?}", tokens.given());
+        let expiries = steps.iter().filter(|step| *step != "GET /token").count() / life + 1;
+        assert!(tokens.issued() <= expiries, "{} tokens: {steps:#?}", tokens.issued());
         assert_eq!(push.registry.sessions(), []);
     }
 }
 
 #[test]
-fn a_pull_of_many_blobs_goes_on_with_new_tokens() {
+fn a_pull_of_many_blobs_continues_with_new_tokens() {
     for (jobs, life) in [("1", 2), ("4", 9)] {
         let registry = FakeRegistry::start();
         let layers: Vec<Vec<u8>> = (1..=12).map(|seed| noise(40_000, seed)).collect();
         let image = Image::of_archives(&layers, "linux", "amd64");
         registry.add_image("app", "1", &image);
         let count = AtomicUsize::new(0);
-        let dies = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
-        let tokens = mortal(&registry, Death::Before, dies);
+        let expires = move |_: &Request| count.fetch_add(1, Ordering::SeqCst) % life == life - 1;
+        let tokens = expiring_tokens(&registry, Expiry::Before, expires);
         let scratch = Scratch::new();
         let command = plain("fetch-blob").args(["-j", jobs]);
         let command = command.args([&registry.repo("app"), "--into", "oci:l"]);
@@ -189,16 +190,20 @@ fn a_pull_of_many_blobs_goes_on_with_new_tokens() {
         run.ok().stdout(image.lines());
         assert!(read_blob(&scratch.join("l"), &image.config.digest).is_some());
         let asked = registry.blob_requests().len();
-        assert!(tokens.given() <= asked / life + 1, "{} tokens, {asked} requests", tokens.given());
+        assert!(
+            tokens.issued() <= asked / life + 1,
+            "{} tokens, {asked} requests",
+            tokens.issued()
+        );
     }
 }
 
 #[test]
-fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
+fn a_broken_download_resumes_at_its_offset_with_a_new_token() {
     let registry = FakeRegistry::start();
     let bytes = noise(SIZE, 1);
     let digest = registry.add_blob("app", bytes.clone());
-    let given = AtomicUsize::new(0);
+    let issued = AtomicUsize::new(0);
     // Each token is valid for one response, which is cut after 300,000 bytes.
     registry.intake(|request| match request.header("authorization") {
         _ if request.path == "/token" => Intake::whole(),
@@ -208,7 +213,7 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
     let used = std::sync::Mutex::new(Vec::new());
     registry.fault(move |request, right| {
         if request.path == "/token" {
-            let number = given.fetch_add(1, Ordering::SeqCst);
+            let number = issued.fetch_add(1, Ordering::SeqCst);
             return Reply::json(200, &json!({"token": format!("t-{number}")}));
         }
         let token = request.header("authorization").unwrap_or_default().to_owned();
@@ -231,23 +236,23 @@ fn a_download_that_breaks_goes_on_with_a_new_token_and_where_it_was() {
 }
 
 #[test]
-fn a_registry_that_takes_no_token_for_a_body_is_a_refusal() {
+fn a_registry_that_refuses_every_token_for_a_body_ends_the_push() {
     for args in [&["--chunk", "256k"][..], &[]] {
-        for death in [Death::Before, Death::During] {
+        for expiry in [Expiry::Before, Expiry::During] {
             let push = Push::of(SIZE);
             let takes_bytes = |request: &Request| request.is_patch() || request.is_close();
-            let tokens = mortal(&push.registry, death, takes_bytes);
+            let tokens = expiring_tokens(&push.registry, expiry, takes_bytes);
             let run = push.run(args);
             run.fails(4, "401");
             let steps = push.registry.steps();
-            assert!(tokens.given() <= 3, "{} tokens: {steps:#?}", tokens.given());
+            assert!(tokens.issued() <= 3, "{} tokens: {steps:#?}", tokens.issued());
             assert_eq!(push.registry.sessions(), [], "{steps:#?}");
         }
     }
 }
 
 #[test]
-fn scopes_that_are_never_enough_end() {
+fn scopes_that_never_suffice_end_the_run_after_few_tokens() {
     for which in [Request::is_patch as fn(&Request) -> bool, Request::is_start, |request| {
         request.method == "HEAD"
     }] {
@@ -280,7 +285,7 @@ fn scopes_that_are_never_enough_end() {
 }
 
 #[test]
-fn where_no_other_token_is_to_be_had_the_run_ends() {
+fn the_run_ends_if_no_second_token_is_available() {
     type Fault = fn(Reply) -> Reply;
     let faults: [(i32, Fault); 6] = [
         (4, |_| Reply::new(401)),
@@ -327,7 +332,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_real_registry_that_finds_a_token_dead_is_shown_another() {
+    fn an_expired_token_at_a_real_registry_is_fetched_again() {
         let server = TokenServer::new();
         let registry = Registry::with_tokens_of(&server);
         let scratch = Scratch::new();
@@ -345,18 +350,18 @@ mod with_peers {
             ("fetch-blob", &["--into", "oci:back", "-j", "4"]),
         ] {
             server.server.forget();
-            server.next_are_dead(1);
+            server.next_are_expired(1);
             known(name, args).ok().stdout(image.lines());
             assert_eq!(server.server.requests().len(), 2, "{name}");
             server.server.forget();
-            server.next_are_dead(100);
+            server.next_are_expired(100);
             let run = known(name, &[args, &["-q"][..]].concat());
             if name == "push-blob" {
                 run.fails(4, "401").stdout("");
             }
             // One new token per request, until the first line fails.
             assert!(server.server.requests().len() <= 16, "{name}: {:?}", server.server.asked());
-            server.next_are_dead(0);
+            server.next_are_expired(0);
         }
         let uploads = registry.storage().join("docker/registry/v2/repositories/app/_uploads");
         assert!(std::fs::read_dir(uploads).is_ok_and(|mut left| left.next().is_none()));

@@ -82,7 +82,7 @@ fn a_token_that_expires_in_mid_download_is_replaced() {
 }
 
 #[test]
-fn odd_token_answers_are_understood() {
+fn unusual_token_responses_are_accepted() {
     let changes: [fn(Value) -> Value; 6] = [
         |answer: Value| json!({"access_token": answer["token"]}),
         |answer| json!({"token": answer["token"], "access_token": answer["token"]}),
@@ -107,7 +107,7 @@ fn odd_token_answers_are_understood() {
 }
 
 #[test]
-fn token_servers_that_misbehave() {
+fn a_bad_token_response_fails_with_its_exit_status() {
     let cases: [(&str, i32, Answer); 11] = [
         ("401", 4, || Reply::new(401)),
         ("403", 4, || Reply::new(403)),
@@ -115,11 +115,11 @@ fn token_servers_that_misbehave() {
         ("429 for a day", 5, || Reply::new(429).header("Retry-After", "86400")),
         ("a page", 6, || Reply::ok("<html>").header("Content-Type", "text/html")),
         ("an empty object", 6, || Reply::json(200, &json!({}))),
-        ("no JSON", 6, || Reply::ok("token")),
-        ("a token of no text", 6, || Reply::json(200, &json!({"token": 1}))),
+        ("not JSON", 6, || Reply::ok("token")),
+        ("a token that is not a string", 6, || Reply::json(200, &json!({"token": 1}))),
         ("a token with a line end", 6, || Reply::json(200, &json!({"token": "a\r\nX-Evil: 1"}))),
-        ("a token with a letter of another world", 6, || Reply::json(200, &json!({"token": "ä"}))),
-        ("no end", 6, || Reply::new(200).endless("x")),
+        ("a token outside ASCII", 6, || Reply::json(200, &json!({"token": "ä"}))),
+        ("an endless body", 6, || Reply::new(200).endless("x")),
     ];
     for (what, code, answer) in cases {
         let registry = registry();
@@ -156,7 +156,7 @@ fn challenged_by(registry: &FakeRegistry, challenges: &'static [&'static str]) {
 }
 
 #[test]
-fn challenges_in_every_spelling_are_read() {
+fn challenges_in_every_spelling_are_accepted() {
     for challenges in [
         &["bearer realm=\"http://HOST/token\",service=\"s\",scope=\"repository:app:pull\""][..],
         &["Bearer  realm = \"http://HOST/token\" , service=s, scope=\"repository:app:pull\""],
@@ -173,7 +173,7 @@ fn challenges_in_every_spelling_are_read() {
 }
 
 #[test]
-fn challenges_that_nobody_can_meet_are_4() {
+fn unsupported_challenges_exit_with_4() {
     for (challenges, words) in
         [(&["Negotiate"][..], "negotiate"), (&["Basic realm=\"registry\""], ""), (&[], "")]
     {
@@ -187,7 +187,7 @@ fn challenges_that_nobody_can_meet_are_4() {
 }
 
 #[test]
-fn realms_that_nobody_may_be_sent_to_are_6() {
+fn realms_with_a_private_address_a_user_or_another_scheme_are_refused() {
     for challenges in [
         &["Bearer realm=\"http://169.254.169.254/token\""][..],
         &["Bearer realm=\"http://10.0.0.1/token\""],
@@ -205,7 +205,7 @@ fn realms_that_nobody_may_be_sent_to_are_6() {
 }
 
 #[test]
-fn a_registry_that_is_never_content_is_given_up() {
+fn a_registry_that_refuses_every_token_is_given_up() {
     let registry = registry();
     registry.fault(|request, right| {
         if !is_token(request) {
@@ -219,7 +219,7 @@ fn a_registry_that_is_never_content_is_given_up() {
 }
 
 #[test]
-fn a_token_is_never_shown_even_when_the_registry_says_it_back() {
+fn a_token_is_never_shown_even_if_the_registry_echoes_it() {
     let registry = registry();
     registry.fault(|request, right| match request.header("authorization") {
         Some(header) => Reply::error(403, "DENIED", &format!("you sent {header}")),
@@ -232,7 +232,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_registry_with_tls_may_not_send_to_a_realm_without() {
+    fn an_http_realm_from_a_registry_with_tls_is_refused() {
         let authority = Authority::new();
         let realm = Server::start(|_| Reply::json(200, &json!({"token": "x"})));
         let registry = FakeRegistry::start_tls(authority.server().server_config());

@@ -25,7 +25,7 @@ fn put(registry: &FakeRegistry, reference: &str, media_type: &str, document: &[u
 }
 
 #[test]
-fn a_manifest_is_taken_when_all_it_names_is_there() {
+fn a_manifest_is_accepted_if_everything_it_references_exists() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     let missing = put(&registry, "1", types::MANIFEST, &image.manifest.bytes);
@@ -49,7 +49,7 @@ fn a_manifest_is_taken_when_all_it_names_is_there() {
 }
 
 #[test]
-fn a_manifest_that_is_not_what_it_says_is_refused() {
+fn a_manifest_with_a_wrong_type_or_digest_is_refused() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "", &image);
@@ -61,7 +61,7 @@ fn a_manifest_that_is_not_what_it_says_is_refused() {
 }
 
 #[test]
-fn an_index_is_taken_when_its_manifests_are_there_and_foreign_layers_need_not_be() {
+fn an_index_needs_its_manifests_and_foreign_layers_may_be_missing() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     let index = tests::images::index(types::INDEX, &[(&image.manifest, "linux/amd64")]);
@@ -91,7 +91,10 @@ fn referrers_and_tags_in_the_query_are_settings() {
     assert_eq!(curl(&[&referrers]).status(), "404");
     assert_eq!(registry.tags("app").len(), 1);
 
-    registry.set(|settings| (settings.referrers, settings.tags_by_query) = (true, true));
+    registry.set(|settings| {
+        settings.referrers = true;
+        settings.tags_by_query = true;
+    });
     let put = put(&registry, &target, types::MANIFEST, &manifest.bytes);
     assert_eq!(put.header("oci-subject"), Some(image.manifest.digest.as_str()));
     assert_eq!(put.header("oci-tag"), Some("a"));
@@ -102,7 +105,7 @@ fn referrers_and_tags_in_the_query_are_settings() {
 }
 
 #[test]
-fn a_tag_is_only_moved_from_where_it_is_said_to_be() {
+fn a_tag_is_moved_only_if_if_match_has_its_digest() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -120,7 +123,7 @@ fn a_tag_is_only_moved_from_where_it_is_said_to_be() {
 }
 
 #[test]
-fn what_is_deleted_is_gone() {
+fn a_deleted_blob_or_tag_is_missing_afterwards() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -132,7 +135,7 @@ fn what_is_deleted_is_gone() {
 }
 
 #[test]
-fn writing_wants_a_token_for_pull_and_push_and_a_mount_one_for_its_source() {
+fn an_upload_needs_a_token_for_pull_and_push_and_a_mount_also_for_its_source() {
     let registry = FakeRegistry::with_tokens();
     let digest = registry.add_blob("base", "some data");
     let token = |scopes: &[&str]| {
@@ -161,7 +164,7 @@ fn writing_wants_a_token_for_pull_and_push_and_a_mount_one_for_its_source() {
 }
 
 #[test]
-fn skopeo_takes_it_for_a_registry() {
+fn skopeo_can_push_an_image_to_the_scripted_registry() {
     let registry = FakeRegistry::start();
     registry.set(|settings| settings.any_spelling = true);
     let image = Image::small();
@@ -182,7 +185,7 @@ fn skopeo_takes_it_for_a_registry() {
 }
 
 #[test]
-fn a_real_cache_gives_out_what_the_other_has_and_its_log_says_what_was_asked() {
+fn a_real_pull_through_cache_serves_upstream_blobs_and_logs_requests() {
     let upstream = Registry::start();
     let image = Image::small();
     upstream.put_image("app", "1", &image);

@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_right_answer_arrives_whole_and_the_request_is_kept() {
+fn a_correct_response_arrives_whole_and_the_request_is_recorded() {
     let server = Server::start(|_| Reply::ok("body").header("X-Own", "yes"));
     let output = curl(&["-i", "-H", "X-Asked: a, b", &format!("{}/p?q=a%20b", server.url())]);
     let answer = text(&output.stdout);
@@ -34,7 +34,7 @@ fn a_right_answer_arrives_whole_and_the_request_is_kept() {
 }
 
 #[test]
-fn connections_are_kept_and_requests_counted() {
+fn connections_are_reused_and_requests_are_counted() {
     let server = Server::start(|request| Reply::ok(format!("{}", request.earlier)));
     let [a, b] = ["a", "b"].map(|path| format!("{}/{path}", server.url()));
     let output = curl(&[&a, &a, &b]);
@@ -68,7 +68,7 @@ fn a_cut_body_is_cut_at_the_byte() {
 }
 
 #[test]
-fn a_reset_is_a_reset() {
+fn a_cut_with_reset_resets_the_connection() {
     let server = Server::start(|_| Reply::ok("12345").cut(0, End::Reset));
     let output = curl(&[&server.url()]);
     assert_eq!(output.status.code(), Some(56), "curl: {}", text(&output.stderr));
@@ -78,7 +78,7 @@ fn a_reset_is_a_reset() {
 }
 
 #[test]
-fn a_stall_holds_until_it_is_released() {
+fn a_stall_lasts_until_it_is_released() {
     let server = Server::start(|_| Reply::ok("12345").stall(3));
     let child = peer("curl")
         .args(["-sS", "--noproxy", "*", &server.url()])
@@ -92,7 +92,7 @@ fn a_stall_holds_until_it_is_released() {
 }
 
 #[test]
-fn lengths_can_lie_or_be_missing() {
+fn content_lengths_can_be_wrong_or_missing() {
     let script = |request: &tests::fake::Request| match request.path.as_str() {
         "/more" => Reply::ok("12345").content_length(9),
         "/less" => Reply::ok("12345").content_length(3),
@@ -122,7 +122,7 @@ fn chunks_are_framed_and_can_be_broken() {
 }
 
 #[test]
-fn endless_bodies_and_headers_go_on_until_the_client_has_had_enough() {
+fn endless_bodies_and_headers_last_until_the_client_closes() {
     let server = Server::start(|request| match request.path.as_str() {
         "/body" => Reply::new(200).endless("more "),
         _ => Reply::new(200).endless_headers(),
@@ -136,7 +136,7 @@ fn endless_bodies_and_headers_go_on_until_the_client_has_had_enough() {
 }
 
 #[test]
-fn what_is_not_http_is_sent_as_it_is() {
+fn raw_bytes_and_early_hints_are_sent_unchanged() {
     let server = Server::start(|request| match request.path.as_str() {
         "/raw" => Reply::raw("SSH-2.0-OpenSSH\r\n"),
         _ => Reply::ok("12345").after("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
@@ -150,7 +150,7 @@ fn what_is_not_http_is_sent_as_it_is() {
 }
 
 #[test]
-fn tls_is_spoken_with_the_authoritys_certificate() {
+fn a_tls_server_presents_the_authoritys_certificate() {
     let authority = Authority::new();
     let config = authority.server().server_config();
     let server = Server::start_tls(config, |_| Reply::ok("secret"));
@@ -162,7 +162,7 @@ fn tls_is_spoken_with_the_authoritys_certificate() {
 }
 
 #[test]
-fn a_plain_server_refuses_a_tls_greeting_and_does_not_count_it() {
+fn a_plain_http_server_refuses_a_tls_client_hello_and_does_not_count_it() {
     let server = Server::start(|_| Reply::ok(""));
     let output = curl(&["-k", &server.url().replace("http", "https")]);
     assert_eq!(output.status.code(), Some(35), "curl: {}", text(&output.stderr));
@@ -170,7 +170,7 @@ fn a_plain_server_refuses_a_tls_greeting_and_does_not_count_it() {
 }
 
 #[test]
-fn the_registry_serves_ranges_as_asked() {
+fn the_registry_serves_the_requested_ranges() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", "0123456789");
     let url = format!("http://{}/blobs/{digest}", registry.host().clone() + "/v2/app");
@@ -217,7 +217,7 @@ fn the_registry_lists_tags_in_pages() {
 }
 
 #[test]
-fn the_registry_with_tokens_lets_in_who_has_one_for_the_repository() {
+fn the_registry_with_tokens_accepts_only_a_token_for_the_repository() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     let url = format!("http://{}/v2/app/tags/list", registry.host());
@@ -237,7 +237,7 @@ fn the_registry_with_tokens_lets_in_who_has_one_for_the_repository() {
 }
 
 #[test]
-fn a_fault_gets_the_right_answer_to_change() {
+fn a_fault_changes_the_correct_response() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", "0123456789");
     registry.fault(|request, right| match request.earlier {

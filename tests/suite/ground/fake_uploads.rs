@@ -42,7 +42,7 @@ fn close(location: &str, bytes: &[u8], data: &str) -> Answer {
 }
 
 #[test]
-fn a_blob_comes_in_one_put() {
+fn a_blob_is_uploaded_with_one_put() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     assert_eq!(registry.sessions(), [("app".to_owned(), 0)]);
@@ -57,15 +57,15 @@ fn a_blob_comes_in_one_put() {
 }
 
 #[test]
-fn a_blob_comes_in_chunks_whose_order_counts() {
+fn chunks_of_a_blob_must_arrive_in_order() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     let one = patch(&location, Some("0-4"), "some ");
     assert_eq!((one.status(), one.header("range")), ("202", Some("0-4")));
     let again = patch(one.location(), Some("0-4"), "some ");
     assert_eq!((again.status(), again.header("range")), ("416", Some("0-4")));
-    let lies = patch(again.location(), Some("5-9"), "data");
-    assert_eq!(lies.status(), "400");
+    let wrong = patch(again.location(), Some("5-9"), "data");
+    assert_eq!(wrong.status(), "400");
     let two = patch(again.location(), Some("5-8"), "data");
     assert_eq!((two.status(), two.header("range")), ("202", Some("0-8")));
     assert_eq!(close(two.location(), b"some data", "").status(), "201");
@@ -73,7 +73,7 @@ fn a_blob_comes_in_chunks_whose_order_counts() {
 }
 
 #[test]
-fn chunks_need_no_range_and_no_length() {
+fn chunks_without_range_and_length_are_accepted() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     let args = ["-X", "PATCH", "-H", "Transfer-Encoding: chunked", "--data-binary", "some "];
@@ -83,7 +83,7 @@ fn chunks_need_no_range_and_no_length() {
 }
 
 #[test]
-fn only_the_last_state_is_good_and_only_as_it_was_given() {
+fn only_the_last_upload_state_is_accepted_and_only_unchanged() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     let one = patch(&location, None, "some ");
@@ -142,7 +142,7 @@ fn a_mount_is_one_request_or_the_beginning_of_an_upload() {
 }
 
 #[test]
-fn a_blob_comes_with_the_post_where_that_is_set() {
+fn a_blob_is_uploaded_with_the_post_if_the_setting_allows_it() {
     let registry = FakeRegistry::start();
     let digest = sha256(b"some data");
     let target = url(&registry, &format!("app/blobs/uploads/?digest={digest}"));
@@ -156,7 +156,7 @@ fn a_blob_comes_with_the_post_where_that_is_set() {
 }
 
 #[test]
-fn a_broken_body_leaves_what_came_of_it() {
+fn a_broken_body_leaves_the_bytes_that_arrived() {
     let registry = FakeRegistry::start();
     let bytes = noise(3 << 20, 1);
     let scratch = Scratch::new();
@@ -187,7 +187,7 @@ fn a_broken_body_leaves_what_came_of_it() {
 }
 
 #[test]
-fn a_broken_body_can_be_forgotten_in_part_and_its_session_be_lost_to_who_has_an_old_state() {
+fn a_broken_body_can_be_kept_in_part_and_an_old_upload_state_can_be_refused() {
     let registry = FakeRegistry::start();
     registry.set(|settings| settings.keeps_of_broken = Some(2));
     registry.intake(first_patch_cut(4));
@@ -201,7 +201,7 @@ fn a_broken_body_can_be_forgotten_in_part_and_its_session_be_lost_to_who_has_an_
 }
 
 #[test]
-fn a_state_can_be_steady() {
+fn an_upload_state_can_stay_the_same() {
     let registry = FakeRegistry::start();
     registry.set(|settings| settings.steady = true);
     let location = begin(&registry);
@@ -211,7 +211,7 @@ fn a_state_can_be_steady() {
 }
 
 #[test]
-fn a_client_that_goes_away_leaves_what_it_sent() {
+fn a_killed_client_leaves_the_bytes_that_it_sent() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
     let file = scratch.write("file", noise(8 << 20, 1));
@@ -237,7 +237,7 @@ fn a_client_that_goes_away_leaves_what_it_sent() {
 }
 
 #[test]
-fn an_early_answer_comes_before_the_body_is_read() {
+fn an_early_response_is_sent_before_the_rest_of_the_body_is_read() {
     for end in [End::Fin, End::Reset] {
         let registry = FakeRegistry::start();
         let scratch = Scratch::new();
@@ -253,7 +253,7 @@ fn an_early_answer_comes_before_the_body_is_read() {
 }
 
 #[test]
-fn a_body_can_be_read_for_nothing() {
+fn a_body_can_be_read_and_discarded() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     registry.intake(|_| Intake::instead(Reply::new(503)));
@@ -265,12 +265,12 @@ fn a_body_can_be_read_for_nothing() {
 }
 
 #[test]
-fn what_is_done_can_be_answered_falsely_or_not_at_all() {
+fn a_completed_request_can_get_a_wrong_response_or_none() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     registry.fault(|_, right| right.change("Range", |_| "0-99".to_owned()).without("Location"));
-    let lie = patch(&location, None, "some");
-    assert_eq!((lie.header("range"), lie.header("location")), (Some("0-99"), None));
+    let wrong = patch(&location, None, "some");
+    assert_eq!((wrong.header("range"), wrong.header("location")), (Some("0-99"), None));
     registry.fault(|_, _| Reply::hang_up());
     let status = curl(&[&location]);
     assert_eq!(status.head, "");
@@ -282,7 +282,7 @@ fn what_is_done_can_be_answered_falsely_or_not_at_all() {
 }
 
 #[test]
-fn an_answer_can_be_held() {
+fn a_response_can_be_held_back() {
     let server = Server::start(|_| Reply::ok("late").held());
     let client = peer("curl")
         .args(["-sS", "--noproxy", "*", &server.url()])
@@ -295,7 +295,7 @@ fn an_answer_can_be_held() {
 }
 
 #[test]
-fn who_asks_first_is_told_to_go_on_or_not() {
+fn expect_100_continue_gets_a_100_or_a_refusal() {
     let registry = FakeRegistry::start();
     let expect = ["-H", "Expect: 100-continue", "-X", "PATCH", "--data-binary", "some"];
     let location = begin(&registry);
@@ -323,7 +323,7 @@ fn who_asks_first_is_told_to_go_on_or_not() {
 }
 
 #[test]
-fn interim_answers_come_before_the_body_is_read() {
+fn interim_responses_are_sent_before_the_body_is_read() {
     let registry = FakeRegistry::start();
     let location = begin(&registry);
     registry.intake(|_| Intake::whole().after("HTTP/1.1 102 Processing\r\n\r\n"));

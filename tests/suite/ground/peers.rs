@@ -24,7 +24,7 @@ fn skopeo_pushes_an_image_made_here_and_the_registry_keeps_its_digest() {
 }
 
 #[test]
-fn an_image_put_blob_by_blob_is_what_skopeo_sees() {
+fn skopeo_reads_the_manifest_of_an_image_uploaded_blob_by_blob() {
     let registry = Registry::start();
     let image = Image::small().docker();
     registry.put_image("library/app", "1", &image);
@@ -35,7 +35,7 @@ fn an_image_put_blob_by_blob_is_what_skopeo_sees() {
 }
 
 #[test]
-fn a_registry_with_tls_answers_who_trusts_its_authority() {
+fn a_registry_with_tls_serves_a_client_that_trusts_its_authority() {
     let registry = Registry::with_tls();
     let mut curl = peer("curl");
     curl.args(["-sS", "--noproxy", "*", "--cacert"]).arg(registry.authority().certificate());
@@ -43,7 +43,7 @@ fn a_registry_with_tls_answers_who_trusts_its_authority() {
 }
 
 #[test]
-fn a_registry_that_deletes_forgets_what_was_deleted() {
+fn a_registry_with_deletes_forgets_a_deleted_manifest() {
     let registry = Registry::with_deletes();
     let image = Image::small();
     registry.put_image("app", "1", &image);
@@ -55,7 +55,7 @@ fn a_registry_that_deletes_forgets_what_was_deleted() {
 }
 
 #[test]
-fn an_old_certificate_is_old() {
+fn a_certificate_can_be_issued_with_a_past_expiry_date() {
     let authority = Authority::new();
     let identity = authority.issue("DNS:localhost", "20200101000000Z", "20200201000000Z");
     let mut openssl = peer("openssl");
@@ -79,7 +79,7 @@ fn umoci_unpacks_an_image_made_here() {
 }
 
 #[test]
-fn a_front_passes_on_and_does_what_it_is_told() {
+fn a_front_forwards_requests_and_obeys_its_directives() {
     let behind =
         Server::start(|request| Reply::ok(format!("{} {}", request.target, request.body.len())));
     let front = Front::of(&behind.host())

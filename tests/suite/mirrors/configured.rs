@@ -37,7 +37,7 @@ impl Conf {
     }
 
     /// The path of the file, as messages show it.
-    fn shown(&self) -> String {
+    fn path(&self) -> String {
         self.scratch.join("registries.conf").display().to_string()
     }
 }
@@ -60,7 +60,7 @@ fn with_image(path: &str) -> (FakeRegistry, Image) {
 const NOWHERE: &str = "registry.invalid";
 
 #[test]
-fn a_mirror_is_read_in_the_place_of_its_registry() {
+fn a_mirror_is_read_instead_of_its_registry() {
     let (mirror, image) = with_image("copies/of/team/app");
     let conf = Conf::new(&registry(NOWHERE, "", &[&mirror.repo("copies/of")]));
     let run = conf.fetch_manifest("registry.invalid/team/app:1");
@@ -79,7 +79,7 @@ fn a_mirror_is_read_in_the_place_of_its_registry() {
 }
 
 #[test]
-fn a_location_is_where_the_registry_itself_is_read() {
+fn a_location_is_read_instead_of_the_prefix() {
     let (inside, image) = with_image("bar/app");
     let text = format!(
         "[[registry]]\nprefix = \"registry.invalid/foo\"\nlocation = \"{}\"",
@@ -143,10 +143,10 @@ fn a_mirror_for_tags_is_not_asked_for_a_digest() {
 }
 
 #[test]
-fn a_registry_that_is_blocked_is_not_spoken_to() {
+fn a_blocked_registry_gets_no_request() {
     let (own, image) = with_image("app");
     let conf = Conf::new(&registry(&own.host(), "blocked = true", &[]));
-    let words = format!("{}: blocked by {}", own.repo("app"), conf.shown());
+    let words = format!("{}: blocked by {}", own.repo("app"), conf.path());
     conf.fetch_manifest(&own.repo("app:1")).fails(4, &words).stdout("");
     conf.tool("list-tags").arg(own.repo("app")).run().fails(4, &words).stdout("");
     let push = conf.tool("push-blob").arg(own.repo("app")).stdin("bytes");
@@ -159,7 +159,7 @@ fn a_registry_that_is_blocked_is_not_spoken_to() {
 }
 
 #[test]
-fn a_registry_that_is_blocked_may_be_read_from_its_mirrors() {
+fn a_blocked_registry_can_be_read_from_its_mirrors() {
     let (own, image) = with_image("app");
     let (mirror, _) = with_image("app");
     own.add_image("other", "1", &image);
@@ -171,7 +171,7 @@ fn a_registry_that_is_blocked_may_be_read_from_its_mirrors() {
 }
 
 #[test]
-fn the_last_mirror_of_a_blocked_registry_is_asked_as_patiently_as_a_registry() {
+fn the_last_mirror_of_a_blocked_registry_gets_all_retries() {
     let (own, image) = with_image("app");
     let (mirror, _) = with_image("app");
     let conf = Conf::new(&registry(&own.host(), "blocked = true", &[&mirror.host()]));
@@ -186,7 +186,7 @@ fn the_last_mirror_of_a_blocked_registry_is_asked_as_patiently_as_a_registry() {
 }
 
 #[test]
-fn the_command_lines_mirrors_stand_in_the_place_of_the_configured() {
+fn mirrors_on_the_command_line_replace_configured_mirrors() {
     let (own, image) = with_image("app");
     let (configured, _) = with_image("app");
     let (named, _) = with_image("app");
@@ -203,7 +203,7 @@ fn the_command_lines_mirrors_stand_in_the_place_of_the_configured() {
 }
 
 #[test]
-fn what_is_written_goes_to_the_registry_itself() {
+fn writes_go_to_the_registry_itself() {
     let (own, image) = with_image("app");
     let (mirror, _) = with_image("app");
     let conf = Conf::new(&format!(
@@ -227,7 +227,7 @@ fn what_is_written_goes_to_the_registry_itself() {
 }
 
 #[test]
-fn a_mirror_is_not_told_who_the_registrys_user_is_but_finds_its_own() {
+fn a_mirror_gets_only_its_own_stored_credential() {
     let (own, image) = with_image("app");
     let mirror = registry_with_login();
     let conf = Conf::new(&registry(&own.host(), "", &[&mirror.host()]));
@@ -246,7 +246,7 @@ fn a_mirror_is_not_told_who_the_registrys_user_is_but_finds_its_own() {
 }
 
 #[test]
-fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
+fn an_invalid_file_is_an_error_before_any_request() {
     let (own, _) = with_image("app");
     let cases = [
         ("[[registry]]\nlocation = 1", 2, "expected a string, got a number"),
@@ -256,27 +256,27 @@ fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
     ];
     for (text, line, words) in cases {
         let conf = Conf::new(text);
-        let said = format!("{}: line {line}: ", conf.shown());
+        let place = format!("{}: line {line}: ", conf.path());
         let run = conf.fetch_manifest(&own.repo("app:1"));
-        run.fails(6, words).says(&said).stdout("");
+        run.fails(6, words).says(&place).stdout("");
         let push = conf.tool("push-blob").arg(own.repo("app")).stdin("bytes").run();
-        push.fails(6, words).says(&said).stdout("");
+        push.fails(6, words).says(&place).stdout("");
     }
     assert!(own.server.asked().is_empty());
 }
 
 #[test]
-fn a_proxy_for_one_registry_is_warned_of() {
+fn a_proxy_for_one_registry_causes_a_warning() {
     let (mirror, image) = with_image("app");
     let text = registry(NOWHERE, "", &[&mirror.host()]) + "proxy = \"http://127.0.0.1:1\"";
     let conf = Conf::new(&text);
     let run = conf.fetch_manifest("registry.invalid/app:1");
     run.status(0).stdout(&image.manifest.bytes);
-    run.says(&format!("{}: line 6: a proxy for a single registry is not supported", conf.shown()));
+    run.says(&format!("{}: line 6: a proxy for a single registry is not supported", conf.path()));
 }
 
 #[test]
-fn a_blob_comes_whole_from_the_registry_when_the_mirrors_is_wrong() {
+fn a_blob_is_fetched_from_the_registry_if_the_mirrors_bytes_are_wrong() {
     let (own, mirror) = (FakeRegistry::start(), FakeRegistry::start());
     let bytes = noise(300_000, 1);
     let digest = own.add_blob("app", bytes.clone());
@@ -287,7 +287,7 @@ fn a_blob_comes_whole_from_the_registry_when_the_mirrors_is_wrong() {
         .tool("fetch-blob")
         .args([&own.repo("app"), &digest, "-o", &out.display().to_string()])
         .run();
-    run.status(0).says("is no longer used: ").says(&conf.shown());
+    run.status(0).says("is no longer used: ").says(&conf.path());
     assert!(std::fs::read(out).unwrap() == bytes);
 }
 
@@ -295,7 +295,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn an_insecure_place_needs_no_certificate_that_is_trusted() {
+    fn an_insecure_location_may_have_an_untrusted_certificate() {
         let (own, image) = (Registry::start(), Image::small());
         let mirror = Registry::with_tls();
         own.put_image("app", "1", &image);

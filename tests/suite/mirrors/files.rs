@@ -57,7 +57,7 @@ fn with_etc(command: Command, etc: &Path) -> Command {
 }
 
 #[test]
-fn the_file_that_is_named_comes_before_the_users_and_that_before_the_systems() {
+fn a_named_file_precedes_the_users_file_and_that_the_systems_file() {
     let mirrors = mirrors::<5>();
     let scratch = Scratch::new();
     let in_etc = || with_etc(fetch_manifest(), &scratch.join("etc"));
@@ -77,7 +77,7 @@ fn the_file_that_is_named_comes_before_the_users_and_that_before_the_systems() {
 }
 
 #[test]
-fn drop_ins_come_later_in_the_order_of_their_names_and_the_users_last() {
+fn drop_ins_override_earlier_files_in_name_order_with_the_users_last() {
     let mirrors = mirrors::<6>();
     let scratch = Scratch::new();
     let run = || with_etc(fetch_manifest(), &scratch.join("etc")).env("HOME", scratch.join("home"));
@@ -104,7 +104,7 @@ fn drop_ins_come_later_in_the_order_of_their_names_and_the_users_last() {
 }
 
 #[test]
-fn the_users_hosts_toml_comes_before_the_systems() {
+fn the_users_hosts_toml_precedes_the_systems() {
     let mirrors = mirrors::<2>();
     let scratch = Scratch::new();
     let text = |mirror: &FakeRegistry| format!("[host.\"http://{}\"]", mirror.host());
@@ -116,7 +116,7 @@ fn the_users_hosts_toml_comes_before_the_systems() {
 }
 
 #[test]
-fn a_file_that_is_not_there_matters_only_when_it_is_named() {
+fn a_missing_file_is_an_error_only_if_it_was_named() {
     for variable in ["CONTAINERS_REGISTRIES_CONF", "CONTAINERS_REGISTRIES_CONF_OVERRIDE"] {
         let run = fetch_manifest().env(variable, "/proc/none/registries.conf").run();
         run.fails(7, "/proc/none/registries.conf: no such file").stdout("");
@@ -127,14 +127,14 @@ fn a_file_that_is_not_there_matters_only_when_it_is_named() {
 }
 
 #[test]
-fn an_empty_file_says_nothing() {
+fn an_empty_file_configures_no_mirror() {
     let [mirror] = mirrors();
     let run = tool("fetch-manifest").env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
     run.arg(mirror.repo("app:1")).run().ok().silent();
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn an_unreadable_file_is_named_in_the_error() {
     let scratch = Scratch::new();
     let conf = scratch.write(".config/containers/registries.conf", "");
     scratch.chmod(".config/containers/registries.conf", 0);
@@ -167,7 +167,7 @@ fn a_file_that_is_a_pipe_is_read_once() {
 }
 
 #[test]
-fn there_are_so_many_drop_ins_and_no_more() {
+fn more_drop_ins_than_the_limit_are_refused() {
     let [mirror] = mirrors();
     let scratch = Scratch::new();
     let dir = ".config/containers/registries.conf.d";
@@ -183,7 +183,7 @@ fn there_are_so_many_drop_ins_and_no_more() {
 }
 
 #[test]
-fn there_is_so_much_configuration_and_no_more() {
+fn more_configuration_than_the_limit_is_refused() {
     let [mirror] = mirrors();
     let scratch = Scratch::new();
     let table = table(&mirror);

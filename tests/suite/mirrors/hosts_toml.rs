@@ -42,7 +42,7 @@ fn with_image() -> (FakeRegistry, Image) {
 }
 
 #[test]
-fn a_host_is_read_before_the_registry_and_told_whose_mirror_it_is() {
+fn a_host_is_read_before_the_registry_and_gets_the_ns_parameter() {
     let (mirror, image) = with_image();
     let text = format!("[host.\"http://{}\"]", mirror.host());
     let certs = Certs::new("registry.invalid_5000_", &text);
@@ -78,7 +78,7 @@ fn hosts_are_asked_in_the_order_of_the_file_and_then_the_registry() {
 }
 
 #[test]
-fn a_host_that_only_pulls_is_not_asked_for_a_tag() {
+fn a_host_without_the_resolve_capability_is_not_asked_for_a_tag() {
     let (own, image) = with_image();
     let (pull, _) = with_image();
     let (resolve, _) = with_image();
@@ -101,7 +101,7 @@ fn a_host_that_only_pulls_is_not_asked_for_a_tag() {
 }
 
 #[test]
-fn a_server_is_asked_in_the_place_of_the_registry() {
+fn a_server_is_read_instead_of_the_registry() {
     let (server, image) = with_image();
     let certs = Certs::new("_default", &format!("server = \"http://{}\"", server.host()));
     certs.fetch_manifest("registry.invalid/app:1").ok().silent().stdout(&image.manifest.bytes);
@@ -110,7 +110,7 @@ fn a_server_is_asked_in_the_place_of_the_registry() {
 }
 
 #[test]
-fn a_server_behind_a_host_is_warned_of() {
+fn a_server_key_inside_a_host_table_causes_a_warning() {
     let (own, image) = with_image();
     let mirror = FakeRegistry::start();
     let text = format!("[host.\"http://{}\"]\nserver = \"http://127.0.0.1:1\"", mirror.host());
@@ -120,7 +120,7 @@ fn a_server_behind_a_host_is_warned_of() {
 }
 
 #[test]
-fn the_root_of_the_api_may_be_elsewhere() {
+fn a_host_may_have_another_api_root() {
     let (_, image) = with_image();
     let roots = [
         ("/proxy", "", "/proxy/v2/app/manifests/1"),
@@ -142,7 +142,7 @@ fn the_root_of_the_api_may_be_elsewhere() {
 }
 
 #[test]
-fn a_hosts_headers_are_sent_to_it_alone_and_never_shown() {
+fn a_hosts_headers_are_sent_only_to_it_and_never_shown() {
     let (own, image) = with_image();
     let mirror = FakeRegistry::start();
     let text = format!(
@@ -163,7 +163,7 @@ fn a_hosts_headers_are_sent_to_it_alone_and_never_shown() {
 }
 
 #[test]
-fn the_most_exact_directory_alone_counts() {
+fn only_the_most_specific_directory_is_used() {
     let (own, image) = with_image();
     let (escaped, plain, default) = (with_image().0, with_image().0, with_image().0);
     let certs = Certs { scratch: Scratch::new() };
@@ -187,7 +187,7 @@ fn the_most_exact_directory_alone_counts() {
 }
 
 #[test]
-fn registries_conf_comes_first_and_is_never_mixed_with_it() {
+fn registries_conf_precedes_hosts_toml_and_is_never_mixed_with_it() {
     let (own, image) = with_image();
     let (of_containers, of_containerd) = (FakeRegistry::start(), with_image().0);
     let certs = Certs::new("_default", &format!("[host.\"http://{}\"]", of_containerd.host()));
@@ -209,7 +209,7 @@ fn registries_conf_comes_first_and_is_never_mixed_with_it() {
 }
 
 #[test]
-fn what_is_written_goes_to_the_registry_itself() {
+fn writes_go_to_the_registry_itself() {
     let (own, _) = with_image();
     let (mirror, _) = with_image();
     let text = format!("server = \"http://{0}\"\n[host.\"http://{0}\"]", mirror.host());
@@ -220,7 +220,7 @@ fn what_is_written_goes_to_the_registry_itself() {
 }
 
 #[test]
-fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
+fn an_invalid_file_is_an_error_before_any_request() {
     let (own, _) = with_image();
     for (text, line, words) in [
         ("[host.\"https://a.invalid\"]\ncapabilities = [\"fetch\"]", 2, "unknown capability"),
@@ -235,7 +235,7 @@ fn a_file_that_is_wrong_stops_what_would_go_elsewhere() {
 }
 
 #[test]
-fn an_index_is_followed_at_the_mirror_that_gave_it() {
+fn the_manifest_of_an_index_is_read_from_the_same_mirror() {
     let mirror = FakeRegistry::start();
     let image = Image::small();
     mirror.add_image("app", "amd64", &image);
@@ -251,7 +251,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_host_that_is_not_verified_needs_no_certificate_that_is_trusted() {
+    fn a_host_with_skip_verify_may_have_an_untrusted_certificate() {
         let (own, image) = (FakeRegistry::start(), Image::small());
         own.add_image("app", "1", &image);
         let mirror = Registry::with_tls();
@@ -271,7 +271,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_hosts_certificates_are_trusted_there_alone() {
+    fn a_hosts_certificates_are_trusted_only_for_that_host() {
         let image = Image::small();
         let (own, mirror) = (Registry::with_tls(), Registry::with_tls());
         mirror.put_image("app", "1", &image);

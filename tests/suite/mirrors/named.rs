@@ -40,7 +40,7 @@ fn both_with_blob(len: usize) -> (FakeRegistry, FakeRegistry, Vec<u8>, String) {
 }
 
 #[test]
-fn a_mirror_that_has_it_is_the_only_one_that_is_asked() {
+fn the_registry_gets_no_request_if_the_mirror_has_the_image() {
     let (registry, mirror, image) = both();
     let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
     run.ok().stdout(&image.manifest.bytes);
@@ -52,7 +52,7 @@ fn a_mirror_that_has_it_is_the_only_one_that_is_asked() {
 }
 
 #[test]
-fn a_registry_out_of_reach_is_read_from_its_mirror() {
+fn an_unreachable_registry_is_read_from_its_mirror() {
     let (_, mirror, image) = both();
     let registry = Closed::new();
     let reference = format!("{}/app:1", registry.host());
@@ -61,7 +61,7 @@ fn a_registry_out_of_reach_is_read_from_its_mirror() {
 }
 
 #[test]
-fn what_a_mirror_does_not_have_comes_from_the_registry_without_a_word() {
+fn content_missing_at_a_mirror_is_read_from_the_registry_without_a_warning() {
     let (registry, _, image) = both();
     let mirror = FakeRegistry::start();
     let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:1")]).run();
@@ -70,7 +70,7 @@ fn what_a_mirror_does_not_have_comes_from_the_registry_without_a_word() {
 }
 
 #[test]
-fn a_mirror_that_fails_is_left_with_a_warning() {
+fn a_failing_mirror_is_abandoned_with_a_warning() {
     let (registry, mirror, image) = both();
     let faults: [fn(Reply) -> Reply; 7] = [
         |_| Reply::error(401, "UNAUTHORIZED", "who"),
@@ -91,7 +91,7 @@ fn a_mirror_that_fails_is_left_with_a_warning() {
 }
 
 #[test]
-fn a_mirror_that_is_not_there_is_asked_once() {
+fn an_unreachable_mirror_is_tried_once() {
     let (registry, _, image) = both();
     let closed = Closed::new();
     let mirror = closed.host();
@@ -119,7 +119,7 @@ fn mirrors_are_asked_in_their_order() {
 }
 
 #[test]
-fn when_all_fail_the_registrys_own_word_is_reported() {
+fn the_registrys_own_error_is_reported_if_all_fail() {
     let (registry, mirror, _) = both();
     mirror.fault(|_, _| Reply::error(403, "DENIED", "not you"));
     let run = fetch_manifest().args(["--mirror", &mirror.host(), &registry.repo("app:2")]).run();
@@ -131,7 +131,7 @@ fn when_all_fail_the_registrys_own_word_is_reported() {
 }
 
 #[test]
-fn a_path_stands_in_the_place_of_the_registrys_host() {
+fn a_mirrors_path_replaces_the_registrys_host() {
     let (registry, _, image) = both();
     let mirror = FakeRegistry::start();
     mirror.add_image("hub/eu/app", "1", &image);
@@ -143,7 +143,7 @@ fn a_path_stands_in_the_place_of_the_registrys_host() {
 }
 
 #[test]
-fn a_mirror_of_https_is_never_spoken_to_in_plain_http() {
+fn an_https_mirror_is_never_used_with_plain_http() {
     let (registry, mirror, image) = both();
     let name = format!("https://{}", mirror.host());
     let run = fetch_manifest().args(["--mirror", &name, &registry.repo("app:1")]).run();
@@ -152,7 +152,7 @@ fn a_mirror_of_https_is_never_spoken_to_in_plain_http() {
 }
 
 #[test]
-fn none_asks_the_registry_alone() {
+fn mirror_none_uses_only_the_registry() {
     let (registry, _, image) = both();
     let run = fetch_manifest().args(["--mirror", "none", &registry.repo("app:1")]).run();
     run.ok().stdout(&image.manifest.bytes);
@@ -161,7 +161,7 @@ fn none_asks_the_registry_alone() {
 }
 
 #[test]
-fn what_is_no_place_is_refused() {
+fn an_invalid_mirror_is_refused() {
     for wrong in
         ["", "/", "ftp://a.invalid", "a b", "me:pw@a.invalid", "a.invalid:0", "a.invalid/B"]
     {
@@ -172,7 +172,7 @@ fn what_is_no_place_is_refused() {
 }
 
 #[test]
-fn a_manifest_that_is_another_is_not_taken_from_a_mirror() {
+fn a_wrong_manifest_from_a_mirror_is_not_accepted() {
     let (registry, mirror, image) = both();
     let other = Image::for_platform("linux", "arm64").manifest.bytes;
     mirror.fault(move |_, right| right.without("Docker-Content-Digest").body(&other));
@@ -185,7 +185,7 @@ fn a_manifest_that_is_another_is_not_taken_from_a_mirror() {
 }
 
 #[test]
-fn wrong_bytes_of_a_mirror_are_thrown_away_and_asked_for_at_the_registry() {
+fn wrong_bytes_from_a_mirror_are_discarded_and_fetched_from_the_registry() {
     let scratch = Scratch::new();
     for len in [1000, 3_000_000] {
         let (registry, mirror, bytes, digest) = both_with_blob(len);
@@ -208,7 +208,7 @@ fn wrong_bytes_of_a_mirror_are_thrown_away_and_asked_for_at_the_registry() {
 }
 
 #[test]
-fn two_mirrors_that_lie_are_both_left() {
+fn two_mirrors_with_wrong_bytes_are_both_abandoned() {
     let (registry, mirror, bytes, digest) = both_with_blob(3_000_000);
     let other = FakeRegistry::start();
     other.add_blob("app", bytes.clone());
@@ -225,7 +225,7 @@ fn two_mirrors_that_lie_are_both_left() {
 }
 
 #[test]
-fn on_stdout_a_mirrors_wrong_bytes_are_replaced_only_while_nobody_saw_them() {
+fn wrong_bytes_from_a_mirror_are_replaced_on_stdout_only_before_any_are_written() {
     let (registry, mirror, bytes, digest) = both_with_blob(60_000);
     mirror.fault(|_, right| right.corrupted());
     let run = fetch_blob().args(["--mirror", &mirror.host(), &registry.repo("app"), &digest]).run();
@@ -238,7 +238,7 @@ fn on_stdout_a_mirrors_wrong_bytes_are_replaced_only_while_nobody_saw_them() {
 }
 
 #[test]
-fn what_breaks_at_a_mirror_goes_on_at_the_registry() {
+fn a_download_that_breaks_at_a_mirror_resumes_at_the_registry() {
     let (registry, mirror, bytes, digest) = both_with_blob(500_000);
     mirror.fault(|_, right| right.cut(200_000, End::Reset));
     let scratch = Scratch::new();
@@ -259,7 +259,7 @@ fn what_breaks_at_a_mirror_goes_on_at_the_registry() {
 }
 
 #[test]
-fn a_mirror_with_another_size_is_left() {
+fn a_mirror_with_a_blob_of_another_size_is_abandoned() {
     let (registry, mirror, bytes, digest) = both_with_blob(500_000);
     let blob = Blob::new(types::TAR, bytes.clone());
     let longer = noise(500_001, 2);
@@ -273,7 +273,7 @@ fn a_mirror_with_another_size_is_left() {
 }
 
 #[test]
-fn what_is_given_for_the_registry_is_not_for_its_mirror() {
+fn credentials_given_for_the_registry_are_not_sent_to_its_mirror() {
     let (registry, mirror, image) = both();
     let run = fetch_manifest()
         .args(["-H", "X-Key: secret", "--mirror", &mirror.host(), &registry.repo("app:1")])
@@ -294,7 +294,7 @@ fn what_is_given_for_the_registry_is_not_for_its_mirror() {
 }
 
 #[test]
-fn a_mirror_has_credentials_of_its_own_in_the_users_files() {
+fn a_mirror_gets_its_own_stored_credential() {
     let (registry, mirror, image) = both();
     let right = tests::logins::basic("mirrored", "pw");
     mirror.fault(move |request, answer| match request.header("authorization") {
@@ -314,7 +314,7 @@ fn a_mirror_has_credentials_of_its_own_in_the_users_files() {
 }
 
 #[test]
-fn an_index_is_walked_through_a_mirror() {
+fn the_manifests_of_an_index_are_read_from_a_mirror() {
     let (registry, mirror, image) = both();
     let run = tool("list-blobs")
         .args(["--from", &registry.repo("app"), "--recursive", "--mirror", &mirror.host()])
@@ -326,7 +326,7 @@ fn an_index_is_walked_through_a_mirror() {
 }
 
 #[test]
-fn a_blob_is_copied_from_a_mirror_unless_it_is_another() {
+fn a_blob_is_copied_from_a_mirror_unless_its_digest_is_wrong() {
     let (registry, mirror, image) = both();
     let push = |to: &FakeRegistry| {
         tool("push-blob")
@@ -345,7 +345,7 @@ fn a_blob_is_copied_from_a_mirror_unless_it_is_another() {
 }
 
 #[test]
-fn a_mirror_is_for_what_is_read() {
+fn a_mirror_is_accepted_only_for_reads() {
     for args in [
         &["push-blob", "127.0.0.1:1/a", "--mirror", "m.invalid"][..],
         &["list-blobs", "--mirror", "m.invalid"],
@@ -358,7 +358,7 @@ fn a_mirror_is_for_what_is_read() {
 }
 
 #[test]
-fn two_mirrors_that_lie_keep_no_copy_from_being_right() {
+fn a_copy_succeeds_although_two_mirrors_send_wrong_bytes() {
     let (registry, mirror, image) = both();
     let other = FakeRegistry::start();
     other.add_image("app", "1", &image);
@@ -374,7 +374,7 @@ fn two_mirrors_that_lie_keep_no_copy_from_being_right() {
 }
 
 #[test]
-fn wrong_bytes_of_a_mirror_are_not_what_is_compressed() {
+fn wrong_bytes_from_a_mirror_are_not_compressed() {
     let (registry, mirror, _) = both();
     let image = Image::of_plain(&[&tar(&[file("a", "plain\n")])]);
     registry.add_image("app", "plain", &image);
@@ -389,21 +389,21 @@ fn wrong_bytes_of_a_mirror_are_not_what_is_compressed() {
 }
 
 #[test]
-fn a_mirror_is_not_left_for_what_another_gave() {
-    let (registry, lying, _) = both();
+fn only_the_mirror_that_sent_wrong_bytes_is_abandoned() {
+    let (registry, corrupt, _) = both();
     let right = FakeRegistry::start();
     let [first, second] = [1, 2].map(|seed| Blob::new(types::TAR, noise(1000, seed)));
     right.add_blob("app", first.bytes.clone());
-    lying.add_blob("app", second.bytes.clone());
+    corrupt.add_blob("app", second.bytes.clone());
     registry.add_blob("app", second.bytes.clone());
-    lying.fault(|_, answer| answer.corrupted());
+    corrupt.fault(|_, answer| answer.corrupted());
     let scratch = Scratch::new();
     let lines = first.line() + &second.line();
     let run = fetch_blob()
-        .args(["-j", "1", "--mirror", &right.host(), "--mirror", &lying.host()])
+        .args(["-j", "1", "--mirror", &right.host(), "--mirror", &corrupt.host()])
         .args([&registry.repo("app"), "--into"])
         .arg(format!("oci:{}", scratch.join("layout").display()))
         .stdin(lines.as_str())
         .run();
-    run.status(0).stdout(&lines).says(&lying.host()).does_not_say(&right.host());
+    run.status(0).stdout(&lines).says(&corrupt.host()).does_not_say(&right.host());
 }

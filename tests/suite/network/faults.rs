@@ -28,7 +28,7 @@ struct Outcome {
 
 impl Outcome {
     #[track_caller]
-    fn mended(&self, what: &str) -> &Outcome {
+    fn succeeded(&self, what: &str) -> &Outcome {
         assert_eq!(self.run.code(), Some(0), "{what}: {}", self.run);
         assert!(self.stored, "{what}");
         self.run.stdout(&self.line);
@@ -62,8 +62,9 @@ fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> 
         .dir(scratch.path())
         .run();
     let stored = read_blob(&scratch.join("l"), &blob.digest);
-    assert!(stored.as_ref().is_none_or(|bytes| *bytes == blob.bytes), "something false was kept");
-    let (requests, line) = (registry.server.requests(), blob.line());
+    assert!(stored.as_ref().is_none_or(|bytes| *bytes == blob.bytes), "wrong bytes were stored");
+    let requests = registry.server.requests();
+    let line = blob.line();
     Outcome { run, requests, line, stored: stored.is_some() }
 }
 
@@ -76,20 +77,20 @@ fn first(
 }
 
 #[test]
-fn a_refused_connection_is_5_and_names_the_host() {
+fn a_refused_connection_exits_with_5_and_names_the_host() {
     let host = Closed::new();
     let run = fetch_manifest().arg(format!("{}/app:1", host.host())).run();
     run.fails(5, &host.host()).stdout("");
 }
 
 #[test]
-fn a_host_that_does_not_exist_is_5() {
+fn an_unknown_host_exits_with_5() {
     let run = fetch_manifest().arg("no-such-host.invalid/app:1").run();
     run.fails(5, "no-such-host.invalid").does_not_say("attempts").stdout("");
 }
 
 #[test]
-fn a_server_that_never_answers_ends_with_the_time() {
+fn a_server_that_never_responds_ends_with_the_timeout() {
     // Connections are queued by the kernel, and never accepted.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let reference = format!("{}/app:1", listener.local_addr().unwrap());
@@ -97,7 +98,7 @@ fn a_server_that_never_answers_ends_with_the_time() {
 }
 
 #[test]
-fn connections_that_break_before_the_body_are_made_again() {
+fn connections_that_break_before_the_body_are_retried() {
     let breaks: [(&str, Fault); 5] = [
         ("no answer", |_| Reply::raw("")),
         ("a reset", |_| Reply::hang_up()),
@@ -106,54 +107,52 @@ fn connections_that_break_before_the_body_are_made_again() {
         ("no body", |right| right.cut(0, End::Fin)),
     ];
     for (what, fault) in breaks {
-        through(first(2, fault)).mended(what);
+        through(first(2, fault)).succeeded(what);
         through(first(99, fault)).failed(what, 5);
     }
 }
 
 #[test]
-fn attempts_without_progress_are_counted() {
+fn attempts_without_progress_are_limited() {
     through(|_, _| Reply::new(503)).failed("503", 5).requests("the default", 5);
 }
 
 #[test]
-fn broken_bodies_are_gone_on_from() {
+fn broken_bodies_are_resumed() {
     let breaks: [(&str, Fault); 6] = [
         ("cut", |right| right.cut(123_456, End::Fin)),
         ("reset", |right| right.cut(123_456, End::Reset)),
         ("cut in chunks", |right| right.chunked(1000).cut(123_456, End::Fin)),
         ("a broken chunk", |right| right.broken_chunk(10_000, 20)),
-        ("cut where the end of the connection is the end", |right| {
-            right.close_delimited().cut(123_456, End::Fin)
-        }),
+        ("cut without a Content-Length", |right| right.close_delimited().cut(123_456, End::Fin)),
         ("a byte missing", |right| right.cut(499_999, End::Fin)),
     ];
     for (what, fault) in breaks {
-        through(first(1, fault)).mended(what);
+        through(first(1, fault)).succeeded(what);
     }
 }
 
 #[test]
-fn every_right_framing_is_understood() {
+fn every_correct_framing_is_accepted() {
     let framings: [(&str, Fault); 3] = [
         ("chunks", |right| right.chunked(777)),
         ("one big chunk", |right| right.chunked(1 << 20)),
         ("the end of the connection", Reply::close_delimited),
     ];
     for (what, fault) in framings {
-        through(first(99, fault)).mended(what).requests(what, 1).run.silent();
+        through(first(99, fault)).succeeded(what).requests(what, 1).run.silent();
     }
 }
 
 #[test]
-fn interim_answers_are_passed_over() {
+fn interim_responses_are_skipped() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(3);
     let outcome = through(move |_, right| right.after(&hints));
-    outcome.mended("early hints").requests("early hints", 1).run.silent();
+    outcome.succeeded("early hints").requests("early hints", 1).run.silent();
 }
 
 #[test]
-fn an_answer_that_stands_still_is_given_up_and_gone_on_from() {
+fn a_stalled_response_is_abandoned_and_resumed() {
     let registry = FakeRegistry::start();
     let bytes = noise(500_000, 1);
     let digest = registry.add_blob("app", bytes.clone());
@@ -164,7 +163,7 @@ fn an_answer_that_stands_still_is_given_up_and_gone_on_from() {
 }
 
 #[test]
-fn a_drip_ends_with_the_time() {
+fn a_very_slow_response_ends_with_the_timeout() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(100_000, 1));
     registry.fault(|_, right| right.drip(1, Duration::from_millis(20)));
@@ -173,7 +172,7 @@ fn a_drip_ends_with_the_time() {
 }
 
 #[test]
-fn a_kept_connection_that_was_closed_meanwhile_is_nobodys_fault() {
+fn a_reused_connection_that_was_closed_does_not_count_as_an_attempt() {
     let registry = FakeRegistry::start();
     let blobs: Vec<_> = (0..3).map(|n| Blob::new(types::TAR, noise(1000, n))).collect();
     for blob in &blobs {
@@ -191,16 +190,16 @@ fn a_kept_connection_that_was_closed_meanwhile_is_nobodys_fault() {
 }
 
 #[test]
-fn temporary_statuses_are_tried_again() {
+fn temporary_statuses_are_retried() {
     for status in [408, 429, 500, 502, 503, 504, 522] {
         let what = status.to_string();
-        through(first(2, move |_| Reply::new(status))).mended(&what).requests(&what, 3);
+        through(first(2, move |_| Reply::new(status))).succeeded(&what).requests(&what, 3);
         through(move |_, _| Reply::new(status)).failed(&what, 5).requests(&what, 5);
     }
 }
 
 #[test]
-fn final_statuses_are_not() {
+fn final_statuses_are_not_retried() {
     for (status, code) in
         [(400, 6), (401, 4), (403, 4), (404, 3), (405, 6), (410, 3), (451, 4), (501, 6), (505, 6)]
     {
@@ -213,7 +212,7 @@ fn final_statuses_are_not() {
 }
 
 #[test]
-fn statuses_that_are_no_answer_are_6() {
+fn unexpected_statuses_exit_with_6() {
     for status in [201, 202, 204, 304, 299] {
         through(move |_, right| right.status(status)).failed(&status.to_string(), 6);
         let registry = FakeRegistry::with_image();
@@ -225,12 +224,12 @@ fn statuses_that_are_no_answer_are_6() {
 }
 
 #[test]
-fn retry_after_is_honoured_up_to_the_cap() {
+fn retry_after_is_honoured_up_to_max_wait() {
     let after = |text: &'static str| move |_| Reply::new(429).header("Retry-After", text);
     for text in
         ["0", "Fri, 01 Jan 2021 00:00:00 GMT", "Friday, 01-Jan-21 00:00:00 GMT", "banana", "-3"]
     {
-        through(first(2, after(text))).mended(text).requests(text, 3);
+        through(first(2, after(text))).succeeded(text).requests(text, 3);
     }
     // --max-wait is 0 here, so that every later time exceeds it.
     for text in ["1", "86400", "1000000000000000000000000000000", "Fri, 31 Dec 2100 00:00:00 GMT"] {
@@ -239,13 +238,13 @@ fn retry_after_is_honoured_up_to_the_cap() {
 }
 
 #[test]
-fn the_time_that_is_asked_for_is_told() {
+fn a_retry_after_beyond_max_wait_is_reported() {
     let outcome = through(|_, _| Reply::new(429).header("Retry-After", "86400"));
     outcome.run.says("86400");
 }
 
 #[test]
-fn a_page_in_place_of_an_error_is_not_shown() {
+fn an_html_error_page_is_not_shown() {
     let page = "<html><h1>502 Bad Gateway</h1></html>";
     let outcome =
         through(move |_, _| Reply::new(502).header("Content-Type", "text/html").body(page));
@@ -253,7 +252,7 @@ fn a_page_in_place_of_an_error_is_not_shown() {
 }
 
 #[test]
-fn what_is_not_http_is_6_and_not_shown() {
+fn a_response_that_is_not_http_exits_with_6_and_is_not_shown() {
     for bytes in [
         &b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..],
         b"HTTP/0.9\r\n\r\n",
@@ -268,7 +267,7 @@ fn what_is_not_http_is_6_and_not_shown() {
 }
 
 #[test]
-fn lengths_that_make_no_sense_are_6() {
+fn invalid_content_lengths_exit_with_6() {
     for text in ["-5", "five", "0x10", "99999999999999999999999999", "5 5"] {
         through(move |_, right| right.content_length(text)).failed(text, 6);
     }
@@ -276,7 +275,7 @@ fn lengths_that_make_no_sense_are_6() {
 }
 
 #[test]
-fn bytes_behind_the_length_do_not_become_the_next_answer() {
+fn bytes_after_the_content_length_are_not_read_as_the_next_response() {
     let registry = FakeRegistry::start();
     let blobs: Vec<_> = (0..3).map(|n| Blob::new(types::TAR, noise(1000, n))).collect();
     for blob in &blobs {
@@ -303,15 +302,15 @@ fn bytes_behind_the_length_do_not_become_the_next_answer() {
 }
 
 #[test]
-fn encoded_bytes_are_not_taken_for_the_blob() {
+fn a_content_encoding_is_refused() {
     let encoded =
         through(|_, right| right.header("Content-Encoding", "gzip").body(gzip(&noise(500_000, 1))));
     encoded.failed("gzip", 6);
-    through(|_, right| right.header("Content-Encoding", "identity")).mended("identity");
+    through(|_, right| right.header("Content-Encoding", "identity")).succeeded("identity");
 }
 
 #[test]
-fn headers_without_end_are_6() {
+fn too_many_or_too_long_headers_exit_with_6() {
     through(|_, right| right.endless_headers()).failed("endless", 6);
     through(|_, right| right.header("X-Long", "x".repeat(70_000))).failed("70 000 bytes", 6);
     through(|_, right| (0..200).fold(right, |reply, n| reply.header(&format!("X-{n}"), "")))
@@ -319,13 +318,13 @@ fn headers_without_end_are_6() {
 }
 
 #[test]
-fn interim_answers_without_end_are_6() {
+fn endless_interim_responses_exit_with_6() {
     let outcome = through(|_, right| right.after("HTTP/1.1 100 Continue\r\n\r\n".repeat(200_000)));
     outcome.failed("200 000 of them", 6);
 }
 
 #[test]
-fn an_error_body_without_end_is_cut() {
+fn an_endless_error_body_is_truncated() {
     through(|_, _| Reply::new(404).endless("no ")).failed("404", 3);
 }
 
@@ -356,7 +355,7 @@ fn a_registrys_warning_is_shown_once_and_cleaned() {
 }
 
 #[test]
-fn a_manifest_is_asked_for_again_too() {
+fn a_manifest_request_is_retried_too() {
     let registry = FakeRegistry::start();
     let image = Image::small();
     registry.add_image("app", "1", &image);
@@ -377,7 +376,7 @@ fn a_manifest_is_asked_for_again_too() {
 }
 
 #[test]
-fn a_tag_list_is_asked_for_again_too() {
+fn a_tag_list_request_is_retried_too() {
     let registry = FakeRegistry::with_image();
     registry.fault(first(2, |right| right.cut(5, End::Fin)));
     let run = plain("list-tags").args([&registry.repo("app")]);
@@ -408,7 +407,7 @@ fn cookies_are_not_kept() {
 }
 
 #[test]
-fn a_loopback_registry_that_comes_up_late_is_waited_for() {
+fn a_loopback_registry_that_starts_late_is_waited_for() {
     let image = Image::small();
     let registry = FakeRegistry::start();
     registry.add_image("app", "1", &image);
@@ -433,7 +432,7 @@ fn a_loopback_registry_that_comes_up_late_is_waited_for() {
 }
 
 #[test]
-fn a_header_that_is_the_requests_own_is_refused() {
+fn a_header_that_every_request_sets_itself_is_refused() {
     for header in ["Content-Length: 5", "transfer-encoding: chunked", "Host: a", "Connection: x"] {
         let run = fetch_manifest().args(["-H", header, "127.0.0.1:1/app:1"]).run();
         run.fails(2, "cannot be set").stdout("");
@@ -441,7 +440,7 @@ fn a_header_that_is_the_requests_own_is_refused() {
 }
 
 #[test]
-fn no_time_at_all_is_refused() {
+fn a_timeout_of_zero_is_refused() {
     for option in ["--idle-timeout", "--connect-timeout", "--timeout"] {
         let run = tool("fetch-manifest").args([option, "0", "127.0.0.1:1/app:1"]).run();
         run.fails(2, "must be greater than 0").stdout("");

@@ -31,7 +31,7 @@ fn push(front: &Nginx, size: usize, args: &[&str]) -> (Blob, Run) {
 }
 
 #[test]
-fn a_body_limit_is_told_and_parts_get_below_it() {
+fn a_body_limit_is_reported_and_smaller_chunks_are_accepted() {
     let registry = Registry::start();
     let front = front(&registry, "client_max_body_size 1m;");
     let (_, run) = push(&front, 3_000_000, &[]);
@@ -42,7 +42,7 @@ fn a_body_limit_is_told_and_parts_get_below_it() {
 }
 
 #[test]
-fn a_large_blob_gets_below_a_body_limit_by_itself() {
+fn a_large_blob_is_sent_in_smaller_chunks_after_a_413() {
     let registry = Registry::start();
     let front = front(&registry, "client_max_body_size 10m;");
     let (blob, run) = push(&front, 30_000_000, &[]);
@@ -55,7 +55,7 @@ fn a_large_blob_gets_below_a_body_limit_by_itself() {
 }
 
 #[test]
-fn a_manifest_above_a_body_limit_is_6() {
+fn a_manifest_above_a_body_limit_exits_with_6() {
     let registry = Registry::start();
     let front = front(&registry, "client_max_body_size 100;");
     let scratch = Scratch::new();
@@ -86,7 +86,7 @@ fn with_storage(registry: &Registry) -> (Nginx, Nginx) {
 }
 
 #[test]
-fn storage_that_refuses_credentials_is_shown_none() {
+fn storage_behind_a_redirect_gets_no_credential() {
     let server = TokenServer::new();
     let with_tokens = Registry::with_tokens_of(&server);
     let with_login = Registry::with_login();
@@ -124,7 +124,7 @@ fn storage_that_refuses_credentials_is_shown_none() {
 }
 
 #[test]
-fn ranges_of_a_blob_come_from_storage() {
+fn a_partial_blob_is_completed_from_storage() {
     let registry = Registry::with_login();
     let (front, storage) = with_storage(&registry);
     let scratch = Scratch::new();
@@ -144,14 +144,14 @@ fn ranges_of_a_blob_come_from_storage() {
 }
 
 #[test]
-fn a_front_that_leads_from_http_to_https_is_followed_by_who_reads_with_nothing_of_his() {
+fn a_redirect_from_http_to_https_is_followed_for_reads_only_and_without_secrets() {
     let authority = Authority::new();
     let (open, closed) = (Registry::start(), Registry::with_login());
     for (registry, code) in [(&open, 0), (&closed, 4)] {
         let pass = format!("proxy_pass http://{};", registry.host());
-        let shown = "if ($http_authorization) { return 418; } if ($http_x_key) { return 418; }";
+        let refuse = "if ($http_authorization) { return 418; } if ($http_x_key) { return 418; }";
         let secure = Front::bare().tls(&authority.server());
-        let secure = secure.with(&format!("location / {{ {shown} {pass} }}")).start();
+        let secure = secure.with(&format!("location / {{ {refuse} {pass} }}")).start();
         let to = format!("return 301 https://{}$request_uri;", secure.host());
         let plain = Front::bare().with(&format!("location / {{ {to} }}")).start();
         let image = Image::small();
@@ -189,7 +189,7 @@ fn a_front_that_leads_from_http_to_https_is_followed_by_who_reads_with_nothing_o
 }
 
 #[test]
-fn a_front_that_drops_what_authorizes_is_a_refusal_at_once() {
+fn a_front_that_drops_the_authorization_header_ends_the_run_at_once() {
     let server = TokenServer::new();
     for registry in [Registry::with_login(), Registry::with_tokens_of(&server)] {
         let front = front(&registry, "proxy_set_header Authorization \"\";");
@@ -210,7 +210,7 @@ fn a_front_that_drops_what_authorizes_is_a_refusal_at_once() {
 }
 
 #[test]
-fn a_front_that_asks_only_who_writes_is_read_by_all_and_pushed_to_by_who_is_known() {
+fn a_front_that_requires_a_password_only_for_writes_allows_anonymous_reads() {
     let registry = Registry::start();
     let scratch = Scratch::new();
     let users = scratch.write("users", format!("{USER}:{{PLAIN}}{PASSWORD}\n"));

@@ -31,18 +31,18 @@ fn fetch(authority: &Authority) -> Command {
 }
 
 /// A registry, and a proxy that can reach it.
-struct Path {
+struct Setup {
     registry: FakeRegistry,
     authority: Authority,
     proxy: Proxy,
 }
 
-impl Path {
+impl Setup {
     /// A proxy with this script.
-    fn by(script: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Path {
+    fn with_script(script: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Setup {
         let (registry, authority) = registry();
         let proxy = Proxy::with_script(&[(HOST, &registry.host())], script);
-        Path { registry, authority, proxy }
+        Setup { registry, authority, proxy }
     }
 
     /// A fetch of the registry's image through the proxy.
@@ -52,20 +52,20 @@ impl Path {
 }
 
 #[test]
-fn a_registry_that_the_machine_lets_be_insecure_is_asked_for_by_way_of_the_proxy() {
-    let path = Path::by(|_| Verdict::Pass);
+fn an_insecure_registry_is_reached_through_the_proxy() {
+    let setup = Setup::with_script(|_| Verdict::Pass);
     let scratch = Scratch::new();
     let conf = "[[registry]]\nlocation = \"registry.example\"\ninsecure = true\n";
     let run = tool("fetch-manifest")
         .args(["--max-wait", "0", "registry.example/app:1"])
         .env("CONTAINERS_REGISTRIES_CONF", scratch.write("registries.conf", conf))
-        .env("https_proxy", path.proxy.url())
+        .env("https_proxy", setup.proxy.url())
         .run();
     run.ok().stdout(&Image::small().manifest.bytes);
 }
 
 #[test]
-fn a_proxy_sees_the_name_and_nothing_of_what_is_said() {
+fn a_proxy_sees_only_the_host_name() {
     let (registry, authority) = registry();
     registry.fault(|request, right| {
         if has_login(request) {
@@ -89,7 +89,7 @@ fn a_proxy_sees_the_name_and_nothing_of_what_is_said() {
     );
     assert!(!heads[0].to_ascii_lowercase().contains("authorization"), "{}", heads[0]);
     for secret in [&basic(USER, PASSWORD), PASSWORD, "manifests"] {
-        assert!(!proxy.has_seen(secret), "{secret}");
+        assert!(!proxy.has_received(secret), "{secret}");
     }
 }
 
@@ -113,7 +113,7 @@ fn many_requests_share_few_tunnels() {
 }
 
 #[test]
-fn a_proxys_own_login_goes_to_the_proxy_alone() {
+fn a_proxys_password_goes_only_to_the_proxy() {
     let (registry, authority) = registry();
     let proxy = Proxy::start(&[(HOST, &registry.host())]);
     let value = format!("http://prox%40y:pass%20word@{}", proxy.host());
@@ -128,7 +128,7 @@ fn a_proxys_own_login_goes_to_the_proxy_alone() {
 }
 
 #[test]
-fn loopback_goes_by_no_proxy() {
+fn loopback_hosts_are_reached_without_a_proxy() {
     let authority = Authority::new();
     let registry = FakeRegistry::with_image_and_tls(authority.server().server_config());
     let proxy = Proxy::start(&[]);
@@ -145,16 +145,16 @@ fn loopback_goes_by_no_proxy() {
 }
 
 #[test]
-fn no_proxy_goes_around_it() {
-    let path = Path::by(|_| Verdict::Pass);
+fn a_host_in_no_proxy_is_reached_without_the_proxy() {
+    let setup = Setup::with_script(|_| Verdict::Pass);
     // Without the proxy the host name cannot be resolved.
-    let run = path.fetch().env("NO_PROXY", "a.example, .registry.example").run();
+    let run = setup.fetch().env("NO_PROXY", "a.example, .registry.example").run();
     run.fails(5, "registry.example: ").says("resolve").does_not_say("proxy");
-    assert_eq!((path.proxy.connections(), path.registry.server.connections()), (0, 0));
+    assert_eq!((setup.proxy.connections(), setup.registry.server.connections()), (0, 0));
 }
 
 #[test]
-fn a_redirect_elsewhere_goes_by_the_proxy_of_its_own() {
+fn a_redirect_to_another_host_uses_the_proxy_for_that_host() {
     let (registry, authority) = registry();
     let (content, digest) = (noise(1000, 1), sha256(&noise(1000, 1)));
     let identity = authority.issue("DNS:cdn.example", "20200101000000Z", "20991231000000Z");
@@ -180,63 +180,60 @@ fn a_redirect_elsewhere_goes_by_the_proxy_of_its_own() {
 }
 
 #[test]
-fn a_proxy_that_wants_a_login_is_4_at_once() {
-    let path = Path::by(|_| {
+fn a_proxy_that_requires_a_password_exits_with_4_at_once() {
+    let setup = Setup::with_script(|_| {
         Verdict::page("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n")
     });
-    let run = path.fetch().run();
-    run.fails(4, &format!("proxy {}: it requires a name and a password: 407", path.proxy.host()));
-    run.says("hint: $https_proxy can contain them").stdout("");
-    assert_eq!(path.proxy.connections(), 1);
-    assert_eq!(path.registry.server.connections(), 0);
+    let run = setup.fetch().run();
+    run.fails(4, &format!("proxy {}: it requires a name and a password: 407", setup.proxy.host()));
+    run.says("hint: $https_proxy may have them").stdout("");
+    assert_eq!(setup.proxy.connections(), 1);
+    assert_eq!(setup.registry.server.connections(), 0);
 }
 
 #[test]
-fn a_proxy_that_refuses_a_login_is_4_and_shows_nothing_of_it() {
-    let path = Path::by(|_| Verdict::page("407 No", ""));
-    let value = format!("http://me:hunter22@{}", path.proxy.host());
-    let run = path.fetch().env("https_proxy", value).run();
-    run.fails(4, "it refused the name and password: 407").says("they are set in $https_proxy");
+fn a_password_refused_by_the_proxy_exits_with_4_and_is_not_shown() {
+    let setup = Setup::with_script(|_| Verdict::page("407 No", ""));
+    let value = format!("http://me:hunter22@{}", setup.proxy.host());
+    let run = setup.fetch().env("https_proxy", value).run();
+    run.fails(4, "it refused the name and password: 407").says("they are those of $https_proxy");
     run.does_not_say("hunter22").does_not_say(&base64("me:hunter22"));
-    assert_eq!(path.proxy.connections(), 1);
+    assert_eq!(setup.proxy.connections(), 1);
 }
 
 #[test]
-fn a_proxy_that_wants_another_kind_of_login_is_4_and_says_which() {
-    let path = Path::by(|_| {
+fn an_unsupported_proxy_challenge_exits_with_4_and_is_named() {
+    let setup = Setup::with_script(|_| {
         Verdict::page("407 No", "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n")
     });
-    let words =
-        format!("proxy {}: it does not accept a name and password, only", path.proxy.host());
-    path.fetch().run().fails(4, &words).says("Negotiate, NTLM: 407").says("$https_proxy");
+    let words = format!("proxy {}: it does not accept a name and password, only", setup.proxy.host());
+    setup.fetch().run().fails(4, &words).says("Negotiate, NTLM: 407").says("$https_proxy");
 }
 
 #[test]
-fn a_proxy_that_lets_nobody_through_is_4_at_once() {
-    let path = Path::by(|_| Verdict::page("403 Forbidden", ""));
-    let run = path.fetch().run();
-    let words =
-        format!("proxy {}: CONNECT to registry.example failed: 403 Forbidden", path.proxy.host());
-    run.fails(4, &words)
-        .says("the proxy is set in $https_proxy; NO_PROXY=registry.example bypasses it");
-    assert_eq!(path.proxy.connections(), 1);
+fn a_proxy_that_forbids_the_tunnel_exits_with_4_at_once() {
+    let setup = Setup::with_script(|_| Verdict::page("403 Forbidden", ""));
+    let run = setup.fetch().run();
+    let words = format!("proxy {}: CONNECT to registry.example failed: 403 Forbidden", setup.proxy.host());
+    run.fails(4, &words).says("the proxy is set in $https_proxy; NO_PROXY=registry.example bypasses it");
+    assert_eq!(setup.proxy.connections(), 1);
 }
 
 #[test]
-fn a_proxy_that_finds_no_way_is_5_after_retries() {
+fn a_proxy_that_cannot_reach_the_registry_exits_with_5_after_retries() {
     for status in ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"] {
-        let path = Path::by(move |_| Verdict::page(status, ""));
-        let run = path.fetch().args(["--retry-times", "3"]).run();
+        let setup = Setup::with_script(move |_| Verdict::page(status, ""));
+        let run = setup.fetch().args(["--retry-times", "3"]).run();
         run.fails(
             5,
-            &format!("proxy {}: CONNECT to registry.example failed: {status}", path.proxy.host()),
+            &format!("proxy {}: CONNECT to registry.example failed: {status}", setup.proxy.host()),
         );
-        assert_eq!(path.proxy.connections(), 3);
+        assert_eq!(setup.proxy.connections(), 3);
     }
 }
 
 #[test]
-fn a_proxy_that_is_down_is_5_and_named() {
+fn an_unreachable_proxy_exits_with_5_and_is_named() {
     let (_registry, authority) = registry();
     let closed = Closed::new();
     let run = fetch(&authority).env("HTTPS_PROXY", closed.host()).run();
@@ -245,7 +242,7 @@ fn a_proxy_that_is_down_is_5_and_named() {
 }
 
 #[test]
-fn a_proxy_that_nobody_knows_is_5_and_named() {
+fn an_unknown_proxy_host_exits_with_5_and_is_named() {
     let (_registry, authority) = registry();
     let run = fetch(&authority).env("all_proxy", "proxy.invalid:3128").run();
     run.fails(5, "proxy proxy.invalid:3128: cannot resolve")
@@ -253,26 +250,26 @@ fn a_proxy_that_nobody_knows_is_5_and_named() {
 }
 
 #[test]
-fn a_proxy_that_speaks_something_else_is_6_and_named() {
+fn a_proxy_that_does_not_use_http_exits_with_6_and_is_named() {
     for junk in
         ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 OK\r\n\r\n", "\0\0\0", "HTTP/1.1 2000 OK\r\n\r\n"]
     {
-        let path = Path::by(|_| Verdict::Answer(junk.into()));
-        let words = format!("proxy {}: the response is not HTTP", path.proxy.host());
-        path.fetch().run().fails(6, &words).says("the proxy is set in $https_proxy");
-        assert_eq!(path.proxy.connections(), 1);
+        let setup = Setup::with_script(|_| Verdict::Answer(junk.into()));
+        let words = format!("proxy {}: the response is not HTTP", setup.proxy.host());
+        setup.fetch().run().fails(6, &words).says("the proxy is set in $https_proxy");
+        assert_eq!(setup.proxy.connections(), 1);
     }
 }
 
 #[test]
-fn a_proxys_head_is_read_to_its_limit() {
+fn a_proxys_response_header_is_limited() {
     for (size, fails) in [(64 << 10, false), ((64 << 10) + 1, true), (200_000, true)] {
-        let path = Path::by(move |_| {
+        let setup = Setup::with_script(move |_| {
             let header = "x".repeat(size - "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len());
             Verdict::Answer(format!("HTTP/1.1 200 OK\r\nX: {header}\r\n\r\n").into())
         });
-        let run = path.fetch().args(["--retry-times", "1"]).run();
-        let host = path.proxy.host();
+        let run = setup.fetch().args(["--retry-times", "1"]).run();
+        let host = setup.proxy.host();
         if fails {
             run.fails(6, &format!("proxy {host}: the response's header is larger than"));
         } else {
@@ -283,34 +280,36 @@ fn a_proxys_head_is_read_to_its_limit() {
 }
 
 #[test]
-fn a_proxy_that_hangs_up_or_says_nothing_is_5_and_named() {
-    let path = Path::by(|_| Verdict::Answer(Vec::new()));
-    let run = path.fetch().args(["--retry-times", "2"]).run();
-    run.fails(5, &format!("proxy {}: the connection ended before the answer", path.proxy.host()));
-    assert_eq!(path.proxy.connections(), 2);
+fn a_proxy_that_closes_or_does_not_respond_exits_with_5_and_is_named() {
+    let setup = Setup::with_script(|_| Verdict::Answer(Vec::new()));
+    let run = setup.fetch().args(["--retry-times", "2"]).run();
+    run.fails(5, &format!("proxy {}: the connection ended before the answer", setup.proxy.host()));
+    assert_eq!(setup.proxy.connections(), 2);
 
-    let path = Path::by(|_| Verdict::Hang);
-    let run = path.fetch().args(["--retry-times", "1", "--connect-timeout", "0.3"]).run();
-    run.fails(5, &format!("proxy {}: timed out connecting", path.proxy.host()));
+    let setup = Setup::with_script(|_| Verdict::Hang);
+    let run = setup.fetch().args(["--retry-times", "1", "--connect-timeout", "0.3"]).run();
+    run.fails(5, &format!("proxy {}: timed out connecting", setup.proxy.host()));
 }
 
 #[test]
-fn an_interim_answer_and_other_successes_are_no_obstacle() {
-    let path = Path::by(|_| {
+fn interim_responses_and_every_2xx_of_a_proxy_are_accepted() {
+    let setup = Setup::with_script(|_| {
         Verdict::Answer(
             b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 403 No\r\n\r\n".to_vec(),
         )
     });
-    path.fetch()
+    setup
+        .fetch()
         .run()
-        .fails(4, &format!("proxy {}: CONNECT to registry.example failed: 403", path.proxy.host()));
-    let path = Path::by(|_| Verdict::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
-    let run = path.fetch().args(["--retry-times", "1"]).run();
-    run.fails(5, &format!("registry.example through the proxy {}: ", path.proxy.host()));
+        .fails(4, &format!("proxy {}: CONNECT to registry.example failed: 403", setup.proxy.host()));
+    let setup =
+        Setup::with_script(|_| Verdict::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
+    let run = setup.fetch().args(["--retry-times", "1"]).run();
+    run.fails(5, &format!("registry.example through the proxy {}: ", setup.proxy.host()));
 }
 
 #[test]
-fn a_registry_behind_a_proxy_is_still_judged_by_its_certificate() {
+fn a_registrys_certificate_is_checked_behind_a_proxy_too() {
     let (registry, _) = registry();
     let proxy = Proxy::start(&[(HOST, &registry.host())]);
     let run = fetch(&Authority::new()).env("https_proxy", proxy.url()).run();
@@ -319,7 +318,7 @@ fn a_registry_behind_a_proxy_is_still_judged_by_its_certificate() {
 }
 
 #[test]
-fn a_malformed_proxy_is_2_names_its_variable_and_shows_no_password() {
+fn a_malformed_proxy_exits_with_2_names_its_variable_and_shows_no_password() {
     let (registry, authority) = registry();
     for (value, words) in [
         ("http://me:hunter22@p:99999", "invalid proxy URL: expected http://HOST:PORT"),
@@ -339,7 +338,7 @@ fn a_malformed_proxy_is_2_names_its_variable_and_shows_no_password() {
 }
 
 #[test]
-fn socks_tunnels_everything_and_looks_the_names_up() {
+fn a_socks_proxy_tunnels_http_and_https_and_resolves_names() {
     let (registry, authority) = registry();
     let plain = FakeRegistry::with_image();
     let proxy = Proxy::start(&[(HOST, &registry.host()), ("plain.example:5000", &plain.host())]);
@@ -365,7 +364,7 @@ fn socks_tunnels_everything_and_looks_the_names_up() {
 }
 
 #[test]
-fn a_socks_proxy_that_finds_no_way_is_blamed() {
+fn a_socks_proxy_that_cannot_reach_the_registry_is_named() {
     let (_registry, authority) = registry();
     let proxy = Proxy::start(&[]);
     let run = fetch(&authority)

@@ -39,18 +39,18 @@ fn fetch(proxy: &Proxy) -> Command {
 /// Checks that the run was refused because the proxy would have read a secret, and that no secret
 /// reached the proxy.
 #[track_caller]
-fn is_kept(run: &tests::tools::Run, proxy: &Proxy, secrets: &[&str]) {
+fn is_refused_without_leak(run: &tests::tools::Run, proxy: &Proxy, secrets: &[&str]) {
     let words =
         format!("plain http through the proxy {} would show it the credentials", proxy.host());
     run.fails(4, &words).says("hint: NO_PROXY=").stdout("");
     for secret in secrets {
-        assert!(!proxy.has_seen(secret), "{secret}");
+        assert!(!proxy.has_received(secret), "{secret}");
     }
     assert!(proxy.heads().iter().all(|head| !head.to_ascii_lowercase().contains("authorization")));
 }
 
 #[test]
-fn requests_go_in_the_absolute_form() {
+fn requests_use_the_absolute_form() {
     let registry = registry();
     let proxy = proxy_to(&registry);
     fetch(&proxy).run().ok().stdout(&Image::small().manifest.bytes);
@@ -63,7 +63,7 @@ fn requests_go_in_the_absolute_form() {
 }
 
 #[test]
-fn the_usual_port_is_not_named() {
+fn the_default_port_is_left_out() {
     let registry = registry();
     let proxy = Proxy::start(&[("registry.example:80", &registry.host())]);
     for reference in ["registry.example/app:1", "registry.example:80/app:1"] {
@@ -75,7 +75,7 @@ fn the_usual_port_is_not_named() {
 }
 
 #[test]
-fn a_kept_connection_serves_many_requests() {
+fn one_connection_is_reused_for_many_requests() {
     let registry = registry();
     let image =
         Image::of_archives(&[1, 2, 3, 4].map(|seed| noise(300_000, seed)), "linux", "amd64");
@@ -97,7 +97,7 @@ fn a_kept_connection_serves_many_requests() {
 }
 
 #[test]
-fn uploads_pass_with_their_bodies() {
+fn uploads_are_forwarded_with_their_bodies() {
     let registry = registry();
     let proxy = proxy_to(&registry);
     // A body whose bytes look like requests must pass unchanged.
@@ -125,7 +125,7 @@ fn uploads_pass_with_their_bodies() {
 }
 
 #[test]
-fn an_early_refusal_of_an_upload_is_heard() {
+fn an_early_refusal_of_an_upload_is_reported() {
     let registry = registry();
     registry.intake(|request| {
         if !request.is_close() && !request.is_patch() {
@@ -142,7 +142,7 @@ fn an_early_refusal_of_an_upload_is_heard() {
 }
 
 #[test]
-fn a_connection_that_was_closed_meanwhile_is_made_again() {
+fn a_closed_connection_is_opened_again() {
     let registry = registry();
     registry.fault(|_, right| right.close());
     let image = Image::of_archives(&[1, 2].map(|seed| noise(30_000, seed)), "linux", "amd64");
@@ -159,7 +159,7 @@ fn a_connection_that_was_closed_meanwhile_is_made_again() {
 }
 
 #[test]
-fn a_proxys_own_login_comes_with_every_request_and_goes_no_further() {
+fn a_proxys_password_is_sent_once_with_every_request() {
     let registry = registry();
     let image = Image::of_archives(&[noise(30_000, 1)], "linux", "amd64");
     registry.add_image("app", "2", &image);
@@ -178,7 +178,7 @@ fn a_proxys_own_login_comes_with_every_request_and_goes_no_further() {
 }
 
 #[test]
-fn a_trace_tells_of_the_proxy_and_not_of_its_login() {
+fn a_trace_names_the_proxy_but_not_its_password() {
     let registry = registry();
     let proxy = proxy_to(&registry);
     let value = format!("http://me:hunter22@{}", proxy.host());
@@ -188,44 +188,44 @@ fn a_trace_tells_of_the_proxy_and_not_of_its_login() {
 }
 
 #[test]
-fn anonymous_tokens_are_no_secret() {
+fn anonymous_tokens_may_pass_through_a_proxy() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     let proxy = proxy_to(&registry);
     fetch(&proxy).run().ok();
     assert_eq!(proxy.heads().len(), 3);
-    assert!(proxy.has_seen(TOKEN));
+    assert!(proxy.has_received(TOKEN));
 }
 
 #[test]
-fn a_login_is_not_shown_to_the_proxy() {
+fn a_credential_is_not_sent_through_the_proxy() {
     let (registry, scratch) = (registry_with_login(), Scratch::new());
     let proxy = proxy_to(&registry);
     keep(&scratch, "auth.json", &auths(HOST, &login(USER, PASSWORD)));
     let secret = base64(format!("{USER}:{PASSWORD}"));
     let given = fetch(&proxy).args(["-u", USER]).env("REGISTRY_PASSWORD", PASSWORD).run();
-    is_kept(&given, &proxy, &[PASSWORD, &secret]);
-    let kept = fetch(&proxy).arg("--authfile").arg(scratch.join("auth.json")).run();
-    is_kept(&kept, &proxy, &[PASSWORD, &secret]);
+    is_refused_without_leak(&given, &proxy, &[PASSWORD, &secret]);
+    let stored = fetch(&proxy).arg("--authfile").arg(scratch.join("auth.json")).run();
+    is_refused_without_leak(&stored, &proxy, &[PASSWORD, &secret]);
 }
 
 #[test]
-fn a_login_is_not_shown_to_a_proxy_on_the_way_to_a_token_server() {
+fn a_credential_for_the_token_server_is_not_sent_through_the_proxy() {
     let (registry, scratch) = (registry_with_tokens(), Scratch::new());
     let proxy = proxy_to(&registry);
     let secret = base64(format!("{USER}:{PASSWORD}"));
     let run = fetch(&proxy).args(["-u", USER]).env("REGISTRY_PASSWORD", PASSWORD).run();
-    is_kept(&run, &proxy, &[PASSWORD, &secret, "/token"]);
+    is_refused_without_leak(&run, &proxy, &[PASSWORD, &secret, "/token"]);
     // An identity token, which would be in the request's body.
     let entry = json!({"auth": base64("<token>:x"), "identitytoken": "an-identity-token"});
     keep(&scratch, "auth.json", &auths(HOST, &entry));
     let run = fetch(&proxy).arg("--authfile").arg(scratch.join("auth.json")).run();
-    is_kept(&run, &proxy, &["an-identity-token", "/token"]);
+    is_refused_without_leak(&run, &proxy, &["an-identity-token", "/token"]);
 }
 
 /// A proxy can also change plain HTTP: the token server in the challenge may be an attacker's.
 #[test]
-fn a_token_server_that_a_proxy_may_have_named_gets_no_login() {
+fn a_token_server_named_through_a_plain_http_proxy_gets_no_credential() {
     let registry = registry();
     registry.fault(|_, _| {
         Reply::error(401, "UNAUTHORIZED", "who is there")
@@ -237,26 +237,26 @@ fn a_token_server_that_a_proxy_may_have_named_gets_no_login() {
         .env("REGISTRY_PASSWORD", PASSWORD)
         .env("https_proxy", proxy.url())
         .run();
-    is_kept(&run, &proxy, &[PASSWORD, "auth.example"]);
+    is_refused_without_leak(&run, &proxy, &[PASSWORD, "auth.example"]);
 }
 
 #[test]
-fn given_tokens_and_headers_are_not_shown_to_the_proxy() {
+fn given_tokens_and_headers_are_not_sent_through_the_proxy() {
     let registry = registry();
     let proxy = proxy_to(&registry);
     let run = fetch(&proxy).env("REGISTRY_TOKEN", "a-given-token").run();
-    is_kept(&run, &proxy, &["a-given-token"]);
+    is_refused_without_leak(&run, &proxy, &["a-given-token"]);
     for header in ["Authorization: Bearer secret", "Cookie: secret", "X-Whatever: secret"] {
         let run = fetch(&proxy).args(["-H", header]).run();
-        is_kept(&run, &proxy, &["secret"]);
+        is_refused_without_leak(&run, &proxy, &["secret"]);
     }
     assert_eq!(proxy.connections(), 0);
     fetch(&proxy).args(["-H", "User-Agent: somebody"]).run().ok();
-    assert!(proxy.has_seen("somebody"));
+    assert!(proxy.has_received("somebody"));
 }
 
 #[test]
-fn a_socks_proxy_would_read_plain_http_as_well() {
+fn a_credential_in_plain_http_is_not_sent_through_a_socks_proxy() {
     let registry = registry_with_login();
     let proxy = proxy_to(&registry);
     let run = fetch(&proxy)
@@ -264,11 +264,11 @@ fn a_socks_proxy_would_read_plain_http_as_well() {
         .env("REGISTRY_PASSWORD", PASSWORD)
         .env("http_proxy", format!("socks5://{}", proxy.host()))
         .run();
-    is_kept(&run, &proxy, &[PASSWORD, &base64(format!("{USER}:{PASSWORD}"))]);
+    is_refused_without_leak(&run, &proxy, &[PASSWORD, &base64(format!("{USER}:{PASSWORD}"))]);
 }
 
 #[test]
-fn a_redirect_is_sent_by_the_proxy_of_its_own() {
+fn a_redirect_uses_the_proxy_for_its_own_host() {
     let registry = registry();
     let bytes = noise(1000, 1);
     let digest = registry.add_blob("app", bytes.clone());
@@ -286,7 +286,7 @@ fn a_redirect_is_sent_by_the_proxy_of_its_own() {
 }
 
 #[test]
-fn a_proxys_407_and_403_are_4_and_its_own() {
+fn a_407_or_403_of_a_proxy_exits_with_4_and_names_the_proxy() {
     let registry = registry();
     let proxy = Proxy::with_script(&[(HOST, &registry.host())], |_| {
         Verdict::page("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n")
@@ -316,7 +316,7 @@ fn a_proxys_407_and_403_are_4_and_its_own() {
 }
 
 #[test]
-fn a_registrys_own_refusal_is_not_put_down_to_the_proxy() {
+fn a_registrys_own_refusal_does_not_name_the_proxy() {
     let registry = registry();
     registry.fault(|_, _| Reply::error(403, "DENIED", "not you"));
     let proxy = proxy_to(&registry);
@@ -324,7 +324,7 @@ fn a_registrys_own_refusal_is_not_put_down_to_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_finds_no_way_is_5_after_retries() {
+fn a_proxy_that_cannot_reach_the_registry_exits_with_5_after_retries() {
     let proxy = Proxy::start(&[]);
     let run = fetch(&proxy).args(["--retry-times", "3"]).run();
     run.fails(5, &format!("the proxy {} or the server behind it: 502", proxy.host()));
@@ -332,7 +332,7 @@ fn a_proxy_that_finds_no_way_is_5_after_retries() {
 }
 
 #[test]
-fn a_proxy_that_hangs_up_or_babbles_is_named() {
+fn a_proxy_that_closes_or_does_not_use_http_is_named() {
     let proxy = Proxy::with_script(&[], |_| Verdict::Answer(Vec::new()));
     let run = fetch(&proxy).args(["--retry-times", "2"]).run();
     let place = format!("{HOST} through the proxy {}", proxy.host());
@@ -343,7 +343,7 @@ fn a_proxy_that_hangs_up_or_babbles_is_named() {
 }
 
 #[test]
-fn http_proxy_of_a_web_servers_environment_is_not_believed() {
+fn the_variable_http_proxy_in_upper_case_is_ignored_under_cgi() {
     let registry = registry();
     let proxy = proxy_to(&registry);
     let fetch = tool("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);
@@ -353,7 +353,7 @@ fn http_proxy_of_a_web_servers_environment_is_not_believed() {
 }
 
 #[test]
-fn a_blob_with_a_type_of_its_own_is_not_touched() {
+fn a_blob_that_looks_like_http_passes_unchanged() {
     let registry = registry();
     let blob = Blob::new("", b"HTTP/1.1 200 OK\r\n\r\n".repeat(10_000));
     let digest = registry.add_blob("app", blob.bytes.clone());

@@ -49,7 +49,7 @@ fn round_trip(repo: &str, options: &str, variable: &str, value: &str) {
 }
 
 #[test]
-fn an_image_goes_there_and_back_in_plain_http() {
+fn an_image_makes_a_round_trip_with_plain_http() {
     let registry = Registry::start();
     let squid = Squid::start(&Setting::default());
     let repo = format!("{NAME}:{}/app", port(&registry.host()));
@@ -60,7 +60,7 @@ fn an_image_goes_there_and_back_in_plain_http() {
 }
 
 #[test]
-fn an_image_goes_there_and_back_in_https() {
+fn an_image_makes_a_round_trip_with_https() {
     let authority = Authority::new();
     let identity = authority.issue(&format!("DNS:{NAME}"), "20200101000000Z", "20991231000000Z");
     let registry = FakeRegistry::start_tls(identity.server_config());
@@ -74,7 +74,7 @@ fn an_image_goes_there_and_back_in_https() {
 }
 
 #[test]
-fn skopeo_sees_the_same_by_the_same_proxy() {
+fn skopeo_reads_the_same_through_the_same_proxy() {
     let registry = Registry::start();
     let image = image();
     registry.put_image("app", "1", &image);
@@ -94,7 +94,7 @@ fn skopeo_sees_the_same_by_the_same_proxy() {
 }
 
 #[test]
-fn a_proxys_login_lets_in_and_its_lack_does_not() {
+fn a_proxys_password_is_accepted_and_a_missing_or_wrong_one_is_reported() {
     let authority = Authority::new();
     let identity = authority.issue(&format!("DNS:{NAME}"), "20200101000000Z", "20991231000000Z");
     let secure = FakeRegistry::start_tls(identity.server_config());
@@ -115,15 +115,15 @@ fn a_proxys_login_lets_in_and_its_lack_does_not() {
                 .run()
         };
         fetch(format!("http://{LOGIN}@{}", squid.host())).ok();
-        let nobody = fetch(format!("http://{}", squid.host()));
-        nobody.fails(4, &format!("proxy {}: it requires a name and a password: 407", squid.host()));
+        let anonymous = fetch(format!("http://{}", squid.host()));
+        anonymous.fails(4, &format!("proxy {}: it requires a name and a password: 407", squid.host()));
         let wrong = fetch(format!("http://me:hunter22@{}", squid.host()));
         wrong.fails(4, "it refused the name and password: 407").does_not_say("hunter22");
     }
 }
 
 #[test]
-fn what_squid_refuses_or_does_not_find_is_named_as_its() {
+fn errors_from_squid_name_the_proxy() {
     let squid = Squid::start(&Setting::default());
     let run = tool("fetch-manifest")
         .args(["--max-wait", "0", &format!("{NAME}/app:1")])
@@ -139,7 +139,7 @@ fn what_squid_refuses_or_does_not_find_is_named_as_its() {
 }
 
 #[test]
-fn a_proxy_may_be_spoken_to_in_tls() {
+fn tls_to_the_proxy_requires_a_trusted_certificate() {
     let authority = Authority::new();
     let identity = authority.issue(&format!("DNS:{NAME}"), "20200101000000Z", "20991231000000Z");
     let secure = FakeRegistry::start_tls(identity.server_config());

@@ -33,7 +33,7 @@ fn registry_and_storage(
 }
 
 #[test]
-fn all_kinds_are_followed() {
+fn all_redirect_statuses_are_followed() {
     for status in [301, 302, 303, 307, 308] {
         let (registry, storage, bytes, digest) =
             registry_and_storage(FakeRegistry::start(), status);
@@ -43,7 +43,7 @@ fn all_kinds_are_followed() {
 }
 
 #[test]
-fn headers_of_our_own_stay_at_the_registry() {
+fn given_headers_are_not_sent_to_storage() {
     let (registry, storage, bytes, digest) = registry_and_storage(FakeRegistry::start(), 307);
     let run = fetch_blob().args(["-H", "X-Key: secret", &registry.repo("app"), &digest]).run();
     run.ok().stdout(&bytes);
@@ -53,7 +53,7 @@ fn headers_of_our_own_stay_at_the_registry() {
 }
 
 #[test]
-fn the_token_stays_at_the_registry() {
+fn the_token_is_not_sent_to_storage() {
     let (registry, storage, bytes, digest) = registry_and_storage(FakeRegistry::with_tokens(), 307);
     fetch_blob().args([&registry.repo("app"), &digest]).run().ok().stdout(&bytes);
     assert!(registry.server.requests().iter().any(|r| r.header("authorization").is_some()));
@@ -61,7 +61,7 @@ fn the_token_stays_at_the_registry() {
 }
 
 #[test]
-fn a_relative_one_stays_where_it_is() {
+fn a_relative_redirect_is_resolved_against_the_registry() {
     let registry = FakeRegistry::start();
     let bytes = noise(1000, 1);
     let digest = registry.add_blob("app", bytes.clone());
@@ -75,7 +75,7 @@ fn a_relative_one_stays_where_it_is() {
 }
 
 #[test]
-fn going_on_starts_at_the_registry_again_with_the_range() {
+fn a_resumed_download_starts_at_the_registry_again_with_the_range() {
     let bytes = noise(500_000, 1);
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", bytes.clone());
@@ -94,7 +94,7 @@ fn going_on_starts_at_the_registry_again_with_the_range() {
 }
 
 #[test]
-fn an_address_that_has_expired_is_asked_for_once_more() {
+fn an_expired_redirect_url_is_requested_once_more() {
     let (registry, _, bytes, digest) = registry_and_storage(FakeRegistry::start(), 307);
     let all: Arc<[u8]> = bytes.clone().into();
     for (status, good_from, code) in [(403, 1, Some(0)), (400, 1, Some(0)), (403, 99, None)] {
@@ -118,7 +118,7 @@ fn an_address_that_has_expired_is_asked_for_once_more() {
 }
 
 #[test]
-fn storage_that_fails_is_tried_again_from_the_registry() {
+fn failing_storage_is_retried_through_the_registry() {
     let bytes = noise(1000, 1);
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", bytes.clone());
@@ -134,9 +134,9 @@ fn storage_that_fails_is_tried_again_from_the_registry() {
 }
 
 #[test]
-fn storage_that_wants_a_token_gets_none() {
-    let thief = Server::start(|_| Reply::json(200, &serde_json::json!({"token": "x"})));
-    let challenge = format!("Bearer realm=\"{}/token\",service=\"s\"", thief.url());
+fn storage_that_requires_a_token_gets_none() {
+    let attacker = Server::start(|_| Reply::json(200, &serde_json::json!({"token": "x"})));
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"s\"", attacker.url());
     let storage = Server::start(move |_| Reply::new(401).header("WWW-Authenticate", &challenge));
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
@@ -145,11 +145,11 @@ fn storage_that_wants_a_token_gets_none() {
     let run = fetch_blob().args([&registry.repo("app"), &digest]).run();
     assert!(matches!(run.code(), Some(4..=6)), "{run}");
     run.stdout("");
-    assert_eq!(thief.asked(), Vec::<String>::new());
+    assert_eq!(attacker.asked(), Vec::<String>::new());
 }
 
 #[test]
-fn a_circle_ends() {
+fn a_redirect_loop_ends() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     registry.fault(|request, _| match request.query.as_str() {
@@ -161,7 +161,7 @@ fn a_circle_ends() {
 }
 
 #[test]
-fn a_chain_ends_at_the_limit() {
+fn a_redirect_chain_ends_at_the_limit() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     registry.fault(|request, _| Reply::redirect(302, &format!("?step={}", request.number)));
@@ -170,7 +170,7 @@ fn a_chain_ends_at_the_limit() {
 }
 
 #[test]
-fn where_a_redirect_may_not_go_it_does_not_go() {
+fn redirects_to_private_addresses_and_invalid_urls_are_refused() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     let long = format!("http://example.com/{}", "x".repeat(64 << 10));
@@ -211,7 +211,7 @@ fn where_a_redirect_may_not_go_it_does_not_go() {
 }
 
 #[test]
-fn a_redirect_to_nowhere_is_6() {
+fn a_redirect_without_a_location_exits_with_6() {
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
     for status in [300, 301, 302, 303, 304, 305, 307, 308] {
@@ -222,7 +222,7 @@ fn a_redirect_to_nowhere_is_6() {
 }
 
 #[test]
-fn a_signature_is_never_shown() {
+fn a_signature_in_a_redirect_url_is_never_shown() {
     let storage = Server::start(|_| Reply::new(404));
     let registry = FakeRegistry::start();
     let digest = registry.add_blob("app", noise(1000, 1));
@@ -233,7 +233,7 @@ fn a_signature_is_never_shown() {
 }
 
 #[test]
-fn manifests_and_tags_are_redirected_as_well() {
+fn redirects_of_manifests_and_tags_are_followed() {
     let image = Image::small();
     let target = FakeRegistry::start();
     target.add_image("elsewhere", "1", &image);
@@ -256,7 +256,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn https_never_becomes_http() {
+    fn a_redirect_from_https_to_http_is_refused() {
         let authority = Authority::new();
         let registry = FakeRegistry::start_tls(authority.server().server_config());
         let digest = registry.add_blob("app", noise(1000, 1));

@@ -40,7 +40,7 @@ fn run(text: &str, repo: &str, scratch: &Scratch) -> Run {
 
 /// Each program needs only one connection if it sends one request at a time.
 #[test]
-fn connections_are_kept_from_request_to_request() {
+fn connections_are_reused_for_all_requests() {
     for registry in [FakeRegistry::start(), FakeRegistry::with_tokens()] {
         registry.add_image("app", "1", &image(20));
         let scratch = Scratch::new();
@@ -71,7 +71,7 @@ fn kinds(requests: &[Request]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_pull_with_tokens_costs_six_requests_more_than_layers() {
+fn a_pull_with_tokens_sends_six_requests_more_than_layers() {
     for layers in LAYERS {
         let registry = FakeRegistry::with_tokens();
         registry.add_image("app", "1", &image(layers));
@@ -85,7 +85,7 @@ fn a_pull_with_tokens_costs_six_requests_more_than_layers() {
 }
 
 #[test]
-fn an_index_costs_one_more() {
+fn an_index_adds_one_request_to_a_pull() {
     let registry = FakeRegistry::with_tokens();
     let image = image(4);
     registry.add_image("app", "", &image);
@@ -99,7 +99,7 @@ fn an_index_costs_one_more() {
 }
 
 #[test]
-fn a_pull_with_one_token_for_all_costs_four_more_than_layers() {
+fn a_pull_with_one_given_token_sends_four_requests_more_than_layers() {
     for layers in LAYERS {
         let registry = FakeRegistry::with_tokens();
         registry.add_image("app", "1", &image(layers));
@@ -113,7 +113,7 @@ fn a_pull_with_one_token_for_all_costs_four_more_than_layers() {
 }
 
 #[test]
-fn a_push_with_tokens_costs_three_requests_a_blob_and_five_more() {
+fn a_push_with_tokens_sends_three_requests_per_blob_and_five_more() {
     for layers in LAYERS {
         let registry = FakeRegistry::with_tokens();
         let scratch = Scratch::new();
@@ -134,7 +134,7 @@ fn a_push_with_tokens_costs_three_requests_a_blob_and_five_more() {
 }
 
 #[test]
-fn a_mount_costs_one_more_token() {
+fn a_mount_fetches_one_more_token() {
     let registry = FakeRegistry::with_tokens();
     let image = image(4);
     registry.add_image("base", "1", &image);
@@ -150,7 +150,7 @@ fn a_mount_costs_one_more_token() {
 }
 
 #[test]
-fn no_more_connections_than_allowed_are_made() {
+fn no_more_connections_than_allowed_are_opened() {
     for jobs in [1, 2, 5] {
         for registry in [FakeRegistry::start(), FakeRegistry::with_tokens()] {
             let image = image(20);
@@ -171,7 +171,7 @@ fn no_more_connections_than_allowed_are_made() {
 }
 
 #[test]
-fn a_large_blob_takes_no_more_connections_than_allowed() {
+fn a_large_blob_uses_no_more_connections_than_allowed() {
     let registry = FakeRegistry::start();
     let blob = registry.add_noise("app", 140 << 20, 1);
     let scratch = Scratch::new();
@@ -185,7 +185,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_real_registry_is_asked_as_often() {
+    fn a_real_registry_gets_as_many_requests() {
         let server = TokenServer::new();
         let registry = Registry::with_tokens_of(&server);
         let scratch = Scratch::new();

@@ -24,31 +24,31 @@ const PLACES: [&str; 2] = [".config/containers/certs.d", ".config/docker/certs.d
 
 /// A registry whose authority is trusted only through a `certs.d` directory, and a home for that
 /// directory.
-struct Ground {
+struct Setup {
     authority: Authority,
     registry: FakeRegistry,
     home: Scratch,
 }
 
-impl Ground {
-    fn new() -> Ground {
+impl Setup {
+    fn new() -> Setup {
         let authority = Authority::new();
         let registry = FakeRegistry::start_tls(authority.server().server_config());
-        Ground::with(authority, registry)
+        Setup::with(authority, registry)
     }
 
     /// The registry requests a client certificate of its own authority.
-    fn asking() -> Ground {
+    fn asking() -> Setup {
         let authority = Authority::new();
         let config = authority.server().server_config_asking(&authority);
-        Ground::with(authority, FakeRegistry::start_tls(config))
+        Setup::with(authority, FakeRegistry::start_tls(config))
     }
 
-    fn with(authority: Authority, registry: FakeRegistry) -> Ground {
+    fn with(authority: Authority, registry: FakeRegistry) -> Setup {
         registry.add_image("app", "1", &Image::small());
         let home = Scratch::new();
         home.chmod("", 0o755);
-        Ground { authority, registry, home }
+        Setup { authority, registry, home }
     }
 
     /// Makes the directory for a host in one of the places.
@@ -86,32 +86,32 @@ fn put(pair: &Identity, directory: &Path, name: &str) {
 }
 
 #[test]
-fn the_users_directories_vouch_for_a_host() {
+fn the_users_certs_d_directories_are_trusted_for_their_host() {
     for place in PLACES {
-        let ground = Ground::new();
-        ground.fetch().run().fails(6, "unknown issuer");
-        let directory = ground.directory(place, &ground.registry.host());
-        copy(&ground.authority.certificate(), &directory.join("any-name.crt"));
-        ground.is_fetched();
+        let setup = Setup::new();
+        setup.fetch().run().fails(6, "unknown issuer");
+        let directory = setup.directory(place, &setup.registry.host());
+        copy(&setup.authority.certificate(), &directory.join("any-name.crt"));
+        setup.is_fetched();
         // XDG_CONFIG_HOME is used instead of ~/.config.
-        ground.fetch().env("XDG_CONFIG_HOME", "/none").run().fails(6, "unknown issuer");
-        let config = ground.home.join(".config");
-        ground.fetch().env("HOME", "/none").env("XDG_CONFIG_HOME", config).run().ok();
+        setup.fetch().env("XDG_CONFIG_HOME", "/none").run().fails(6, "unknown issuer");
+        let config = setup.home.join(".config");
+        setup.fetch().env("HOME", "/none").env("XDG_CONFIG_HOME", config).run().ok();
     }
 }
 
 /// Runs in a mount namespace, where /etc is empty except for this directory.
 #[test]
-fn the_machines_directories_vouch_for_a_host() {
+fn the_systems_certs_d_directories_are_trusted_for_their_host() {
     for place in ["containers", "docker"] {
-        let ground = Ground::new();
+        let setup = Setup::new();
         let run = |script: &str| {
             let is_root = rustix::process::geteuid().is_root();
             let unshare = ["unshare", if is_root { "-m" } else { "-rm" }];
             let script = format!("mount -t tmpfs tmpfs /etc && {script} exec \"$@\"");
-            let command = ground.fetch().env("CA", ground.authority.certificate());
+            let command = setup.fetch().env("CA", setup.authority.certificate());
             let command =
-                command.env("DIR", format!("/etc/{place}/certs.d/{}", ground.registry.host()));
+                command.env("DIR", format!("/etc/{place}/certs.d/{}", setup.registry.host()));
             command.under(&[&unshare[..], &["sh", "-c", &script, "sh"]].concat()).run()
         };
         run("").fails(6, "unknown issuer");
@@ -120,104 +120,109 @@ fn the_machines_directories_vouch_for_a_host() {
 }
 
 #[test]
-fn the_first_directory_that_is_there_counts_alone() {
-    let ground = Ground::new();
-    let second = ground.directory(PLACES[1], &ground.registry.host());
-    copy(&ground.authority.certificate(), &second.join("ca.crt"));
-    ground.is_fetched();
-    ground.directory(PLACES[0], &ground.registry.host());
-    ground.fetch().run().fails(6, "unknown issuer");
+fn only_the_first_existing_directory_is_used() {
+    let setup = Setup::new();
+    let second = setup.directory(PLACES[1], &setup.registry.host());
+    copy(&setup.authority.certificate(), &second.join("ca.crt"));
+    setup.is_fetched();
+    setup.directory(PLACES[0], &setup.registry.host());
+    setup.fetch().run().fails(6, "unknown issuer");
 }
 
 #[test]
-fn another_host_or_port_is_another_directory() {
-    let ground = Ground::new();
+fn a_directory_for_another_host_or_port_is_not_used() {
+    let setup = Setup::new();
     for host in ["127.0.0.1", "127.0.0.1:443", "localhost:5000"] {
-        let directory = ground.directory(PLACES[0], host);
-        copy(&ground.authority.certificate(), &directory.join("ca.crt"));
+        let directory = setup.directory(PLACES[0], host);
+        copy(&setup.authority.certificate(), &directory.join("ca.crt"));
     }
-    ground.fetch().run().fails(6, "unknown issuer");
+    setup.fetch().run().fails(6, "unknown issuer");
     // The name of the host is compared, not its address.
-    ground.trusting();
-    let by_name = format!("localhost:{}/app:1", ground.registry.server.port());
+    setup.trusting();
+    let by_name = format!("localhost:{}/app:1", setup.registry.server.port());
     let fetch = tool("fetch-manifest").args(["--max-wait", "0", &by_name]);
-    fetch.env("HOME", ground.home.path()).run().fails(6, "unknown issuer");
+    fetch.env("HOME", setup.home.path()).run().fails(6, "unknown issuer");
 }
 
 #[test]
-fn it_adds_to_the_ca_file() {
-    let ground = Ground::new();
-    ground.trusting();
+fn certs_d_adds_to_the_ca_file() {
+    let setup = Setup::new();
+    setup.trusting();
     let other = Authority::called("another");
-    ground.fetch().arg("--ca-file").arg(other.certificate()).run().ok();
+    setup.fetch().arg("--ca-file").arg(other.certificate()).run().ok();
 }
 
 /// The target of a redirect uses the directory for its own host.
 #[test]
-fn whoever_is_spoken_to_has_a_directory() {
-    let ground = Ground::new();
-    ground.trusting();
-    let digest = ground.registry.add_blob("app", noise(1000, 1));
+fn a_redirect_target_uses_its_own_directory() {
+    let setup = Setup::new();
+    setup.trusting();
+    let digest = setup.registry.add_blob("app", noise(1000, 1));
     let (elsewhere, clients) = (Authority::called("another"), Authority::called("clients"));
     let config = elsewhere.server().server_config_asking(&clients);
     let storage = Server::start_tls(config, |_| Reply::ok(noise(1000, 1)));
     let url = storage.url();
-    ground.registry.fault(move |request, right| {
+    setup.registry.fault(move |request, right| {
         if !request.is_blob() {
             return right;
         }
         Reply::redirect(307, &format!("{url}/bucket"))
     });
     let fetch = || {
-        let fetch = tool("fetch-blob").env("HOME", ground.home.path());
-        fetch.args(["--max-wait", "0", &ground.registry.repo("app"), &digest])
+        let fetch = tool("fetch-blob").env("HOME", setup.home.path());
+        fetch.args(["--max-wait", "0", &setup.registry.repo("app"), &digest])
     };
     fetch().run().fails(6, "unknown issuer").says(&storage.host());
-    let directory = ground.directory(PLACES[0], &storage.host());
+    let directory = setup.directory(PLACES[0], &storage.host());
     copy(&elsewhere.certificate(), &directory.join("ca.crt"));
     let client = clients.client();
     put(&client, &directory, "client");
     fetch().run().ok().stdout(noise(1000, 1));
-    assert_eq!(storage.requests()[0].shown, Some(client.der()));
-    assert_eq!(ground.registry.server.requests()[0].shown, None);
+    assert_eq!(storage.requests()[0].client_certificate, Some(client.der()));
+    assert_eq!(setup.registry.server.requests()[0].client_certificate, None);
 }
 
 #[test]
-fn a_client_certificate_is_kept_there_too() {
-    let ground = Ground::asking();
-    let directory = ground.trusting();
-    let client = ground.authority.client();
+fn a_client_certificate_in_certs_d_is_sent() {
+    let setup = Setup::asking();
+    let directory = setup.trusting();
+    let client = setup.authority.client();
     put(&client, &directory, "client");
-    ground.is_fetched();
+    setup.is_fetched();
     // A certificate given by a flag is used instead.
-    let given = ground.authority.client();
-    let run = ground.fetch().arg("--cert-file").arg(&given.certificate);
+    let given = setup.authority.client();
+    let run = setup.fetch().arg("--cert-file").arg(&given.certificate);
     run.arg("--key-file").arg(&given.key).run().ok();
-    let shown: Vec<_> =
-        ground.registry.server.requests().into_iter().map(|request| request.shown).collect();
-    assert_eq!(shown, [Some(client.der()), Some(given.der())]);
+    let certificates: Vec<_> = setup
+        .registry
+        .server
+        .requests()
+        .into_iter()
+        .map(|request| request.client_certificate)
+        .collect();
+    assert_eq!(certificates, [Some(client.der()), Some(given.der())]);
 }
 
 #[test]
-fn of_several_the_one_is_shown_whose_issuer_is_asked_for() {
-    let ground = Ground::asking();
-    let directory = ground.trusting();
-    let strangers = Authority::called("strangers");
-    put(&strangers.client(), &directory, "a");
-    let client = ground.authority.client();
+fn the_client_certificate_of_the_requested_issuer_is_sent() {
+    let setup = Setup::asking();
+    let directory = setup.trusting();
+    let other = Authority::called("another");
+    put(&other.client(), &directory, "a");
+    let client = setup.authority.client();
     put(&client, &directory, "b");
-    ground.is_fetched();
-    assert_eq!(ground.registry.server.requests()[0].shown, Some(client.der()));
+    setup.is_fetched();
+    assert_eq!(setup.registry.server.requests()[0].client_certificate, Some(client.der()));
 }
 
 #[test]
-fn a_pair_that_is_none_is_an_error() {
-    let ground = Ground::asking();
-    let client = ground.authority.client();
-    let other = ground.authority.client();
-    let directory = ground.trusting();
+fn an_invalid_certificate_pair_is_an_error() {
+    let setup = Setup::asking();
+    let client = setup.authority.client();
+    let other = setup.authority.client();
+    let directory = setup.trusting();
     let run = |words: &str| {
-        let run = ground.fetch().run();
+        let run = setup.fetch().run();
         run.fails(6, words).says(&directory.display().to_string()).stdout("");
         for name in ["a.cert", "a.key"] {
             let _ = std::fs::remove_file(directory.join(name));
@@ -232,70 +237,70 @@ fn a_pair_that_is_none_is_an_error() {
     std::fs::write(directory.join("a.cert"), "hello").unwrap();
     std::fs::write(directory.join("a.key"), "hello").unwrap();
     run("no certificate in it");
-    assert_eq!(ground.registry.server.connections(), 0);
-    ground.is_fetched();
+    assert_eq!(setup.registry.server.connections(), 0);
+    setup.is_fetched();
 }
 
 #[test]
-fn an_authority_that_is_none_is_warned_of() {
-    let ground = Ground::new();
-    let directory = ground.trusting();
+fn an_invalid_ca_file_causes_a_warning() {
+    let setup = Setup::new();
+    let directory = setup.trusting();
     std::fs::write(directory.join("junk.crt"), "hello").unwrap();
-    let run = ground.fetch().run();
+    let run = setup.fetch().run();
     run.status(0).says("junk.crt: no certificate in it: passed over");
     std::fs::remove_file(directory.join("junk.crt")).unwrap();
     std::os::unix::fs::symlink("nowhere", directory.join("gone.crt")).unwrap();
-    ground.fetch().run().status(0).says("gone.crt: no such file: passed over");
+    setup.fetch().run().status(0).says("gone.crt: no such file: passed over");
     // Files with other names are ignored.
     std::fs::remove_file(directory.join("gone.crt")).unwrap();
     std::fs::write(directory.join("README"), "hello").unwrap();
-    ground.is_fetched();
+    setup.is_fetched();
 }
 
 #[test]
-fn what_may_not_be_read_is_warned_of_or_an_error() {
-    let ground = Ground::new();
-    let directory = ground.trusting();
-    let relative = Path::new(PLACES[0]).join(ground.registry.host());
-    ground.home.chmod(relative.join("ca.crt"), 0);
-    ground.fetch().as_nobody().run().fails(7, "ca.crt: permission denied");
-    ground.home.chmod(&relative, 0);
-    let run = ground.fetch().as_nobody().run();
+fn an_unreadable_file_or_directory_is_a_warning_or_an_error() {
+    let setup = Setup::new();
+    let directory = setup.trusting();
+    let relative = Path::new(PLACES[0]).join(setup.registry.host());
+    setup.home.chmod(relative.join("ca.crt"), 0);
+    setup.fetch().as_nobody().run().fails(7, "ca.crt: permission denied");
+    setup.home.chmod(&relative, 0);
+    let run = setup.fetch().as_nobody().run();
     run.status(6).says("unknown issuer").says("permission denied: passed over");
-    ground.home.chmod(PLACES[0], 0);
-    let second = ground.directory(PLACES[1], &ground.registry.host());
-    copy(&ground.authority.certificate(), &second.join("ca.crt"));
-    let run = ground.fetch().as_nobody().run();
+    setup.home.chmod(PLACES[0], 0);
+    let second = setup.directory(PLACES[1], &setup.registry.host());
+    copy(&setup.authority.certificate(), &second.join("ca.crt"));
+    let run = setup.fetch().as_nobody().run();
     run.status(0).says("permission denied: passed over");
-    ground.home.chmod(PLACES[0], 0o755);
-    ground.home.chmod(&relative, 0o755);
+    setup.home.chmod(PLACES[0], 0o755);
+    setup.home.chmod(&relative, 0o755);
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::write(&directory, "hello").unwrap();
-    ground.fetch().run().fails(7, "not a directory");
+    setup.fetch().run().fails(7, "not a directory");
 }
 
 #[test]
-fn a_directory_is_bounded_at_the_limit() {
-    let ground = Ground::new();
-    let directory = ground.trusting();
+fn a_directory_with_more_files_than_the_limit_is_refused() {
+    let setup = Setup::new();
+    let directory = setup.trusting();
     for i in 1..MAX_ENTRIES {
         std::fs::write(directory.join(format!("{i}")), "").unwrap();
     }
-    ground.is_fetched();
+    setup.is_fetched();
     std::fs::write(directory.join("last"), "").unwrap();
-    ground.fetch().run().fails(6, "more than 256 files");
+    setup.fetch().run().fails(6, "more than 256 files");
 }
 
 #[test]
-fn a_file_is_bounded_at_the_limit() {
-    let ground = Ground::new();
-    let authority = std::fs::read(ground.authority.certificate()).unwrap();
-    let file = ground.trusting().join("ca.crt");
+fn a_file_larger_than_the_limit_is_refused() {
+    let setup = Setup::new();
+    let authority = std::fs::read(setup.authority.certificate()).unwrap();
+    let file = setup.trusting().join("ca.crt");
     for (size, fits) in [(MAX_FILE, true), (MAX_FILE + 1, false)] {
         let mut bytes = vec![b'\n'; size - authority.len()];
         bytes.extend(&authority);
         std::fs::write(&file, &bytes).unwrap();
-        let run = ground.fetch().run();
+        let run = setup.fetch().run();
         if fits {
             run.ok()
         } else {

@@ -19,25 +19,25 @@ use tests::registry::Registry;
 use tests::tools::{Command, tool};
 
 /// Authorities for servers and clients, and a registry that requests a client certificate.
-struct Ground {
+struct Setup {
     servers: Authority,
     clients: Authority,
     client: Identity,
     registry: FakeRegistry,
 }
 
-impl Ground {
+impl Setup {
     /// The registry also accepts clients without a certificate, and records the certificates.
-    fn asking() -> Ground {
+    fn asking() -> Setup {
         let (servers, clients) = (Authority::new(), Authority::called("clients"));
         let config = servers.server().server_config_asking(&clients);
-        Ground::with(servers, clients, FakeRegistry::start_tls(config))
+        Setup::with(servers, clients, FakeRegistry::start_tls(config))
     }
 
-    fn with(servers: Authority, clients: Authority, registry: FakeRegistry) -> Ground {
+    fn with(servers: Authority, clients: Authority, registry: FakeRegistry) -> Setup {
         registry.add_image("app", "1", &Image::small());
         let client = clients.client();
-        Ground { servers, clients, client, registry }
+        Setup { servers, clients, client, registry }
     }
 
     fn fetch(&self, host: &str) -> Command {
@@ -46,16 +46,21 @@ impl Ground {
     }
 
     fn fetch_as(&self, client: &Identity) -> Command {
-        shown(self.fetch(&self.registry.host()), client)
+        with_certificate(self.fetch(&self.registry.host()), client)
     }
 
     /// The client certificates received, one per request.
-    fn shown(&self) -> Vec<Option<Vec<u8>>> {
-        self.registry.server.requests().into_iter().map(|request| request.shown).collect()
+    fn received_certificates(&self) -> Vec<Option<Vec<u8>>> {
+        self.registry
+            .server
+            .requests()
+            .into_iter()
+            .map(|request| request.client_certificate)
+            .collect()
     }
 }
 
-fn shown(command: Command, client: &Identity) -> Command {
+fn with_certificate(command: Command, client: &Identity) -> Command {
     command.arg("--cert-file").arg(&client.certificate).arg("--key-file").arg(&client.key)
 }
 
@@ -67,31 +72,31 @@ fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) -> std::path::PathBuf 
 }
 
 #[test]
-fn a_client_certificate_is_shown_where_it_is_asked_for() {
-    let ground = Ground::asking();
-    ground.fetch_as(&ground.client).run().ok().stdout(&Image::small().manifest.bytes);
-    let both = ground.client.joined();
-    let run = ground.fetch(&ground.registry.host()).arg("--cert-file").arg(both).run();
+fn a_client_certificate_is_sent_if_the_server_requests_it() {
+    let setup = Setup::asking();
+    setup.fetch_as(&setup.client).run().ok().stdout(&Image::small().manifest.bytes);
+    let both = setup.client.joined();
+    let run = setup.fetch(&setup.registry.host()).arg("--cert-file").arg(both).run();
     run.ok().stdout(&Image::small().manifest.bytes);
-    assert_eq!(ground.shown(), [Some(ground.client.der()), Some(ground.client.der())]);
+    assert_eq!(setup.received_certificates(), [Some(setup.client.der()), Some(setup.client.der())]);
 }
 
 #[test]
-fn a_certificate_of_version_1_serves_too() {
+fn a_client_certificate_of_x509_version_1_is_accepted() {
     let registry = Registry::start();
     registry.put_image("app", "1", &Image::small());
-    let ground = Ground::asking();
+    let setup = Setup::asking();
     let front = Front::of(&registry.host());
-    let front = front.tls(&ground.servers.server()).for_clients_of(&ground.clients).start();
-    let old = ground.clients.old_client();
-    let run = shown(ground.fetch(&front.host()), &old).run();
+    let front = front.tls(&setup.servers.server()).for_clients_of(&setup.clients).start();
+    let old = setup.clients.old_client();
+    let run = with_certificate(setup.fetch(&front.host()), &old).run();
     run.ok().stdout(&Image::small().manifest.bytes);
 }
 
 #[test]
-fn rsa_and_other_keys_serve_in_all_their_forms() {
-    let ground = Ground::asking();
-    let dir = ground.clients.dir();
+fn rsa_ec_and_ed25519_keys_work_in_all_pem_forms() {
+    let setup = Setup::asking();
+    let dir = setup.clients.dir();
     for (name, kind) in [
         ("rsa", &["-newkey", "rsa:2048"][..]),
         ("p384", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"]),
@@ -107,24 +112,24 @@ fn rsa_and_other_keys_serve_in_all_their_forms() {
         openssl.arg("-in").arg(&request).arg("-out").arg(&certificate).current_dir(dir);
         must(&mut openssl);
         let client = Identity { certificate, key };
-        ground.fetch_as(&client).run().ok();
+        setup.fetch_as(&client).run().ok();
         // The old PEM form names the type of key: RSA PRIVATE KEY, EC PRIVATE KEY.
         if name != "ed25519" {
             let old = dir.join(format!("{name}.old"));
             let mut openssl = peer("openssl");
             openssl.args(["pkey", "-traditional", "-in"]).arg(&client.key).arg("-out").arg(&old);
             must(&mut openssl);
-            ground.fetch_as(&Identity { key: old, ..client }).run().ok();
+            setup.fetch_as(&Identity { key: old, ..client }).run().ok();
         }
     }
 }
 
 /// Every invalid pair is reported before anything is sent.
 #[test]
-fn a_pair_that_is_none_is_refused_before_anything_is_sent() {
-    let ground = Ground::asking();
-    let (dir, client) = (ground.clients.dir(), &ground.client);
-    let other = ground.clients.client();
+fn an_invalid_certificate_pair_is_refused_before_anything_is_sent() {
+    let setup = Setup::asking();
+    let (dir, client) = (setup.clients.dir(), &setup.client);
+    let other = setup.clients.client();
     let junk = write(dir, "junk", "hello");
     let empty = write(dir, "empty", "");
     let broken =
@@ -156,141 +161,148 @@ fn a_pair_that_is_none_is_refused_before_anything_is_sent() {
         (&dir.to_owned(), &client.key, 7, "is a directory"),
     ] {
         let pair = Identity { certificate: certificate.clone(), key: key.clone() };
-        let run = ground.fetch_as(&pair).run();
+        let run = setup.fetch_as(&pair).run();
         run.fails(status, words).says("-file ").stdout("");
     }
-    assert_eq!(ground.registry.server.connections(), 0);
+    assert_eq!(setup.registry.server.connections(), 0);
 }
 
 #[test]
-fn flags_that_make_no_sense_together_are_2() {
-    let ground = Ground::asking();
-    let fetch = || ground.fetch(&ground.registry.host());
-    fetch().arg("--cert-file").arg(&ground.client.certificate).run().fails(2, "--key-file");
-    fetch().arg("--key-file").arg(&ground.client.key).run().fails(2, "--cert-file");
-    let run = shown(fetch(), &ground.client).arg("--plain-http").run();
+fn conflicting_flags_exit_with_2() {
+    let setup = Setup::asking();
+    let fetch = || setup.fetch(&setup.registry.host());
+    fetch().arg("--cert-file").arg(&setup.client.certificate).run().fails(2, "--key-file");
+    fetch().arg("--key-file").arg(&setup.client.key).run().fails(2, "--cert-file");
+    let run = with_certificate(fetch(), &setup.client).arg("--plain-http").run();
     run.fails(2, "--plain-http");
-    assert_eq!(ground.registry.server.connections(), 0);
+    assert_eq!(setup.registry.server.connections(), 0);
 }
 
 #[test]
-fn a_key_that_others_can_read_is_warned_of() {
-    let ground = Ground::asking();
-    std::fs::set_permissions(&ground.client.key, Permissions::from_mode(0o644)).unwrap();
-    let run = ground.fetch_as(&ground.client).run();
+fn a_key_readable_by_others_causes_a_warning() {
+    let setup = Setup::asking();
+    std::fs::set_permissions(&setup.client.key, Permissions::from_mode(0o644)).unwrap();
+    let run = setup.fetch_as(&setup.client).run();
     run.status(0).says("others can read it (mode 0644)");
 }
 
 /// The target of a redirect requests a client certificate, and gets none.
 #[test]
-fn others_are_shown_nothing() {
-    let ground = Ground::asking();
-    let server = ground.servers.server();
+fn a_redirect_target_gets_no_client_certificate() {
+    let setup = Setup::asking();
+    let server = setup.servers.server();
     let blob = Blob::new(types::TAR, noise(1000, 1));
     let bytes = blob.bytes.clone();
     let storage =
-        Server::start_tls(server.server_config_asking(&ground.clients), move |_| Reply::ok(&bytes));
-    ground.registry.add_blob("app", blob.bytes.clone());
+        Server::start_tls(server.server_config_asking(&setup.clients), move |_| Reply::ok(&bytes));
+    setup.registry.add_blob("app", blob.bytes.clone());
     let url = storage.url();
-    ground.registry.fault(move |request, right| {
+    setup.registry.fault(move |request, right| {
         if !request.is_blob() {
             return right;
         }
         Reply::redirect(307, &format!("{url}/bucket"))
     });
     let run =
-        tool("fetch-blob").args(["--max-wait", "0", &ground.registry.repo("app"), &blob.digest]);
-    let run = shown(run.arg("--ca-file").arg(ground.servers.certificate()), &ground.client).run();
+        tool("fetch-blob").args(["--max-wait", "0", &setup.registry.repo("app"), &blob.digest]);
+    let run =
+        with_certificate(run.arg("--ca-file").arg(setup.servers.certificate()), &setup.client)
+            .run();
     run.ok().stdout(&blob.bytes);
-    assert_eq!(ground.shown(), [Some(ground.client.der())]);
-    assert_eq!(storage.requests()[0].shown, None);
+    assert_eq!(setup.received_certificates(), [Some(setup.client.der())]);
+    assert_eq!(storage.requests()[0].client_certificate, None);
 }
 
 #[test]
-fn a_token_server_elsewhere_is_shown_nothing() {
-    let ground = Ground::asking();
-    let config = ground.servers.server().server_config_asking(&ground.clients);
+fn a_token_server_at_another_host_gets_no_client_certificate() {
+    let setup = Setup::asking();
+    let config = setup.servers.server().server_config_asking(&setup.clients);
     let tokens = Server::start_tls(config, |_| Reply::ok("{\"token\": \"t\"}"));
     let realm = tokens.url();
-    ground.registry.fault(move |request, right| match request.header("authorization") {
+    setup.registry.fault(move |request, right| match request.header("authorization") {
         Some(_) => right,
         None => Reply::error(401, "UNAUTHORIZED", "who?")
             .header("WWW-Authenticate", format!("Bearer realm=\"{realm}/token\",service=\"a\"")),
     });
-    ground.fetch_as(&ground.client).run().ok();
-    assert_eq!(tokens.requests()[0].shown, None);
-    assert_eq!(ground.shown().len(), 2);
-    assert!(ground.shown().iter().all(|shown| *shown == Some(ground.client.der())));
+    setup.fetch_as(&setup.client).run().ok();
+    assert_eq!(tokens.requests()[0].client_certificate, None);
+    assert_eq!(setup.received_certificates().len(), 2);
+    assert!(
+        setup.received_certificates().iter().all(|received| *received == Some(setup.client.der()))
+    );
 }
 
 #[test]
-fn the_host_of_from_is_shown_nothing_unless_it_is_the_same() {
-    let ground = Ground::asking();
-    let config = ground.servers.server().server_config_asking(&ground.clients);
+fn the_host_of_from_gets_the_client_certificate_only_if_it_is_the_operands_host() {
+    let setup = Setup::asking();
+    let config = setup.servers.server().server_config_asking(&setup.clients);
     let from = FakeRegistry::start_tls(config);
     let blob = from.add_noise("base", 1000, 1);
-    ground.registry.add_blob("base", blob.bytes.clone());
-    for (host, to, shows) in [(&from, "app", false), (&ground.registry, "other", true)] {
+    setup.registry.add_blob("base", blob.bytes.clone());
+    for (host, to, shows) in [(&from, "app", false), (&setup.registry, "other", true)] {
         host.server.forget();
-        let run = tool("push-blob").args(["--max-wait", "0", &ground.registry.repo(to), "--from"]);
-        let run = run.arg(host.repo("base")).arg("--ca-file").arg(ground.servers.certificate());
-        shown(run.stdin(blob.line()), &ground.client).run().ok();
+        let run = tool("push-blob").args(["--max-wait", "0", &setup.registry.repo(to), "--from"]);
+        let run = run.arg(host.repo("base")).arg("--ca-file").arg(setup.servers.certificate());
+        with_certificate(run.stdin(blob.line()), &setup.client).run().ok();
         let requests = host.server.requests();
         assert!(!requests.is_empty());
-        assert!(requests.iter().all(|request| request.shown.is_some() == shows), "{to}");
+        assert!(
+            requests.iter().all(|request| request.client_certificate.is_some() == shows),
+            "{to}"
+        );
     }
 }
 
 #[test]
-fn a_mirror_is_shown_nothing() {
-    let ground = Ground::asking();
-    let config = ground.servers.server().server_config_asking(&ground.clients);
+fn a_mirror_gets_no_client_certificate() {
+    let setup = Setup::asking();
+    let config = setup.servers.server().server_config_asking(&setup.clients);
     let mirror = FakeRegistry::with_image_and_tls(config);
-    ground.fetch_as(&ground.client).args(["--mirror", &mirror.host()]).run().ok();
+    setup.fetch_as(&setup.client).args(["--mirror", &mirror.host()]).run().ok();
     assert_eq!(mirror.server.requests().len(), 1);
-    assert_eq!(mirror.server.requests()[0].shown, None);
+    assert_eq!(mirror.server.requests()[0].client_certificate, None);
 }
 
 /// With TLS 1.2 the refusal is part of the handshake, with TLS 1.3 it follows the handshake. Some
 /// servers refuse with an HTTP response.
 #[test]
-fn a_wanted_certificate_is_told_of() {
+fn a_required_client_certificate_is_reported() {
     let (servers, clients) = (Authority::new(), Authority::called("clients"));
     let server = servers.server();
     let new = FakeRegistry::start_tls(server.server_config_for(&clients));
-    let old = FakeRegistry::start_tls(server.server_config_of_old_for(&clients));
-    let ground = Ground::with(servers, clients, old);
+    let old = FakeRegistry::start_tls(server.server_config_tls12_for(&clients));
+    let setup = Setup::with(servers, clients, old);
     new.add_image("app", "1", &Image::small());
     let behind = FakeRegistry::with_image();
-    let front = Front::of(&behind.host()).tls(&server).for_clients_of(&ground.clients).start();
-    for host in [new.host(), ground.registry.host(), front.host()] {
-        let run = ground.fetch(&host).run();
+    let front = Front::of(&behind.host()).tls(&server).for_clients_of(&setup.clients).start();
+    for host in [new.host(), setup.registry.host(), front.host()] {
+        let run = setup.fetch(&host).run();
         run.fails(4, "client certificate").says("--cert-file").stdout("");
-        shown(ground.fetch(&host), &ground.client).run().ok();
+        with_certificate(setup.fetch(&host), &setup.client).run().ok();
     }
     assert_eq!(behind.server.requests().len(), 1);
 }
 
 #[test]
-fn a_certificate_that_is_not_wanted_is_refused_in_words() {
+fn a_refused_client_certificate_is_reported() {
     let (servers, clients) = (Authority::new(), Authority::called("clients"));
     let server = servers.server();
     let new = FakeRegistry::start_tls(server.server_config_for(&clients));
-    let old = FakeRegistry::start_tls(server.server_config_of_old_for(&clients));
-    let ground = Ground::with(servers, clients, old);
-    let strangers = Authority::called("strangers");
-    let stranger = strangers.client();
-    for host in [new.host(), ground.registry.host()] {
-        let run = shown(ground.fetch(&host), &stranger).run();
-        run.fails(4, "client certificate refused").stdout("");
+    let old = FakeRegistry::start_tls(server.server_config_tls12_for(&clients));
+    let setup = Setup::with(servers, clients, old);
+    let unknown = Authority::called("unknown");
+    let client = unknown.client();
+    for host in [new.host(), setup.registry.host()] {
+        let run = with_certificate(setup.fetch(&host), &client).run();
+        run.fails(4, "refused the client certificate").stdout("");
     }
 }
 
 /// The registry requests a client certificate, but also accepts clients without one.
 #[test]
-fn a_registrys_own_no_is_not_taken_for_a_wish() {
-    let ground = Ground::asking();
-    ground.registry.fault(|_, _| Reply::error(400, "NAME_INVALID", "what a name"));
-    let run = ground.fetch(&ground.registry.host()).run();
+fn a_400_response_is_not_reported_as_a_missing_client_certificate() {
+    let setup = Setup::asking();
+    setup.registry.fault(|_, _| Reply::error(400, "NAME_INVALID", "what a name"));
+    let run = setup.fetch(&setup.registry.host()).run();
     run.fails(6, "what a name").does_not_say("client certificate");
 }

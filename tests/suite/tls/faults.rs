@@ -41,7 +41,7 @@ fn self_signed(scratch: &Scratch, names: &str, days: &str) -> Identity {
 }
 
 #[test]
-fn a_certificate_that_vouches_for_itself_is_trusted_when_it_is_named() {
+fn a_self_signed_certificate_is_trusted_if_it_is_the_ca_file() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
     let registry = registry_as(&self_signed(&scratch, "IP:127.0.0.1", "36500"));
     let run = fetch(&registry.host(), &authority).run();
@@ -52,7 +52,7 @@ fn a_certificate_that_vouches_for_itself_is_trusted_when_it_is_named() {
 }
 
 #[test]
-fn a_certificate_that_vouches_for_itself_does_so_for_its_names_alone() {
+fn a_trusted_self_signed_certificate_is_refused_for_another_name() {
     let scratch = Scratch::new();
     let registry = registry_as(&self_signed(&scratch, "DNS:other.example", "36500"));
     let named = tool("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
@@ -62,7 +62,7 @@ fn a_certificate_that_vouches_for_itself_does_so_for_its_names_alone() {
 }
 
 #[test]
-fn dates_and_names_that_are_wrong_are_told() {
+fn certificates_with_wrong_dates_or_names_are_reported_with_details() {
     let authority = Authority::new();
     for (names, from, to, words) in [
         (
@@ -92,7 +92,7 @@ fn dates_and_names_that_are_wrong_are_told() {
 }
 
 #[test]
-fn a_server_without_tls_is_not_spoken_to_plainly_unasked() {
+fn plain_http_is_not_used_without_the_flag() {
     let (registry, authority) = (FakeRegistry::start(), Authority::new());
     registry.add_image("app", "1", &Image::small());
     let run = fetch(&registry.host(), &authority).run();
@@ -112,7 +112,7 @@ fn listener(each: impl Fn(TcpStream) + Send + 'static) -> String {
 }
 
 #[test]
-fn a_server_that_hangs_up_at_the_handshake_is_5() {
+fn a_connection_closed_during_the_handshake_exits_with_5() {
     let host = listener(|socket| {
         let _ = (&socket).read(&mut [0; 5]);
         let _ = socket.shutdown(Shutdown::Write);
@@ -124,7 +124,7 @@ fn a_server_that_hangs_up_at_the_handshake_is_5() {
 
 /// The listener accepts connections, but sends nothing.
 #[test]
-fn a_handshake_that_stands_still_ends_with_the_time_to_connect() {
+fn a_stalled_handshake_ends_with_the_connect_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
     let run = fetch(&host, &Authority::new()).args(["--connect-timeout", "0.2"]).run();
@@ -132,7 +132,7 @@ fn a_handshake_that_stands_still_ends_with_the_time_to_connect() {
 }
 
 #[test]
-fn old_versions_of_tls_are_not_spoken() {
+fn tls_1_0_and_1_1_are_refused() {
     let authority = Authority::new();
     let server = authority.server();
     let [certificate, key] = [&server.certificate, &server.key].map(|file| file.to_str().unwrap());
@@ -145,7 +145,7 @@ fn old_versions_of_tls_are_not_spoken() {
 }
 
 #[test]
-fn nothing_in_common_but_the_version_is_6() {
+fn no_common_cipher_suite_exits_with_6() {
     let authority = Authority::new();
     let server = authority.server();
     let [certificate, key] = [&server.certificate, &server.key].map(|file| file.to_str().unwrap());
@@ -160,7 +160,7 @@ fn nothing_in_common_but_the_version_is_6() {
 
 /// A record that cannot be decrypted counts as a broken connection: the download resumes.
 #[test]
-fn a_download_that_breaks_by_tls_goes_on() {
+fn a_download_resumes_after_a_tls_failure() {
     let authority = Authority::new();
     let registry = registry_as(&authority.server());
     let blob = registry.add_noise("app", 300_000, 1);
@@ -186,7 +186,7 @@ fn a_download_that_breaks_by_tls_goes_on() {
 }
 
 #[test]
-fn an_upload_that_breaks_by_tls_is_made_anew() {
+fn an_upload_restarts_after_a_tls_failure() {
     let authority = Authority::new();
     let registry = registry_as(&authority.server());
     let scratch = Scratch::new();
@@ -207,7 +207,7 @@ fn an_upload_that_breaks_by_tls_is_made_anew() {
 
 /// A proxy ends TLS in front of a registry that uses plain HTTP.
 #[test]
-fn a_registry_behind_a_front_is_pushed_to_and_pulled_from() {
+fn push_and_pull_work_with_a_registry_behind_a_tls_front() {
     let authority = Authority::new();
     let registry = tests::registry::Registry::start();
     let front = Front::of(&registry.host()).tls(&authority.server()).start();
@@ -223,7 +223,7 @@ fn a_registry_behind_a_front_is_pushed_to_and_pulled_from() {
 
 /// No URL that a server sends may lead from TLS to plain HTTP.
 #[test]
-fn https_is_never_followed_by_plain_http() {
+fn a_registry_with_tls_cannot_lead_to_plain_http() {
     let authority = Authority::new();
     let registry = registry_as(&authority.server());
     let plain = tests::fake::Server::start(|_| Reply::ok("{\"token\": \"t\", \"tags\": [\"x\"]}"));
@@ -253,12 +253,12 @@ fn https_is_never_followed_by_plain_http() {
 /// A server that uses TLS on its first connections, which it forwards to the registry. On all later
 /// connections it responds in plain HTTP. Returns its host, and a receiver of the first byte of
 /// each later connection.
-fn turncoat(registry: &FakeRegistry, honest: usize) -> (String, Receiver<u8>) {
+fn tls_then_plain(registry: &FakeRegistry, tls_connections: usize) -> (String, Receiver<u8>) {
     let (sender, receiver) = channel();
     let behind = registry.host();
     let count = std::sync::atomic::AtomicUsize::new(0);
     let host = listener(move |mut socket| {
-        if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < honest {
+        if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < tls_connections {
             let other = TcpStream::connect(&behind).unwrap();
             for (mut from, mut to) in [(&socket, &other), (&other, &socket)]
                 .map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
@@ -286,15 +286,15 @@ const TLS: u8 = 0x16;
 /// The probe for TLS and the connection to the target use TLS; the connection to the source does
 /// not.
 #[test]
-fn who_has_spoken_tls_is_not_spoken_to_plainly_for_another_repository_either() {
+fn a_host_that_has_used_tls_is_never_used_with_plain_http() {
     let authority = Authority::new();
     let registry = registry_as(&authority.server());
     let home = Scratch::new();
     let blob = Blob::new(types::TAR, noise(1000, 1));
-    let (host, later) = turncoat(&registry, 2);
-    let kept = home.join(".config/containers/certs.d").join(&host);
-    std::fs::create_dir_all(&kept).unwrap();
-    std::fs::copy(authority.certificate(), kept.join("ca.crt")).unwrap();
+    let (host, later) = tls_then_plain(&registry, 2);
+    let directory = home.join(".config/containers/certs.d").join(&host);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::copy(authority.certificate(), directory.join("ca.crt")).unwrap();
     let run = tool("push-blob")
         .args(["--max-wait", "0", &format!("{host}/app"), "--from", &format!("{host}/base")])
         .env("HOME", home.path())

@@ -23,13 +23,13 @@ fn good(authority: &Authority) -> FakeRegistry {
 }
 
 #[test]
-fn the_loopback_is_spoken_to_plainly_where_there_is_no_tls() {
+fn a_loopback_registry_without_tls_is_used_with_plain_http() {
     let registry = FakeRegistry::with_image();
     fetch_manifest(&registry).run().ok().stdout(&Image::small().manifest.bytes);
 }
 
 #[test]
-fn plain_and_insecure_at_once_are_2() {
+fn plain_http_and_insecure_together_exit_with_2() {
     let run =
         tool("fetch-manifest").args(["--plain-http", "--insecure", "127.0.0.1:1/app:1"]).run();
     run.fails(2, "").stdout("");
@@ -39,7 +39,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn an_unknown_authority_is_not_trusted_and_the_way_out_is_told() {
+    fn an_unknown_authority_is_refused_with_a_hint_at_ca_file() {
         let authority = Authority::new();
         let registry = good(&authority);
         let run = fetch_manifest(&registry).run();
@@ -48,7 +48,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_ca_file_makes_it_trusted() {
+    fn a_ca_file_makes_its_authority_trusted() {
         let authority = Authority::new();
         let registry = good(&authority);
         let run = fetch_manifest(&registry).arg("--ca-file").arg(authority.certificate()).run();
@@ -56,7 +56,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_ca_file_that_is_none_is_refused() {
+    fn a_missing_or_invalid_ca_file_is_refused() {
         let authority = Authority::new();
         let registry = good(&authority);
         let none = authority.dir().join("none.pem");
@@ -70,7 +70,7 @@ mod with_peers {
     }
 
     #[test]
-    fn insecure_does_not_look() {
+    fn insecure_accepts_an_untrusted_certificate() {
         let authority = Authority::new();
         let registry = good(&authority);
         fetch_manifest(&registry)
@@ -81,7 +81,7 @@ mod with_peers {
     }
 
     #[test]
-    fn certificates_out_of_their_time_or_place_are_refused() {
+    fn certificates_with_wrong_dates_or_names_are_refused() {
         let authority = Authority::new();
         for (names, from, to, words) in [
             ("IP:127.0.0.1", "20200101000000Z", "20200201000000Z", "expired"),
@@ -96,7 +96,7 @@ mod with_peers {
     }
 
     #[test]
-    fn plain_http_to_a_server_with_tls_is_6() {
+    fn plain_http_to_a_server_with_tls_fails() {
         let authority = Authority::new();
         let registry = good(&authority);
         let run = fetch_manifest(&registry).arg("--plain-http").run();
@@ -105,7 +105,7 @@ mod with_peers {
     }
 
     #[test]
-    fn an_end_without_goodbye_is_judged_by_the_digest() {
+    fn an_end_without_close_notify_is_accepted_if_the_digest_is_right() {
         let authority = Authority::new();
         let registry = FakeRegistry::start_tls(authority.server().server_config());
         let blob = registry.add_noise("app", 300_000, 1);

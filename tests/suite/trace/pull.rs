@@ -29,12 +29,12 @@ fn file_of(digest: &str) -> String {
 
 /// Checks that the trace, run as a script, prints this and nothing on stderr.
 #[track_caller]
-fn fetches(run: &Run, want: &[u8]) {
+fn replay_fetches(run: &Run, want: &[u8]) {
     script(run, &Scratch::new()).run().ok().stdout(want);
 }
 
 #[test]
-fn what_a_run_does_is_the_same_without_a_trace() {
+fn a_trace_changes_neither_the_requests_nor_the_output() {
     let registry = FakeRegistry::with_image();
     for (name, status) in [("1", 0), ("2", 3)] {
         let reference = format!("{}:{name}", registry.repo("app"));
@@ -87,7 +87,7 @@ fn registry_and_storage() -> (FakeRegistry, Server, Blob) {
 }
 
 #[test]
-fn what_failed_says_why() {
+fn a_failed_request_is_traced_with_its_reason() {
     let registry = FakeRegistry::start();
     registry.fault(|_, _| Reply::hang_up());
     let fetch = traced("fetch-manifest").args([
@@ -101,7 +101,7 @@ fn what_failed_says_why() {
 }
 
 #[test]
-fn what_is_sent_again_on_another_connection_is_told_once() {
+fn a_request_repeated_on_a_new_connection_is_traced_once() {
     let registry = FakeRegistry::start();
     registry.add_image("app", "a", &Image::small());
     registry.add_image("app", "b", &Image::small());
@@ -118,7 +118,7 @@ fn what_is_sent_again_on_another_connection_is_told_once() {
 }
 
 #[test]
-fn a_step_that_fails_behind_a_redirect_says_why() {
+fn a_failure_after_a_redirect_is_traced_with_its_reason() {
     let (registry, storage, blob) = registry_and_storage();
     let url = storage.url();
     registry.fault(move |request, right| match (request.is_blob(), right.code()) {
@@ -132,7 +132,7 @@ fn a_step_that_fails_behind_a_redirect_says_why() {
 }
 
 #[test]
-fn two_passwords_have_a_variable_each() {
+fn two_passwords_get_a_variable_each() {
     let [registry, other] = [(); 2].map(|()| logins::registry_with_login());
     let home = Scratch::new();
     let entries = serde_json::json!({"auths": {other.host(): login(USER, PASSWORD)}});
@@ -160,7 +160,7 @@ fn two_passwords_have_a_variable_each() {
 }
 
 #[test]
-fn a_mirror_that_is_left_is_told() {
+fn an_abandoned_mirror_is_traced() {
     let registry = FakeRegistry::with_image();
     let mirror = FakeRegistry::start();
     mirror.fault(|_, _| Reply::new(500));
@@ -179,7 +179,7 @@ const HOST: &str = "registry.example:5000";
 /// Fetches `app:1` through the proxy in this variable, and runs the trace as a script. Checks that
 /// both get the manifest with the same requests.
 #[track_caller]
-fn goes_by(proxy: &Proxy, variable: &str, value: &str) -> Run {
+fn fetch_and_replay(proxy: &Proxy, variable: &str, value: &str) -> Run {
     let fetch = traced("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);
     let run = fetch.env(variable, value).run();
     run.status(0);
@@ -201,7 +201,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_pull_by_tag_and_by_digest_is_fetched_again() {
+    fn the_trace_of_a_pull_by_tag_or_digest_fetches_the_same() {
         let registry = Registry::start();
         let image = Image::small();
         registry.put_image("app", "1", &image);
@@ -210,7 +210,7 @@ mod with_peers {
             let run = traced("fetch-manifest").arg(registry.repo("app") + &name).run();
             run.status(0).stdout(&image.manifest.bytes).says("# 200 OK\n# Content-Length: ");
             run.says(&format!("# Docker-Content-Digest: {digest}\n"));
-            fetches(&run, &image.manifest.bytes);
+            replay_fetches(&run, &image.manifest.bytes);
         }
         let layer = &image.layers[0];
         let run = traced("fetch-blob").args([&registry.repo("app"), &layer.digest]).run();
@@ -221,7 +221,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_head_is_one_again() {
+    fn the_trace_of_a_head_request_sends_a_head_request() {
         let registry = Registry::start();
         registry.put_image("app", "1", &Image::small());
         let reference = format!("{}:1", registry.repo("app"));
@@ -233,7 +233,7 @@ mod with_peers {
     }
 
     #[test]
-    fn all_pages_of_tags_are_listed_again() {
+    fn the_trace_of_a_tag_list_reads_all_pages() {
         let registry = FakeRegistry::start();
         for tag in ["a", "b", "c", "d", "e"] {
             registry.add_image("app", tag, &Image::small());
@@ -248,7 +248,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_login_by_password_lets_in_again() {
+    fn the_trace_of_a_fetch_with_a_password_fetches_again() {
         let registry = Registry::with_login();
         let home = Scratch::new();
         keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
@@ -268,7 +268,7 @@ mod with_peers {
     }
 
     #[test]
-    fn tokens_are_asked_for_again() {
+    fn the_trace_fetches_tokens_again() {
         let server = TokenServer::new();
         let registry = Registry::with_tokens_of(&server);
         let home = Scratch::new();
@@ -286,11 +286,11 @@ mod with_peers {
     }
 
     #[test]
-    fn a_token_that_is_another_has_another_name() {
+    fn a_second_token_gets_a_variable_of_its_own() {
         let server = TokenServer::new();
         let registry = Registry::with_tokens_of(&server);
         push_image(&registry);
-        server.next_are_dead(1);
+        server.next_are_expired(1);
         let run = traced("fetch-manifest").arg(format!("{}:1", registry.repo("app"))).run();
         run.status(0).says("\nREGISTRY_TOKEN=$(curl ").says("\nREGISTRY_TOKEN_2=$(curl ");
         run.says("\"Authorization: Bearer $REGISTRY_TOKEN\"");
@@ -300,7 +300,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_token_of_the_environment_is_that_variable() {
+    fn a_token_from_the_environment_is_traced_as_that_variable() {
         let registry = registry_with_tokens();
         let home = Scratch::new();
         keep(&home, ".docker/config.json", &auths(&registry.host(), &login(USER, PASSWORD)));
@@ -314,7 +314,7 @@ mod with_peers {
     }
 
     #[test]
-    fn an_identity_token_is_the_password() {
+    fn an_identity_token_is_traced_as_the_password_variable() {
         let registry = FakeRegistry::with_image();
         registry.fault(|request, right| {
             let body = String::from_utf8_lossy(&request.body);
@@ -360,24 +360,24 @@ mod with_peers {
     }
 
     #[test]
-    fn https_is_spoken_to_who_is_trusted_again() {
+    fn the_trace_of_a_fetch_with_tls_trusts_the_same_certificates() {
         let registry = Registry::with_tls();
         let image = Image::small();
         registry.put_image("app", "1", &image);
         let fetch = || traced("fetch-manifest").arg(format!("{}:1", registry.repo("app")));
         let run = fetch().arg("--ca-file").arg(registry.authority().certificate()).run();
         run.status(0).says("curl -sS --http1.1 --cacert '/");
-        fetches(&run, &image.manifest.bytes);
+        replay_fetches(&run, &image.manifest.bytes);
         let run = fetch().arg("--insecure").run();
         run.status(0).says("curl -sS --http1.1 -k ");
-        fetches(&run, &image.manifest.bytes);
+        replay_fetches(&run, &image.manifest.bytes);
         let run = fetch().run();
         run.status(6).says("# failed: ").says("certificate not trusted");
         assert!(run.stderr.starts_with("curl -sS --http1.1 "), "{run}");
     }
 
     #[test]
-    fn a_client_certificate_is_shown_again_and_nowhere_else() {
+    fn the_trace_sends_a_client_certificate_only_to_the_registry() {
         let authority = Authority::new();
         let identity = authority.server();
         let registry = FakeRegistry::start_tls(identity.server_config());
@@ -404,7 +404,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_redirect_is_followed_again_by_curl_itself() {
+    fn the_trace_lets_curl_follow_a_redirect() {
         let (registry, storage, blob) = registry_and_storage();
         let run = traced("fetch-blob").args([&registry.repo("app"), &blob.digest]).run();
         run.status(0).stdout(&blob.bytes).does_not_say("hush-hush");
@@ -419,7 +419,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_header_of_ones_own_goes_along_nowhere_again() {
+    fn the_trace_sends_a_given_header_only_to_the_registry() {
         let (registry, storage, blob) = registry_and_storage();
         let fetch = traced("fetch-blob").args(["-H", "X-Key: mum's the word", "-H", "Accept: */*"]);
         let run = fetch.args([&registry.repo("app"), &blob.digest]).run();
@@ -440,7 +440,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_range_goes_into_a_file_of_its_own() {
+    fn the_trace_writes_a_range_into_a_file_of_its_own() {
         let registry = FakeRegistry::start();
         let blob = registry.add_noise("app", 200_000, 1);
         registry.fault(|request, right| match request.range() {
@@ -458,7 +458,7 @@ mod with_peers {
     }
 
     #[test]
-    fn the_blocks_of_many_connections_do_not_mix() {
+    fn the_traces_of_several_connections_do_not_mix() {
         let registry = FakeRegistry::with_tokens();
         let scratch = Scratch::new();
         let blobs: Vec<Blob> = (0..64).map(|i| Blob::new(types::TAR, noise(3000, i))).collect();
@@ -486,24 +486,24 @@ mod with_peers {
     }
 
     #[test]
-    fn a_proxy_is_gone_by_again_whose_variable_curl_does_not_read() {
+    fn the_trace_names_a_proxy_whose_variable_curl_does_not_read() {
         let (_registry, proxy) = registry_and_proxy();
         let value = format!("http://me:hunter22@{}", proxy.host());
-        let run = goes_by(&proxy, "HTTP_PROXY", &value);
+        let run = fetch_and_replay(&proxy, "HTTP_PROXY", &value);
         run.says(" -x \"$HTTP_PROXY\" ").does_not_say("hunter22");
         let login = format!("\r\nProxy-Authorization: Basic {}\r\n", logins::base64("me:hunter22"));
         assert!(proxy.heads().iter().all(|head| head.contains(&login)), "{:?}", proxy.heads());
     }
 
     #[test]
-    fn a_socks_proxy_looks_names_up_again() {
+    fn the_trace_lets_a_socks_proxy_resolve_names() {
         let (_registry, proxy) = registry_and_proxy();
-        let run = goes_by(&proxy, "all_proxy", &format!("socks5://{}", proxy.host()));
+        let run = fetch_and_replay(&proxy, "all_proxy", &format!("socks5://{}", proxy.host()));
         run.says(" -x \"socks5h://${all_proxy#*://}\" ");
     }
 
     #[test]
-    fn a_redirect_goes_its_own_way_again() {
+    fn the_trace_uses_the_proxy_for_the_redirects_host() {
         let registry = FakeRegistry::start();
         let storage = FakeRegistry::start();
         let blob = storage.add_noise("app", 5000, 1);
@@ -521,7 +521,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_token_server_that_redirects_is_asked_again_with_a_proxy_around() {
+    fn the_trace_reaches_a_redirecting_loopback_token_server_without_the_proxy() {
         let registry = FakeRegistry::with_tokens();
         registry.add_image("app", "1", &Image::small());
         registry.fault(|request, right| {
@@ -540,7 +540,7 @@ mod with_peers {
     }
 
     #[test]
-    fn no_redirect_leads_from_https_to_http_again() {
+    fn the_trace_refuses_a_redirect_from_https_to_http() {
         let authority = Authority::new();
         let [registry, storage] =
             [(); 2].map(|()| FakeRegistry::start_tls(authority.server().server_config()));

@@ -16,14 +16,14 @@ use tests::tools::{Command, Run, shell};
 use tests::trace::commands;
 
 /// The trace of a run as a script for another registry, with the file `layer` in `$BLOB`.
-fn elsewhere(run: &Run, from: &str, to: &str, dir: &Scratch) -> Command {
+fn replay_at(run: &Run, from: &str, to: &str, dir: &Scratch) -> Command {
     commands(&run.stderr);
     let script = shell(&run.stderr.replace(from, to)).dir(dir.path());
     script.env("REGISTRY_PASSWORD", PASSWORD).env("BLOB", "layer")
 }
 
 #[test]
-fn what_an_earlier_run_began_is_a_variable_that_has_to_be_set() {
+fn a_resumed_upload_is_traced_with_a_variable_to_be_set() {
     let push = Push::of(20_000_000);
     push.registry.set(|settings| settings.steady = true);
     push.registry.intake(|request| {
@@ -44,7 +44,7 @@ fn what_an_earlier_run_began_is_a_variable_that_has_to_be_set() {
 }
 
 #[test]
-fn an_upload_at_another_host_is_told_without_its_secrets() {
+fn an_upload_to_another_host_is_traced_without_its_secrets() {
     let push = Push::of(1000);
     let storage = FakeRegistry::start();
     let host = storage.host();
@@ -68,7 +68,7 @@ fn an_upload_at_another_host_is_told_without_its_secrets() {
 /// Puts a manifest of the small image, and replays the trace. Checks that both manifests are equal,
 /// byte by byte. Returns the trace.
 #[track_caller]
-fn put_again(text: &str) -> String {
+fn put_and_replay(text: &str) -> String {
     let image = Image::small();
     let [registry, fresh] = [(); 2].map(|()| {
         let registry = FakeRegistry::start();
@@ -81,7 +81,7 @@ fn put_again(text: &str) -> String {
         tests::tools::tool("put-manifest").args(["--trace", &registry.repo("app:2"), "layer"]);
     let run = put.dir(scratch.path()).run();
     run.status(0);
-    elsewhere(&run, &registry.host(), &fresh.host(), &scratch).run().status(0);
+    replay_at(&run, &registry.host(), &fresh.host(), &scratch).run().status(0);
     let put = fresh.manifest("app", "2").unwrap();
     assert_eq!(String::from_utf8_lossy(&put.bytes), text);
     run.stderr
@@ -91,7 +91,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn an_image_is_pushed_again_to_another_registry() {
+    fn the_trace_of_a_push_pushes_to_another_registry() {
         let server = TokenServer::new();
         let [registry, fresh] = [(); 2].map(|()| Registry::with_tokens_of(&server));
         let image = Image::small();
@@ -105,7 +105,7 @@ mod with_peers {
         run.status(0).says("LOCATION=$(curl -sS -X POST ").says(" -w '%header{location}' ");
         run.does_not_say("_state=").says(" -H 'Content-Length: 0' ");
         // Layers are binary: each is read from a file of its own.
-        let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &home);
+        let mut again = replay_at(&run, &registry.host(), &fresh.host(), &home);
         for (i, layer) in image.layers.iter().enumerate() {
             home.write(format!("layer{i}"), &layer.bytes);
             let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
@@ -124,7 +124,7 @@ mod with_peers {
     }
 
     #[test]
-    fn parts_are_sent_again_each_from_its_file() {
+    fn the_trace_sends_each_chunk_from_its_own_file() {
         for is_relative in [false, true] {
             let push = Push::of(150_000);
             let fresh = FakeRegistry::start();
@@ -135,7 +135,7 @@ mod with_peers {
             run.status(0).does_not_say("_state=");
             run.says("# BLOB_2: a file with the bytes 65536-131071 of the blob for LOCATION\n");
             run.says("\nLOCATION=$(curl -sS -X PATCH ");
-            let mut again = elsewhere(&run, &push.registry.host(), &fresh.host(), &push.scratch);
+            let mut again = replay_at(&run, &push.registry.host(), &fresh.host(), &push.scratch);
             for (i, part) in push.blob.bytes.chunks(64 << 10).enumerate() {
                 push.scratch.write(format!("part{i}"), part);
                 let name = if i == 0 { "BLOB".to_owned() } else { format!("BLOB_{}", i + 1) };
@@ -161,7 +161,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_mount_is_asked_for_again() {
+    fn the_trace_of_a_mount_mounts_again() {
         let registry = Registry::start();
         let image = Image::small();
         registry.put_image("app", "1", &image);
@@ -170,14 +170,14 @@ mod with_peers {
         run.status(0).says("?mount=sha256:").says("# 201 Created\n");
         let fresh = Registry::start();
         fresh.put_image("app", "1", &image);
-        elsewhere(&run, &registry.host(), &fresh.host(), &Scratch::new()).run().status(0);
+        replay_at(&run, &registry.host(), &fresh.host(), &Scratch::new()).run().status(0);
         for blob in image.blobs() {
             assert_eq!(fresh.head(&format!("other/blobs/{}", blob.digest)), "200");
         }
     }
 
     #[test]
-    fn several_uploads_have_a_variable_each() {
+    fn several_uploads_get_a_variable_each() {
         let registry = FakeRegistry::start();
         let fresh = FakeRegistry::start();
         let scratch = Scratch::new();
@@ -193,7 +193,7 @@ mod with_peers {
         ]);
         let run = push.arg(registry.repo("app")).args(&names).dir(scratch.path()).run();
         run.status(0).says("\nLOCATION_16=$(curl ");
-        let mut again = elsewhere(&run, &registry.host(), &fresh.host(), &scratch);
+        let mut again = replay_at(&run, &registry.host(), &fresh.host(), &scratch);
         // A comment names the file for each variable before the variable is used.
         for line in run.stderr.lines().filter(|line| line.starts_with("# BLOB")) {
             let (name, digest) =
@@ -208,16 +208,16 @@ mod with_peers {
     }
 
     #[test]
-    fn a_document_that_looks_like_another_is_sent_byte_by_byte() {
+    fn a_manifest_with_invisible_characters_is_sent_unchanged() {
         let text = Image::small().manifest_json().to_string();
         let text = text.replacen('{', "{\"annotations\":{\"it's\":\"\u{202e}1%\\n\u{200d}\"},", 1);
-        let trace = put_again(&text);
+        let trace = put_and_replay(&text);
         assert!(!trace.contains(['\u{202e}', '\u{200d}']), "{trace}");
         assert!(!trace.contains("# BLOB: "), "{trace}");
     }
 
     #[test]
-    fn a_document_of_several_lines_is_sent_byte_by_byte() {
+    fn a_manifest_of_several_lines_is_sent_unchanged() {
         let image = Image::small();
         let pretty = serde_json::to_string_pretty(&image.manifest_json()).unwrap();
         let tricky = pretty.replacen(
@@ -226,7 +226,7 @@ mod with_peers {
             1,
         );
         for text in [pretty.clone(), tricky, format!("{pretty}\n"), format!("{pretty}\r")] {
-            let trace = put_again(&text);
+            let trace = put_and_replay(&text);
             let is_file = trace.contains("# BLOB: a file with ");
             assert_eq!(is_file, text.ends_with('\n'), "{trace}");
         }

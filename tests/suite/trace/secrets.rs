@@ -22,7 +22,7 @@ const DOCKER: &str = ".docker/config.json";
 
 /// Checks that stderr contains a trace, and none of the tests' secrets.
 #[track_caller]
-fn hunt(run: &Run, more: &[&str]) {
+fn check_no_secret(run: &Run, more: &[&str]) {
     let both = base64(format!("{USER}:{PASSWORD}"));
     let form = PASSWORD.replace(' ', "%20");
     let plus = PASSWORD.replace(' ', "+");
@@ -34,27 +34,27 @@ fn hunt(run: &Run, more: &[&str]) {
 }
 
 #[test]
-fn no_secret_of_a_login_is_shown() {
+fn no_credential_is_shown() {
     for registry in [registry_with_login(), registry_with_tokens()] {
         let scratch = Scratch::new();
         keep(&scratch, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
         let run = fetch(&registry, &scratch).arg("--trace").run();
-        hunt(run.status(0), &[]);
+        check_no_secret(run.status(0), &[]);
         let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER]);
         let run = run.env("REGISTRY_PASSWORD", PASSWORD).run();
-        hunt(run.status(0), &[]);
+        check_no_secret(run.status(0), &[]);
         let run =
             fetch(&registry, &Scratch::new()).args(["--trace", "-u", USER, "--password-stdin"]);
-        hunt(run.stdin(format!("{PASSWORD}\n")).run().status(0), &[]);
+        check_no_secret(run.stdin(format!("{PASSWORD}\n")).run().status(0), &[]);
         let authorization = format!("Authorization: {}", basic(USER, PASSWORD));
         let run = fetch(&registry, &Scratch::new()).args(["--trace", "-H", &authorization]).run();
         run.says("\"Authorization: $REGISTRY_HEADER\"");
-        hunt(&run, &[]);
+        check_no_secret(&run, &[]);
     }
 }
 
 #[test]
-fn headers_of_ones_own_are_withheld_unless_they_are_known() {
+fn given_headers_are_withheld_unless_they_are_known_to_be_harmless() {
     let registry = FakeRegistry::with_image();
     let secrets = ["Cookie: a=swordfish", "X-Other-Token: xyzzy1", "`id`: plugh2"];
     let mut command = fetch(&registry, &Scratch::new()).arg("--trace");
@@ -63,34 +63,34 @@ fn headers_of_ones_own_are_withheld_unless_they_are_known() {
         command = command.args(["-H", secret]);
     }
     let run = command.run();
-    hunt(run.status(0), &["swordfish", "xyzzy1", "plugh2"]);
+    check_no_secret(run.status(0), &["swordfish", "xyzzy1", "plugh2"]);
     run.says(" -H 'Pragma: no-cache' ").says("-H '`id`: '\"$REGISTRY_HEADER_3\" ");
     let calls = arguments(&run.stderr, "");
     assert!(calls.iter().any(|call| call.contains(&"`id`: ".to_owned())), "{calls:#?}");
 }
 
 #[test]
-fn a_secret_that_a_server_says_back_is_not_shown() {
+fn a_secret_that_a_server_echoes_is_not_shown() {
     let registry = registry_with_tokens();
     let scratch = Scratch::new();
     keep(&scratch, DOCKER, &auths(&registry.host(), &login(USER, PASSWORD)));
     registry.fault(|request, right| {
-        let said = request.header("authorization").unwrap_or_default().to_owned();
+        let header = request.header("authorization").unwrap_or_default().to_owned();
         let key = request.header("x-key").unwrap_or_default().to_owned();
         // The registry echoes the password too, which it has received in this header.
-        let password = if said.starts_with("Basic ") { PASSWORD } else { "" };
-        let right = right.header("Warning", format!("299 - \"{said} {password} {key}\""));
-        let right = right.header("OCI-Said", format!("{said} {password}"));
+        let password = if header.starts_with("Basic ") { PASSWORD } else { "" };
+        let right = right.header("Warning", format!("299 - \"{header} {password} {key}\""));
+        let right = right.header("OCI-Said", format!("{header} {password}"));
         right
-            .header("Location", format!("/{said}?{key}"))
+            .header("Location", format!("/{header}?{key}"))
             .header("Link", format!("</{key}>; rel=x"))
     });
     let run = fetch(&registry, &scratch).args(["--trace", "-H", "X-Key: xyzzy-plugh"]).run();
-    hunt(run.status(0), &["xyzzy-plugh"]);
+    check_no_secret(run.status(0), &["xyzzy-plugh"]);
 }
 
 #[test]
-fn a_password_that_is_a_word_of_the_command_leaves_the_line_out() {
+fn a_command_with_the_password_among_its_words_is_left_out() {
     let registry = registry_with_login();
     registry.fault(|request, right| match request.header("authorization") {
         Some(_) => right,
@@ -106,7 +106,7 @@ fn a_password_that_is_a_word_of_the_command_leaves_the_line_out() {
 }
 
 #[test]
-fn a_password_that_the_quotes_break_up_leaves_the_line_out() {
+fn a_command_with_a_password_split_by_quotes_is_left_out() {
     let registry = registry_with_login();
     let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", "it's me"]);
     let run = run.env("REGISTRY_PASSWORD", "it's me").run();
@@ -115,7 +115,7 @@ fn a_password_that_the_quotes_break_up_leaves_the_line_out() {
 }
 
 #[test]
-fn what_a_proxy_would_read_is_no_command() {
+fn a_request_refused_because_of_a_proxy_is_not_traced() {
     let proxy = Proxy::start(&[]);
     let fetch = tool("fetch-manifest").args(["--trace", "--max-wait", "0", "--plain-http"]);
     let fetch = fetch.args(["-H", "X-Key: xyzzy-plugh", "registry.example:5000/app:1"]);
@@ -125,11 +125,11 @@ fn what_a_proxy_would_read_is_no_command() {
 }
 
 #[test]
-fn no_state_of_an_upload_is_shown() {
+fn no_upload_state_is_shown() {
     for args in [&["--trace"][..], &["--trace", "--chunk", "64k"]] {
         let push = Push::of(200_000);
         let run = push.file().args(args).run();
-        hunt(run.status(0), &[]);
+        check_no_secret(run.status(0), &[]);
         push.registry.intake(|request| {
             if !request.is_session() {
                 return Intake::whole();
@@ -138,7 +138,7 @@ fn no_state_of_an_upload_is_shown() {
         });
         push.registry.remove_blob("app", &push.blob.digest);
         let run = push.file().args(args).args(["--retry-times", "2"]).run();
-        hunt(run.status(5), &[]);
+        check_no_secret(run.status(5), &[]);
     }
 }
 
@@ -159,7 +159,7 @@ const HOSTILE: [&str; 12] = [
 ];
 
 #[test]
-fn what_a_server_says_does_nothing_to_who_pastes_it() {
+fn hostile_response_text_does_nothing_when_the_trace_is_pasted() {
     for text in HOSTILE {
         let registry = FakeRegistry::with_image();
         let header = text.replace(|c: char| c.is_control(), "");
@@ -186,7 +186,7 @@ fn what_a_server_says_does_nothing_to_who_pastes_it() {
 }
 
 #[test]
-fn where_a_server_sends_to_is_one_word() {
+fn a_url_from_a_server_is_a_single_shell_word() {
     // URLs that the tool follows and that are as hostile as possible.
     for query in ["a='b'&$(touch%20pwned)`id`", "a=;touch$IFS'pwned'", "{a,b}[1-3]", "'\"|x>pwned"]
     {
@@ -212,7 +212,7 @@ fn where_a_server_sends_to_is_one_word() {
 }
 
 #[test]
-fn a_name_of_a_user_is_quoted() {
+fn a_user_name_is_quoted() {
     let registry = registry_with_tokens();
     for user in ["we$ird", "it's", "`id`", "a b", "\"q\""] {
         let run = fetch(&registry, &Scratch::new()).args(["--trace", "-u", user]);
@@ -228,7 +228,7 @@ fn a_name_of_a_user_is_quoted() {
 }
 
 #[test]
-fn a_name_that_looks_like_another_is_the_same_to_the_shell() {
+fn a_user_name_with_invisible_characters_is_escaped_for_the_shell() {
     let registry = registry_with_login();
     let user = "-%d\u{202e}1\u{200b}\\";
     let run = fetch(&registry, &Scratch::new()).args(["--trace", &format!("-u{user}")]);
@@ -241,7 +241,7 @@ fn a_name_that_looks_like_another_is_the_same_to_the_shell() {
 }
 
 #[test]
-fn the_file_of_an_identity_token_stays_its_own() {
+fn an_identity_token_from_a_file_is_not_shown() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     let scratch = Scratch::new();
@@ -250,7 +250,7 @@ fn the_file_of_an_identity_token_stays_its_own() {
     let command = at_home(tool("fetch-manifest"), scratch.path());
     let run =
         command.args(["--trace", "--max-wait", "0", &format!("{}:1", registry.repo("app"))]).run();
-    hunt(&run, &[]);
+    check_no_secret(&run, &[]);
     run.says("\"refresh_token=$REGISTRY_PASSWORD\"");
 }
 
@@ -258,7 +258,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_login_goes_by_no_proxy_that_the_tool_went_around() {
+    fn the_trace_bypasses_a_proxy_that_the_tool_bypassed() {
         let registry = registry_with_login();
         let recording = Server::start(|_| Reply::new(502));
         for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
@@ -272,7 +272,7 @@ mod with_peers {
     }
 
     #[test]
-    fn a_location_that_changes_its_mind_gets_no_token() {
+    fn a_location_at_another_host_gets_no_token_from_the_trace() {
         let push = Push::to(FakeRegistry::with_tokens(), 1000);
         let run = push.file().arg("--trace").run();
         run.status(0);
