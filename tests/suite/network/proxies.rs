@@ -206,7 +206,8 @@ fn an_unsupported_proxy_challenge_exits_with_4_and_is_named() {
     let setup = Setup::with_script(|_| {
         Verdict::page("407 No", "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n")
     });
-    let words = format!("proxy {}: it does not accept a name and password, only", setup.proxy.host());
+    let words =
+        format!("proxy {}: it does not accept a name and password, only", setup.proxy.host());
     setup.fetch().run().fails(4, &words).says("Negotiate, NTLM: 407").says("$https_proxy");
 }
 
@@ -214,8 +215,10 @@ fn an_unsupported_proxy_challenge_exits_with_4_and_is_named() {
 fn a_proxy_that_forbids_the_tunnel_exits_with_4_at_once() {
     let setup = Setup::with_script(|_| Verdict::page("403 Forbidden", ""));
     let run = setup.fetch().run();
-    let words = format!("proxy {}: CONNECT to registry.example failed: 403 Forbidden", setup.proxy.host());
-    run.fails(4, &words).says("the proxy is set in $https_proxy; NO_PROXY=registry.example bypasses it");
+    let words =
+        format!("proxy {}: CONNECT to registry.example failed: 403 Forbidden", setup.proxy.host());
+    run.fails(4, &words)
+        .says("the proxy is set in $https_proxy; NO_PROXY=registry.example bypasses it");
     assert_eq!(setup.proxy.connections(), 1);
 }
 
@@ -298,10 +301,10 @@ fn interim_responses_and_every_2xx_of_a_proxy_are_accepted() {
             b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 403 No\r\n\r\n".to_vec(),
         )
     });
-    setup
-        .fetch()
-        .run()
-        .fails(4, &format!("proxy {}: CONNECT to registry.example failed: 403", setup.proxy.host()));
+    setup.fetch().run().fails(
+        4,
+        &format!("proxy {}: CONNECT to registry.example failed: 403", setup.proxy.host()),
+    );
     let setup =
         Setup::with_script(|_| Verdict::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
     let run = setup.fetch().args(["--retry-times", "1"]).run();

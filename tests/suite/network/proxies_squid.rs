@@ -116,7 +116,8 @@ fn a_proxys_password_is_accepted_and_a_missing_or_wrong_one_is_reported() {
         };
         fetch(format!("http://{LOGIN}@{}", squid.host())).ok();
         let anonymous = fetch(format!("http://{}", squid.host()));
-        anonymous.fails(4, &format!("proxy {}: it requires a name and a password: 407", squid.host()));
+        anonymous
+            .fails(4, &format!("proxy {}: it requires a name and a password: 407", squid.host()));
         let wrong = fetch(format!("http://me:hunter22@{}", squid.host()));
         wrong.fails(4, "it refused the name and password: 407").does_not_say("hunter22");
     }
