@@ -122,7 +122,7 @@ impl EntryType {
     }
 }
 
-/// The most bytes of a name that are printed.
+/// The maximum number of bytes of a name that are printed.
 const MAX_SHOWN: usize = 200;
 
 /// An entry's name for a message: in quotes, with control characters escaped. A name of more than

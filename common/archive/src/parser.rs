@@ -15,7 +15,7 @@ use crate::pax::{Extended, Sparse, SparseForm};
 use crate::records::MAX_METADATA;
 use crate::sparse::{Lines, Map};
 
-/// The most headers about one entry, before its own header.
+/// The maximum number of headers about one entry before its own header.
 pub(crate) const MAX_STACKED: usize = 16;
 
 /// Receives warnings. The first argument is the kind, by which warnings are counted; the second is
@@ -140,7 +140,7 @@ impl Parser {
     /// How the archive ends. The caller calls it at the end of the input.
     ///
     /// # Errors
-    /// Malformed if the archive is cut short at a place where readers do not accept that.
+    /// Malformed if the archive is cut short, except at the positions that readers accept.
     pub(crate) fn end(&self) -> Result<Ending> {
         let ending = match &self.state {
             State::End => Ending::Marked,

@@ -12,7 +12,7 @@ use crate::number;
 /// engines read layers, has the same limit.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
 
-/// The most digits of a record's length.
+/// The maximum number of digits of a record's length.
 const MAX_DIGITS: usize = 20;
 
 /// The keyword and value of the first record, and the records after it. `None` if the bytes do not

@@ -13,10 +13,10 @@ use common::error::{Error, Result};
 use crate::header::BLOCK;
 use crate::number;
 
-/// The most segments that a map may have.
+/// The maximum number of segments of a map.
 pub(crate) const MAX_SEGMENTS: usize = 10_000;
 
-/// The most digits of a number in a map of PAX form 1.0.
+/// The maximum number of digits of a number in a map of PAX form 1.0.
 const MAX_DIGITS: usize = 20;
 
 /// A range of a sparse file whose data the archive holds.

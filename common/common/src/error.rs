@@ -134,7 +134,7 @@ pub fn os_words(error: &std::io::Error) -> String {
     words
 }
 
-/// The most bytes of foreign text that one message shows.
+/// The maximum number of bytes of foreign text that one message shows.
 pub const MAX_FOREIGN_TEXT: usize = 1024;
 
 /// Makes text from a server, a layer or a file fit to print on one line. Control characters (escape

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 64;
 
-/// The most values (numbers, strings, arrays, objects…) in one document.
+/// The maximum number of values (numbers, strings, arrays, objects…) in one document.
 pub const MAX_VALUES: usize = 100_000;
 
 /// Parses one document that fills the whole input.

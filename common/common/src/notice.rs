@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// The most kinds of warning that are kept in one run. Later kinds are dropped.
+/// The maximum number of kinds of warning that are kept in one run. Later kinds are dropped.
 pub const MAX_KINDS: usize = 64;
 
 /// One kind of warning: its first text and a count.
@@ -17,7 +17,7 @@ pub struct Notice {
     pub kind: &'static str,
     /// The text of the first warning of this kind, one line.
     pub text: String,
-    /// How many warnings of this kind were recorded.
+    /// The number of recorded warnings of this kind.
     pub count: u64,
 }
 

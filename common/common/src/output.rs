@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The destination of a result: stdout, a regular file, or another file such as a device or a fifo.
 //!
-//! A regular file is written through a temporary file in the same directory, which is then renamed:
-//! so the file appears only when it is complete. A symlink is followed first: the file that it
-//! names is replaced, and the link stays. A device or a fifo is written directly, as stdout is.
+//! A regular file is written through a temporary file in the same directory, which is then renamed.
+//! The file therefore appears only when it is complete. A symlink is followed first: the file that
+//! it names is replaced, and the link stays. A device or a fifo is written directly, as stdout is.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -106,7 +106,7 @@ impl Output {
     }
 }
 
-/// The most symlinks that are followed: the kernel's limit.
+/// The maximum number of symlinks that are followed: the kernel's limit.
 const MAX_LINKS: usize = 40;
 
 /// Follows a chain of symlinks. The last target need not exist.

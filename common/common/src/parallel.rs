@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result, Status};
 
-/// The most worker threads, however many processors there are: a disk or the memory bus is
+/// The maximum number of worker threads, on any number of processors: a disk or the memory bus is
 /// saturated long before that.
 const MAX_THREADS: usize = 16;
 
-/// How many jobs may be started before the first of them is done.
+/// The number of jobs that may be started before the first of them is done.
 const WINDOW: usize = 256;
 
 /// A job, and the channel for its one result.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
-/// How many bytes at the end of a stream are held back until the digest is verified.
+/// The number of bytes at the end of a stream that are held back until the digest is verified.
 pub const HOLD: usize = 64 << 10;
 
 /// The size of a copy buffer, in bytes: large enough that the cost of system calls is negligible

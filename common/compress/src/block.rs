@@ -17,7 +17,7 @@ pub(super) const BLOCK: usize = 128 << 10;
 pub(super) struct Pool {
     free: Receiver<Vec<u8>>,
     back: Sender<Vec<u8>>,
-    /// How many blocks are not allocated yet.
+    /// The number of blocks that are not allocated yet.
     unmade: usize,
 }
 

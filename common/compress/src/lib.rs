@@ -29,10 +29,10 @@ use common::mediatype::{self, Compression};
 
 use block::{BLOCK, Block, Pool};
 
-/// The most threads that compress at the same time.
+/// The maximum number of threads that compress at the same time.
 pub const MAX_THREADS: usize = 64;
 
-/// How many blocks may be in flight in addition to two for each thread. This is enough that the
+/// The number of blocks that may be in use in addition to two for each thread. With this number,
 /// threads do not wait for each other on a busy machine.
 const MORE_BLOCKS: usize = 32;
 

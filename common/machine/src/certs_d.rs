@@ -15,7 +15,7 @@ use common::notice;
 
 use crate::credentials::config_home;
 
-/// The most entries in a host's directory.
+/// The maximum number of entries in a host's directory.
 const MAX_ENTRIES: usize = 256;
 
 /// The host of Docker Hub's API, and the host name in its references.

@@ -28,7 +28,7 @@ use crate::url::Url;
 /// registry assembles the blob and hashes it before it responds.
 const COMMIT_TIMEOUT_FACTOR: u32 = 10;
 
-/// The most anonymous Authorization headers that are remembered.
+/// The maximum number of anonymous Authorization headers that are remembered.
 const MAX_ANONYMOUS: usize = 16;
 
 /// Makes exchanges with a registry, and with the other servers that its responses name.

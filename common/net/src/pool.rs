@@ -27,7 +27,7 @@ use crate::url::Url;
 /// The size of a connection's buffers, in bytes.
 const CONNECTION_BUFFER: usize = 128 << 10;
 
-/// How long a response's head may take, unless the idle time-out is longer.
+/// The time that a response's head may take, unless the idle time-out is longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a connection is made. Each distinct route has an [`Agent`] (a pool of connections) of its

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! URLs, and the function [`decide`] that checks every URL that a server supplies.
 //!
-//! A URL is parsed once, into [`Url`]. The check and the connection use the same parse, so that
-//! they cannot disagree about the host. A host that a resolver would take for an IP address in an
-//! unusual notation (`2130706433`, `0x7f.1`) is refused.
+//! A URL is parsed once, into [`Url`]. The check and the connection use the same parsed URL, so
+//! that they cannot disagree about the host. A host that a resolver would take for an IP address in
+//! an unusual notation (`2130706433`, `0x7f.1`) is refused.
 //!
-//! Not here: looking names up. A name that resolves to a private address is not detected.
+//! Not here: resolving host names. A name that resolves to a private address is not detected.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::origin::Origin;
 /// The longest URL that is accepted, in bytes.
 pub const MAX_URL: usize = 16 << 10;
 
-/// How many characters of an invalid URL an error message shows.
+/// The number of characters of an invalid URL that an error message shows.
 const MAX_SHOWN: usize = 200;
 
 /// An absolute http or https URL, without user information or fragment.

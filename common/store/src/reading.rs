@@ -242,7 +242,7 @@ impl<'a> Reading<'a> {
             self.counted_from = self.at;
             self.backoff.progressed();
         }
-        // A local error is not the mirror's fault.
+        // A local error is not caused by the mirror.
         if failure.error.status() != Status::Local
             && self.store.leave_mirrors_of(&self.digest, &failure.error)
         {

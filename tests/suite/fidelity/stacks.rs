@@ -20,7 +20,7 @@ use tests::scratch::Scratch;
 use tests::tools::shell;
 use tests::trees::exactly;
 
-/// How many packages a stack has, and how many packages precede each layer of changes.
+/// The number of packages in a stack, and the number of packages before each layer of changes.
 const STACK: usize = 12;
 const BEFORE: usize = 3;
 

@@ -228,7 +228,7 @@ fn lines_that_repeat_the_layers_of_the_base_cause_a_warning() {
 
 // The history.
 
-/// How many entries the history has, and how many of them describe layers.
+/// The number of history entries, and the number of those that describe layers.
 fn counts(built: &Value) -> (usize, usize) {
     let entries = built["history"].as_array().unwrap();
     let empty = entries.iter().filter(|entry| entry["empty_layer"] == true).count();

@@ -388,7 +388,7 @@ fn a_manifest_larger_than_the_limit_is_refused() {
     let one = lines(5 << 19);
     let layer = one.split_once('\n').unwrap().1;
     let run = build(&[]).stdin(format!("{one}{layer}")).run();
-    run.fails(6, "the lines are longer than a manifest may be").stdout("");
+    run.fails(6, "too many lines: a manifest has at most").stdout("");
 }
 
 #[test]

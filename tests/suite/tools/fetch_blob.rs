@@ -12,7 +12,7 @@ use tests::tools::tool;
 /// The digest of empty input.
 const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// How many bytes at the end of a stream are held back, at least, until the digest matches.
+/// The minimum number of bytes at the end of a stream that are held back until the digest matches.
 const HELD_BACK: usize = 64 * 1024;
 
 fn nothing() -> Vec<String> {

@@ -35,7 +35,7 @@ fn holds(scratch: &Scratch, blob: &Blob) -> bool {
     read_blob(&scratch.join("l"), &blob.digest).as_ref() == Some(&blob.bytes)
 }
 
-/// How many bytes the partial files of a directory hold.
+/// The number of bytes in the partial files of a directory.
 fn partial_bytes(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()

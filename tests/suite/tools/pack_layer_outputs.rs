@@ -201,7 +201,7 @@ fn options_that_shape_entries_are_refused_for_an_archive() {
         &["--whiteouts", "keep"],
     ] {
         let run = pack(&scratch).args(["-", "-o", "layer"]).args(options).stdin(archive()).run();
-        run.fails(2, &format!("{} and an archive", options[0])).stdout("");
+        run.fails(2, &format!("{} does not apply to an archive", options[0])).stdout("");
     }
     assert_eq!(scratch.list(), Vec::<String>::new());
 }

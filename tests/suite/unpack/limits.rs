@@ -112,8 +112,8 @@ mod with_peers {
             ("many entries", gzip(&many)),
             ("long names", gzip(&named)),
             ("many files over lower ones", gzip(&many)),
-            ("a size that is not there", huge),
-            ("a window as large as it may be", zstd(&["--ultra", "--long=27"], &many)),
+            ("a size without data", huge),
+            ("the largest window", zstd(&["--ultra", "--long=27"], &many)),
         ];
         for (what, stored) in cases {
             let cage = Cage::new(PLACES[0]);

@@ -24,7 +24,7 @@ impl Parts {
     ///
     /// # Errors
     /// Malformed if there are no lines, if a line's media type is not allowed at its position, or
-    /// if the lines are longer than a manifest may be.
+    /// if the lines together have more bytes than a manifest may have.
     pub(crate) fn read(artifact: bool, any_type: bool) -> Result<Parts> {
         let mut config = None;
         let mut layers = Vec::new();
@@ -33,8 +33,7 @@ impl Parts {
             let descriptor = line?;
             size += descriptor.line().len() as u64;
             if size > MAX_SIZE {
-                let what =
-                    format_args!("the lines are longer than a manifest may be, {MAX_SIZE} bytes");
+                let what = format_args!("too many lines: a manifest has at most {MAX_SIZE} bytes");
                 return Err(Error::malformed(what));
             }
             refuse_manifest(&descriptor)?;

@@ -3,7 +3,7 @@
 //!
 //! The main thread walks the tree and reads files into blocks. Other threads hash the blocks,
 //! compress them, then hash and write the compressed bytes. The layer gets its final name only when
-//! it is complete. Not here: any network, and any change to the bytes of a given archive.
+//! it is complete. Not here: network access, and changes to the bytes of a given archive.
 
 mod cli;
 mod destination;
@@ -41,7 +41,7 @@ fn run(cli: Cli) -> Result<()> {
     let destination = cli.destination()?;
     let (method, media_type) = cli.method()?;
     // Standard output is opened before the layer is written. If it is closed, the line could not be
-    // printed, and the next program of the pipe would never learn of the layer.
+    // printed, and the next program of the pipe would never receive it.
     let mut stdout = stdio::stdout()?;
     let finished = match Source::open(&cli.path)? {
         Source::Directory(root) => pack(&cli, destination, &root, method)?,
@@ -88,7 +88,7 @@ fn pass(
     method: Method,
 ) -> Result<Finished<Destination>> {
     if let Some(option) = cli.shaping_option() {
-        let what = format_args!("{option} and an archive: an archive is packed unchanged");
+        let what = format_args!("{option} does not apply to an archive, which is packed unchanged");
         return Err(Error::usage(what).hint("unpack-layer unpacks an archive to a directory"));
     }
     let mut output = compressor(Destination::open(name)?, method)?;

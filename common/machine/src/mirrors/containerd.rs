@@ -25,7 +25,7 @@ use super::document::{Document, MAX_BYTES, Parsed, Table, Value, ValueKind, Wron
 use super::{Configured, MAX_MIRRORS, Place, ROOT, Scheme, Serves};
 use crate::credentials::config_home;
 
-/// The most values of one key (such as certificates), and the most headers of one host.
+/// The maximum number of values of one key (such as certificates), and of headers of one host.
 const MAX_VALUES: usize = 64;
 
 /// Reads the hosts.toml for a repository.

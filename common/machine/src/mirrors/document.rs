@@ -11,8 +11,8 @@ use common::error::{Error, Result, printable};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// The most bytes of configuration that are read in one lookup, in all files together. Parsing a
-/// hostile file takes a hundred times its size in memory.
+/// The maximum number of bytes of configuration that one lookup reads, in all files together.
+/// Parsing a hostile file takes a hundred times its size in memory.
 pub(super) const MAX_BYTES: u64 = 512 << 10;
 
 /// One parsed file.

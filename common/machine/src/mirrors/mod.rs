@@ -25,7 +25,7 @@ use common::reference::Repository;
 /// The path of the API's root (distribution specification, section "Endpoints").
 pub const ROOT: &str = "/v2/";
 
-/// The most mirrors of one registry.
+/// The maximum number of mirrors of one registry.
 pub const MAX_MIRRORS: usize = 64;
 
 /// The scheme of a URL.

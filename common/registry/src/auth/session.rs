@@ -33,7 +33,8 @@ pub struct Session {
 
 /// The Authorization header of a request. It decides whether a 401 is answered.
 enum Sent {
-    /// No header. A challenge is answered, and once more if the new header is rejected.
+    /// No header. A challenge is answered. If the new header is rejected, the second challenge is
+    /// answered too.
     Bare,
     /// The header of an earlier request. Its token may have expired.
     Kept(String),
@@ -84,8 +85,8 @@ impl Session {
     ///
     /// # Errors
     /// Refused if a challenge cannot be answered. Unavailable, to be retried at once, if a payload
-    /// that cannot be sent again needs a new token. Otherwise as the exchange or the token server
-    /// fails. An error status is returned as a response.
+    /// that cannot be sent again needs a new token. Otherwise the errors of the exchange and of the
+    /// token server. An error status is returned as a response.
     pub fn send(
         &self,
         scope: &Scope,
@@ -144,7 +145,7 @@ impl Session {
     ) -> Result<ControlFlow<Response, String>, Failure> {
         let mut response = follow(&self.api.http, request, sent.header(), payload)?;
         let is_challenge = response.status.as_u16() == 401 && self.is_own(&response);
-        // If the user gave an Authorization header, its challenge is not answered.
+        // If the user gave an Authorization header, challenges are not answered.
         let is_final = matches!(sent, Sent::Last(_)) || self.api.http.peer().authorizes();
         if !is_challenge || is_final {
             return Ok(ControlFlow::Break(response));
@@ -164,7 +165,7 @@ impl Session {
     /// Sends a request without this session's credentials. Headers that the user gave are sent.
     ///
     /// # Errors
-    /// As the exchange fails.
+    /// The errors of the exchange.
     pub fn send_bare(
         &self,
         request: Request<'_>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The next state of an upload after a refusal, and the limit on the number of such recoveries.
+//! The next state of an upload after each kind of refusal, and the limit on its repetitions.
 //!
 //! ```text
 //! refusal              next state                                              limit
@@ -8,14 +8,14 @@
 //! out of order again   Unopened, and the blob is sent in one request           open sessions
 //! body too large       Unanswered, and smaller parts are sent                  smallest part
 //! another digest       Unopened                                                once
-//! way not supported    Unopened, with parts instead of one request or reverse  once
+//! way not supported    Unopened, and parts become one request, or vice versa   once
 //! any other            the same state, after a wait                            --retry-times
 //! ```
 //!
 //! "Open sessions" is [`MAX_SESSIONS`](super::plan::MAX_SESSIONS) for one blob. "Smallest part" is
 //! [`SMALL_CHUNK`].
 //!
-//! If any other failure is repeated without progress, the way of sending changes, too. One request
+//! If any other failure is repeated without progress, the way of sending changes. One request
 //! becomes parts. If the empty closing request fails, parts become one request, and the next state
 //! is `EndedAtClose`.
 

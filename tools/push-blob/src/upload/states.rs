@@ -8,7 +8,7 @@
 //! Unanswered    unknown: a part failed               GET the session      Ready, Unopened
 //! Unconfirmed   unknown: the closing PUT failed      HEAD the blob, GET   Done, Ready, Unopened
 //! Ended         no session any more                  HEAD the blob        Done, Unopened
-//! EndedAtClose  no session since the closing PUT     HEAD, several times  Done, Unopened
+//! EndedAtClose  no session after the closing PUT     HEAD, several times  Done, Unopened
 //! Done          the blob
 //! ```
 //!
@@ -37,18 +37,19 @@ pub(super) enum State {
     Unopened,
     /// The registry has the session's bytes up to its offset.
     Ready(UploadSession),
-    /// A part was sent. Its response is missing or a refusal.
+    /// A part was sent. There was no response, or the response was a refusal.
     Unanswered {
         /// The session.
         session: UploadSession,
         /// The end of the bytes that were sent. The registry cannot have more bytes.
         reach: u64,
     },
-    /// The request that closes the session was sent. Its response is missing or a refusal.
+    /// The request that closes the session was sent. There was no response, or the response was a
+    /// refusal.
     Unconfirmed(UploadSession),
     /// The session is gone. Its closing request was not sent.
     Ended,
-    /// The session has been gone since its closing request was sent.
+    /// The session is gone. Its closing request was sent.
     EndedAtClose,
     /// The registry has the blob.
     Done,
@@ -314,7 +315,7 @@ impl<'a> Upload<'a> {
         Step::to(State::Unopened)
     }
 
-    /// Whether the registry reports that it has the blob. False if it cannot be asked.
+    /// Whether the registry reports that it has the blob. Also false if the request fails.
     fn is_there(&self) -> bool {
         let Push { digest, size, .. } = *self.push;
         matches!(self.uploads.registry().has_blob(digest, size), Ok(true))

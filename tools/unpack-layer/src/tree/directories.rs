@@ -23,7 +23,7 @@ const IMPLIED_MODE: u32 = 0o755;
 
 impl TreeState {
     /// Opens a directory by its name in `parent`. If the user owns it but its mode denies access,
-    /// the mode is changed until the end. `path` is the path of `parent`.
+    /// the mode is changed until the end of the run. `path` is the path of `parent`.
     pub(super) fn open(
         &mut self,
         parent: &Directory,
@@ -50,7 +50,7 @@ impl TreeState {
         Ok(directory)
     }
 
-    /// Makes a directory that the user owns accessible until the end.
+    /// Makes a directory that the user owns accessible until the end of the run.
     pub(super) fn unlock(
         &mut self,
         directory: &mut Directory,
@@ -120,7 +120,7 @@ impl TreeState {
             (directory.uid, directory.gid) = (uid, gid);
         }
         if had_attributes || self.acls {
-            // The opaque mark stays: a new entry for the directory does not make it transparent.
+            // The opaque mark is kept: a directory stays opaque if it gets a new entry.
             attributes::clear(&directory.fd, self.opaque_mark.attribute())?;
         }
         let mut now = mode;
@@ -141,7 +141,7 @@ impl TreeState {
         Ok(())
     }
 
-    /// Sets the attributes of an entry on a directory. The times are set when it is left.
+    /// Sets the attributes of an entry on a directory. [`Directory::leave`] sets the times.
     pub(super) fn set_attributes(
         &mut self,
         directory: &mut Directory,

@@ -5,7 +5,7 @@
 
 use common::error::{Error, Result};
 
-/// The most components that a name may have.
+/// The maximum number of components of a name.
 pub(super) const MAX_DEPTH: usize = 16_384;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -70,9 +70,9 @@ pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
 pub(super) enum Meaning<'a> {
     /// The name of a file.
     Plain,
-    /// A whiteout: hides the file of this name of lower layers, in the same directory.
+    /// A whiteout: hides the file with this name that lower layers have in the same directory.
     Whiteout(&'a [u8]),
-    /// An opaque whiteout: hides all files of lower layers in the same directory.
+    /// An opaque whiteout: hides all files that lower layers have in the same directory.
     Opaque,
     /// A file of AUFS itself, which is ignored.
     Aufs,

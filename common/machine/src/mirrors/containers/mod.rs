@@ -33,7 +33,7 @@ use super::{Configured, Place};
 use crate::credentials::{config_home, directory};
 use conf::Entry;
 
-/// The most drop-in files in one directory.
+/// The maximum number of drop-in files in one directory.
 const MAX_DROP_INS: usize = 256;
 
 /// Reads the configuration for a repository; `None` if no table matches it.

@@ -22,7 +22,8 @@ fn lookup(files: &[&str], name: &str) -> Result<Option<Configured>> {
     tables(files)?.lookup(&repository(name))
 }
 
-/// Shows places as `HOST/PATH`, with `!` if insecure, and the requests served if not all.
+/// Shows places as `HOST/PATH`, with `!` if insecure, and with the kind of requests that a place
+/// serves if it does not serve all.
 fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
     let show = |place: &Place| {
         let Place { host, path, .. } = place;
@@ -106,7 +107,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_longest_prefix_decides_and_a_wildcard_counts_as_long_as_it_is() {
+fn the_longest_prefix_decides_also_if_it_is_a_wildcard() {
     let conf = r#"
         [[registry]]
         prefix = "*.example"
@@ -224,7 +225,7 @@ fn version_1_is_read_but_not_in_drop_ins() {
     assert!(as_drop_in.to_string().starts_with("1.conf: line 2: [registries] is of version 1"));
     assert!(wrong(&format!("unqualified-search-registries = []\n{old}")).contains("version 2"));
     assert!(wrong(&old.replace("d.test", "https://d.test")).contains("must not have a scheme"));
-    // This is not version 1, because it has none of its lists.
+    // A file without the lists of version 1 is not of version 1.
     assert!(tables(&["", "[registries.search]\nother = 1"]).is_ok());
 }
 
