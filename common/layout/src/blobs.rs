@@ -5,12 +5,26 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
-use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::{notice, output};
+use common::output;
+use common::verify::{self, Verifier};
+use rustix::fs::OFlags;
 
 use crate::{Layout, open};
+
+const NOT_REGULAR: &str = "not a regular file";
+
+/// The result of [`Layout::check_blob`].
+#[derive(Debug)]
+pub enum Held {
+    /// Nothing has the blob's name.
+    Absent,
+    /// The blob, with its size in bytes. Its digest is verified only if it was hashed.
+    Blob(u64),
+    /// Something else has the blob's name. The text completes the sentence "the layout has".
+    Wrong(String),
+}
 
 impl Layout {
     /// The final path of a blob.
@@ -18,41 +32,69 @@ impl Layout {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Opens a blob of exactly the descriptor's size; `None` if it is absent. A blob of another
-    /// size (torn by a power loss) counts as absent, with a warning. The caller must check the
-    /// digest.
+    /// Checks whether the layout has a blob, before it is written or relied on. Only a regular file
+    /// is a blob here: a symlink may lead to bytes that another program changes. The size is
+    /// compared if it is known. The bytes are hashed if it is not, or if `hash` is set.
     ///
     /// # Errors
-    /// Local if the blob cannot be opened or is not a regular file.
-    pub fn blob(&self, descriptor: &Descriptor) -> Result<Option<File>> {
-        let Some((file, size)) = self.open_blob(&descriptor.digest)? else { return Ok(None) };
-        if size != descriptor.size {
-            notice::warn("torn blob", || {
-                format!(
-                    "{}: has {size} bytes in {}, want {}",
-                    descriptor.digest, self, descriptor.size
-                )
-            });
-            return Ok(None);
+    /// Local if the blob cannot be opened or read, or is a directory, which no file can replace.
+    pub fn check_blob(&self, digest: &Digest, size: Option<u64>, hash: bool) -> Result<Held> {
+        let local_error =
+            |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);
+        let file = match open(&self.blob_path(digest), OFlags::NOFOLLOW) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Held::Absent),
+            Err(cause) => {
+                return match std::fs::symlink_metadata(self.blob_path(digest)) {
+                    Ok(metadata) if metadata.is_symlink() => {
+                        Ok(Held::Wrong("a symbolic link".to_owned()))
+                    }
+                    // Opening a socket fails.
+                    Ok(metadata) if !metadata.is_file() => Ok(Held::Wrong(NOT_REGULAR.to_owned())),
+                    _ => Err(local_error(&cause)),
+                };
+            }
+        };
+        let metadata = file.metadata().map_err(|cause| local_error(&cause))?;
+        if metadata.is_dir() {
+            return Err(local_error(&ErrorKind::IsADirectory.into()));
         }
-        Ok(Some(file))
+        if !metadata.is_file() {
+            return Ok(Held::Wrong(NOT_REGULAR.to_owned()));
+        }
+        let got = metadata.len();
+        if let Some(want) = size.filter(|want| *want != got) {
+            return Ok(Held::Wrong(format!("{got} bytes, want {want}")));
+        }
+        if size.is_some() && !hash {
+            return Ok(Held::Blob(got));
+        }
+        let name = format!("{self}: {digest}");
+        match verify::verify(file, Verifier::new(digest, Some(got)), &name) {
+            Ok(_) => Ok(Held::Blob(got)),
+            Err(error) if error.status() == Status::Content => {
+                Ok(Held::Wrong("wrong bytes".to_owned()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Opens a blob of any size, and returns its size; `None` if the blob is absent.
+    /// Opens a blob of any size to read it, and returns its size; `None` if the blob is absent. A
+    /// symlink is followed: the caller must verify the size and the digest of all that it reads.
     ///
     /// # Errors
     /// Local if the blob cannot be opened or is not a regular file.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
         let local_error =
             |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);
-        let file = match open(&self.blob_path(digest)) {
+        let file = match open(&self.blob_path(digest), OFlags::empty()) {
             Ok(file) => file,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(local_error(&cause)),
         };
         let metadata = file.metadata().map_err(|cause| local_error(&cause))?;
         if !metadata.is_file() {
-            let what = format_args!("{self}: {digest}: not a regular file");
+            let what = format_args!("{self}: {digest}: {NOT_REGULAR}");
             return Err(Error::new(Status::Local, what));
         }
         Ok(Some((file, metadata.len())))

@@ -30,8 +30,10 @@ use std::path::{Path, PathBuf};
 
 use common::error::{Error, Result, Status, printable};
 use common::{json, mediatype, output};
+use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 
+pub use blobs::Held;
 pub use index::REF_NAME;
 
 use distribution_sources::SOURCES;
@@ -60,6 +62,10 @@ impl Layout {
             }
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
                 return Err(Error::absent(format_args!("oci:{name}: no such layout")));
+            }
+            Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
+                let what = format_args!("oci:{name}: oci-layout: larger than {MAX_INDEX} bytes");
+                return Err(Error::malformed(what));
             }
             Err(cause) => return Err(Error::local(format_args!("oci:{name}"), &cause)),
         };
@@ -156,15 +162,16 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Opens a file for reading. NONBLOCK avoids waiting if the file is a fifo without a writer.
-fn open(path: &Path) -> std::io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+/// Opens a file for reading, with more flags. NONBLOCK avoids waiting if the file is a fifo without
+/// a writer.
+fn open(path: &Path, flags: OFlags) -> std::io::Result<File> {
+    let flags = (OFlags::NONBLOCK | flags).bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// The content of a file; [`ErrorKind::FileTooLarge`] if it is larger than the limit.
 fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let read = open(path, OFlags::empty())?.take(limit + 1).read_to_end(&mut bytes)?;
     if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }

@@ -12,6 +12,7 @@ mod fetch_blob_resume;
 mod fetch_manifest;
 mod fetch_token;
 mod foreign_layers;
+mod layout_blobs;
 mod list_blobs;
 mod list_tags;
 mod pack_layer;

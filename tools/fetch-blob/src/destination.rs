@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The destination of the blobs, a layout or a file, and the check whether it has a blob already.
 
-use std::io::ErrorKind;
+use std::fs::File;
 
 use common::digest::Digest;
 use common::error::{Error, Result};
@@ -9,7 +9,7 @@ use common::notice;
 use common::output::FilePlace;
 use common::progress::{How, Progress};
 use common::verify::{Verifier, verify};
-use layout::Layout;
+use layout::{Held, Layout};
 use store::Store;
 
 use crate::partial_files::PartialFiles;
@@ -52,51 +52,31 @@ pub(crate) struct Run {
 impl Run {
     /// The size of the blob if the destination has it already.
     pub(crate) fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
-        let (file, size) = match &self.destination {
-            Destination::Layout(layout) => match layout.open_blob(digest)? {
-                Some(found) => found,
-                None => return Ok(None),
-            },
-            Destination::File(place) => match std::fs::File::open(&place.path) {
-                Ok(file) => {
-                    let size = file.metadata().map_or(0, |metadata| metadata.len());
-                    (file, size)
-                }
-                Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-                // An unreadable file may still be replaced. If not, the rename fails.
-                Err(_) => return Ok(None),
-            },
+        let present = match &self.destination {
+            Destination::Layout(layout) => self.present_in_layout(layout, digest, stated)?,
+            Destination::File(place) => present_in_file(place, digest, stated),
         };
-        let in_layout = matches!(self.destination, Destination::Layout(_));
-        if stated.is_some_and(|stated| stated != size) {
-            if in_layout {
-                notice::warn("mended", || {
-                    let stated = stated.unwrap_or_default();
-                    format!("{digest}: the layout had {size} bytes, want {stated}: fetched again")
-                });
-            }
-            return Ok(None);
-        }
-        if in_layout && !self.recheck {
+        if let Some(size) = present {
             self.progress.done(digest, size, How::Present);
-            return Ok(Some(size));
         }
-        match verify(&file, Verifier::new(digest, stated), &digest.to_string()) {
-            Ok(_) => {
-                if !in_layout {
-                    // Set the modification time, so that make considers the file up to date.
-                    let _ = file.set_modified(std::time::SystemTime::now());
-                }
-                self.progress.done(digest, size, How::Present);
-                Ok(Some(size))
-            }
-            Err(_) if in_layout => {
+        Ok(present)
+    }
+
+    fn present_in_layout(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+        stated: Option<u64>,
+    ) -> Result<Option<u64>> {
+        match layout.check_blob(digest, stated, self.recheck)? {
+            Held::Blob(size) => Ok(Some(size)),
+            Held::Absent => Ok(None),
+            Held::Wrong(what) => {
                 notice::warn("mended", || {
-                    format!("{digest}: the layout had wrong bytes: fetched again")
+                    format!("{digest}: the layout had {what}: fetched again")
                 });
                 Ok(None)
             }
-            Err(_) => Ok(None),
         }
     }
 
@@ -117,4 +97,18 @@ pub(crate) fn check_empty_size(digest: &Digest, stated: Option<u64>) -> Result<(
             Err(Error::content(format_args!("{digest}: size differs: got 0, want {want}")))
         }
     }
+}
+
+/// The size of the blob if a file has it. An unreadable file may still be replaced. If not, the
+/// rename fails.
+fn present_in_file(place: &FilePlace, digest: &Digest, stated: Option<u64>) -> Option<u64> {
+    let file = File::open(&place.path).ok()?;
+    let size = file.metadata().ok()?.len();
+    if stated.is_some_and(|stated| stated != size) {
+        return None;
+    }
+    verify(&file, Verifier::new(digest, stated), &digest.to_string()).ok()?;
+    // Set the modification time, so that make considers the file up to date.
+    let _ = file.set_modified(std::time::SystemTime::now());
+    Some(size)
 }

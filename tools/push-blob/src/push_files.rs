@@ -89,6 +89,7 @@ impl Run {
             chunk: self.chunk,
             mount_named: self.mount_paths(),
             resumable: true,
+            hash_present: true,
             ..Delivery::default()
         };
         self.target.deliver(&descriptor, bytes, &delivery, &self.progress)?;

@@ -8,9 +8,10 @@ use common::descriptor::Descriptor;
 use common::error::{Error, Result, printable};
 use common::manifest::Manifest;
 use common::mediatype::{self, Kind};
+use common::notice;
 use common::parallel;
 use common::reference::LayoutReference;
-use layout::Layout;
+use layout::{Held, Layout};
 use registry::Registry;
 
 /// The number of concurrent checks in a registry.
@@ -56,9 +57,15 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
 pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
     let mut missing = Vec::new();
     for descriptor in wanted(manifest) {
-        if layout.blob(&descriptor)?.is_none() {
-            missing.push(descriptor);
+        let Descriptor { digest, size, .. } = &descriptor;
+        match layout.check_blob(digest, Some(*size), false)? {
+            Held::Blob(_) => continue,
+            Held::Absent => {}
+            Held::Wrong(what) => {
+                notice::warn("wrong blob", || format!("{digest}: the layout has {what}"));
+            }
         }
+        missing.push(descriptor);
     }
     require_none_missing(&printable(&layout.to_string()), &missing)
 }

@@ -16,7 +16,7 @@ use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::{Error, Result, Status};
 use common::progress::Progress;
-use layout::Layout;
+use layout::{Held, Layout};
 use store::Document;
 
 use crate::upload::Uploads;
@@ -42,6 +42,8 @@ pub(crate) struct Delivery {
     pub(crate) mount_remembered: Vec<String>,
     /// Whether a later run can read the same bytes again, and so continue the upload.
     pub(crate) resumable: bool,
+    /// Whether a blob that a target layout has already is hashed: the right bytes are at hand.
+    pub(crate) hash_present: bool,
 }
 
 impl Target {
@@ -64,7 +66,13 @@ impl Target {
             Target::Registry(uploads) => {
                 to_registry::push(uploads, descriptor, source, delivery, progress)
             }
-            Target::Layout(..) => to_layout::store(self.layout()?, descriptor, source, progress),
+            Target::Layout(..) => to_layout::store(
+                self.layout()?,
+                descriptor,
+                source,
+                delivery.hash_present,
+                progress,
+            ),
         };
         let how = match outcome {
             // A changed file has a wrong digest, too. The error says that it changed.
@@ -85,7 +93,11 @@ impl Target {
     pub(crate) fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool> {
         match self {
             Target::Registry(uploads) => uploads.registry().has_manifest(&descriptor.digest),
-            Target::Layout(..) => Ok(self.layout()?.blob(descriptor)?.is_some()),
+            Target::Layout(..) => {
+                let Descriptor { digest, size, .. } = descriptor;
+                let held = self.layout()?.check_blob(digest, Some(*size), true)?;
+                Ok(matches!(held, Held::Blob(_)))
+            }
         }
     }
 

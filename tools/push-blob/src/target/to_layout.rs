@@ -3,13 +3,15 @@
 
 use common::descriptor::Descriptor;
 use common::error::Result;
+use common::notice;
 use common::progress::{How, Progress};
-use layout::Layout;
+use layout::{Held, Layout};
 
 use crate::copy::copy;
 use crate::upload::rereadable::Rereadable;
 
-/// Stores a blob, unless the layout has it.
+/// Stores a blob, unless the layout has it. With `hash`, a blob that the layout has is hashed. A
+/// wrong file under the blob's name is replaced.
 ///
 /// # Errors
 /// The source's errors; content if the bytes do not match the descriptor; local if the layout
@@ -18,13 +20,19 @@ pub(super) fn store(
     layout: &Layout,
     descriptor: &Descriptor,
     source: &mut dyn Rereadable,
+    hash: bool,
     progress: &Progress,
 ) -> Result<How> {
-    if layout.blob(descriptor)?.is_some() {
-        return Ok(How::Present);
+    let Descriptor { digest, size, .. } = descriptor;
+    match layout.check_blob(digest, Some(*size), hash)? {
+        Held::Blob(_) => return Ok(How::Present),
+        Held::Absent => {}
+        Held::Wrong(what) => {
+            notice::warn("mended", || format!("{digest}: the layout had {what}: replaced"));
+        }
     }
-    let mut blob = layout.new_blob(descriptor.digest.algorithm())?;
-    copy(&mut source.open(0)?, &mut blob, &descriptor.digest.to_string(), progress)?;
+    let mut blob = layout.new_blob(digest.algorithm())?;
+    copy(&mut source.open(0)?, &mut blob, &digest.to_string(), progress)?;
     source.check_unchanged()?;
     blob.finish_as(descriptor)?;
     Ok(How::Pushed)
