@@ -4,7 +4,8 @@
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
 //!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`],
 //!   [`error`], [`notice`], [`secret`], [`shell`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
+//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`workfile`], [`output`],
+//!   [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`progress`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
@@ -34,3 +35,4 @@ pub mod shell;
 pub mod stdio;
 pub mod tempfile;
 pub mod verify;
+pub mod workfile;

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, OFlags};
 
 /// A temporary file. Dropping it before [`publish`](TempFile::publish) removes it.
 pub struct TempFile {
-    /// The open file, for writing.
+    /// The open file, for reading and writing.
     pub file: File,
     /// The hidden name; not in use while the file is unnamed.
     hidden: PathBuf,
@@ -41,7 +41,7 @@ impl TempFile {
         if let Some(file) = nameless(dir) {
             return Ok(TempFile { file, hidden, is_named: false });
         }
-        let file = OpenOptions::new().write(true).create_new(true).open(&hidden)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&hidden)?;
         Ok(TempFile { file, hidden, is_named: true })
     }
 
@@ -73,7 +73,8 @@ impl Drop for TempFile {
 /// Opens an unnamed file that can be named later; `None` if that is not possible here.
 fn nameless(dir: &Path) -> Option<File> {
     let flags = OFlags::TMPFILE.bits().cast_signed();
-    let file = OpenOptions::new().write(true).custom_flags(flags).mode(0o666).open(dir).ok()?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).custom_flags(flags).mode(0o666).open(dir).ok()?;
     // Naming the file needs procfs.
     std::fs::symlink_metadata(by_descriptor(&file)).is_ok().then_some(file)
 }

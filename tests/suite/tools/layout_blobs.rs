@@ -6,14 +6,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use tests::commands::{fetch_blob, push_blob};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, read_blob, types, write_image, write_layout};
 use tests::scratch::Scratch;
 use tests::tools::{Command, tool};
+use tests::trees::make_node;
 
 /// The path of a blob in a layout.
 fn path_of(layout: &Path, blob: &Blob) -> PathBuf {
@@ -31,13 +32,14 @@ fn changed(blob: &Blob) -> Vec<u8> {
 type Spoil = fn(&Path, &Blob);
 
 /// Wrong files whose size differs from the blob's, or that are not regular files.
-const WRONG: [(&str, Spoil); 6] = [
+const WRONG: [(&str, Spoil); 7] = [
     ("cut", |path, blob| std::fs::write(path, &blob.bytes[..blob.bytes.len() / 2]).unwrap()),
     ("too long", |path, blob| std::fs::write(path, [&blob.bytes[..], b"x"].concat()).unwrap()),
     ("a symbolic link to bytes of the same size", |path, blob| link(path, &changed(blob))),
     ("a symbolic link to the right bytes", |path, blob| link(path, &blob.bytes)),
     ("a dangling symbolic link", |path, _| symlink("nowhere", path).unwrap()),
-    ("a socket", |path, _| drop(UnixListener::bind(path).unwrap())),
+    ("a socket", |path, _| make_node(path, FileType::Socket, (0, 0))),
+    ("a fifo", |path, _| make_node(path, FileType::Fifo, (0, 0))),
 ];
 
 /// A wrong file of the blob's size. Only a hash shows that it is wrong.
@@ -52,8 +54,7 @@ fn link(path: &Path, bytes: &[u8]) {
 
 /// A layout `l` with an image whose layer is wrong.
 fn spoiled(image: &Image, spoil: Spoil) -> (Scratch, PathBuf) {
-    // The path of a socket must be short.
-    let scratch = Scratch::new_in("/tmp".as_ref());
+    let scratch = Scratch::new();
     write_image(&scratch.join("l"), "1", image);
     let path = path_of(&scratch.join("l"), &image.layers[0]);
     std::fs::remove_file(&path).unwrap();
@@ -134,7 +135,7 @@ fn push_blob_of_lines_replaces_a_wrong_blob() {
 fn push_blob_replaces_a_wrong_manifest() {
     let image = Image::small();
     for (name, spoil) in WRONG.into_iter().chain([SAME_SIZE]) {
-        let scratch = Scratch::new_in("/tmp".as_ref());
+        let scratch = Scratch::new();
         for layout in ["from", "l"] {
             write_image(&scratch.join(layout), "1", &image);
         }
@@ -164,7 +165,7 @@ fn put_manifest_refuses_a_tag_on_a_wrong_blob() {
 #[test]
 fn pack_layer_replaces_a_wrong_blob() {
     for (name, spoil) in WRONG.into_iter().chain([SAME_SIZE]) {
-        let scratch = Scratch::new_in("/tmp".as_ref());
+        let scratch = Scratch::new();
         scratch.write("tree/file", "content");
         let pack = || {
             let pack = tool("pack-layer").args(["tree", "--into", "oci:l"]);

@@ -18,6 +18,7 @@ mod list_tags;
 mod pack_layer;
 mod pack_layer_changes;
 mod pack_layer_outputs;
+mod partial_files;
 mod put_manifest;
 mod put_manifest_subject;
 mod verify_digest;

@@ -39,8 +39,8 @@ pub(crate) struct State {
     /// Whether the server ignores range requests. The whole blob is requested then, and the bytes
     /// that the file already has are skipped.
     pub(crate) ignores_ranges: bool,
-    /// Whether an additional connection failed. The part is not split again then, so that the
-    /// working connections are not disturbed.
+    /// Whether an additional connection or its file failed. The part is not split again then, so
+    /// that the working connections are not disturbed.
     connection_failed: bool,
     /// The hashing thread is woken when the bytes up to this offset are there; 0 while it is awake.
     pub(crate) wake_at: u64,
@@ -108,7 +108,8 @@ impl Blob {
         state.single_response = there == 0;
         let mut parts = vec![Part::new(0, size, there, first)];
         for offset in self.files.offsets()? {
-            let (file, _) = self.files.open(offset)?;
+            // Bytes in a file that cannot be opened are downloaded again.
+            let Ok(file) = self.files.open_part(offset) else { continue };
             let end = offset.saturating_add(length(&file)?);
             let Some(before) = parts.last_mut() else { break };
             // The bytes are already in the first file, or the file is not from this blob.
@@ -184,13 +185,19 @@ impl Blob {
             || state.ignores_ranges
             || state.connection_failed
             || state.size.is_none()
+            || !self.files.has_parts()
         {
             return Ok(None);
         }
         let largest = state.parts.iter_mut().filter(|p| p.busy).max_by_key(|part| part.left());
         let Some(part) = largest.filter(|part| part.is_worth_splitting()) else { return Ok(None) };
         let middle = (part.at + part.left() / 2).next_multiple_of(SPLIT_ALIGN);
-        let file = Arc::new(self.files.open(middle)?.0);
+        let Ok(file) = self.files.open_part(middle) else {
+            // The first connection downloads the rest.
+            state.connection_failed = true;
+            return Ok(None);
+        };
+        let file = Arc::new(file);
         file.set_len(0).map_err(|e| self.write_error(&e))?;
         let mut half = Part::new(middle, part.end, middle, file);
         half.begin();

@@ -21,6 +21,7 @@ use crate::destination::Run;
 use crate::download::download;
 use crate::hashing::hash;
 use crate::lines::Wanted;
+use crate::partial_files::FirstFile;
 
 /// A blob of at most this many bytes is hashed by its connection after the download.
 const SMALL: u64 = 1 << 20;
@@ -175,7 +176,7 @@ impl Connections {
             return Ok(Some(bytes.len() as u64));
         }
         let files = run.destination.partial_files(&digest)?;
-        let (first, waited) = files.open(0)?;
+        let FirstFile { file: first, waited } = files.open_first(run.patience)?;
         // The process that held the lock may have completed the blob.
         if waited && let Some(size) = run.present(&digest, stated)? {
             files.remove(0);

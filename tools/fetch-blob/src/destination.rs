@@ -2,6 +2,7 @@
 //! The destination of the blobs, a layout or a file, and the check whether it has a blob already.
 
 use std::fs::File;
+use std::time::Duration;
 
 use common::digest::Digest;
 use common::error::{Error, Result};
@@ -46,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) destination: Destination,
     pub(crate) max_size: Option<u64>,
     pub(crate) recheck: bool,
+    /// The time to wait for another process that downloads the same blob but makes no progress.
+    pub(crate) patience: Duration,
     pub(crate) progress: Progress,
 }
 

@@ -38,7 +38,14 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let layout = Layout::create(into)?;
     let store = Store::open(&cli.store, remote)?;
     let destination = Destination::Layout(layout.clone());
-    let run = Run { store, destination, max_size: cli.max_size, recheck: cli.recheck, progress };
+    let run = Run {
+        store,
+        destination,
+        max_size: cli.max_size,
+        recheck: cli.recheck,
+        patience: remote.client.idle_timeout,
+        progress,
+    };
     let connections = Connections::start(run, usize::from(cli.jobs));
     let wanted = feed(first, wanted, connections.clone());
 

@@ -25,6 +25,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
                 destination: Destination::File(place),
                 max_size: cli.max_size,
                 recheck: cli.recheck,
+                patience: remote.client.idle_timeout,
                 progress,
             };
             let connections = Connections::start(run, usize::from(cli.jobs));

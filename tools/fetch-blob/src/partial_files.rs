@@ -6,28 +6,36 @@
 //! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
 //! show which bytes are there, and the next run requests only the rest.
 //!
-//! The lock on the first file covers all files of the blob.
+//! The lock on the first file covers all files of the blob. If another process holds it and makes no
+//! progress, or if something that is not ours has the name and cannot be removed, the blob is
+//! downloaded into an unnamed file instead, which a later run cannot continue.
 //!
 //! Not here: verifying the bytes.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::digest::Digest;
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status, os_words};
+use common::notice;
 use common::output::FilePlace;
+use common::tempfile::TempFile;
+use common::workfile;
 use layout::Layout;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 
-/// The time that another process may hold a blob's lock while none of the blob's files grows.
-const HOLDER_PATIENCE: Duration = Duration::from_secs(60);
+/// The mode of a partial file, which becomes the result. The umask applies.
+const MODE: u32 = 0o666;
 
 /// The interval at which a held lock is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// The time that the lock on a later part may be held although the lock on the first file is ours.
+/// A process that ends releases its locks one after the other.
+const PART_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A blob of at most this many bytes is synced to disk before it gets its final name. For a larger
 /// blob a sync would take as long as the download. If a power failure damages such a blob, its size
@@ -39,11 +47,19 @@ const SYNC_UP_TO: u64 = 4 << 20;
 const SHORT_HEX: usize = 12;
 
 /// The names of a blob's partial files and its final name.
-#[derive(Clone, Debug)]
 pub(crate) struct PartialFiles {
     dir: PathBuf,
     stem: OsString,
     path: PathBuf,
+    /// The file that is used instead, if the named files cannot be used.
+    unnamed: Mutex<Option<TempFile>>,
+}
+
+/// The opened first file of a blob.
+pub(crate) struct FirstFile {
+    pub(crate) file: File,
+    /// Whether another process used the file meanwhile. It may have completed the blob.
+    pub(crate) waited: bool,
 }
 
 impl PartialFiles {
@@ -56,6 +72,7 @@ impl PartialFiles {
             dir: layout.ingest_dir(),
             stem: format!("{}-{}", digest.algorithm(), digest.hex()).into(),
             path: layout.prepare_blob(digest)?,
+            unnamed: Mutex::default(),
         })
     }
 
@@ -67,6 +84,7 @@ impl PartialFiles {
             dir: dir.unwrap_or(Path::new(".")).to_owned(),
             stem: partial.file_name().unwrap_or_default().to_owned(),
             path: file.path.clone(),
+            unnamed: Mutex::default(),
         }
     }
 
@@ -83,45 +101,91 @@ impl PartialFiles {
         self.dir.join(name)
     }
 
-    /// Opens and locks the file of the part at `offset`, and creates it if it is missing.
+    /// Opens and locks the first file, and creates it if it is missing.
     ///
-    /// The part at 0 must be opened first. If another process holds its lock, this waits as long as
-    /// the blob's files grow. Returns the file and whether it waited.
+    /// If another process holds its lock, this waits as long as the blob's files grow, and for
+    /// `patience` after that. If the file cannot be used then, an unnamed file takes its place.
     ///
     /// # Errors
-    /// Local if the file cannot be opened or locked; unavailable if the other process makes no
-    /// progress for [`HOLDER_PATIENCE`].
-    pub(crate) fn open(&self, offset: u64) -> Result<(File, bool)> {
-        let path = self.partial(offset);
-        let error = |cause: std::io::Error| Error::local(path.display(), &cause);
+    /// Local if no file can be opened.
+    pub(crate) fn open_first(&self, patience: Duration) -> Result<FirstFile> {
+        let path = self.partial(0);
+        let local = |cause: std::io::Error| Error::local(path.display(), &cause);
         let mut grown = (0, Instant::now());
         let mut waited = false;
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-            let file = options.open(&path).map_err(error)?;
+            let file = match workfile::open(&path, MODE) {
+                Ok(file) => file,
+                Err(cause) => {
+                    let unnamed = self.open_unnamed(&os_words(&cause)).map_err(|_| local(cause));
+                    return unnamed.map(|file| FirstFile { file, waited });
+                }
+            };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // The other process may have renamed the file: it is not a partial file any more.
-                Ok(()) if is_still(&path, &file).map_err(error)? => return Ok((file, waited)),
+                Ok(()) if workfile::is_still(&path, &file).map_err(local)? => {
+                    return Ok(FirstFile { file, waited });
+                }
                 Ok(()) => {
                     waited = true;
                     continue;
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(cause) => return Err(error(cause.into())),
+                Err(cause) => return Err(local(cause.into())),
             }
             waited = true;
             let there = self.bytes_there();
             if there != grown.0 {
                 grown = (there, Instant::now());
-            } else if grown.1.elapsed() > HOLDER_PATIENCE {
-                return Err(Error::unavailable(format_args!(
-                    "{}: another process has locked it and makes no progress",
-                    path.display()
-                )));
+            } else if grown.1.elapsed() > patience {
+                let why = "another process has locked it and makes no progress";
+                let file = self.open_unnamed(why).map_err(local)?;
+                return Ok(FirstFile { file, waited });
             }
             std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Opens an unnamed file to download into, because the first file cannot be used.
+    fn open_unnamed(&self, why: &str) -> std::io::Result<File> {
+        let temp = TempFile::new(&self.dir, &self.stem)?;
+        let file = temp.file.try_clone()?;
+        *self.unnamed() = Some(temp);
+        notice::warn("partial file", || {
+            let path = self.partial(0);
+            format!("{}: {why}: a later run cannot continue this download", path.display())
+        });
+        Ok(file)
+    }
+
+    fn unnamed(&self) -> MutexGuard<'_, Option<TempFile>> {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the blob can have files for later parts.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.unnamed().is_none()
+    }
+
+    /// Opens and locks the file of the part at `offset`, and creates it if it is missing. The first
+    /// file must be locked already, so a lock on this one is not of a download.
+    ///
+    /// # Errors
+    /// The error of the system, if the file cannot be opened or locked.
+    pub(crate) fn open_part(&self, offset: u64) -> std::io::Result<File> {
+        let path = self.partial(offset);
+        let began = Instant::now();
+        loop {
+            let file = workfile::open(&path, MODE)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if workfile::is_still(&path, &file)? => return Ok(file),
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() > PART_PATIENCE => {
+                    std::fs::remove_file(&path)?;
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_POLL),
+                Err(cause) => return Err(cause.into()),
+            }
         }
     }
 
@@ -132,6 +196,9 @@ impl PartialFiles {
     pub(crate) fn offsets(&self) -> Result<Vec<u64>> {
         let error = |cause: std::io::Error| Error::local(self.dir.display(), &cause);
         let mut offsets = Vec::new();
+        if !self.has_parts() {
+            return Ok(offsets);
+        }
         for entry in std::fs::read_dir(&self.dir).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
             offsets.extend(self.offset_of(&name));
@@ -148,6 +215,10 @@ impl PartialFiles {
 
     /// Removes the file of the part at `offset`.
     pub(crate) fn remove(&self, offset: u64) {
+        if !self.has_parts() {
+            *self.unnamed() = None;
+            return;
+        }
         // If this fails, the next run uses or removes the file.
         let _ = std::fs::remove_file(self.partial(offset));
     }
@@ -157,30 +228,28 @@ impl PartialFiles {
     /// # Errors
     /// Local if it cannot be synced or renamed. An existing file of that name is then unchanged.
     pub(crate) fn publish(&self, whole: &File) -> Result<()> {
-        let published = (|| {
-            if whole.metadata()?.len() <= SYNC_UP_TO {
-                whole.sync_data()?;
-            }
-            std::fs::rename(self.partial(0), &self.path)
-        })();
-        published.map_err(|cause| Error::local(self.path.display(), &cause))
+        let local = |cause: std::io::Error| Error::local(self.path.display(), &cause);
+        if whole.metadata().map_err(local)?.len() <= SYNC_UP_TO {
+            whole.sync_data().map_err(local)?;
+        }
+        if let Some(unnamed) = self.unnamed().take() {
+            return unnamed.publish(&self.path).map_err(local);
+        }
+        let partial = self.partial(0);
+        if !workfile::is_still(&partial, whole).map_err(local)? {
+            let what =
+                format_args!("{}: another program removed or replaced it", partial.display());
+            return Err(Error::new(Status::Local, what));
+        }
+        std::fs::rename(partial, &self.path).map_err(local)
     }
 
     /// The total size of the blob's partial files.
     fn bytes_there(&self) -> u64 {
         let offsets = self.offsets().unwrap_or_default();
-        let size = |offset: u64| std::fs::metadata(self.partial(offset)).map_or(0, |m| m.len());
+        let size =
+            |offset: u64| std::fs::symlink_metadata(self.partial(offset)).map_or(0, |m| m.len());
         offsets.into_iter().chain([0]).map(size).sum()
-    }
-}
-
-/// Whether `path` still names the opened file.
-fn is_still(path: &Path, file: &File) -> std::io::Result<bool> {
-    let opened = file.metadata()?;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok(named.ino() == opened.ino() && named.dev() == opened.dev()),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
-        Err(cause) => Err(cause),
     }
 }
 
@@ -190,8 +259,12 @@ mod tests {
 
     #[test]
     fn only_whole_offsets_of_the_same_blob_are_parts() {
-        let files =
-            PartialFiles { dir: ".".into(), stem: "sha256-ab".into(), path: PathBuf::from("x") };
+        let files = PartialFiles {
+            dir: ".".into(),
+            stem: "sha256-ab".into(),
+            path: PathBuf::from("x"),
+            unnamed: Mutex::default(),
+        };
         assert_eq!(files.offset_of(OsStr::new("sha256-ab.1048576")), Some(1 << 20));
         for name in [
             "sha256-ab",

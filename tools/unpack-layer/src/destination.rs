@@ -191,6 +191,11 @@ impl Destination {
             }
             let locked = match rustix::fs::openat(&self.parent, &name, OPEN, Mode::empty()) {
                 Err(Errno::NOENT) => continue,
+                // A file, a fifo or a symlink: no run has left that.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    remove(&self.parent, name.as_bytes())?;
+                    continue;
+                }
                 Err(cause) => Err(local(cause)),
                 Ok(fd) => self.lock(&fd).map(|()| fd),
             };

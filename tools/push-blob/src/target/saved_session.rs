@@ -12,13 +12,14 @@
 //! If a file cannot be read or written, the upload cannot be continued later, but it still
 //! succeeds. Such a failure is therefore not reported.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use common::digest::{Algorithm, Digest};
 use common::reference::Repository;
+use common::workfile;
 use rustix::fs::{FlockOperation, flock};
 
 /// The smallest upload that is saved, in bytes.
@@ -40,14 +41,10 @@ impl SavedSession {
         let dir = directory()?;
         let name = format!("{}/{} {digest}", repository.api_host(), repository.path());
         let path = dir.join(Algorithm::Sha256.digest(name.as_bytes()).hex());
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = file.open(&path).ok()?;
+        let file = workfile::open(&path, 0o600).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         // The previous holder of the lock may have removed the file after we opened it.
-        let is_current = std::fs::metadata(&path).is_ok_and(|named| {
-            file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (named.dev(), named.ino()))
-        });
+        let is_current = workfile::is_still(&path, &file).unwrap_or(false);
         is_current.then_some(SavedSession { path, file })
     }
 
