@@ -27,10 +27,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use common::error::{Error, Result, Status, printable};
 use common::{json, mediatype, output};
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
 pub use blobs::Held;
@@ -40,6 +42,12 @@ use distribution_sources::SOURCES;
 use index::MAX_INDEX;
 
 const OWN_NAMES: [&str; 5] = ["oci-layout", "index.json", "blobs", "ingest", SOURCES];
+
+/// The longest wait for the layout's lock. Its holders replace a small file and release it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The interval at which a held lock is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// An existing layout.
 #[derive(Clone, Debug)]
@@ -147,12 +155,28 @@ impl Layout {
 
     /// Takes the layout's lock: a flock on the layout's directory, released when the file is
     /// dropped.
+    ///
+    /// # Errors
+    /// Unavailable if another process holds the lock for [`LOCK_PATIENCE`]; Local if the directory
+    /// cannot be opened or locked.
     fn lock(&self) -> Result<File> {
-        let locked = File::open(&self.dir).and_then(|dir| {
-            rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
-            Ok(dir)
-        });
-        locked.map_err(|cause| Error::local(format_args!("lock {self}"), &cause))
+        let local_error = |cause| Error::local(format_args!("lock {self}"), &cause);
+        let dir = File::open(&self.dir).map_err(local_error)?;
+        let began = Instant::now();
+        loop {
+            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(dir),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if began.elapsed() > LOCK_PATIENCE => {
+                    let seconds = LOCK_PATIENCE.as_secs();
+                    let what =
+                        format_args!("{self}: another process has locked it for {seconds} seconds");
+                    return Err(Error::unavailable(what));
+                }
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_POLL),
+                Err(cause) => return Err(local_error(cause.into())),
+            }
+        }
     }
 }
 

@@ -238,3 +238,50 @@ fn a_directory_in_the_way_is_reported_before_the_blob_is_fetched() {
     push.fails(7, "is a directory").stdout("");
     assert!(path.is_dir());
 }
+
+/// The bounds of the two small files of a layout, and what follows when they are exceeded.
+#[test]
+fn a_file_of_the_layout_that_is_too_large_is_6() {
+    const MOST: usize = 4 << 20;
+    let image = Image::small();
+    for name in ["oci-layout", "index.json"] {
+        let scratch = Scratch::new();
+        write_image(&scratch.join("l"), "1", &image);
+        let right = std::fs::read_to_string(scratch.join("l").join(name)).unwrap();
+        for (size, status) in [(MOST, 0), (MOST + 1, 6)] {
+            let padding = " ".repeat(size - right.len());
+            scratch.write(format!("l/{name}"), [&right[..], &padding].concat());
+            let tags = tool("list-tags").arg("oci:l").dir(scratch.path()).run();
+            let fetch = fetch_blob().args(["oci:l", "--into", "oci:new"]);
+            let fetch = fetch.stdin(image.lines()).dir(scratch.path()).run();
+            if status == 0 {
+                tags.ok().stdout("1\n");
+                fetch.ok();
+            } else {
+                tags.fails(status, &format!("{name}: larger than {MOST} bytes"));
+                if name == "oci-layout" {
+                    fetch.fails(status, &format!("{name}: larger than {MOST} bytes"));
+                }
+            }
+        }
+    }
+}
+
+mod at_length {
+    use super::*;
+
+    /// The lock of the layout is held for as long as it takes to replace a small file. If another
+    /// process holds it, a tool does not wait for ever.
+    #[test]
+    fn a_lock_that_is_never_released_is_5() {
+        let image = Image::small();
+        let scratch = Scratch::new();
+        write_image(&scratch.join("l"), "1", &image);
+        let held = std::fs::File::open(scratch.join("l")).unwrap();
+        held.lock().unwrap();
+        let put = || tool("put-manifest").arg("oci:l:2").stdin(&image.manifest.bytes[..]);
+        put().dir(scratch.path()).run().fails(5, "oci:l: another process has locked it");
+        held.unlock().unwrap();
+        put().dir(scratch.path()).run().ok();
+    }
+}
