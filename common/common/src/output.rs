@@ -17,9 +17,24 @@ use crate::tempfile::TempFile;
 /// An output, opened from an operand.
 pub enum Output {
     /// stdout, a device or a fifo: written directly.
-    Stream(File),
+    Stream(Stream),
     /// A regular file that may not exist yet: it is replaced when its new content is complete.
     File(FilePlace),
+}
+
+/// An output that is written directly.
+pub struct Stream {
+    /// The open file.
+    pub file: File,
+    /// Its name in messages.
+    pub name: String,
+}
+
+impl Stream {
+    /// The error for a failed write to it.
+    pub fn write_error(&self, cause: &std::io::Error) -> Error {
+        Error::local(format_args!("write {}", self.name), cause)
+    }
 }
 
 /// The path of a regular file to write.
@@ -57,14 +72,18 @@ impl Output {
     /// directory, or if the path cannot be opened.
     pub fn open(operand: &Path) -> Result<Output> {
         if operand.as_os_str() == "-" {
-            return stdio::stdout().map(Output::Stream);
+            let name = "standard output".to_owned();
+            return stdio::stdout().map(|file| Output::Stream(Stream { file, name }));
         }
         let local_error = |cause: std::io::Error| Error::local(operand.display(), &cause);
+        let stream = |path: &Path| {
+            let file = OpenOptions::new().write(true).open(path).map_err(local_error)?;
+            Ok(Output::Stream(Stream { file, name: operand.display().to_string() }))
+        };
         // Open an existing device or fifo by the operand itself and do not follow links by name:
         // /dev/stdout may link to a pipe, which has no path.
         if std::fs::metadata(operand).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-            let file = OpenOptions::new().write(true).open(operand).map_err(local_error)?;
-            return Ok(Output::Stream(file));
+            return stream(operand);
         }
         let path = follow(operand).map_err(local_error)?;
         match std::fs::metadata(&path) {
@@ -73,10 +92,7 @@ impl Output {
                 format_args!("{}: is a directory", operand.display()),
             )),
             Ok(metadata) if metadata.is_file() => Ok(Output::File(FilePlace { path })),
-            Ok(_) => {
-                let file = OpenOptions::new().write(true).open(&path).map_err(local_error)?;
-                Ok(Output::Stream(file))
-            }
+            Ok(_) => stream(&path),
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")));
@@ -98,8 +114,8 @@ impl Output {
     /// Local if the output cannot be written.
     pub fn write(self, bytes: &[u8]) -> Result<()> {
         match self {
-            Output::Stream(mut file) => {
-                file.write_all(bytes).map_err(|cause| Error::local("write the output", &cause))
+            Output::Stream(mut stream) => {
+                stream.file.write_all(bytes).map_err(|cause| stream.write_error(&cause))
             }
             Output::File(place) => place.write(bytes),
         }

@@ -228,6 +228,11 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(Finished { output: written.output, diff_id, digest, size: written.size })
     }
 
+    /// Whether the output has failed. Nothing more is written then.
+    pub fn has_failed(&self) -> bool {
+        self.channels.is_none()
+    }
+
     /// Sends the current block to the threads.
     fn send(&mut self, last: bool) -> io::Result<()> {
         let Some(channels) = &self.channels else { return Err(stopped()) };

@@ -23,10 +23,12 @@ fn a_full_disk_gives_status_7_and_leaves_no_final_file() {
     // tested.
     if let Some(disk) = Scratch::small_disk(2048) {
         let into = fetch_blob().args([&app, "--into", "oci:l"]).stdin(blob.line());
-        into.dir(disk.path()).run().fails(7, "no space left").stdout("");
+        let hex = blob.digest.replace("sha256:", "");
+        let says = format!("write l/blobs/sha256/{hex}: no space left");
+        into.dir(disk.path()).run().fails(7, &says).stdout("");
         assert_eq!(read_blob(&disk.join("l"), &blob.digest), None);
         let file = fetch_blob().args([&app, &blob.digest, "-o", "out"]);
-        file.dir(disk.path()).run().fails(7, "no space left");
+        file.dir(disk.path()).run().fails(7, "write out: no space left");
         assert!(!disk.join("out").exists());
         assert_eq!(registry.blob_requests().len(), 2, "a full disk is no reason to retry");
     }
@@ -46,7 +48,7 @@ fn a_full_or_closed_stdout_gives_status_7() {
         let line = format!("fetch-blob --plain-http \"$APP\" \"$DIGEST\" {redirection}");
         shell(&line).env("APP", registry.repo("app")).env("DIGEST", &digest).run()
     };
-    script(">/dev/full").status(7).says("no space left");
+    script(">/dev/full").status(7).says("fetch-blob: write standard output: no space left");
     script(">&-").status(7).says("standard output");
 }
 
@@ -84,7 +86,7 @@ fn an_output_name_may_be_a_symlink_or_a_device() {
     assert!(scratch.join("link").is_symlink());
     // A device is written directly, like stdout.
     fetch("/dev/null").ok();
-    fetch("/dev/full").fails(7, "no space left");
+    fetch("/dev/full").fails(7, "fetch-blob: write /dev/full: no space left");
     assert_eq!(scratch.list(), ["dir/", "link", "real"]);
 }
 

@@ -70,16 +70,18 @@ fn a_failure_leaves_the_old_file_and_no_other() {
 fn a_full_disk_gives_status_7_and_leaves_no_file() {
     let scratch = place();
     let run = shell("pack-layer tree -o - >/dev/full").dir(scratch.path()).run();
-    run.status(7).says("pack-layer: write the layer: no space left on device");
+    run.status(7).says("pack-layer: write standard output: no space left on device");
     let run = shell("pack-layer tree -o layer >&-").dir(scratch.path()).run();
     run.status(7).says("pack-layer: standard output: closed");
     assert!(!scratch.join("layer").exists());
     let Some(disk) = Scratch::small_disk(200) else { return };
     let out = disk.join("layer");
-    pack(&scratch).arg("tree").arg("-o").arg(&out).run().fails(7, "no space left").stdout("");
+    let says = format!("pack-layer: write {}: no space left", out.display());
+    pack(&scratch).arg("tree").arg("-o").arg(&out).run().fails(7, &says).stdout("");
     assert_eq!(disk.list(), Vec::<String>::new());
     let store = format!("oci:{}", disk.join("store").display());
-    pack(&scratch).args(["tree", "--into", &store]).run().fails(7, "no space left").stdout("");
+    let says = format!("pack-layer: write {store}: no space left");
+    pack(&scratch).args(["tree", "--into", &store]).run().fails(7, &says).stdout("");
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
     let output = Output::open(cli.output.as_deref().unwrap_or("-".as_ref()))?;
     let wanted = lines::only_blob(&cli.digests)?;
     let store = Store::open(&cli.store, remote)?;
-    let file = match output {
-        Output::Stream(file) => file,
+    let stream = match output {
+        Output::Stream(stream) => stream,
         Output::File(place) => {
             let run = Run {
                 store,
@@ -41,12 +41,13 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
         && let Some(bytes) = store.blob_at_once(descriptor)?
     {
         progress.done(&digest, descriptor.size, How::Fetched);
-        return Output::Stream(file).write(&bytes);
+        return Output::Stream(stream).write(&bytes);
     }
     let stated = descriptor.as_ref().map(|d| d.size);
     let urls: Vec<String> =
         descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
-    let outcome = to_stdout::stream(&digest, stated, &urls, cli.max_size, &store, file, &progress);
+    let outcome =
+        to_stdout::stream(&digest, stated, &urls, cli.max_size, &store, &stream, &progress);
     progress.end();
     progress.done(&digest, outcome?, How::Fetched);
     Ok(())

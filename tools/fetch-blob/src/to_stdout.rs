@@ -10,6 +10,7 @@ use std::fs::File;
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
+use common::output::Stream;
 use common::progress::Progress;
 use common::verify::{BUFFER, HeldBack, Verifier};
 use store::Store;
@@ -18,10 +19,10 @@ use store::reading::Reading;
 use crate::blob::{MAX_UNSTATED_SIZE, check_size};
 use crate::destination::check_empty_size;
 
-/// Writes a blob to `output`. Returns the number of bytes.
+/// Writes a blob to `stream`. Returns the number of bytes.
 ///
 /// # Errors
-/// Content if size or digest differ: the last block was not written then. Local if `output` cannot
+/// Content if size or digest differ: the last block was not written then. Local if `stream` cannot
 /// be written. Otherwise the store's errors.
 pub(crate) fn stream(
     digest: &Digest,
@@ -29,7 +30,7 @@ pub(crate) fn stream(
     urls: &[String],
     max_size: Option<u64>,
     store: &Store,
-    output: File,
+    stream: &Stream,
     progress: &Progress,
 ) -> Result<u64> {
     check_size(stated, max_size, digest)?;
@@ -38,14 +39,14 @@ pub(crate) fn stream(
     }
     progress.announce(stated.unwrap_or(0));
     let limit = max_size.unwrap_or(MAX_UNSTATED_SIZE);
-    let mut output = HeldBack::new(output);
+    let mut output = Passed { held: HeldBack::new(&stream.file), stream };
     let count = loop {
         let mut reading = Reading::new(store, digest, stated, urls.to_vec(), 0);
         let verifier = Verifier::new(digest, stated);
         match pass(&mut reading, verifier, digest, limit, &mut output, progress) {
             Ok(count) => break count,
             Err(error) if is_from_mirror(&error, &reading, store, digest) => {
-                if !output.forget() {
+                if !output.held.forget() {
                     let hint = "a mirror served some of it: --mirror none uses only the registry";
                     return Err(error.hint(hint));
                 }
@@ -53,8 +54,20 @@ pub(crate) fn stream(
             Err(error) => return Err(error),
         }
     };
-    output.release().map_err(|cause| Error::local("write the output", &cause))?;
+    output.held.release().map_err(|cause| stream.write_error(&cause))?;
     Ok(count)
+}
+
+/// The bytes that were written to a stream, but for the last block.
+struct Passed<'a> {
+    held: HeldBack<&'a File>,
+    stream: &'a Stream,
+}
+
+impl Passed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.held.write(bytes).map_err(|cause| self.stream.write_error(&cause))
+    }
 }
 
 /// Whether a mirror served some of the wrong bytes. Another mirror or the registry may have the
@@ -74,7 +87,7 @@ fn pass(
     mut verifier: Verifier,
     digest: &Digest,
     limit: u64,
-    output: &mut HeldBack<File>,
+    output: &mut Passed<'_>,
     progress: &Progress,
 ) -> Result<u64> {
     let mut buffer = vec![0; BUFFER];
@@ -85,7 +98,7 @@ fn pass(
             return verifier.finish().map_err(|e| e.context(digest));
         }
         verifier.update(&buffer[..n]).map_err(|e| e.context(digest))?;
-        output.write(&buffer[..n]).map_err(|cause| Error::local("write the output", &cause))?;
+        output.write(&buffer[..n])?;
         progress.add(n as u64);
     }
 }

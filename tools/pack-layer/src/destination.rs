@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::output::Output;
+use common::output::{Output, Stream};
 use common::tempfile::TempFile;
 use layout::Layout;
 
@@ -49,7 +49,13 @@ impl fmt::Display for DestinationName<'_> {
 }
 
 /// An opened destination.
-pub(crate) enum Destination {
+pub(crate) struct Destination {
+    /// Its name in messages.
+    name: String,
+    kind: Kind,
+}
+
+enum Kind {
     /// Standard output, a device or a fifo: written directly.
     Stream(File),
     /// A file, which is created or replaced when the layer is complete.
@@ -66,35 +72,38 @@ impl Destination {
     pub(crate) fn open(name: DestinationName<'_>) -> Result<Destination> {
         match name {
             DestinationName::File(operand) => Destination::file(operand),
-            DestinationName::Layout(dir) => Destination::layout(dir),
+            DestinationName::Layout(dir) => Destination::layout(dir, name.to_string()),
         }
     }
 
     fn file(operand: &Path) -> Result<Destination> {
         match Output::open(operand)? {
-            Output::Stream(file) => Ok(Destination::Stream(file)),
+            Output::Stream(Stream { file, name }) => {
+                Ok(Destination { name, kind: Kind::Stream(file) })
+            }
             Output::File(place) => {
                 let dir = place.path.parent().unwrap_or(Path::new("."));
                 let name = place.path.file_name().unwrap_or_default();
                 let temp = TempFile::new(dir, name).map_err(|cause| {
                     Error::local(format_args!("write {}", operand.display()), &cause)
                 })?;
-                Ok(Destination::File(temp, place.path))
+                let name = operand.display().to_string();
+                Ok(Destination { name, kind: Kind::File(temp, place.path) })
             }
         }
     }
 
-    fn layout(dir: &Path) -> Result<Destination> {
+    fn layout(dir: &Path, name: String) -> Result<Destination> {
         let layout = Layout::create(dir)?;
         let temp = TempFile::new(&layout.ingest_dir(), "layer".as_ref())
-            .map_err(|cause| Error::local(format_args!("write to {layout}"), &cause))?;
-        Ok(Destination::Layout(temp, layout))
+            .map_err(|cause| Error::local(format_args!("write {name}"), &cause))?;
+        Ok(Destination { name, kind: Kind::Layout(temp, layout) })
     }
 
-    /// The file of a [`Destination::Stream`]; `None` for a temporary file.
+    /// The file of a stream; `None` for a temporary file.
     pub(crate) fn stream(&self) -> Option<&File> {
-        match self {
-            Destination::Stream(file) => Some(file),
+        match &self.kind {
+            Kind::Stream(file) => Some(file),
             _ => None,
         }
     }
@@ -105,19 +114,26 @@ impl Destination {
     /// Local if the layer cannot be synced or renamed. A file that already had the name is then
     /// left unchanged.
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<()> {
-        match self {
-            Destination::Stream(_) => Ok(()),
-            Destination::File(temp, path) => publish(temp, &path, size),
-            Destination::Layout(temp, layout) => publish(temp, &layout.prepare_blob(digest)?, size),
+        match self.kind {
+            Kind::Stream(_) => Ok(()),
+            Kind::File(temp, path) => publish(temp, &path, size),
+            Kind::Layout(temp, layout) => publish(temp, &layout.prepare_blob(digest)?, size),
         }
     }
 }
 
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Destination::Stream(file) => file.write(bytes),
-            Destination::File(temp, _) | Destination::Layout(temp, _) => temp.file.write(bytes),
+        let written = match &mut self.kind {
+            Kind::Stream(file) => file.write(bytes),
+            Kind::File(temp, _) | Kind::Layout(temp, _) => temp.file.write(bytes),
+        };
+        match written {
+            Err(cause) if cause.kind() != io::ErrorKind::Interrupted => {
+                let what = format_args!("write {}", self.name);
+                Err(io::Error::other(Error::local(what, &cause)))
+            }
+            written => written,
         }
     }
 
@@ -126,9 +142,13 @@ impl Write for Destination {
     }
 }
 
-/// The error for a layer that cannot be written.
+/// The error for a layer that cannot be written: the one that [`Destination`] reported, or one of
+/// the compressor.
 pub(crate) fn write_error(cause: &io::Error) -> Error {
-    Error::local("write the layer", cause)
+    match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(error) => error.clone(),
+        None => Error::local("write the layer", cause),
+    }
 }
 
 fn publish(temp: TempFile, path: &Path, size: u64) -> Result<()> {

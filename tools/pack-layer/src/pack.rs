@@ -58,7 +58,7 @@ impl Tree<'_> {
                 let first = firsts.record(&node, path);
                 archive
                     .node(path, &node, first.as_deref())
-                    .map_err(|error| walk.with_path(error))?;
+                    .map_err(|error| of_entry(error, &walk, archive))?;
             }
         }
         Ok(())
@@ -112,15 +112,19 @@ impl Tree<'_> {
             // has in the lower layers.
             for (_, path, directory) in unchanged.drain(..) {
                 if !path.is_empty() || !self.rules.no_root {
-                    archive.node(&path, &directory, None).map_err(with_path)?;
+                    archive
+                        .node(&path, &directory, None)
+                        .map_err(|error| of_entry(error, &walk, archive))?;
                 }
             }
             match packed {
                 Some((node, _)) => {
                     let first = firsts.record(node, path);
-                    archive.node(path, node, first.as_deref()).map_err(with_path)?;
+                    archive
+                        .node(path, node, first.as_deref())
+                        .map_err(|error| of_entry(error, &walk, archive))?;
                 }
-                None => archive.whiteout(path).map_err(with_path)?,
+                None => archive.whiteout(path).map_err(|error| of_entry(error, &walk, archive))?,
             }
         }
         Ok(())
@@ -195,6 +199,15 @@ impl Tree<'_> {
             });
         }
     }
+}
+
+/// The error of an entry, with the path of its file unless it was the layer that failed.
+fn of_entry<W: Write + Send + 'static>(
+    error: Error,
+    walk: &Walk<'_>,
+    archive: &Archive<W>,
+) -> Error {
+    if archive.has_failed() { error } else { walk.with_path(error) }
 }
 
 /// Whether unpackers treat a path as a whiteout because of its name.

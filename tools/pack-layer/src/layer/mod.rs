@@ -91,6 +91,11 @@ impl<W: Write + Send + 'static> Archive<W> {
         ended.map_err(|cause| destination::write_error(&cause))
     }
 
+    /// Whether the layer could not be written: the error of an entry is then not of its file.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.output.has_failed()
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.output.write_all(bytes).map_err(|cause| destination::write_error(&cause))
     }
