@@ -70,13 +70,12 @@ struct Mirror {
 }
 
 impl Places {
-    /// Determines the places from which a repository is read. Sends no request yet, except to probe
-    /// a host for TLS where plain HTTP is possible.
+    /// Finds out where a repository is read. Nothing is sent yet: what is wanted may be on this
+    /// machine already.
     ///
     /// # Errors
-    /// Usage if a host cannot be part of a URL. Refused if the machine's configuration blocks the
-    /// registry and it has no mirrors. Malformed if that configuration is invalid, Local if it
-    /// cannot be read. Unavailable if a probed host cannot be reached.
+    /// Refused, when the machine's configuration blocks the registry, and it has no mirrors;
+    /// malformed and local trouble with that configuration.
     pub fn open(repository: &Repository, remote: &Remote) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
         let (mut found, mut moved) = match &remote.mirrors {
@@ -103,7 +102,7 @@ impl Places {
             own: OnceLock::new(),
         };
         if places.mirrors.is_empty() {
-            places.own()?;
+            places.refuse_blocked()?;
         }
         Ok(places)
     }
@@ -241,11 +240,17 @@ impl Places {
         None
     }
 
+    /// Refuses a registry that the machine's configuration blocks, if nothing replaces it.
+    fn refuse_blocked(&self) -> Result<()> {
+        if self.moved.is_some() {
+            return Ok(());
+        }
+        registry::refuse_blocked(&self.repository, self.blocked.as_deref())
+    }
+
     /// The registry itself, at its own location or the one in the machine's configuration.
     fn own(&self) -> Result<&Registry> {
-        if self.moved.is_none() {
-            registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
-        }
+        self.refuse_blocked()?;
         let Remote { client, peer, .. } = &self.remote;
         let open = || match &self.moved {
             // The settings for the registry also apply to its other location if the host is the
