@@ -147,7 +147,7 @@ fn an_unreadable_file_fails_after_the_files_before_it_are_printed() {
     scratch.write("dir/file", "");
     for (wrong, status) in [("absent", 3), ("dir", 7)] {
         let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app")]);
-        let run = run.args(["before", wrong, "after"]).dir(scratch.path()).run();
+        let run = run.args(["-j", "1", "before", wrong, "after"]).dir(scratch.path()).run();
         run.fails(status, wrong).stdout(before.line());
         assert_eq!(registry.sessions(), []);
     }

@@ -196,8 +196,8 @@ fn nothing_is_printed_after_the_first_failed_line() {
     write_image(&scratch.join("l"), "1", &image);
     let absent = Blob::new(types::TAR, "not stored anywhere");
     let lines = format!("{}{}{}", image.config.line(), absent.line(), image.layers[0].line());
-    let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines).dir(scratch.path()).run();
-    run.fails(3, &absent.digest).stdout(image.config.line());
+    let push = push_blob(&registry.repo("app"), "oci:l").args(["-j", "1"]).stdin(lines);
+    push.dir(scratch.path()).run().fails(3, &absent.digest).stdout(image.config.line());
     assert_eq!(registry.sessions(), []);
 }
 

@@ -123,7 +123,7 @@ fn nothing_is_printed_after_the_first_failed_blob() {
     registry.remove_blob("app", &blobs[1].digest);
     let scratch = Scratch::new();
     let run = fetch_blob()
-        .args([&registry.repo("app"), "--into", "oci:l"])
+        .args([&registry.repo("app"), "--into", "oci:l", "-j", "1"])
         .stdin(blobs.iter().map(Blob::line).collect::<String>())
         .dir(scratch.path())
         .run();

@@ -6,6 +6,7 @@ mod build_config_schema1;
 mod build_manifest;
 mod contract;
 mod detect_mediatype;
+mod failed_lines;
 mod fetch_blob;
 mod fetch_blob_disk;
 mod fetch_blob_resume;

@@ -90,11 +90,19 @@ impl Connections {
     }
 
     /// Waits until the blob at this position of the input is done. Returns its size.
+    ///
+    /// # Errors
+    /// Its error, or the error of another blob that has failed meanwhile: the run then ends without
+    /// waiting for this one.
     pub(crate) fn outcome(&self, index: usize) -> Result<u64> {
         let mut queue = self.lock();
         loop {
             if let Some(i) = queue.outcomes.iter().position(|(which, _)| *which == index) {
                 return queue.outcomes.swap_remove(i).1;
+            }
+            let failed = queue.outcomes.iter().filter(|(_, outcome)| outcome.is_err());
+            if let Some((_, Err(error))) = failed.min_by_key(|(which, _)| *which) {
+                return Err(error.clone());
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -107,8 +115,8 @@ impl Connections {
     fn finish(&self, index: usize, outcome: Result<u64>) {
         let mut queue = self.lock();
         if outcome.is_err() {
-            // Later lines will not be printed, so their blobs need not begin.
-            queue.waiting.retain(|wanted| wanted.index < index);
+            // The run ends, so no more blobs need to begin.
+            queue.waiting.clear();
         }
         queue.outcomes.push((index, outcome));
         self.changed.notify_all();

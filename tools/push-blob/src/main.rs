@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use common::error::{Error, Result};
-use common::parallel::in_order;
+use common::parallel::in_order_until_failure;
 use common::progress::Progress;
 use common::reference::StoreName;
 use common::{exit, stdio};
@@ -81,6 +81,7 @@ fn run(cli: Cli) -> Result<()> {
         let has_source = run.from.is_some();
         move || jobs::jobs(files, has_source, confirmed)
     };
+    // An invalid line is reported after the lines before it, a failed job at once.
     let print = |line: Result<String>| {
         output.write_all(line?.as_bytes()).map_err(|cause| match cause.kind() {
             ErrorKind::BrokenPipe => interrupt::die_of_sigpipe(),
@@ -91,9 +92,9 @@ fn run(cli: Cli) -> Result<()> {
     };
     let work = {
         let run = Arc::clone(&run);
-        move |job: Result<Job>| run.push(job?)
+        move |job: Result<Job>| job.map_or_else(|error| Ok(Err(error)), |job| run.push(job).map(Ok))
     };
-    let outcome = in_order(usize::from(cli.jobs), jobs, work, print);
+    let outcome = in_order_until_failure(usize::from(cli.jobs), jobs, work, print);
     if outcome.is_err() {
         // Other jobs may still run. They are not waited for: the process ends while they run.
         run.target.close();
