@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Status};
 use crate::stdio;
-use crate::tempfile::TempFile;
+use crate::tempfile::{TempFile, start_of};
 
 /// An output, opened from an operand.
 pub enum Output {
@@ -45,10 +45,11 @@ pub struct FilePlace {
 }
 
 impl FilePlace {
-    /// A hidden name in the same directory: `.FILE.SUFFIX`.
+    /// A hidden name in the same directory: `.FILE.SUFFIX`. A long FILE is cut, so that the name is
+    /// not too long.
     pub fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
+        name.push(start_of(self.path.file_name().unwrap_or_default()));
         name.push(".");
         name.push(suffix);
         self.path.with_file_name(name)

@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ impl TempFile {
     pub fn new(dir: &Path, name: &OsStr) -> io::Result<TempFile> {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut hidden = OsString::from(".");
-        hidden.push(name);
+        hidden.push(start_of(name));
         // A process ID would not be unique where several machines or containers share a directory.
         let random = std::hash::RandomState::new().build_hasher().finish();
         hidden.push(format!(".{random:016x}.part"));
@@ -60,6 +61,16 @@ impl TempFile {
         self.is_named = false;
         Ok(())
     }
+}
+
+/// The most bytes of a file's name that are part of another name. With its additions, the other name
+/// must have at most 255 bytes.
+const MAX_NAME: usize = 200;
+
+/// The start of a file's name, for a longer name beside the file.
+pub(crate) fn start_of(name: &OsStr) -> &OsStr {
+    let bytes = name.as_bytes();
+    OsStr::from_bytes(&bytes[..bytes.len().min(MAX_NAME)])
 }
 
 impl Drop for TempFile {

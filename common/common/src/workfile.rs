@@ -20,7 +20,8 @@ use rustix::io::Errno;
 /// How often something else may appear under the name while it is being created.
 const MAX_ATTEMPTS: usize = 16;
 
-/// Opens a work file for reading and writing, and creates it with `mode` if it is missing.
+/// Opens a work file for reading and writing, and creates it with `mode` if it is missing. Another
+/// run may rename or remove it meanwhile: once it is locked, the caller must check [`is_still`].
 ///
 /// # Errors
 /// The error of the system, if the file cannot be opened or created, or if something else has the
@@ -74,7 +75,8 @@ fn is_same(named: &io::Result<Metadata>, opened: &Metadata) -> bool {
 
 fn is_ours(metadata: &Metadata) -> bool {
     let user = rustix::process::geteuid().as_raw();
-    metadata.is_file() && metadata.uid() == user && metadata.nlink() == 1
+    // Without a link it was removed meanwhile, which `is_still` finds.
+    metadata.is_file() && metadata.uid() == user && metadata.nlink() <= 1
 }
 
 /// Whether a file could not be opened because of what it is: a symlink, a directory, a socket, or a

@@ -32,7 +32,7 @@ const IN_THE_WAY: [(&str, Put); 7] = [
     ("an empty directory", |path, _| std::fs::create_dir(path).unwrap()),
     ("a file that cannot be read", |path, _| {
         std::fs::write(path, "").unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
     }),
 ];
 
@@ -189,6 +189,29 @@ fn a_staging_directory_that_is_none_goes() {
         unpack.dir(scratch.path()).run().ok();
         assert_eq!(scratch.list(), ["other", "root/", "root/f"], "{name}");
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious", "{name}");
+    }
+}
+
+/// The names of the files beside FILE are longer than FILE, and still short enough.
+#[test]
+fn the_longest_name_of_a_file_is_short_enough() {
+    const NAME_MAX: usize = 255;
+    let place = Place::new();
+    for name in ["n".repeat(NAME_MAX), "é".repeat(NAME_MAX / 2)] {
+        place.registry.fault(|_, right| right.cut(MIB as u64, End::Fin));
+        let options = ["-o", &name[..], "--retry-times", "1"];
+        place.fetch(&options).fails(5, &place.digest);
+        place.registry.heal();
+        place.registry.server.forget();
+        place.fetch(&options).ok();
+        place.judge(&name, &name);
+        let ranges: Vec<_> = place.registry.blob_requests().iter().map(|r| r.range()).collect();
+        assert_eq!(ranges.len(), 1, "{ranges:?}");
+        assert!(ranges[0].as_ref().is_some_and(|range| range.start > 0), "{ranges:?}");
+        // A file whose content is not continued.
+        place.scratch.write("tree/file", "");
+        let pack = tool("pack-layer").args(["tree", "-o", &name[..]]);
+        pack.dir(place.scratch.path()).run().ok();
     }
 }
 

@@ -14,6 +14,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -208,7 +209,8 @@ impl PartialFiles {
     }
 
     fn offset_of(&self, name: &OsStr) -> Option<u64> {
-        let rest = name.to_str()?.strip_prefix(self.stem.to_str()?)?.strip_prefix('.')?;
+        let rest = name.as_bytes().strip_prefix(self.stem.as_bytes())?.strip_prefix(b".")?;
+        let rest = std::str::from_utf8(rest).ok()?;
         let offset: u64 = rest.parse().ok()?;
         (offset > 0 && rest == offset.to_string()).then_some(offset)
     }
@@ -259,12 +261,15 @@ mod tests {
 
     #[test]
     fn only_whole_offsets_of_the_same_blob_are_parts() {
-        let files = PartialFiles {
+        let files = |stem: &[u8]| PartialFiles {
             dir: ".".into(),
-            stem: "sha256-ab".into(),
+            stem: OsStr::from_bytes(stem).to_owned(),
             path: PathBuf::from("x"),
             unnamed: Mutex::default(),
         };
+        let not_utf8 = OsStr::from_bytes(b".\xff.part.5");
+        assert_eq!(files(b".\xff.part").offset_of(not_utf8), Some(5));
+        let files = files(b"sha256-ab");
         assert_eq!(files.offset_of(OsStr::new("sha256-ab.1048576")), Some(1 << 20));
         for name in [
             "sha256-ab",
