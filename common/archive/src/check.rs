@@ -8,8 +8,10 @@
 //! Not here: copying the bytes, which is the caller's work.
 
 use common::error::{Error, Result};
+use common::notice;
 
-use crate::entry::Ending;
+use crate::capability::{CAPABILITY, has_root_id};
+use crate::entry::{Ending, Entry, shown};
 use crate::header::is_zero;
 use crate::parser::{Parser, not_an_archive};
 
@@ -27,7 +29,7 @@ impl Default for Check {
 impl Check {
     /// A check before the first byte.
     pub fn new() -> Check {
-        // No warnings: they concern a reader that interprets the entries.
+        // None of the parser's warnings: they concern a reader that interprets the entries.
         Check { parser: Parser::new(|_, _| ()) }
     }
 
@@ -45,7 +47,10 @@ impl Check {
                 let error = Error::malformed("data after the end of the archive");
                 return Err(error.hint("a layer is one archive: make a layer of each archive"));
             }
-            let (count, _) = self.parser.take(bytes)?;
+            let (count, entry) = self.parser.take(bytes)?;
+            if let Some(entry) = entry {
+                warn_of_root_id(&entry);
+            }
             bytes = &bytes[count..];
         }
         Ok(())
@@ -63,6 +68,20 @@ impl Check {
             Ending::CutPadding => "within its last block",
         };
         Err(Error::malformed(format_args!("archive is cut short: {where_cut}")))
+    }
+}
+
+/// Warns of a capability that no other machine honours. To convert it would change the archive.
+fn warn_of_root_id(entry: &Entry) {
+    let is_bound = |(name, value): &(Vec<u8>, Vec<u8>)| name == CAPABILITY && has_root_id(value);
+    if entry.xattrs.iter().any(is_bound) {
+        notice::warn("capability's root ID", || {
+            format!(
+                "entry {}: security.capability has the root ID of a user namespace (revision 3): \
+                 it has no effect outside of that namespace",
+                shown(&entry.name)
+            )
+        });
     }
 }
 

@@ -17,6 +17,7 @@
 //!
 //! Not here: the meaning of names, whiteouts, files, compression.
 
+pub mod capability;
 mod check;
 mod entry;
 mod header;

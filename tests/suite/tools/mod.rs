@@ -17,6 +17,7 @@ mod layout_blobs;
 mod list_blobs;
 mod list_tags;
 mod pack_layer;
+mod pack_layer_capabilities;
 mod pack_layer_changes;
 mod pack_layer_outputs;
 mod partial_files;

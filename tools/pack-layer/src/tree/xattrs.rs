@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the extended attributes of a file that hold on every machine, sorted by name.
 //!
-//! Not packed are labels and measurements that belong to one host (SELinux, IMA, EVM) and the
-//! access control lists of NFS. The attributes of overlay file systems are not packed either: they
-//! would show or hide files that no layer has.
+//! Not packed are labels and measurements that belong to one host (SELinux, Smack, AppArmor, IMA,
+//! EVM) and the access control lists of NFS. The attributes of overlay file systems are not packed
+//! either: they would show or hide files that no layer has.
+//!
+//! A capability that was set in a user namespace is packed without the root ID of that namespace.
+//! The same tree then gives the same layer, and the capability works where it is unpacked.
 
 use std::os::fd::OwnedFd;
 
+use archive::capability::{CAPABILITY, drop_root_id};
 use common::error::{Error, Result, printable};
 use common::notice;
 use rustix::io::Errno;
@@ -85,6 +89,9 @@ fn read(
                         shown(name)
                     )));
                 }
+                if name == CAPABILITY {
+                    drop_root_id(&mut value);
+                }
                 xattrs.push((name.to_owned(), value));
             }
             // The attribute was removed since, or this user may not read it.
@@ -109,8 +116,14 @@ fn is_packed(name: &[u8]) -> bool {
     }
     let is_of_host = matches!(
         name,
-        b"security.selinux" | b"security.ima" | b"security.evm" | b"system.nfs4_acl"
-    );
+        b"security.selinux"
+            | b"security.apparmor"
+            | b"security.ima"
+            | b"security.evm"
+            | b"system.nfs4_acl"
+            | b"system.nfs4_dacl"
+            | b"system.nfs4_sacl"
+    ) || name.starts_with(b"security.SMACK64");
     !is_of_overlay && !is_of_host
 }
 

@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use archive::capability::{CAPABILITY, has_root_id};
 use common::error::{Error, Result, printable};
 use common::notice;
 use rustix::fs::{Gid, Mode, Uid, XattrFlags};
@@ -90,6 +91,13 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
             Err(Errno::PERM | Errno::ACCESS) => notice::warn("xattr refused", || {
                 format!("extended attribute {}: no permission, left out", shown())
             }),
+            Err(Errno::INVAL) if has_ids(name, value) => notice::warn("xattr's ID", || {
+                format!(
+                    "extended attribute {}: invalid, or with an ID that is not in this user \
+                     namespace, left out",
+                    shown()
+                )
+            }),
             Err(cause @ (Errno::TOOBIG | Errno::RANGE)) => {
                 let words = common::error::os_words(&cause.into());
                 return Err(Error::malformed(format_args!(
@@ -103,6 +111,15 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether a value has user IDs or group IDs. The kernel refuses one that has an ID without a
+/// mapping in this user namespace.
+fn has_ids(name: &[u8], value: &[u8]) -> bool {
+    match name {
+        CAPABILITY => has_root_id(value),
+        _ => [ACCESS_ACL, DEFAULT_ACL].contains(&name),
+    }
 }
 
 /// Whether a layer may set this attribute. SELinux labels and NFSv4 access control lists belong to
