@@ -6,6 +6,7 @@ mod faults;
 mod lines;
 mod manifest_faults;
 mod mount;
+mod one_part;
 mod resume;
 mod start;
 mod stopped;

@@ -7,6 +7,7 @@
 //! | [`plan`] | the input of an upload, its way of sending, and the limits on its recovery |
 //! | [`states`], [`setbacks`] | the states of an upload; the next state after a refusal |
 //! | [`stream`] | the upload of bytes whose length and digest are not known at the start |
+//! | [`spool`] | those bytes in a temporary file, for a registry that takes one part only |
 //! | [`requests`] | each request of an upload session, and the interpretation of its response |
 //! | [`refused`] | the reasons why a registry refused a request |
 //! | [`rereadable`], [`hashed_once`] | bytes that can be read again; hashing each byte once |
@@ -23,8 +24,11 @@ mod refused;
 pub(crate) mod requests;
 pub(crate) mod rereadable;
 mod setbacks;
+mod spool;
 mod states;
 pub(crate) mod stream;
+
+use std::sync::atomic::AtomicBool;
 
 use registry::Registry;
 
@@ -35,12 +39,14 @@ pub(crate) use open_sessions::UploadSession;
 pub(crate) struct Uploads {
     registry: Registry,
     open: OpenSessions,
+    /// Whether the registry refused a part of a stream, so that streams are sent in one request.
+    refuses_parts: AtomicBool,
 }
 
 impl Uploads {
     /// Uploads into the repository of `registry`, which must be opened for pushing.
     pub(crate) fn new(registry: Registry) -> Uploads {
-        Uploads { registry, open: OpenSessions::default() }
+        Uploads { registry, open: OpenSessions::default(), refuses_parts: AtomicBool::new(false) }
     }
 
     /// The registry of the repository.

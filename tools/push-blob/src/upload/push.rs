@@ -64,16 +64,20 @@ impl Uploads {
         outcome
     }
 
-    /// Uploads bytes in memory, unless the registry has them.
+    /// Uploads a blob, unless the registry has it.
     ///
     /// # Errors
-    /// The registry's errors.
-    pub(super) fn push_bytes(&self, digest: &Digest, mut bytes: &[u8]) -> Result<()> {
-        let size = bytes.len() as u64;
+    /// The source's and the registry's errors.
+    pub(super) fn push_missing(
+        &self,
+        digest: &Digest,
+        size: u64,
+        source: &mut dyn Rereadable,
+    ) -> Result<()> {
         if matches!(self.registry.has_blob(digest, size), Ok(true)) {
             return Ok(());
         }
         let push = Push { digest, size, chunk: None, session: None, watcher: &() };
-        self.push(push, &mut bytes)
+        self.push(push, source)
     }
 }

@@ -32,6 +32,13 @@ pub(crate) struct Refused {
     pub(crate) failure: Failure,
 }
 
+impl Refused {
+    /// A refusal for which waiting does not help.
+    pub(super) fn new(why: Why, error: Error) -> Refused {
+        Refused { why, failure: Failure::from(error) }
+    }
+}
+
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Refused {
         Refused { why: Why::Failed, failure }

@@ -2,14 +2,19 @@
 //! The upload of bytes whose length and digest are not known at the start.
 //!
 //! The bytes are sent in parts from memory as they arrive. A part that failed is sent again from
-//! the offset that the registry reports. Earlier parts are not kept: if the registry lost one of
-//! them, the upload fails.
+//! the offset that the registry reports.
+//!
+//! Some registries accept one part only, or none. Until the registry has accepted two parts, the
+//! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes goes
+//! there too, and the whole blob is sent when all bytes have arrived. After two accepted parts
+//! nothing is kept: if the registry loses one of them, the upload fails.
 //!
 //! A blob that fits into one part is not sent as a stream. The registry is first asked whether it
 //! has the blob. A missing blob is sent in one request.
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::digest::{Algorithm, Digest, Hasher};
 use common::error::{Error, Result};
@@ -18,12 +23,22 @@ use net::retry::Backoff;
 
 use super::Uploads;
 use super::open_sessions::UploadSession;
-use super::plan::SMALL_CHUNK;
+use super::plan::{SMALL_CHUNK, spend};
 use super::refused::{Refused, Why};
+use super::spool::Spool;
 
 /// The part size, in bytes. One part is held in memory. Registries that store parts in an object
 /// store require at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
+
+/// The hint if the bytes that the registry needs again are not kept.
+const TO_A_FILE: &str = "write the input to a file first: a file can be sent in other ways";
+
+/// How often one part is sent again after the registry refused it as out of order.
+const MAX_DISORDERS: u32 = 2;
+
+/// The number of accepted parts that show that the registry accepts parts.
+const ENOUGH_PARTS: u32 = 2;
 
 /// A blob that is being written. If it is dropped before [`finish`](Stream::finish), its session is
 /// cancelled.
@@ -37,6 +52,12 @@ pub(crate) struct Stream {
     session: Option<UploadSession>,
     /// The size of the largest part that is sent, in bytes.
     most: usize,
+    /// The number of parts that the registry accepted.
+    accepted: u32,
+    /// The bytes before `part`, as long as they may have to be sent again.
+    spool: Option<Box<Spool>>,
+    /// Whether the blob is sent when all bytes have arrived, because a part was refused.
+    is_deferred: bool,
 }
 
 impl Uploads {
@@ -53,6 +74,9 @@ impl Uploads {
             part: Vec::new(),
             session: None,
             most,
+            accepted: 0,
+            spool: Some(Box::default()),
+            is_deferred: self.refuses_parts.load(Ordering::Relaxed),
         }
     }
 }
@@ -61,16 +85,25 @@ impl Stream {
     /// Completes the blob. Returns its digest and size once the registry has it.
     ///
     /// # Errors
-    /// The registry's errors.
+    /// The registry's errors; malformed or local if the bytes had to be kept in a temporary file, and
+    /// were too many or could not be written.
     pub(crate) fn finish(mut self) -> Result<(Digest, u64)> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
         let digest = hasher.finish();
         let size = self.size;
-        if self.session.is_none() {
-            self.uploads.push_bytes(&digest, &self.part)?;
+        let is_in_memory = self.spool.as_ref().is_some_and(|spool| spool.is_empty());
+        if self.session.is_none() && is_in_memory {
+            self.uploads.push_missing(&digest, size, &mut self.part.as_slice())?;
             return Ok((digest, size));
         }
         self.send_part()?;
+        if self.is_deferred
+            && let Some(mut spool) = self.spool.take()
+        {
+            self.part = Vec::new();
+            self.uploads.push_missing(&digest, size, &mut *spool)?;
+            return Ok((digest, size));
+        }
         let mut backoff = Backoff::new(self.uploads.registry.client());
         while let Some(session) = &self.session {
             match self.uploads.close(session, &digest) {
@@ -89,15 +122,19 @@ impl Stream {
         Ok((digest, size))
     }
 
-    /// Sends the part that is held in memory.
+    /// Sends the part that is held in memory, or keeps it for later.
     fn send_part(&mut self) -> Result<()> {
+        if self.is_deferred {
+            return self.keep_part();
+        }
         let base = self.size - self.part.len() as u64;
         let mut backoff = Backoff::new(self.uploads.registry.client());
+        let mut disorders = MAX_DISORDERS;
         let mut in_doubt = false;
         loop {
             let failure = match self.send_rest(base, in_doubt) {
                 Ok(()) => {
-                    self.part.clear();
+                    self.part_is_sent();
                     return Ok(());
                 }
                 Err(refused) => match refused.why {
@@ -106,17 +143,49 @@ impl Stream {
                         continue;
                     }
                     Why::Failed => refused.failure,
-                    Why::OutOfOrder => Failure::temporary(refused.failure.error),
-                    _ => {
-                        let hint = "write the input to a file first: \
-                                    a file can be sent in other ways";
-                        return Err(refused.failure.error.hint(hint));
+                    Why::OutOfOrder if spend(&mut disorders) => {
+                        Failure::temporary(refused.failure.error)
                     }
+                    Why::TooLarge => return Err(refused.failure.error.hint(TO_A_FILE)),
+                    _ => return self.defer(refused.failure.error),
                 },
             };
             in_doubt = true;
             backoff.wait(failure)?;
         }
+    }
+
+    /// The registry has the part. It is kept too, unless the registry accepts parts.
+    fn part_is_sent(&mut self) {
+        if self.accepted >= ENOUGH_PARTS {
+            self.spool = None;
+        }
+        if let Some(spool) = &mut self.spool {
+            spool.append(&self.part);
+        }
+        self.part.clear();
+    }
+
+    /// Gives up to send parts. All bytes are kept, and sent when the last one has arrived.
+    fn defer(&mut self, why: Error) -> Result<()> {
+        if self.spool.is_none() {
+            return Err(why.hint(TO_A_FILE));
+        }
+        if let Some(session) = self.session.take() {
+            self.uploads.cancel(&session);
+        }
+        self.uploads.refuses_parts.store(true, Ordering::Relaxed);
+        self.is_deferred = true;
+        self.keep_part()
+    }
+
+    /// Keeps the part that is held in memory.
+    fn keep_part(&mut self) -> Result<()> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        spool.append(&self.part);
+        self.part.clear();
+        let name = self.uploads.registry.repository();
+        spool.check().map_err(|error| error.context(format_args!("{name}: upload")))
     }
 
     fn send_rest(&mut self, base: u64, in_doubt: bool) -> std::result::Result<(), Refused> {
@@ -134,7 +203,7 @@ impl Stream {
                 "{what}: the registry wants parts of at least {least} bytes, the limit here is {}",
                 self.most
             ));
-            return Err(error.hint("write the input to a file first").into());
+            return Err(Refused::new(Why::Unsupported, error));
         }
         let outcome = self.send_from(&mut session, &what, base, end, in_doubt);
         self.session = Some(session);
@@ -142,7 +211,7 @@ impl Stream {
     }
 
     fn send_from(
-        &self,
+        &mut self,
         session: &mut UploadSession,
         what: &str,
         base: u64,
@@ -155,9 +224,7 @@ impl Stream {
                 _ => {
                     let why =
                         format_args!("{what}: interrupted, and the input cannot be read again");
-                    return Err(Error::unavailable(why)
-                        .hint("write the input to a file first")
-                        .into());
+                    return Err(Refused::new(Why::Gone, Error::unavailable(why)));
                 }
             }
         }
@@ -166,6 +233,7 @@ impl Stream {
             let length = (self.part.len() - start).min(self.most);
             let mut bytes = &self.part[start..start + length];
             self.uploads.send_part(session, what, &mut bytes, length as u64)?;
+            self.accepted = self.accepted.saturating_add(1);
         }
         Ok(())
     }
