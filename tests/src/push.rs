@@ -75,7 +75,10 @@ impl Push {
     /// The number of unfinished uploads that are recorded in the home for another run.
     pub fn remembered(&self) -> usize {
         let kept = crate::scratch::list(&self.scratch.join("home"));
-        kept.iter().filter(|name| !name.ends_with('/') && *name != ".keep").count()
+        let is_upload = |name: &&String| {
+            !name.ends_with('/') && *name != ".keep" && !name.ends_with("/distribution-sources")
+        };
+        kept.iter().filter(is_upload).count()
     }
 
     /// Runs the push of the file with more arguments, and checks its end. A successful run leaves

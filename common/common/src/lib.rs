@@ -4,8 +4,7 @@
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
 //!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`],
 //!   [`error`], [`notice`], [`secret`], [`shell`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`workfile`], [`output`],
-//!   [`parallel`].
+//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`progress`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
@@ -32,6 +31,7 @@ pub mod reference;
 pub mod schema1;
 pub mod secret;
 pub mod shell;
+pub mod state;
 pub mod stdio;
 pub mod tempfile;
 pub mod verify;

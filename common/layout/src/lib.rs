@@ -13,13 +13,13 @@
 //! | `index` | the entries of `index.json`, and the entry that a reference names |
 //! | `blobs` | blobs under their final names |
 //! | [`ingest`] | a new blob, which gets its name when it is complete |
-//! | `distribution_sources` | the repositories in which a blob was seen |
+//! | [`distribution_sources`] | the repositories in which a blob was seen |
 //!
 //! Not here: partial files of downloads (in fetch-blob), and the removal of blobs that no entry
 //! names.
 
 mod blobs;
-mod distribution_sources;
+pub mod distribution_sources;
 mod index;
 pub mod ingest;
 

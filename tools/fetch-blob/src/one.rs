@@ -2,9 +2,11 @@
 //! One blob to standard output or a file.
 
 use common::descriptor::Descriptor;
+use common::digest::Digest;
 use common::error::Result;
 use common::output::Output;
 use common::progress::{How, Progress};
+use layout::distribution_sources::{DistributionSources, Sighting};
 use store::{Remote, Store};
 
 use crate::connections::Connections;
@@ -29,11 +31,14 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
                 progress,
             };
             let connections = Connections::start(run, usize::from(cli.jobs));
+            let digest = wanted.digest.clone();
             connections.push(wanted);
             connections.close();
             let outcome = connections.outcome(0);
             connections.run().progress.end();
-            return outcome.map(drop);
+            outcome?;
+            remember(&connections.run().store, &digest);
+            return Ok(());
         }
     };
     let Wanted { digest, descriptor, .. } = wanted;
@@ -50,5 +55,14 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
         to_stdout::stream(&digest, stated, &urls, cli.max_size, &store, &stream, &progress);
     progress.end();
     progress.done(&digest, outcome?, How::Fetched);
+    remember(&store, &digest);
     Ok(())
+}
+
+/// Records in the user's state directory that the repository has the blob, for later mounts by
+/// push-blob. A run succeeds without this record.
+fn remember(store: &Store, digest: &Digest) {
+    if let (Store::Registry(registry), Some(user)) = (store, DistributionSources::user()) {
+        let _ = user.record(&[Sighting::of(digest, registry.repository())]);
+    }
 }

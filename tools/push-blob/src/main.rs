@@ -16,6 +16,7 @@ mod copy;
 mod file_bytes;
 mod interrupt;
 mod jobs;
+mod memory;
 mod push_files;
 mod push_lines;
 mod push_streams;
@@ -26,7 +27,7 @@ mod upload;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use common::error::{Error, Result};
 use common::parallel::in_order_until_failure;
@@ -38,6 +39,7 @@ use store::Remote;
 
 use cli::Cli;
 use jobs::{Confirmed, Job};
+use memory::Memory;
 use run::Run;
 use target::Target;
 use upload::Uploads;
@@ -71,7 +73,7 @@ fn run(cli: Cli) -> Result<()> {
         chunk: cli.chunk,
         allow_nondistributable: cli.allow_nondistributable,
         progress: Progress::new(cli.progress, cli.quiet),
-        delivered: Mutex::default(),
+        memory: Memory::default(),
     });
 
     let confirmed = Arc::new(Confirmed::default());

@@ -92,7 +92,7 @@ impl Run {
             hash_present: true,
             ..Delivery::default()
         };
-        self.target.deliver(&descriptor, bytes, &delivery, &self.progress)?;
+        self.deliver(&descriptor, bytes, delivery, &self.progress)?;
         Ok(descriptor)
     }
 

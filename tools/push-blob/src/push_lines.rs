@@ -42,18 +42,18 @@ impl Run {
                 self.push_compressed(&mut input, &name, sink, method, media_type)
             });
         }
-        let delivery = self.delivery(source, &descriptor);
-        retry_without_mirrors(source, &descriptor.digest, || {
-            self.target.deliver(&descriptor, &mut blob, &delivery, &self.progress)
+        let how = retry_without_mirrors(source, &descriptor.digest, || {
+            self.deliver(&descriptor, &mut blob, self.delivery(source), &self.progress)
         })?;
-        if delivery.resumable {
-            self.delivered().push(descriptor.digest.clone());
+        // Only bytes that were sent are known to be in the source.
+        if let (StoredBlob::InRegistry(Store::Registry(source), _), How::Pushed) = (&blob, how) {
+            self.memory.seen(&descriptor.digest, source.repository());
         }
         Ok(descriptor)
     }
 
     /// The delivery options for a blob of the source store.
-    fn delivery(&self, source: &Store, descriptor: &Descriptor) -> Delivery {
+    fn delivery(&self, source: &Store) -> Delivery {
         let mount_named = self.mount_paths();
         let mut delivery = Delivery { chunk: self.chunk, mount_named, ..Delivery::default() };
         match (source, &self.target) {
@@ -62,11 +62,7 @@ impl Run {
                     delivery.mount_named.push(from.repository().path().to_owned());
                 }
             }
-            (Store::Layout(layout), Target::Registry(to)) => {
-                delivery.mount_remembered =
-                    layout.sources(&descriptor.digest, to.registry().repository().host());
-                delivery.resumable = true;
-            }
+            (Store::Layout(_), Target::Registry(_)) => delivery.resumable = true,
             (_, Target::Layout(..)) => {}
         }
         delivery

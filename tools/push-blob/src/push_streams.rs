@@ -5,15 +5,18 @@
 use std::io::Read;
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
+use common::digest::Digest;
 use common::error::{Error, Result, source_error};
 use common::mediatype;
-use common::progress::How;
+use common::progress::{How, Progress};
 use compress::{Compressor, Method};
 
 use crate::checked_readers::Archive;
 use crate::copy::copy;
 use crate::run::Run;
+use crate::target::Delivery;
 use crate::target::sink::Sink;
+use crate::upload::stream::Finished;
 
 impl Run {
     /// Pushes bytes that can be read only once, compressed if `--compress` is given. Messages call
@@ -28,8 +31,7 @@ impl Run {
         let Some(method) = self.compress else {
             let mut sink = sink;
             copy(input, &mut sink, name, &self.progress)?;
-            let (digest, size) = sink.finish()?;
-            self.progress.done(&digest, size, How::Pushed);
+            let (digest, size) = self.finish(sink)?;
             return Ok(Descriptor::new(media_type.unwrap_or(mediatype::OCTETS), digest, size));
         };
         let media_type = media_type.map_or_else(|| method.media_type(false), Ok)?.to_owned();
@@ -54,9 +56,29 @@ impl Run {
         let mut archive = Archive::new(input);
         copy(&mut archive, &mut compressor, name, &self.progress)?;
         let finished = compressor.finish().map_err(write_error)?;
-        let (digest, size) = finished.output.finish()?;
-        self.progress.done(&digest, size, How::Pushed);
+        let (digest, size) = self.finish(finished.output)?;
         let descriptor = Descriptor::new(media_type, digest, size);
         Ok(descriptor.with_annotation(UNCOMPRESSED, &finished.diff_id.to_string()))
+    }
+
+    /// Completes a blob in the target. If no byte of it was sent yet, it is delivered like a file.
+    /// Returns its digest and size.
+    fn finish(&self, sink: Sink) -> Result<(Digest, u64)> {
+        match sink.finish()? {
+            Finished::Sent(digest, size) => {
+                if let Some(target) = self.target.repository() {
+                    self.memory.seen(&digest, target);
+                }
+                self.progress.done(&digest, size, How::Pushed);
+                Ok((digest, size))
+            }
+            Finished::Unsent(digest, size, mut bytes) => {
+                let descriptor = Descriptor::new(mediatype::OCTETS, digest, size);
+                let delivery = Delivery { mount_named: self.mount_paths(), ..Delivery::default() };
+                // The bytes were counted when they arrived.
+                self.deliver(&descriptor, &mut bytes, delivery, &Progress::Silent)?;
+                Ok((descriptor.digest, size))
+            }
+        }
     }
 }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state that all jobs of a run share, and the dispatch of a job by its kind.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-use common::digest::Digest;
+use common::descriptor::Descriptor;
 use common::error::Result;
-use common::progress::Progress;
+use common::progress::{How, Progress};
 use common::reference::{Repository, StoreName};
 use compress::Method;
+use layout::Layout;
 use store::{Remote, Store};
 
 use crate::jobs::Job;
-use crate::target::Target;
+use crate::memory::Memory;
+use crate::target::{Delivery, Target};
+use crate::upload::rereadable::Rereadable;
 
 /// The state that all jobs of a run share.
 pub(crate) struct Run {
@@ -27,9 +30,8 @@ pub(crate) struct Run {
     pub(crate) chunk: Option<u64>,
     pub(crate) allow_nondistributable: bool,
     pub(crate) progress: Progress,
-    /// The blobs of a source layout that this run pushed, mounted or found in the target
-    /// repository.
-    pub(crate) delivered: Mutex<Vec<Digest>>,
+    /// The repositories in which the blobs were seen.
+    pub(crate) memory: Memory,
 }
 
 impl Run {
@@ -48,23 +50,53 @@ impl Run {
         Ok(descriptor.line() + "\n")
     }
 
-    /// Records in the source layout that the target repository has these blobs, for later mounts.
+    /// Delivers a blob to the target, and notes the repositories at the target's host that have it or
+    /// do not. Returns how it reached the target.
+    ///
+    /// # Errors
+    /// The errors of the source and of the target.
+    pub(crate) fn deliver(
+        &self,
+        descriptor: &Descriptor,
+        bytes: &mut dyn Rereadable,
+        mut delivery: Delivery,
+        progress: &Progress,
+    ) -> Result<How> {
+        let digest = &descriptor.digest;
+        let target = self.target.repository();
+        if let Some(target) = target {
+            let layout = self.source_layout();
+            delivery.mount_remembered = self.memory.repositories(digest, target, layout);
+        }
+        let outcome = self.target.deliver(descriptor, bytes, &delivery, progress);
+        if let Some(target) = target {
+            for path in delivery.missed.take() {
+                self.memory.missed(digest, target, path);
+            }
+        }
+        let how = outcome?;
+        if let Some(target) = target {
+            self.memory.seen(digest, target);
+        }
+        self.progress.done(digest, descriptor.size, how);
+        Ok(how)
+    }
+
+    /// Records the repositories that have the blobs, for later mounts.
     pub(crate) fn remember(&self) {
-        if let (Target::Registry(uploads), Some(Ok(source))) = (&self.target, self.source.get())
-            && let Store::Layout(layout) = source
-            && layout.takes_notes()
-        {
-            layout.remember_source(uploads.registry().repository(), &self.delivered());
+        self.memory.save(self.source_layout().or(self.target.open_layout()));
+    }
+
+    /// The layout of `--from`, once it is open.
+    fn source_layout(&self) -> Option<&Layout> {
+        match self.source.get()? {
+            Ok(Store::Layout(layout)) => Some(layout),
+            _ => None,
         }
     }
 
     /// The paths of the repositories of `--mount-from`.
     pub(crate) fn mount_paths(&self) -> Vec<String> {
         self.mount_from.iter().map(|from| from.path().to_owned()).collect()
-    }
-
-    /// The list of delivered blobs, locked.
-    pub(crate) fn delivered(&self) -> MutexGuard<'_, Vec<Digest>> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -206,6 +206,11 @@ impl Known {
         Ok(header)
     }
 
+    /// Whether a credential was found, when the registry first asked for one.
+    pub(super) fn has_credential(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.credential.is_some())
+    }
+
     /// The refusal text for the credential that was sent.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {

@@ -193,6 +193,12 @@ impl Session {
         given_token(&self.api)
     }
 
+    /// Whether no credential is known that a request would carry.
+    pub fn is_anonymous(&self) -> bool {
+        let peer = self.api.http.peer();
+        peer.login.is_none() && !peer.authorizes() && !self.known().has_credential()
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,13 +9,15 @@ pub(crate) mod sink;
 mod to_layout;
 mod to_registry;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::{Error, Result, Status};
-use common::progress::Progress;
+use common::progress::{How, Progress};
+use common::reference::Repository;
 use layout::{Held, Layout};
 use store::Document;
 
@@ -38,8 +40,10 @@ pub(crate) struct Delivery {
     pub(crate) chunk: Option<u64>,
     /// Paths of repositories to mount it from: those of `--mount-from`, and that of `--from`.
     pub(crate) mount_named: Vec<String>,
-    /// Paths of repositories to mount it from: those that the source layout recorded.
+    /// Paths of repositories to mount it from: those that earlier runs recorded, youngest first.
     pub(crate) mount_remembered: Vec<String>,
+    /// Paths of repositories that do not have the blob, as the delivery found out.
+    pub(crate) missed: RefCell<Vec<String>>,
     /// Whether a later run can read the same bytes again, and so continue the upload.
     pub(crate) resumable: bool,
     /// Whether a blob that a target layout has already is hashed: the right bytes are at hand.
@@ -47,7 +51,7 @@ pub(crate) struct Delivery {
 }
 
 impl Target {
-    /// Delivers a blob, unless the target has it.
+    /// Delivers a blob, unless the target has it. Returns how it reached the target.
     ///
     /// # Errors
     /// The errors of the source and of the target; content if the bytes do not match the
@@ -58,7 +62,7 @@ impl Target {
         source: &mut dyn Rereadable,
         delivery: &Delivery,
         progress: &Progress,
-    ) -> Result<()> {
+    ) -> Result<How> {
         let Descriptor { digest, size, .. } = descriptor;
         let _lock = digest_lock::lock(digest);
         progress.announce(*size);
@@ -74,16 +78,14 @@ impl Target {
                 progress,
             ),
         };
-        let how = match outcome {
+        match outcome {
             // A changed file has a wrong digest, too. The error says that it changed.
             Err(error) if error.status() == Status::Content => {
                 source.check_unchanged()?;
-                return Err(error);
+                Err(error)
             }
-            outcome => outcome?,
-        };
-        progress.done(digest, *size, how);
-        Ok(())
+            outcome => outcome,
+        }
     }
 
     /// Whether the target has a manifest.
@@ -131,6 +133,22 @@ impl Target {
     pub(crate) fn close(&self) {
         if let Target::Registry(uploads) = self {
             uploads.cancel_all(true);
+        }
+    }
+
+    /// The target repository; `None` if the target is a layout.
+    pub(crate) fn repository(&self) -> Option<&Repository> {
+        match self {
+            Target::Registry(uploads) => Some(uploads.registry().repository()),
+            Target::Layout(..) => None,
+        }
+    }
+
+    /// The target layout, once it is open.
+    pub(crate) fn open_layout(&self) -> Option<&Layout> {
+        match self {
+            Target::Layout(_, layout) => layout.get()?.as_ref().ok(),
+            Target::Registry(_) => None,
         }
     }
 

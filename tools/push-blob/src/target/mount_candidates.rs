@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The repositories to mount a blob from, in the order in which they are tried.
 //!
-//! The rules are those of `docker push`, without its HMAC of the credentials that a repository was
-//! recorded with. More repositories are tried for a large blob than for a small one. Recorded
-//! repositories are sorted by the number of leading path components that they share with the
-//! target.
-
-use common::reference::StoreName;
+//! The rules are those of `docker push`. More repositories are tried for a large blob than for a
+//! small one. Recorded repositories are sorted by the number of leading path components that they
+//! share with the target; among equals the youngest precedes.
+//!
+//! Docker sorts repositories first that were recorded with the same credentials, as an HMAC shows.
+//! That is left out on purpose: `layout::distribution_sources` says why.
 
 /// The size in bytes above which a blob is large, and the number of attempts for a large blob.
 const LARGE: (u64, usize) = (10 << 20, 4);
@@ -17,17 +17,15 @@ const MIDDLE: (u64, usize) = (100 << 10, 3);
 /// The number of attempts for a smaller blob.
 const SMALL: usize = 1;
 
-/// The paths of the repositories to try, best first: those that the user named, then those that the
-/// source layout recorded.
+/// The paths of the repositories to try, best first: those that the user named, then those that
+/// earlier runs recorded, which are given youngest first.
 pub(super) fn mount_candidates(
     target: &str,
     named: &[String],
     remembered: &[String],
     size: u64,
 ) -> Vec<String> {
-    // Ignore invalid paths: the layout may come from another machine and may hold any text.
-    let mut remembered: Vec<&String> =
-        remembered.iter().filter(|path| is_repository_path(path)).collect();
+    let mut remembered: Vec<&String> = remembered.iter().collect();
     remembered.sort_by_key(|path| std::cmp::Reverse(leading_components(target, path)));
     let mut paths: Vec<String> = Vec::new();
     for path in named.iter().chain(remembered) {
@@ -44,11 +42,6 @@ pub(super) fn mount_candidates(
     };
     paths.truncate(most);
     paths
-}
-
-/// Whether `path` is a repository path by the grammar of references.
-fn is_repository_path(path: &str) -> bool {
-    matches!(format!("host.example/{path}").parse(), Ok(StoreName::Repository(parsed)) if parsed.path() == path)
 }
 
 /// The number of leading path components that `a` and `b` have in common.
@@ -78,8 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn invalid_paths_are_left_out() {
-        assert_eq!(of("a", &[], &["../../x", "b c", "B", "", "d:1", "e"], LARGE.0 + 1), ["e"]);
+    fn the_youngest_of_equals_precedes() {
+        let found = of("a/b", &[], &["z/young", "a/young", "z/old", "a/old"], LARGE.0 + 1);
+        assert_eq!(found, ["a/young", "a/old", "z/young", "z/old"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions that a later run may continue. Each is one small file in the user's state
-//! directory: `$XDG_STATE_HOME/regutils/uploads`, or `~/.local/state/regutils/uploads` if the
-//! variable is unset.
+//! Upload sessions that a later run may continue. Each is one small file in `uploads` in the user's
+//! state directory.
 //!
 //! The name of a file is the hash of the repository and the digest, so it cannot be used for other
 //! bytes. The file holds the URL of the session, and only its owner may read it.
@@ -12,13 +11,14 @@
 //! If a file cannot be read or written, the upload cannot be continued later, but it still
 //! succeeds. Such a failure is therefore not reported.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use common::digest::{Algorithm, Digest};
 use common::reference::Repository;
+use common::state;
 use common::workfile;
 use rustix::fs::{FlockOperation, flock};
 
@@ -68,16 +68,9 @@ impl SavedSession {
     }
 }
 
-/// The directory for saved uploads. It is created if `$HOME`, or the parent directory of
-/// `$XDG_STATE_HOME`, exists. A variable that is not an absolute path counts as unset.
+/// The directory for saved uploads, which is created if it does not exist.
 fn directory() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
-        (Some(state), _) if state.parent().is_some_and(Path::is_dir) => state,
-        (None, Some(home)) if home.is_dir() => home.join(".local/state"),
-        _ => return None,
-    };
-    let uploads = state.join("regutils/uploads");
-    DirBuilder::new().recursive(true).mode(0o700).create(&uploads).ok()?;
+    let uploads = state::directory()?.join("uploads");
+    state::create(&uploads).ok()?;
     Some(uploads)
 }

@@ -3,11 +3,10 @@
 
 use std::io::{self, Write};
 
-use common::digest::Digest;
 use common::error::Result;
 use layout::ingest::NewBlob;
 
-use crate::upload::stream::Stream;
+use crate::upload::stream::{Finished, Stream};
 
 /// A blob that is written from start to end. Its digest is known at the end.
 pub(crate) enum Sink {
@@ -18,14 +17,14 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// Completes the blob in the target. Returns its digest and size.
+    /// Completes the blob in the target, or returns its bytes if none of them was sent.
     ///
     /// # Errors
     /// The target's errors.
-    pub(crate) fn finish(self) -> Result<(Digest, u64)> {
+    pub(crate) fn finish(self) -> Result<Finished> {
         match self {
             Sink::Registry(stream) => stream.finish(),
-            Sink::Layout(blob) => blob.finish(),
+            Sink::Layout(blob) => blob.finish().map(|(digest, size)| Finished::Sent(digest, size)),
         }
     }
 }

@@ -26,10 +26,14 @@ pub(super) fn push(
     progress: &Progress,
 ) -> Result<How> {
     let Descriptor { digest, size, .. } = descriptor;
-    // A failed check is ignored: the registry may still accept the blob. If not, the upload reports
-    // why.
-    if matches!(uploads.registry().has_blob(digest, *size), Ok(true)) {
-        return Ok(How::Present);
+    match uploads.registry().has_blob(digest, *size) {
+        Ok(true) => return Ok(How::Present),
+        Ok(false) => {
+            let target = uploads.registry().repository().path();
+            delivery.missed.borrow_mut().push(target.to_owned());
+        }
+        // The registry may still accept the blob. If not, the upload reports why.
+        Err(_) => {}
     }
     let is_resumable = delivery.resumable && *size >= saved_session::MIN_SIZE;
     let saved =
@@ -40,7 +44,7 @@ pub(super) fn push(
         None => match mount(uploads, descriptor, delivery) {
             Mount::Mounted => return Ok(How::Mounted),
             Mount::Session(session) => Some(session),
-            Mount::Refused => None,
+            Mount::Refused { .. } => None,
         },
     };
     let follow = Follow { saved, progress };
@@ -57,8 +61,12 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mou
     let mut kept: Option<UploadSession> = None;
     let target = uploads.registry().repository().path();
     for path in mount_candidates(target, &delivery.mount_named, &delivery.mount_remembered, *size) {
-        let session = match uploads.mount(digest, &path) {
-            Mount::Refused => continue,
+        let outcome = uploads.mount(digest, &path);
+        if matches!(outcome, Mount::Session(_) | Mount::Refused { is_final: true }) {
+            delivery.missed.borrow_mut().push(path);
+        }
+        let session = match outcome {
+            Mount::Refused { .. } => continue,
             Mount::Session(session) => Some(session),
             Mount::Mounted => None,
         };
@@ -70,7 +78,7 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mou
             return Mount::Mounted;
         }
     }
-    kept.map_or(Mount::Refused, Mount::Session)
+    kept.map_or(Mount::Refused { is_final: false }, Mount::Session)
 }
 
 /// Saves the session of an upload, and reports progress.

@@ -11,7 +11,6 @@
 //! The states are in [`states`](super::states). Not here: the check whether the registry has the
 //! blob, and mounts. The caller does both before the upload.
 
-use common::digest::Digest;
 use common::error::{Error, Result, Status};
 
 use super::Uploads;
@@ -62,22 +61,5 @@ impl Uploads {
         }
         push.watcher.forget();
         outcome
-    }
-
-    /// Uploads a blob, unless the registry has it.
-    ///
-    /// # Errors
-    /// The source's and the registry's errors.
-    pub(super) fn push_missing(
-        &self,
-        digest: &Digest,
-        size: u64,
-        source: &mut dyn Rereadable,
-    ) -> Result<()> {
-        if matches!(self.registry.has_blob(digest, size), Ok(true)) {
-            return Ok(());
-        }
-        let push = Push { digest, size, chunk: None, session: None, watcher: &() };
-        self.push(push, source)
     }
 }

@@ -9,7 +9,7 @@
 use std::io::Read;
 
 use common::digest::Digest;
-use common::error::Error;
+use common::error::{Error, Status};
 use net::failure::Failure;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
@@ -32,18 +32,30 @@ pub(crate) enum Mount {
     /// The blob was not mounted. The registry opened an upload session for it.
     Session(UploadSession),
     /// The blob was not mounted.
-    Refused,
+    Refused {
+        /// Whether a later attempt would fail in the same way.
+        is_final: bool,
+    },
+}
+
+impl Mount {
+    /// A mount that a later run need not try again.
+    const NEVER: Mount = Mount::Refused { is_final: true };
+
+    /// A mount that says nothing about the source.
+    const NOT_NOW: Mount = Mount::Refused { is_final: false };
 }
 
 impl Uploads {
     /// Asks the registry to mount a blob from the repository `source`. Every failure is
-    /// [`Mount::Refused`]: the blob can still be uploaded.
+    /// [`Mount::Refused`]: the blob can still be uploaded. It is final if the registry answered, and
+    /// neither an overload nor a missing login can be the reason.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");
         let Ok(Ok(url)) = url.map(|url| url.with_query(&[("mount", &text), ("from", source)]))
         else {
-            return Mount::Refused;
+            return Mount::NEVER;
         };
         let _opening = self.open.opening();
         // The mount requires permission to pull from the source, too. Without it the mount fails.
@@ -52,19 +64,27 @@ impl Uploads {
         match self.registry.session().send(&scope, post, &mut Payload::Bytes(&[])) {
             Ok(response) if response.status.as_u16() == 201 => {
                 if stored(&response).is_some_and(|stored| differs(&stored, digest)) {
-                    Mount::Refused
+                    Mount::NEVER
                 } else {
                     Mount::Mounted
                 }
             }
             Ok(response) if response.status.as_u16() == 202 => {
-                self.opened(response).map_or(Mount::Refused, Mount::Session)
+                self.opened(response).map_or(Mount::NOT_NOW, Mount::Session)
             }
             Ok(mut response) => {
                 response.error_text();
-                Mount::Refused
+                match response.status.as_u16() {
+                    401 | 403 if self.registry.session().is_anonymous() => Mount::NOT_NOW,
+                    408 | 425 | 429 | 500.. => Mount::NOT_NOW,
+                    _ => Mount::NEVER,
+                }
             }
-            Err(_) => Mount::Refused,
+            // The token server refused the source.
+            Err(failure) if failure.error.status() == Status::Refused => {
+                Mount::Refused { is_final: !self.registry.session().is_anonymous() }
+            }
+            Err(_) => Mount::NOT_NOW,
         }
     }
 

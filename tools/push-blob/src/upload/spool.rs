@@ -18,7 +18,7 @@ use super::rereadable::Rereadable;
 pub(super) const MAX_SPOOL: u64 = 16 << 30;
 
 /// The bytes of a pipe, from the first one on.
-pub(super) struct Spool {
+pub(crate) struct Spool {
     /// The file, once there are bytes.
     file: Option<File>,
     /// The number of bytes in the file.

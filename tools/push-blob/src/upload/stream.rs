@@ -6,13 +6,13 @@
 //!
 //! Some registries accept one part only, or none. Until the registry has accepted two parts, the
 //! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes goes
-//! there too, and the whole blob is sent when all bytes have arrived. After two accepted parts
+//! there too, and the caller pushes the whole blob when all bytes have arrived. After two accepted parts
 //! nothing is kept: if the registry loses one of them, the upload fails.
 //!
-//! A blob that fits into one part is not sent as a stream. The registry is first asked whether it
-//! has the blob. A missing blob is sent in one request.
+//! A blob that fits into one part is not sent as a stream. Its digest is known before any byte is
+//! sent, so that the caller can push it as it pushes a file.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +25,7 @@ use super::Uploads;
 use super::open_sessions::UploadSession;
 use super::plan::{SMALL_CHUNK, spend};
 use super::refused::{Refused, Why};
+use super::rereadable::Rereadable;
 use super::spool::Spool;
 
 /// The part size, in bytes. One part is held in memory. Registries that store parts in an object
@@ -60,6 +61,34 @@ pub(crate) struct Stream {
     is_deferred: bool,
 }
 
+/// A blob that was written to its end.
+pub(crate) enum Finished {
+    /// The registry has it.
+    Sent(Digest, u64),
+    /// No byte of it is at the registry. Here are its digest, its size and its bytes.
+    Unsent(Digest, u64, Kept),
+}
+
+/// The bytes of a blob that was not sent.
+pub(crate) enum Kept {
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a temporary file.
+    Spool(Box<Spool>),
+}
+
+impl Rereadable for Kept {
+    fn open(&mut self, offset: u64) -> Result<Box<dyn Read + '_>> {
+        match self {
+            Kept::Memory(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(Box::new(&bytes[start..]))
+            }
+            Kept::Spool(spool) => spool.open(offset),
+        }
+    }
+}
+
 impl Uploads {
     /// Begins a blob of unknown length.
     ///
@@ -82,27 +111,25 @@ impl Uploads {
 }
 
 impl Stream {
-    /// Completes the blob. Returns its digest and size once the registry has it.
+    /// Completes the blob, or returns its bytes if none of them was sent.
     ///
     /// # Errors
     /// The registry's errors; malformed or local if the bytes had to be kept in a temporary file, and
     /// were too many or could not be written.
-    pub(crate) fn finish(mut self) -> Result<(Digest, u64)> {
+    pub(crate) fn finish(mut self) -> Result<Finished> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
         let digest = hasher.finish();
         let size = self.size;
         let is_in_memory = self.spool.as_ref().is_some_and(|spool| spool.is_empty());
         if self.session.is_none() && is_in_memory {
-            self.uploads.push_missing(&digest, size, &mut self.part.as_slice())?;
-            return Ok((digest, size));
+            let bytes = std::mem::take(&mut self.part);
+            return Ok(Finished::Unsent(digest, size, Kept::Memory(bytes)));
         }
         self.send_part()?;
         if self.is_deferred
-            && let Some(mut spool) = self.spool.take()
+            && let Some(spool) = self.spool.take()
         {
-            self.part = Vec::new();
-            self.uploads.push_missing(&digest, size, &mut *spool)?;
-            return Ok((digest, size));
+            return Ok(Finished::Unsent(digest, size, Kept::Spool(spool)));
         }
         let mut backoff = Backoff::new(self.uploads.registry.client());
         while let Some(session) = &self.session {
@@ -119,7 +146,7 @@ impl Stream {
                 }
             }
         }
-        Ok((digest, size))
+        Ok(Finished::Sent(digest, size))
     }
 
     /// Sends the part that is held in memory, or keeps it for later.

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The repositories in which blobs were seen: what earlier runs recorded, and what this run adds.
+//!
+//! If the source or the target is a layout that these tools write, its `distribution-sources` gets
+//! the record. The record of other pushes (a file, a pipe, another registry) is in the user's state
+//! directory. Both are read: a blob may have been pushed as a file before it came into a layout.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use common::digest::Digest;
+use common::reference::Repository;
+use layout::Layout;
+use layout::distribution_sources::{DistributionSources, KnownSources, Sighting};
+
+/// The repositories in which blobs were seen.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// The record of the source layout, read when it is first needed.
+    of_layout: OnceLock<KnownSources>,
+    /// The record in the user's state directory, read when it is first needed.
+    of_user: OnceLock<KnownSources>,
+    /// What this run found out.
+    sightings: Mutex<Vec<Sighting>>,
+}
+
+impl Memory {
+    /// The paths of the repositories at the target's host in which a blob was seen, youngest first.
+    /// Those that the source layout recorded precede those of the user.
+    pub(crate) fn repositories(
+        &self,
+        digest: &Digest,
+        target: &Repository,
+        layout: Option<&Layout>,
+    ) -> Vec<String> {
+        let of_layout = layout
+            .map(|layout| self.of_layout.get_or_init(|| layout.distribution_sources().read()));
+        let read = || DistributionSources::user().map(|user| user.read()).unwrap_or_default();
+        let of_user = self.of_user.get_or_init(read);
+        let known = of_layout.into_iter().chain([of_user]);
+        known.flat_map(|known| known.repositories(digest, target.host())).collect()
+    }
+
+    /// The repository has the blob.
+    pub(crate) fn seen(&self, digest: &Digest, repository: &Repository) {
+        self.add(Sighting::of(digest, repository));
+    }
+
+    /// The blob was not found at this path of the repository's host.
+    pub(crate) fn missed(&self, digest: &Digest, repository: &Repository, path: String) {
+        self.add(Sighting { path, is_there: false, ..Sighting::of(digest, repository) });
+    }
+
+    /// Writes the record: to the layout if one takes part and takes notes, or else to the user's
+    /// state directory. Repositories without the blob are forgotten in both.
+    pub(crate) fn save(&self, layout: Option<&Layout>) {
+        let sightings = std::mem::take(&mut *self.lock());
+        let layout = layout.filter(|layout| layout.takes_notes());
+        if let Some(layout) = layout {
+            layout.record_sources(&sightings);
+        }
+        let for_user: Vec<_> = sightings
+            .into_iter()
+            .filter(|sighting| layout.is_none() || self.user_knows(sighting))
+            .collect();
+        if let Some(user) = DistributionSources::user() {
+            // A run succeeds without this record, for example where nothing can be written.
+            let _ = user.record(&for_user);
+        }
+    }
+
+    /// Whether the sighting contradicts the user's record.
+    fn user_knows(&self, sighting: &Sighting) -> bool {
+        let known =
+            || self.of_user.get().map(|of| of.repositories(&sighting.digest, &sighting.host));
+        !sighting.is_there && known().is_some_and(|paths| paths.contains(&sighting.path))
+    }
+
+    fn add(&self, sighting: Sighting) {
+        self.lock().push(sighting);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Sighting>> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
