@@ -165,6 +165,19 @@ impl KnownSources {
         paths
     }
 
+    /// All that is known of a blob, oldest first.
+    pub fn sightings(&self, digest: &Digest) -> Vec<Sighting> {
+        let hosts = self.blobs.get(&digest.to_string()).and_then(Value::as_object);
+        let of_host = |(host, paths): (&String, &Value)| {
+            let sighting = |path| {
+                let (digest, host) = (digest.clone(), host.clone());
+                Sighting { digest, host, path, is_there: true }
+            };
+            valid_paths(Some(paths)).into_iter().map(sighting).collect::<Vec<_>>()
+        };
+        hosts.into_iter().flatten().flat_map(of_host).collect()
+    }
+
     /// Applies a sighting. Returns whether it is news.
     fn apply(&mut self, sighting: &Sighting) -> bool {
         let Sighting { digest, host, path, is_there } = sighting;
@@ -315,6 +328,11 @@ mod tests {
         assert!(!known.apply(&sighting(1, HOST, "a", true)));
         assert!(known.repositories(&digest(1), "b.example").is_empty());
         assert!(known.repositories(&digest(2), HOST).is_empty());
+        known.apply(&sighting(1, "b.example", "d", true));
+        let all = [("b", HOST), ("c", HOST), ("a", HOST), ("d", "b.example")];
+        let all = all.map(|(path, host)| sighting(1, host, path, true));
+        assert_eq!(known.sightings(&digest(1)), all);
+        assert_eq!(known.sightings(&digest(2)), []);
     }
 
     #[test]

@@ -150,9 +150,8 @@ fn a_pipe_that_is_sent_as_it_arrives_is_recorded() {
 fn a_pipe_that_is_kept_until_its_end_is_mounted() {
     let place = Place::of(20_000_000);
     place.push_file("a");
-    place.registry.intake(|request| match request.is_patch() {
-        true => Intake::instead(Reply::new(405)),
-        false => Intake::whole(),
+    place.registry.intake(|request| {
+        if request.is_patch() { Intake::instead(Reply::new(405)) } else { Intake::whole() }
     });
     place.push("b").stdin(place.blob.bytes.clone()).run().ok();
     let steps = place.registry.steps();
@@ -218,6 +217,18 @@ fn a_copy_into_a_layout_is_recorded_there() {
     let from = ["oci:new", "--from", &place.registry.repo("x"), "--from-plain-http"];
     place.command("push-blob").args(from).stdin(place.blob.line()).run().ok();
     assert_eq!(place.recorded("new/distribution-sources"), "x");
+    assert!(!place.scratch.join(RECORD).exists());
+}
+
+#[test]
+fn a_copy_of_a_layout_takes_over_the_record() {
+    let place = Place::new();
+    write_layout(&place.scratch.join("l"), "1", &place.blob, []);
+    place.write("l/distribution-sources", "x,y");
+    let copy = place.command("push-blob").args(["oci:new", "--from", "oci:l"]);
+    copy.stdin(place.blob.line()).run().ok();
+    assert_eq!(place.recorded("new/distribution-sources"), "x,y");
+    assert_eq!(place.recorded("l/distribution-sources"), "x,y");
     assert!(!place.scratch.join(RECORD).exists());
 }
 
@@ -306,9 +317,12 @@ fn what_a_failed_mount_says_about_its_source() {
     ] {
         let place = Place::new();
         place.write(RECORD, "x");
-        place.registry.intake(move |request| match request.param("mount").is_some() {
-            true => Intake::instead(Reply::error(status, "UNKNOWN", "not mounted")),
-            false => Intake::whole(),
+        place.registry.intake(move |request| {
+            if request.param("mount").is_some() {
+                Intake::instead(Reply::error(status, "UNKNOWN", "not mounted"))
+            } else {
+                Intake::whole()
+            }
         });
         place.push_file("a");
         let want = if is_forgotten { "a" } else { "x,a" };
@@ -320,9 +334,12 @@ fn what_a_failed_mount_says_about_its_source() {
 fn a_source_that_a_login_may_not_read_is_forgotten_and_nothing_secret_is_recorded() {
     let place = Place { registry: FakeRegistry::with_tokens(), ..Place::new() };
     place.write(RECORD, "x");
-    place.registry.fault(|request, right| match request.param("mount").is_some() {
-        true => Reply::error(403, "DENIED", "not for you"),
-        false => right,
+    place.registry.fault(|request, right| {
+        if request.param("mount").is_some() {
+            Reply::error(403, "DENIED", "not for you")
+        } else {
+            right
+        }
     });
     place.scratch.write("password", "secret-word");
     let login = ["--username", "user", "--password-file", "password"];

@@ -91,9 +91,8 @@ fn a_pipe_arrives_where_every_part_is_refused() {
 #[test]
 fn a_pipe_arrives_in_parts_that_are_larger_than_the_buffer() {
     let push = Push::of(SIZE);
-    push.registry.fault(|request, right| match request.is_start() {
-        true => right.header("OCI-Chunk-Min-Length", "12582912"),
-        false => right,
+    push.registry.fault(|request, right| {
+        if request.is_start() { right.header("OCI-Chunk-Min-Length", "12582912") } else { right }
     });
     push.done(&pipe(&push).run());
     let steps = push.registry.steps();

@@ -40,6 +40,12 @@ impl Memory {
         known.flat_map(|known| known.repositories(digest, target.host())).collect()
     }
 
+    /// A blob was copied from this layout into another one, which takes over the record.
+    pub(crate) fn copied(&self, digest: &Digest, layout: &Layout) {
+        let known = self.of_layout.get_or_init(|| layout.distribution_sources().read());
+        self.lock().extend(known.sightings(digest));
+    }
+
     /// The repository has the blob.
     pub(crate) fn seen(&self, digest: &Digest, repository: &Repository) {
         self.add(Sighting::of(digest, repository));

@@ -45,6 +45,9 @@ impl Run {
         let how = retry_without_mirrors(source, &descriptor.digest, || {
             self.deliver(&descriptor, &mut blob, self.delivery(source), &self.progress)
         })?;
+        if let (Store::Layout(layout), Target::Layout(..)) = (source, &self.target) {
+            self.memory.copied(&descriptor.digest, layout);
+        }
         // Only bytes that were sent are known to be in the source.
         if let (StoredBlob::InRegistry(Store::Registry(source), _), How::Pushed) = (&blob, how) {
             self.memory.seen(&descriptor.digest, source.repository());

@@ -84,7 +84,7 @@ impl Run {
 
     /// Records the repositories that have the blobs, for later mounts.
     pub(crate) fn remember(&self) {
-        self.memory.save(self.source_layout().or(self.target.open_layout()));
+        self.memory.save(self.target.open_layout().or(self.source_layout()));
     }
 
     /// The layout of `--from`, once it is open.
