@@ -2,9 +2,9 @@
 //! Descriptors: each names a blob by media type, digest and size. Tools exchange descriptors.
 //!
 //! A *descriptor line* is one OCI descriptor as one line of JSON. The fields `mediaType`, `digest`
-//! and `size` are required and checked. The other known fields must have the right type. All fields
-//! are kept unchanged and in their order. The largest size is 2^63-1, because the specification
-//! uses int64.
+//! and `size` are required and checked. The other known fields must have the right type, or are
+//! `null`, which counts as absent. All fields are kept unchanged and in their order. The largest
+//! size is 2^63-1, because the specification uses int64.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -75,17 +75,17 @@ impl Descriptor {
             None => return Err("no size".to_owned()),
         };
         for key in ["data", "artifactType"] {
-            if fields.contains_key(key) {
+            if json::present(&fields, key).is_some() {
                 text(key)?;
             }
         }
-        match fields.get("urls") {
+        match json::present(&fields, "urls") {
             None => {}
             Some(Value::Array(urls)) if urls.iter().all(Value::is_string) => {}
             Some(_) => return Err("urls is not an array of strings".to_owned()),
         }
         for key in ["annotations", "platform"] {
-            match fields.get(key) {
+            match json::present(&fields, key) {
                 None | Some(Value::Object(_)) => {}
                 Some(other) => {
                     return Err(format!("{key} is {}, not an object", json::kind(other)));
@@ -153,7 +153,10 @@ impl Descriptor {
     /// The same descriptor with an annotation set.
     #[must_use]
     pub fn with_annotation(mut self, key: &str, value: &str) -> Descriptor {
-        let annotations = self.fields.entry("annotations").or_insert_with(|| Map::new().into());
+        let annotations = self.fields.entry("annotations").or_insert(Value::Null);
+        if annotations.is_null() {
+            *annotations = Map::new().into();
+        }
         if let Value::Object(annotations) = annotations {
             annotations.insert(key.to_owned(), value.into());
         }
@@ -213,7 +216,7 @@ impl Descriptor {
     /// Whether an index entry describes another entry (an attestation) or is an artifact. Such an
     /// entry is never chosen for a platform.
     pub fn is_about_another(&self) -> bool {
-        self.fields.contains_key("artifactType")
+        json::present(&self.fields, "artifactType").is_some_and(|own| own != "")
             || self.annotation(REFERENCE_TYPE).is_some()
             || self.platform().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
     }
@@ -256,6 +259,23 @@ mod tests {
         assert!(wrong(&line(r#","size":0,"urls":"x""#)).contains("urls"));
         assert!(wrong(&line(r#","size":0,"Size":1"#)).contains("case"));
         assert!(wrong(&line(r#","size":0,"platform":[]"#)).contains("platform"));
+    }
+
+    #[test]
+    fn null_is_absence_for_an_optional_field_alone() {
+        for key in ["urls", "annotations", "data", "platform", "artifactType"] {
+            let text = line(&format!(r#","size":0,"{key}":null"#));
+            let read = Descriptor::from_line(text.as_bytes()).unwrap();
+            assert_eq!(read.line(), text);
+            assert!(!read.is_about_another() && read.data().is_none(), "{key}");
+            assert_eq!(read.with_annotation("k", "v").annotation("k"), Some("v"), "{key}");
+        }
+        assert!(Descriptor::from_line(line(r#","size":null"#).as_bytes()).is_err());
+        let right = line(r#","size":0"#);
+        for required in [r#""a/b""#, &format!(r#""sha256:{HEX}""#)] {
+            let text = right.replace(required, "null");
+            assert!(Descriptor::from_line(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// A field's value. `null` counts as absent: Go, in which most clients are written, reads it so,
+/// and the image specification says so of its optional fields.
+pub fn present<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    object.get(key).filter(|value| !value.is_null())
+}
+
 /// The type of a value, in words.
 pub fn kind(value: &Value) -> &'static str {
     match value {

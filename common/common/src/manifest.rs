@@ -123,7 +123,7 @@ impl Shape {
 pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Result<String> {
     json::refuse_case_variants(document, &KNOWN).map_err(Error::malformed)?;
     let shape = Shape::of(document);
-    let stated = match document.get("mediaType") {
+    let stated = match json::present(document, "mediaType") {
         None => "",
         Some(Value::String(text)) => text.as_str(),
         Some(other) => {
@@ -199,7 +199,7 @@ impl Manifest {
         name: &str,
         schema1: Schema1,
     ) -> Result<Manifest> {
-        let stated = document.contains_key("mediaType");
+        let stated = json::present(&document, "mediaType").is_some();
         let mut media_type = detect(&document, name, schema1)?;
         if let Some(declared) = declared
             && declared != media_type
@@ -239,8 +239,8 @@ impl Manifest {
         if shape.manifests && (shape.config || shape.layers || shape.fs_layers) {
             return Err(Error::malformed("fields of both an index and an image manifest"));
         }
-        let subject =
-            document.remove("subject").map(|value| descriptor(value, "subject")).transpose()?;
+        let subject = document.remove("subject").filter(|value| !value.is_null());
+        let subject = subject.map(|value| descriptor(value, "subject")).transpose()?;
         let content = match kind {
             Kind::Index => {
                 Content::Index { manifests: list(document.remove("manifests"), "manifests")? }
@@ -305,7 +305,7 @@ pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
         return Ok(descriptor.clone());
     };
     let of_config = document.get("config").and_then(|config| config.get("mediaType"));
-    let own = document.get("artifactType").filter(|own| own.as_str() != Some(""));
+    let own = json::present(&document, "artifactType").filter(|own| *own != "");
     if let Some(artifact_type) = own.or(of_config) {
         fields.insert("artifactType".to_owned(), artifact_type.clone());
     }

@@ -7,7 +7,7 @@
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
-use common::{manifest, mediatype};
+use common::{json, manifest, mediatype};
 use net::failure::{Failure, Retry};
 use net::request::{Method, Payload, Request};
 use net::response::Response;
@@ -220,5 +220,5 @@ fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected 
 }
 
 fn has_media_type(bytes: &[u8]) -> bool {
-    common::json::parse_object(bytes).is_ok_and(|document| document.contains_key("mediaType"))
+    json::parse_object(bytes).is_ok_and(|document| json::present(&document, "mediaType").is_some())
 }

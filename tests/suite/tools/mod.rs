@@ -16,6 +16,7 @@ mod foreign_layers;
 mod layout_blobs;
 mod list_blobs;
 mod list_tags;
+mod null_members;
 mod pack_layer;
 mod pack_layer_capabilities;
 mod pack_layer_changes;

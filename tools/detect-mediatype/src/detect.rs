@@ -139,7 +139,8 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     let has = |key| object.contains_key(key);
     let lists = has("layers") || has("manifests") || has("fsLayers");
     let diff_ids = object.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids"));
-    if diff_ids.is_some_and(|ids| ids.is_array()) && !has("mediaType") && !has("schemaVersion") {
+    let is_typed = json::present(object, "mediaType").is_some();
+    if diff_ids.is_some_and(|ids| ids.is_array()) && !is_typed && !has("schemaVersion") {
         let distinctive =
             ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
         json::refuse_case_variants(object, &distinctive).map_err(Error::malformed)?;
