@@ -2,9 +2,9 @@
 //! The types and rules that all tools share.
 //!
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
-//!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`schema1`], [`json`],
-//!   [`error`], [`notice`], [`secret`], [`shell`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
+//!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`selection`],
+//!   [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
+//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`progress`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
@@ -30,6 +30,7 @@ pub mod progress;
 pub mod reference;
 pub mod schema1;
 pub mod secret;
+pub mod selection;
 pub mod shell;
 pub mod state;
 pub mod stdio;

@@ -17,7 +17,6 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, printable};
 use crate::json;
 use crate::mediatype::{self, Kind};
-use crate::platform::Platform;
 
 /// The largest manifest that is read, in bytes: the size that registries and clients commonly
 /// support.
@@ -315,36 +314,6 @@ pub fn referrer(bytes: &[u8], descriptor: &Descriptor) -> Result<Descriptor> {
     Descriptor::from_value(Value::Object(fields)).map_err(Error::malformed)
 }
 
-/// The entries of an index that can serve a platform, best first: an exact variant before an older
-/// one, and the order of the index among equals. Attestations and entries without a platform are
-/// left out. But an entry that is itself an index and has no platform is kept, at the end, because
-/// it may contain a matching manifest.
-pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
-    let mut ranked: Vec<(u32, &Descriptor)> = manifests
-        .iter()
-        .filter(|entry| !entry.is_about_another())
-        .filter_map(|entry| match entry.platform() {
-            Some(platform) => wanted.rank(&platform).map(|rank| (rank, entry)),
-            None if mediatype::kind(&entry.media_type) == Kind::Index => Some((u32::MAX, entry)),
-            None => None,
-        })
-        .collect();
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, entry)| entry).collect()
-}
-
-/// The error that no entry of an index serves a platform. It lists the platforms in the index.
-pub fn no_platform(manifests: &[Descriptor], wanted: &Platform) -> Error {
-    let mut offered: Vec<String> = manifests
-        .iter()
-        .filter(|entry| !entry.is_about_another())
-        .filter_map(|entry| entry.platform().map(|platform| platform.to_string()))
-        .collect();
-    offered.dedup();
-    let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-    Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
-}
-
 /// The diff IDs of an image config: the digests of its uncompressed layers, base first.
 ///
 /// # Errors
@@ -472,48 +441,6 @@ mod tests {
         assert!(parse(&text.replace(":2,", ":1,"), None).is_err());
         assert!(parse(&text.replace("\"schemaVersion\":2,", ""), None).is_err());
         assert!(parse(&text.replace(":2,", ":\"2\","), None).is_err());
-    }
-
-    fn entry(platform: &str, rest: &str) -> Descriptor {
-        let text = format!(
-            r#"{{"mediaType":"{}","digest":"sha256:{HEX}","size":1{platform}{rest}}}"#,
-            mediatype::OCI_MANIFEST
-        );
-        Descriptor::from_line(text.as_bytes()).unwrap()
-    }
-
-    fn on(architecture: &str, variant: &str) -> Descriptor {
-        let platform = format!(
-            r#","platform":{{"os":"linux","architecture":"{architecture}","variant":"{variant}"}}"#
-        );
-        entry(&platform, "")
-    }
-
-    #[test]
-    fn the_best_entry_comes_first_and_attestations_never() {
-        let unknown = r#","platform":{"os":"unknown","architecture":"unknown"}"#;
-        let manifests = [
-            entry("", ""),
-            entry(unknown, ""),
-            on("arm", "v5"),
-            on("arm", "v7"),
-            on("arm", "v6"),
-            on("arm", "v8"),
-        ];
-        let wanted: Platform = "linux/arm/v7".parse().unwrap();
-        let found: Vec<_> =
-            candidates(&manifests, &wanted).iter().map(|d| d.platform().unwrap().variant).collect();
-        assert_eq!(found, ["v7", "v6", "v5"]);
-    }
-
-    #[test]
-    fn a_missing_platform_error_lists_the_available_ones() {
-        let manifests = [on("arm64", ""), on("amd64", "")];
-        let error = no_platform(&manifests, &"linux/s390x".parse().unwrap());
-        assert_eq!(
-            error.to_string(),
-            "no manifest for linux/s390x (it offers: linux/arm64, linux/amd64)"
-        );
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! image index page of the OCI specification. Other common names of an architecture (x86_64,
 //! aarch64) are converted to Go's. The default variant is v8 for arm64, v7 for arm and v1 for
 //! amd64. An entry with an older variant matches a newer processor, but an exact variant is
-//! preferred. A wanted OS version matches as a prefix that ends at a complete number.
+//! preferred. A wanted OS version matches as a prefix that ends at a complete number. An entry
+//! without an OS version or a variant is not excluded by that, but one that states the wanted value
+//! is preferred.
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,10 +48,10 @@ impl Platform {
         Platform { os, architecture, variant, os_version: os_version.to_owned() }
     }
 
-    /// The platform in a descriptor's `platform` object. `None` if `os` or `architecture` is
-    /// missing.
+    /// The platform in a descriptor's `platform` object, or in an image config. `None` if `os` or
+    /// `architecture` is missing or empty.
     pub fn from_object(object: &Map<String, Value>) -> Option<Platform> {
-        let text = |key: &str| object.get(key).and_then(Value::as_str);
+        let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
         Some(Platform::new(
             text("os")?,
             text("architecture")?,
@@ -58,25 +60,28 @@ impl Platform {
         ))
     }
 
-    /// How well `offered` matches this platform: 0 is exact, a larger number is an older variant.
-    /// `None` if it does not match.
-    pub fn rank(&self, offered: &Platform) -> Option<u32> {
+    /// How well `offered` matches this platform. `None` if it does not match.
+    pub fn rank(&self, offered: &Platform) -> Option<Rank> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
         }
-        if !self.os_version.is_empty() {
+        let lacks_version = !self.os_version.is_empty() && offered.os_version.is_empty();
+        if !self.os_version.is_empty() && !lacks_version {
             let rest = offered.os_version.strip_prefix(&self.os_version)?;
             if !(rest.is_empty() || rest.starts_with('.')) {
                 return None;
             }
         }
-        match (self.variant_number(), offered.variant_number()) {
-            (Some(wanted), Some(got)) if got <= wanted => Some(wanted - got),
-            (Some(_), Some(_)) => None,
+        let older = match (self.variant_number(), offered.variant_number()) {
+            (Some(wanted), Some(got)) if got <= wanted => wanted - got,
+            (Some(_), Some(_)) => return None,
             // The variants of this architecture have no order: if none is wanted, any matches.
-            _ if self.variant.is_empty() || self.variant == offered.variant => Some(0),
-            _ => None,
-        }
+            _ if self.variant.is_empty() || offered.variant.is_empty() => 0,
+            _ if self.variant == offered.variant => 0,
+            _ => return None,
+        };
+        let lacks_variant = !self.variant.is_empty() && offered.variant.is_empty();
+        Some(Rank { lacks_version, older, lacks_variant })
     }
 
     /// The variant as a number, if the variants of this architecture have an order.
@@ -92,6 +97,22 @@ impl Platform {
             variant => variant.strip_prefix('v').unwrap_or(variant).parse().ok(),
         }
     }
+}
+
+/// How well a platform matches a wanted one. A smaller rank is a better match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Whether an OS version is wanted and none is stated.
+    lacks_version: bool,
+    /// How much older the variant is than the wanted one.
+    older: u32,
+    /// Whether a variant is wanted and none is stated.
+    lacks_variant: bool,
+}
+
+impl Rank {
+    /// The best rank.
+    pub const EXACT: Rank = Rank { lacks_version: false, older: 0, lacks_variant: false };
 }
 
 impl FromStr for Platform {
@@ -144,7 +165,8 @@ mod tests {
     use super::*;
 
     fn rank(wanted: &str, offered: &str) -> Option<u32> {
-        wanted.parse::<Platform>().unwrap().rank(&offered.parse().unwrap())
+        let rank = wanted.parse::<Platform>().unwrap().rank(&offered.parse().unwrap());
+        rank.map(|rank| rank.older)
     }
 
     #[test]
@@ -176,6 +198,32 @@ mod tests {
         assert_eq!(rank("windows/amd64:10.0.17763", "windows/amd64:10.0.17763.1234"), Some(0));
         assert_eq!(rank("windows/amd64:10.0.1776", "windows/amd64:10.0.17763.1234"), None);
         assert_eq!(rank("windows/amd64", "windows/amd64:10.0.17763.1234"), Some(0));
+    }
+
+    #[test]
+    fn a_part_that_is_not_stated_does_not_exclude_but_comes_last() {
+        let rank = |wanted: &str, offered: &str| {
+            wanted.parse::<Platform>().unwrap().rank(&offered.parse().unwrap())
+        };
+        for (wanted, best, last) in [
+            ("windows/amd64:10.0.17763", "windows/amd64:10.0.17763.1", "windows/amd64"),
+            ("linux/arm64/v8", "linux/arm64/v8", "linux/arm64"),
+            ("linux/ppc64le/power9", "linux/ppc64le/power9", "linux/ppc64le"),
+        ] {
+            assert_eq!(rank(wanted, best), Some(Rank::EXACT), "{wanted}");
+            assert!(rank(wanted, last) > rank(wanted, best), "{wanted}");
+        }
+        // A stated version outweighs a newer variant.
+        let (stated, newer) = ("linux/arm/v6:5.10", "linux/arm/v7");
+        assert!(rank("linux/arm/v7:5.10", stated) < rank("linux/arm/v7:5.10", newer));
+    }
+
+    #[test]
+    fn an_empty_part_is_a_missing_one() {
+        for text in [r#"{"os":"linux"}"#, r#"{"os":"linux","architecture":""}"#, "{}"] {
+            let object = serde_json::from_str(text).unwrap();
+            assert_eq!(Platform::from_object(&object), None, "{text}");
+        }
     }
 
     #[test]

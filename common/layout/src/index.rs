@@ -8,7 +8,6 @@ use common::digest::Digest;
 use common::error::{Error, Result, printable};
 use common::json;
 use common::manifest::{self, Manifest, Schema1};
-use common::platform::Platform;
 use serde_json::{Map, Value};
 
 use crate::{Layout, read_limited};
@@ -61,17 +60,18 @@ impl Layout {
     ///
     /// With a digest: that manifest, even if no entry lists it. With a tag: the entry of that name,
     /// searched first in the OCI annotation, then in containerd's. With neither: the only entry.
+    /// `choose` selects among entries with the same name.
     ///
     /// # Errors
     /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a
-    /// digest; Malformed if one name has several digests and no `platform` is given, or if
+    /// digest; Malformed if one name has several digests and `choose` is not given, or if
     /// `index.json` is invalid; Content if the digest of an unlisted manifest differs; Local if a
-    /// file cannot be read.
+    /// file cannot be read. Otherwise as `choose` fails.
     pub fn resolve(
         &self,
         tag: Option<&str>,
         digest: Option<&Digest>,
-        platform: Option<&Platform>,
+        choose: Option<&dyn Fn(&[Descriptor]) -> Result<Descriptor>>,
     ) -> Result<Descriptor> {
         let entries = self.entries()?;
         if let Some(digest) = digest {
@@ -85,20 +85,15 @@ impl Layout {
             let mut named: Vec<Descriptor> =
                 entries.iter().filter(|e| e.annotation(annotation) == Some(tag)).cloned().collect();
             named.dedup_by(|a, b| a.digest == b.digest);
-            let chosen = match (named.len(), platform) {
+            return match (named.len(), choose) {
                 (0, _) => continue,
-                (1, _) => named.pop(),
-                (_, Some(wanted)) => manifest::candidates(&named, wanted).first().copied().cloned(),
+                (1, _) => Ok(named.remove(0)),
+                (_, Some(choose)) => choose(&named),
                 (n, None) => {
                     let what = format_args!("{self}: \"{}\" names {n} manifests", printable(tag));
-                    return Err(Error::malformed(what).hint("choose one with -p OS/ARCH"));
+                    Err(Error::malformed(what).hint("choose one with -p OS/ARCH"))
                 }
             };
-            let missing = || match platform {
-                Some(wanted) => manifest::no_platform(&named, wanted),
-                None => Error::absent("no entry"),
-            };
-            return chosen.ok_or_else(missing);
         }
         let what = format_args!("{self}: no entry named \"{}\"", printable(tag));
         Err(Error::absent(what).hint(names_of(&entries)))

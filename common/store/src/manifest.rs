@@ -114,7 +114,12 @@ impl Store {
                     Which::Digest(digest) => (None, Some(digest)),
                     Which::Unnamed => (None, None),
                 };
-                let entry = layout.resolve(tag, digest, asking.platform)?;
+                let choose = |named: &[Descriptor]| match asking.platform {
+                    Some(wanted) => self.choose(named, wanted, asking),
+                    None => Err(Error::usage("no platform is given")),
+                };
+                let choose: &dyn Fn(&[Descriptor]) -> Result<Descriptor> = &choose;
+                let entry = layout.resolve(tag, digest, asking.platform.map(|_| choose))?;
                 self.described(entry, asking)
             }
         }

@@ -1,16 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chooses the manifest for a platform from an index, including nested indexes.
+//!
+//! The entries' own platforms decide. Only if none of them serves, the image configs of entries
+//! without a platform are read, at most [`MAX_EXAMINED`](common::selection::MAX_EXAMINED) of them.
 
-use common::error::{Error, Result, Status};
-use common::manifest::{self, Content};
+use std::io::Read;
+
+use common::descriptor::Descriptor;
+use common::error::{Error, Result, Status, source_error};
+use common::manifest::{Content, MAX_CONFIG};
 use common::mediatype::{self, Kind};
 use common::platform::Platform;
+use common::{json, selection};
 
 use crate::Store;
 use crate::manifest::{Asking, Document};
 
 /// The maximum depth of nested indexes.
 pub const MAX_DEPTH: usize = 8;
+
+/// The maximum number of entries without a platform that are remembered. Fewer are examined.
+const MAX_KEPT: usize = 10 * selection::MAX_EXAMINED;
+
+/// A search for a platform in an index.
+struct Search<'a> {
+    store: &'a Store,
+    wanted: &'a Platform,
+    asking: Asking<'a>,
+    /// The entries without a platform that were found, in order.
+    unlabelled: Vec<Descriptor>,
+    /// The platforms that the outermost index states.
+    offered: Vec<Platform>,
+}
 
 impl Store {
     /// Finds the manifest for a platform in an index and its nested indexes. A document that is not
@@ -26,38 +47,116 @@ impl Store {
         wanted: &Platform,
         asking: Asking<'_>,
     ) -> Result<Document> {
-        self.descend(document, wanted, asking, 0)
+        let Content::Index { manifests } = &document.manifest.content else { return Ok(document) };
+        let offered = selection::offered(manifests);
+        let shown = format!("{self}@{}", document.descriptor.digest);
+        let mut search = Search { store: self, wanted, asking, unlabelled: Vec::new(), offered };
+        if let Some(found) = search.descend(document, 0)? {
+            return Ok(found);
+        }
+        let Search { unlabelled, offered, .. } = search;
+        let read = |entry: &Descriptor| self.platform_of(entry, asking);
+        let chosen = selection::by_config(&unlabelled, wanted, offered, read);
+        self.described(chosen.map_err(|error| error.context(shown))?, asking)
     }
 
-    fn descend(
+    /// Chooses the entry for a platform among a layout's entries with the same name.
+    ///
+    /// # Errors
+    /// As for [`for_platform`](Store::for_platform).
+    pub(crate) fn choose(
         &self,
-        document: Document,
+        named: &[Descriptor],
         wanted: &Platform,
         asking: Asking<'_>,
-        depth: usize,
-    ) -> Result<Document> {
-        let Content::Index { manifests } = &document.manifest.content else { return Ok(document) };
+    ) -> Result<Descriptor> {
+        if let Some(entry) = selection::candidates(named, wanted).first() {
+            return Ok((*entry).clone());
+        }
+        let unlabelled: Vec<_> = selection::unlabelled(named).cloned().collect();
+        let read = |entry: &Descriptor| self.platform_of(entry, asking);
+        selection::by_config(&unlabelled, wanted, selection::offered(named), read)
+    }
+
+    /// The platform in the image config of an entry. `None` if the entry is not an image that can
+    /// be read, or if its config states no platform.
+    fn platform_of(&self, entry: &Descriptor, asking: Asking<'_>) -> Result<Option<Platform>> {
+        let config = self.described(entry.clone(), asking).and_then(|document| {
+            let Content::Image { config, .. } = document.manifest.content else { return Ok(None) };
+            let is_image = mediatype::kind(&config.media_type) == Kind::Config;
+            if is_image && config.size <= MAX_CONFIG {
+                self.read_config(&config).map(Some)
+            } else {
+                Ok(None)
+            }
+        });
+        match config {
+            Ok(config) => Ok(config
+                .and_then(|bytes| json::parse_object(&bytes).ok())
+                .and_then(|config| Platform::from_object(&config))),
+            // An index may list manifests that this store does not have.
+            Err(error) if matches!(error.status(), Status::Absent | Status::Malformed) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The verified bytes of an image config of at most [`MAX_CONFIG`] bytes.
+    fn read_config(&self, config: &Descriptor) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.blob_at_once(config)? {
+            return Ok(bytes);
+        }
+        loop {
+            let mut bytes = Vec::new();
+            let read = self.reader(config, 0).read_to_end(&mut bytes);
+            read.map_err(|cause| source_error(&cause))?;
+            let got = config.digest.algorithm().digest(&bytes);
+            if got == config.digest {
+                return Ok(bytes);
+            }
+            let what =
+                format_args!("{self}: config: digest differs: got {got}, want {}", config.digest);
+            let error = Error::content(what);
+            if !self.leave_mirrors_of(&config.digest, &error) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl Search<'_> {
+    /// The manifest for the platform in an index or below it, judged by the platforms that the
+    /// entries state. Entries without a platform are remembered.
+    fn descend(&mut self, document: Document, depth: usize) -> Result<Option<Document>> {
+        let Content::Index { manifests } = &document.manifest.content else {
+            return Ok(Some(document));
+        };
         let digest = &document.descriptor.digest;
         if depth >= MAX_DEPTH {
             return Err(Error::malformed(format_args!(
-                "{self}@{digest}: indexes nested deeper than {MAX_DEPTH}"
+                "{}@{digest}: indexes nested deeper than {MAX_DEPTH}",
+                self.store
             )));
         }
-        let missing =
-            || manifest::no_platform(manifests, wanted).context(format_args!("{self}@{digest}"));
-        for entry in manifest::candidates(manifests, wanted) {
+        for entry in selection::unlabelled(manifests) {
+            let is_known = self.unlabelled.iter().any(|known| known.digest == entry.digest);
+            if !is_known && self.unlabelled.len() < MAX_KEPT {
+                self.unlabelled.push(entry.clone());
+            }
+        }
+        for entry in selection::candidates(manifests, self.wanted) {
             let chosen = match mediatype::kind(&entry.media_type) {
                 Kind::Manifest | Kind::Index | Kind::Schema1 => {
-                    self.described(entry.clone(), asking)?
+                    self.store.described(entry.clone(), self.asking)?
                 }
                 _ => continue,
             };
-            match self.descend(chosen, wanted, asking, depth + 1) {
-                // The nested index does not have the platform. The next entry may have it.
+            match self.descend(chosen, depth + 1) {
+                Ok(None) => {}
+                // The next entry may have what a nested index without a platform lacks.
                 Err(error) if entry.platform().is_none() && error.status() == Status::Absent => {}
                 outcome => return outcome,
             }
         }
-        Err(missing())
+        Ok(None)
     }
 }

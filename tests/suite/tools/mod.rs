@@ -22,6 +22,7 @@ mod pack_layer_capabilities;
 mod pack_layer_changes;
 mod pack_layer_outputs;
 mod partial_files;
+mod platforms;
 mod put_manifest;
 mod put_manifest_subject;
 mod verify_digest;

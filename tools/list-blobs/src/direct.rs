@@ -4,9 +4,10 @@
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result};
-use common::manifest::{self, Content, Manifest};
+use common::manifest::{Content, Manifest};
 use common::mediatype::{self, Kind};
 use common::platform::Platform;
+use common::selection;
 
 use crate::lines::LineWriter;
 
@@ -64,8 +65,14 @@ fn print_index(
     let Some(platform) = platform else {
         return manifests.iter().try_for_each(|entry| output.put(entry));
     };
-    match manifest::candidates(manifests, platform).first() {
-        None => Err(manifest::no_platform(manifests, platform)),
+    match selection::candidates(manifests, platform).first() {
+        None => {
+            let error = selection::no_platform(&selection::offered(manifests), platform);
+            Err(match selection::unlabelled(manifests).next() {
+                Some(_) => error.hint("--from STORE also reads the configs of entries without one"),
+                None => error,
+            })
+        }
         Some(entry) if mediatype::kind(&entry.media_type) == Kind::Index => {
             let what = format_args!("{platform} may be in the index {}", entry.digest);
             Err(Error::usage(what).hint("--from STORE searches that index"))
