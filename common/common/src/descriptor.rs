@@ -145,6 +145,11 @@ impl Descriptor {
         self.fields.get("platform")?.as_object().and_then(Platform::from_object)
     }
 
+    /// The artifact type. `None` if it is empty.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.fields.get("artifactType")?.as_str().filter(|text| !text.is_empty())
+    }
+
     /// The text of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.fields.get("annotations")?.get(key)?.as_str()
@@ -216,7 +221,7 @@ impl Descriptor {
     /// Whether an index entry describes another entry (an attestation) or is an artifact. Such an
     /// entry is never chosen for a platform.
     pub fn is_about_another(&self) -> bool {
-        json::present(&self.fields, "artifactType").is_some_and(|own| own != "")
+        self.artifact_type().is_some()
             || self.annotation(REFERENCE_TYPE).is_some()
             || self.platform().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
     }

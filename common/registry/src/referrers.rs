@@ -2,8 +2,11 @@
 //! Referrers in a registry without referrers support: an index under a tag that is derived from the
 //! subject's digest (the referrers fallback tag).
 //!
-//! Follows the distribution specification's "unavailable referrers API". If the registry has no
-//! entity tags, two writers that update the index at the same time may overwrite each other's
+//! Follows the distribution specification's "unavailable referrers API". Nothing guarantees that the
+//! tag names such an index: some registries read `sha256-HEX` as the digest `sha256:HEX` and serve
+//! the subject. Anything that is not a list of referrers is left unchanged.
+//!
+//! If the registry has no entity tags, two writers that update the index at the same time may overwrite each other's
 //! entry. To make a lost entry rare, the index is read again a moment after each write. This does
 //! not make it impossible.
 
@@ -13,13 +16,13 @@ use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::json;
-use common::manifest::MAX_SIZE;
+use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
 use common::mediatype::OCI_INDEX;
 use net::retry::jitter;
 use serde_json::{Map, Value};
 
 use super::Registry;
-use super::manifest::EntityTag;
+use super::manifest::{ACCEPT, EntityTag, RemoteManifest};
 use super::put::Outgoing;
 
 /// The maximum number of writes when another writer changes the index at the same time.
@@ -34,6 +37,10 @@ const SETTLING: Duration = Duration::from_millis(150);
 const MAX_ALGORITHM: usize = 32;
 const MAX_DIGITS: usize = 64;
 
+const NO_LIST: &str = "not a list of referrers";
+
+const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
+
 /// The referrers fallback tag of a digest.
 fn fallback_tag(subject: &Digest) -> String {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
@@ -45,13 +52,13 @@ impl Registry {
     /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
     ///
     /// # Errors
-    /// Malformed if the tag names something other than an index, which is left unchanged.
+    /// Malformed if the tag names something other than a list of referrers, which is left unchanged.
     /// Unavailable if other writers keep changing the index. Otherwise as reading or putting a
     /// manifest fails.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {
-            let Some((bytes, current)) = self.with_referrer(&tag, referrer)? else {
+            let Some((bytes, current)) = self.with_referrer(&tag, subject, referrer)? else {
                 return Ok(());
             };
             let digest = &Algorithm::Sha256.digest(&bytes);
@@ -72,24 +79,29 @@ impl Registry {
     fn with_referrer(
         &self,
         tag: &str,
+        subject: &Digest,
         referrer: &Descriptor,
     ) -> Result<Option<(Vec<u8>, Option<EntityTag>)>> {
         let what = self.manifest_name(tag);
-        let wrong = |why: &str| Error::malformed(format_args!("{what}: {why}: left unchanged"));
-        let (mut document, current) = match self.manifest(tag, None, &[OCI_INDEX]) {
+        let wrong = |why: &str| {
+            Error::malformed(format_args!("{what}: {why}: left unchanged")).hint(UNLISTED)
+        };
+        // Every type is accepted: some registries answer 404 for a manifest of another type, and it
+        // would be overwritten.
+        let (mut document, current) = match self.manifest(tag, None, &ACCEPT) {
             Ok(remote) => {
+                refuse_other(&remote, subject).map_err(|why| wrong(&why))?;
                 let document = json::parse_object(&remote.bytes).map_err(|e| wrong(&e))?;
                 (document, remote.entity_tag)
             }
             Err(error) if error.status() == Status::Absent => (empty_index(), None),
             Err(error) => return Err(error),
         };
-        if document.get("mediaType").and_then(Value::as_str).is_some_and(|said| said != OCI_INDEX) {
-            return Err(wrong("not an index of referrers"));
+        let manifests = document.entry("manifests").or_insert(Value::Null);
+        if manifests.is_null() {
+            *manifests = Value::Array(Vec::new());
         }
-        let Some(Value::Array(manifests)) = document.get_mut("manifests") else {
-            return Err(wrong("not an index of referrers"));
-        };
+        let Value::Array(manifests) = manifests else { return Err(wrong(NO_LIST)) };
         let digest = referrer.digest.to_string();
         if manifests.iter().any(|entry| entry.get("digest") == Some(&Value::from(digest.as_str())))
         {
@@ -102,6 +114,24 @@ impl Registry {
         }
         Ok(Some((bytes, current)))
     }
+}
+
+/// Refuses a manifest that is not a list of referrers: the subject itself, a manifest of another
+/// type, or an index of images for platforms.
+fn refuse_other(remote: &RemoteManifest, subject: &Digest) -> std::result::Result<(), String> {
+    if subject.algorithm().digest(&remote.bytes) == *subject {
+        return Err("the subject itself, not a list of its referrers".to_owned());
+    }
+    let parsed = Manifest::parse(&remote.bytes, remote.said.as_deref(), "it", Schema1::Allowed)
+        .map_err(|error| error.to_string())?;
+    let Content::Index { manifests } = parsed.content else { return Err(NO_LIST.to_owned()) };
+    // A referrer is listed with its artifact type, and an image with its platform.
+    let is_image =
+        |entry: &Descriptor| entry.platform().is_some() && entry.artifact_type().is_none();
+    if parsed.media_type != OCI_INDEX || manifests.iter().any(is_image) {
+        return Err(NO_LIST.to_owned());
+    }
+    Ok(())
 }
 
 fn empty_index() -> Map<String, Value> {

@@ -182,3 +182,116 @@ fn an_index_with_a_subject_is_listed_too() {
     assert_eq!(listed[0]["mediaType"], types::INDEX);
     assert_eq!(listed[0]["artifactType"], "application/vnd.example.list");
 }
+
+/// Puts a referrer while the fallback tag leads to `there`; that must stay, and nothing be put.
+#[track_caller]
+fn is_left_alone(registry: &FakeRegistry, subject: &Image, words: &str) {
+    let there = registry.manifest("app", &fallback(subject));
+    registry.server.forget();
+    put(registry, &about(subject, "a")).fails(6, words).says("left unchanged").stdout("");
+    let puts = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
+    assert_eq!(puts, 1, "{:?}", registry.steps());
+    let held = registry.manifest("app", &fallback(subject));
+    assert_eq!(held.map(|held| held.bytes), there.map(|there| there.bytes));
+}
+
+#[test]
+fn an_index_of_images_under_the_fallback_tag_is_no_list_of_referrers() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    for (media_type, platform) in
+        [(types::INDEX, "linux/amd64"), (types::DOCKER_LIST, ""), (types::DOCKER_LIST, "linux/arm")]
+    {
+        let other = index(media_type, &[(&image.manifest, platform)]);
+        registry.add_manifest("app", &fallback(&image), &other);
+        is_left_alone(&registry, &image, "not a list of referrers");
+    }
+    let text =
+        Blob::new(types::INDEX, r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:x"}]}"#);
+    registry.add_manifest("app", &fallback(&image), &text);
+    is_left_alone(&registry, &image, "manifests[0]");
+}
+
+#[test]
+fn a_subject_that_is_served_under_its_fallback_tag_is_not_its_list() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    // An index whose entries say no platform could be a list of referrers.
+    let top = index(types::INDEX, &[(&image.manifest, "")]);
+    for subject in [&top, &image.manifest] {
+        registry.add_manifest("app", "1", subject);
+        registry.add_manifest("app", &subject.digest.replace(':', "-"), subject);
+        let own = Image { manifest: subject.clone(), ..image.clone() };
+        let mut manifest = image.manifest_json();
+        manifest["subject"] = subject.descriptor();
+        registry.server.forget();
+        let run = put(&registry, &Blob::json(types::MANIFEST, &manifest));
+        run.fails(6, "the subject itself").says("not listed").stdout("");
+        let held = registry.manifest("app", &fallback(&own)).unwrap();
+        assert_eq!(held.bytes, subject.bytes);
+        let puts = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
+        assert_eq!(puts, 1, "{:?}", registry.steps());
+    }
+}
+
+#[test]
+fn a_manifest_that_is_served_only_to_who_accepts_its_type_is_not_written_over() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    registry.add_manifest("app", &fallback(&image), &image.manifest);
+    registry.fault(|request, right| {
+        let accept = request.header("accept").unwrap_or_default();
+        match request.method.as_str() {
+            "GET" if !accept.contains(types::MANIFEST) => {
+                Reply::error(404, "MANIFEST_UNKNOWN", "OCI manifest found, but not accepted")
+            }
+            _ => right,
+        }
+    });
+    is_left_alone(&registry, &image, "the subject itself");
+}
+
+#[test]
+fn a_list_whose_entries_have_a_type_and_a_platform_or_none_of_both_is_one() {
+    let registry = FakeRegistry::start();
+    let image = subject(&registry);
+    let [a, b] = ["a", "b"].map(|note| about(&image, note));
+    registry.add_manifest("app", "", &a);
+    for manifests in [json!(null), json!([]), json!([a.descriptor()])] {
+        let document =
+            json!({"schemaVersion": 2, "mediaType": types::INDEX, "manifests": manifests});
+        registry.add_manifest("app", &fallback(&image), &Blob::json(types::INDEX, &document));
+        put(&registry, &b).ok();
+    }
+    let mut typed = a.descriptor();
+    typed["artifactType"] = json!("application/x");
+    typed["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let document = json!({"schemaVersion": 2, "mediaType": types::INDEX, "manifests": [typed]});
+    registry.add_manifest("app", &fallback(&image), &Blob::json(types::INDEX, &document));
+    put(&registry, &b).ok();
+    assert_eq!(listed(&registry, &image).len(), 2);
+}
+
+mod with_peers {
+    use super::*;
+    use tests::registry::Registry;
+
+    /// docker-registry 2.8 answers 404 to who does not accept the type that is there.
+    #[test]
+    fn an_image_under_the_fallback_tag_of_a_real_registry_is_not_written_over() {
+        let registry = Registry::start();
+        let (image, other) = (Image::small(), Image::big(100, 1));
+        registry.put_image("app", "1", &image);
+        registry.put_image("app", &fallback(&image), &other);
+        let manifest = about(&image, "a");
+        let run = tool("put-manifest")
+            .args(["--max-wait", "0", &format!("{}@{}", registry.repo("app"), manifest.digest)])
+            .stdin(manifest.bytes)
+            .run();
+        run.fails(6, "not a list of referrers").says("left unchanged").stdout("");
+        let reference = format!("{}:{}", registry.repo("app"), fallback(&image));
+        let args = ["--digest", &reference];
+        let digest = format!("{}\n", other.manifest.digest);
+        tool("fetch-manifest").args(args).run().ok().stdout(digest);
+    }
+}
