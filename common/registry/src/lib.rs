@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`blob`], [`manifest`], [`tags`] | read operations |
+//! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
 //! | `put`, `referrers` | write operations |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal` | error responses and their messages |
@@ -16,11 +17,14 @@
 //! push-blob uploads blobs; it sends its requests through [`session`](Registry::session). Start
 //! reading at [`Registry`].
 
+mod after;
 pub mod answer;
 pub mod auth;
 pub mod blob;
 mod error_body;
+mod link;
 pub mod manifest;
+mod page;
 mod put;
 mod referrers;
 mod refusal;

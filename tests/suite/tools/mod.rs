@@ -16,6 +16,7 @@ mod foreign_layers;
 mod layout_blobs;
 mod list_blobs;
 mod list_tags;
+mod list_tags_pages;
 mod null_members;
 mod pack_layer;
 mod pack_layer_capabilities;

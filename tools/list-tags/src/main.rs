@@ -63,6 +63,11 @@ fn run(cli: Cli) -> Result<()> {
             // A layout's names are not sorted: "after TAG" means after it in `index.json`.
             let start =
                 cli.last.as_ref().and_then(|last| names.iter().position(|name| name == last));
+            if let (Some(last), None) = (&cli.last, start) {
+                notice::warn("last", || {
+                    format!("--last {last}: no such name in the layout: all names are printed")
+                });
+            }
             let mut seen = std::collections::HashSet::new();
             for name in &names[start.map_or(0, |i| i + 1)..] {
                 if name.is_empty() || name.contains(char::is_control) {

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Passes on only the tags after a given tag, also if the registry ignores the parameter `last`.
+//!
+//! The registry's order defines what is after: an order of our own would lose tags. A list that
+//! contains the given tag itself starts too early. So the first page is held back until the tag is
+//! found in it, and the following pages too if the first tag sorts before the given one.
+
+use common::error::Result;
+use common::notice;
+
+/// The maximum number of tags that are held back.
+const MAX_HELD: usize = 100_000;
+
+/// A filter for the tags after `last`.
+pub(crate) struct After<'a> {
+    last: &'a str,
+    /// The tags that are held back. `None` once tags are passed on as they arrive.
+    held: Option<Vec<String>>,
+}
+
+impl After<'_> {
+    /// A filter that passes on everything if `last` is `None`.
+    pub(crate) fn new(last: Option<&str>) -> After<'_> {
+        After { last: last.unwrap_or_default(), held: last.map(|_| Vec::new()) }
+    }
+
+    /// Takes a tag, and passes on the tags that are after `last` for certain. Returns whether to
+    /// continue.
+    ///
+    /// # Errors
+    /// As `pass` fails.
+    pub(crate) fn take(
+        &mut self,
+        tag: &str,
+        pass: &mut dyn FnMut(&str) -> Result<bool>,
+    ) -> Result<bool> {
+        let Some(held) = &mut self.held else { return pass(tag) };
+        if tag == self.last {
+            self.held = None;
+            return Ok(true);
+        }
+        held.push(tag.to_owned());
+        if held.len() < MAX_HELD {
+            return Ok(true);
+        }
+        self.release(pass)
+    }
+
+    /// The end of a page. Returns whether to continue.
+    ///
+    /// # Errors
+    /// As `pass` fails.
+    pub(crate) fn end_page(&mut self, pass: &mut dyn FnMut(&str) -> Result<bool>) -> Result<bool> {
+        if self.may_be_too_early() { Ok(true) } else { self.release(pass) }
+    }
+
+    /// The end of the list. Returns whether to continue.
+    ///
+    /// # Errors
+    /// As `pass` fails.
+    pub(crate) fn end(&mut self, pass: &mut dyn FnMut(&str) -> Result<bool>) -> Result<bool> {
+        self.release(pass)
+    }
+
+    /// Whether the first tag that is held back sorts before `last`, with and without regard to
+    /// case.
+    fn may_be_too_early(&self) -> bool {
+        let Some(first) = self.held.as_ref().and_then(|held| held.first()) else { return false };
+        *first.as_str() < *self.last && first.to_lowercase() < self.last.to_lowercase()
+    }
+
+    fn release(&mut self, pass: &mut dyn FnMut(&str) -> Result<bool>) -> Result<bool> {
+        if self.may_be_too_early() {
+            let last = self.last;
+            notice::warn("last", || {
+                format!(
+                    "--last {last}: the registry may ignore it: its list starts before that tag"
+                )
+            });
+        }
+        for tag in self.held.take().unwrap_or_default() {
+            if !pass(&tag)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
