@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A wrapper around each connection that fixes two faults of ureq. It does not change the bytes.
 //!
-//! - It limits the size of a response's head, including the interim (1xx) responses before it.
-//!   ureq's own limit does not count interim responses, so that a server could send them without
-//!   end. In other cases ureq counts too much: all buffered bytes after an interim response.
-//! - A server may respond and close the connection while we still send the request body. ureq would
-//!   report the broken connection and not read the response. The wrapper drops the rest of the
-//!   body, so that ureq reads the response.
+//! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
+//!   measures either less (interim answers without end) or more (all that is buffered behind one).
+//! - An answer that comes while a body is still being sent, after which the server closes: the library would report
+//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the
+//!   answer read.
+//!
+//! - An answer's reason phrase, which the library drops. It is kept for the thread that reads the answer.
+//!
+//! The bytes of what passes are not changed.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 
 use ureq::Error;
@@ -16,6 +20,25 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 /// The most bytes of a response's head, including interim responses.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
+
+thread_local! {
+    /// The reason phrase of the last answer whose head this thread has read.
+    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Takes the reason phrase of the last answer whose head this thread has read. `None` if it was
+/// empty or taken before.
+pub(crate) fn take_reason() -> Option<String> {
+    REASON.take()
+}
+
+/// The reason phrase of the last status line in a number of heads.
+fn reason_phrase(heads: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(heads);
+    let mut lines = text.lines().filter(|line| line.starts_with("HTTP/1."));
+    let phrase = lines.next_back()?.splitn(3, ' ').nth(2)?.trim();
+    (!phrase.is_empty()).then(|| phrase.to_owned())
+}
 
 /// Wraps connections in [`Watched`].
 #[derive(Debug)]
@@ -75,6 +98,9 @@ impl<In: Transport> Transport for Watched<In> {
                 return Err(Error::LargeResponseHeader(head, MAX_HEAD));
             }
             self.received = end.is_none().then_some(received);
+            if let Some(end) = end {
+                REASON.replace(reason_phrase(&input[..end]));
+            }
         }
         Ok(more)
     }
@@ -139,6 +165,21 @@ pub(crate) fn time_left(details: &ConnectionDetails<'_>) -> Result<NextTimeout, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_phrase_is_the_final_answers() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        for (head, want) in [
+            ("HTTP/1.1 403 Quota spent: ask ops\r\nA: b\r\n\r\n", Some("Quota spent: ask ops")),
+            ("HTTP/1.1 200\r\n\r\n", None),
+            ("HTTP/1.0 520 \n\n", None),
+        ] {
+            for heads in [head.to_owned(), format!("{interim}{head}")] {
+                assert_eq!(reason_phrase(heads.as_bytes()).as_deref(), want, "{heads}");
+            }
+        }
+        assert_eq!(reason_phrase(b""), None);
+    }
 
     #[test]
     fn the_head_includes_interim_responses() {

@@ -14,6 +14,7 @@ use ureq::{Agent, SendBody};
 
 use crate::classify::{classify, is_broken, proxy_refusal};
 use crate::client::Client;
+use crate::connection::take_reason;
 use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::peer::Peer;
@@ -168,6 +169,7 @@ impl Http {
             request = request.header(*name, *value);
         }
         let connection = |e: ureq::http::Error| Broken::Connection(e.into());
+        take_reason();
         let outcome = match payload {
             Payload::None => {
                 let request = request.body(()).map_err(connection)?;
@@ -208,6 +210,7 @@ impl Http {
         let length = body.content_length();
         Ok(Response {
             status: head.status,
+            reason: take_reason(),
             headers: head.headers,
             body: Body::new(body.into_with_config().limit(u64::MAX).reader(), length),
             url: url.clone(),

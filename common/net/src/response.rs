@@ -21,6 +21,8 @@ pub const MAX_ERROR_BODY: u64 = 64 << 10;
 pub struct Response {
     /// The status.
     pub status: StatusCode,
+    /// The reason phrase, as the server sent it.
+    pub reason: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
     /// The body.

@@ -41,12 +41,11 @@ fn author_proxy<'a>(response: &'a Response, body: &ErrorBody) -> Option<&'a Prox
     response.reader().filter(|_| is_possible && body.code.is_empty())
 }
 
-/// The failure for a status. The error code in the body decides only whether this is a rate limit.
+/// The failure for a status and an error code.
 fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     let status = response.status;
     let mut detail = format!("{}", status.as_u16());
-    let reason =
-        if body.code.is_empty() { status.canonical_reason().unwrap_or("") } else { &body.code };
+    let reason = if body.code.is_empty() { phrase(response) } else { &body.code };
     if !reason.is_empty() {
         detail = format!("{detail} {}", printable(reason));
     }
@@ -80,6 +79,15 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
             net::tls::lacking(Error::refused(text)).into()
         }
         _ => Error::malformed(text).into(),
+    }
+}
+
+/// The reason phrase: the server's, unless it is the standard one in another case.
+fn phrase(response: &Response) -> &str {
+    let standard = response.status.canonical_reason().unwrap_or_default();
+    match response.reason.as_deref() {
+        Some(own) if !own.eq_ignore_ascii_case(standard) => own,
+        _ => standard,
     }
 }
 
