@@ -414,3 +414,18 @@ mod with_peers {
         }
     }
 }
+
+#[test]
+fn an_empty_index_is_copied() {
+    let [source, target] = [(); 2].map(|()| FakeRegistry::start());
+    let top = index(types::INDEX, &[]);
+    source.add_manifest("app", "1", &top);
+    let script = "fetch-manifest --plain-http \"$FROM:1\" >m && \
+        list-blobs --plain-http --recursive --from \"$FROM\" m | \
+        push-blob --plain-http --from-plain-http \"$TO\" --from \"$FROM\" && \
+        put-manifest --plain-http \"$TO:1\" m";
+    let scratch = Scratch::new();
+    let run = shell(script).env("FROM", source.repo("app")).env("TO", target.repo("app"));
+    run.dir(scratch.path()).run().ok();
+    assert_eq!(target.manifest("app", "1").unwrap().bytes, top.bytes);
+}

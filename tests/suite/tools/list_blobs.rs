@@ -352,3 +352,13 @@ fn help_and_version_are_printed() {
         assert!(!list().arg(flag).run().ok().stdout.is_empty());
     }
 }
+
+#[test]
+fn an_empty_index_is_printed_itself() {
+    let top = index(types::INDEX, &[]);
+    let dir = Scratch::new();
+    write_layout(&dir.join("layout"), "x", &top, []);
+    let oci = format!("oci:{}", dir.join("layout").display());
+    let run = list().args(["--recursive", "--from", &oci]).stdin(top.bytes.clone()).run();
+    run.ok().stdout(top.line());
+}

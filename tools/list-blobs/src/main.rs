@@ -100,7 +100,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
         (Some(from), None) => {
-            Walk::new(store(from)?, asking, &mut output).print_below(document.manifest)?;
+            Walk::new(store(from)?, asking, &mut output).print_below(document)?;
         }
         (Some(from), Some(platform)) if is_index => {
             let image = store(from)?.for_platform(document, platform, asking)?;

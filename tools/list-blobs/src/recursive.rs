@@ -10,7 +10,7 @@ use common::error::{Error, Result};
 use common::manifest::{Content, Manifest};
 use common::mediatype;
 use store::platform::MAX_DEPTH;
-use store::{Asking, Store};
+use store::{Asking, Document, Store};
 
 use crate::direct::schema1_is_not_listed;
 use crate::lines::LineWriter;
@@ -33,12 +33,17 @@ impl<'a> Walk<'a> {
         Walk { store, asking, seen: HashSet::new(), output }
     }
 
-    /// Prints everything below a manifest, but not the manifest itself.
+    /// Prints everything below a manifest, but not the manifest itself. An index without entries is
+    /// the exception: it is printed, because the next program takes no input for a failure.
     ///
     /// # Errors
     /// Malformed if indexes are nested too deep, if there are too many digests, or for a Docker
     /// schema 1 manifest. Otherwise as for [`Store::manifest`].
-    pub(crate) fn print_below(&mut self, manifest: Manifest) -> Result<()> {
+    pub(crate) fn print_below(&mut self, document: Document) -> Result<()> {
+        let Document { manifest, descriptor, .. } = document;
+        if matches!(&manifest.content, Content::Index { manifests } if manifests.is_empty()) {
+            return self.put_once(&descriptor);
+        }
         self.walk(manifest, 0)
     }
 
