@@ -13,7 +13,7 @@ use common::digest::Digest;
 use common::error::{Error, Status};
 use common::{manifest, mediatype, notice};
 use layout::Layout;
-use net::failure::Failure;
+use net::failure::{Failure, Retry};
 use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
 use registry::manifest::ACCEPT;
 
@@ -22,11 +22,12 @@ use crate::reading::Reading;
 
 impl Store {
     /// Requests a blob's bytes. If the registry does not have the blob or refuses to serve it, the
-    /// descriptor's `urls` are tried in order; if they fail too, the registry's error is reported.
+    /// descriptor's `urls` are tried in order; if they fail too, both causes are reported.
     ///
     /// # Errors
     /// Absent if the blob is missing. Refused, Unavailable or Malformed as the registry responds.
-    /// Local if a layout cannot be read.
+    /// Unavailable, and worth a retry, if a request to one of the `urls` may succeed later. Local if
+    /// a layout cannot be read.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -41,8 +42,20 @@ impl Store {
         };
         match registry.blob(digest, range) {
             Err(failure) if may_be_elsewhere(&failure.error) => {
-                let found = urls.iter().find_map(|url| registry.blob_elsewhere(url, range).ok());
-                found.ok_or(failure)
+                let mut elsewhere: Option<Failure> = None;
+                for url in urls {
+                    match registry.blob_elsewhere(url, range) {
+                        // A failure that may pass decides: a later attempt can succeed there.
+                        Err(other)
+                            if elsewhere.as_ref().is_none_or(|f| passes_first(&other, f)) =>
+                        {
+                            elsewhere = Some(other);
+                        }
+                        Err(_) => {}
+                        found => return found,
+                    }
+                }
+                Err(nowhere(failure, elsewhere, urls.len()))
             }
             answer => answer,
         }
@@ -116,6 +129,20 @@ fn stored(layout: &Layout, digest: &Digest, start: u64) -> Result<BlobAnswer, Er
     let length = Some(size - start);
     let total = Some(size);
     Ok(BlobAnswer::Bytes(BlobBytes { body: Box::new(file), start, length, total }))
+}
+
+/// Whether only the first of two failures is worth a retry.
+fn passes_first(first: &Failure, second: &Failure) -> bool {
+    first.retry != Retry::Never && second.retry == Retry::Never
+}
+
+/// The failure that neither the registry nor any of the descriptor's `urls` serves the blob.
+fn nowhere(registry: Failure, elsewhere: Option<Failure>, urls: usize) -> Failure {
+    let Some(Failure { error, retry }) = elsewhere else { return registry };
+    let status = if retry == Retry::Never { registry.error.status() } else { error.status() };
+    let more = if urls > 1 { format!(" (one of {urls} urls)") } else { String::new() };
+    let both = Error::new(status, format_args!("{}; elsewhere: {error}{more}", registry.error));
+    Failure { error: both, retry }
 }
 
 fn may_be_elsewhere(error: &Error) -> bool {

@@ -87,3 +87,32 @@ fn a_layer_found_nowhere_gives_status_3() {
     let empty = Server::start(|_| Reply::new(404));
     fetch(&registry, &[empty.url()], &Scratch::new()).fails(3, &layer().digest).stdout("");
 }
+
+#[test]
+fn both_causes_are_said_if_the_addresses_fail_too() {
+    let (registry, _) = registry_and_place();
+    let gone = Server::start(|_| Reply::error(410, "GONE", "moved away"));
+    let run = fetch(&registry, &[gone.url()], &Scratch::new());
+    run.fails(3, "BLOB_UNKNOWN").says("; elsewhere: ").says("410 GONE: moved away");
+    let urls = ["http://10.0.0.1/layer".to_owned(), gone.url()];
+    let run = fetch(&registry, &urls, &Scratch::new());
+    run.fails(3, "BLOB_UNKNOWN").says("10.0.0.1").says("(one of 2 urls)");
+}
+
+#[test]
+fn an_address_that_fails_for_now_is_tried_again_and_decides_the_status() {
+    let (registry, _) = registry_and_place();
+    let busy = Server::start(|_| Reply::error(503, "UNAVAILABLE", "busy"));
+    let gone = Server::start(|_| Reply::new(404));
+    let run = fetch(&registry, &[gone.url(), busy.url()], &Scratch::new());
+    run.fails(5, "elsewhere: ").says("503 UNAVAILABLE: busy");
+    assert_eq!(busy.requests().len(), 5);
+    // It may pass.
+    let bytes: Arc<[u8]> = layer().bytes.into();
+    let some = tests::fake::first(2, |_| true);
+    let late = Server::start(move |request| match some(request) {
+        true => Reply::new(503),
+        false => Reply::ranged(request, Arc::clone(&bytes)),
+    });
+    fetch(&registry, &[late.url()], &Scratch::new()).status(0);
+}
