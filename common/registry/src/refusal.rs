@@ -11,17 +11,27 @@ pub(crate) fn unattributed() -> Refusal {
     Refusal { words: "or there is no such repository".to_owned(), hint: None }
 }
 
-/// The refusal text for a registry. `found` holds the credentials for it.
-pub(crate) fn by_registry(found: &Lookup, host: &str) -> Refusal {
-    let Refusal { words, hint } = by_token_server(found, host);
+/// The refusal text for a registry. `found` holds the credentials for it, and `given` says whether
+/// they are from the command line or the environment.
+pub(crate) fn by_registry(found: &Lookup, given: bool, host: &str) -> Refusal {
+    let Refusal { words, hint } = by_token_server(found, given, host);
     Refusal { words: format!("{words}, or no such repository"), hint }
 }
 
-/// The refusal text for a registry's token server. `found` holds the credentials for the registry.
-pub(crate) fn by_token_server(found: &Lookup, host: &str) -> Refusal {
+/// The refusal text for a registry's token server. `found` and `given` are as for
+/// [`by_registry`].
+pub(crate) fn by_token_server(found: &Lookup, given: bool, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
-        (Some(_), _) => {
+        (Some(_), _) if given => {
             ("credentials refused", format!("the credentials are from {}", found.origin))
+        }
+        // An expired login also prevents a pull of a public image.
+        (Some(_), _) => {
+            let origin = &found.origin;
+            let hint = format!(
+                "the credentials are from {origin}; --authfile /dev/null uses none, for public images"
+            );
+            ("credentials refused", hint)
         }
         (None, Some(unread)) => {
             ("login needed", format!("some credentials could not be read: {unread}"))

@@ -291,3 +291,22 @@ fn a_token_without_enough_scope_is_replaced_once() {
     assert_eq!(tokens.len(), 2);
     assert_eq!(tokens[1].params("scope"), ["repository:more:pull", "repository:app:pull"]);
 }
+
+#[test]
+fn a_login_that_is_refused_is_named_with_the_way_to_go_without() {
+    let registry = FakeRegistry::with_tokens();
+    registry.add_image("app", "1", &Image::small());
+    registry.fault(|request, right| {
+        match request.path == "/token" && request.header("authorization").is_some() {
+            true => Reply::error(403, "DENIED", "expired"),
+            false => right,
+        }
+    });
+    let home = home(&registry);
+    let run = fetch(&registry, &home).run();
+    run.status(4).says("config.json; --authfile /dev/null uses none").does_not_say(PASSWORD);
+    let_in(&fetch(&registry, &home).args(["--authfile", "/dev/null"]).run());
+    // What was given by hand is not passed over.
+    let run = fetch(&registry, &home).args(["-u", "me"]).env("REGISTRY_PASSWORD", "x").run();
+    run.status(4).says("--username").does_not_say("/dev/null");
+}

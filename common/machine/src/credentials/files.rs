@@ -73,6 +73,10 @@ impl AuthFile {
             }
             Ok(_) => {}
         }
+        // An empty file has no credentials, as for podman: so --authfile /dev/null uses none.
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Some(Entries(Map::new())));
+        }
         let document = json::parse_object(&bytes).map_err(|why| format!("{shown}: {why}"))?;
         Ok(Some(Entries(document)))
     }

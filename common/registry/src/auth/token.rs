@@ -131,7 +131,8 @@ fn ask(
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
-        let refusal = refusal::by_token_server(found, api.root.authority());
+        let given = api.http.peer().login.is_some();
+        let refusal = refusal::by_token_server(found, given, api.root.authority());
         return Err(answer::failure(response.about(refusal), &place));
     }
     let body = response.read(MAX_TOKEN_BODY)?;
