@@ -2,8 +2,9 @@
 //! Converts unsuccessful responses into failures.
 //!
 //! The HTTP status decides the exit status and whether the request may be retried. The body
-//! ([`ErrorBody`]) only adds an explanation, so an unreadable body is not a separate error. The
-//! wording of a refusal depends on the credentials (`refusal`).
+//! ([`ErrorBody`]) only adds an explanation, so an unreadable body is not a separate error. There
+//! are two exceptions: the error codes for a rate limit, and those that reject the content
+//! ([`REJECTIONS`]), which some registries send with a wrong status. The wording of a refusal depends on the credentials (`refusal`).
 
 use common::error::{Error, printable};
 use net::failure::{Failure, Retry};
@@ -13,6 +14,22 @@ use ureq::http::StatusCode;
 
 pub use super::error_body::ErrorBody;
 use super::refusal;
+
+/// The error codes that reject what was sent or named. Another attempt gets the same response, also
+/// if the status is that of a server error.
+const REJECTIONS: [&str; 8] = [
+    "DIGEST_INVALID",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNVERIFIED",
+    "NAME_INVALID",
+    "SIZE_INVALID",
+    "TAG_INVALID",
+    "UNSUPPORTED",
+];
+
+/// The hint for a digest that a registry does not accept.
+const ONLY_SHA256: &str = "some registries support only sha256 digests";
 
 /// The failure that a response reports. `what` names the requested resource.
 pub fn failure(response: Response, what: &str) -> Failure {
@@ -54,7 +71,11 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     }
     let limited = body.code == "TOOMANYREQUESTS";
     let text = format!("{what}: {detail}");
+    if body.code == "DIGEST_INVALID" && what.contains("sha512:") {
+        return Error::malformed(text).hint(ONLY_SHA256).into();
+    }
     match status.as_u16() {
+        500.. if REJECTIONS.contains(&body.code.as_str()) => Error::malformed(text).into(),
         _ if status == StatusCode::TOO_MANY_REQUESTS || (limited && status.is_client_error()) => {
             temporary(response, Error::unavailable(text))
         }

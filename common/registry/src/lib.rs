@@ -7,7 +7,7 @@
 //! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
 //! | `put`, `referrers` | write operations |
 //! | [`auth`] | authentication: challenges and tokens |
-//! | [`answer`], `error_body`, `refusal` | error responses and their messages |
+//! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |
 //!
 //! Credentials and the user's own headers are sent to the registry's own origin only (scheme, host
 //! and port). The one exception: a user name and password or an identity token is also sent to the
@@ -28,6 +28,7 @@ mod page;
 mod put;
 mod referrers;
 mod refusal;
+mod rejection;
 pub mod tags;
 
 use common::error::{Error, Result};

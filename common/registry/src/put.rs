@@ -7,21 +7,23 @@
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
-use common::{json, manifest, mediatype};
+use common::manifest;
+use common::mediatype::{self, Kind};
+use common::reference::is_tag;
 use net::failure::{Failure, Retry};
 use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
 
 use super::manifest::EntityTag;
-use super::{Registry, answer};
+use super::{Registry, answer, rejection};
 
 /// How often a manifest is put again after the registry reports a missing blob: a blob that was
 /// just pushed may not have reached every replica of the registry.
 const MAX_REPEATS: u32 = 2;
 
-/// The maximum number of missing digests in a message.
-const SHOWN_MISSING: usize = 20;
+/// The maximum number of blobs and manifests that are checked after a rejection without a reason.
+const MAX_CHECKED: usize = 64;
 
 /// A manifest to put.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +36,26 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) media_type: &'a str,
 }
 
-/// A registry's response to a manifest that it accepted.
+impl Outgoing<'_> {
+    /// The manifest's content, if it can be parsed.
+    fn parse(&self) -> Option<manifest::Manifest> {
+        let schema1 = manifest::Schema1::Allowed;
+        manifest::Manifest::parse(self.bytes, Some(self.media_type), "manifest", schema1).ok()
+    }
+}
+
+/// The outcome of a manifest's PUT that is not an error.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Accepted {
-    /// Whether the registry lists the manifest as a referrer of its subject (header `OCI-Subject`).
-    pub(crate) knows_subject: bool,
+pub(crate) enum Put {
+    /// The registry has the manifest under this name.
+    Stored {
+        /// Whether the registry lists the manifest as a referrer of its subject (header
+        /// `OCI-Subject`). `None` if it was stored by an earlier request whose response is not
+        /// known.
+        knows_subject: Option<bool>,
+    },
+    /// The manifest to be replaced no longer has the given entity tag.
+    Changed,
 }
 
 /// A failed attempt to put a manifest.
@@ -62,21 +79,12 @@ impl From<Error> for Rejected {
 }
 
 impl Registry {
-    /// Puts a manifest under a tag or its digest.
-    ///
-    /// # Errors
-    /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
-    /// message lists missing blobs. Refused or Unavailable as it responds.
-    fn put_manifest(&self, name: &str, manifest: Outgoing<'_>) -> Result<Accepted> {
-        self.put_manifest_if(name, manifest, None)
-    }
-
     /// Puts a manifest under each of these names. If the manifest has a subject and the registry
     /// does not support referrers, the manifest is listed under the referrers fallback tag.
     ///
     /// # Errors
     /// Content if the registry stored another digest. Malformed if it rejects the manifest (the
-    /// message lists missing blobs), or if the fallback tag names something other than an index.
+    /// message lists missing blobs), or if the fallback tag names something other than a list.
     /// Refused or Unavailable as it responds.
     pub fn publish(
         &self,
@@ -86,11 +94,16 @@ impl Registry {
         parsed: &manifest::Manifest,
     ) -> Result<()> {
         let media_type = parsed.media_type.as_str();
-        let mut knows_subject = false;
+        let manifest = Outgoing { bytes, digest, media_type };
+        let mut put = Put::Changed;
         for name in names {
-            let put = self.put_manifest(name, Outgoing { bytes, digest, media_type })?;
-            knows_subject = put.knows_subject;
+            put = self.put_manifest_if(name, manifest, None)?;
         }
+        if parsed.subject.is_some() && matches!(put, Put::Stored { knows_subject: None }) {
+            // The tag is immutable. The digest can be put again, for the header OCI-Subject.
+            put = self.put_manifest_if(&digest.to_string(), manifest, None).unwrap_or(put);
+        }
+        let knows_subject = matches!(put, Put::Stored { knows_subject: Some(true) });
         match &parsed.subject {
             Some(subject) if !knows_subject => {
                 let own = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
@@ -100,18 +113,18 @@ impl Registry {
         }
     }
 
-    /// Puts a manifest. If `current` is given, only if the manifest to be replaced still has that
-    /// entity tag.
+    /// Puts a manifest under a tag or its digest. If `current` is given, only if the manifest to be
+    /// replaced still has that entity tag.
     ///
     /// # Errors
-    /// As for [`put_manifest`](Registry::put_manifest). Also Unavailable if the entity tag has
-    /// changed.
+    /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
+    /// message lists missing blobs. Refused or Unavailable as it responds.
     pub(super) fn put_manifest_if(
         &self,
         name: &str,
         manifest: Outgoing<'_>,
         current: Option<&EntityTag>,
-    ) -> Result<Accepted> {
+    ) -> Result<Put> {
         let url = self.url(&format!("manifests/{name}"))?;
         let what = self.manifest_name(name);
         let mut headers = vec![("Content-Type", manifest.media_type)];
@@ -122,7 +135,9 @@ impl Registry {
             let payload = &mut Payload::Bytes(manifest.bytes);
             let response = self.session.send(&self.scope, request, payload);
             let response = response.map_err(|failure| failure.context(&what))?;
-            self.interpret_put(response, name, manifest, &what).map_err(|rejected| {
+            let is_conditional = current.is_some();
+            let put = self.interpret_put(response, name, manifest, is_conditional);
+            put.map_err(|rejected| {
                 let Rejected { failure, is_missing } = rejected;
                 if is_missing && repeated < MAX_REPEATS {
                     repeated += 1;
@@ -139,8 +154,9 @@ impl Registry {
         response: Response,
         name: &str,
         manifest: Outgoing<'_>,
-        what: &str,
-    ) -> std::result::Result<Accepted, Rejected> {
+        is_conditional: bool,
+    ) -> std::result::Result<Put, Rejected> {
+        let what = &self.manifest_name(name);
         let status = response.status.as_u16();
         let stored = response.header("docker-content-digest").map(str::trim);
         let stored: Option<Digest> = stored.and_then(|text| text.parse().ok());
@@ -159,16 +175,14 @@ impl Registry {
                     let what = format_args!("{what}: {status}, but the registry does not serve it");
                     return Err(Error::malformed(what).into());
                 }
-                Ok(Accepted { knows_subject: response.header("oci-subject").is_some() })
-            }
-            412 => {
-                Err(Error::unavailable(format_args!("{what}: changed by another writer")).into())
+                let knows_subject = Some(response.header("oci-subject").is_some());
+                Ok(Put::Stored { knows_subject })
             }
             300..400 => {
                 let what = format_args!("{what}: unexpected answer {status}");
                 Err(Error::malformed(what).into())
             }
-            _ => Err(rejected(response, manifest, what)),
+            _ => self.rejected(response, name, manifest, is_conditional),
         }
     }
 
@@ -177,48 +191,69 @@ impl Registry {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes)
     }
-}
 
-/// Interprets an error response to a PUT, and adds a hint where possible.
-fn rejected(response: Response, manifest: Outgoing<'_>, what: &str) -> Rejected {
-    let status = response.status.as_u16();
-    let (failure, body) = answer::failure_with_body(response, what);
-    let code = body.code.to_ascii_uppercase();
-    let hinted = |hint: &str| Failure { error: failure.error.clone().hint(hint), ..failure };
-    let missing = matches!(code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
-        || (code == "MANIFEST_UNKNOWN" && status == 400);
-    if missing {
-        let named: Vec<&str> =
-            body.digests.iter().take(SHOWN_MISSING).map(String::as_str).collect();
-        let list = match body.digests.len() {
-            0 => "something that the manifest names".to_owned(),
-            n if n > SHOWN_MISSING => format!("{} and {} more", named.join(" "), n - SHOWN_MISSING),
-            _ => named.join(" "),
-        };
-        let error = Error::malformed(format_args!("{what}: {code}: the registry lacks {list}"))
-            .hint("push its blobs with push-blob first");
-        return Rejected { failure: error.into(), is_missing: true };
+    /// Interprets an error response to a PUT, and adds a hint where possible.
+    fn rejected(
+        &self,
+        response: Response,
+        name: &str,
+        manifest: Outgoing<'_>,
+        is_conditional: bool,
+    ) -> std::result::Result<Put, Rejected> {
+        let what = &self.manifest_name(name);
+        let status = response.status.as_u16();
+        let (failure, body) = answer::failure_with_body(response, what);
+        let is_immutable = is_tag(name) && rejection::is_immutable(status, &body);
+        // Without a condition, 412 is a rejection like any other: Harbor sends it for its rules.
+        if status == 412 && is_conditional && !is_immutable {
+            return Ok(Put::Changed);
+        }
+        // An earlier attempt may have stored the manifest, and its response was lost.
+        let may_be_stored = is_immutable || matches!(status, 409 | 412);
+        if is_tag(name) && may_be_stored && self.serves(name, manifest) {
+            return Ok(Put::Stored { knows_subject: None });
+        }
+        if is_immutable {
+            let words = printable(if body.message.is_empty() { &body.code } else { &body.message });
+            return Err(
+                Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
+            );
+        }
+        let parsed = manifest.parse();
+        let code = body.code.to_ascii_uppercase();
+        let is_missing = rejection::is_missing(status, &code);
+        let mut missing = rejection::missing_digests(&body, parsed.as_ref());
+        // Some registries do not say what is missing, and zot not even that something is.
+        if (is_missing && missing.is_empty()) || code == "MANIFEST_INVALID" {
+            missing = parsed.as_ref().map(|parsed| self.absent(parsed)).unwrap_or_default();
+        }
+        if is_missing || !missing.is_empty() {
+            let error = rejection::lacking(what, &code, &missing, parsed.as_ref());
+            // A server error is not a blob that will appear.
+            let may_arrive = is_missing && status < 500;
+            return Err(Rejected { failure: error.into(), is_missing: may_arrive });
+        }
+        Err(rejection::hinted(failure, status, &code, manifest, parsed.as_ref()).into())
     }
-    let failure = match status {
-        _ if code.contains("IMMUTABLE") => {
-            let words = printable(&body.message);
-            Error::malformed(format_args!("{what}: the tag is immutable: {words}")).into()
-        }
-        413 => hinted(
-            "the manifest exceeds the size limit of the registry or of a proxy in front of it",
-        ),
-        400 | 415 if mediatype::is_docker(manifest.media_type) && code == "MANIFEST_INVALID" => {
-            hinted("some registries accept only OCI media types")
-        }
-        400 | 405 | 415 if !has_media_type(manifest.bytes) => {
-            hinted("the manifest has no mediaType, which some registries require")
-        }
-        404 => hinted("some registries want the repository to be created first"),
-        _ => failure,
-    };
-    failure.into()
-}
 
-fn has_media_type(bytes: &[u8]) -> bool {
-    json::parse_object(bytes).is_ok_and(|document| json::present(&document, "mediaType").is_some())
+    /// The digests that a manifest names and the repository does not have. At most [`MAX_CHECKED`]
+    /// are checked. If a check fails, the digests found so far are returned.
+    fn absent(&self, parsed: &manifest::Manifest) -> Vec<String> {
+        let mut absent = Vec::new();
+        for descriptor in parsed.named().into_iter().take(MAX_CHECKED) {
+            let digest = &descriptor.digest;
+            let exists = match mediatype::kind(&descriptor.media_type) {
+                Kind::Layer { foreign: true, .. } => Ok(true),
+                Kind::Manifest | Kind::Index | Kind::Schema1 => self.has_manifest(digest),
+                _ => self.has_blob(digest, descriptor.size).map_err(|failure| failure.error),
+            };
+            match exists {
+                Ok(true) => {}
+                Ok(false) => absent.push(digest.to_string()),
+                Err(_) => break,
+            }
+        }
+        absent.dedup();
+        absent
+    }
 }

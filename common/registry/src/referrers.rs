@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 use super::Registry;
 use super::manifest::{ACCEPT, EntityTag, RemoteManifest};
-use super::put::Outgoing;
+use super::put::{Outgoing, Put};
 
 /// The maximum number of writes when another writer changes the index at the same time.
 const MAX_ROUNDS: u32 = 8;
@@ -63,11 +63,10 @@ impl Registry {
             };
             let digest = &Algorithm::Sha256.digest(&bytes);
             let manifest = Outgoing { bytes: &bytes, digest, media_type: OCI_INDEX };
-            match self.put_manifest_if(&tag, manifest, current.as_ref()) {
-                Ok(_) => std::thread::sleep(jitter(SETTLING)),
+            match self.put_manifest_if(&tag, manifest, current.as_ref())? {
+                Put::Stored { .. } => std::thread::sleep(jitter(SETTLING)),
                 // Another writer changed the index in the meantime.
-                Err(error) if current.is_some() && error.status() == Status::Unavailable => {}
-                Err(error) => return Err(error),
+                Put::Changed => {}
             }
         }
         let what = self.manifest_name(&tag);

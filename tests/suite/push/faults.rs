@@ -9,8 +9,9 @@
 use tests::commands::plain;
 use tests::fake::{End, Intake, Reply, Request, Server, first};
 use tests::fake_registry::{FakeRegistry, TOKEN};
-use tests::images::{Blob, sha256, types};
+use tests::images::{Blob, sha256, sha512, types, write_layout};
 use tests::push::{Push, against, through};
+use tests::scratch::Scratch;
 use tests::tools::tool;
 
 use super::PAGES;
@@ -327,4 +328,29 @@ fn a_request_without_a_response_ends_at_the_idle_timeout() {
         run.fails(5, "timed out waiting for the response").stdout("");
         push.registry.server.release();
     }
+}
+
+#[test]
+fn a_digest_that_is_refused_with_a_server_error_is_refused_alike() {
+    let wrong = || Intake::instead(Reply::error(500, "DIGEST_INVALID", "did not match"));
+    let close = move |request: &Request| if request.is_close() { wrong() } else { Intake::whole() };
+    let (push, run) = against(SIZE, &[], close);
+    run.fails(6, "DIGEST_INVALID");
+    assert_eq!(push.starts(), 2, "{:#?}", push.registry.steps());
+}
+
+#[test]
+fn a_registry_that_does_not_know_sha512_is_hinted_at() {
+    let registry = FakeRegistry::start();
+    registry.intake(|request| match request.is_close() {
+        true => Intake::instead(Reply::error(400, "DIGEST_INVALID", "unsupported")),
+        false => Intake::whole(),
+    });
+    let scratch = Scratch::new();
+    let bytes = b"a layer".to_vec();
+    let blob = Blob { media_type: types::TAR.to_owned(), digest: sha512(&bytes), bytes };
+    write_layout(&scratch.join("l"), "x", &blob, []);
+    let run = plain("push-blob").args([&registry.repo("app"), "--from", "oci:l"]);
+    let run = run.dir(scratch.path()).stdin(blob.line()).run();
+    run.fails(6, "DIGEST_INVALID").says("hint: some registries support only sha256 digests");
 }

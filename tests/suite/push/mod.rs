@@ -5,6 +5,7 @@ mod bytes;
 mod faults;
 mod lines;
 mod manifest_faults;
+mod manifest_rejections;
 mod memory;
 mod mount;
 mod one_part;

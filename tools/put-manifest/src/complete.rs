@@ -17,8 +17,8 @@ use registry::Registry;
 /// The number of concurrent checks in a registry.
 const CONNECTIONS: usize = 4;
 
-/// The maximum number of missing digests in a message.
-const SHOWN: usize = 20;
+/// The maximum number of missing digests in a message. More would not fit into one.
+const SHOWN: usize = 10;
 
 /// Checks that the registry has everything that the manifest names.
 ///

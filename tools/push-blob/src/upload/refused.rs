@@ -67,6 +67,7 @@ pub(super) fn refused(response: Response, what: &str) -> Refused {
         (404, "NAME_UNKNOWN") => Why::Failed,
         (404 | 410, _) | (_, "BLOB_UPLOAD_UNKNOWN") => Why::Gone,
         (400, "DIGEST_INVALID" | "SIZE_INVALID" | "BLOB_UPLOAD_INVALID") => Why::Invalid,
+        (500.., "DIGEST_INVALID" | "SIZE_INVALID") => Why::Invalid,
         (400 | 405 | 411 | 501, _) => Why::Unsupported,
         _ => Why::Failed,
     };
