@@ -21,6 +21,9 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation in which containerd writes an entry's name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// Chooses among entries with the same name.
+pub type Choose<'a> = &'a dyn Fn(&[Descriptor]) -> Result<Descriptor>;
+
 impl Layout {
     /// The entries of `index.json`.
     ///
@@ -71,7 +74,7 @@ impl Layout {
         &self,
         tag: Option<&str>,
         digest: Option<&Digest>,
-        choose: Option<&dyn Fn(&[Descriptor]) -> Result<Descriptor>>,
+        choose: Option<Choose<'_>>,
     ) -> Result<Descriptor> {
         let entries = self.entries()?;
         if let Some(digest) = digest {

@@ -118,8 +118,8 @@ impl Store {
                     Some(wanted) => self.choose(named, wanted, asking),
                     None => Err(Error::usage("no platform is given")),
                 };
-                let choose: &dyn Fn(&[Descriptor]) -> Result<Descriptor> = &choose;
-                let entry = layout.resolve(tag, digest, asking.platform.map(|_| choose))?;
+                let choose = asking.platform.map(|_| &choose as layout::Choose<'_>);
+                let entry = layout.resolve(tag, digest, choose)?;
                 self.described(entry, asking)
             }
         }

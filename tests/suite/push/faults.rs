@@ -211,7 +211,7 @@ fn a_head_response_with_another_size_is_ignored_with_a_warning() {
 fn a_refused_empty_blob_gives_status_6_and_is_called_empty() {
     let push = Push::of(SIZE);
     let empty = Blob::new(types::TAR, "");
-    tests::images::write_layout(&push.scratch.join("l"), "1", &empty, []);
+    write_layout(&push.scratch.join("l"), "1", &empty, []);
     let command = || {
         tool("push-blob")
             .args(["--max-wait", "0", &push.registry.repo("app"), "--from", "oci:l"])
