@@ -77,9 +77,8 @@ pub fn by_config(
     if entries.len() <= MAX_EXAMINED {
         return Err(error);
     }
-    let n = entries.len();
     Err(Error::absent(format_args!(
-        "{error}; of {n} entries without a platform, only the first {MAX_EXAMINED} were examined"
+        "{error}; only the first {MAX_EXAMINED} entries without a platform were examined"
     )))
 }
 

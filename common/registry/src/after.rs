@@ -86,3 +86,29 @@ impl After<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of tags passed on after so many that sort before `last`.
+    fn passed(held: usize) -> usize {
+        let mut passed = 0;
+        let mut pass = |_: &str| {
+            passed += 1;
+            Ok(true)
+        };
+        let mut after = After::new(Some("b"));
+        for n in 0..held {
+            assert!(after.take(&format!("a{n}"), &mut pass).unwrap());
+        }
+        assert!(after.end_page(&mut pass).unwrap());
+        passed
+    }
+
+    #[test]
+    fn tags_are_held_back_up_to_the_limit() {
+        assert_eq!(passed(MAX_HELD - 1), 0);
+        assert_eq!(passed(MAX_HELD), MAX_HELD);
+    }
+}

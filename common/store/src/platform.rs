@@ -19,9 +19,6 @@ use crate::manifest::{Asking, Document};
 /// The maximum depth of nested indexes.
 pub const MAX_DEPTH: usize = 8;
 
-/// The maximum number of entries without a platform that are remembered. Fewer are examined.
-const MAX_KEPT: usize = 10 * selection::MAX_EXAMINED;
-
 /// A search for a platform in an index.
 struct Search<'a> {
     store: &'a Store,
@@ -139,7 +136,8 @@ impl Search<'_> {
         }
         for entry in selection::unlabelled(manifests) {
             let is_known = self.unlabelled.iter().any(|known| known.digest == entry.digest);
-            if !is_known && self.unlabelled.len() < MAX_KEPT {
+            // One more than are examined shows that there are more.
+            if !is_known && self.unlabelled.len() <= selection::MAX_EXAMINED {
                 self.unlabelled.push(entry.clone());
             }
         }

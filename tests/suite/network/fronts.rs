@@ -63,7 +63,7 @@ fn a_manifest_above_a_body_limit_exits_with_6() {
     image.blobs().for_each(|blob| drop(registry.put_blob("app", &blob.bytes)));
     scratch.write("m", &image.manifest.bytes);
     let command = tool("put-manifest").args([&(front.repo("app") + ":1"), "m"]);
-    command.dir(scratch.path()).run().fails(6, "413").says("larger").stdout("");
+    command.dir(scratch.path()).run().fails(6, "413").says("exceeds the size limit").stdout("");
 }
 
 /// A front that redirects blob requests with an Authorization header to a storage server. That
