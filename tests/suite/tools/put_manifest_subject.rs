@@ -188,7 +188,7 @@ fn an_index_with_a_subject_is_listed_too() {
 fn is_left_alone(registry: &FakeRegistry, subject: &Image, words: &str) {
     let there = registry.manifest("app", &fallback(subject));
     registry.server.forget();
-    put(registry, &about(subject, "a")).fails(6, words).says("left unchanged").stdout("");
+    put(registry, &referrer(subject, "a")).fails(6, words).says("left unchanged").stdout("");
     let puts = registry.steps().iter().filter(|step| step.starts_with("PUT")).count();
     assert_eq!(puts, 1, "{:?}", registry.steps());
     let held = registry.manifest("app", &fallback(subject));
@@ -255,7 +255,7 @@ fn a_manifest_that_is_served_only_to_who_accepts_its_type_is_not_written_over() 
 fn a_list_whose_entries_have_a_type_and_a_platform_or_none_of_both_is_one() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
-    let [a, b] = ["a", "b"].map(|note| about(&image, note));
+    let [a, b] = ["a", "b"].map(|note| referrer(&image, note));
     registry.add_manifest("app", "", &a);
     for manifests in [json!(null), json!([]), json!([a.descriptor()])] {
         let document =
@@ -283,7 +283,7 @@ mod with_peers {
         let (image, other) = (Image::small(), Image::big(100, 1));
         registry.put_image("app", "1", &image);
         registry.put_image("app", &fallback(&image), &other);
-        let manifest = about(&image, "a");
+        let manifest = referrer(&image, "a");
         let run = tool("put-manifest")
             .args(["--max-wait", "0", &format!("{}@{}", registry.repo("app"), manifest.digest)])
             .stdin(manifest.bytes)
