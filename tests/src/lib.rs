@@ -55,6 +55,7 @@ pub mod ports;
 pub mod proxy;
 pub mod push;
 pub mod registry;
+pub mod schema1;
 pub mod scratch;
 pub mod servers;
 pub mod squid;

@@ -27,6 +27,8 @@ struct Setting {
     upstream: Option<String>,
     /// Whether it requires name and password.
     login: bool,
+    /// Whether it accepts and serves manifests of schema 1.
+    schema1: bool,
     /// The `auth` section of the configuration.
     auth: String,
 }
@@ -49,6 +51,11 @@ impl Registry {
     /// A registry that allows deletion.
     pub fn with_deletes() -> Registry {
         Registry::launch(&Setting { deletes: true, ..Setting::default() }, None)
+    }
+
+    /// A registry that also accepts and serves manifests of schema 1.
+    pub fn with_schema1() -> Registry {
+        Registry::launch(&Setting { schema1: true, ..Setting::default() }, None)
     }
 
     /// A registry that uses TLS, with a certificate of its own authority.
@@ -127,7 +134,7 @@ impl Registry {
         self.authority.as_ref().expect("only a registry with TLS has an authority")
     }
 
-    /// Pushes an image with skopeo; `format` is `oci` or `v2s2`.
+    /// Pushes an image with skopeo; `format` is `oci`, `v2s2` or `v2s1`.
     pub fn push(&self, repository: &str, tag: &str, image: &Image, format: &str) {
         let layout = self.dir.join("push");
         write_image(&layout, tag, image);
@@ -290,13 +297,15 @@ fn config(setting: &Setting, storage: &Path, port: u16) -> String {
     } else {
         setting.auth.clone()
     };
+    let schema1 =
+        if setting.schema1 { "compatibility:\n  schema1:\n    enabled: true\n" } else { "" };
     let upstream = setting.upstream.as_ref();
     let proxy = upstream.map_or(String::new(), |url| format!("proxy:\n  remoteurl: {url}\n"));
     format!(
         "version: 0.1\n\
          log:\n  level: error\n  accesslog:\n    disabled: false\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {}\n\
-         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}{auth}",
+         http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}{auth}{schema1}",
         storage.display(),
         setting.deletes
     )

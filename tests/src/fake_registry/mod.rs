@@ -34,6 +34,7 @@ use serde_json::json;
 
 use crate::fake::{Intake, Reply, Request, Serve, Server};
 use crate::images::{Blob, Image, noise, sha256, types};
+use crate::schema1;
 use access::Access;
 use repository::Repository;
 use uploads::{Closed, Uploads};
@@ -204,10 +205,11 @@ impl FakeRegistry {
     /// Adds a manifest, with its digest and, if `tag` is not empty, a tag.
     pub fn add_manifest(&self, repository: &str, tag: &str, manifest: &Blob) {
         self.with(repository, |repo| {
-            repo.manifests.insert(manifest.digest.clone(), manifest.clone());
+            let digest = schema1::digest(manifest);
             if !tag.is_empty() {
-                repo.name(tag, &manifest.digest);
+                repo.name(tag, &digest);
             }
+            repo.manifests.insert(digest.clone(), Blob { digest, ..manifest.clone() });
         });
     }
 

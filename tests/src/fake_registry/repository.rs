@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use crate::fake::{Reply, Request};
-use crate::images::{Blob, sha256, sha512, types};
+use crate::images::{Blob, sha512, types};
+use crate::schema1;
 
 #[derive(Default)]
 pub(super) struct Repository {
@@ -116,7 +117,7 @@ impl Repository {
         }
         let digest = match reference.split_once(':') {
             Some(("sha512", _)) => sha512(bytes),
-            _ => sha256(bytes),
+            _ => schema1::digest(&Blob::new(media_type, bytes.clone())),
         };
         if reference.contains(':') && reference != digest {
             return Reply::error(400, "DIGEST_INVALID", "provided digest did not match");
@@ -177,8 +178,13 @@ impl Repository {
         let manifests = list("manifests").into_iter().filter(|child| {
             !child["digest"].as_str().is_some_and(|digest| self.manifests.contains_key(digest))
         });
+        let old = list("fsLayers").into_iter().map(|layer| json!({"digest": layer["blobSum"]}));
+        let old = old.filter(|layer| {
+            !layer["digest"].as_str().is_some_and(|digest| self.blobs.contains_key(digest))
+        });
         blobs
             .chain(manifests)
+            .chain(old)
             .map(|missing| missing["digest"].as_str().unwrap_or_default().to_owned())
             .collect()
     }
