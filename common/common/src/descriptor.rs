@@ -37,6 +37,77 @@ pub struct Descriptor {
     fields: Map<String, Value>,
 }
 
+/// A descriptor without its size: the manifest that names the blob does not have it (Docker's
+/// schema 1). Only a tool that reads the blob can complete it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsized(Descriptor);
+
+/// A line of a program that may print descriptors without sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// A descriptor.
+    Whole(Descriptor),
+    /// A descriptor without its size.
+    Unsized(Unsized),
+}
+
+impl Unsized {
+    /// A descriptor of which only the media type and the digest are known.
+    pub fn new(media_type: &str, digest: Digest) -> Unsized {
+        let mut descriptor = Descriptor::new(media_type, digest, 0);
+        descriptor.fields.shift_remove("size");
+        Unsized(descriptor)
+    }
+
+    /// The digest of the content.
+    pub fn digest(&self) -> &Digest {
+        &self.0.digest
+    }
+
+    /// The media type of the content.
+    pub fn media_type(&self) -> &str {
+        &self.0.media_type
+    }
+
+    /// The descriptor with its size, in bytes.
+    pub fn complete(self, size: u64) -> Descriptor {
+        let mut descriptor = self.0;
+        descriptor.fields.insert("size".to_owned(), size.into());
+        Descriptor { size, ..descriptor }
+    }
+
+    /// The descriptor as one line of JSON, without the newline.
+    pub fn line(&self) -> String {
+        self.0.line()
+    }
+}
+
+impl Line {
+    /// The digest of the content.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Line::Whole(descriptor) => &descriptor.digest,
+            Line::Unsized(line) => line.digest(),
+        }
+    }
+
+    /// Parses a descriptor line that need not have a size.
+    ///
+    /// # Errors
+    /// A sentence that says what is invalid.
+    pub fn from_line(line: &[u8]) -> Result<Line, String> {
+        let mut value = json::parse(line)?;
+        let Some(fields) = value.as_object_mut().filter(|fields| !fields.contains_key("size"))
+        else {
+            return Descriptor::from_value(value).map(Line::Whole);
+        };
+        fields.insert("size".to_owned(), 0.into());
+        let mut descriptor = Descriptor::from_value(value)?;
+        descriptor.fields.shift_remove("size");
+        Ok(Line::Unsized(Unsized(descriptor)))
+    }
+}
+
 impl Descriptor {
     /// A descriptor with only the three required fields.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
@@ -236,6 +307,24 @@ mod tests {
 
     fn line(rest: &str) -> String {
         format!(r#"{{"mediaType":"a/b","digest":"sha256:{HEX}"{rest}}}"#)
+    }
+
+    #[test]
+    fn a_line_without_a_size_is_completed() {
+        let digest = Algorithm::Sha256.digest(b"x");
+        let text = format!(r#"{{"mediaType":"a/b","digest":"{digest}","x":1}}"#);
+        assert_eq!(Descriptor::from_line(text.as_bytes()).unwrap_err(), "no size");
+        let Ok(Line::Unsized(line)) = Line::from_line(text.as_bytes()) else { panic!("{text}") };
+        assert_eq!(line.line(), text);
+        let whole = line.complete(7);
+        assert_eq!((whole.size, whole.line()), (7, text.replace("}", ",\"size\":7}")));
+        assert_eq!(Line::from_line(whole.line().as_bytes()), Ok(Line::Whole(whole)));
+        assert_eq!(Unsized::new("a/b", digest).complete(1).size, 1);
+        for wrong in [r#"{"mediaType":"a/b"}"#, r#"{"digest":"x"}"#, "[]", "1"] {
+            Line::from_line(wrong.as_bytes()).unwrap_err();
+        }
+        let other_case = text.replace("\"x\"", "\"Size\"");
+        Line::from_line(other_case.as_bytes()).unwrap_err();
     }
 
     #[test]

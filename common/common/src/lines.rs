@@ -3,7 +3,7 @@
 
 use std::io::BufRead;
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Line};
 use crate::error::{Error, Result, printable};
 
 /// The longest line, in bytes. A descriptor that contains its content is part of a manifest, so a
@@ -13,12 +13,14 @@ pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
 /// The message for empty input where input was expected.
 pub const NO_INPUT: &str = "no input: did the command before it fail?";
 
-/// An iterator over descriptor lines. Each line is returned as soon as it arrives.
+/// An iterator over descriptor lines. Each line is returned as soon as it arrives. `T` is
+/// [`Descriptor`], or [`Line`] if lines without a size are accepted.
 ///
 /// Empty lines are skipped. Input without any descriptor is an error: in a pipe it means that the
 /// previous command failed. After an error the iterator ends.
-pub struct Lines<R> {
+pub struct Lines<R, T = Descriptor> {
     input: R,
+    parse: fn(&[u8]) -> std::result::Result<T, String>,
     line: Vec<u8>,
     number: u64,
     has_input: bool,
@@ -26,12 +28,25 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads from `input`.
+    /// Reads descriptors from `input`.
     pub fn new(input: R) -> Lines<R> {
-        Lines { input, line: Vec::new(), number: 0, has_input: false, done: false }
+        Lines::of(input, Descriptor::from_line)
+    }
+}
+
+impl<R: BufRead> Lines<R, Line> {
+    /// Reads descriptors with or without a size from `input`.
+    pub fn with_unsized(input: R) -> Lines<R, Line> {
+        Lines::of(input, Line::from_line)
+    }
+}
+
+impl<R: BufRead, T> Lines<R, T> {
+    fn of(input: R, parse: fn(&[u8]) -> std::result::Result<T, String>) -> Lines<R, T> {
+        Lines { input, parse, line: Vec::new(), number: 0, has_input: false, done: false }
     }
 
-    fn read(&mut self) -> Result<Option<Descriptor>> {
+    fn read(&mut self) -> Result<Option<T>> {
         loop {
             self.line.clear();
             let mut limited = std::io::Read::take(&mut self.input, MAX_LINE + 1);
@@ -52,20 +67,23 @@ impl<R: BufRead> Lines<R> {
                 continue;
             }
             self.has_input = true;
-            return Descriptor::from_line(&self.line).map(Some).map_err(|why| self.wrong(&why));
+            return (self.parse)(&self.line).map(Some).map_err(|why| self.wrong(&why));
         }
     }
 
     fn wrong(&self, why: &str) -> Error {
         let error = Error::malformed(format_args!("line {}: {}", self.number, printable(why)));
+        if matches!(Line::from_line(&self.line), Ok(Line::Unsized(_))) {
+            return error.hint("fetch-blob completes lines without a size");
+        }
         error.hint("expected descriptor lines, one JSON object each, as list-blobs prints them")
     }
 }
 
-impl<R: BufRead> Iterator for Lines<R> {
-    type Item = Result<Descriptor>;
+impl<R: BufRead, T> Iterator for Lines<R, T> {
+    type Item = Result<T>;
 
-    fn next(&mut self) -> Option<Result<Descriptor>> {
+    fn next(&mut self) -> Option<Result<T>> {
         if self.done {
             return None;
         }
@@ -78,10 +96,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 /// Whether the first line of the bytes is a descriptor line. A tool that expects raw bytes uses
 /// this to tell the user that descriptor lines need `--from`.
 pub fn looks_like_descriptor(start: &[u8]) -> bool {
-    let Some(end) = start.iter().position(|b| *b == b'\n') else {
-        return Descriptor::from_line(start).is_ok();
-    };
-    Descriptor::from_line(&start[..end]).is_ok()
+    let first = start.split(|b| *b == b'\n').next().unwrap_or_default();
+    Line::from_line(first).is_ok()
 }
 
 #[cfg(test)]
@@ -131,6 +147,7 @@ mod tests {
     fn a_descriptor_line_is_recognised() {
         assert!(looks_like_descriptor(LINE.as_bytes()));
         assert!(looks_like_descriptor(format!("{LINE}\n{LINE}").as_bytes()));
+        assert!(looks_like_descriptor(LINE.replace(",\"size\":0", "").as_bytes()));
         assert!(!looks_like_descriptor(b"\x1f\x8b\x08"));
         assert!(!looks_like_descriptor(b"{}"));
     }

@@ -5,8 +5,8 @@
 //! covers the exact bytes. A contradictory document (an index that also lists layers) is refused
 //! whatever its type says, because two programs could read different images from it
 //! (CVE-2021-41190). Docker plugins are refused: they are not images. Schema 1 is recognised, and
-//! refused by default as Docker does. Not here: reading the layers of schema 1
-//! ([`schema1`](crate::schema1)).
+//! refused by default as Docker does. Not here: the structure of a schema 1 image
+//! ([`schema1`]).
 
 use std::fmt;
 
@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, printable};
 use crate::json;
 use crate::mediatype::{self, Kind};
+use crate::schema1;
 
 /// The largest manifest that is read, in bytes: the size that registries and clients commonly
 /// support.
@@ -66,8 +67,8 @@ pub enum Content {
         /// The entries in order.
         manifests: Vec<Descriptor>,
     },
-    /// A Docker schema 1 manifest. Only its type is known; its content is not read.
-    Schema1,
+    /// A Docker schema 1 manifest. Its layers have no sizes, so they are not descriptors.
+    Schema1(schema1::Image),
 }
 
 /// Whether schema 1 documents are accepted.
@@ -87,6 +88,7 @@ fn schema1_notice(name: &str) -> Error {
          of {name} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More \
          information at https://docs.docker.com/go/deprecated-image-specs/"
     ))
+    .hint(format_args!("{SCHEMA1_VARIABLE}=1 in the environment allows schema 1"))
 }
 
 /// Which of the four fields that identify the type are present in a document. A field that is
@@ -188,16 +190,7 @@ impl Manifest {
         name: &str,
         schema1: Schema1,
     ) -> Result<Manifest> {
-        let document = json::parse_object(bytes).map_err(Error::malformed)?;
-        Manifest::from_object(document, declared, name, schema1)
-    }
-
-    fn from_object(
-        mut document: Map<String, Value>,
-        declared: Option<&str>,
-        name: &str,
-        schema1: Schema1,
-    ) -> Result<Manifest> {
+        let mut document = json::parse_object(bytes).map_err(Error::malformed)?;
         let stated = json::present(&document, "mediaType").is_some();
         let mut media_type = detect(&document, name, schema1)?;
         if let Some(declared) = declared
@@ -211,25 +204,31 @@ impl Manifest {
                     printable(&media_type)
                 )));
             }
-            media_type = declared.to_owned();
+            // Whether schema 1 is signed is visible in the document, whatever was declared.
+            if mediatype::kind(declared) != Kind::Schema1 {
+                media_type = declared.to_owned();
+            }
         }
         let kind = mediatype::kind(&media_type);
-        let version = match kind {
-            Kind::Schema1 => 1,
-            Kind::Manifest | Kind::Index => 2,
+        match kind {
+            Kind::Schema1 => {
+                let content = Content::Schema1(schema1::Image::parse(bytes, name)?);
+                return Ok(Manifest { media_type, content, subject: None });
+            }
+            Kind::Manifest | Kind::Index => {}
             _ => {
                 return Err(Error::malformed(format_args!(
                     "unsupported manifest format \"{}\"",
                     printable(&media_type)
                 )));
             }
-        };
+        }
         match document.get("schemaVersion") {
-            Some(Value::Number(number)) if number.as_u64() == Some(version) => {}
+            Some(Value::Number(number)) if number.as_u64() == Some(2) => {}
             None => return Err(Error::malformed("no schemaVersion")),
             Some(other) => {
                 let got = printable(&other.to_string());
-                let wrong = format_args!("schemaVersion {got}, want {version} for {media_type}");
+                let wrong = format_args!("schemaVersion {got}, want 2 for {media_type}");
                 return Err(Error::malformed(wrong));
             }
         }
@@ -240,21 +239,16 @@ impl Manifest {
         }
         let subject = document.remove("subject").filter(|value| !value.is_null());
         let subject = subject.map(|value| descriptor(value, "subject")).transpose()?;
-        let content = match kind {
-            Kind::Index => {
-                Content::Index { manifests: list(document.remove("manifests"), "manifests")? }
+        let content = if kind == Kind::Index {
+            Content::Index { manifests: list(document.remove("manifests"), "manifests")? }
+        } else {
+            let config = document.remove("config").ok_or_else(|| Error::malformed("no config"))?;
+            let config = descriptor(config, "config")?;
+            if mediatype::kind(&config.media_type) == Kind::Plugin {
+                return Err(Error::malformed("target is a plugin"));
             }
-            Kind::Schema1 => Content::Schema1,
-            _ => {
-                let config =
-                    document.remove("config").ok_or_else(|| Error::malformed("no config"))?;
-                let config = descriptor(config, "config")?;
-                if mediatype::kind(&config.media_type) == Kind::Plugin {
-                    return Err(Error::malformed("target is a plugin"));
-                }
-                // An artifact may have no layers, and Go writes an empty list as null.
-                Content::Image { config, layers: list(document.remove("layers"), "layers")? }
-            }
+            // An artifact may have no layers, and Go writes an empty list as null.
+            Content::Image { config, layers: list(document.remove("layers"), "layers")? }
         };
         Ok(Manifest { media_type, content, subject })
     }
@@ -282,12 +276,13 @@ fn list(value: Option<Value>, field: &str) -> Result<Vec<Descriptor>> {
 
 impl Manifest {
     /// All descriptors in the manifest, in order: the config and the layers, or the entries of an
-    /// index. The subject is not included, because it need not exist.
+    /// index. The subject is not included, because it need not exist. A schema 1 manifest has no
+    /// descriptors: its blobs are in [`schema1::Image::blobs`].
     pub fn named(&self) -> Vec<&Descriptor> {
         match &self.content {
             Content::Image { config, layers } => std::iter::once(config).chain(layers).collect(),
             Content::Index { manifests } => manifests.iter().collect(),
-            Content::Schema1 => Vec::new(),
+            Content::Schema1(_) => Vec::new(),
         }
     }
 }
@@ -415,6 +410,17 @@ mod tests {
         format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"{config_type}","digest":"sha256:{HEX}","size":0}},"layers":[]}}"#
         )
+    }
+
+    #[test]
+    fn schema_1_has_its_structure_checked() {
+        let parse = |text: &str| Manifest::parse(text.as_bytes(), None, "r:t", Schema1::Allowed);
+        let error = parse(r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "no FSLayers in manifest for \"r:t\"");
+        let error = parse(r#"{"schemaVersion":2,"fsLayers":[]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "unsupported schema version 2 for \"r:t\"");
+        let error = Manifest::parse(b"{\"fsLayers\":[]}", None, "r:t", Schema1::Refused);
+        assert!(error.unwrap_err().hint_text().unwrap().starts_with(SCHEMA1_VARIABLE));
     }
 
     #[test]

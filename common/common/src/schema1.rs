@@ -5,6 +5,9 @@
 //! taken from the payload. The signatures are not verified: no keys are trusted here, as in
 //! Docker's own pull. Messages about the image are Docker's, word for word. Not here: building a
 //! config from it, and the check that refuses schema 1 by default ([`manifest`](crate::manifest)).
+//!
+//! All readers get the image with [`Manifest::parse`](crate::manifest::Manifest::parse), so that
+//! every tool refuses the same documents, before any blob is requested.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,9 +17,12 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, Result, printable};
 use crate::json;
+use crate::mediatype::SCHEMA1_SIGNED;
+use crate::platform::Platform;
 
 /// base64url, with or without padding: libtrust writes it without.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -35,7 +41,7 @@ const KNOWN: [&str; 8] = [
     "signatures",
 ];
 
-const KNOWN_COMPATIBILITY: [&str; 9] = [
+const KNOWN_COMPATIBILITY: [&str; 10] = [
     "id",
     "parent",
     "throwaway",
@@ -45,6 +51,7 @@ const KNOWN_COMPATIBILITY: [&str; 9] = [
     "container_config",
     "architecture",
     "os",
+    "docker_version",
 ];
 
 /// A validated schema 1 image.
@@ -52,8 +59,15 @@ const KNOWN_COMPATIBILITY: [&str; 9] = [
 pub struct Image {
     /// The entries, base first. Adjacent entries with the same ID are merged.
     pub entries: Vec<Entry>,
-    /// The unchanged v1Compatibility of the top entry: the source of the image config.
-    pub top: Map<String, Value>,
+    /// The v1Compatibility of the top entry, as written: the source of the image config. It is a
+    /// JSON object.
+    pub top: String,
+    /// The platform that the top entry states, or else the manifest; `None` if an operating system
+    /// or an architecture is missing.
+    pub platform: Option<Platform>,
+    /// The blobs of all entries as the manifest has them, base first: repetitions and throwaway
+    /// entries included. A registry requires all of them.
+    pub blobs: Vec<Digest>,
 }
 
 /// A layer and its history.
@@ -85,8 +99,7 @@ pub struct Entry {
 pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let mut document = json::parse_object(bytes).map_err(Error::malformed)?;
     json::refuse_case_variants(&document, &KNOWN).map_err(Error::malformed)?;
-    let is_signed_type =
-        document.get("mediaType").and_then(Value::as_str) == Some(crate::mediatype::SCHEMA1_SIGNED);
+    let is_signed_type = document.get("mediaType").and_then(Value::as_str) == Some(SCHEMA1_SIGNED);
     let signatures = match document.shift_remove("signatures") {
         None if is_signed_type => return Err(Error::malformed("signatures: missing")),
         None => return Ok(Cow::Borrowed(bytes)),
@@ -126,6 +139,41 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
         return Err(Error::malformed("signatures: the document differs from the signed payload"));
     }
     Ok(Cow::Owned(payload))
+}
+
+/// The bytes that the digest of any manifest covers: the payload of signed schema 1, else the whole
+/// document. A document that is not valid is its own bytes: its readers refuse it.
+///
+/// Only an object with `fsLayers` and `signatures` is signed schema 1. The signatures of another
+/// document are unknown fields, which its digest covers.
+pub fn digested(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_signed = json::parse_object(bytes)
+        .is_ok_and(|document| ["fsLayers", "signatures"].iter().all(|k| document.contains_key(*k)));
+    if !is_signed {
+        return Cow::Borrowed(bytes);
+    }
+    payload(bytes).unwrap_or(Cow::Borrowed(bytes))
+}
+
+/// Whether a manifest has the size in its descriptor. For signed schema 1, writers of indexes give
+/// the size of either the whole document or its payload. Its digest decides.
+pub fn has_size(bytes: &[u8], size: u64) -> bool {
+    bytes.len() as u64 == size || digested(bytes).len() as u64 == size
+}
+
+/// Refuses to store a manifest that an index names in a layout if it is signed schema 1: a layout's
+/// blob has the digest and the size of all its bytes, and the index has the size of the signed form.
+///
+/// # Errors
+/// Malformed for signed schema 1.
+pub fn refuse_in_layout(descriptor: &Descriptor) -> Result<()> {
+    if descriptor.media_type != SCHEMA1_SIGNED {
+        return Ok(());
+    }
+    Err(Error::malformed(format_args!(
+        "{}: a layout cannot hold a signed schema 1 manifest of an index",
+        descriptor.digest
+    )))
 }
 
 /// The `formatLength` and the decoded `formatTail` of one signature: the payload is the first
@@ -180,26 +228,29 @@ impl Image {
         if layers.is_empty() {
             return Err(Error::malformed(format_args!("no FSLayers in manifest for \"{name}\"")));
         }
-        let mut top = None;
+        let mut blobs = Vec::with_capacity(layers.len());
         let mut generations = Vec::with_capacity(layers.len());
         for (i, (layer, record)) in layers.iter().zip(history).enumerate() {
             let within = |e: String| Error::malformed(format_args!("history[{i}]: {e}"));
             let blob = text_of(layer, "blobSum")
                 .and_then(|text| text.parse::<Digest>().map_err(|e| format!("blobSum: {e}")))
                 .map_err(|e| Error::malformed(format_args!("fsLayers[{i}]: {}", printable(&e))))?;
-            let compatibility = text_of(record, "v1Compatibility").map_err(within)?;
-            let compatibility = json::parse_object(compatibility.as_bytes())
+            blobs.push(blob.clone());
+            let text = text_of(record, "v1Compatibility").map_err(within)?;
+            let compatibility = json::parse_object(text.as_bytes())
                 .map_err(|e| within(format!("v1Compatibility: {e}")))?;
-            let generation = Generation::of(&compatibility, blob)
+            let generation = Generation::of(&compatibility, blob, text)
                 .map_err(|e| within(format!("v1Compatibility: {e}")))?;
             if !is_id(&generation.id) {
-                let what = format_args!("image ID \"{}\" is invalid", printable(&generation.id));
+                let what = format_args!("image ID '{}' is invalid", printable(&generation.id));
                 return Err(Error::malformed(what));
             }
             generations.push(generation);
-            top.get_or_insert(compatibility);
         }
-        Ok(Image { entries: chain(generations)?, top: top.unwrap_or_default() })
+        blobs.reverse();
+        let (entries, top) = chain(generations)?;
+        let platform = platform(&document, &top);
+        Ok(Image { entries, top, platform, blobs })
     }
 
     /// The layers of the image, base first, without throwaway entries.
@@ -208,18 +259,28 @@ impl Image {
     }
 }
 
-/// An entry with its ID and the ID of its parent.
-struct Generation {
+/// The platform of an image. Old entries do not state one, but the manifest has an architecture.
+fn platform(document: &Map<String, Value>, top: &str) -> Option<Platform> {
+    let mut fields = json::parse_object(top.as_bytes()).ok()?;
+    let architecture = fields.get("architecture").or(document.get("architecture")).cloned();
+    fields.insert("architecture".to_owned(), architecture?);
+    Platform::from_object(&fields)
+}
+
+/// An entry with its ID, the ID of its parent, and its v1Compatibility.
+struct Generation<'a> {
     id: String,
     parent: String,
     entry: Entry,
+    text: &'a str,
 }
 
-impl Generation {
-    fn of(
+impl Generation<'_> {
+    fn of<'a>(
         compatibility: &Map<String, Value>,
         blob: Digest,
-    ) -> std::result::Result<Generation, String> {
+        text_of_entry: &'a str,
+    ) -> std::result::Result<Generation<'a>, String> {
         json::refuse_case_variants(compatibility, &KNOWN_COMPATIBILITY)?;
         let text = |key: &str| match compatibility.get(key) {
             None | Some(Value::Null) => Ok(String::new()),
@@ -233,9 +294,16 @@ impl Generation {
                 return Err(format!("throwaway is {}, not a boolean", json::kind(other)));
             }
         };
+        let created = match compatibility.get("created") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(created)) => Some(created.clone()),
+            Some(other) => return Err(format!("created is {}, not a string", json::kind(other))),
+        };
         let command = compatibility.get("container_config").and_then(|config| config.get("Cmd"));
         let words = match command {
             None | Some(Value::Null) => Vec::new(),
+            // Docker takes one string for an array of it.
+            Some(Value::String(word)) => vec![word.as_str()],
             Some(Value::Array(words)) if words.iter().all(Value::is_string) => {
                 words.iter().filter_map(Value::as_str).collect()
             }
@@ -244,10 +312,11 @@ impl Generation {
         Ok(Generation {
             id: text("id")?,
             parent: text("parent")?,
+            text: text_of_entry,
             entry: Entry {
                 blob,
                 throwaway,
-                created: Some(text("created")?).filter(|created| !created.is_empty()),
+                created,
                 author: text("author")?,
                 created_by: words.join(" "),
                 comment: text("comment")?,
@@ -257,8 +326,9 @@ impl Generation {
 }
 
 /// Checks that each entry is the parent of the one above it, and merges adjacent repetitions. The
-/// input is ordered top first, the result base first.
-fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
+/// input is ordered top first, the result base first. Also returns the v1Compatibility of the top
+/// entry after merging, which need not be the first of the input.
+fn chain(generations: Vec<Generation<'_>>) -> Result<(Vec<Entry>, String)> {
     if generations.last().is_some_and(|base| !base.parent.is_empty()) {
         let what = "Invalid parent ID in the base layer of the image.";
         return Err(Error::malformed(what));
@@ -276,7 +346,8 @@ fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
     }
     let mut entries: Vec<Entry> = Vec::with_capacity(generations.len());
     let mut below: Option<String> = None;
-    for Generation { id, parent, entry } in generations.into_iter().rev() {
+    let mut top = "";
+    for Generation { id, parent, entry, text } in generations.into_iter().rev() {
         match &below {
             // The repeated entry nearest to the base is kept.
             Some(below) if *below == id => continue,
@@ -288,9 +359,10 @@ fn chain(generations: Vec<Generation>) -> Result<Vec<Entry>> {
             _ => {}
         }
         below = Some(id);
+        top = text;
         entries.push(entry);
     }
-    Ok(entries)
+    Ok((entries, top.to_owned()))
 }
 
 fn is_id(text: &str) -> bool {
@@ -379,7 +451,31 @@ mod tests {
         assert_eq!(layers, [1_u8, 2].map(|i| Algorithm::Sha256.digest(&[i])));
         assert_eq!(image.entries[2].created_by, "a b");
         assert_eq!(image.entries[1].author, "y");
-        assert_eq!(image.top["id"], "c".repeat(64));
+        let top: Value = serde_json::from_str(&image.top).unwrap();
+        assert_eq!(top["id"], "c".repeat(64));
+        assert_eq!(image.blobs, [1_u8, 2, 3].map(|i| Algorithm::Sha256.digest(&[i])));
+    }
+
+    #[test]
+    fn the_top_entry_is_the_one_that_merging_keeps() {
+        let [dropped, kept] = [",\"comment\":\"dropped\"", ",\"comment\":\"kept\""]
+            .map(|comment| generation('b', "a", comment));
+        let base = generation('a', "", "");
+        let image = image(&[dropped.clone(), dropped, kept.clone(), base]).unwrap();
+        assert_eq!(image.top, kept);
+        assert_eq!((image.entries.len(), image.blobs.len()), (2, 4));
+    }
+
+    #[test]
+    fn only_signed_schema_1_is_digested_without_signatures() {
+        let text = document(&[generation('a', "", "")]).replace("]}", "]\n}");
+        let ours = signature(text.len() - 2, "\n}");
+        let signed = signed(&text, &[ours]);
+        assert_eq!(*digested(signed.as_bytes()), *text.as_bytes());
+        for other in [r#"{"layers":[],"signatures":[]}"#, r#"{"fsLayers":[],"signatures":[]}"#, "{"]
+        {
+            assert_eq!(*digested(other.as_bytes()), *other.as_bytes());
+        }
     }
 
     #[test]
@@ -401,7 +497,7 @@ mod tests {
         let (want, got) = ("a".repeat(64), "9".repeat(64));
         assert_eq!(unrelated, format!("Invalid parent ID. Expected {want}, got {got}."));
         let invalid = image(&[r#"{"id":"../etc"}"#.to_owned()]).unwrap_err();
-        assert_eq!(invalid, "image ID \"../etc\" is invalid");
+        assert_eq!(invalid, "image ID '../etc' is invalid");
     }
 
     #[test]
@@ -428,9 +524,11 @@ mod tests {
         for compatibility in ["", "[]", r#"{"id":1}"#, r#"{"ID":"a"}"#] {
             image(&[compatibility.to_owned()]).unwrap_err();
         }
-        for more in [r#","throwaway":1"#, r#","container_config":{"Cmd":"x"}"#, r#","created":1"#] {
+        for more in [r#","throwaway":1"#, r#","container_config":{"Cmd":1}"#, r#","created":1"#] {
             image(&[generation('a', "", more)]).unwrap_err();
         }
+        let word = image(&[generation('a', "", r#","container_config":{"Cmd":"x"}"#)]).unwrap();
+        assert_eq!(word.entries[0].created_by, "x");
     }
 
     #[test]

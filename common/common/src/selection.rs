@@ -90,6 +90,29 @@ pub fn no_platform(offered: &[Platform], wanted: &Platform) -> Error {
     Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
 }
 
+/// The error that a single image, which is not in an index, is not for the wanted platform.
+/// Without a variant or an OS version in the image, those of the wanted platform are not compared.
+///
+/// # Errors
+/// Absent if the platforms differ.
+pub fn check_platform(offered: Option<Platform>, wanted: &Platform) -> Result<()> {
+    let Some(mut offered) = offered else { return Ok(()) };
+    let shown = offered.to_string();
+    if offered.variant.is_empty() {
+        offered.variant.clone_from(&wanted.variant);
+    }
+    if offered.os_version.is_empty() {
+        offered.os_version.clone_from(&wanted.os_version);
+    }
+    match wanted.rank(&offered) {
+        Some(_) => Ok(()),
+        None => {
+            let shown = printable(&shown);
+            Err(Error::absent(format_args!("the image is for {shown}, want {wanted}")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,13 +55,14 @@ pub struct BlobBytes {
 }
 
 impl Registry {
-    /// Whether the repository has a blob. A blob of another size is reported with a warning and
-    /// counts as absent.
+    /// Whether the repository has a blob. A blob of another size than `size`, if that is known, is
+    /// reported with a warning and counts as absent.
     ///
     /// # Errors
     /// As the registry responds, if the status neither confirms nor denies that the blob exists.
     /// The caller may still upload the blob: some registries do not support HEAD.
-    pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Failure> {
+    pub fn has_blob(&self, digest: &Digest, size: impl Into<Option<u64>>) -> Result<bool, Failure> {
+        let size = size.into();
         let url = self.url(&format!("blobs/{digest}"))?;
         // Redirects are followed, because a redirect alone proves nothing: some servers redirect
         // every blob request, also for absent blobs.
@@ -83,8 +84,9 @@ impl Registry {
             404 => return Ok(false),
             _ => return Err(answer::failure(response, &self.blob_name(digest))),
         };
-        let fits = length.is_none_or(|length: u64| length == size);
+        let fits = length.is_none() || size.is_none() || length == size;
         if !fits {
+            let size = size.unwrap_or_default();
             notice::warn("other size", || {
                 let got = length.unwrap_or_default();
                 format!(

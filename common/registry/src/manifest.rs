@@ -5,7 +5,8 @@ use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
 use common::manifest::MAX_SIZE;
-use common::{mediatype, notice};
+use common::mediatype::Kind;
+use common::{mediatype, notice, schema1};
 use net::failure::Failure;
 use net::request::{Method, Payload, Request};
 use net::response::Response;
@@ -32,7 +33,7 @@ pub(crate) struct EntityTag(pub(crate) String);
 pub struct RemoteManifest {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Their computed digest.
+    /// Their computed digest. That of signed schema 1 covers the payload without the signatures.
     pub digest: Digest,
     /// The media type in Content-Type, if present.
     pub said: Option<String>,
@@ -94,7 +95,8 @@ impl Registry {
     }
 
     /// Fetches a manifest's descriptor by HEAD. `None` if the response is not 200 or lacks a part
-    /// of the descriptor: then the caller uses GET, whose response also explains an error.
+    /// of the descriptor: then the caller uses GET, whose response also explains an error. `None`
+    /// also for schema 1: registries disagree about the bytes that its digest header covers.
     ///
     /// # Errors
     /// Usage if the URL is too long. A failed request is `None`, not an error.
@@ -110,7 +112,8 @@ impl Registry {
             let said = mediatype::said(response.header("content-type"))?;
             let digest = response.header("docker-content-digest")?.parse().ok()?;
             let size: u64 = response.header("content-length")?.trim().parse().ok()?;
-            let fits = mediatype::is_manifest(&said) && (1..=MAX_SIZE).contains(&size);
+            let fits = matches!(mediatype::kind(&said), Kind::Manifest | Kind::Index)
+                && (1..=MAX_SIZE).contains(&size);
             fits.then(|| Descriptor::new(&said, digest, size))
         };
         Ok(described())
@@ -144,14 +147,20 @@ impl Registry {
 
 /// Returns the digest of a manifest's bytes. It is compared with the requested digest or, if none
 /// was requested, with the Docker-Content-Digest header.
+///
+/// The digest of signed schema 1 covers its payload. A header may cover the signatures too: some
+/// registries compute it from the bytes that they send.
 fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Digest> {
     let header = header.map(|text| (text, text.trim().parse::<Digest>()));
+    let digested = schema1::digested(bytes);
     if let Some(want) = want {
-        let got = want.algorithm().digest(bytes);
+        let got = want.algorithm().digest(&digested);
         if got != *want {
             return Err(Error::content(format_args!("digest differs: got {got}, want {want}")));
         }
-        if header.is_some_and(|(_, parsed)| parsed.as_ref() != Ok(want)) {
+        let covers_all = |digest: &Digest| digest.algorithm().digest(bytes) == *digest;
+        let agrees = |stated: &Digest| stated == want || covers_all(stated);
+        if header.is_some_and(|(_, parsed)| !parsed.as_ref().is_ok_and(agrees)) {
             notice::warn("digest header", || {
                 format!("{want}: the registry's Docker-Content-Digest differs")
             });
@@ -159,8 +168,8 @@ fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Di
         return Ok(got);
     }
     match header {
-        Some((_, Ok(stated))) => match stated.algorithm().digest(bytes) {
-            got if got == stated => Ok(got),
+        Some((_, Ok(stated))) => match stated.algorithm().digest(&digested) {
+            got if got == stated || stated.algorithm().digest(bytes) == stated => Ok(got),
             got => Err(Error::content(format_args!(
                 "digest differs: got {got}, but its Docker-Content-Digest is {stated}"
             ))),
@@ -172,7 +181,7 @@ fn check(bytes: &[u8], want: Option<&Digest>, header: Option<&str>) -> Result<Di
                     format!("Docker-Content-Digest \"{text}\" is ignored: {why}")
                 });
             }
-            Ok(Algorithm::Sha256.digest(bytes))
+            Ok(Algorithm::Sha256.digest(&digested))
         }
     }
 }

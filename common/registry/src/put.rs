@@ -186,10 +186,11 @@ impl Registry {
         }
     }
 
-    /// Whether the registry serves the same bytes that were put.
+    /// Whether the registry serves the manifest that was put. Of signed schema 1 it may serve other
+    /// signatures.
     fn serves(&self, name: &str, manifest: Outgoing<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
-            .is_ok_and(|remote| remote.bytes == manifest.bytes)
+            .is_ok_and(|remote| remote.bytes == manifest.bytes || remote.digest == *manifest.digest)
     }
 
     /// Interprets an error response to a PUT, and adds a hint where possible.

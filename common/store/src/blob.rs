@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Status};
-use common::{manifest, mediatype, notice};
+use common::{manifest, mediatype, notice, schema1};
 use layout::Layout;
 use net::failure::{Failure, Retry};
 use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
@@ -88,8 +88,8 @@ impl Store {
             return Err(Error::malformed(what));
         }
         let remote = registry.manifest(&digest.to_string(), Some(digest), &ACCEPT)?;
-        let got = remote.bytes.len() as u64;
-        if got != descriptor.size {
+        if !schema1::has_size(&remote.bytes, descriptor.size) {
+            let got = remote.bytes.len();
             let want = descriptor.size;
             let what = format_args!("{digest}: size differs: got {got}, want {want}");
             return Err(Error::content(what));
@@ -104,6 +104,26 @@ impl Store {
         let urls = descriptor.urls().map(str::to_owned).collect();
         Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
             .into_reader(descriptor.size)
+    }
+
+    /// The size of a blob, for a descriptor that has none. A registry is asked for the first byte.
+    ///
+    /// # Errors
+    /// As for [`Store::blob`]. Malformed if the registry does not state the size.
+    pub fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
+        let no_size = || Error::malformed(format_args!("{self}: {digest}: no size stated"));
+        if digest.is_of_nothing() {
+            return Ok(0);
+        }
+        let mut reading = Reading::new(self, digest, None, Vec::new(), 0);
+        loop {
+            match reading.ask(Some(ByteRange { start: 0, end: Some(1) })) {
+                Ok(BlobAnswer::Bytes(BlobBytes { total, .. })) => return total.ok_or_else(no_size),
+                Ok(BlobAnswer::Unsatisfiable { total }) => return total.ok_or_else(no_size),
+                Ok(BlobAnswer::WrongRange(_)) => return Err(no_size()),
+                Err(failure) => reading.recover(failure, u64::MAX)?,
+            }
+        }
     }
 
     /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the

@@ -9,6 +9,7 @@ use common::error::{Error, Result};
 use common::manifest::{MAX_SIZE, Manifest, Schema1};
 use common::platform::Platform;
 use common::reference::Location;
+use common::{mediatype, notice, schema1};
 use registry::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 
 use crate::Store;
@@ -59,6 +60,24 @@ pub struct Asking<'a> {
     pub schema1: Schema1,
     /// Selects among entries with the same name in a layout.
     pub platform: Option<&'a Platform>,
+}
+
+impl Document {
+    /// The document as a layout can hold it. A blob's digest covers all its bytes, so of signed
+    /// schema 1 a layout gets the payload. The signatures are dropped, with a warning.
+    pub fn for_layout(mut self) -> Document {
+        if self.descriptor.media_type != mediatype::SCHEMA1_SIGNED {
+            return self;
+        }
+        notice::warn("signatures", || {
+            format!("{}: a layout cannot hold the signatures of schema 1", self.descriptor.digest)
+        });
+        self.bytes = schema1::digested(&self.bytes).into_owned();
+        self.manifest.media_type = mediatype::SCHEMA1.to_owned();
+        let Descriptor { digest, .. } = self.descriptor;
+        self.descriptor = Descriptor::new(mediatype::SCHEMA1, digest, self.bytes.len() as u64);
+        self
+    }
 }
 
 impl Store {
@@ -142,7 +161,7 @@ impl Store {
             }
             Store::Layout(layout) => layout.read_blob(digest, MAX_SIZE)?,
         };
-        if bytes.len() as u64 != descriptor.size {
+        if !schema1::has_size(&bytes, descriptor.size) {
             return Err(Error::content(format_args!(
                 "{shown}: size differs: got {}, want {}",
                 bytes.len(),

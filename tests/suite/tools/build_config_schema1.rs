@@ -198,7 +198,7 @@ fn an_invalid_document_is_refused_with_the_message_of_docker() {
             }),
             "no FSLayers in manifest for \"old.json\"",
         ),
-        (record(0, "id", json!("x")), "image ID \"x\" is invalid"),
+        (record(0, "id", json!("x")), "image ID 'x' is invalid"),
         (record(2, "parent", json!(id('0'))), "Invalid parent ID in the base layer of the image."),
         (record(1, "parent", json!(id('9'))), &no_chain),
         (record(0, "id", json!(id('a'))), "appears multiple times in manifest"),

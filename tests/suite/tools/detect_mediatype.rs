@@ -6,6 +6,7 @@
 
 use serde_json::json;
 use tests::images::{Image, file, gzip, index, noise, sha256, tar, types};
+use tests::schema1;
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 
@@ -156,12 +157,22 @@ fn a_document_nested_too_deeply_or_too_large_is_refused() {
 }
 
 #[test]
-fn schema_1_is_refused_unless_it_is_enabled() {
-    let manifest = r#"{"schemaVersion":1,"fsLayers":[],"history":[],"signatures":[]}"#;
-    detect_bytes(manifest).fails(6, "[DEPRECATION NOTICE]");
-    let gate = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
-    let open = detect().env(gate, "1").stdin(manifest).run();
-    open.ok().stdout(format!("{}\n", types::DOCKER_SCHEMA1));
+fn schema_1_is_refused_unless_it_is_enabled_and_its_structure_is_valid() {
+    let record = json!({"id": schema1::id('a')});
+    let document = schema1::document(&[&sha256(b"x")], &[record.to_string()]);
+    let open = |text: String| detect().env(schema1::GATE, "1").stdin(text).run();
+    for (text, media_type) in [
+        (schema1::signed(&document), types::DOCKER_SCHEMA1),
+        (document.to_string(), "application/vnd.docker.distribution.manifest.v1+json"),
+    ] {
+        let hint = "hint: DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE=1 in the environment";
+        detect_bytes(text.clone()).fails(6, "[DEPRECATION NOTICE]").says(hint);
+        open(text).ok().stdout(format!("{media_type}\n"));
+    }
+    let no_layers = schema1::signed(&schema1::document(&[], &[]));
+    open(no_layers).fails(6, "no FSLayers in manifest for \"standard input\"");
+    let other = schema1::signed(&document).replace("\"signatures\"", "\"x\": 1, \"signatures\"");
+    open(other).fails(6, "the document differs from the signed payload");
 }
 
 // Layers.

@@ -7,6 +7,7 @@
 use serde_json::json;
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, types, write_layout};
+use tests::schema1;
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell, tool};
 
@@ -104,9 +105,8 @@ fn an_invalid_manifest_is_refused_with_the_reason() {
     ] {
         list().stdin(bytes).run().fails(6, words).stdout("");
     }
-    let gate = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
-    let open = list().env(gate, "1").stdin(r#"{"schemaVersion":1,"fsLayers":[]}"#).run();
-    open.fails(6, "unsupported").stdout("");
+    let open = list().env(schema1::GATE, "1").stdin(r#"{"schemaVersion":1,"fsLayers":[]}"#).run();
+    open.fails(6, "no FSLayers in manifest for \"standard input\"").stdout("");
 }
 
 #[test]

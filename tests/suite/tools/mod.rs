@@ -26,4 +26,5 @@ mod partial_files;
 mod platforms;
 mod put_manifest;
 mod put_manifest_subject;
+mod schema1;
 mod verify_digest;

@@ -12,7 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Image, file, index, sha256, types};
+use tests::images::{Blob, Image, file, index, sha256, types};
+use tests::schema1;
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
@@ -36,6 +37,18 @@ fn registry() -> FakeRegistry {
     }
     for tag in ["3.20", "latest"] {
         registry.add_manifest("alpine", tag, &top);
+    }
+    // An old image with a manifest of schema 1.
+    let [base, layer] = [&amd64.layers[0].digest, &amd64.layers[1].digest];
+    let entry = |id: &str, parent: &str| {
+        format!(r#"{{"id":"{id}","parent":"{parent}","os":"linux","architecture":"amd64"}}"#)
+    };
+    let [id_of_base, id_of_layer] = ['a', 'b'].map(schema1::id);
+    let entries = [entry(&id_of_layer, &id_of_base), entry(&id_of_base, "")];
+    let old = schema1::signed(&schema1::document(&[layer, base], &entries));
+    registry.add_manifest("old", "1", &Blob::new(types::DOCKER_SCHEMA1, old));
+    for layer in &amd64.layers {
+        registry.add_blob("old", layer.bytes.clone());
     }
     registry
 }

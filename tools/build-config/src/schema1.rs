@@ -43,7 +43,7 @@ pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8
     let image = read(&bytes, &name).map_err(|e| e.context(&name))?;
     let layers = Layers::read()?;
     compare(&image, &layers)?;
-    let mut fields = image.top;
+    let mut fields = json::parse_object(image.top.as_bytes()).map_err(Error::malformed)?;
     for field in NAMES {
         fields.shift_remove(field);
     }

@@ -16,7 +16,7 @@ use archive::{BLOCK, is_header};
 use common::descriptor::Descriptor;
 use common::error::{Error, printable};
 use common::manifest::{self, Schema1};
-use common::{json, mediatype};
+use common::{json, mediatype, schema1};
 use flate2::bufread::MultiGzDecoder;
 
 /// The number of bytes that are examined to find the kind of data.
@@ -131,7 +131,7 @@ fn read_document(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Failure>
 }
 
 /// The media type of a JSON document.
-fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error> {
+fn document(bytes: &[u8], name: &str, gate: Schema1) -> Result<String, Error> {
     let value = json::parse(bytes).map_err(Error::malformed)?;
     let Some(object) = value.as_object() else {
         return Err(Error::malformed("media-type: cannot determine"));
@@ -155,7 +155,10 @@ fn document(bytes: &[u8], name: &str, schema1: Schema1) -> Result<String, Error>
     if has("digest") && !lists && Descriptor::from_value(value.clone()).is_ok() {
         return Ok(DESCRIPTOR.to_owned());
     }
-    let stated = manifest::detect(object, name, schema1)?;
+    let stated = manifest::detect(object, name, gate)?;
+    if mediatype::kind(&stated) == mediatype::Kind::Schema1 {
+        schema1::Image::parse(bytes, name)?;
+    }
     if has("manifests") && (has("config") || has("layers") || has("fsLayers")) {
         return Err(Error::malformed("both an index's and a manifest's fields"));
     }

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use common::error::{Error, Result, Status};
 use common::progress::How;
+use common::schema1;
 
 use crate::blob::{Blob, check_size};
-use crate::destination::Run;
+use crate::destination::{Destination, Run};
 use crate::download::download;
 use crate::hashing::hash;
 use crate::lines::Wanted;
@@ -165,7 +166,7 @@ impl Connections {
 
     /// Begins a blob. Returns its size if it is done already, and `None` if its download has begun.
     fn begin(self: &Arc<Self>, wanted: Wanted) -> Result<Option<u64>> {
-        let Wanted { index, digest, descriptor } = wanted;
+        let Wanted { index, digest, descriptor, .. } = wanted;
         let run = &self.run;
         let stated = descriptor.as_ref().map(|descriptor| descriptor.size);
         if let Some(size) = run.present(&digest, stated)? {
@@ -179,6 +180,9 @@ impl Connections {
         if let Some(descriptor) = &descriptor
             && let Some(bytes) = run.store.blob_at_once(descriptor)?
         {
+            if matches!(run.destination, Destination::Layout(_)) {
+                schema1::refuse_in_layout(descriptor)?;
+            }
             run.destination.put(&digest, &bytes)?;
             run.progress.done(&digest, bytes.len() as u64, How::Fetched);
             return Ok(Some(bytes.len() as u64));

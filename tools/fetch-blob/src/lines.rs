@@ -4,11 +4,11 @@
 use std::io::BufReader;
 use std::sync::mpsc::SyncSender;
 
-use common::descriptor::Descriptor;
+use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::lines::Lines;
-use common::stdio;
+use common::{mediatype, stdio};
 
 /// The maximum number of descriptor lines in one run.
 const MAX_LINES: usize = 100_000;
@@ -22,6 +22,35 @@ pub(crate) struct Wanted {
     pub(crate) digest: Digest,
     /// Its descriptor, if the input is a descriptor line.
     pub(crate) descriptor: Option<Descriptor>,
+    /// Its line, if the input is a descriptor line without a size.
+    pub(crate) line: Option<Unsized>,
+}
+
+impl Wanted {
+    fn operand(index: usize, digest: Digest) -> Wanted {
+        Wanted { index, digest, descriptor: None, line: None }
+    }
+
+    fn line(index: usize, line: Line) -> Wanted {
+        match line {
+            Line::Whole(descriptor) => {
+                let digest = descriptor.digest.clone();
+                Wanted { index, digest, descriptor: Some(descriptor), line: None }
+            }
+            Line::Unsized(line) => {
+                Wanted { index, digest: line.digest().clone(), descriptor: None, line: Some(line) }
+            }
+        }
+    }
+
+    /// The descriptor to print, once the size of the blob is known.
+    pub(crate) fn described(self, size: u64) -> Descriptor {
+        match (self.descriptor, self.line) {
+            (Some(descriptor), _) => descriptor,
+            (None, Some(line)) => line.complete(size),
+            (None, None) => Descriptor::new(mediatype::OCTETS, self.digest, size),
+        }
+    }
 }
 
 /// The only blob: the one digest, or the one descriptor line on standard input.
@@ -31,17 +60,15 @@ pub(crate) fn only_blob(digests: &[Digest]) -> Result<Wanted> {
             .hint("--into oci:DIR takes many")
     };
     match digests {
-        [digest] => return Ok(Wanted { index: 0, digest: digest.clone(), descriptor: None }),
+        [digest] => return Ok(Wanted::operand(0, digest.clone())),
         [] => {}
         _ => return Err(too_many()),
     }
-    let mut lines = Lines::new(stdio::stdin()?);
-    let descriptor = lines.next().unwrap_or_else(|| Err(Error::malformed("no line")))?;
+    let mut lines = Lines::with_unsized(stdio::stdin()?);
+    let line = lines.next().unwrap_or_else(|| Err(Error::malformed("no line")))?;
     match lines.next() {
         Some(_) => Err(too_many()),
-        None => {
-            Ok(Wanted { index: 0, digest: descriptor.digest.clone(), descriptor: Some(descriptor) })
-        }
+        None => Ok(Wanted::line(0, line)),
     }
 }
 
@@ -55,25 +82,20 @@ pub(crate) fn read(digests: &[Digest], send: SyncSender<Result<Wanted>>) {
                 Ok(stdin) => stdin,
                 Err(error) => return drop(send.send(Err(error))),
             };
-            for (index, line) in Lines::new(BufReader::new(stdin)).enumerate() {
-                let line = line.and_then(|descriptor| {
+            for (index, line) in Lines::with_unsized(BufReader::new(stdin)).enumerate() {
+                let line = line.and_then(|line| {
                     if index >= MAX_LINES {
                         return Err(Error::malformed(format_args!("more than {MAX_LINES} lines")));
                     }
-                    Ok(descriptor)
+                    Ok(Wanted::line(index, line))
                 });
-                let wanted = line.map(|descriptor| {
-                    let digest = descriptor.digest.clone();
-                    Wanted { index, digest, descriptor: Some(descriptor) }
-                });
-                if send.send(wanted).is_err() {
+                if send.send(line).is_err() {
                     return;
                 }
             }
         } else {
             for (index, digest) in digests.into_iter().enumerate() {
-                let wanted = Wanted { index, digest, descriptor: None };
-                if send.send(Ok(wanted)).is_err() {
+                if send.send(Ok(Wanted::operand(index, digest))).is_err() {
                     return;
                 }
             }

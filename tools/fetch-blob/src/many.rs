@@ -9,11 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::progress::Progress;
-use common::{mediatype, stdio};
+use common::stdio;
 use layout::Layout;
 use store::{Remote, Store};
 
@@ -93,12 +92,12 @@ struct Printer {
 
 impl Printer {
     fn print(&mut self, wanted: Wanted, connections: &Connections) -> Result<()> {
-        let Wanted { index, digest, descriptor } = wanted;
-        let size = match self.sizes.get(&digest) {
+        let digest = &wanted.digest;
+        let size = match self.sizes.get(digest) {
             Some(size) => *size,
-            None => connections.outcome(index)?,
+            None => connections.outcome(wanted.index)?,
         };
-        if let Some(descriptor) = &descriptor
+        if let Some(descriptor) = &wanted.descriptor
             && descriptor.size != size
         {
             let want = descriptor.size;
@@ -106,8 +105,7 @@ impl Printer {
             return Err(Error::content(what));
         }
         self.sizes.insert(digest.clone(), size);
-        let described = || Descriptor::new(mediatype::OCTETS, digest, size);
-        let line = descriptor.unwrap_or_else(described).line();
+        let line = wanted.described(size).line();
         self.output
             .write_all(format!("{line}\n").as_bytes())
             .map_err(|cause| Error::local("standard output", &cause))

@@ -89,7 +89,7 @@ fn run(cli: Cli) -> Result<()> {
         document = store.for_platform(document, platform, asking)?;
     }
     if let Some(into) = into {
-        store_in_layout(&document, into, &cli.reference)?;
+        store_in_layout(document.clone().for_layout(), into, &cli.reference)?;
     }
     if cli.digest {
         output.write(format!("{}\n", document.descriptor.digest).as_bytes())
@@ -110,7 +110,7 @@ fn layout_of(into: &Location) -> Result<&LayoutReference> {
 }
 
 /// Stores the manifest in the layout and adds an entry for it to `index.json`.
-fn store_in_layout(document: &Document, into: &LayoutReference, from: &Location) -> Result<()> {
+fn store_in_layout(document: Document, into: &LayoutReference, from: &Location) -> Result<()> {
     let named_by_source = document.descriptor.annotation(REF_NAME).map(str::to_owned);
     let tag = into.tag.clone().or_else(|| match from {
         Location::Registry(r) if r.tag.is_none() && r.digest.is_some() => None,

@@ -27,7 +27,7 @@ pub(crate) enum Part {
 ///
 /// # Errors
 /// Usage if `part` needs an image and this is an index, or if the platform may be in a nested
-/// index. Absent if no entry matches the platform. Malformed for a Docker schema 1 manifest.
+/// index. Absent if no entry matches the platform.
 pub(crate) fn print(
     manifest: Manifest,
     part: Part,
@@ -53,7 +53,16 @@ pub(crate) fn print(
             let error = Error::usage(format_args!("{flag}: this is an index, not an image"));
             Err(error.hint("-p OS/ARCH with --from STORE selects an image"))
         }
-        Content::Schema1 => Err(schema1_is_not_listed()),
+        Content::Schema1(_) if part == Part::Config => {
+            let error = Error::usage("--config: this is a schema 1 manifest, which has no config");
+            Err(error.hint("build-config --schema1 makes one"))
+        }
+        Content::Schema1(image) => {
+            if let Some(platform) = platform {
+                selection::check_platform(image.platform.clone(), platform)?;
+            }
+            image.layers().try_for_each(|layer| output.put_schema1(layer))
+        }
     }
 }
 
@@ -79,9 +88,4 @@ fn print_index(
         }
         Some(entry) => output.put(entry),
     }
-}
-
-/// The error for a schema 1 manifest, which has no descriptors.
-pub(crate) fn schema1_is_not_listed() -> Error {
-    Error::malformed("unsupported: a Docker schema 1 manifest has no descriptors to list")
 }

@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-use common::descriptor::Descriptor;
+use common::descriptor::{Descriptor, Unsized};
+use common::digest::Digest;
 use common::error::{Error, Result};
-use common::stdio;
+use common::{mediatype, stdio};
 
 /// A buffered writer of descriptor lines to stdout.
 pub(crate) struct LineWriter(BufWriter<File>);
@@ -25,8 +26,19 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
-        writeln!(self.0, "{}", descriptor.line())
-            .map_err(|cause| Error::local("standard output", &cause))
+        self.put_line(&descriptor.line())
+    }
+
+    /// Prints the line of a layer of a schema 1 manifest, which has no size.
+    ///
+    /// # Errors
+    /// Local if stdout cannot be written.
+    pub(crate) fn put_schema1(&mut self, layer: &Digest) -> Result<()> {
+        self.put_line(&Unsized::new(mediatype::DOCKER_LAYER_GZIP, layer.clone()).line())
+    }
+
+    fn put_line(&mut self, line: &str) -> Result<()> {
+        writeln!(self.0, "{line}").map_err(|cause| Error::local("standard output", &cause))
     }
 
     /// Writes all buffered lines to stdout.

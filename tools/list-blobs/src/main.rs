@@ -20,7 +20,7 @@ use common::lines::looks_like_descriptor;
 use common::manifest::{self, Content, Manifest};
 use common::platform::Platform;
 use common::reference::StoreName;
-use common::{cli, exit};
+use common::{cli, exit, schema1};
 use store::options::{Mirrored, Network, Stdin};
 use store::{Asking, Document, Store};
 
@@ -126,7 +126,7 @@ fn read_manifest(file: Option<&Path>) -> Result<Document> {
     }
     let manifest =
         Manifest::parse(&bytes, None, &name, cli::schema1()).map_err(|e| e.context(&name))?;
-    let digest = Algorithm::Sha256.digest(&bytes);
+    let digest = Algorithm::Sha256.digest(&schema1::digested(&bytes));
     let descriptor = Descriptor::new(&manifest.media_type, digest, bytes.len() as u64);
     Ok(Document { bytes, descriptor, manifest })
 }

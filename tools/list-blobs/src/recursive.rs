@@ -12,7 +12,6 @@ use common::mediatype;
 use store::platform::MAX_DEPTH;
 use store::{Asking, Document, Store};
 
-use crate::direct::schema1_is_not_listed;
 use crate::lines::LineWriter;
 
 /// The maximum number of digests that are remembered. It bounds the memory, however much an index
@@ -37,8 +36,8 @@ impl<'a> Walk<'a> {
     /// the exception: it is printed, because the next program takes no input for a failure.
     ///
     /// # Errors
-    /// Malformed if indexes are nested too deep, if there are too many digests, or for a Docker
-    /// schema 1 manifest. Otherwise as for [`Store::manifest`].
+    /// Malformed if indexes are nested too deep or if there are too many digests. Otherwise as for
+    /// [`Store::manifest`].
     pub(crate) fn print_below(&mut self, document: Document) -> Result<()> {
         let Document { manifest, descriptor, .. } = document;
         if matches!(&manifest.content, Content::Index { manifests } if manifests.is_empty()) {
@@ -59,7 +58,12 @@ impl<'a> Walk<'a> {
                 return Err(Error::malformed(what));
             }
             Content::Index { manifests } => manifests,
-            Content::Schema1 => return Err(schema1_is_not_listed()),
+            // A registry requires all of them, also the blobs that are no layers of the image.
+            Content::Schema1(image) => {
+                return image.blobs.iter().try_for_each(|blob| {
+                    if self.is_new(blob)? { self.output.put_schema1(blob) } else { Ok(()) }
+                });
+            }
         };
         for entry in manifests {
             if mediatype::is_manifest(&entry.media_type) && !self.seen.contains(&entry.digest) {
@@ -74,15 +78,19 @@ impl<'a> Walk<'a> {
     }
 
     fn put_once(&mut self, descriptor: &Descriptor) -> Result<()> {
-        if self.seen.contains(&descriptor.digest) {
-            return Ok(());
+        if self.is_new(&descriptor.digest)? { self.output.put(descriptor) } else { Ok(()) }
+    }
+
+    /// Whether the digest was not printed yet. It counts as printed from now on.
+    fn is_new(&mut self, digest: &Digest) -> Result<bool> {
+        if self.seen.contains(digest) {
+            return Ok(false);
         }
         if self.seen.len() >= MAX_DIGESTS {
             let what =
                 format_args!("the index refers to more than {MAX_DIGESTS} blobs and manifests");
             return Err(Error::malformed(what));
         }
-        self.seen.insert(descriptor.digest.clone());
-        self.output.put(descriptor)
+        Ok(self.seen.insert(digest.clone()))
     }
 }

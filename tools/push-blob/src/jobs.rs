@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use common::descriptor::Descriptor;
+use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::lines::Lines;
@@ -24,6 +24,8 @@ pub(crate) enum Job {
     File(PathBuf),
     /// Push a blob of the source store.
     Blob(Descriptor),
+    /// Push a blob of the source store whose size is not known yet.
+    Unsized(Unsized),
     /// Push a manifest of the source store. The lines before it are done.
     Manifest(Descriptor),
     /// Print the line again: an earlier line named the same blob.
@@ -62,7 +64,7 @@ pub(crate) fn jobs(
 ) -> Box<dyn Iterator<Item = Result<Job>>> {
     if has_source {
         return match stdio::stdin() {
-            Ok(stdin) => Box::new(line_jobs(Lines::new(BufReader::new(stdin)), confirmed)),
+            Ok(stdin) => Box::new(line_jobs(Lines::with_unsized(BufReader::new(stdin)), confirmed)),
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
     }
@@ -81,15 +83,19 @@ pub(crate) fn jobs(
 /// The jobs for descriptor lines. Each blob is pushed once. The job of a manifest is returned only
 /// after all lines before it are printed.
 fn line_jobs(
-    lines: impl Iterator<Item = Result<Descriptor>>,
+    lines: impl Iterator<Item = Result<Line>>,
     confirmed: Arc<Confirmed>,
 ) -> impl Iterator<Item = Result<Job>> {
     let mut begun: HashSet<(Digest, u64)> = HashSet::new();
     lines.enumerate().map(move |(index, line)| {
-        let descriptor = line?;
+        let line = line?;
         if index >= MAX_LINES {
             return Err(Error::malformed(format_args!("more than {MAX_LINES} lines")));
         }
+        let descriptor = match line {
+            Line::Whole(descriptor) => descriptor,
+            Line::Unsized(line) => return Ok(Job::Unsized(line)),
+        };
         Ok(if !begun.insert((descriptor.digest.clone(), descriptor.size)) {
             Job::Again(descriptor)
         } else if mediatype::is_manifest(&descriptor.media_type) {

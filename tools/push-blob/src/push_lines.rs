@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pushing the blobs and manifests that descriptor lines name, from the store given with `--from`.
 
+use common::cli;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::manifest::Schema1;
 use common::mediatype::{self, Kind};
 use common::notice;
 use common::progress::How;
@@ -82,14 +82,14 @@ impl Run {
             self.progress.done(digest, *size, How::Present);
             return Ok(descriptor);
         }
-        let asking = Asking { accept: &[], schema1: Schema1::Refused, platform: None };
+        let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
         let document = self.source()?.described(descriptor.clone(), asking)?;
         self.target.put_manifest(&document)?;
         self.progress.done(digest, *size, How::Pushed);
         Ok(descriptor)
     }
 
-    fn source(&self) -> Result<&Store> {
+    pub(crate) fn source(&self) -> Result<&Store> {
         let open = || {
             let (name, remote) =
                 self.from.as_ref().ok_or_else(|| Error::usage("lines without --from"))?;

@@ -44,6 +44,10 @@ impl Run {
             Job::Stdin => self.push_stdin()?,
             Job::File(path) => self.push_file(&path)?,
             Job::Blob(descriptor) => self.push_blob(descriptor)?,
+            Job::Unsized(line) => {
+                let size = self.source()?.blob_size(line.digest())?;
+                self.push_blob(line.complete(size))?
+            }
             Job::Manifest(descriptor) => self.push_manifest(descriptor)?,
             Job::Again(descriptor) => descriptor,
         };

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::descriptor::Descriptor;
+use common::descriptor::{Descriptor, Line, Unsized};
+use common::digest::Digest;
 use common::error::{Error, Result, printable};
-use common::manifest::Manifest;
+use common::manifest::{Content, Manifest};
 use common::mediatype::{self, Kind};
 use common::notice;
 use common::parallel;
@@ -25,24 +26,35 @@ const SHOWN: usize = 10;
 /// # Errors
 /// Malformed if something is missing; the message lists it. Otherwise as the registry responds.
 pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Result<()> {
-    let wanted = wanted(manifest);
+    let wanted = match &manifest.content {
+        // A registry requires all blobs of schema 1, also those that are no layers of the image.
+        Content::Schema1(image) => unsized_lines(image.blobs.iter()),
+        _ => wanted(manifest),
+    };
     let mut missing = Vec::new();
     let work = {
         let registry = Arc::clone(registry);
-        move |descriptor: Descriptor| {
-            let Descriptor { media_type, digest, size, .. } = &descriptor;
-            let exists = if mediatype::is_manifest(media_type) {
-                registry.has_manifest(digest)?
-            } else {
-                registry.has_blob(digest, *size).map_err(|failure| failure.error)?
+        move |line: Line| {
+            let exists = match &line {
+                Line::Whole(Descriptor { media_type, digest, .. })
+                    if mediatype::is_manifest(media_type) =>
+                {
+                    registry.has_manifest(digest)
+                }
+                Line::Whole(Descriptor { digest, size, .. }) => {
+                    registry.has_blob(digest, *size).map_err(|failure| failure.error)
+                }
+                Line::Unsized(line) => {
+                    registry.has_blob(line.digest(), None).map_err(|failure| failure.error)
+                }
             };
-            Ok((descriptor, exists))
+            Ok((line, exists?))
         }
     };
-    let take = |answer: Result<(Descriptor, bool)>| {
-        let (descriptor, exists) = answer?;
+    let take = |answer: Result<(Line, bool)>| {
+        let (line, exists) = answer?;
         if !exists {
-            missing.push(descriptor);
+            missing.push(line);
         }
         Ok(())
     };
@@ -56,16 +68,20 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
 /// Malformed if something is missing; the message lists it. Local if the layout cannot be read.
 pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
     let mut missing = Vec::new();
-    for descriptor in wanted(manifest) {
-        let Descriptor { digest, size, .. } = &descriptor;
-        match layout.check_blob(digest, Some(*size), false)? {
+    for line in wanted(manifest) {
+        let digest = line.digest();
+        let size = match &line {
+            Line::Whole(descriptor) => Some(descriptor.size),
+            Line::Unsized(_) => None,
+        };
+        match layout.check_blob(digest, size, false)? {
             Held::Blob(_) => continue,
             Held::Absent => {}
             Held::Wrong(what) => {
                 notice::warn("wrong blob", || format!("{digest}: the layout has {what}"));
             }
         }
-        missing.push(descriptor);
+        missing.push(line);
     }
     require_none_missing(&printable(&layout.to_string()), &missing)
 }
@@ -79,21 +95,32 @@ pub(crate) fn in_absent_layout(place: &LayoutReference, manifest: &Manifest) -> 
 }
 
 /// The descriptors to check, without duplicates and without non-distributable layers.
-fn wanted(manifest: &Manifest) -> Vec<Descriptor> {
+fn wanted(manifest: &Manifest) -> Vec<Line> {
+    if let Content::Schema1(image) = &manifest.content {
+        return unsized_lines(image.layers());
+    }
     let mut seen = HashSet::new();
     let foreign = |d: &Descriptor| {
         matches!(mediatype::kind(&d.media_type), Kind::Layer { foreign: true, .. })
     };
     let named = manifest.named().into_iter().filter(|d| !foreign(d));
-    named.filter(|d| seen.insert(d.digest.clone())).cloned().collect()
+    named.filter(|d| seen.insert(d.digest.clone())).cloned().map(Line::Whole).collect()
 }
 
-fn require_none_missing(place: &str, missing: &[Descriptor]) -> Result<()> {
+/// The lines of a schema 1 manifest's blobs, without duplicates.
+fn unsized_lines<'a>(blobs: impl Iterator<Item = &'a Digest>) -> Vec<Line> {
+    let mut seen = HashSet::new();
+    let new = blobs.filter(|digest| seen.insert(*digest));
+    new.map(|digest| Line::Unsized(Unsized::new(mediatype::DOCKER_LAYER_GZIP, digest.clone())))
+        .collect()
+}
+
+fn require_none_missing(place: &str, missing: &[Line]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let mut named: Vec<String> =
-        missing.iter().take(SHOWN).map(|descriptor| descriptor.digest.to_string()).collect();
+        missing.iter().take(SHOWN).map(|line| line.digest().to_string()).collect();
     if missing.len() > SHOWN {
         named.push(format!("and {} more", missing.len() - SHOWN));
     }

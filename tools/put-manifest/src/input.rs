@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use common::cli::read_document;
+use common::cli::{self, read_document};
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
 use common::lines::looks_like_descriptor;
-use common::manifest::{Content, MAX_SIZE, Manifest, Schema1};
+use common::manifest::{MAX_SIZE, Manifest};
 use common::reference::Location;
+use common::schema1;
 use store::Document;
 
 /// Reads the manifest from a file or standard input. `location` is where it will be stored.
@@ -21,23 +22,19 @@ use store::Document;
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
     let bytes = read_document(file, MAX_SIZE)?;
     let name = location.to_string();
-    let manifest = match Manifest::parse(&bytes, None, &name, Schema1::Allowed) {
+    let manifest = match Manifest::parse(&bytes, None, &name, cli::schema1()) {
         Err(_) if looks_like_descriptor(&bytes) => {
             let error = Error::usage("got a descriptor line, want a manifest");
             return Err(error.hint("push-blob --from STORE takes descriptor lines"));
         }
         parsed => parsed.map_err(|e| e.context("manifest"))?,
     };
-    if manifest.content == Content::Schema1 {
-        return Err(Error::malformed(
-            "manifest: unsupported: schema 1 can be read but not written",
-        ));
-    }
     let wanted = match location {
         Location::Registry(reference) => reference.digest.as_ref(),
         Location::Layout(place) => place.digest.as_ref(),
     };
-    let digest = wanted.map_or(Algorithm::Sha256, Digest::algorithm).digest(&bytes);
+    let algorithm = wanted.map_or(Algorithm::Sha256, Digest::algorithm);
+    let digest = algorithm.digest(&schema1::digested(&bytes));
     if let Some(want) = wanted.filter(|want| **want != digest) {
         return Err(Error::content(format_args!(
             "manifest: digest differs: got {digest}, want {want}"

@@ -58,12 +58,15 @@ fn run(cli: Cli) -> Result<()> {
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let mut output = stdio::stdout()?;
     let digestfile = cli.digestfile.as_deref().map(Output::open).transpose()?;
-    let document = input::read(cli.file.as_deref(), &cli.location)?;
+    let mut document = input::read(cli.file.as_deref(), &cli.location)?;
     match &cli.location {
         Location::Registry(reference) => {
             to_registry::put(reference, &cli.tags, cli.check, &remote, &document)?;
         }
-        Location::Layout(place) => to_layout::put(place, &cli.tags, &document)?,
+        Location::Layout(place) => {
+            document = document.for_layout();
+            to_layout::put(place, &cli.tags, &document)?;
+        }
     }
     if let Some(digestfile) = digestfile {
         digestfile.write(format!("{}\n", document.descriptor.digest).as_bytes())?;

@@ -2,6 +2,7 @@
 //! Verifies files against one digest.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufReader, Read};
 
 use common::digest::Digest;
 use common::error::{Result, Status};
@@ -9,6 +10,7 @@ use common::parallel::{self, processors};
 use common::verify::{Verifier, verify};
 
 use crate::input::open;
+use crate::signed;
 
 /// Verifies several files at the same time.
 ///
@@ -26,7 +28,12 @@ pub(crate) fn verify_all(files: Vec<OsString>, digest: Digest, size: Option<u64>
 /// be read.
 pub(crate) fn verify_file(file: &OsStr, digest: &Digest, size: Option<u64>) -> Result<()> {
     let name = file.display();
-    verify(open(file)?, Verifier::new(digest, size), &name.to_string())
+    let mut input = BufReader::new(open(file)?);
+    let document = signed::read_document(&mut input, &name.to_string())?;
+    if signed::is_verified(digest, size, &document) {
+        return Ok(());
+    }
+    verify(document.chain(input), Verifier::new(digest, size), &name.to_string())
         .map(|_| ())
         .map_err(|e| if e.status() == Status::Content { e.context(name) } else { e })
 }

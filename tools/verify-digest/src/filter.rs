@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Verifies standard input while it is copied to standard output.
 
+use std::io::{Read, Write};
+
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::lines::NO_INPUT;
@@ -8,6 +10,7 @@ use common::stdio;
 use common::verify::{Verifier, copy};
 
 use crate::input::{STDIN, is_empty_input};
+use crate::signed;
 
 /// Copies standard input to standard output. The last block is written only if the digest and the
 /// size are right.
@@ -20,7 +23,12 @@ pub(crate) fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
     if is_empty_input(&mut input)? && !digest.is_of_nothing() {
         return Err(Error::malformed(NO_INPUT));
     }
-    copy(input, stdio::stdout()?, Verifier::new(digest, size), STDIN)
+    let document = signed::read_document(&mut input, STDIN)?;
+    if signed::is_verified(digest, size, &document) {
+        let write_error = |cause: std::io::Error| Error::local("standard output", &cause);
+        return stdio::stdout()?.write_all(&document).map_err(write_error);
+    }
+    copy(document.chain(input), stdio::stdout()?, Verifier::new(digest, size), STDIN)
         .map_err(|e| if e.status() == Status::Content { e.context(STDIN) } else { e })?;
     Ok(())
 }

@@ -3,8 +3,9 @@
 //!
 //! The bytes are a stream in a pipe (`filter`), files (`files`), the files of a list (`check`), or
 //! the blobs of a layout (`blobs`). Files are hashed in parallel on all processors, and reported in
-//! the order in which they were named. Not here: the download of missing blobs and the repair of
-//! damaged ones (fetch-blob does both), and any network.
+//! the order in which they were named. A signed schema 1 manifest has the digest of its payload
+//! (`signed`). Not here: the download of missing blobs and the repair of damaged ones (fetch-blob
+//! does both), and any network.
 
 mod blobs;
 mod check;
@@ -13,6 +14,7 @@ mod filter;
 mod input;
 mod list;
 mod print;
+mod signed;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use common::digest::Algorithm;
 use common::error::{Error, Result, Status};
 use common::progress::{How, Progress};
 use common::reference::Repository;
+use common::schema1;
 use layout::{Held, Layout};
 use store::Document;
 
@@ -114,7 +115,10 @@ impl Target {
             Target::Registry(uploads) => {
                 uploads.registry().publish(&[digest.to_string()], bytes, digest, manifest)
             }
-            Target::Layout(..) => self.layout()?.put_bytes(digest, bytes),
+            Target::Layout(..) => {
+                schema1::refuse_in_layout(descriptor)?;
+                self.layout()?.put_bytes(digest, bytes)
+            }
         }
     }
 
