@@ -15,6 +15,7 @@ dash            dash
 debootstrap     debootstrap
 docker-registry docker-registry
 getfattr        attr
+go              golang-go
 jq              jq
 mandoc          mandoc
 musl-gcc        musl-tools

@@ -8,9 +8,11 @@
 mod cli;
 mod config;
 mod created;
+mod go_json;
 mod layers;
 mod runtime;
 mod schema1;
+mod v1_image;
 mod values;
 
 use std::process::ExitCode;

@@ -1,37 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Converts a schema 1 manifest to the image config that Docker makes of it, byte for byte, so that
-//! the image ID is the same.
+//! Converts a schema 1 manifest to the image config that Docker 26 makes of it, byte for byte, so
+//! that the image ID is the same.
 //!
 //! The config has the fields of the top entry's v1Compatibility without the ones in [`NAMES`], the
-//! diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted, and
-//! it is encoded as Go does. From images of Docker before 1.8.3, Docker also removes the fields
-//! that it does not know; this is not done here.
+//! diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted.
+//! Values keep their spelling, except those of images of old versions ([`v1_image`]).
 
 use std::path::Path;
 
 use common::cli::{read_document, schema1};
 use common::error::{Error, Result, printable};
-use common::manifest::{MAX_SIZE, detect};
+use common::manifest::{Content, MAX_SIZE, Manifest};
+use common::notice;
 use common::platform::Platform;
 use common::schema1::{Entry, Image};
-use common::{json, mediatype};
-use serde_json::{Map, Value, json};
 
-use crate::config::{refuse_unreadable, set_platform};
+use crate::config::refuse_unreadable;
 use crate::created;
+use crate::go_json::{self, Fields};
 use crate::layers::Layers;
+use crate::v1_image;
 
 /// The fields of a v1 image that are not part of a config.
 const NAMES: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
-
-/// The zero value of Go's time type, which Go writes if no time is given.
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// The hint about the lines' order.
 const ORDER: &str = "the lines must be those of the layers, base first, without throwaway entries";
 
 /// Converts the manifest in a file. The descriptor lines of its layers are read from standard
-/// input.
+/// input, unless it has no layers.
 ///
 /// # Errors
 /// Malformed if the file is not a valid schema 1 manifest, if the user has not allowed schema 1
@@ -41,35 +38,79 @@ pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8
     let name = printable(&file.display().to_string());
     let bytes = read_document(Some(file), MAX_SIZE)?;
     let image = read(&bytes, &name).map_err(|e| e.context(&name))?;
-    let layers = Layers::read()?;
-    compare(&image, &layers)?;
-    let mut fields = json::parse_object(image.top.as_bytes()).map_err(Error::malformed)?;
-    for field in NAMES {
-        fields.shift_remove(field);
-    }
-    set_platform(&mut fields, platform, false)?;
-    let history =
+    let fields = v1_image::fields(&image.top)
+        .map_err(|e| Error::malformed(printable(&e)).context(format_args!("{name}: top entry")))?;
+    let history: Vec<_> =
         image.entries.iter().map(record).collect::<Result<_>>().map_err(|e| e.context(&name))?;
-    let diff_ids: Vec<_> = layers.diff_ids.iter().map(ToString::to_string).collect();
-    fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
-    fields.insert("history".to_owned(), Value::Array(history));
-    fields.sort_keys();
-    let bytes = encoded_as_go(fields);
+    let has_layers = image.layers().next().is_some();
+    let layers = if has_layers { Layers::read()? } else { Layers::none() };
+    compare(&image, &layers)?;
+    let bytes = config(fields, platform, &layers, &history).into_bytes();
     refuse_unreadable(&bytes)?;
     Ok(bytes)
 }
 
+/// The config: the fields of the top entry, the platform if one is given, the layers and the
+/// history.
+fn config(
+    mut fields: Fields,
+    platform: Option<&Platform>,
+    layers: &Layers,
+    history: &[String],
+) -> String {
+    for name in NAMES {
+        fields.remove(name);
+    }
+    set_platform(&mut fields, platform);
+    let ids: Vec<_> = layers.diff_ids.iter().map(ToString::to_string).collect();
+    let ids = go_json::strings(ids.iter().map(String::as_str));
+    let kind = go_json::string("layers");
+    let mut rootfs = vec![("type", kind.as_str())];
+    // Go leaves an empty list out.
+    if !layers.diff_ids.is_empty() {
+        rootfs.push(("diff_ids", &ids));
+    }
+    fields.insert("rootfs".to_owned(), go_json::join(rootfs.into_iter()));
+    fields.insert("history".to_owned(), format!("[{}]", history.join(",")));
+    go_json::object(&fields)
+}
+
+/// Sets the platform. Without one, the config keeps what the top entry states.
+fn set_platform(fields: &mut Fields, platform: Option<&Platform>) {
+    let Some(platform) = platform else {
+        for key in ["architecture", "os"] {
+            if fields.get(key).is_none_or(|value| matches!(value.as_str(), "null" | "\"\"")) {
+                notice::warn("platform", || {
+                    format!("the config has no {key}, as in Docker: --platform sets it")
+                });
+            }
+        }
+        return;
+    };
+    for (key, text) in [
+        ("architecture", &platform.architecture),
+        ("os", &platform.os),
+        ("os.version", &platform.os_version),
+        ("variant", &platform.variant),
+    ] {
+        if text.is_empty() {
+            fields.remove(key);
+        } else {
+            fields.insert(key.to_owned(), go_json::string(text));
+        }
+    }
+}
+
 fn read(bytes: &[u8], name: &str) -> Result<Image> {
-    let document = json::parse_object(bytes).map_err(Error::malformed)?;
-    let media_type = detect(&document, name, schema1())?;
-    if mediatype::kind(&media_type) != mediatype::Kind::Schema1 {
-        let shown = printable(&media_type);
+    let manifest = Manifest::parse(bytes, None, name, schema1())?;
+    let Content::Schema1(image) = manifest.content else {
+        let shown = printable(&manifest.media_type);
         let error = Error::malformed(format_args!(
             "\"{shown}\" is not the media type of a Docker schema 1 manifest"
         ));
         return Err(error.hint("images of newer formats already have a config"));
-    }
-    Image::parse(bytes, name)
+    };
+    Ok(image)
 }
 
 /// Checks that the lines describe the layers of the manifest, in the manifest's order.
@@ -98,42 +139,26 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
 }
 
 /// The history entry of a manifest's entry.
-fn record(entry: &Entry) -> Result<Value> {
-    let created = match &entry.created {
-        None => NO_TIME.to_owned(),
-        Some(text) => created::normal(text).ok_or_else(|| {
+fn record(entry: &Entry) -> Result<String> {
+    let created = entry.created.as_deref().map(|text| {
+        created::normal(text).ok_or_else(|| {
             Error::malformed(format_args!("created: invalid time \"{}\"", printable(text)))
-        })?,
-    };
-    let mut record = Map::new();
-    record.insert("created".to_owned(), created.into());
-    for (key, text) in
-        [("author", &entry.author), ("created_by", &entry.created_by), ("comment", &entry.comment)]
-    {
+        })
+    });
+    let created = created.transpose()?.unwrap_or_default();
+    let mut fields = Vec::new();
+    for (key, text) in [
+        ("created", &created),
+        ("created_by", &entry.created_by),
+        ("author", &entry.author),
+        ("comment", &entry.comment),
+    ] {
         if !text.is_empty() {
-            record.insert(key.to_owned(), text.as_str().into());
+            fields.push((key, go_json::string(text)));
         }
     }
     if entry.throwaway {
-        record.insert("empty_layer".to_owned(), true.into());
+        fields.push(("empty_layer", "true".to_owned()));
     }
-    Ok(Value::Object(record))
-}
-
-/// Encodes the document as Go does, which escapes five more characters. They occur only inside
-/// strings, so they can be replaced in the whole text.
-fn encoded_as_go(fields: Map<String, Value>) -> Vec<u8> {
-    let mut text = Value::Object(fields).to_string();
-    for (plain, escaped) in [
-        ('<', "\\u003c"),
-        ('>', "\\u003e"),
-        ('&', "\\u0026"),
-        ('\u{2028}', "\\u2028"),
-        ('\u{2029}', "\\u2029"),
-    ] {
-        if text.contains(plain) {
-            text = text.replace(plain, escaped);
-        }
-    }
-    text.into_bytes()
+    Ok(go_json::join(fields.iter().map(|(key, value)| (*key, value.as_str()))))
 }
