@@ -7,6 +7,7 @@
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result, printable};
+use crate::json;
 use crate::mediatype::{self, Kind};
 use crate::platform::{Platform, Rank};
 
@@ -88,6 +89,12 @@ pub fn no_platform(offered: &[Platform], wanted: &Platform) -> Error {
     offered.dedup();
     let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
     Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
+}
+
+/// The platform that an image config states. `None` if the operating system or the architecture is
+/// missing, or if the bytes are not a JSON object.
+pub fn platform(config: &[u8]) -> Option<Platform> {
+    Platform::from_object(&json::parse_object(config).ok()?)
 }
 
 /// The error that a single image, which is not in an index, is not for the wanted platform.

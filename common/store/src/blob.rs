@@ -11,6 +11,7 @@ use std::io::{Read, Seek, SeekFrom};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Status};
+use common::verify::{BUFFER, Verifier};
 use common::{manifest, mediatype, notice, schema1};
 use layout::Layout;
 use net::failure::{Failure, Retry};
@@ -104,6 +105,37 @@ impl Store {
         let urls = descriptor.urls().map(str::to_owned).collect();
         Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
             .into_reader(descriptor.size)
+    }
+
+    /// Reads a blob of at most `limit` bytes and verifies it.
+    ///
+    /// # Errors
+    /// As for [`Store::blob`]. Malformed if the blob is larger than `limit`, Content if the size or
+    /// the digest differs.
+    pub fn small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+        let Descriptor { digest, size, .. } = descriptor;
+        if *size > limit {
+            let what = format_args!("{digest}: {size} bytes, larger than {limit}");
+            return Err(Error::malformed(what));
+        }
+        if let Some(bytes) = self.blob_at_once(descriptor)? {
+            return Ok(bytes);
+        }
+        let mut bytes = Vec::new();
+        let mut verifier = Verifier::new(digest, Some(*size));
+        let mut reading = Reading::new(self, digest, Some(*size), Vec::new(), 0);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match reading.next_bytes(&mut buffer)? {
+                0 => break,
+                n => {
+                    verifier.update(&buffer[..n]).map_err(|e| e.context(digest))?;
+                    bytes.extend_from_slice(&buffer[..n]);
+                }
+            }
+        }
+        verifier.finish().map_err(|e| e.context(digest))?;
+        Ok(bytes)
     }
 
     /// The size of a blob, for a descriptor that has none. A registry is asked for the first byte.

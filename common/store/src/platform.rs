@@ -11,7 +11,7 @@ use common::error::{Error, Result, Status, source_error};
 use common::manifest::{Content, MAX_CONFIG};
 use common::mediatype::{self, Kind};
 use common::platform::Platform;
-use common::{json, selection};
+use common::selection;
 
 use crate::Store;
 use crate::manifest::{Asking, Document};
@@ -32,10 +32,11 @@ struct Search<'a> {
 
 impl Store {
     /// Finds the manifest for a platform in an index and its nested indexes. A document that is not
-    /// an index is returned unchanged, whatever its platform.
+    /// an index is returned unchanged, but its config must be for the platform.
     ///
     /// # Errors
-    /// Absent if no entry matches the platform; the message lists the platforms in the index.
+    /// Absent if no entry matches the platform; the message lists the platforms in the index, or
+    /// names that of the image.
     /// Malformed if the indexes are nested too deep. Otherwise as for
     /// [`manifest`](Store::manifest).
     pub fn for_platform(
@@ -44,9 +45,13 @@ impl Store {
         wanted: &Platform,
         asking: Asking<'_>,
     ) -> Result<Document> {
-        let Content::Index { manifests } = &document.manifest.content else { return Ok(document) };
+        let digest = &document.descriptor.digest;
+        let shown = format!("{self}@{digest}");
+        let Content::Index { manifests } = &document.manifest.content else {
+            self.check_image(&document, wanted).map_err(|error| error.context(shown))?;
+            return Ok(document);
+        };
         let offered = selection::offered(manifests);
-        let shown = format!("{self}@{}", document.descriptor.digest);
         let mut search = Search { store: self, wanted, asking, unlabelled: Vec::new(), offered };
         if let Some(found) = search.descend(document, 0)? {
             return Ok(found);
@@ -55,6 +60,24 @@ impl Store {
         let read = |entry: &Descriptor| self.platform_of(entry, asking);
         let chosen = selection::by_config(&unlabelled, wanted, offered, read);
         self.described(chosen.map_err(|error| error.context(shown))?, asking)
+    }
+
+    /// Checks that an image is for a platform. An artifact, and an image whose config is not in the
+    /// store, is for any platform.
+    fn check_image(&self, document: &Document, wanted: &Platform) -> Result<()> {
+        match &document.manifest.content {
+            Content::Schema1(image) => selection::check_platform(image.platform.clone(), wanted),
+            Content::Image { config, .. }
+                if mediatype::kind(&config.media_type) == Kind::Config =>
+            {
+                match self.small_blob(config, MAX_CONFIG) {
+                    Ok(config) => selection::check_platform(selection::platform(&config), wanted),
+                    Err(error) if error.status() == Status::Absent => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Chooses the entry for a platform among a layout's entries with the same name.
@@ -88,9 +111,7 @@ impl Store {
             }
         });
         match config {
-            Ok(config) => Ok(config
-                .and_then(|bytes| json::parse_object(&bytes).ok())
-                .and_then(|config| Platform::from_object(&config))),
+            Ok(config) => Ok(config.and_then(|bytes| selection::platform(&bytes))),
             // An index may list manifests that this store does not have.
             Err(error) if matches!(error.status(), Status::Absent | Status::Malformed) => Ok(None),
             Err(error) => Err(error),

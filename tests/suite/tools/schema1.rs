@@ -360,6 +360,19 @@ fn verify_digest_accepts_the_digest_of_the_payload() {
     }
 }
 
+#[test]
+fn a_single_image_must_be_for_the_given_platform() {
+    let registry = FakeRegistry::with_image();
+    let old = Old::new();
+    old.add_to(&registry, "old");
+    for reference in [format!("{}:1", registry.repo("app")), format!("{}:1", registry.repo("old"))]
+    {
+        let fetch = |platform| open("fetch-manifest").args(["-p", platform, &reference]).run();
+        fetch("linux/s390x").fails(3, "the image is for linux/amd64, want linux/s390x").stdout("");
+        fetch("linux/amd64").ok();
+    }
+}
+
 /// The headers of a response that describe a manifest, sorted.
 fn described_by(headers: &str) -> Vec<String> {
     let wanted = ["content-type", "docker-content-digest", "etag"];
