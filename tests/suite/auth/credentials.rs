@@ -297,9 +297,10 @@ fn a_login_that_is_refused_is_named_with_the_way_to_go_without() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     registry.fault(|request, right| {
-        match request.path == "/token" && request.header("authorization").is_some() {
-            true => Reply::error(403, "DENIED", "expired"),
-            false => right,
+        if request.path == "/token" && request.header("authorization").is_some() {
+            Reply::error(403, "DENIED", "expired")
+        } else {
+            right
         }
     });
     let home = home(&registry);

@@ -342,9 +342,12 @@ fn a_digest_that_is_refused_with_a_server_error_is_refused_alike() {
 #[test]
 fn a_registry_that_does_not_know_sha512_is_hinted_at() {
     let registry = FakeRegistry::start();
-    registry.intake(|request| match request.is_close() {
-        true => Intake::instead(Reply::error(400, "DIGEST_INVALID", "unsupported")),
-        false => Intake::whole(),
+    registry.intake(|request| {
+        if request.is_close() {
+            Intake::instead(Reply::error(400, "DIGEST_INVALID", "unsupported"))
+        } else {
+            Intake::whole()
+        }
     });
     let scratch = Scratch::new();
     let bytes = b"a layer".to_vec();

@@ -104,9 +104,12 @@ fn a_referrer_under_an_immutable_tag_is_listed_by_the_registry() {
     manifest["subject"] = image.manifest.descriptor();
     let manifest = Blob::json(types::MANIFEST, &manifest);
     registry.add_manifest("app", "note", &manifest);
-    registry.intake(|request| match request.path.ends_with("/note") && request.method == "PUT" {
-        true => Intake::instead(Reply::error(409, "TAG_IMMUTABLE", "no")),
-        false => Intake::whole(),
+    registry.intake(|request| {
+        if request.path.ends_with("/note") && request.method == "PUT" {
+            Intake::instead(Reply::error(409, "TAG_IMMUTABLE", "no"))
+        } else {
+            Intake::whole()
+        }
     });
     put(&registry, ":note", &manifest).ok().stdout(manifest.line());
     assert_eq!(registry.tags("app").len(), 2, "no fallback tag: {:?}", registry.tags("app"));

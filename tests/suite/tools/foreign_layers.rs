@@ -110,9 +110,8 @@ fn an_address_that_fails_for_now_is_tried_again_and_decides_the_status() {
     // It may pass.
     let bytes: Arc<[u8]> = layer().bytes.into();
     let some = tests::fake::first(2, |_| true);
-    let late = Server::start(move |request| match some(request) {
-        true => Reply::new(503),
-        false => Reply::ranged(request, Arc::clone(&bytes)),
+    let late = Server::start(move |request| {
+        if some(request) { Reply::new(503) } else { Reply::ranged(request, Arc::clone(&bytes)) }
     });
     fetch(&registry, &[late.url()], &Scratch::new()).status(0);
 }
