@@ -7,6 +7,7 @@ mod fuzz;
 mod hardlinks;
 mod layer;
 mod limits;
+mod marker_order;
 mod names;
 mod overlay;
 mod parser;

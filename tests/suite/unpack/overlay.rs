@@ -126,11 +126,17 @@ fn an_opaque_root_is_refused() {
     for name in ["", "l"] {
         everywhere(|cage| {
             cage.options(&["--whiteouts", "overlay"]);
-            let run = cage.unpack(&[&[symlink("l", "/"), opaque(name), file("f", "")]]);
+            let run = cage.unpack(&[&[symlink("l", "/")], &[opaque(name), file("f", "")]]);
             run.fails(6, "hides all lower layers, which an overlay cannot express").says("hint: ");
             cage.nothing();
         });
     }
+    // Behind a link of its own layer it means the lower layers' directory, which the link replaces.
+    everywhere(|cage| {
+        cage.options(&["--whiteouts", "overlay"]);
+        cage.unpack(&[&[symlink("l", "/"), opaque("l"), file("f", "")]]).ok();
+        cage.has(&["f", "l"]);
+    });
 }
 
 #[test]

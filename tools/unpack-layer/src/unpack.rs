@@ -131,6 +131,7 @@ impl Unpacking {
         while let Some(entry) = reader.next()? {
             tree.apply(&entry, &mut reader)?;
         }
+        tree.end_layer()?;
         ending(reader.finish()?, verifiable)
     }
 

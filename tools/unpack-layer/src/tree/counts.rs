@@ -5,12 +5,22 @@ use common::error::{Error, Result};
 
 use super::rules::Rules;
 
+/// The path components that a layer may walk, however few entries it has: enough for sixteen walks
+/// of the greatest depth ([`MAX_DEPTH`](super::names::MAX_DEPTH)).
+const STEPS: u64 = 1 << 18;
+
+/// The path components that a layer may walk in addition for each entry. An entry whose directory is
+/// near that of the entry before needs few, so that ordinary layers stay far below this.
+const STEPS_PER_ENTRY: u64 = 64;
+
 /// The numbers of entries, directories and bytes so far.
 pub(super) struct Counts {
     /// The entries of the current layer.
     entries: u64,
     /// The parent directories that were made without an entry, in the current layer.
     implied: u64,
+    /// The path components that were walked in the current layer.
+    steps: u64,
     /// The bytes of files in all layers, holes included.
     bytes: u64,
     max_entries: u64,
@@ -21,13 +31,38 @@ impl Counts {
     /// Counts that begin at zero.
     pub(super) fn new(rules: &Rules) -> Counts {
         let Rules { max_entries, max_size, .. } = *rules;
-        Counts { entries: 0, implied: 0, bytes: 0, max_entries, max_size }
+        Counts { entries: 0, implied: 0, steps: 0, bytes: 0, max_entries, max_size }
     }
 
     /// Begins the next layer: entries and directories are counted per layer.
     pub(super) fn next_layer(&mut self) {
         self.entries = 0;
         self.implied = 0;
+        self.steps = 0;
+    }
+
+    /// Begins a pass over this number of directories that does not belong to a layer.
+    pub(super) fn begin_pass(&mut self, directories: usize) {
+        self.entries = directories as u64;
+        self.steps = 0;
+    }
+
+    /// Counts path components that are walked: directories that are opened, and symbolic links that
+    /// are read. Components of a directory that is still open are not counted.
+    ///
+    /// # Errors
+    /// Malformed if the layer's names need more than [`STEPS`] of them and [`STEPS_PER_ENTRY`] for
+    /// each entry: a few kilobytes could otherwise take minutes.
+    pub(super) fn add_steps(&mut self, steps: usize) -> Result<()> {
+        self.steps = self.steps.saturating_add(steps as u64);
+        let limit = STEPS.saturating_add(self.entries.saturating_mul(STEPS_PER_ENTRY));
+        if self.steps > limit {
+            return Err(Error::malformed(format_args!(
+                "more than {limit} path components to walk for {} entries",
+                self.entries
+            )));
+        }
+        Ok(())
     }
 
     /// Counts an entry.

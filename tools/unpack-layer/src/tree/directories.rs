@@ -13,7 +13,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, WORKABLE, os_error};
-use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::{attributes, names};
 use archive::{Entry, shown};
@@ -69,22 +68,28 @@ impl TreeState {
 
     /// Makes a parent directory without an entry: mode 0755, owned by root or by the user, with a
     /// fixed time.
-    pub(super) fn make_implied(&mut self, parent: &Directory, name: &[u8]) -> Result<Directory> {
+    ///
+    /// `path` is the path of `parent`.
+    pub(super) fn make_implied(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        path: impl Fn() -> Vec<u8>,
+    ) -> Result<Directory> {
         self.counts.add_implied()?;
         let opaque = std::mem::take(&mut self.next_is_opaque);
-        if self.rules.whiteouts == Whiteouts::Overlay && !opaque && !parent.opaque {
-            notice::warn("overlay parent", || {
-                let name = shown(name);
-                format!(
-                    "{name}: a directory without an entry: its attributes hide those of lower \
-                     layers"
-                )
-            });
+        if self.is_overlay() && !opaque && !parent.opaque {
+            let place = self.upper.place(parent.inode, name);
+            let path = names::join(path(), name);
+            if !self.implied.add(place, path) {
+                warn_implied(name);
+            }
         }
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(IMPLIED_MODE))
             .map_err(|e| os_error("make a parent directory", e))?;
         let mut directory = Directory::open(parent, name).map_err(|e| os_error("open", e))?;
         directory.opaque = parent.opaque;
+        directory.mounted = parent.mounted;
         self.reset_to_implied(&mut directory, false)?;
         if opaque {
             self.opaque_mark.set(&mut directory)?;
@@ -164,6 +169,14 @@ impl TreeState {
         directory.dirty = true;
         Ok(())
     }
+}
+
+/// Warns of a directory that has no entry in a layer for an overlay.
+pub(super) fn warn_implied(path: &[u8]) {
+    notice::warn("overlay parent", || {
+        let path = shown(path);
+        format!("{path}: a directory without an entry: its attributes hide those of lower layers")
+    });
 }
 
 /// Gives the user access to a directory that the user owns. Uses a descriptor, so that a symbolic

@@ -8,13 +8,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status};
 use common::notice;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::upper::Inode;
-use archive::{Entry, Time};
+use archive::{Entry, Time, shown};
 
 /// The flags with which directories are opened. Not `O_PATH`, because owner, mode and attributes
 /// are set through the descriptor.
@@ -37,6 +37,8 @@ pub(super) struct Directory {
     pub(super) dirty: bool,
     /// Whether it hides all lower layers in an overlay file system.
     pub(super) opaque: bool,
+    /// Whether it is in a file system that is mounted below the root, with `--onto`.
+    pub(super) mounted: bool,
 }
 
 impl Directory {
@@ -58,6 +60,7 @@ impl Directory {
             },
             dirty: false,
             opaque: false,
+            mounted: false,
         })
     }
 
@@ -69,6 +72,22 @@ impl Directory {
     /// Like `open`, but fails with `EXDEV` if the directory is a mount point.
     pub(super) fn open_unmounted(parent: &Directory, name: &[u8]) -> rustix::io::Result<Directory> {
         Directory::new(open_unmounted(&parent.fd, name)?)
+    }
+
+    /// Refuses to remove a file from a mounted file system: it belongs to whoever mounted it, not to
+    /// the lower layers.
+    ///
+    /// # Errors
+    /// Local if the directory is mounted.
+    pub(super) fn refuse_removal(&self, name: &[u8]) -> Result<()> {
+        if !self.mounted {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::Local,
+            format_args!("{}: in a mounted file system, which --onto does not remove", shown(name)),
+        )
+        .hint("unmount it, or remove the file by other means"))
     }
 
     /// Leaves the directory: sets its times again if they changed.

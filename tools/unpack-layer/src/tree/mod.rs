@@ -19,6 +19,7 @@ mod directories;
 mod directory;
 mod entry_directories;
 mod files;
+mod implied;
 mod names;
 mod overlay;
 mod owner;
@@ -27,6 +28,7 @@ pub(crate) mod remove;
 mod rules;
 mod state;
 mod upper;
+mod waiting;
 mod walk;
 mod whiteouts;
 mod workspace;
@@ -99,6 +101,12 @@ impl Tree {
         Ok(Tree { workspace, root_mode: None })
     }
 
+    /// Ends a layer: applies the markers that waited for it.
+    pub(crate) fn end_layer(&mut self) -> Result<()> {
+        self.workspace.apply_waiting()?;
+        self.workspace.warn_of_implied()
+    }
+
     /// Begins the next layer.
     pub(crate) fn next_layer(&mut self) -> Result<()> {
         self.workspace.reset()?;
@@ -110,7 +118,9 @@ impl Tree {
     pub(crate) fn finish(mut self) -> Result<()> {
         self.workspace.reset()?;
         let Workspace { state, walk, side } = &mut self.workspace;
-        for (inode, path, mode) in state.pending_modes.take() {
+        let pending = state.pending_modes.take();
+        state.counts.begin_pass(pending.len());
+        for (inode, path, mode) in pending {
             if side.enter(state, &path, Missing::Stop)? && side.here().inode == inode {
                 rustix::fs::fchmod(&side.here().fd, Mode::from_raw_mode(mode))
                     .map_err(|e| os_error("set a directory's mode", e))?;
@@ -160,25 +170,27 @@ impl Tree {
         let Workspace { state, walk, .. } = &mut self.workspace;
         walk.enter(state, parent, Missing::Make)?;
         walk.mark(state);
-        let made = match entry.entry_type {
+        match entry.entry_type {
             EntryType::Directory => {
                 if self.workspace.directory(entry, name)? == Place::Root {
-                    self.root_entry(entry)?;
+                    return self.root_entry(entry);
                 }
-                true
+                // The walk has entered the directory. A link that was kept may have led to another
+                // name.
+                let Workspace { state, walk, .. } = &mut self.workspace;
+                let (above, name) = (walk.above(), walk.real_name().unwrap_or(name));
+                state.add_entry(above, name);
+                return Ok(());
             }
-            EntryType::Hardlink => self.workspace.hardlink(entry, name).map(|()| true)?,
-            _ => self.workspace.file(entry, name, reader)?,
-        };
-        if made {
-            let Workspace { state, walk, .. } = &mut self.workspace;
-            // The walk has already entered a new directory, so its parent is one level up.
-            let inode = match entry.entry_type {
-                EntryType::Directory => walk.above(),
-                _ => walk.here().inode,
-            };
-            state.upper.add(inode, name);
+            EntryType::Hardlink => self.workspace.hardlink(entry, name)?,
+            _ => {
+                if !self.workspace.file(entry, name, reader)? {
+                    return Ok(());
+                }
+            }
         }
+        let Workspace { state, walk, .. } = &mut self.workspace;
+        state.add_entry(walk.here().inode, name);
         Ok(())
     }
 

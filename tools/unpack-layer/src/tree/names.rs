@@ -65,6 +65,14 @@ pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// The number of components of a clean name.
+pub(super) fn depth(clean: &[u8]) -> usize {
+    match clean {
+        [] => 0,
+        _ => 1 + clean.iter().filter(|byte| **byte == b'/').count(),
+    }
+}
+
 /// The meaning of a clean name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning<'a> {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use rustix::io::Errno;
 
+use super::names;
 use super::upper::Inode;
 
 /// The most bytes that the paths may take in memory.
@@ -51,11 +52,7 @@ impl PendingModes {
             .into_iter()
             .map(|(inode, pending)| (inode, pending.path, pending.mode))
             .collect();
-        let depth = |path: &[u8]| match path {
-            [] => 0,
-            _ => 1 + path.iter().filter(|byte| **byte == b'/').count(),
-        };
-        all.sort_by(|a, b| depth(&b.1).cmp(&depth(&a.1)).then_with(|| a.1.cmp(&b.1)));
+        all.sort_by(|a, b| names::depth(&b.1).cmp(&names::depth(&a.1)).then_with(|| a.1.cmp(&b.1)));
         all
     }
 }

@@ -2,10 +2,13 @@
 //! The state of a tree that is being unpacked, except its open directories.
 
 use super::counts::Counts;
+use super::implied::ImpliedDirectories;
 use super::overlay::OpaqueMark;
 use super::pending_modes::PendingModes;
-use super::rules::Rules;
-use super::upper::Upper;
+use super::rules::{Rules, Whiteouts};
+use super::upper::{Inode, Upper};
+use super::waiting::WaitingMarkers;
+use super::walk::Missing;
 
 /// The state of a tree.
 pub(super) struct TreeState {
@@ -14,6 +17,11 @@ pub(super) struct TreeState {
     /// The files of the current layer.
     pub(super) upper: Upper,
     pub(super) pending_modes: PendingModes,
+    /// The markers of the current layer that wait for its end.
+    pub(super) waiting: WaitingMarkers,
+    /// The directories that have no entry in the current layer so far; only with `--whiteouts
+    /// overlay`.
+    pub(super) implied: ImpliedDirectories,
     pub(super) opaque_mark: OpaqueMark,
     /// Whether the tool runs as root, so that permission bits do not matter.
     pub(super) privileged: bool,
@@ -31,6 +39,8 @@ impl TreeState {
             counts: Counts::new(&rules),
             upper: Upper::new(over_lower),
             pending_modes: PendingModes::default(),
+            waiting: WaitingMarkers::default(),
+            implied: ImpliedDirectories::default(),
             opaque_mark: OpaqueMark::new(rules.whiteouts, privileged),
             privileged,
             acls: over_lower,
@@ -43,5 +53,30 @@ impl TreeState {
     pub(super) fn next_layer(&mut self) {
         self.upper.next_layer();
         self.counts.next_layer();
+    }
+
+    /// Whether whiteouts are written in the form of an overlay file system.
+    pub(super) fn is_overlay(&self) -> bool {
+        self.rules.whiteouts == Whiteouts::Overlay
+    }
+
+    /// The treatment of missing directories on the path of a whiteout: an overlay file system needs
+    /// them, because the whiteout becomes a file.
+    pub(super) fn whiteout_parents(&self) -> Missing {
+        if self.is_overlay() { Missing::Make } else { Missing::Stop }
+    }
+
+    /// Whether a marker waits for the end of the layer before directories are made for it: their
+    /// entries may follow. Without memory for more waiting markers they are made at once.
+    pub(super) fn makes_parents_last(&self) -> bool {
+        self.is_overlay() && self.waiting.has_room()
+    }
+
+    /// Records an entry of the current layer, which was made at this place.
+    pub(super) fn add_entry(&mut self, directory: Inode, name: &[u8]) {
+        self.upper.add(directory, name);
+        if self.is_overlay() {
+            self.implied.forget(self.upper.place(directory, name));
+        }
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct Upper {
     /// The hashes of places. The lowest bit is set if the place has an entry of its own; it is
     /// clear for a parent directory of an entry.
     places: HashSet<u64, BuildHasherDefault<AsIs>>,
+    /// The hashes of places of symbolic links of lower layers that entries of the current layer
+    /// passed, and of the directories above these links.
+    passed: HashSet<u64, BuildHasherDefault<AsIs>>,
     /// Whether the tree can have files of lower layers.
     over_lower: bool,
 }
@@ -30,13 +33,19 @@ pub(super) struct Upper {
 impl Upper {
     /// The state before the first layer. `over_lower` means that the tree is not empty.
     pub(super) fn new(over_lower: bool) -> Upper {
-        Upper { key: RandomState::new(), places: HashSet::default(), over_lower }
+        Upper {
+            key: RandomState::new(),
+            places: HashSet::default(),
+            passed: HashSet::default(),
+            over_lower,
+        }
     }
 
     /// Begins the next layer: all existing files now belong to lower layers.
     pub(super) fn next_layer(&mut self) {
         self.over_lower = true;
         self.places.clear();
+        self.passed.clear();
     }
 
     /// Whether the tree can have files of lower layers.
@@ -71,7 +80,22 @@ impl Upper {
         !self.over_lower || self.places.contains(&(self.place(directory, name) | 1))
     }
 
-    fn place(&self, directory: Inode, name: &[u8]) -> u64 {
+    /// Records a symbolic link of a lower layer through which an entry of the layer was reached, or a
+    /// directory above such a link.
+    pub(super) fn add_passed(&mut self, directory: Inode, name: &[u8]) {
+        if self.over_lower {
+            let place = self.place(directory, name);
+            self.passed.insert(place);
+        }
+    }
+
+    /// Whether entries of the layer passed a symbolic link at this place or below it.
+    pub(super) fn was_passed(&self, directory: Inode, name: &[u8]) -> bool {
+        !self.passed.is_empty() && self.passed.contains(&self.place(directory, name))
+    }
+
+    /// The hash of a place, which also other records of the layer may use as a key.
+    pub(super) fn place(&self, directory: Inode, name: &[u8]) -> u64 {
         self.key.hash_one((directory, name)) & !1
     }
 }

@@ -12,6 +12,16 @@
 //! The directories of the last walk stay open as a chain, because the next entry often needs the
 //! same ones. The chain has only real directories, no symbolic links. Code that removes or replaces
 //! a directory or a symbolic link must call [`Walk::forget_links`] or [`Walk::reset`].
+//!
+//! A walk continues from the part of the chain that it shares with the name. Every directory that it
+//! opens and every symbolic link that it reads is counted, because a small layer can ask for a huge
+//! number of them: see [`Counts::add_steps`](super::counts::Counts::add_steps).
+//!
+//! The walk of a marker (a whiteout or an opaque whiteout) differs. A marker means a path of the
+//! lower layers. If the current layer has put a symbolic link or another file on that path, the
+//! lower layers' path is gone, and the marker has nothing to hide. If a symbolic link of a lower
+//! layer is on the path, a later entry may still replace it: the marker must wait for the end of the
+//! layer.
 
 use std::borrow::Cow;
 
@@ -39,15 +49,65 @@ pub(super) enum Missing {
     Stop,
 }
 
+/// The purpose of a walk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To the directory of an entry, or to one that must exist.
+    Entry(Missing),
+    /// To the directory of a marker.
+    Marker(Mark, Time),
+}
+
+/// A marker: an entry that hides files of lower layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mark {
+    /// A whiteout: hides one file.
+    Whiteout,
+    /// An opaque whiteout: hides all files of its directory.
+    Opaque,
+}
+
+/// The time at which a marker is applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Time {
+    /// At its position in the layer. Later entries are not known yet.
+    Now,
+    /// At the end of the layer.
+    End,
+}
+
+/// The end of the walk of a marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The directory was entered.
+    Directory,
+    /// The lower layers have no such directory, or the current layer has replaced it: the marker has
+    /// nothing to hide.
+    Nothing,
+    /// Later entries may decide about the path: the marker must be applied at the end of the layer.
+    Undecided,
+}
+
 /// A directory of the chain, below the root.
 struct Slot {
     name: Vec<u8>,
     inode: Inode,
     /// Whether the directory is recorded as a parent of an entry of the current layer.
     marked: bool,
+    /// Whether the directory is recorded as passed on the way through a symbolic link.
+    passed: bool,
     /// Whether it was opaque when it was closed.
     opaque: bool,
+    /// Whether it is in a file system that is mounted below the root.
+    mounted: bool,
     open: Option<Directory>,
+}
+
+impl Slot {
+    /// The slot's directory, opened again.
+    fn reopened(&self, directory: Directory) -> Directory {
+        Directory { opaque: self.opaque, mounted: self.mounted, ..directory }
+    }
 }
 
 /// The chain of directories from the root to the directory that was entered last.
@@ -58,18 +118,22 @@ pub(super) struct Walk {
     first_open: usize,
     /// The name of the directory that was entered last; `None` if it must be walked again.
     entered: Option<Vec<u8>>,
+    /// Whether symbolic links led to the directory that was entered last.
+    through_link: bool,
 }
 
 /// The type of a component of a name.
 enum Found {
     Directory(Directory),
-    Link(Vec<u8>),
+    /// A symbolic link, and whether it belongs to the current layer.
+    Link(Vec<u8>, bool),
     Nothing,
+    Undecided,
 }
 
 impl Walk {
     pub(super) fn new(root: Directory) -> Walk {
-        Walk { root, slots: Vec::new(), first_open: 0, entered: None }
+        Walk { root, slots: Vec::new(), first_open: 0, entered: None, through_link: false }
     }
 
     /// The root of the tree.
@@ -95,7 +159,17 @@ impl Walk {
 
     /// The path of the directory that was entered last, without symbolic links.
     pub(super) fn real_path(&self) -> Vec<u8> {
-        let names: Vec<&[u8]> = self.slots.iter().map(|slot| slot.name.as_slice()).collect();
+        self.path_to(self.slots.len())
+    }
+
+    /// The name of the directory that was entered last in its parent; `None` for the root.
+    pub(super) fn real_name(&self) -> Option<&[u8]> {
+        self.slots.last().map(|slot| slot.name.as_slice())
+    }
+
+    fn path_to(&self, depth: usize) -> Vec<u8> {
+        let slots = &self.slots[..depth.min(self.slots.len())];
+        let names: Vec<&[u8]> = slots.iter().map(|slot| slot.name.as_slice()).collect();
         names.join(&b'/')
     }
 
@@ -106,8 +180,24 @@ impl Walk {
         name: &[u8],
         missing: Missing,
     ) -> Result<bool> {
-        if self.entered.as_deref() == Some(name) {
-            return Ok(true);
+        Ok(self.go(state, name, Purpose::Entry(missing))? == Reached::Directory)
+    }
+
+    /// Enters the directory of a marker, as its clean name is meant in the lower layers.
+    pub(super) fn enter_for_marker(
+        &mut self,
+        state: &mut TreeState,
+        name: &[u8],
+        mark: Mark,
+        time: Time,
+    ) -> Result<Reached> {
+        self.go(state, name, Purpose::Marker(mark, time))
+    }
+
+    fn go(&mut self, state: &mut TreeState, name: &[u8], purpose: Purpose) -> Result<Reached> {
+        let is_marker = matches!(purpose, Purpose::Marker(..));
+        if self.entered.as_deref() == Some(name) && !(is_marker && self.through_link) {
+            return Ok(Reached::Directory);
         }
         self.entered = None;
         let mut depth = 0usize;
@@ -126,17 +216,25 @@ impl Walk {
                 depth += 1;
                 continue;
             }
-            self.back_to(depth)?;
-            match self.find(state, &component, missing)? {
+            match self.find(state, depth, &component, purpose)? {
                 Found::Directory(directory) => {
+                    self.back_to(state, depth)?;
                     self.push(&component, directory)?;
                     depth += 1;
                 }
-                Found::Nothing => return Ok(false),
-                Found::Link(text) => {
+                Found::Nothing => return Ok(Reached::Nothing),
+                Found::Undecided => return Ok(Reached::Undecided),
+                Found::Link(_, true) if is_marker => return Ok(Reached::Nothing),
+                Found::Link(_, false) if is_marker_now(purpose) => {
+                    return Ok(Reached::Undecided);
+                }
+                Found::Link(text, own) => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(Error::malformed("too many levels of symbolic links"));
+                    }
+                    if !own && purpose == Purpose::Entry(Missing::Make) {
+                        self.mark_passed(state, depth, &component);
                     }
                     if text.first() == Some(&b'/') {
                         depth = 0;
@@ -145,9 +243,10 @@ impl Walk {
                 }
             }
         }
-        self.back_to(depth)?;
+        self.back_to(state, depth)?;
         self.entered = Some(name.to_owned());
-        Ok(true)
+        self.through_link = links > 0;
+        Ok(Reached::Directory)
     }
 
     /// Enters a directory that was just opened in the current one.
@@ -162,7 +261,9 @@ impl Walk {
             name: name.to_owned(),
             inode: directory.inode,
             marked: false,
+            passed: false,
             opaque: false,
+            mounted: directory.mounted,
             open: Some(directory),
         });
         if self.slots.len() - self.first_open > MAX_OPEN {
@@ -177,37 +278,59 @@ impl Walk {
     }
 
     /// Goes back to the directory at this depth of the chain, and leaves those below it.
-    pub(super) fn back_to(&mut self, depth: usize) -> Result<()> {
+    pub(super) fn back_to(&mut self, state: &mut TreeState, depth: usize) -> Result<()> {
         if self.slots.len() > depth {
             self.entered = None;
         }
+        // It may have been closed because the chain had too many open directories.
+        let closed = depth > 0 && self.first_open >= depth && depth <= self.slots.len();
+        let reopened = if closed { Some(self.reopen(state, depth)?) } else { None };
+        self.leave_below(depth)?;
+        if let (Some(directory), Some(slot)) = (reopened, self.slots.last_mut()) {
+            slot.open = Some(slot.reopened(directory));
+            self.first_open = depth - 1;
+        }
+        Ok(())
+    }
+
+    /// Leaves the directories below this depth of the chain.
+    fn leave_below(&mut self, depth: usize) -> Result<()> {
         while self.slots.len() > depth {
             if let Some(Slot { open: Some(mut directory), .. }) = self.slots.pop() {
                 directory.leave()?;
             }
         }
-        if self.first_open < depth || depth == 0 {
-            self.first_open = self.first_open.min(depth);
-            return Ok(());
+        self.first_open = self.first_open.min(self.slots.len());
+        Ok(())
+    }
+
+    /// Opens the directory at this depth of the chain again: from an open one below it, or from the
+    /// root.
+    fn reopen(&self, state: &mut TreeState, depth: usize) -> Result<Directory> {
+        let up = self.first_open + 1 - depth;
+        if up < depth
+            && let Some(below) = self.slots.get(self.first_open).and_then(|slot| slot.open.as_ref())
+        {
+            state.counts.add_steps(up)?;
+            if let Some(directory) = go_up(below, up)
+                && directory.inode == self.slots[depth - 1].inode
+            {
+                return Ok(directory);
+            }
         }
-        // It was closed because the chain had too many open directories: open it again, from the
-        // root.
+        state.counts.add_steps(depth)?;
         let mut directory: Option<Directory> = None;
-        for slot in &self.slots {
+        for slot in &self.slots[..depth] {
             let parent = directory.as_ref().unwrap_or(&self.root);
             directory = Some(Directory::open(parent, &slot.name).map_err(|e| os_error("open", e))?);
         }
-        self.first_open = depth - 1;
-        if let Some(slot) = self.slots.last_mut() {
-            slot.open = directory.map(|directory| Directory { opaque: slot.opaque, ..directory });
-        }
-        Ok(())
+        directory.ok_or_else(|| os_error("open", Errno::NOENT))
     }
 
     /// Leaves all directories except the root, where the next walk starts.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.entered = None;
-        self.back_to(0)
+        self.leave_below(0)
     }
 
     /// Must be called after a symbolic link was removed or replaced: the same name may now lead to
@@ -238,11 +361,42 @@ impl Walk {
         }
     }
 
-    /// Opens a component in the current directory, or reads it if it is a symbolic link.
-    fn find(&mut self, state: &mut TreeState, name: &[u8], missing: Missing) -> Result<Found> {
+    /// Records that entries of the current layer passed a symbolic link of a lower layer, which is
+    /// in the directory at this depth of the chain. The directories above it are recorded too: they
+    /// may be removed together with the link.
+    fn mark_passed(&mut self, state: &mut TreeState, depth: usize, link: &[u8]) {
+        let mut parent = self.root.inode;
+        for slot in &mut self.slots[..depth] {
+            if !std::mem::replace(&mut slot.passed, true) {
+                state.upper.add_passed(parent, &slot.name);
+            }
+            parent = slot.inode;
+        }
+        state.upper.add_passed(parent, link);
+    }
+
+    /// Opens a component in the directory at this depth of the chain, or reads it if it is a symbolic
+    /// link. The chain below that depth stays: a link often leads back into it.
+    fn find(
+        &mut self,
+        state: &mut TreeState,
+        depth: usize,
+        name: &[u8],
+        purpose: Purpose,
+    ) -> Result<Found> {
+        let missing = match purpose {
+            Purpose::Entry(missing) => missing,
+            // An opaque directory exists, even if no lower layer has it.
+            Purpose::Marker(Mark::Opaque, _) => Missing::Make,
+            Purpose::Marker(Mark::Whiteout, _) => state.whiteout_parents(),
+        };
+        state.counts.add_steps(1)?;
+        if depth > 0 && self.first_open >= depth {
+            self.back_to(state, depth)?;
+        }
         loop {
-            let path = || self.real_path();
-            let here = self.slots.last().and_then(|slot| slot.open.as_ref()).unwrap_or(&self.root);
+            let path = || self.path_to(depth);
+            let here = self.at(depth);
             match state.open(here, name, path) {
                 Ok(directory) => return Ok(Found::Directory(directory)),
                 Err(Errno::NOENT) if missing == Missing::Stop => return Ok(Found::Nothing),
@@ -251,38 +405,115 @@ impl Walk {
                     match rustix::fs::readlinkat(&here.fd, name, Vec::new()) {
                         Ok(text) => {
                             refuse_procfs(here, &self.root)?;
-                            return Ok(Found::Link(text.into_bytes()));
+                            let own = state.upper.has(here.inode, name);
+                            return Ok(Found::Link(text.into_bytes(), own));
                         }
                         Err(Errno::INVAL) if missing == Missing::Stop => return Ok(Found::Nothing),
-                        Err(Errno::INVAL) => self.remove_file(state, name)?,
+                        Err(Errno::INVAL) => {
+                            match self.file_as_parent(state, depth, name, purpose)? {
+                                Obstacle::Removable => self.remove_file(state, depth, name)?,
+                                Obstacle::Ends => return Ok(Found::Nothing),
+                                Obstacle::Undecided => return Ok(Found::Undecided),
+                            }
+                        }
                         Err(Errno::NOENT) => continue,
                         Err(cause) => return Err(os_error("read a symbolic link", cause)),
                     }
                 }
                 Err(cause) => return Err(os_error("open a parent directory", cause)),
             }
-            let here = self.here();
-            let directory = state.make_implied(here, name)?;
-            here.dirty = true;
+            if matches!(purpose, Purpose::Marker(Mark::Whiteout, _)) && self.at(depth).opaque {
+                // All files of lower layers are hidden there already.
+                return Ok(Found::Nothing);
+            }
+            if state.makes_parents_last() && is_marker_now(purpose) {
+                return Ok(Found::Undecided);
+            }
+            let directory = state.make_implied(self.at(depth), name, || self.path_to(depth))?;
+            self.at_mut(depth).dirty = true;
             return Ok(Found::Directory(directory));
         }
     }
 
-    /// Removes a file where a parent directory is needed. Only a file of a lower layer may be
+    /// The directory at this depth of the chain, which must be open.
+    fn at(&self, depth: usize) -> &Directory {
+        let slot = depth.checked_sub(1).and_then(|i| self.slots.get(i));
+        slot.and_then(|slot| slot.open.as_ref()).unwrap_or(&self.root)
+    }
+
+    fn at_mut(&mut self, depth: usize) -> &mut Directory {
+        let slot = depth.checked_sub(1).and_then(|i| self.slots.get_mut(i));
+        slot.and_then(|slot| slot.open.as_mut()).unwrap_or(&mut self.root)
+    }
+
+    /// Decides about a file where a parent directory is needed. Only a file of a lower layer may be
     /// replaced.
-    fn remove_file(&mut self, state: &mut TreeState, name: &[u8]) -> Result<()> {
-        let here = self.here();
+    fn file_as_parent(
+        &self,
+        state: &TreeState,
+        depth: usize,
+        name: &[u8],
+        purpose: Purpose,
+    ) -> Result<Obstacle> {
+        let here = self.at(depth);
         let stat = directory::stat(here, name).map_err(|e| os_error("stat", e))?;
-        let whiteout = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
-        if !whiteout && state.upper.has(here.inode, name) {
-            return Err(Error::malformed("a parent is a file of the same layer"));
+        let hidden = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
+        let own = state.upper.has(here.inode, name);
+        match purpose {
+            Purpose::Marker(Mark::Whiteout, _) if hidden || own => Ok(Obstacle::Ends),
+            Purpose::Marker(Mark::Opaque, _) if own && !hidden => Ok(Obstacle::Ends),
+            Purpose::Entry(_) if own && !hidden => {
+                Err(Error::malformed("a parent is a file of the same layer"))
+            }
+            _ if state.makes_parents_last() && is_marker_now(purpose) => Ok(Obstacle::Undecided),
+            _ => Ok(Obstacle::Removable),
         }
+    }
+
+    /// Removes a file where a parent directory is needed.
+    fn remove_file(&mut self, state: &mut TreeState, depth: usize, name: &[u8]) -> Result<()> {
+        let here = self.at_mut(depth);
+        let stat = directory::stat(here, name).map_err(|e| os_error("stat", e))?;
+        here.refuse_removal(name)?;
         rustix::fs::unlinkat(&here.fd, name, rustix::fs::AtFlags::empty())
             .map_err(|e| os_error("replace a parent directory", e))?;
         here.dirty = true;
-        state.next_is_opaque = whiteout;
+        state.next_is_opaque = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
         Ok(())
     }
+}
+
+/// What a file means where a walk needs a directory.
+enum Obstacle {
+    /// It is removed to make room for the directory.
+    Removable,
+    /// The walk of a marker ends: the current layer has replaced the lower layers' path.
+    Ends,
+    /// The marker must wait for the end of the layer.
+    Undecided,
+}
+
+fn is_marker_now(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Marker(_, Time::Now))
+}
+
+/// The most levels of one path of `..` components, so that it is shorter than the kernel's limit.
+const MAX_UP: usize = 1024;
+
+/// Opens the directory that is this number of levels above another one. The caller must check its
+/// identity: another process may have moved the directory.
+fn go_up(below: &Directory, levels: usize) -> Option<Directory> {
+    let path = |levels: usize| "../".repeat(levels);
+    let first = levels.min(MAX_UP);
+    let open = |from: &Directory, levels| Directory::open(from, path(levels).as_bytes()).ok();
+    let mut directory = open(below, first)?;
+    let mut left = levels - first;
+    while left > 0 {
+        let next = left.min(MAX_UP);
+        directory = open(&directory, next)?;
+        left -= next;
+    }
+    Some(directory)
 }
 
 /// Refuses symbolic links in a procfs that is mounted in the tree: the text of some of them is not

@@ -3,7 +3,11 @@
 //!
 //! The order of entries does not matter. A file whose entry follows the whiteout is made after the
 //! removal. A file whose entry precedes it is kept with all its parent directories, because
-//! [`upper`](super::upper) has recorded it.
+//! [`upper`](super::upper) has recorded it. A whiteout whose path leads through a symbolic link of a
+//! lower layer [waits](super::waiting) for the end of the layer.
+//!
+//! One order cannot be repaired: an entry that reached its directory through a symbolic link of a
+//! lower layer, which the same layer hides or replaces later. It causes a warning.
 
 use common::error::{Error, Result};
 use common::notice;
@@ -11,11 +15,11 @@ use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::directory::{self, os_error};
-use super::names::{Meaning, join};
+use super::names::{self, Meaning, join};
 use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
-use super::rules::Whiteouts;
-use super::walk::Missing;
+use super::waiting::Waiting;
+use super::walk::{Mark, Missing, Reached, Time};
 use super::workspace::Workspace;
 use archive::{Entry, EntryType, shown};
 
@@ -36,61 +40,100 @@ impl Workspace {
             });
         }
         match meaning {
-            Meaning::Whiteout(hidden) => self.hide(parent, hidden),
-            _ => self.hide_all(parent),
+            Meaning::Whiteout(hidden) => self.hide(parent, hidden, Time::Now),
+            _ => self.hide_all(parent, Time::Now),
         }
     }
 
-    /// Hides the file `hidden` of lower layers.
-    fn hide(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
-        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
-        let missing = if overlay { Missing::Make } else { Missing::Stop };
-        if !self.walk.enter(&mut self.state, parent, missing)? {
-            return Ok(());
+    /// Applies the markers that waited for the end of the layer.
+    pub(super) fn apply_waiting(&mut self) -> Result<()> {
+        for Waiting { mark, path } in self.state.waiting.take() {
+            let (parent, name) = names::split(&path);
+            match mark {
+                Mark::Whiteout => self.hide(parent, name, Time::End),
+                Mark::Opaque => self.hide_all(&path, Time::End),
+            }
+            .map_err(|error| error.context(format_args!("whiteout of {}", shown(&path))))?;
         }
+        Ok(())
+    }
+
+    /// Hides the file `hidden` of lower layers.
+    fn hide(&mut self, parent: &[u8], hidden: &[u8], time: Time) -> Result<()> {
+        match self.walk.enter_for_marker(&mut self.state, parent, Mark::Whiteout, time)? {
+            Reached::Directory => {}
+            Reached::Nothing => return Ok(()),
+            Reached::Undecided => {
+                let path = join(parent.to_vec(), hidden);
+                return self.state.waiting.add(Mark::Whiteout, path);
+            }
+        }
+        let overlay = self.state.is_overlay();
         if !self.state.upper.is_over_lower() && !overlay {
             return Ok(());
         }
         let here = self.walk.here();
-        let place = here.inode;
-        if self.state.upper.has(place, hidden) {
-            let stat = match directory::stat(here, hidden) {
-                Ok(stat) => Some(stat),
-                Err(Errno::NOENT) => None,
+        if self.state.upper.has(here.inode, hidden) {
+            match directory::stat(here, hidden) {
+                Ok(stat) if is_directory(&stat) => return self.hide_below(hidden),
+                Ok(_) => return Ok(()),
+                Err(Errno::NOENT) if overlay => {}
+                Err(Errno::NOENT) => return Ok(()),
                 Err(cause) => return Err(os_error("stat", cause)),
-            };
-            if stat.as_ref().is_some_and(is_directory) {
-                return self.hide_below(parent, hidden);
             }
-            if stat.is_some() || !overlay {
-                return Ok(());
-            }
-        } else if remove(&here.fd, hidden)? {
-            here.dirty = true;
-            self.walk.forget_links();
+        } else if self.remove_lower(hidden)? {
             self.side.reset()?;
         }
         if overlay { self.leave_whiteout(hidden) } else { Ok(()) }
     }
 
+    /// Removes a file of lower layers from the current directory. Returns whether it existed.
+    fn remove_lower(&mut self, name: &[u8]) -> Result<bool> {
+        let here = self.walk.here();
+        if here.mounted && directory::stat(here, name).is_ok() {
+            here.refuse_removal(name)?;
+        }
+        if !remove(&here.fd, name)? {
+            return Ok(false);
+        }
+        here.dirty = true;
+        self.state.warn_if_passed(here.inode, name);
+        self.walk.forget_links();
+        Ok(true)
+    }
+
     /// Hides a directory of lower layers that the current layer has too. Its content is removed
     /// except for files of the current layer, and it keeps no attributes of lower layers.
-    fn hide_below(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
-        let own = self.state.upper.has_entry(self.walk.here().inode, name);
-        let path = join(parent.to_vec(), name);
+    fn hide_below(&mut self, name: &[u8]) -> Result<()> {
+        let here = self.walk.here();
+        here.refuse_removal(name)?;
+        let own = self.state.upper.has_entry(here.inode, name);
+        // The lower directory is hidden: a directory without an entry hides no attributes.
+        self.state.implied.forget(self.state.upper.place(here.inode, name));
+        let path = join(self.walk.real_path(), name);
         self.walk.enter(&mut self.state, &path, Missing::Make)?;
+        // A mounted file system is not of the lower layers.
+        self.walk.here().refuse_removal(name)?;
         if !own && self.state.upper.is_over_lower() {
             let Workspace { state, walk, .. } = self;
             state.reset_to_implied(walk.here(), true)?;
         }
-        self.hide_all(&path)
+        self.hide_all_here()
     }
 
     /// Hides all files of lower layers in a directory.
-    fn hide_all(&mut self, path: &[u8]) -> Result<()> {
-        self.walk.enter(&mut self.state, path, Missing::Make)?;
+    fn hide_all(&mut self, path: &[u8], time: Time) -> Result<()> {
+        match self.walk.enter_for_marker(&mut self.state, path, Mark::Opaque, time)? {
+            Reached::Directory => self.hide_all_here(),
+            Reached::Nothing => Ok(()),
+            Reached::Undecided => self.state.waiting.add(Mark::Opaque, path.to_vec()),
+        }
+    }
+
+    /// Hides all files of lower layers in the directory that was entered last.
+    fn hide_all_here(&mut self) -> Result<()> {
         self.walk.mark(&mut self.state);
-        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
+        let overlay = self.state.is_overlay();
         if overlay && self.walk.depth() == 0 {
             // The kernel ignores an opaque mark on a layer's root directory.
             return Err(Error::malformed(
@@ -113,8 +156,8 @@ impl Workspace {
         loop {
             changed |= self.clear_lower(&mut pending)?;
             let Some((depth, name)) = pending.pop() else { break };
-            self.side.back_to(depth)?;
             let Workspace { state, side, .. } = self;
+            side.back_to(state, depth)?;
             let path = side.real_path();
             let directory = state
                 .open(side.here(), &name, || path.clone())
@@ -133,7 +176,7 @@ impl Workspace {
     /// stay are added to `pending`: their content must be checked too. Returns whether anything was
     /// removed.
     fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
-        let overlay = self.state.rules.whiteouts == Whiteouts::Overlay;
+        let overlay = self.state.is_overlay();
         let depth = self.side.depth();
         let here = self.side.here();
         let mut changed = false;
@@ -145,9 +188,13 @@ impl Workspace {
                 continue;
             }
             if !self.state.upper.has(here.inode, name) {
+                here.refuse_removal(name)?;
                 changed |= remove(&here.fd, name)?;
+                self.state.warn_if_passed(here.inode, name);
                 continue;
             }
+            // A layer may repeat the same mark: what stays is read each time.
+            self.state.counts.add_steps(1)?;
             if !matches!(
                 entry.file_type(),
                 FileType::Directory | FileType::CharacterDevice | FileType::Unknown

@@ -6,11 +6,13 @@ use common::notice;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::directories::warn_implied;
 use super::directory::{self, os_error};
+use super::names;
 use super::remove::remove;
-use super::rules::Whiteouts;
 use super::state::TreeState;
-use super::walk::Walk;
+use super::upper::Inode;
+use super::walk::{Missing, Walk};
 use archive::shown;
 
 /// A tree and its open directories.
@@ -37,11 +39,16 @@ impl Workspace {
             other => other.map_err(|e| os_error("stat", e))?,
         };
         let duplicate = self.state.upper.has_entry(here.inode, name);
-        if duplicate && !(self.state.rules.whiteouts == Whiteouts::Overlay && stat.st_rdev == 0) {
+        if duplicate && !(self.state.is_overlay() && stat.st_rdev == 0) {
             warn_duplicate(entry_name);
         }
         here.dirty = true;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory {
+            here.refuse_removal(name)?;
+        }
         remove(&here.fd, name)?;
+        self.state.warn_if_passed(here.inode, name);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 self.walk.forget_links();
@@ -53,6 +60,51 @@ impl Workspace {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Workspace {
+    /// Warns of directories that have no entry in the layer, at its end. In a directory that hides
+    /// all lower layers they hide no attributes.
+    pub(super) fn warn_of_implied(&mut self) -> Result<()> {
+        let paths = self.state.implied.take();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.side.reset()?;
+        self.state.counts.begin_pass(paths.len());
+        for path in paths {
+            let (parent, name) = names::split(&path);
+            if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
+                continue;
+            }
+            let here = self.side.here();
+            // An entry may have replaced the directory together with its parents.
+            let stat = directory::stat(here, name);
+            let is_there =
+                stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
+            if is_there && !here.opaque {
+                warn_implied(&path);
+            }
+        }
+        self.side.reset()
+    }
+}
+
+impl TreeState {
+    /// Warns if a file that is removed was a symbolic link through which earlier entries of the
+    /// layer were reached, or a directory above one: with another order of the entries, they would
+    /// be in other directories.
+    pub(super) fn warn_if_passed(&self, directory: Inode, name: &[u8]) {
+        if self.upper.was_passed(directory, name) {
+            notice::warn("passed link", || {
+                format!(
+                    "{}: hidden or replaced after entries of the same layer followed a symbolic \
+                     link there: they stay where it led",
+                    shown(name)
+                )
+            });
         }
     }
 }
