@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use archive::capability::{CAPABILITY, has_root_id};
 use common::error::{Error, Result, printable};
 use common::notice;
-use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::directory::os_error;
@@ -44,8 +44,34 @@ pub(super) fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
         .map_err(|cause| owner_error(cause, uid, gid))
 }
 
+/// Sets the owner and group of the file with this name in a directory, or with the flag
+/// `EMPTY_PATH` and an empty name, of a descriptor that was opened with `O_PATH`.
+pub(super) fn chown_at(
+    fd: impl AsFd,
+    name: &[u8],
+    uid: u32,
+    gid: u32,
+    flags: AtFlags,
+) -> Result<()> {
+    rustix::fs::chownat(fd, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)
+        .map_err(|cause| owner_error(cause, uid, gid))
+}
+
+/// Sets the times of a file by a descriptor that was opened with `O_PATH`.
+pub(super) fn set_times(fd: impl AsFd, times: &Timestamps) -> rustix::io::Result<()> {
+    match rustix::fs::utimensat(&fd, c"", times, AtFlags::EMPTY_PATH) {
+        // Before Linux 5.8.
+        Err(Errno::INVAL | Errno::NOENT) => {
+            let path = by_descriptor(fd);
+            rustix::fs::utimensat(rustix::fs::CWD, path, times, AtFlags::empty())
+                .map_err(without_proc)
+        }
+        outcome => outcome,
+    }
+}
+
 /// The error for a failed change of owner.
-pub(super) fn owner_error(cause: Errno, uid: u32, gid: u32) -> Error {
+fn owner_error(cause: Errno, uid: u32, gid: u32) -> Error {
     let error = Error::local(format_args!("set the owner to {uid}:{gid}"), &cause.into());
     match cause {
         Errno::PERM => error.hint("--no-same-owner makes you the owner of all files"),

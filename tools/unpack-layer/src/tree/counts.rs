@@ -105,3 +105,26 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_bounded_at_the_limit() {
+        let mut counts =
+            Counts { entries: 0, implied: 0, steps: 0, bytes: 0, max_entries: 9, max_size: None };
+        let limit = (STEPS + 2 * STEPS_PER_ENTRY) as usize;
+        counts.add_entry().unwrap();
+        counts.add_entry().unwrap();
+        counts.add_steps(limit).unwrap();
+        assert!(counts.add_steps(1).is_err());
+        // Each layer has its own, and so has a pass without one.
+        counts.next_layer();
+        counts.add_steps(STEPS as usize).unwrap();
+        assert!(counts.add_steps(1).is_err());
+        counts.begin_pass(2);
+        counts.add_steps(limit).unwrap();
+        assert!(counts.add_steps(1).is_err());
+    }
+}

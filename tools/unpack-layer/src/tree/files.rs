@@ -7,16 +7,16 @@
 
 use std::fs::File;
 use std::io::{BufRead, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, Status};
 use common::notice;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::attributes::{self, Target, owner_error};
-use super::directory::{self, os_error};
+use super::attributes::{self, Target};
+use super::directory::{self, Directory, os_error};
 use super::names;
 use super::rules::Whiteouts;
 use super::walk::Missing;
@@ -64,29 +64,36 @@ impl Workspace {
         self.walk.here().dirty = true;
         let (uid, gid) = self.state.rules.owner.of(entry.uid, entry.gid)?;
         let chowned = !self.is_created_as(uid, gid);
-        let here = self.walk.here();
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if chowned {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            rustix::fs::chownat(&here.fd, name, Some(uid), Some(gid), flags)
-                .map_err(|e| owner_error(e, uid.as_raw(), gid.as_raw()))?;
-        }
         let has_mode = entry.entry_type != EntryType::Symlink;
         let again = has_mode && (self.state.acls || (chowned && entry.mode & SET_ID != 0));
+        let here = self.walk.here();
+        let times = directory::times(entry);
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        if !self.state.onto && entry.xattrs.is_empty() && !again {
+            // No other user can enter a new tree: the name still means the file that was made.
+            if chowned {
+                attributes::chown_at(&here.fd, name, uid, gid, flags)?;
+            }
+            rustix::fs::utimensat(&here.fd, name, &times, flags)
+                .map_err(|e| os_error("set the times", e))?;
+            return Ok(true);
+        }
+        // Only a change of owner, mode or attributes needs the check of the owner: a file system that
+        // gives all files to one user permits none of these.
+        let user = self.state.rules.owner.caller.0;
+        let changes = chowned || again || !entry.xattrs.is_empty();
+        let fd = open_made(here, name, entry, changes.then_some(user))?;
+        if chowned {
+            attributes::chown_at(&fd, b"", uid, gid, AtFlags::EMPTY_PATH)?;
+        }
         if !entry.xattrs.is_empty() || again {
-            let here = self.walk.here();
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(&here.fd, name, flags, Mode::empty())
-                .map_err(|e| os_error("open", e))?;
             let path = attributes::by_descriptor(&fd);
             attributes::set(&Target::Path(&path), &entry.xattrs)?;
             if again {
                 attributes::chmod(&fd, entry.mode).map_err(|e| os_error("set the mode", e))?;
             }
         }
-        let here = self.walk.here();
-        rustix::fs::utimensat(&here.fd, name, &directory::times(entry), flags)
-            .map_err(|e| os_error("set the times", e))?;
+        attributes::set_times(&fd, &times).map_err(|e| os_error("set the times", e))?;
         Ok(true)
     }
 
@@ -241,7 +248,7 @@ impl Workspace {
         &mut self,
         name: &[u8],
         entry_name: &[u8],
-        make: impl Fn(&directory::Directory) -> rustix::io::Result<T>,
+        make: impl Fn(&Directory) -> rustix::io::Result<T>,
     ) -> Result<T> {
         self.make_or(name, entry_name, make)?.map_err(|e| os_error("make the file", e))
     }
@@ -251,7 +258,7 @@ impl Workspace {
         &mut self,
         name: &[u8],
         entry_name: &[u8],
-        make: impl Fn(&directory::Directory) -> rustix::io::Result<T>,
+        make: impl Fn(&Directory) -> rustix::io::Result<T>,
     ) -> Result<rustix::io::Result<T>> {
         match make(self.walk.here()) {
             Err(Errno::EXIST) => {
@@ -269,6 +276,38 @@ impl Workspace {
         let caller = self.state.rules.owner.caller;
         (uid, gid) == caller && self.walk.here().gid == gid
     }
+}
+
+/// Opens a symbolic link, device or named pipe that was just made. In an existing tree, another
+/// process may have put a different file in its place, which must not get the entry's owner. `user`
+/// is the owner that it must have, if that matters.
+fn open_made(here: &Directory, name: &[u8], entry: &Entry, user: Option<u32>) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&here.fd, name, flags, Mode::empty())
+        .map_err(|e| os_error("open", e))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|e| os_error("stat", e))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let is_same = match entry.entry_type {
+        EntryType::Symlink => kind == FileType::Symlink,
+        EntryType::Fifo => kind == FileType::Fifo,
+        EntryType::BlockDevice => kind == FileType::BlockDevice && is_device(&stat, entry),
+        _ => kind == FileType::CharacterDevice && is_device(&stat, entry),
+    };
+    // A file of this type and owner with a single link gives no more rights than the one that was
+    // made.
+    if !is_same || stat.st_nlink != 1 || user.is_some_and(|user| stat.st_uid != user) {
+        return Err(Error::new(
+            Status::Local,
+            "another process replaced the file while it was being made",
+        ));
+    }
+    Ok(fd)
+}
+
+fn is_device(stat: &Stat, entry: &Entry) -> bool {
+    let (major, minor) = entry.device;
+    (u64::from(rustix::fs::major(stat.st_rdev)), u64::from(rustix::fs::minor(stat.st_rdev)))
+        == (major, minor)
 }
 
 /// Appends bytes to a file whose final size is `size`. In a large file, blocks of zeros become

@@ -23,6 +23,9 @@ pub(super) struct TreeState {
     /// overlay`.
     pub(super) implied: ImpliedDirectories,
     pub(super) opaque_mark: OpaqueMark,
+    /// Whether the tree was there before, so that other users may be able to change it, and file
+    /// systems may be mounted in it.
+    pub(super) onto: bool,
     /// Whether the tool runs as root, so that permission bits do not matter.
     pub(super) privileged: bool,
     /// Whether new files may inherit access control lists, which must then be removed.
@@ -42,6 +45,7 @@ impl TreeState {
             waiting: WaitingMarkers::default(),
             implied: ImpliedDirectories::default(),
             opaque_mark: OpaqueMark::new(rules.whiteouts, privileged),
+            onto: over_lower,
             privileged,
             acls: over_lower,
             next_is_opaque: false,
