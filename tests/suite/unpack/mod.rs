@@ -8,6 +8,7 @@ mod hardlinks;
 mod layer;
 mod limits;
 mod marker_order;
+mod mounts;
 mod names;
 mod overlay;
 mod parser;

@@ -5,6 +5,10 @@
 //! when it is complete, verified and synced, so DIR never contains an incomplete tree. A staging
 //! directory is locked while in use. An unlocked one was left by a killed run and is removed.
 //!
+//! With `--replace`, the staging directory is the old tree after the exchange. If it cannot be
+//! removed completely, for example because a file is immutable, it is renamed to `.NAME.old`, with a
+//! warning. The run has succeeded, and the next one is not hindered.
+//!
 //! Only `--onto` changes DIR itself. The file `.NAME.dirty` beside DIR marks it while the changes
 //! are incomplete.
 
@@ -13,14 +17,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use archive::shown as shown_path;
 use common::error::{Error, Result, Status};
+use common::notice;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::tree::mounts;
 use crate::tree::remove::remove;
 
 const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The kind of the warning that a directory beside DIR could not be removed.
+pub(crate) const REMAINS: &str = "remains";
+
+/// The most directories beside DIR that could not be removed.
+const MAX_ASIDE: usize = 1000;
 
 /// What to do with a DIR that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +132,7 @@ impl Destination {
             return Err(local_error(format!("{shown}: a mount point, which cannot be replaced"))
                 .hint("--onto applies the layers to it"));
         }
+        self.refuse_mounts(present)?;
         if std::env::current_dir().is_ok_and(|here| here.starts_with(whole)) {
             return Err(local_error(format!(
                 "{shown}: the working directory, which would be replaced"
@@ -126,6 +140,24 @@ impl Destination {
             .hint("--onto applies the layers to it"));
         }
         Ok(())
+    }
+
+    /// Refuses to replace a DIR that is a mount point or has one below it: the mount would stay with
+    /// the old tree.
+    fn refuse_mounts(&self, present: &OwnedFd) -> Result<()> {
+        let shown = &self.shown;
+        match mounts::below(present).first() {
+            None => Ok(()),
+            Some(mount) if mount.as_os_str().is_empty() => {
+                Err(local_error(format!("{shown}: a mount point, which cannot be replaced"))
+                    .hint("--onto applies the layers to it"))
+            }
+            Some(mount) => {
+                let mount = shown_path(mount.as_os_str().as_bytes());
+                Err(local_error(format!("{shown}: cannot be replaced: {mount} is a mount point"))
+                    .hint("unmount it first, or use --onto, which applies the layers to DIR"))
+            }
+        }
     }
 
     fn is_empty(&self, directory: &OwnedFd) -> Result<bool> {
@@ -217,8 +249,24 @@ impl Destination {
                 self.refuse_ignored_case(&name, locked)?;
                 return Ok(fd);
             }
-            remove(&self.parent, name.as_bytes())?;
+            if let Err(why) = remove(&self.parent, name.as_bytes()) {
+                let Some(aside) = self.set_aside() else { return Err(why) };
+                warn_of_remains(&aside, &why);
+            }
         }
+    }
+
+    /// Renames a staging directory that cannot be removed, so that it is not in the way of a new one.
+    /// Returns its new name, or `None` if that fails too.
+    fn set_aside(&self) -> Option<OsString> {
+        let staging = self.staging_name();
+        (0..MAX_ASIDE).find_map(|number| {
+            let suffix = if number == 0 { ".old".to_owned() } else { format!(".old.{number}") };
+            let aside = wrap(&self.name, &suffix);
+            let flags = RenameFlags::NOREPLACE;
+            rustix::fs::renameat_with(&self.parent, &staging, &self.parent, &aside, flags).ok()?;
+            Some(aside)
+        })
     }
 
     /// Refuses a file system that ignores case: "a" and "A" would be the same file there, and one
@@ -299,8 +347,14 @@ impl Destination {
         match (&self.present, self.existing) {
             (Some(old), Existing::Replace) => {
                 self.lock(old)?;
+                self.refuse_mounts(old)?;
                 rename(RenameFlags::EXCHANGE).map_err(local)?;
-                remove(&self.parent, staging.as_bytes()).map(drop)
+                // The new tree is in place: the run has succeeded, even if the old one stays.
+                if let Err(why) = remove(&self.parent, staging.as_bytes()) {
+                    let aside = self.set_aside().unwrap_or(staging);
+                    warn_of_remains(&aside, &why);
+                }
+                Ok(())
             }
             // rename(2) replaces a directory only if it is empty.
             (Some(_), _) => rename(RenameFlags::empty()).map_err(local),
@@ -334,6 +388,14 @@ impl Destination {
     fn dirty_name(&self) -> OsString {
         wrap(&self.name, ".dirty")
     }
+}
+
+/// Warns of a directory beside DIR that could not be removed completely.
+fn warn_of_remains(name: &OsStr, why: &Error) {
+    notice::warn(REMAINS, || {
+        let name = shown_path(name.as_bytes());
+        format!("{name}, which is not needed any more, cannot be removed: {why}")
+    });
 }
 
 /// Whether a directory has the attribute with which it ignores case ("a" and "A" are the same).

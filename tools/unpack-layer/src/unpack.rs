@@ -9,7 +9,7 @@ use common::mediatype::{Kind, kind};
 use common::notice;
 use common::stdio;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, REMAINS};
 use crate::source::mismatch;
 use crate::stream::{self, Layer, Step, Stream, Verdict};
 use crate::tree::{DEVICE, Rules, Tree};
@@ -88,7 +88,8 @@ impl Unpacking {
             no_warnings()?;
         }
         self.destination.publish()?;
-        self.release_line()
+        self.release_line()?;
+        if self.rules.strict { no_warnings() } else { Ok(()) }
     }
 
     /// Applies a layer and verifies its digests.
@@ -195,7 +196,8 @@ fn no_warnings() -> Result<()> {
     let (expected, others): (Vec<_>, Vec<_>) =
         notice::take().into_iter().partition(|notice| notice.kind == DEVICE);
     if let Some(first) = others.into_iter().next() {
-        return Err(Error::malformed(format_args!("{} (--strict)", first.text)));
+        let status = if first.kind == REMAINS { Status::Local } else { Status::Malformed };
+        return Err(Error::new(status, format_args!("{} (--strict)", first.text)));
     }
     for device in expected {
         (0..device.count).for_each(|_| notice::warn(DEVICE, || device.text.clone()));

@@ -29,9 +29,7 @@ impl TreeState {
         name: &[u8],
         path: impl Fn() -> Vec<u8>,
     ) -> rustix::io::Result<Directory> {
-        let open_directory =
-            if self.rules.one_file_system { Directory::open_unmounted } else { Directory::open };
-        let mut directory = match open_directory(parent, name) {
+        let mut directory = match self.open_directory(parent, name) {
             Err(Errno::ACCESS) if !self.privileged => {
                 let stat = directory::stat(parent, name)?;
                 if stat.st_uid != self.rules.owner.caller.0 {
@@ -40,13 +38,26 @@ impl TreeState {
                 let path = names::join(path(), name);
                 self.pending_modes.add(directory::inode(&stat), path, stat.st_mode & 0o7777)?;
                 make_workable(parent, name, stat.st_mode)?;
-                open_directory(parent, name)?
+                self.open_directory(parent, name)?
             }
             other => other?,
         };
         self.unlock(&mut directory, || names::join(path(), name))?;
         self.opaque_mark.read(&mut directory, parent);
         Ok(directory)
+    }
+
+    fn open_directory(&self, parent: &Directory, name: &[u8]) -> rustix::io::Result<Directory> {
+        if !self.onto || parent.mounted {
+            let directory = Directory::open(parent, name)?;
+            return Ok(Directory { mounted: parent.mounted, ..directory });
+        }
+        match Directory::open_unmounted(parent, name) {
+            Err(Errno::XDEV) if !self.rules.one_file_system => {
+                Ok(Directory { mounted: true, ..Directory::open(parent, name)? })
+            }
+            other => other,
+        }
     }
 
     /// Makes a directory that the user owns accessible until the end of the run.

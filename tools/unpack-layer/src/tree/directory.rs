@@ -6,13 +6,14 @@
 //! again when it is left after a change. This needs no list of directories until the end of the
 //! run.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use common::error::{Error, Result, Status};
 use common::notice;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use super::mounts::open_unmounted;
 use super::upper::Inode;
 use archive::{Entry, Time, shown};
 
@@ -105,22 +106,6 @@ impl Directory {
             Err(cause) => Err(Error::local("set a directory's times", &cause.into())),
         }
     }
-}
-
-/// Opens a directory. Fails with `EXDEV` if another file system is mounted there.
-///
-/// If openat2 is missing or forbidden by a system call filter, a bind mount of the same file system
-/// is not detected.
-pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
-        Err(Errno::NOSYS | Errno::PERM) => {}
-        outcome => return outcome,
-    }
-    let fd = rustix::fs::openat(&parent, name, OPEN, Mode::empty())?;
-    if rustix::fs::fstat(&fd)?.st_dev != rustix::fs::fstat(&parent)?.st_dev {
-        return Err(Errno::XDEV);
-    }
-    Ok(fd)
 }
 
 /// The identity of a file.

@@ -20,6 +20,7 @@ mod directory;
 mod entry_directories;
 mod files;
 mod implied;
+pub(crate) mod mounts;
 mod names;
 mod overlay;
 mod owner;
@@ -83,6 +84,7 @@ impl Tree {
     pub(crate) fn onto(root: OwnedFd, rules: Rules) -> Result<Tree> {
         let mut tree = Tree::open(root, rules, true)?;
         let Workspace { state, walk, .. } = &mut tree.workspace;
+        state.mounts = mounts::below(&walk.root().fd);
         state.unlock(walk.root(), Vec::new).map_err(|e| os_error("open the root directory", e))?;
         Ok(tree)
     }

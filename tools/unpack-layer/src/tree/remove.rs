@@ -11,7 +11,8 @@ use common::error::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::directory::{WORKABLE, open_unmounted};
+use super::directory::WORKABLE;
+use super::mounts::open_unmounted;
 
 /// The most levels of directories below the top that are open at a time.
 const MAX_LEVEL: usize = 12;
@@ -130,7 +131,8 @@ fn open(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn remove_error(name: &[u8], cause: Errno) -> Error {
+/// The error for a file that cannot be removed.
+pub(super) fn remove_error(name: &[u8], cause: Errno) -> Error {
     let error = Error::local(format_args!("remove {}", archive::shown(name)), &cause.into());
     match cause {
         Errno::NOSYS => error.hint("/proc must be mounted"),

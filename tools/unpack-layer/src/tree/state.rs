@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state of a tree that is being unpacked, except its open directories.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use common::error::Result;
+use rustix::io::Errno;
+
 use super::counts::Counts;
 use super::implied::ImpliedDirectories;
+use super::names;
 use super::overlay::OpaqueMark;
 use super::pending_modes::PendingModes;
+use super::remove::remove_error;
 use super::rules::{Rules, Whiteouts};
 use super::upper::{Inode, Upper};
 use super::waiting::WaitingMarkers;
@@ -26,6 +35,8 @@ pub(super) struct TreeState {
     /// Whether the tree was there before, so that other users may be able to change it, and file
     /// systems may be mounted in it.
     pub(super) onto: bool,
+    /// The mount points at the start of the run, relative to the tree; only with `onto`.
+    pub(super) mounts: Vec<PathBuf>,
     /// Whether the tool runs as root, so that permission bits do not matter.
     pub(super) privileged: bool,
     /// Whether new files may inherit access control lists, which must then be removed.
@@ -46,6 +57,7 @@ impl TreeState {
             implied: ImpliedDirectories::default(),
             opaque_mark: OpaqueMark::new(rules.whiteouts, privileged),
             onto: over_lower,
+            mounts: Vec::new(),
             privileged,
             acls: over_lower,
             next_is_opaque: false,
@@ -82,5 +94,27 @@ impl TreeState {
         if self.is_overlay() {
             self.implied.forget(self.upper.place(directory, name));
         }
+    }
+
+    /// Refuses to remove the file with this name if something is mounted there or below it.
+    /// `parent` is the path of its directory. So nothing beside a mount is removed before the mount
+    /// is found.
+    ///
+    /// # Errors
+    /// Local if there is a mount.
+    pub(super) fn refuse_mounts(
+        &self,
+        parent: impl FnOnce() -> Vec<u8>,
+        name: &[u8],
+    ) -> Result<()> {
+        if self.mounts.is_empty() {
+            return Ok(());
+        }
+        let path = names::join(parent(), name);
+        let path = Path::new(OsStr::from_bytes(&path));
+        if self.mounts.iter().any(|mount| mount.starts_with(path)) {
+            return Err(remove_error(name, Errno::BUSY));
+        }
+        Ok(())
     }
 }

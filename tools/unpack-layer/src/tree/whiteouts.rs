@@ -89,6 +89,7 @@ impl Workspace {
 
     /// Removes a file of lower layers from the current directory. Returns whether it existed.
     fn remove_lower(&mut self, name: &[u8]) -> Result<bool> {
+        self.state.refuse_mounts(|| self.walk.real_path(), name)?;
         let here = self.walk.here();
         if here.mounted && directory::stat(here, name).is_ok() {
             here.refuse_removal(name)?;
@@ -178,6 +179,7 @@ impl Workspace {
     fn clear_lower(&mut self, pending: &mut Vec<(usize, Vec<u8>)>) -> Result<bool> {
         let overlay = self.state.is_overlay();
         let depth = self.side.depth();
+        let path = if self.state.mounts.is_empty() { Vec::new() } else { self.side.real_path() };
         let here = self.side.here();
         let mut changed = false;
         let entries = Dir::read_from(&here.fd).map_err(|e| os_error("read a directory", e))?;
@@ -189,6 +191,7 @@ impl Workspace {
             }
             if !self.state.upper.has(here.inode, name) {
                 here.refuse_removal(name)?;
+                self.state.refuse_mounts(|| path.clone(), name)?;
                 changed |= remove(&here.fd, name)?;
                 self.state.warn_if_passed(here.inode, name);
                 continue;
@@ -205,6 +208,7 @@ impl Workspace {
             if is_directory(&stat) {
                 pending.push((depth, name.to_owned()));
             } else if overlay && is_whiteout(&stat) {
+                here.refuse_removal(name)?;
                 changed |= remove(&here.fd, name)?;
             }
         }

@@ -33,6 +33,7 @@ impl Workspace {
 
     /// Removes an existing file or directory that has the name of an entry.
     pub(super) fn remove_existing(&mut self, name: &[u8], entry_name: &[u8]) -> Result<()> {
+        self.state.refuse_mounts(|| self.walk.real_path(), name)?;
         let here = self.walk.here();
         let stat = match directory::stat(here, name) {
             Err(Errno::NOENT) => return Ok(()),
@@ -42,11 +43,10 @@ impl Workspace {
         if duplicate && !(self.state.is_overlay() && stat.st_rdev == 0) {
             warn_duplicate(entry_name);
         }
-        here.dirty = true;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_directory {
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             here.refuse_removal(name)?;
         }
+        here.dirty = true;
         remove(&here.fd, name)?;
         self.state.warn_if_passed(here.inode, name);
         match FileType::from_raw_mode(stat.st_mode) {
