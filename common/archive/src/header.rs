@@ -59,10 +59,25 @@ impl<'a> Header<'a> {
         Some(Header { block, dialect })
     }
 
-    /// Whether the magic begins with "ustar" but is not a known one. Readers disagree about its
-    /// dialect.
+    /// Whether the magic begins with "ustar" but is not a known one. libarchive then reads the fields
+    /// of POSIX's format, and other readers do not.
     fn has_odd_magic(&self) -> bool {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
+    }
+
+    /// Refuses an unknown magic if a field is set that only some readers read then.
+    pub(crate) fn check_magic(&self) -> Result<()> {
+        if !self.has_odd_magic() {
+            return Ok(());
+        }
+        let has_prefix = self.block[345] != 0;
+        let is_device = matches!(self.typeflag(), b'3' | b'4');
+        if has_prefix || is_device {
+            return Err(malformed("unknown magic that begins with \"ustar\""));
+        }
+        self.device("major", 329..337)?;
+        self.device("minor", 337..345)?;
+        Ok(())
     }
 
     pub(crate) fn typeflag(&self) -> u8 {
@@ -85,8 +100,11 @@ impl<'a> Header<'a> {
             },
         };
         if self.dialect == Dialect::Star {
-            self.number("access time", 476..488)?;
-            self.number("change time", 488..500)?;
+            for (what, at) in [("access time", 476..488), ("change time", 488..500)] {
+                if !self.is_blank(at.clone()) {
+                    self.number(what, at)?;
+                }
+            }
         }
         Ok(numbers)
     }
@@ -110,18 +128,20 @@ impl<'a> Header<'a> {
 
     /// The major or minor number of a device. Some writers leave the field blank: that is 0.
     fn device(&self, half: &str, at: std::ops::Range<usize>) -> Result<u64> {
-        if self.block[at.clone()].iter().all(|byte| matches!(byte, b' ' | 0)) {
+        if self.is_blank(at.clone()) {
             return Ok(0);
         }
         self.count(&format!("{half} device number"), at)
     }
 
+    fn is_blank(&self, at: std::ops::Range<usize>) -> bool {
+        self.block[at].iter().all(|byte| matches!(byte, b' ' | 0))
+    }
+
     /// The name, joined to its prefix if the dialect has a prefix field.
     pub(crate) fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.block[..100]);
-        if self.has_odd_magic() {
-            return Err(malformed("unknown magic that begins with \"ustar\""));
-        }
+        self.check_magic()?;
         let prefix = match self.dialect {
             Dialect::V7 => &b""[..],
             Dialect::Ustar => until_nul(&self.block[345..500]),

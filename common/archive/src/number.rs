@@ -5,10 +5,10 @@
 //! Not here: the meaning of a number. Its range is checked where the field is used.
 
 /// Parses the number in a header field: base-256 if the first byte is 0x80 or 0xff, else octal. A
-/// field of NULs is zero.
+/// field of NULs is zero, and so is one of spaces that a NUL ends.
 ///
-/// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces,
-/// other bytes than NULs and spaces after the digits, base-256 with a first byte other than 0x80
+/// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces
+/// only, other bytes than NULs and spaces after the digits, base-256 with a first byte other than 0x80
 /// and 0xff.
 pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
@@ -17,7 +17,8 @@ pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Parses octal digits: spaces may precede them, spaces and NULs may follow. A field of NULs is 0.
+/// Parses octal digits: spaces may precede them, spaces and NULs may follow. Without digits the
+/// number is 0, if the field has a NUL: old Maven archives have IDs of seven spaces and a NUL.
 pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     if field.iter().all(|byte| *byte == 0) {
         return Some(0);
@@ -25,7 +26,11 @@ pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     let start = field.iter().position(|byte| *byte != b' ')?;
     let end = field[start..].iter().position(|byte| matches!(byte, b' ' | 0));
     let (digits, rest) = field[start..].split_at(end.unwrap_or(field.len() - start));
-    if digits.is_empty() || !rest.iter().all(|byte| matches!(byte, b' ' | 0)) {
+    // A NUL at the very beginning ends the number for some readers and not for others.
+    if digits.is_empty() && (start == 0 || rest.is_empty()) {
+        return None;
+    }
+    if !rest.iter().all(|byte| matches!(byte, b' ' | 0)) {
         return None;
     }
     value(digits)
@@ -138,6 +143,9 @@ mod tests {
         assert_eq!(numeric(b"644 \0 \0"), Some(0o644));
         assert_eq!(numeric(b"\0\0\0\0"), Some(0));
         assert_eq!(numeric(b""), Some(0));
+        assert_eq!(numeric(b"       \0"), Some(0));
+        assert_eq!(numeric(b" \0\0\0\0\0\0\0"), Some(0));
+        assert_eq!(numeric(b"  \0  "), Some(0));
         for wrong in [
             &b"0000648\0"[..],
             b"12 34\0",
@@ -149,6 +157,8 @@ mod tests {
             b"644\0junk",
             b"644\x00007",
             b"        ",
+            b"\0       ",
+            b"  \0 x",
             b"\t0000644",
             b"\x81\0\0\0\0\0\0\x05",
         ] {

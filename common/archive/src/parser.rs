@@ -237,9 +237,7 @@ impl Parser {
 
     /// Begins a header that describes the next entry: its content is in its data.
     fn begin_extension(&mut self, header: &Header<'_>, size: u64) -> Result<()> {
-        if header.dialect == Dialect::V7 {
-            return Err(Error::malformed("header: an extended header without a magic"));
-        }
+        header.check_magic()?;
         if size > MAX_METADATA {
             return Err(Error::malformed(format_args!(
                 "extended header of {size} bytes, more than {MAX_METADATA}"
@@ -294,20 +292,17 @@ impl Parser {
     /// sparse map must be read first.
     fn entry(&mut self, header: &Header<'_>, numbers: Numbers) -> Result<Option<Entry>> {
         let pending = std::mem::take(&mut self.pending);
-        if header.dialect == Dialect::V7 && pending.extended.is_some() {
-            return Err(Error::malformed(
-                "header: an extended header before a header without a magic",
-            ));
-        }
         let extended = pending.extended.unwrap_or_default();
-        let mixed = (pending.name.is_some() || pending.link.is_some())
-            && (extended.path.is_some()
-                || extended.link.is_some()
-                || extended.size.is_some()
-                || extended.sparse.is_some());
-        if mixed {
+        let differ = |long: &Option<Vec<u8>>, record: &Option<Vec<u8>>| {
+            long.is_some() && record.is_some() && long != record
+        };
+        let has_long = pending.name.is_some() || pending.link.is_some();
+        if differ(&pending.name, &extended.path)
+            || differ(&pending.link, &extended.link)
+            || (has_long && extended.sparse.is_some())
+        {
             return Err(Error::malformed(
-                "both a GNU long name and an extended header's name or size",
+                "a GNU long name that differs from an extended header's name, or is of a sparse file",
             ));
         }
         let mut sparse = extended.sparse;

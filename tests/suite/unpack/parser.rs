@@ -171,28 +171,25 @@ fn an_empty_long_name_is_refused() {
 }
 
 #[test]
-fn long_names_mixed_with_extended_headers_are_refused() {
-    let words = "both a GNU long name and an extended header's name or size";
-    for key in ["path", "linkpath", "size"] {
-        let about = extended(b'x', records(&[(key, "0")]));
-        for typeflag in *b"LK" {
-            let long = long(typeflag, "long\0");
-            refused(&[long.clone(), about.clone(), file("f", "")], words);
-            refused(&[about.clone(), long, file("f", "")], words);
-        }
+fn long_names_and_extended_headers_that_contradict_each_other_are_refused() {
+    let words = "a GNU long name that differs from an extended header's name";
+    let sparse = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "f"),
+        ("GNU.sparse.realsize", "0"),
+    ];
+    for (typeflag, about) in [
+        (b'L', records(&[("path", "other")])),
+        (b'L', records(&[("path", "long/")])),
+        (b'K', records(&[("linkpath", "other")])),
+        (b'L', records(&sparse)),
+        (b'K', records(&sparse)),
+    ] {
+        let [about, long] = [extended(b'x', about), long(typeflag, "long\0")];
+        refused(&[long.clone(), about.clone(), file("f", "")], words);
+        refused(&[about, long, file("f", "")], words);
     }
-}
-
-// Dialects.
-
-#[test]
-fn extension_headers_without_a_magic_are_refused() {
-    let about = extended(b'x', records(&[("path", "p")])).magic(V7);
-    refused(&[about, file("f", "")], "an extended header without a magic");
-    let about = long(b'L', "p\0").magic(V7);
-    refused(&[about, file("f", "").magic(V7)], "an extended header without a magic");
-    let words = "an extended header before a header without a magic";
-    refused(&[file("f", "").magic(V7).pax(&[("path", "p")])], words);
 }
 
 mod as_root {
@@ -376,7 +373,81 @@ mod as_root {
             agreed(&prefixed(magic), &["name"]);
         }
         // This magic is valid to libarchive and invalid to Go.
-        refused(&prefixed(b"ustarXYZ"), "header: unknown magic that begins with \"ustar\"");
+        for magic in [b"ustarXYZ", b"ustar 00", b"ustar  x"] {
+            let words = "header: unknown magic that begins with \"ustar\"";
+            refused(&prefixed(magic), words);
+            refused(&[character("c", 1, 3).magic(magic)], words);
+            refused(&[file("f", "").magic(magic).field(329, 8, b"x")], "device number is not");
+            // All readers agree if the magic makes no difference.
+            agreed(&[file("f", "1").magic(magic), symlink("s", "f").magic(magic)], &["f", "s"]);
+        }
+    }
+
+    #[test]
+    fn numbers_of_spaces_that_a_nul_ends_are_zero() {
+        // Old archives of Maven have such numbers if no user was given.
+        for (offset, size) in [(100, 8), (108, 8), (116, 8), (136, 12), (329, 8), (337, 8)] {
+            for spaces in 1..size {
+                agreed(&with(offset, size, &vec![b' '; spaces]), &["after", "f"]);
+            }
+            if offset < 300 {
+                let words = "is not a number that all readers agree on";
+                refused(&with(offset, size, &vec![b' '; size]), words);
+                refused(&with(offset, size, b"\0 "), words);
+                refused(&with(offset, size, b" \0x"), words);
+            }
+        }
+        let empty = [file("f", "").field(124, 12, b"           "), file("after", "")];
+        agreed(&empty, &["after", "f"]);
+        for magic in [USTAR, GNU, V7] {
+            let maven = file("f", "1").magic(magic).field(108, 8, b"       ");
+            let maven = maven.field(116, 8, b"       ").field(100, 8, b"100664 ");
+            agreed(&[maven, file("after", "")], &["after", "f"]);
+        }
+        // The other numbers in the header of an extended header.
+        let about = extended(b'x', records(&[("path", "p")])).field(108, 8, b"       ");
+        agreed(&[about, file("f", "")], &["p"]);
+        let star = file("f", "").at(508, b"tar\0").field(476, 24, &[b' '; 24]);
+        agreed(&[star], &["f"]);
+    }
+
+    #[test]
+    fn headers_about_others_need_no_magic() {
+        for magic in [V7, USTAR, GNU] {
+            for its in [V7, USTAR, GNU] {
+                let about = extended(b'x', records(&[("path", "p"), ("size", "4")])).magic(magic);
+                let part = entry(b'0', "f", "data").size(9999).magic(its);
+                agreed(&[about, part, file("z", "")], &["p", "z"]);
+                let about = long(b'L', "p\0").magic(magic);
+                agreed(&[about, file("f", "").magic(its)], &["p"]);
+                let about = long(b'K', "p\0").magic(magic);
+                agreed(&[about, symlink("s", "t").magic(its)], &["s"]);
+            }
+        }
+    }
+
+    #[test]
+    fn long_names_and_extended_headers_that_agree_are_taken() {
+        let link = || symlink("s", "t");
+        for (typeflag, text, about, name) in [
+            (b'L', "p\0", records(&[("path", "p")]), "p"),
+            (b'L', "p\0", records(&[("linkpath", "other")]), "p"),
+            (b'K', "t2\0", records(&[("linkpath", "t2")]), "s"),
+            (b'K', "t2\0", records(&[("path", "p")]), "p"),
+            (b'K', "t2\0", records(&[("mtime", "5"), ("uid", "7")]), "s"),
+        ] {
+            let [about, long] = [extended(b'x', about), long(typeflag, text)];
+            agreed(&[long.clone(), about.clone(), link()], &[name]);
+            agreed(&[about, long, link()], &[name]);
+        }
+        for said in [0, 9999] {
+            let part = entry(b'0', "f", "data").size(said);
+            let about = extended(b'x', records(&[("size", "4")]));
+            let long = long(b'L', "a/long/name\0");
+            let names = ["a/", "a/long/", "a/long/name", "z"];
+            agreed(&[long.clone(), about.clone(), part.clone(), file("z", "")], &names);
+            agreed(&[about, long, part, file("z", "")], &names);
+        }
     }
 
     #[test]
