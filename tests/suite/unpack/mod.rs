@@ -10,6 +10,7 @@ mod limits;
 mod marker_order;
 mod mounts;
 mod names;
+mod not_a_layer;
 mod overlay;
 mod parser;
 mod races;

@@ -113,6 +113,15 @@ impl LineSource {
                 ));
             }
             _ if self.any_type => false,
+            _ if is_document(&descriptor.media_type) => {
+                return Err(Error::malformed(format_args!(
+                    "{}: {} is a document, not a layer",
+                    descriptor.digest, descriptor.media_type
+                ))
+                .hint(
+                    "list-blobs --layers leaves the config out, and --no-config does not require it",
+                ));
+            }
             _ => {
                 return Err(Error::malformed(format_args!(
                     "{}: {} is not the media type of a layer",
@@ -190,6 +199,12 @@ impl LineSource {
         };
         Ok(self.layout.insert(layout))
     }
+}
+
+/// Whether a media type is that of a JSON document, as the configs of artifacts and plugins are.
+fn is_document(media_type: &str) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
+    media_type.ends_with("+json") || media_type.ends_with("/json")
 }
 
 /// The error for layers that do not match the image config.

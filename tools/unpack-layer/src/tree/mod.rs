@@ -19,6 +19,7 @@ mod directories;
 mod directory;
 mod entry_directories;
 mod files;
+mod image_archive;
 mod implied;
 pub(crate) mod mounts;
 mod names;
@@ -106,7 +107,10 @@ impl Tree {
     /// Ends a layer: applies the markers that waited for it.
     pub(crate) fn end_layer(&mut self) -> Result<()> {
         self.workspace.apply_waiting()?;
-        self.workspace.warn_of_implied()
+        self.workspace.warn_of_implied()?;
+        let Workspace { state, walk, .. } = &mut self.workspace;
+        std::mem::take(&mut state.image_files).warn(&walk.root().fd);
+        Ok(())
     }
 
     /// Begins the next layer.
@@ -188,6 +192,9 @@ impl Tree {
             _ => {
                 if !self.workspace.file(entry, name, reader)? {
                     return Ok(());
+                }
+                if parent.is_empty() && entry.entry_type == EntryType::Regular {
+                    self.workspace.state.image_files.note(name);
                 }
             }
         }

@@ -9,6 +9,7 @@ use common::error::Result;
 use rustix::io::Errno;
 
 use super::counts::Counts;
+use super::image_archive::ImageFiles;
 use super::implied::ImpliedDirectories;
 use super::names;
 use super::overlay::OpaqueMark;
@@ -26,6 +27,8 @@ pub(super) struct TreeState {
     /// The files of the current layer.
     pub(super) upper: Upper,
     pub(super) pending_modes: PendingModes,
+    /// Whether the current layer has files that archives of images have.
+    pub(super) image_files: ImageFiles,
     /// The markers of the current layer that wait for its end.
     pub(super) waiting: WaitingMarkers,
     /// The directories that have no entry in the current layer so far; only with `--whiteouts
@@ -53,6 +56,7 @@ impl TreeState {
             counts: Counts::new(&rules),
             upper: Upper::new(over_lower),
             pending_modes: PendingModes::default(),
+            image_files: ImageFiles::default(),
             waiting: WaitingMarkers::default(),
             implied: ImpliedDirectories::default(),
             opaque_mark: OpaqueMark::new(rules.whiteouts, privileged),
