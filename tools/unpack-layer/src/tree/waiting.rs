@@ -11,8 +11,8 @@
 
 use common::error::{Error, Result};
 
+use super::marker::Mark;
 use super::names;
-use super::walk::Mark;
 
 /// The most bytes that the waiting markers of a layer may take in memory.
 const MAX_BYTES: usize = 16 << 20;

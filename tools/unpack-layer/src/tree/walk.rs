@@ -23,14 +23,14 @@
 //! layer is on the path, a later entry may still replace it: the marker must wait for the end of the
 //! layer.
 
-use std::borrow::Cow;
-
 use common::error::{Error, Result};
 use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, os_error};
+use super::marker::{Mark, Reached, Time};
 use super::overlay::is_whiteout;
+use super::pending_path::Pending;
 use super::state::TreeState;
 use super::upper::Inode;
 
@@ -56,36 +56,6 @@ enum Purpose {
     Entry(Missing),
     /// To the directory of a marker.
     Marker(Mark, Time),
-}
-
-/// A marker: an entry that hides files of lower layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
-    /// A whiteout: hides one file.
-    Whiteout,
-    /// An opaque whiteout: hides all files of its directory.
-    Opaque,
-}
-
-/// The time at which a marker is applied.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Time {
-    /// At its position in the layer. Later entries are not known yet.
-    Now,
-    /// At the end of the layer.
-    End,
-}
-
-/// The end of the walk of a marker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
-    /// The directory was entered.
-    Directory,
-    /// The lower layers have no such directory, or the current layer has replaced it: the marker has
-    /// nothing to hide.
-    Nothing,
-    /// Later entries may decide about the path: the marker must be applied at the end of the layer.
-    Undecided,
 }
 
 /// A directory of the chain, below the root.
@@ -526,38 +496,5 @@ fn refuse_procfs(here: &Directory, root: &Directory) -> Result<()> {
         Ok(fs) if fs.f_type != PROC_SUPER_MAGIC => Ok(()),
         Ok(_) => Err(Error::malformed("leads through a symbolic link in procfs")),
         Err(cause) => Err(os_error("statfs", cause)),
-    }
-}
-
-/// The components that were not walked yet: of the name, and of symbolic links in it.
-struct Pending<'a> {
-    texts: Vec<(Cow<'a, [u8]>, usize)>,
-}
-
-impl<'a> Pending<'a> {
-    fn new(name: &'a [u8]) -> Pending<'a> {
-        Pending { texts: vec![(Cow::Borrowed(name), 0)] }
-    }
-
-    fn push(&mut self, text: Vec<u8>) {
-        self.texts.push((Cow::Owned(text), 0));
-    }
-
-    fn next(&mut self) -> Option<Cow<'a, [u8]>> {
-        loop {
-            let (text, at) = self.texts.last_mut()?;
-            if *at >= text.len() {
-                self.texts.pop();
-                continue;
-            }
-            let rest = &text[*at..];
-            let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-            let range = *at..*at + end;
-            *at += end + 1;
-            return Some(match text {
-                Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
-                Cow::Owned(text) => Cow::Owned(text[range].to_vec()),
-            });
-        }
     }
 }

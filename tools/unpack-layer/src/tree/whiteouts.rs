@@ -15,11 +15,12 @@ use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::directory::{self, os_error};
+use super::marker::{Mark, Reached, Time};
 use super::names::{self, Meaning, join};
 use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
 use super::waiting::Waiting;
-use super::walk::{Mark, Missing, Reached, Time};
+use super::walk::Missing;
 use super::workspace::Workspace;
 use archive::{Entry, EntryType, shown};
 
