@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A wrapper around each connection that fixes two faults of ureq. It does not change the bytes.
 //!
-//! - A limit on what may come before an answer's body, its head and the interim answers before it: the library
-//!   measures either less (interim answers without end) or more (all that is buffered behind one).
-//! - An answer that comes while a body is still being sent, after which the server closes: the library would report
-//!   the broken connection and never look at the answer. Here the rest of the body is dropped and the
-//!   answer read.
-//!
-//! - An answer's reason phrase, which the library drops. It is kept for the thread that reads the answer.
-//!
-//! The bytes of what passes are not changed.
+//! - It limits the size of a response's head, including the interim (1xx) responses before it.
+//!   ureq's own limit does not count interim responses, so that a server could send them without
+//!   end. In other cases ureq counts too much: all buffered bytes after an interim response.
+//! - It limits the framing of a response's body. ureq skips trailers without a limit.
+//! - A server may respond and close the connection while we still send the request body. ureq would
+//!   report the broken connection and not read the response. The wrapper drops the rest of the
+//!   body, so that ureq reads the response.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 
 use ureq::Error;
@@ -38,6 +36,33 @@ fn reason_phrase(heads: &[u8]) -> Option<String> {
     let mut lines = text.lines().filter(|line| line.starts_with("HTTP/1."));
     let phrase = lines.next_back()?.splitn(3, ' ').nth(2)?.trim();
     (!phrase.is_empty()).then(|| phrase.to_owned())
+}
+
+/// The most bytes of framing that may arrive between two bytes of a body, or after its last byte: a
+/// chunk's size line, trailers. The limit is checked whenever a connection's buffer was emptied, so
+/// that up to one buffer more may be read.
+pub(crate) const MAX_FRAMING: usize = 64 << 10;
+
+thread_local! {
+    /// The bytes that the current read of a body, by this thread, has received.
+    static RECEIVED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Called before a read of a body: starts counting the bytes that this read receives. A read
+/// returns as soon as it has content, so that a read that goes on has received only framing.
+pub(crate) fn begin_read() {
+    RECEIVED.set(0);
+}
+
+/// Counts bytes that a read of a body received without finding content in them.
+///
+/// # Errors
+/// [`Error::LargeResponseHeader`] beyond [`MAX_FRAMING`].
+fn within_framing(received: usize) -> Result<(), Error> {
+    if received > MAX_FRAMING {
+        return Err(Error::LargeResponseHeader(received, MAX_FRAMING));
+    }
+    Ok(())
 }
 
 /// Wraps connections in [`Watched`].
@@ -87,7 +112,14 @@ impl<In: Transport> Transport for Watched<In> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let before = self.connection.buffers().input().len();
+        if self.received.is_none() {
+            // Buffered input that the read could not use is framing too: it may have arrived
+            // together with the head.
+            within_framing(RECEIVED.get().max(before))?;
+        }
         let more = self.connection.await_input(timeout)?;
+        let now = self.connection.buffers().input().len();
+        RECEIVED.set(RECEIVED.get() + now.saturating_sub(before));
         if let Some(received) = self.received {
             let input = self.connection.buffers().input();
             let received = received + input.len().saturating_sub(before);
@@ -179,6 +211,12 @@ mod tests {
             }
         }
         assert_eq!(reason_phrase(b""), None);
+    }
+
+    #[test]
+    fn framing_is_received_up_to_the_limit() {
+        assert!(within_framing(MAX_FRAMING).is_ok());
+        assert!(within_framing(MAX_FRAMING + 1).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use common::notice;
 use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode};
 
+use crate::connection::{MAX_FRAMING, begin_read};
 use crate::failure::Failure;
 use crate::proxy::{Kind, Proxy};
 use crate::tls::history;
@@ -94,11 +95,11 @@ impl Response {
     /// The whole body if it has at most `limit` bytes, else `None`.
     ///
     /// # Errors
-    /// A temporary failure if the connection breaks.
+    /// A temporary failure if the connection breaks. Malformed if the framing is too large.
     pub fn read(mut self, limit: u64) -> std::result::Result<Option<Vec<u8>>, Failure> {
         let mut bytes = Vec::new();
         let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|cause| Failure::temporary(Error::unavailable(body_words(&cause))))?;
+        read.map_err(|cause| body_failure(&cause, body_words(&cause)))?;
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
     }
 
@@ -140,7 +141,10 @@ enum Source {
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Source::Coming(reader) => reader.read(buffer),
+            Source::Coming(reader) => {
+                begin_read();
+                reader.read(buffer)
+            }
             Source::Held(bytes) => bytes.read(buffer),
         }
     }
@@ -168,10 +172,29 @@ impl Read for Body {
     }
 }
 
+/// The failure of reading a body, with these words: temporary, unless the server would do the same
+/// again.
+pub fn body_failure(cause: &io::Error, words: String) -> Failure {
+    match library_error(cause) {
+        Some(ureq::Error::LargeResponseHeader(..)) => Error::malformed(words).into(),
+        _ => Failure::temporary(Error::unavailable(words)),
+    }
+}
+
+fn library_error(cause: &io::Error) -> Option<&ureq::Error> {
+    cause.get_ref().and_then(|error| error.downcast_ref())
+}
+
 /// Describes why reading a body failed.
 pub fn body_words(cause: &io::Error) -> String {
-    if let Some(ureq::Error::Timeout(_)) = cause.get_ref().and_then(|e| e.downcast_ref()) {
-        return "timed out: the answer stalled".to_owned();
+    match library_error(cause) {
+        Some(ureq::Error::Timeout(_)) => return "timed out: the answer stalled".to_owned(),
+        Some(ureq::Error::LargeResponseHeader(..)) => {
+            return format!(
+                "invalid HTTP: more than {MAX_FRAMING} bytes of trailers or chunk extensions"
+            );
+        }
+        _ => {}
     }
     match cause.kind() {
         io::ErrorKind::UnexpectedEof => {

@@ -171,7 +171,7 @@ impl Registry {
             }
             416 if range.is_some() => {
                 let total = response.header("content-range").and_then(|text| {
-                    text.trim().strip_prefix("bytes")?.trim_start().strip_prefix("*/")?.parse().ok()
+                    after_unit(text)?.trim_start().strip_prefix("*/")?.parse().ok()
                 });
                 Ok(BlobAnswer::Unsatisfiable { total })
             }
@@ -213,12 +213,20 @@ fn content_range(response: &Response, start: u64) -> Result<(u64, Option<u64>), 
     })
 }
 
+/// The part of a Content-Range after its unit, which must be bytes. Units are compared without case
+/// (RFC 9110, section 14.1).
+fn after_unit(text: &str) -> Option<&str> {
+    const UNIT: &str = "bytes";
+    let (unit, rest) = text.trim().split_at_checked(UNIT.len())?;
+    unit.eq_ignore_ascii_case(UNIT).then_some(rest)
+}
+
 fn parse_content_range(text: &str, start: u64) -> Option<(u64, Option<u64>)> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| text.parse::<u64>().ok()).flatten()
     };
-    let (span, total) = text.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
+    let (span, total) = after_unit(text)?.strip_prefix(' ')?.trim().split_once('/')?;
     let (first, last) = span.split_once('-')?;
     let first = number(first)?;
     let last = number(last)?;
@@ -243,6 +251,8 @@ mod tests {
     fn a_content_range_must_match_the_request() {
         assert_eq!(parse_content_range("bytes 5-9/10", 5), Some((5, Some(10))));
         assert_eq!(parse_content_range("bytes 5-7/*", 5), Some((3, None)));
+        assert_eq!(parse_content_range("Bytes 5-9/10", 5), Some((5, Some(10))));
+        assert_eq!(parse_content_range(" BYTES  5-9/10 ", 5), Some((5, Some(10))));
         for wrong in [
             "bytes 4-9/10",
             "bytes 5-4/10",

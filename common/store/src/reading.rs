@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use common::digest::Digest;
 use common::error::{Error, Status};
 use net::failure::Failure;
-use net::response::body_words;
+use net::response::{body_failure, body_words};
 use net::retry::Backoff;
 use registry::blob::{BlobAnswer, BlobBytes, ByteRange};
 
@@ -170,7 +170,7 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// Unavailable, and worth a retry, if the response broke off. Malformed if it is longer than it
-    /// states.
+    /// states, or if its framing is too large.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         while let Some(answer) = &mut self.answer {
             let most = usize::try_from(answer.skip).unwrap_or(usize::MAX).min(buffer.len());
@@ -181,7 +181,10 @@ impl<'a> Reading<'a> {
             let n = match answer.body.read(buffer) {
                 Ok(n) => n as u64,
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(self.broken(&body_words(&cause))),
+                Err(cause) => {
+                    let words = self.broken_off(&body_words(&cause));
+                    return Err(body_failure(&cause, words));
+                }
             };
             if n == 0 {
                 // Without a stated length, the end of the response is taken as the end of the blob
@@ -268,8 +271,11 @@ impl<'a> Reading<'a> {
     }
 
     fn broken(&self, why: &str) -> Failure {
-        let what = format_args!("{}: {why}, at byte {}", self.digest, self.at);
-        Failure::temporary(Error::unavailable(what))
+        Failure::temporary(Error::unavailable(self.broken_off(why)))
+    }
+
+    fn broken_off(&self, why: &str) -> String {
+        format!("{}: {why}, at byte {}", self.digest, self.at)
     }
 }
 

@@ -135,7 +135,7 @@ fn ask(
         let refusal = refusal::by_token_server(found, given, api.root.authority());
         return Err(answer::failure(response.about(refusal), &place));
     }
-    let body = response.read(MAX_TOKEN_BODY)?;
+    let body = response.read(MAX_TOKEN_BODY).map_err(|failure| failure.context(&place))?;
     let wrong = |why: String| Failure::from(Error::malformed(format_args!("{place}: {why}")));
     let body = body.ok_or_else(|| wrong(format!("response larger than {MAX_TOKEN_BODY} bytes")))?;
     let (text, life) = read(&body).map_err(wrong)?;
