@@ -5,6 +5,7 @@ mod trust;
 
 #[path = "."]
 mod with_peers {
+    mod algorithms;
     mod certs_d;
     mod client;
     mod faults;

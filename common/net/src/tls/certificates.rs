@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::der;
+use super::{der, names};
 
 /// The largest file that is read, in bytes: many times the size of a system's whole trust store.
 const MAX_FILE: u64 = 4 << 20;
@@ -145,14 +145,33 @@ pub(crate) fn named_pair(certificate: &Path, key: Option<&Path>) -> Result<Pair>
 fn pair(certificate: &Pem, key: &Pem) -> Result<Pair> {
     let chain = certificate.certificates()?;
     let private = key.key()?.ok_or_else(|| key.wrong("no key in it"))?;
-    let private = rustls::crypto::ring::sign::any_supported_type(&private)
-        .map_err(|_| key.wrong("unsupported type of key"))?;
     let own = chain.first().and_then(|first| der::fields(first));
     let own = own.ok_or_else(|| certificate.wrong("the certificate in it is invalid"))?;
+    let private = rustls::crypto::ring::sign::any_supported_type(&private)
+        .map_err(|_| key.wrong(&format!("unsupported key{}", type_of(&private, own.key))))?;
     if private.public_key().is_some_and(|public| public.as_ref() != own.key) {
         return Err(key.wrong(&format!("not the key of {}", certificate.name)));
     }
     Ok(Arc::new(CertifiedKey::new(chain, private)))
+}
+
+/// The type of a key that rustls does not support, for a message: that of the key itself, or else
+/// that of its certificate. An RSA key has its number of bits only there.
+fn type_of(private: &PrivateKeyDer<'_>, public: &[u8]) -> String {
+    let of_private = match private {
+        PrivateKeyDer::Pkcs8(document) => der::private_key(document.secret_pkcs8_der()),
+        _ => None,
+    };
+    let of_public = der::key(public);
+    let name = match (of_private, of_public) {
+        (Some(private), Some(public)) if private.algorithm != public.algorithm => {
+            names::key(&private)
+        }
+        (_, Some(public)) => names::key(&public),
+        (Some(private), None) => names::key(&private),
+        (None, None) => return String::new(),
+    };
+    format!(" of type {name}; supported are RSA of 2048 to 4096 bits, P-256, P-384 and Ed25519")
 }
 
 #[cfg(test)]

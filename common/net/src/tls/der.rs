@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads the fields of a certificate that are needed here: subject, issuer, public key, validity.
+//! Reads the fields of a certificate that are needed here: subject, issuer, public key, validity; and
+//! the type of a key.
 //!
 //! rustls reads these fields only from certificates of version 3, but `openssl x509 -req` makes
 //! certificates of version 1 by default. Nothing is verified here.
 
-// The DER tags of a sequence, an integer, and the optional version of a certificate.
+// The DER tags of a sequence, an integer, a bit string, an object identifier, and the optional
+// version of a certificate.
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OBJECT_IDENTIFIER: u8 = 0x06;
 const VERSION: u8 = 0xa0;
 
 // The DER tags of a time with a year of two digits, and with a year of four digits.
@@ -57,6 +61,54 @@ pub(crate) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
         not_after,
         key: key.whole,
     })
+}
+
+/// The type of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key<'a> {
+    /// The content of its AlgorithmIdentifier.
+    pub(crate) algorithm: &'a [u8],
+    /// The number of bits of the modulus, for an RSA key.
+    pub(crate) rsa_bits: Option<usize>,
+}
+
+/// The type of the key in a SubjectPublicKeyInfo with its tag; `None` if it is invalid.
+pub(crate) fn key(info: &[u8]) -> Option<Key<'_>> {
+    key_in(element(info, SEQUENCE)?.0.content)
+}
+
+/// The type of the key in the content of a SubjectPublicKeyInfo; `None` if it is invalid.
+pub(crate) fn key_in(content: &[u8]) -> Option<Key<'_>> {
+    let (algorithm, rest) = element(content, SEQUENCE)?;
+    let (bits, _) = element(rest, BIT_STRING)?;
+    Some(Key { algorithm: algorithm.content, rsa_bits: rsa_bits(bits.content) })
+}
+
+/// The type of the key in a PKCS #8 document (RFC 5958); `None` if it is invalid.
+pub(crate) fn private_key(document: &[u8]) -> Option<Key<'_>> {
+    let (document, _) = element(document, SEQUENCE)?;
+    let (_version, rest) = element(document.content, INTEGER)?;
+    let (algorithm, _) = element(rest, SEQUENCE)?;
+    Some(Key { algorithm: algorithm.content, rsa_bits: None })
+}
+
+/// The number of bits of the modulus, if the content of a bit string is an RSA key. Keys of other
+/// types are points or numbers, not sequences.
+fn rsa_bits(content: &[u8]) -> Option<usize> {
+    let (unused, key) = content.split_first()?;
+    let (key, _) = element(key, SEQUENCE).filter(|_| *unused == 0)?;
+    let (modulus, rest) = element(key.content, INTEGER)?;
+    element(rest, INTEGER)?;
+    let zeros = modulus.content.iter().take_while(|byte| **byte == 0).count();
+    let digits = &modulus.content[zeros..];
+    let first = digits.first()?;
+    Some(digits.len() * 8 - first.leading_zeros() as usize)
+}
+
+/// The object identifier at the start of the bytes, without tag and length, and the bytes after it.
+pub(crate) fn object_identifier(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (identifier, rest) = element(bytes, OBJECT_IDENTIFIER)?;
+    Some((identifier.content, rest))
 }
 
 /// The start and the end of a validity.
@@ -159,6 +211,31 @@ mod tests {
                 key: &key,
             };
             assert_eq!(fields(&certificate), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_bits_of_an_rsa_key_are_counted() {
+        let info = |modulus: &[u8]| {
+            let integer = [&[2, u8::try_from(modulus.len()).unwrap()], modulus].concat();
+            let numbers = sequence(&[&integer, b"\x02\x03\x01\x00\x01"]);
+            let mut bits = vec![BIT_STRING, u8::try_from(numbers.len() + 1).unwrap(), 0];
+            bits.extend(numbers);
+            sequence(&[&sequence(&[b"\x06\x01\x2a"]), &bits])
+        };
+        for (modulus, bits) in [
+            (&b"\x00\xff\x00"[..], Some(16)),
+            (b"\x01\x00", Some(9)),
+            (b"\x7f", Some(7)),
+            (b"\x00", None),
+            (b"", None),
+        ] {
+            let info = info(modulus);
+            let expected = Key { algorithm: b"\x06\x01\x2a", rsa_bits: bits };
+            assert_eq!(key(&info), Some(expected));
+            for end in 0..info.len() {
+                assert_eq!(key(&info[..end]), None, "{end}");
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use common::error::{Error, os_words, printable};
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
+use super::names;
 use crate::failure::{Failure, Retry};
 
 /// A failed TLS connection.
@@ -124,7 +125,29 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
 /// The error if rustls does not accept its configuration: a bug of this program, or a certificate
 /// or key that rustls cannot use.
 pub(crate) fn unusable(error: &rustls::Error) -> Error {
-    Error::malformed(format_args!("TLS: {}", printable(&error.to_string())))
+    Error::malformed(format_args!("TLS: {}", error_words(error)))
+}
+
+/// Describes an error of rustls. Most of its own texts are identifiers of its source.
+fn error_words(error: &rustls::Error) -> String {
+    use rustls::Error as Tls;
+    match error {
+        Tls::AlertReceived(alert) => alert_received(*alert),
+        Tls::InvalidMessage(why) => format!("invalid message: {}", names::words(why)),
+        Tls::PeerMisbehaved(why) => format!("the server violates TLS: {}", names::words(why)),
+        Tls::PeerIncompatible(why) => format!("incompatible server: {}", names::words(why)),
+        Tls::General(text) => printable(text),
+        Tls::Other(other) => printable(&other.to_string()),
+        other => names::words(other),
+    }
+}
+
+/// Describes an alert by the name that RFC 8446, section 6, gives it.
+fn alert_received(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::Unknown(number) => format!("received alert {number}"),
+        alert => format!("received alert \"{}\"", names::words(&alert)),
+    }
 }
 
 /// Describes why a server refused a client certificate.
@@ -144,12 +167,12 @@ fn alert_words(alert: AlertDescription) -> &'static str {
 fn broken(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::AlertReceived(alert) => {
-            Error::unavailable(format_args!("TLS connection failed: received alert {alert:?}"))
+            let what = alert_received(*alert);
+            Error::unavailable(format_args!("TLS connection failed: {what}"))
         }
-        other => Error::unavailable(format_args!(
-            "the TLS connection broke: {}",
-            printable(&other.to_string())
-        )),
+        other => {
+            Error::unavailable(format_args!("the TLS connection broke: {}", error_words(other)))
+        }
     }
 }
 
@@ -175,10 +198,7 @@ fn tls_error(error: &rustls::Error) -> Error {
         ) => Error::malformed(
             "TLS handshake failed: no cipher suite, group or signature scheme in common",
         ),
-        Tls::AlertReceived(alert) => {
-            Error::malformed(format_args!("TLS handshake failed: received alert {alert:?}"))
-        }
-        other => Error::malformed(format_args!("TLS: {}", printable(&other.to_string()))),
+        other => Error::malformed(format_args!("TLS handshake failed: {}", error_words(other))),
     }
 }
 
@@ -204,17 +224,65 @@ fn distrusted(reason: &CertificateError) -> Error {
             distrusted(&format!("it is not valid before {start}, and now it is {now}")).hint(clock)
         }
         Certificate::NotValidForNameContext { expected, presented } => {
-            let own = if presented.is_empty() {
-                "no host at all".to_owned()
-            } else {
-                presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ")
-            };
             let expected = printable(&expected.to_str());
+            if presented.is_empty() {
+                return distrusted(&format!(
+                    "it is not for {expected}: it has no subject alternative name, and its common \
+                     name is not used"
+                ));
+            }
+            let own = presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ");
             distrusted(&format!("it is not for {expected}, but for {}", printable(&own)))
         }
-        Certificate::Other(other) => distrusted(&printable(&other.to_string())),
-        other => distrusted(&printable(&other.to_string())),
+        Certificate::BadEncoding => distrusted("it is not valid DER"),
+        Certificate::BadSignature => distrusted("its signature is wrong"),
+        Certificate::Revoked => distrusted("it is revoked"),
+        Certificate::NotValidForName => distrusted("it is not for this host"),
+        Certificate::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+            let name = names::algorithm(signature_algorithm_id);
+            distrusted(&format!("its chain has an unsupported signature: {name}"))
+        }
+        Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id,
+            public_key_algorithm_id,
+        } => {
+            let signature = names::algorithm(signature_algorithm_id);
+            let key = names::algorithm(public_key_algorithm_id);
+            distrusted(&format!(
+                "its chain has an unsupported signature: {signature}, by a key of type {key}"
+            ))
+        }
+        Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
+            distrusted("its extended key usage does not allow server authentication")
+        }
+        Certificate::UnhandledCriticalExtension => {
+            distrusted("its chain has an unsupported critical extension")
+        }
+        Certificate::Other(other) => distrusted(&other_words(other)),
+        other => distrusted(&names::words(other)),
     }
+}
+
+/// Describes an error of webpki for which rustls has no variant, or the reason that our verifier
+/// found.
+fn other_words(other: &OtherError) -> String {
+    use webpki::Error as Pki;
+    let Some(error) = other.0.downcast_ref::<Pki>() else {
+        return printable(&other.to_string());
+    };
+    let words = match error {
+        Pki::CaUsedAsEndEntity => "it is the certificate of an authority, not of a server",
+        Pki::EndEntityUsedAsCa => "a certificate that signed it is not an authority's",
+        Pki::UnsupportedCertVersion => "its version is not 3",
+        Pki::UnsupportedCriticalExtension => "its chain has an unsupported critical extension",
+        Pki::NameConstraintViolation => "its authority may not sign for this name",
+        Pki::PathLenConstraintViolated => "its chain is longer than its authority allows",
+        Pki::MaximumPathDepthExceeded => "its chain is too long",
+        Pki::SignatureAlgorithmMismatch => "it states two different signature algorithms",
+        Pki::InvalidSerialNumber => "its serial number is invalid",
+        other => return names::words(other),
+    };
+    words.to_owned()
 }
 
 /// The name inside rustls's debug form of a name, such as `DnsName("a.example")`.

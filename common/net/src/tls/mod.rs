@@ -8,18 +8,24 @@
 //! | `trust` | the trusted authorities |
 //! | `secure` | the TLS connection |
 //! | `verifier` | the check of a server's certificate |
+//! | `algorithms` | the algorithms for signatures |
+//! | `exchange` | key exchange by P-521 |
+//! | `names` | names of algorithms and errors, for messages |
 //! | `der` | the fields of a certificate that are needed here |
 //! | `history` | the hosts that have used TLS in this process |
 //! | `failure` | why a connection failed |
 //!
 //! Not here: the choice of a connection for a URL, in [`pool`](crate::pool).
 
+mod algorithms;
 pub(super) mod certificates;
 
 mod der;
+mod exchange;
 pub(super) mod failure;
 pub(super) mod history;
 pub(super) mod host_certificates;
+mod names;
 pub(super) mod secure;
 pub(super) mod trust;
 mod verifier;

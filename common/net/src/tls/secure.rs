@@ -19,6 +19,7 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 
+use super::algorithms::provider;
 use super::certificates::Pair;
 use super::der;
 use super::failure::{Cause, ClientCert, Stage, TlsFailure};
@@ -41,7 +42,7 @@ impl Secure {
     /// # Errors
     /// The error of rustls if it does not accept this configuration. That is a bug of this program.
     pub(crate) fn new(trusted: Option<Trusted>, pairs: Vec<Pair>) -> Result<Secure, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
         let builder = match trusted {
@@ -51,9 +52,10 @@ impl Secure {
             }
             Some(Trusted { authorities, added }) => {
                 let provider = Arc::clone(&provider);
-                let inner = WebPkiServerVerifier::builder_with_provider(authorities, provider);
+                let roots = Arc::clone(&authorities);
+                let inner = WebPkiServerVerifier::builder_with_provider(roots, provider);
                 let inner = inner.build().map_err(|why| rustls::Error::General(why.to_string()))?;
-                let verifier = Arc::new(Verifier { inner, added });
+                let verifier = Arc::new(Verifier { inner, authorities, added });
                 builder.dangerous().with_custom_certificate_verifier(verifier)
             }
             None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny)),
