@@ -316,8 +316,11 @@ fn check_host(host: &str) -> Result<(), String> {
         },
     };
     let is_component = |part: &str| {
-        let inner = part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
+        // Docker's grammar has no underscore in a host, but compose and swarm give services such
+        // names, and Docker itself resolves them.
+        let inner = part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let edge = |c: char| matches!(c, '-' | '_');
+        inner && !part.is_empty() && !part.starts_with(edge) && !part.ends_with(edge)
     };
     if name.is_some_and(|name| !name.split('.').all(is_component)) {
         return Err(wrong());
@@ -445,6 +448,8 @@ mod tests {
                 Some("some-long-tag"),
                 false,
             ),
+            ("qual_registry:5000/a/b:1", "qual_registry:5000", "a/b", Some("1"), false),
+            ("a_b.c-d.example/e", "a_b.c-d.example", "e", None, false),
             ("index.docker.io/debian", "docker.io", "library/debian", None, false),
             ("docker.io/library/debian", "docker.io", "library/debian", None, false),
         ];
@@ -481,6 +486,8 @@ mod tests {
             "[fe80::1%eth0]:5000/debian".to_owned(),
             "[2001:db8:3:4::192.0.2.33]:5000/debian".to_owned(),
             "-test.com/x".to_owned(),
+            "_test.com/x".to_owned(),
+            "test_.com/x".to_owned(),
             HEX.to_owned(),
             format!("localhost/{}", "a".repeat(256)),
             format!("x:{}", "t".repeat(129)),
