@@ -290,3 +290,54 @@ mod with_peers {
         run.fails(7, "/mirror.crt: no such file").says("hosts.toml: ").stdout("");
     }
 }
+
+/// A key that other programs use to choose another name or server is not ignored silently.
+#[test]
+fn an_unknown_key_gives_a_warning() {
+    let (mirror, image) = with_image();
+    let host = mirror.host();
+    for (text, words) in [
+        (
+            // As k3s writes it.
+            format!(
+                "server = \"http://{host}/v2\"\n[host]\n[host.\"http://{host}/v2\"]\n  \
+                 [host.\"http://{host}/v2\".rewrite]\n    \"^library/(.*)\" = \"mirrored/$1\"\n"
+            ),
+            "line 4: \"rewrite\" is not supported and is ignored",
+        ),
+        (
+            format!("[host.\"http://{host}\"]\nRewrites = true\n"),
+            "line 2: \"Rewrites\" is not supported and is ignored",
+        ),
+        (
+            format!("via = \"x\"\n[host.\"http://{host}\"]\n"),
+            "line 1: \"via\" is not supported and is ignored",
+        ),
+    ] {
+        let certs = Certs::new("registry.invalid_5000_", &text);
+        let run = certs.fetch_manifest("registry.invalid:5000/app:1");
+        run.status(0).says(words).says("warning").stdout(&image.manifest.bytes);
+    }
+    let text = format!(
+        "[host.\"http://{host}\"]\nDial_Timeout = \"1s\"\nCapabilities = [\"pull\", \"resolve\"]\n"
+    );
+    let certs = Certs::new("registry.invalid_5000_", &text);
+    certs.fetch_manifest("registry.invalid:5000/app:1").ok().silent();
+}
+
+/// Names of services of compose and swarm have underscores.
+#[test]
+fn a_host_may_have_underscores() {
+    let (mirror, image) = with_image();
+    let text = format!("[host.\"http://{}\"]", mirror.host());
+    let certs = Certs::new("my_registry_5000_", &text);
+    certs.fetch_manifest("my_registry:5000/app:1").ok().stdout(&image.manifest.bytes);
+    let text = "[host.\"http://my_mirror:5000\"]\n[host.\"http://127.0.0.1:1\"]\n".to_owned();
+    let certs = Certs::new("registry.invalid_5000_", &text);
+    let run =
+        certs.tool("fetch-manifest").args(["--retry-times", "1", "registry.invalid:5000/a:1"]);
+    run.run().fails(5, "").does_not_say("invalid host");
+    for reference in ["_my:5000/app:1", "my_:5000/app:1", "my_.example/app:1"] {
+        certs.fetch_manifest(reference).fails(2, "invalid host");
+    }
+}

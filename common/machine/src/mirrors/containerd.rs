@@ -9,7 +9,7 @@
 //! - a table below `host` counts in any TOML notation: containerd ignores a table without a header;
 //! - a value that is not valid in a URL or a header is refused here, with its line.
 //!
-//! Not read: `dial_timeout`, because one flag sets the timeout for all hosts; certificates in a
+//! Not read: `rewrite` of k3s, with a warning, as of every unknown key; `dial_timeout`, because one flag sets the timeout for all hosts; certificates in a
 //! directory without a hosts.toml, which have docker's layout; containerd's own configuration (its
 //! `config_path` may name other directories).
 
@@ -27,6 +27,10 @@ use crate::credentials::config_home;
 
 /// The maximum number of values of one key (such as certificates), and of headers of one host.
 const MAX_VALUES: usize = 64;
+
+/// The keys of a host. `dial_timeout` has no effect here.
+const KEYS: [&str; 7] =
+    ["capabilities", "ca", "client", "skip_verify", "override_path", "header", "dial_timeout"];
 
 /// Reads the hosts.toml for a repository.
 ///
@@ -95,6 +99,7 @@ fn has_certificates(place: &Place) -> Result<()> {
 fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Configured> {
     let root = &document.root;
     let at = |table: &Table, host: Place| place(table, dir, host);
+    root.warn_unknown(&[&KEYS[..], &["server", "host"]].concat(), &document.origin);
     let mut mirrors = Vec::new();
     if let Some(hosts) = root.table("host")? {
         for (count, (text, value)) in hosts.entries().enumerate() {
@@ -103,6 +108,8 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
                 return Err(Wrong { line: value.line, why });
             }
             let table = value.table("host")?;
+            // containerd accepts these keys; `server` has a warning of its own.
+            table.warn_unknown(&[&KEYS[..], &["server"]].concat(), &document.origin);
             if table.has("server") {
                 // By TOML's rules this `server` belongs to the host's table, where it has no
                 // meaning.

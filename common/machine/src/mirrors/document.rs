@@ -2,12 +2,15 @@
 //! TOML configuration files: tables in their order, and each value with its line number.
 //!
 //! Keys are looked up as in the Go programs to which these files belong: an exact match first, then
-//! a match that ignores case. Unknown keys are ignored. Not here: the meaning of the values.
+//! a match that ignores case. Unknown keys are ignored; in the tables of a registry or a mirror they
+//! give a warning, because such a key may change where a request goes. Not here: the meaning of the
+//! values.
 
 use std::io::Read;
 use std::path::Path;
 
 use common::error::{Error, Result, printable};
+use common::notice;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -137,6 +140,19 @@ impl Table {
     /// The keys and their values, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Warns of the keys that are not in `known`: other programs may use them to change where a
+    /// request goes, or with which name.
+    pub(super) fn warn_unknown(&self, known: &[&str], origin: &str) {
+        for (name, value) in self.entries() {
+            if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                let (name, line) = (printable(name), value.line);
+                notice::warn("unknown mirror key", || {
+                    format!("{origin}: line {line}: \"{name}\" is not supported and is ignored")
+                });
+            }
+        }
     }
 
     /// Whether the key exists, with any value.

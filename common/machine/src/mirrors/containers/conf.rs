@@ -135,6 +135,21 @@ fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     Ok(entries)
 }
 
+/// The keys of a registry. `proxy` has a warning of its own.
+const REGISTRY_KEYS: [&str; 8] = [
+    "prefix",
+    "location",
+    "insecure",
+    "blocked",
+    "mirror",
+    "mirror-by-digest-only",
+    "pull-from-mirror",
+    "proxy",
+];
+
+/// The keys of a mirror.
+const MIRROR_KEYS: [&str; 4] = ["location", "insecure", "pull-from-mirror", "proxy"];
+
 /// The prefix of a table and its entry.
 fn entry(table: &Table, origin: &str) -> Parsed<(String, Entry)> {
     let wrong = |key: &str, why: String| Err(Wrong { line: table.line_of(key), why });
@@ -159,6 +174,7 @@ fn entry(table: &Table, origin: &str) -> Parsed<(String, Entry)> {
         );
     }
     warn_of_proxy(table, origin)?;
+    table.warn_unknown(&REGISTRY_KEYS, origin);
     let by_digest = table.flag("mirror-by-digest-only")?.unwrap_or_default();
     let tables = table.tables("mirror")?;
     if tables.len() > MAX_MIRRORS {
@@ -186,6 +202,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
         return Err(Wrong { line, why: "a mirror has no location".to_owned() });
     }
     warn_of_proxy(table, origin)?;
+    table.warn_unknown(&MIRROR_KEYS, origin);
     let wrong = |why| Wrong { line: table.line_of("pull-from-mirror"), why };
     let serves = match table.text("pull-from-mirror")? {
         "" if by_digest => Serves::Digests,
