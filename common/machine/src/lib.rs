@@ -5,12 +5,14 @@
 //! |---|---|
 //! | [`credentials`] | auth files of docker and the containers tools (podman, skopeo, buildah), and credential helpers |
 //! | [`certs_d`] | the certificates that `certs.d` has for a host |
+//! | [`allowed`] | the hosts to which a registry may send its clients in spite of the rules |
 //! | [`mirrors`] | registries.conf, hosts.toml, and the values of `--mirror` |
 //!
 //! This crate reads files and runs credential helpers. It sends nothing to a registry and writes
 //! nothing. Not here: the choice of the host to which a credential is sent (in `auth` of the crate
 //! `registry`). Start reading at [`credentials`].
 
+pub mod allowed;
 pub mod certs_d;
 pub mod credentials;
 pub mod mirrors;

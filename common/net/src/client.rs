@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use machine::allowed::AllowedHost;
+
 use crate::trace::transcript::Trace;
 
 /// Settings that apply to every host.
@@ -25,6 +27,8 @@ pub struct Client {
     pub ca_file: Option<PathBuf>,
     /// The file with credentials to read instead of the default ones.
     pub authfile: Option<PathBuf>,
+    /// Hosts to which any registry may send its clients in spite of the rules for URLs.
+    pub allowed: Vec<AllowedHost>,
     /// The trace of requests and responses as curl commands; `None` without `--trace`.
     pub trace: Option<Trace>,
 }

@@ -138,6 +138,7 @@ mod tests {
             connect_timeout: second,
             ca_file: Some(PathBuf::from("/none")),
             authfile: None,
+            allowed: Vec::new(),
             trace: None,
         };
         let peer = Peer { verification, ..Peer::unconfigured() };

@@ -23,7 +23,7 @@ use crate::request::{Exactly, Method, Payload, Request};
 use crate::response::{Body, Response, pass_on_warnings};
 use crate::trace::block;
 use crate::trace::command::Traced;
-use crate::url::Url;
+use crate::url::{Purpose, Refusal, Target, Url};
 
 /// The response to a request that closes an upload may take this many times the idle time-out: the
 /// registry assembles the blob and hashes it before it responds.
@@ -61,6 +61,29 @@ impl Http {
     /// The settings of the origin. Requests to any other origin use [`Peer::unconfigured`].
     pub fn peer(&self) -> &Peer {
         self.agents.peer()
+    }
+
+    /// Checks a URL in the response to a request to `from`. The rules are those of
+    /// [`url::decide_with`](crate::url::decide_with), with the hosts that the user allows.
+    ///
+    /// # Errors
+    /// Why the URL is refused.
+    pub fn decide(&self, purpose: Purpose, from: &Url, text: &str) -> Result<Target, Refusal> {
+        self.agents.decide(purpose, from, text)
+    }
+
+    /// As [`decide`](Http::decide), but with the rules for the origin of `from` instead of the
+    /// peer's: `from` is at another registry.
+    ///
+    /// # Errors
+    /// Why the URL is refused.
+    pub fn decide_elsewhere(
+        &self,
+        purpose: Purpose,
+        from: &Url,
+        text: &str,
+    ) -> Result<Target, Refusal> {
+        self.agents.decide_for(purpose, &from.origin(), from, text)
     }
 
     /// Checks that no proxy could read credentials that are sent to this URL.

@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+use machine::allowed::AllowedHost;
 use machine::credentials::Given;
 use machine::mirrors::{Place, Scheme};
 
@@ -32,6 +33,8 @@ pub struct Peer {
     pub headers: Vec<(String, String)>,
     /// The credential from the command line or the environment.
     pub login: Option<Given>,
+    /// Hosts to which this origin may send its clients in spite of the rules for URLs.
+    pub allowed: Vec<AllowedHost>,
 }
 
 /// How a server's certificate is checked.
@@ -68,6 +71,7 @@ impl Peer {
             authorities: Vec::new(),
             headers: Vec::new(),
             login: None,
+            allowed: Vec::new(),
         }
     }
 

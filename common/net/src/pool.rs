@@ -22,7 +22,7 @@ use crate::tls::host_certificates::{self, HostCertificates};
 use crate::tls::secure::Secure;
 use crate::tls::trust::trusted;
 use crate::tls::{failure as tls_failure, history};
-use crate::url::Url;
+use crate::url::{self, Purpose, Refusal, Target, Url};
 
 /// The size of a connection's buffers, in bytes.
 const CONNECTION_BUFFER: usize = 128 << 10;
@@ -94,6 +94,31 @@ impl Agents {
     /// The settings for a URL: those of the peer at its own origin, else [`Peer::unconfigured`].
     pub(crate) fn peer_at(&self, url: &Url) -> &Peer {
         if url.origin() == self.origin { &self.peer } else { &UNCONFIGURED }
+    }
+
+    /// Checks a URL that a server supplied, for a response to a request to `from`.
+    ///
+    /// # Errors
+    /// As [`url::decide_with`].
+    pub(crate) fn decide(
+        &self,
+        purpose: Purpose,
+        from: &Url,
+        text: &str,
+    ) -> std::result::Result<Target, Refusal> {
+        self.decide_for(purpose, &self.origin, from, text)
+    }
+
+    /// As [`decide`](Agents::decide), with the rules for this registry.
+    pub(crate) fn decide_for(
+        &self,
+        purpose: Purpose,
+        registry: &Origin,
+        from: &Url,
+        text: &str,
+    ) -> std::result::Result<Target, Refusal> {
+        let allowed = [self.client.allowed.as_slice(), &self.peer.allowed].concat();
+        url::decide_with(purpose, registry, &allowed, from, text)
     }
 
     /// The agent that serves a URL, and the proxy that it uses.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Follows redirects, one hop at a time. [`url::decide`] checks each target; the HTTP library
+//! Follows redirects, one hop at a time. [`Http::decide`] checks each target; the HTTP library
 //! follows none.
 //!
 //! Headers that belong to one origin (Authorization, and the configured headers) are sent to that
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::request::{Method, Payload, Request, Role};
 use crate::response::Response;
-use crate::url::{self, Purpose, Url};
+use crate::url::{Purpose, Url};
 
 /// Sends a request to the peer and follows redirects.
 ///
@@ -58,6 +58,21 @@ pub fn follow_foreign(
     hops(http, request, secrets, &mut Payload::None)
 }
 
+/// Sends a request to another origin than the peer's, such as a registry that the peer redirects
+/// to. The peer's headers are not sent. `authorization` is sent to the URL's own origin only.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_elsewhere(
+    http: &Http,
+    request: Request<'_>,
+    authorization: &str,
+) -> Result<Response, Failure> {
+    let headers = vec![("Authorization", authorization)];
+    let secrets = Secrets { origin: request.url.origin(), headers, resend_on_return: false };
+    hops(http, request, secrets, &mut Payload::None)
+}
+
 /// Headers that are sent to one origin only.
 struct Secrets<'a> {
     origin: Origin,
@@ -92,8 +107,9 @@ fn hops(
             |why: &str| Error::malformed(format_args!("{}: redirect: {why}", url.authority()));
         let location = response.header("location").map(str::to_owned);
         let location = location.ok_or_else(|| wrong("the Location is missing or not readable"))?;
-        let target = url::decide(Purpose::Redirect, http.origin(), &url, &location)
-            .map_err(|e| wrong(&e))?;
+        let target = http
+            .decide(Purpose::Redirect, &url, &location)
+            .map_err(|refusal| refusal.error(format_args!("{}: redirect", url.authority())))?;
         let sent_on = matches!(status, 307 | 308) && target.same_origin && payload.can_repeat();
         if !request.method.only_reads() && !sent_on {
             let why = format!("{status} to {} is not followed when writing", target.url);

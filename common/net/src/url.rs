@@ -9,8 +9,9 @@
 
 use std::fmt;
 
-use common::error::printable;
+use common::error::{Error, printable};
 use common::host::{bare_host, check_host, is_loopback, not_public};
+use machine::allowed::AllowedHost;
 use machine::mirrors::Scheme;
 use ureq::http::Uri;
 
@@ -147,6 +148,11 @@ impl Url {
         self.uri.path()
     }
 
+    /// Whether the URL has a query.
+    pub fn has_query(&self) -> bool {
+        self.uri.query().is_some()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &str {
         self.uri.scheme_str().unwrap_or_default()
@@ -200,18 +206,33 @@ fn shown(text: &str) -> String {
     hidden.chars().chain(printable(rest).chars().take(MAX_SHOWN)).collect()
 }
 
-/// Checks a URL that a server supplied, and decides whether credentials may be sent to it.
-///
-/// `registry` is the registry's own origin. `from` is the URL of the request whose response
-/// contains the URL. The rules:
-///
-/// - The scheme is http or https. A change from https to http is refused. A descriptor's `urls` may
-///   be http: they are not part of an https response, and their bytes are verified.
-/// - An address that is loopback, private or otherwise not public is refused, unless it is the
-///   registry's own host.
-/// - Credentials may be sent only to the registry's own origin. A next page must be at that origin.
-/// - An https registry behind a proxy that terminates TLS may name its own host with http in the
-///   Location of an upload. The URL is then changed to https and the registry's port.
+/// Why a URL was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason, as a part of an error message.
+    pub why: String,
+    /// `HOST:PORT`, if the user can allow it.
+    allowable: Option<String>,
+}
+
+impl Refusal {
+    /// The error, with `what` before the reason, and a hint if the user can allow the host.
+    pub fn error(self, what: impl fmt::Display) -> Error {
+        let error = Error::malformed(format_args!("{what}: {}", self.why));
+        match self.allowable {
+            Some(host) => error.hint(format_args!("--allow-host {host} permits it")),
+            None => error,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal { why, allowable: None }
+    }
+}
+
+/// As [`decide_with`], without allowed hosts.
 ///
 /// # Errors
 /// An error message that names the refused URL or host.
@@ -221,6 +242,33 @@ pub fn decide(
     from: &Url,
     text: &str,
 ) -> Result<Target, String> {
+    decide_with(purpose, registry, &[], from, text).map_err(|refusal| refusal.why)
+}
+
+/// Checks a URL that a server supplied, and decides whether credentials may be sent to it.
+///
+/// `registry` is the registry's own origin. `from` is the URL of the request whose response
+/// contains the URL. The rules:
+///
+/// - The scheme is http or https. A change from https to http is refused. A descriptor's `urls` may
+///   be http: they are not part of an https response, and their bytes are verified.
+/// - An address that is loopback, private or otherwise not public is refused, unless it is the
+///   registry's own host or in `allowed`.
+/// - A redirect to a host in `allowed` may change from https to http. A token server may not: it
+///   receives credentials.
+/// - Credentials may be sent only to the registry's own origin. A next page must be at that origin.
+/// - An https registry behind a proxy that terminates TLS may name its own host with http in the
+///   Location of an upload. The URL is then changed to https and the registry's port.
+///
+/// # Errors
+/// The reason, which names the refused URL or host.
+pub fn decide_with(
+    purpose: Purpose,
+    registry: &Origin,
+    allowed: &[AllowedHost],
+    from: &Url,
+    text: &str,
+) -> Result<Target, Refusal> {
     let url = match purpose {
         // A realm and a descriptor's `urls` must be absolute.
         Purpose::Realm | Purpose::Elsewhere => Url::parse(text),
@@ -232,17 +280,27 @@ pub fn decide(
         Purpose::Realm => registry.is_https(),
         Purpose::Elsewhere => false,
     };
-    if downgrade && !url.is_https() {
-        return Err(format!("refused to go from https to {url}"));
+    let is_allowed = allowed.iter().any(|host| host.includes(&url.host(), url.port()));
+    let refused = |why: String, is_allowable: bool| {
+        let host = || format!("{}:{}", url.uri.host().unwrap_or_default(), url.port());
+        Err(Refusal { why, allowable: is_allowable.then(host) })
+    };
+    if downgrade && !url.is_https() && !(is_allowed && purpose == Purpose::Redirect) {
+        let why = format!("refused to go from https to {url}");
+        return refused(why, purpose == Purpose::Redirect && !is_allowed);
     }
     if let Some(kind) = not_public(&url.host())
         && !is_own_host(registry, &url)
+        && !is_allowed
     {
-        return Err(format!("refused to go to {}, {kind} address", url.authority()));
+        let why = format!("refused to go to {}, {kind} address", url.authority());
+        // A hint for a link-local address would help attackers: cloud providers serve secrets there.
+        return refused(why, matches!(kind, "a loopback" | "a private"));
     }
     let same_origin = url.origin() == *registry;
     if purpose == Purpose::Link && !same_origin {
-        return Err(format!("refused a next page at another host, {}", url.authority()));
+        let why = format!("refused a next page at another host, {}", url.authority());
+        return refused(why, false);
     }
     Ok(Target { url, same_origin })
 }
@@ -416,6 +474,40 @@ mod tests {
             allowed(Purpose::Elsewhere, "https://r.example/", "http://169.254.169.254/").is_err()
         );
         assert!(allowed(Purpose::Elsewhere, "https://r.example/", "http://cdn.example/").is_ok());
+    }
+
+    #[test]
+    fn an_allowed_host_may_be_private_and_a_redirect_may_be_plain() {
+        let decided = |purpose, registry: &str, text: &str| {
+            let registry = url(registry);
+            let allowed = ["10.0.0.1:9000", "minio.example"].map(|host| host.parse().unwrap());
+            decide_with(purpose, &registry.origin(), &allowed, &registry, text)
+                .map(|target| target.same_origin)
+                .map_err(|refusal| refusal.allowable)
+        };
+        let registry = "https://r.example/";
+        for (purpose, text, expected) in [
+            (Purpose::Redirect, "https://10.0.0.1:9000/", Ok(false)),
+            (Purpose::Redirect, "http://10.0.0.1:9000/", Ok(false)),
+            (Purpose::Redirect, "http://minio.example/", Ok(false)),
+            (Purpose::Redirect, "https://10.0.0.1/", Err(Some("10.0.0.1:443"))),
+            (Purpose::Redirect, "http://other.example/", Err(Some("other.example:80"))),
+            (Purpose::Redirect, "https://169.254.169.254/", Err(None)),
+            (Purpose::Redirect, "https://[fd00::1]/", Err(Some("[fd00::1]:443"))),
+            (Purpose::Realm, "https://10.0.0.1:9000/token", Ok(false)),
+            (Purpose::Realm, "http://10.0.0.1:9000/token", Err(None)),
+            (Purpose::Realm, "http://minio.example/token", Err(None)),
+            (Purpose::Upload, "https://10.0.0.1:9000/", Ok(false)),
+            (Purpose::Upload, "http://minio.example/", Err(None)),
+            (Purpose::Elsewhere, "http://10.0.0.1:9000/", Ok(false)),
+            (Purpose::Link, "https://10.0.0.1:9000/", Err(None)),
+            (Purpose::Link, "http://minio.example/", Err(None)),
+        ] {
+            let expected = expected.map_err(|host| host.map(str::to_owned));
+            assert_eq!(decided(purpose, registry, text), expected, "{purpose:?} {text}");
+        }
+        let plain = decided(Purpose::Realm, "http://r.example/", "http://10.0.0.1:9000/token");
+        assert_eq!(plain, Ok(false));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use net::failure::Failure;
 use net::redirect::follow_foreign;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
-use net::url::{self, Purpose};
+use net::url::Purpose;
 
 use super::{Registry, answer};
 
@@ -120,13 +120,10 @@ impl Registry {
         text: &str,
         range: Option<ByteRange>,
     ) -> Result<BlobAnswer, Failure> {
-        let target = url::decide(
-            Purpose::Elsewhere,
-            self.session.http().origin(),
-            self.session.root(),
-            text,
-        )
-        .map_err(Error::malformed)?;
+        let http = self.session.http();
+        let target = http
+            .decide(Purpose::Elsewhere, self.session.root(), text)
+            .map_err(|refusal| refusal.error(self.repository()))?;
         let value = range.map(range_header);
         let header = value.as_deref().map(|value| ("Range", value));
         let response = follow_foreign(

@@ -165,10 +165,14 @@ impl Registry {
     }
 
     /// Sends a read request: authenticates when the registry challenges, and follows redirects. If
+    /// the target of a redirect is another registry that wants a token, it gets an anonymous one. If
     /// a redirect's target refuses, the request is sent to the registry once more, because the
     /// redirect's signature may have expired.
     fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
-        let send = || self.session.send(&self.scope, request, &mut Payload::None);
+        let send = || {
+            let response = self.session.send(&self.scope, request, &mut Payload::None)?;
+            self.session.answer_elsewhere(request, response)
+        };
         let response = send()?;
         if !self.refused_elsewhere(&response) {
             return Ok(response);
@@ -178,12 +182,15 @@ impl Registry {
             return Ok(response);
         }
         let status = response.status.as_u16();
-        let host = response.url.authority().to_owned();
-        Err(Error::refused(format_args!(
-            "{}: the storage server {host} refused: {status}",
-            self.repository
-        ))
-        .into())
+        let host = response.url.authority();
+        let repository = &self.repository;
+        if status == 401 && self.session.is_challenge(&response) {
+            let hint = format!("a login for {host} is used only if the reference names {host}");
+            let why = format_args!("redirected to {host}, which requires a login: {status}");
+            return Err(Error::refused(why).context(repository).hint(hint).into());
+        }
+        let what = format_args!("{repository}: the storage server {host} refused: {status}");
+        Err(Error::refused(what).into())
     }
 
     /// Whether a redirect's target refused. A challenge from that host is not answered.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::error::{Error, Result};
 use common::exit;
 use common::secret;
+use machine::allowed::{self, AllowedHost};
 use machine::mirrors::{self, Scheme};
 use net::client::Client;
 use net::peer::{ClientCertificate, Peer, Verification};
@@ -42,6 +43,10 @@ pub struct Network {
     /// Send this header to the registry too (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Also go to HOST if the registry names it as token server or storage, although its address is
+    /// private or it uses plain HTTP (repeatable)
+    #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
+    allowed: Vec<AllowedHost>,
     /// Attempts without progress before giving up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     retry_times: u32,
@@ -70,7 +75,8 @@ impl Network {
     ///
     /// # Errors
     /// Usage if a header is invalid, or if credentials conflict or are incomplete. Absent,
-    /// Malformed or Local if the password file is missing, invalid or cannot be read.
+    /// Malformed or Local if the password file is missing, invalid or cannot be read, or if a file
+    /// with allowed hosts is.
     pub fn remote(&self, stdin: Stdin) -> Result<Remote> {
         if let Some(limit) = self.timeout {
             exit::end_after(limit);
@@ -89,6 +95,7 @@ impl Network {
             connect_timeout: self.connect_timeout,
             ca_file: self.ca_file.clone(),
             authfile: self.login.authfile.clone(),
+            allowed: allowed::configured()?,
             trace: self.trace.then(|| Trace::new(exit::trace(), login.as_ref())),
         };
         let verification =
@@ -101,6 +108,7 @@ impl Network {
                 .map(|file| ClientCertificate { file, key: self.key_file.clone() }),
             headers,
             login,
+            allowed: self.allowed.clone(),
             ..Peer::unconfigured()
         };
         Ok(Remote { client, peer, mirrors: Mirrors::Configured })

@@ -5,6 +5,7 @@ mod between_registries;
 mod credentials;
 mod credentials_given;
 mod credentials_helpers;
+mod facades;
 mod token_lifetimes;
 mod tokens;
 

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tests::commands::{fetch_blob, fetch_manifest, plain, push_blob};
+use tests::commands::{fetch_blob, fetch_manifest, plain};
 use tests::fake::Reply;
 use tests::fake_registry::FakeRegistry;
 use tests::images::Image;

@@ -2,6 +2,7 @@
 //! The network between a tool and a registry: faults, redirects, proxies, fronts; and the number of
 //! requests per job.
 
+mod allowed_hosts;
 mod endless;
 mod faults;
 mod proxies_http;

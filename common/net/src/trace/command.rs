@@ -17,7 +17,7 @@ use crate::proxy;
 use crate::proxy::Proxy;
 use crate::request::{Method, Request, Role};
 use crate::response::Response;
-use crate::url::{self, Purpose, Url};
+use crate::url::{Purpose, Url};
 
 /// How many digits of the digest the name of a blob's file contains.
 const DIGITS: usize = 12;
@@ -163,12 +163,13 @@ impl Exchange<'_> {
         let Request { method, url, role, redirects, .. } = self.traced.request;
         let response = self.outcome.as_ref().ok()?;
         let location = response.header("location")?;
-        let decide =
-            |purpose| url::decide(purpose, self.traced.agents.origin(), url, location).ok();
+        let decide = |purpose| self.traced.agents.decide(purpose, url, location).ok();
         match (self.status(), method, role) {
             (301 | 302 | 303 | 307 | 308, ..) if redirects > 0 => {
                 let target = decide(Purpose::Redirect)?;
-                let takes_along = self.has_own_headers()
+                // curl does not follow from https to http.
+                let takes_along = url.is_https() && !target.url.is_https()
+                    || self.has_own_headers()
                     || self.is_unchecked()
                     || self.presented_certificate().is_some();
                 match role {

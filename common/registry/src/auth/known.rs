@@ -19,7 +19,7 @@ use crate::refusal;
 
 /// The maximum number of token servers per repository in one run: each of them receives the user's
 /// credential.
-const MAX_REALMS: usize = 2;
+pub(super) const MAX_REALMS: usize = 2;
 
 /// What is known about a registry's authentication.
 #[derive(Default)]
@@ -195,11 +195,14 @@ impl Known {
         }
         let found = self.found(api).clone();
         let service = challenge.parameter("service");
-        let token = token::fetch(api, &realm, service, wanted, &found).inspect_err(|failure| {
-            if failure.error.status() == Status::Refused {
-                self.refused.push((scope.clone(), failure.error.clone()));
-            }
-        })?;
+        let registry = api.root.authority();
+        let token = token::fetch(api, registry, &realm, service, wanted, &found).inspect_err(
+            |failure| {
+                if failure.error.status() == Status::Refused {
+                    self.refused.push((scope.clone(), failure.error.clone()));
+                }
+            },
+        )?;
         let header = token.header.clone();
         self.tokens.retain(|(of, _)| of != scope);
         self.tokens.push((scope.clone(), token));

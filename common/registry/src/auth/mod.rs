@@ -9,6 +9,7 @@
 //! | [`challenge`] | parsing challenges |
 //! | [`scope`] | the permissions that a request needs |
 //! | `token` | requests to a token server |
+//! | `elsewhere` | anonymous tokens for a registry that the registry redirects to |
 //!
 //! No credential is sent before a challenge, except a bearer token that the user gave for this
 //! registry. A Basic challenge is answered with user name and password, once. A Bearer challenge
@@ -22,6 +23,7 @@
 
 mod api;
 pub mod challenge;
+mod elsewhere;
 mod known;
 pub mod scope;
 pub mod session;

@@ -45,6 +45,11 @@ impl Scope {
         all
     }
 
+    /// The scopes named in a challenge.
+    pub(super) fn named<'a>(named: impl Iterator<Item = &'a str>) -> Scope {
+        Scope(Vec::new()).with(named, false)
+    }
+
     /// Whether this scope includes every action of `other`.
     pub(super) fn covers(&self, other: &Scope) -> bool {
         let had = |resource: &str, action: &str| {

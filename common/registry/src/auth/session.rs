@@ -12,13 +12,14 @@ use common::error::Error;
 use common::reference::Repository;
 use net::exchange::Http;
 use net::failure::{Failure, Retry};
-use net::redirect::follow;
+use net::redirect::{follow, follow_elsewhere};
 use net::request::{Payload, Request};
-use net::response::Response;
+use net::response::{MAX_ERROR_BODY, Response};
 use net::url::Url;
 
 use super::api::Api;
 use super::challenge::challenges_of;
+use super::elsewhere::Elsewhere;
 use super::known::{Known, given_token};
 use super::scope::Scope;
 
@@ -26,6 +27,8 @@ use super::scope::Scope;
 pub struct Session {
     api: Api,
     known: Mutex<Known>,
+    /// Anonymous tokens for registries that this registry redirects to.
+    elsewhere: Mutex<Elsewhere>,
     /// Whether the registry has answered a request. Until then requests are sent one at a time, so
     /// that all threads use the result of the first challenge.
     has_answered: Mutex<bool>,
@@ -62,7 +65,12 @@ impl Session {
     /// A session with the API at `root`.
     pub fn new(http: Http, root: Url, repository: Repository) -> Session {
         let api = Api { http, root, repository };
-        Session { api, known: Mutex::default(), has_answered: Mutex::new(false) }
+        Session {
+            api,
+            known: Mutex::default(),
+            elsewhere: Mutex::default(),
+            has_answered: Mutex::new(false),
+        }
     }
 
     /// The HTTP client for the registry.
@@ -160,6 +168,29 @@ impl Session {
         let is_fresh = matches!(sent, Sent::Fresh(_));
         let header = known.answer(&self.api, scope, &response, sent.header(), is_fresh)?;
         Ok(header.map_or(ControlFlow::Break(response), ControlFlow::Continue))
+    }
+
+    /// If another registry, to which this registry redirected a request that reads, wants a token:
+    /// fetches an anonymous one, and sends the request there again. Any other response is returned
+    /// as it is. No credential and no header of the user is sent.
+    ///
+    /// # Errors
+    /// Refused if the other registry gives no anonymous token. Malformed if its token server's URL
+    /// is not allowed. Otherwise as the exchange fails.
+    pub fn answer_elsewhere(
+        &self,
+        request: Request<'_>,
+        response: Response,
+    ) -> Result<Response, Failure> {
+        let header = {
+            let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+            elsewhere.header(&self.api, &response)?
+        };
+        let Some(header) = header else { return Ok(response) };
+        let url = response.url.clone();
+        // The body is read to its end, so that the connection can be reused.
+        drop(response.read(MAX_ERROR_BODY));
+        follow_elsewhere(&self.api.http, Request { url: &url, ..request }, &header)
     }
 
     /// Sends a request without this session's credentials. Headers that the user gave are sent.

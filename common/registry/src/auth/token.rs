@@ -2,7 +2,7 @@
 //! Fetches a bearer token from a token server, by GET or POST, and reads the response.
 //!
 //! Not here: finding the credential (`known`), and deciding whether the token server's URL is
-//! allowed ([`url::decide`]).
+//! allowed ([`Http::decide`](net::exchange::Http::decide)).
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use net::form::form;
 use net::redirect::follow_foreign;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
-use net::url::{self, Purpose, Url};
+use net::url::{Purpose, Url};
 use serde_json::Value;
 
 use super::api::Api;
@@ -60,14 +60,26 @@ impl Token {
 /// # Errors
 /// Malformed if the challenge has no realm, or if its URL is invalid or not allowed.
 pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
-    let base = &api.root;
-    let wrong =
-        |why: &str| Error::malformed(format_args!("{}: token realm: {why}", base.authority()));
-    let realm = challenge.parameter("realm").ok_or_else(|| wrong("missing in the challenge"))?;
-    Ok(url::decide(Purpose::Realm, &base.origin(), base, realm).map_err(|e| wrong(&e))?.url)
+    let what = format!("{}: token realm", api.root.authority());
+    let missing = || Error::malformed(format_args!("{what}: missing in the challenge"));
+    let realm = challenge.parameter("realm").ok_or_else(missing)?;
+    let target = api.http.decide(Purpose::Realm, &api.root, realm);
+    Ok(target.map_err(|refusal| refusal.error(&what))?.url)
+}
+
+/// The URL of the token server that a challenge of another registry names. The rules for addresses
+/// are those of that registry.
+///
+/// # Errors
+/// As [`realm`].
+pub(super) fn realm_elsewhere(api: &Api, from: &Url, realm: &str) -> Result<Url, Error> {
+    let what = format!("{}: token realm", from.authority());
+    let target = api.http.decide_elsewhere(Purpose::Realm, from, realm);
+    Ok(target.map_err(|refusal| refusal.error(&what))?.url)
 }
 
 /// Fetches a token for these scopes from a token server, and adds the request to the trace.
+/// `registry` is the registry that named the token server, for messages.
 ///
 /// # Errors
 /// Refused if the token server rejects the credential or gives no anonymous token, or if a proxy
@@ -75,16 +87,17 @@ pub(super) fn realm(api: &Api, challenge: &Challenge) -> Result<Url, Error> {
 /// failure or a temporary error status.
 pub(super) fn fetch(
     api: &Api,
+    registry: &str,
     realm: &Url,
     service: Option<&str>,
     scope: &Scope,
     found: &Lookup,
 ) -> Result<Token, Failure> {
     let Some(trace) = &api.http.client().trace else {
-        return ask(api, (realm, Role::Api), service, scope, found);
+        return ask(api, registry, (realm, Role::Api), service, scope, found);
     };
     let variable = trace.ask_token();
-    let token = ask(api, (realm, Role::Token(&variable)), service, scope, found);
+    let token = ask(api, registry, (realm, Role::Token(&variable)), service, scope, found);
     let bearer = token.as_ref().ok().and_then(|token| token.header.strip_prefix("Bearer "));
     trace.token_came(&variable, bearer);
     token
@@ -92,6 +105,7 @@ pub(super) fn fetch(
 
 fn ask(
     api: &Api,
+    registry: &str,
     (realm, role): (&Url, Role<'_>),
     service: Option<&str>,
     scope: &Scope,
@@ -132,7 +146,7 @@ fn ask(
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
         let given = api.http.peer().login.is_some();
-        let refusal = refusal::by_token_server(found, given, api.root.authority());
+        let refusal = refusal::by_token_server(found, given, registry);
         return Err(answer::failure(response.about(refusal), &place));
     }
     let body = response.read(MAX_TOKEN_BODY).map_err(|failure| failure.context(&place))?;

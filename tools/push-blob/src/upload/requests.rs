@@ -13,7 +13,7 @@ use common::error::{Error, Status};
 use net::failure::Failure;
 use net::request::{Method, Payload, Request, Role};
 use net::response::Response;
-use net::url::{self, Purpose, Url};
+use net::url::{Purpose, Url};
 use registry::answer;
 
 use super::Uploads;
@@ -140,12 +140,9 @@ impl Uploads {
     /// # Errors
     /// A message, if the rules for upload URLs do not allow that URL for this registry.
     pub(crate) fn reopen(&self, address: &str) -> Result<UploadSession, String> {
-        let target = url::decide(
-            Purpose::Upload,
-            self.registry.session().http().origin(),
-            self.registry.session().root(),
-            address,
-        )?;
+        let session = self.registry.session();
+        let target = session.http().decide(Purpose::Upload, session.root(), address);
+        let target = target.map_err(|refusal| refusal.why)?;
         let mut session = self.open.opened(target.url, target.same_origin, None);
         session.reopened = true;
         Ok(session)
@@ -155,14 +152,9 @@ impl Uploads {
     fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
         let text = response.header("location").filter(|text| !text.trim().is_empty());
         let Some(text) = text else { return Ok(None) };
-        let target = url::decide(
-            Purpose::Upload,
-            self.registry.session().http().origin(),
-            &response.url,
-            text,
-        );
-        let target = target.map_err(|why| {
-            Error::malformed(format_args!("{}: upload Location: {why}", self.registry.repository()))
+        let http = self.registry.session().http();
+        let target = http.decide(Purpose::Upload, &response.url, text).map_err(|refusal| {
+            refusal.error(format_args!("{}: upload Location", self.registry.repository()))
         })?;
         Ok(Some((target.url, target.same_origin)))
     }
