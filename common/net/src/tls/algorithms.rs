@@ -25,6 +25,9 @@ use super::exchange::{P521, UNCOMPRESSED};
 /// A verification algorithm.
 type Algorithm = &'static dyn SignatureVerificationAlgorithm;
 
+/// A signature scheme, and the algorithms that it may mean.
+type Mapped = (SignatureScheme, &'static [Algorithm]);
+
 /// The cryptography of all TLS connections.
 pub(crate) fn provider() -> CryptoProvider {
     let ring = rustls::crypto::ring::default_provider();
@@ -45,7 +48,7 @@ static ALL: LazyLock<Vec<Algorithm>> = LazyLock::new(|| {
 
 /// The algorithms for signatures of handshakes, by signature scheme. In TLS 1.2 a scheme of ECDSA
 /// names the hash only; in TLS 1.3 it also names the curve, and only the first algorithm is used.
-static MAPPING: LazyLock<Vec<(SignatureScheme, &'static [Algorithm])>> = LazyLock::new(|| {
+static MAPPING: LazyLock<Vec<Mapped>> = LazyLock::new(|| {
     const SHA512: &[Algorithm] = &[&P521_SHA512, &P384_SHA512, &P256_SHA512];
     let ring = rustls::crypto::ring::default_provider().signature_verification_algorithms;
     let extended = ring.mapping.iter().map(|(scheme, algorithms)| {
@@ -61,12 +64,15 @@ static MAPPING: LazyLock<Vec<(SignatureScheme, &'static [Algorithm])>> = LazyLoc
     extended.chain([(SignatureScheme::ECDSA_NISTP521_SHA512, SHA512)]).collect()
 });
 
+/// Verifies by a key, over a message, a signature.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>;
+
 /// ECDSA with one curve and one hash.
 struct Ecdsa {
     name: &'static str,
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
-    verify: fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>,
+    verify: Verify,
 }
 
 static P256_SHA512: Ecdsa = Ecdsa {
