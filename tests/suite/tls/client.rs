@@ -294,7 +294,7 @@ fn a_refused_client_certificate_is_reported() {
     let client = unknown.client();
     for host in [new.host(), setup.registry.host()] {
         let run = with_certificate(setup.fetch(&host), &client).run();
-        run.fails(4, "refused the client certificate").stdout("");
+        run.fails(4, "client certificate refused").stdout("");
     }
 }
 
