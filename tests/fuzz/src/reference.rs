@@ -35,7 +35,7 @@ pub fn reference(data: &[u8]) {
 /// No character with a special meaning in a URL or a path, except for the slashes between
 /// components.
 fn is_safe(host: &str, path: &str) {
-    let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b);
     assert!(!host.is_empty() && host.bytes().all(in_host), "{host:?}");
     let in_path = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._/".contains(&b);
     assert!(path.bytes().all(in_path) && path.len() <= MAX_PATH, "{path:?}");
