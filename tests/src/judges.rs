@@ -18,7 +18,7 @@ use crate::scratch::{Scratch, list};
 use crate::tools::tool;
 use crate::trees::exactly;
 
-/// How many differences of each side a message shows.
+/// The number of differences of each side that a message shows.
 const SHOWN: usize = 20;
 
 /// Names, types, modes, times, sizes, link targets and contents of a tree, without its root.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hostile and malformed layers: archives made block by block, with control of every field.
 //!
-//! The code is short enough to check by eye against POSIX's ustar and pax formats. It uses no tar
-//! library, because it makes archives that a library refuses to write. The checksum is computed at
-//! the end, so that only the fields that a test spoils are wrong. Not here: any rule about valid
-//! layers.
+//! The code is short enough to be compared by hand with POSIX's ustar and pax formats. It uses no
+//! tar library, because it makes archives that a library refuses to write. The checksum is computed
+//! at the end, so that only the fields that a test changes are wrong. Not here: any rule about
+//! valid layers.
 
 /// The size of a block.
 pub const BLOCK: usize = 512;

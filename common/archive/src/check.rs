@@ -64,7 +64,7 @@ impl Check {
         let where_cut = match self.parser.end()? {
             Ending::Marked | Ending::Trailing => return Ok(()),
             Ending::Empty => return Err(not_an_archive()),
-            Ending::Unmarked => "its end is not marked",
+            Ending::Unmarked => "no end marker",
             Ending::CutPadding => "within its last block",
         };
         Err(Error::malformed(format_args!("archive is cut short: {where_cut}")))
@@ -136,10 +136,10 @@ mod tests {
         let file = [header(b'0', "1001"), vec![1; 513], vec![0; 511]].concat();
         assert_eq!(error_of(b"hello"), "not a tar archive");
         assert_eq!(error_of(&[b'x'; 600]), "not a tar archive");
-        assert_eq!(error_of(&file), "archive is cut short: its end is not marked");
+        assert_eq!(error_of(&file), "archive is cut short: no end marker");
         assert_eq!(
             error_of(&[&file, &blocks(1)[..]].concat()),
-            "archive is cut short: its end is not marked"
+            "archive is cut short: no end marker"
         );
         assert_eq!(error_of(&file[..600]), "archive is cut short: 425 bytes of data are missing");
         assert_eq!(error_of(&[&file, &file[..5]].concat()), "archive is cut short: in a header");

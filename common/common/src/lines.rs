@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_at_all_is_an_error() {
+    fn empty_input_is_an_error() {
         for text in ["", "\n\n"] {
             let lines = all(text);
             assert_eq!(lines.len(), 1);

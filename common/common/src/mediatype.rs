@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_is_two_names() {
+    fn a_media_type_has_two_names_and_a_slash() {
         assert!([OCI_LAYER_GZIP, OCTETS, "a/b"].into_iter().all(is_media_type));
         let long = format!("a/{}", "b".repeat(128));
         for wrong in ["", "a", "a/", "/b", "a/b/c", "a/b; c=d", "no type", "a/ü", long.as_str()] {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generic_content_type_is_none() {
+    fn a_generic_content_type_counts_as_absent() {
         assert_eq!(said(None), None);
         assert_eq!(said(Some("application/json; charset=utf-8")), None);
         assert_eq!(said(Some("text/plain")), None);

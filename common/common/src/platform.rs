@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_not_stated_does_not_exclude_but_comes_last() {
+    fn an_entry_that_does_not_state_a_part_matches_but_is_last() {
         let rank = |wanted: &str, offered: &str| {
             wanted.parse::<Platform>().unwrap().rank(&offered.parse().unwrap())
         };

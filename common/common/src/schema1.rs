@@ -62,11 +62,11 @@ pub struct Image {
     /// The v1Compatibility of the top entry, as written: the source of the image config. It is a
     /// JSON object.
     pub top: String,
-    /// The platform that the top entry states, or else the manifest; `None` if an operating system
-    /// or an architecture is missing.
+    /// The platform that the top entry states. If it states no architecture, that of the manifest
+    /// is used. `None` if the operating system or the architecture is missing.
     pub platform: Option<Platform>,
-    /// The blobs of all entries as the manifest has them, base first: repetitions and throwaway
-    /// entries included. A registry requires all of them.
+    /// The blobs of all entries in the manifest, base first, including repeated and throwaway
+    /// entries. A registry requires all of these blobs.
     pub blobs: Vec<Digest>,
 }
 
@@ -142,7 +142,7 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
 }
 
 /// The bytes that the digest of any manifest covers: the payload of signed schema 1, else the whole
-/// document. A document that is not valid is its own bytes: its readers refuse it.
+/// document. An invalid document is returned unchanged: a later check refuses it.
 ///
 /// Only an object with `fsLayers` and `signatures` is signed schema 1. The signatures of another
 /// document are unknown fields, which its digest covers.
@@ -161,8 +161,9 @@ pub fn has_size(bytes: &[u8], size: u64) -> bool {
     bytes.len() as u64 == size || digested(bytes).len() as u64 == size
 }
 
-/// Refuses to store a manifest that an index names in a layout if it is signed schema 1: a layout's
-/// blob has the digest and the size of all its bytes, and the index has the size of the signed form.
+/// Refuses to store a signed schema 1 manifest of an index in a layout. The digest in the index
+/// covers the payload only, but its size may be that of the signed form. A layout's blob must have
+/// both.
 ///
 /// # Errors
 /// Malformed for signed schema 1.
@@ -259,7 +260,7 @@ impl Image {
     }
 }
 
-/// The platform of an image. Old entries do not state one, but the manifest has an architecture.
+/// The platform of an image. Old entries state no architecture: then the manifest's is used.
 fn platform(document: &Map<String, Value>, top: &str) -> Option<Platform> {
     let mut fields = json::parse_object(top.as_bytes()).ok()?;
     let architecture = fields.get("architecture").or(document.get("architecture")).cloned();
@@ -302,7 +303,7 @@ impl Generation<'_> {
         let command = compatibility.get("container_config").and_then(|config| config.get("Cmd"));
         let words = match command {
             None | Some(Value::Null) => Vec::new(),
-            // Docker takes one string for an array of it.
+            // Docker reads one string as an array of one string.
             Some(Value::String(word)) => vec![word.as_str()],
             Some(Value::Array(words)) if words.iter().all(Value::is_string) => {
                 words.iter().filter_map(Value::as_str).collect()
@@ -532,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_of_a_signed_document_is_what_was_signed() {
+    fn the_payload_is_the_document_without_its_signatures() {
         let text = document(&[generation('a', "", "")]).replace(r#""name":"app","#, "") + " ";
         let text = text.trim_end().replace("]}", "]\n}");
         let ours = signature(text.len() - 2, "\n}");

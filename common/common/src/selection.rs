@@ -14,11 +14,11 @@ use crate::platform::{Platform, Rank};
 /// The maximum number of entries whose configs are read for one choice.
 pub const MAX_EXAMINED: usize = 16;
 
-/// The entries of an index that can serve a platform, best first: entries that state the wanted OS
-/// version before entries without one, then an exact variant before an older one, and the order of
-/// the index among equals. Attestations and entries without a platform are left out. But an entry
-/// that is itself an index and has no platform is kept, at the end, because it may contain a
-/// matching manifest.
+/// The entries of an index that can serve a platform, best first. They are sorted by OS version
+/// (entries that state the wanted one are first), then by variant (an exact one is before an older
+/// one). Equal entries keep the order of the index. Attestations and entries without a platform are
+/// left out. But an entry that is itself an index and has no platform is kept, at the end, because
+/// it may contain a matching manifest.
 pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut ranked: Vec<(bool, Option<Rank>, &Descriptor)> = manifests
         .iter()
@@ -33,7 +33,7 @@ pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a
     ranked.into_iter().map(|(_, _, entry)| entry).collect()
 }
 
-/// The image manifests of an index that state no platform.
+/// The entries of an index that are image manifests and state no platform.
 pub fn unlabelled(manifests: &[Descriptor]) -> impl Iterator<Item = &Descriptor> {
     manifests.iter().filter(|entry| {
         mediatype::kind(&entry.media_type) == Kind::Manifest
@@ -97,8 +97,9 @@ pub fn platform(config: &[u8]) -> Option<Platform> {
     Platform::from_object(&json::parse_object(config).ok()?)
 }
 
-/// The error that a single image, which is not in an index, is not for the wanted platform.
-/// Without a variant or an OS version in the image, those of the wanted platform are not compared.
+/// Checks that a single image, which is not in an index, is for the wanted platform. An image
+/// without a platform is accepted. A variant or an OS version is compared only if the image states
+/// one.
 ///
 /// # Errors
 /// Absent if the platforms differ.
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_entry_comes_first_and_attestations_never() {
+    fn the_best_entry_is_first_and_attestations_are_left_out() {
         let unknown = r#","platform":{"os":"unknown","architecture":"unknown"}"#;
         let manifests = [
             entry("", ""),

@@ -7,8 +7,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The state directory, which may not exist yet. `None` if neither `$HOME` nor the parent directory
-/// of `$XDG_STATE_HOME` exists. A variable that is not an absolute path counts as unset.
+/// The state directory, which may not exist yet. `None` if the parent directory of
+/// `$XDG_STATE_HOME` does not exist, or `$HOME` if that variable is unset. A variable whose value
+/// is not an absolute path counts as unset.
 pub fn directory() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
@@ -22,7 +23,7 @@ pub fn directory() -> Option<PathBuf> {
 /// Creates a directory and its missing parents, which only their owner may enter.
 ///
 /// # Errors
-/// The system's.
+/// The error of the system.
 pub fn create(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

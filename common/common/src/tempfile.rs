@@ -63,8 +63,8 @@ impl TempFile {
     }
 }
 
-/// The most bytes of a file's name that are part of another name. With its additions, the other name
-/// must have at most 255 bytes.
+/// The maximum number of bytes of a file's name that are part of another name. With its additions,
+/// the other name must have at most 255 bytes.
 const MAX_NAME: usize = 200;
 
 /// The start of a file's name, for a longer name beside the file.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A work file: a file with a fixed name that a later run of this user continues.
 //!
-//! Other users may know the name in advance, and in a shared directory they can create something
-//! under it: a file of their own that would become the result, a link to another file, a fifo. A
-//! work file is therefore used only if it is a regular file of this user with a single link.
-//! Anything else under the name is removed, and the file is created anew.
+//! In a shared directory, other users can guess the name and create a file with it first: a file
+//! that they own and that would become the result, a link to another file, or a fifo. A work file
+//! is therefore used only if it is a regular file that this user owns and that has no other hard
+//! link. Anything else with the name is removed, and the file is created anew.
 //!
 //! Not here: locks. A [`TempFile`](crate::tempfile::TempFile) is for content that no later run
 //! continues.
@@ -17,14 +17,14 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// How often something else may appear under the name while it is being created.
+/// The maximum number of attempts, while other processes create and remove files with this name.
 const MAX_ATTEMPTS: usize = 16;
 
 /// Opens a work file for reading and writing, and creates it with `mode` if it is missing. Another
-/// run may rename or remove it meanwhile: once it is locked, the caller must check [`is_still`].
+/// run may rename or remove it meanwhile, so the caller must lock it and then check [`is_still`].
 ///
 /// # Errors
-/// The error of the system, if the file cannot be opened or created, or if something else has the
+/// The error of the system, if the file cannot be opened or created, or if another file has the
 /// name and cannot be removed. A directory is removed only if it is empty.
 pub fn open(path: &Path, mode: u32) -> io::Result<File> {
     for _ in 0..MAX_ATTEMPTS {
@@ -36,7 +36,8 @@ pub fn open(path: &Path, mode: u32) -> io::Result<File> {
                 if is_ours(&opened) {
                     return Ok(file);
                 }
-                // Another run may have removed it meanwhile, and the name may be of a new file.
+                // Another run may have removed it meanwhile, and the name may be that of a new
+                // file.
                 if is_same(&std::fs::symlink_metadata(path), &opened) {
                     remove(path)?;
                 }
@@ -75,12 +76,12 @@ fn is_same(named: &io::Result<Metadata>, opened: &Metadata) -> bool {
 
 fn is_ours(metadata: &Metadata) -> bool {
     let user = rustix::process::geteuid().as_raw();
-    // Without a link it was removed meanwhile, which `is_still` finds.
+    // If there is no link, the file was removed meanwhile: `is_still` detects that.
     metadata.is_file() && metadata.uid() == user && metadata.nlink() <= 1
 }
 
-/// Whether a file could not be opened because of what it is: a symlink, a directory, a socket, or a
-/// file that this user may not write.
+/// Whether the file could not be opened because it is of the wrong kind (a symlink, a directory, a
+/// socket), or because this user may not write it.
 fn is_in_the_way(cause: &io::Error) -> bool {
     const IN_THE_WAY: [Errno; 5] =
         [Errno::LOOP, Errno::ISDIR, Errno::NXIO, Errno::ACCESS, Errno::PERM];

@@ -86,7 +86,7 @@ fn the_bytes_do_not_depend_on_threads_or_sizes_of_writes() {
     }
 }
 
-/// The output bytes are a promise: packing the same layer again gives the same digest. If a new
+/// The output bytes must not change: packing the same layer again gives the same digest. If a new
 /// version of a library changes the bytes, the change must be announced to users.
 #[test]
 fn the_bytes_are_the_same_in_every_version() {

@@ -2,9 +2,10 @@
 //! `distribution-sources`: the repositories in which blobs were seen, as hints for later mounts.
 //!
 //! A layout has such a file for its blobs, and the user's state directory has one for blobs that
-//! are in no layout. The file is a JSON object from digest to object, from host to text: the paths
-//! of the repositories at that host, joined by commas as in containerd's content labels. The oldest
-//! blob, host or path is the first one. If a bound is exceeded, the oldest is dropped.
+//! are in no layout. The file is a JSON object that maps a digest to an object, which maps a host
+//! to a string: the paths of the repositories at that host, joined by commas as in containerd's
+//! content labels. The oldest blob, host or path is the first one. If a bound is exceeded, the
+//! oldest is dropped.
 //!
 //! Docker also keeps an HMAC of the credentials with which a repository was seen, and prefers
 //! repositories that were seen with the same ones. That is left out on purpose: nothing that is
@@ -28,24 +29,24 @@ use serde_json::{Map, Value};
 
 use crate::{Layout, read_limited};
 
-/// The most repositories that are recorded for one blob at one host.
+/// The maximum number of repositories that are recorded for one blob at one host.
 const MAX_SOURCES: usize = 50;
 
-/// The most hosts that are recorded for one blob.
+/// The maximum number of hosts that are recorded for one blob.
 const MAX_HOSTS: usize = 50;
 
-/// The most blobs that are recorded in one file.
+/// The maximum number of blobs that are recorded in one file.
 const MAX_BLOBS: usize = 20_000;
 
-/// The largest file in a layout, in bytes. A larger file counts as empty.
+/// The maximum size of a layout's file, in bytes. A larger file counts as empty.
 const MAX_SOURCES_FILE: u64 = 4 << 20;
 
-/// The largest file in the user's state directory, in bytes. It is smaller than that of a layout,
-/// because every push reads it and most pushes replace it.
+/// The maximum size of the file in the user's state directory, in bytes. It is smaller than that of
+/// a layout's file, because every push reads the user's file and most pushes replace it.
 const MAX_USER_FILE: u64 = 1 << 20;
 
-/// The longest wait for the lock of the user's state directory. Another process holds it for some
-/// milliseconds, unless it is stopped.
+/// The longest wait for the lock of the user's state directory. Another process holds the lock for
+/// a few milliseconds, or longer only if that process is suspended.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time between two attempts to take that lock.
@@ -54,7 +55,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// The name of the file.
 pub(crate) const SOURCES: &str = "distribution-sources";
 
-/// A repository in which a blob was seen, or turned out not to be.
+/// A repository in which a blob was seen, or turned out to be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The blob.
@@ -91,7 +92,7 @@ impl DistributionSources {
         state::directory().map(DistributionSources::User)
     }
 
-    /// The recorded repositories. None if the file cannot be read.
+    /// The recorded repositories. Empty if the file cannot be read.
     pub fn read(&self) -> KnownSources {
         let limit = self.limit();
         let bytes = read_limited(&self.directory().join(SOURCES), limit).unwrap_or_default();
@@ -101,8 +102,8 @@ impl DistributionSources {
     /// Records sightings, in this order.
     ///
     /// # Errors
-    /// Local if the file cannot be locked or written. The record is only a hint, so this is never a
-    /// reason to fail.
+    /// Local if the file cannot be locked or written. The record is only a hint, so the caller must
+    /// not fail because of it.
     pub fn record(&self, sightings: &[Sighting]) -> Result<()> {
         if sightings.is_empty() {
             return Ok(());
@@ -114,7 +115,7 @@ impl DistributionSources {
             }
         };
         let mut known = self.read();
-        // Every one has an effect: `any` would stop at the first.
+        // Each sighting must be applied: `any` would stop at the first change.
         let changes = sightings.iter().filter(|sighting| known.apply(sighting)).count();
         if changes == 0 {
             return Ok(());
@@ -165,7 +166,7 @@ impl KnownSources {
         paths
     }
 
-    /// All that is known of a blob, oldest first.
+    /// All sightings of a blob, oldest first.
     pub fn sightings(&self, digest: &Digest) -> Vec<Sighting> {
         let hosts = self.blobs.get(&digest.to_string()).and_then(Value::as_object);
         let of_host = |(host, paths): (&String, &Value)| {
@@ -178,7 +179,7 @@ impl KnownSources {
         hosts.into_iter().flatten().flat_map(of_host).collect()
     }
 
-    /// Applies a sighting. Returns whether it is news.
+    /// Applies a sighting. Returns whether it changes the record.
     fn apply(&mut self, sighting: &Sighting) -> bool {
         let Sighting { digest, host, path, is_there } = sighting;
         let digest = digest.to_string();
@@ -193,7 +194,7 @@ impl KnownSources {
             paths.push(path.clone());
             paths.drain(..paths.len().saturating_sub(MAX_SOURCES));
         }
-        // What changes is the youngest now.
+        // The blob and the host are removed and inserted again, so that they are the youngest.
         let mut hosts = match self.blobs.shift_remove(&digest) {
             Some(Value::Object(hosts)) => hosts,
             _ => Map::new(),
@@ -216,7 +217,7 @@ impl KnownSources {
         let entry = |(digest, hosts): (String, Value)| format!("{}:{hosts}", Value::from(digest));
         let surplus = self.blobs.len().saturating_sub(most);
         let entries: Vec<String> = self.blobs.into_iter().skip(surplus).map(entry).collect();
-        // Each entry is followed by a comma or the last brace, and there is the first brace.
+        // One byte for the first brace. A comma or the last brace follows each entry.
         let mut length = 1 + entries.iter().map(|entry| entry.len() as u64 + 1).sum::<u64>();
         let mut dropped = 0;
         for entry in &entries {
@@ -289,8 +290,8 @@ fn lock_for_a_while(dir: &Path) -> std::io::Result<File> {
     }
 }
 
-/// Replaces a file that only its owner may read. It is not synced: what a power loss damages is
-/// read as empty.
+/// Replaces a file that only its owner may read. It is not synced: if a power loss damages it,
+/// it is read as empty.
 fn write_private(path: &Path, dir: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut growing = TempFile::new(dir, path.file_name().unwrap_or_default())?;
     growing.file.set_permissions(Permissions::from_mode(0o600))?;

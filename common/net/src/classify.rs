@@ -119,7 +119,7 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
                 retry: lookup_failure(&cause).unwrap_or(Retry::Never),
             },
             io::ErrorKind::UnexpectedEof => {
-                later("the connection ended before the answer".to_owned())
+                later("the connection ended before the response".to_owned())
             }
             _ => later(printable(&os_words(&cause))),
         },

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A wrapper around each connection that fixes two faults of ureq. It does not change the bytes.
+//! A wrapper around each connection that corrects faults of ureq. It does not change the bytes.
 //!
-//! - It limits the size of a response's head, including the interim (1xx) responses before it.
-//!   ureq's own limit does not count interim responses, so that a server could send them without
-//!   end. In other cases ureq counts too much: all buffered bytes after an interim response.
-//! - It limits the framing of a response's body. ureq skips trailers without a limit.
-//! - A server may respond and close the connection while we still send the request body. ureq would
-//!   report the broken connection and not read the response. The wrapper drops the rest of the
-//!   body, so that ureq reads the response.
+//! - It limits the size of a response's head, including the interim responses before it. ureq
+//!   measures either too little (it allows endless interim responses) or too much (all bytes that
+//!   are buffered after an interim response).
+//! - It reads a response that arrives while a body is still being sent. If the server then closes
+//!   the connection, ureq would report a broken connection and not read the response. Here the rest
+//!   of the body is dropped.
+//! - It keeps the reason phrase, which ureq drops, for the thread that reads the response.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -16,15 +16,15 @@ use ureq::Error;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// The most bytes of a response's head, including interim responses.
+/// The maximum number of bytes of a response's head, including interim responses.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 
 thread_local! {
-    /// The reason phrase of the last answer whose head this thread has read.
+    /// The reason phrase of the last response whose head this thread has read.
     static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Takes the reason phrase of the last answer whose head this thread has read. `None` if it was
+/// Takes the reason phrase of the last response whose head this thread has read. `None` if it was
 /// empty or taken before.
 pub(crate) fn take_reason() -> Option<String> {
     REASON.take()
@@ -85,7 +85,7 @@ impl<In: Transport> Connector<In> for Watch {
 #[derive(Debug)]
 pub(crate) struct Watched<In> {
     connection: In,
-    /// How many bytes were received since the request was sent; `None` after the end of the head.
+    /// The number of bytes received since the request was sent; `None` after the end of the head.
     received: Option<usize>,
     /// Whether the server closed its receiving side. Its response can still be read.
     write_closed: bool,
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_phrase_is_the_final_answers() {
+    fn the_reason_phrase_is_that_of_the_final_response() {
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
         for (head, want) in [
             ("HTTP/1.1 403 Quota spent: ask ops\r\nA: b\r\n\r\n", Some("Quota spent: ask ops")),

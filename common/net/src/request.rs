@@ -9,7 +9,7 @@ use common::error::source_error;
 
 use crate::url::Url;
 
-/// The most redirects that are followed for one request.
+/// The maximum number of redirects that are followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
 
 /// A request's method.
@@ -70,7 +70,8 @@ pub struct Request<'a> {
     pub url: &'a Url,
     /// Headers in addition to those that every request has.
     pub headers: &'a [(&'a str, &'a str)],
-    /// How many redirects may be followed. If 0, a redirect is returned like any other response.
+    /// The maximum number of redirects to follow. If 0, a redirect is returned like any other
+    /// response.
     pub redirects: usize,
     /// A time-out for the whole exchange; `None` means that only the usual time-outs apply. It has
     /// an effect only without a body.

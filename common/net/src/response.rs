@@ -15,7 +15,7 @@ use crate::proxy::{Kind, Proxy};
 use crate::tls::history;
 use crate::url::Url;
 
-/// The most bytes that are read of the body of an error response.
+/// The maximum number of bytes that are read of the body of an error response.
 pub const MAX_ERROR_BODY: u64 = 64 << 10;
 
 /// A response: its head, and a reader of its body.
@@ -126,7 +126,7 @@ impl Response {
 /// after the last byte.
 pub struct Body {
     source: Source,
-    /// How many bytes are left, if the response states its length.
+    /// The number of bytes left, if the response states its length.
     left: Option<u64>,
 }
 
@@ -188,7 +188,7 @@ fn library_error(cause: &io::Error) -> Option<&ureq::Error> {
 /// Describes why reading a body failed.
 pub fn body_words(cause: &io::Error) -> String {
     match library_error(cause) {
-        Some(ureq::Error::Timeout(_)) => return "timed out: the answer stalled".to_owned(),
+        Some(ureq::Error::Timeout(_)) => return "timed out: the response stalled".to_owned(),
         Some(ureq::Error::LargeResponseHeader(..)) => {
             return format!(
                 "invalid HTTP: more than {MAX_FRAMING} bytes of trailers or chunk extensions"
@@ -198,9 +198,9 @@ pub fn body_words(cause: &io::Error) -> String {
     }
     match cause.kind() {
         io::ErrorKind::UnexpectedEof => {
-            "the connection ended in the middle of the answer".to_owned()
+            "the connection ended in the middle of the response".to_owned()
         }
-        io::ErrorKind::TimedOut => "timed out: the answer stalled".to_owned(),
+        io::ErrorKind::TimedOut => "timed out: the response stalled".to_owned(),
         _ => printable(&common::error::os_words(cause)),
     }
 }

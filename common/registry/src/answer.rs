@@ -4,7 +4,8 @@
 //! The HTTP status decides the exit status and whether the request may be retried. The body
 //! ([`ErrorBody`]) only adds an explanation, so an unreadable body is not a separate error. There
 //! are two exceptions: the error codes for a rate limit, and those that reject the content
-//! ([`REJECTIONS`]), which some registries send with a wrong status. The wording of a refusal depends on the credentials (`refusal`).
+//! ([`REJECTIONS`]), which some registries send with a wrong status. The wording of a refusal
+//! depends on the credentials (`refusal`).
 
 use common::error::{Error, printable};
 use net::failure::{Failure, Retry};

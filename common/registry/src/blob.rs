@@ -174,7 +174,7 @@ impl Registry {
             }
             201..=399 => {
                 let status = response.status.as_u16();
-                Err(Error::malformed(format_args!("{what}: unexpected answer {status}")).into())
+                Err(Error::malformed(format_args!("{what}: unexpected status {status}")).into())
             }
             _ => Err(answer::failure(response, what)),
         }

@@ -2,7 +2,7 @@
 //! The Link header (RFC 8288) of a page of a list: where the next page is.
 //!
 //! A list ends where no Link says `rel=next`. A Link that cannot be read, or that states no
-//! relation, may be the next page, so it is an error and not the end of the list.
+//! relation, may lead to the next page, so it is an error and not the end of the list.
 
 use common::error::printable;
 use net::response::Response;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_may_be_the_next_page_is_not_the_end() {
+    fn a_link_that_may_lead_to_the_next_page_is_not_the_end() {
         for header in [
             "rel=next",
             "<a",

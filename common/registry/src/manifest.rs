@@ -72,7 +72,7 @@ impl Registry {
         let status = response.status.as_u16();
         if status != 200 {
             return Err(match status {
-                200..400 => Error::malformed(format_args!("unexpected answer {status}")).into(),
+                200..400 => Error::malformed(format_args!("unexpected status {status}")).into(),
                 _ => answer::failure(response, "manifest"),
             });
         }

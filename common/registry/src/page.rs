@@ -55,7 +55,7 @@ pub(crate) fn read(body: impl Read, mut each: impl FnMut(&str) -> bool) -> Resul
 /// until it ends.
 struct Limited<R> {
     body: R,
-    /// The number of bytes that may still come.
+    /// The number of bytes that may still be read.
     left: u64,
     /// The length of the string that has begun.
     string: Option<u64>,

@@ -18,8 +18,8 @@ use net::retry::with_attempts;
 use super::manifest::EntityTag;
 use super::{Registry, answer, rejection};
 
-/// How often a manifest is put again after the registry reports a missing blob: a blob that was
-/// just pushed may not have reached every replica of the registry.
+/// The maximum number of times that a manifest is put again after the registry reports a missing
+/// blob: a blob that was just pushed may not have reached every replica of the registry.
 const MAX_REPEATS: u32 = 2;
 
 /// The maximum number of blobs and manifests that are checked after a rejection without a reason.
@@ -100,7 +100,8 @@ impl Registry {
             put = self.put_manifest_if(name, manifest, None)?;
         }
         if parsed.subject.is_some() && matches!(put, Put::Stored { knows_subject: None }) {
-            // The tag is immutable. The digest can be put again, for the header OCI-Subject.
+            // The response to the PUT of the tag is not known. A second PUT by digest, which an
+            // immutable tag does not prevent, returns the header OCI-Subject.
             put = self.put_manifest_if(&digest.to_string(), manifest, None).unwrap_or(put);
         }
         let knows_subject = matches!(put, Put::Stored { knows_subject: Some(true) });
@@ -113,8 +114,8 @@ impl Registry {
         }
     }
 
-    /// Puts a manifest under a tag or its digest. If `current` is given, only if the manifest to be
-    /// replaced still has that entity tag.
+    /// Puts a manifest under a tag or its digest. If `current` is given, the manifest is put only
+    /// if the one to be replaced still has that entity tag.
     ///
     /// # Errors
     /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
@@ -179,15 +180,15 @@ impl Registry {
                 Ok(Put::Stored { knows_subject })
             }
             300..400 => {
-                let what = format_args!("{what}: unexpected answer {status}");
+                let what = format_args!("{what}: unexpected status {status}");
                 Err(Error::malformed(what).into())
             }
             _ => self.rejected(response, name, manifest, is_conditional),
         }
     }
 
-    /// Whether the registry serves the manifest that was put. Of signed schema 1 it may serve other
-    /// signatures.
+    /// Whether the registry serves the manifest that was put. It may serve a schema 1 manifest with
+    /// other signatures.
     fn serves(&self, name: &str, manifest: Outgoing<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes || remote.digest == *manifest.digest)
@@ -205,7 +206,7 @@ impl Registry {
         let status = response.status.as_u16();
         let (failure, body) = answer::failure_with_body(response, what);
         let is_immutable = is_tag(name) && rejection::is_immutable(status, &body);
-        // Without a condition, 412 is a rejection like any other: Harbor sends it for its rules.
+        // Without a condition, 412 is a rejection like any other: Harbor uses it for its policies.
         if status == 412 && is_conditional && !is_immutable {
             return Ok(Put::Changed);
         }
@@ -224,13 +225,14 @@ impl Registry {
         let code = body.code.to_ascii_uppercase();
         let is_missing = rejection::is_missing(status, &code);
         let mut missing = rejection::missing_digests(&body, parsed.as_ref());
-        // Some registries do not say what is missing, and zot not even that something is.
+        // Some registries do not name what is missing. zot does not even report that something is
+        // missing.
         if (is_missing && missing.is_empty()) || code == "MANIFEST_INVALID" {
             missing = parsed.as_ref().map(|parsed| self.absent(parsed)).unwrap_or_default();
         }
         if is_missing || !missing.is_empty() {
             let error = rejection::lacking(what, &code, &missing, parsed.as_ref());
-            // A server error is not a blob that will appear.
+            // With a status of 500 or more, a later attempt does not help.
             let may_arrive = is_missing && status < 500;
             return Err(Rejected { failure: error.into(), is_missing: may_arrive });
         }

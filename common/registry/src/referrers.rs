@@ -2,13 +2,13 @@
 //! Referrers in a registry without referrers support: an index under a tag that is derived from the
 //! subject's digest (the referrers fallback tag).
 //!
-//! Follows the distribution specification's "unavailable referrers API". Nothing guarantees that the
-//! tag names such an index: some registries read `sha256-HEX` as the digest `sha256:HEX` and serve
-//! the subject. Anything that is not a list of referrers is left unchanged.
+//! Follows the distribution specification's "unavailable referrers API". Nothing guarantees that
+//! the tag names such an index: some registries read `sha256-HEX` as the digest `sha256:HEX` and
+//! serve the subject. Anything that is not a list of referrers is left unchanged.
 //!
-//! If the registry has no entity tags, two writers that update the index at the same time may overwrite each other's
-//! entry. To make a lost entry rare, the index is read again a moment after each write. This does
-//! not make it impossible.
+//! If the registry has no entity tags, two writers that update the index at the same time may
+//! overwrite each other's entry. To make a lost entry rare, the index is read again a moment after
+//! each write. This does not make it impossible.
 
 use std::time::Duration;
 
@@ -52,9 +52,9 @@ impl Registry {
     /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
     ///
     /// # Errors
-    /// Malformed if the tag names something other than a list of referrers, which is left unchanged.
-    /// Unavailable if other writers keep changing the index. Otherwise as reading or putting a
-    /// manifest fails.
+    /// Malformed if the tag names something other than a list of referrers, which is left
+    /// unchanged. Unavailable if other writers keep changing the index. Otherwise as reading or
+    /// putting a manifest fails.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {

@@ -88,7 +88,7 @@ impl Registry {
             match response.status.as_u16() {
                 200 => {}
                 status @ 200..400 => {
-                    let unexpected = format_args!("{what}: unexpected answer {status}");
+                    let unexpected = format_args!("{what}: unexpected status {status}");
                     return Err(Error::malformed(unexpected).into());
                 }
                 _ => return Err(answer::failure(response, &what)),

@@ -27,8 +27,8 @@ impl Store {
     ///
     /// # Errors
     /// Absent if the blob is missing. Refused, Unavailable or Malformed as the registry responds.
-    /// Unavailable, and worth a retry, if a request to one of the `urls` may succeed later. Local if
-    /// a layout cannot be read.
+    /// Unavailable, and worth a retry, if a request to one of the `urls` may succeed later. Local
+    /// if a layout cannot be read.
     pub fn blob(
         &self,
         digest: &Digest,

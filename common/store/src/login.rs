@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_ends_before_the_end_of_its_line() {
+    fn a_password_does_not_include_the_end_of_its_line() {
         for text in ["a b", "a b\n", "a b\r\n"] {
             assert_eq!(read(text.as_bytes()), Ok("a b".to_owned()));
         }

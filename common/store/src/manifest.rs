@@ -63,8 +63,8 @@ pub struct Asking<'a> {
 }
 
 impl Document {
-    /// The document as a layout can hold it. A blob's digest covers all its bytes, so of signed
-    /// schema 1 a layout gets the payload. The signatures are dropped, with a warning.
+    /// The document as a layout can hold it. A blob's digest covers all its bytes, so a layout gets
+    /// only the payload of a signed schema 1 manifest. The signatures are dropped, with a warning.
     pub fn for_layout(mut self) -> Document {
         if self.descriptor.media_type != mediatype::SCHEMA1_SIGNED {
             return self;

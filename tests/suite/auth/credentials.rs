@@ -293,7 +293,7 @@ fn a_token_without_enough_scope_is_replaced_once() {
 }
 
 #[test]
-fn a_login_that_is_refused_is_named_with_the_way_to_go_without() {
+fn a_refused_login_is_named_with_a_hint_how_to_pull_without_it() {
     let registry = FakeRegistry::with_tokens();
     registry.add_image("app", "1", &Image::small());
     registry.fault(|request, right| {
@@ -307,7 +307,7 @@ fn a_login_that_is_refused_is_named_with_the_way_to_go_without() {
     let run = fetch(&registry, &home).run();
     run.status(4).says("config.json; --authfile /dev/null uses none").does_not_say(PASSWORD);
     let_in(&fetch(&registry, &home).args(["--authfile", "/dev/null"]).run());
-    // What was given by hand is not passed over.
+    // A credential from an option or a variable is not skipped.
     let run = fetch(&registry, &home).args(["-u", "me"]).env("REGISTRY_PASSWORD", "x").run();
     run.status(4).says("--username").does_not_say("/dev/null");
 }

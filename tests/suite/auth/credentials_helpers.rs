@@ -94,15 +94,15 @@ fn a_failing_helper_does_not_prevent_anonymous_access() {
         ("echo 'not logged in'; echo noise >&2; exit 1", "it failed: not logged in"),
         ("exit 3", "it failed: exit status: 3"),
         ("kill -9 $$", "it failed: signal: 9"),
-        ("echo junk", "its answer is not JSON"),
-        ("exec </dev/null; exit 0", "its answer is not JSON"),
+        ("echo junk", "its response is not JSON"),
+        ("exec </dev/null; exit 0", "its response is not JSON"),
         (
             "echo '{\"Username\":\"a:b\",\"Secret\":\"hush hush\"}'",
             "the user name contains a colon",
         ),
         ("yes '{}'", "larger than 65536 bytes"),
-        ("exec sleep 600", "no answer after 0.2 seconds"),
-        ("sleep 5 & exec >&- <&-; wait", "its answer is not JSON"),
+        ("exec sleep 600", "no response after 0.2 seconds"),
+        ("sleep 5 & exec >&- <&-; wait", "its response is not JSON"),
     ] {
         let home = home(&json!({"credsStore": "it"}), &[("it", script)]);
         // A short limit for the helpers that sleep, and a long one for the others, which may be

@@ -12,7 +12,7 @@ mod tokens;
 #[path = "."]
 mod with_peers {
     mod real_logins;
-    mod secrets_said_back;
+    mod secrets_repeated;
     mod server_urls;
     mod server_urls_tokens;
     mod server_urls_uploads;

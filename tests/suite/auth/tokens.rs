@@ -205,7 +205,7 @@ fn realms_with_a_private_address_a_user_or_another_scheme_are_refused() {
 }
 
 #[test]
-fn a_registry_that_refuses_every_token_is_given_up() {
+fn a_registry_that_refuses_every_token_ends_the_run() {
     let registry = registry();
     registry.fault(|request, right| {
         if !is_token(request) {

@@ -100,7 +100,7 @@ fn a_server_that_never_responds_ends_with_the_timeout() {
 #[test]
 fn connections_that_break_before_the_body_are_retried() {
     let breaks: [(&str, Fault); 5] = [
-        ("no answer", |_| Reply::raw("")),
+        ("no response", |_| Reply::raw("")),
         ("a reset", |_| Reply::hang_up()),
         ("half a status line", |_| Reply::raw("HTTP/1.1 20").cut(0, End::Fin)),
         ("half a header", |_| Reply::raw("HTTP/1.1 200 OK\r\nContent-Le").cut(0, End::Reset)),

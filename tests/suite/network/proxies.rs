@@ -286,7 +286,10 @@ fn a_proxys_response_header_is_limited() {
 fn a_proxy_that_closes_or_does_not_respond_exits_with_5_and_is_named() {
     let setup = Setup::with_script(|_| Verdict::Answer(Vec::new()));
     let run = setup.fetch().args(["--retry-times", "2"]).run();
-    run.fails(5, &format!("proxy {}: the connection ended before the answer", setup.proxy.host()));
+    run.fails(
+        5,
+        &format!("proxy {}: the connection ended before the response", setup.proxy.host()),
+    );
     assert_eq!(setup.proxy.connections(), 2);
 
     let setup = Setup::with_script(|_| Verdict::Hang);

@@ -336,7 +336,7 @@ fn a_proxy_that_closes_or_does_not_use_http_is_named() {
     let proxy = Proxy::with_script(&[], |_| Verdict::Answer(Vec::new()));
     let run = fetch(&proxy).args(["--retry-times", "2"]).run();
     let place = format!("{HOST} through the proxy {}", proxy.host());
-    run.fails(5, &format!("{place}: the connection ended before the answer"));
+    run.fails(5, &format!("{place}: the connection ended before the response"));
     let proxy = Proxy::with_script(&[], |_| Verdict::Answer(b"SSH-2.0\r\n\r\n".to_vec()));
     let place = format!("{HOST} through the proxy {}", proxy.host());
     fetch(&proxy).run().fails(6, &format!("{place}: invalid HTTP: "));

@@ -185,7 +185,7 @@ mod with_peers {
     use super::*;
 
     #[test]
-    fn a_real_registry_gets_as_many_requests() {
+    fn a_real_registry_gets_the_same_number_of_requests() {
         let server = TokenServer::new();
         let registry = Registry::with_tokens_of(&server);
         let scratch = Scratch::new();

@@ -264,7 +264,7 @@ fn a_digest_invalid_error_is_retried_once() {
 }
 
 #[test]
-fn a_web_server_that_accepts_everything_is_not_taken_for_a_registry() {
+fn a_web_server_that_accepts_everything_is_not_treated_as_a_registry() {
     for page in PAGES {
         let server = Server::start(move |_| page());
         let push = Push::of(SIZE);
@@ -331,7 +331,7 @@ fn a_request_without_a_response_ends_at_the_idle_timeout() {
 }
 
 #[test]
-fn a_digest_that_is_refused_with_a_server_error_is_refused_alike() {
+fn a_digest_refused_with_a_server_error_is_retried_once_too() {
     let wrong = || Intake::instead(Reply::error(500, "DIGEST_INVALID", "did not match"));
     let close = move |request: &Request| if request.is_close() { wrong() } else { Intake::whole() };
     let (push, run) = against(SIZE, &[], close);
@@ -340,7 +340,7 @@ fn a_digest_that_is_refused_with_a_server_error_is_refused_alike() {
 }
 
 #[test]
-fn a_registry_that_does_not_know_sha512_is_hinted_at() {
+fn a_registry_without_sha512_gives_a_hint() {
     let registry = FakeRegistry::start();
     registry.intake(|request| {
         if request.is_close() {

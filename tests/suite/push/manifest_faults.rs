@@ -202,7 +202,7 @@ fn another_digest_in_the_response_gives_status_1() {
 }
 
 #[test]
-fn a_web_server_that_accepts_everything_is_not_taken_for_a_registry() {
+fn a_web_server_that_accepts_everything_is_not_treated_as_a_registry() {
     for page in PAGES {
         let server = Server::start(move |_| page());
         let reference = format!("{}/app:1", server.host());

@@ -31,7 +31,7 @@ fn puts(registry: &FakeRegistry) -> usize {
     registry.steps().iter().filter(|step| step.starts_with("PUT")).count()
 }
 
-/// Puts an image's manifest, which is answered so.
+/// Puts an image's manifest, to which the registry responds with this status and body.
 fn answered(status: u16, body: &Value) -> (FakeRegistry, Run) {
     let image = Image::small();
     let registry = registry_with_blobs(&image);
@@ -60,7 +60,7 @@ const IMMUTABLE: [(u16, &str, &str); 6] = [
 ];
 
 #[test]
-fn an_immutable_tag_is_6_in_the_registrys_words() {
+fn an_immutable_tag_gives_status_6_and_the_registrys_message() {
     for (status, code, message) in IMMUTABLE {
         let (registry, image) = (FakeRegistry::start(), Image::small());
         registry.add_image("app", "1", &Image::big(1000, 1));
@@ -79,7 +79,7 @@ fn an_immutable_tag_that_has_these_bytes_is_a_success() {
     for (status, code, message) in IMMUTABLE {
         let image = Image::small();
         let registry = registry_with_blobs(&image);
-        // The first is stored, and its answer is lost.
+        // The first is stored, and its response is lost.
         let lost = first(1, |request: &Request| request.method == "PUT");
         registry.fault(move |request, right| if lost(request) { Reply::hang_up() } else { right });
         let again = first(1, |request: &Request| request.method == "PUT");
@@ -116,7 +116,7 @@ fn a_referrer_under_an_immutable_tag_is_listed_by_the_registry() {
 }
 
 #[test]
-fn what_is_rejected_with_412_was_changed_only_if_a_condition_was_sent() {
+fn a_412_means_a_change_only_if_a_condition_was_sent() {
     let (_, run) = answered(412, &json!({}));
     run.fails(6, "412 Precondition Failed").does_not_say("writer");
     // By digest nothing is asked: a digest cannot be moved.
@@ -133,7 +133,7 @@ fn what_is_rejected_with_412_was_changed_only_if_a_condition_was_sent() {
 }
 
 #[test]
-fn the_first_error_that_says_something_is_reported() {
+fn the_first_error_with_a_known_code_is_reported() {
     let (_, run) = answered(
         400,
         &json!({"errors": [
@@ -168,7 +168,7 @@ fn a_server_error_that_rejects_the_content_is_final() {
 }
 
 #[test]
-fn a_missing_digest_is_found_wherever_it_is_said() {
+fn a_missing_digest_is_found_in_every_form_of_error() {
     let image = Image::small();
     let (config, layer) = (&image.config.digest, &image.layers[0].digest);
     for error in [
@@ -188,7 +188,7 @@ fn a_missing_digest_is_found_wherever_it_is_said() {
 }
 
 #[test]
-fn what_is_missing_is_looked_for_if_the_registry_does_not_name_it() {
+fn blobs_are_checked_if_the_registry_names_no_missing_digest() {
     for (status, code) in [(400, "MANIFEST_INVALID"), (404, "MANIFEST_BLOB_UNKNOWN")] {
         let image = Image::small();
         let registry = registry_with_blobs(&image);
@@ -220,7 +220,7 @@ fn what_is_missing_is_looked_for_if_the_registry_does_not_name_it() {
 }
 
 #[test]
-fn at_most_sixty_four_blobs_are_looked_for() {
+fn at_most_sixty_four_blobs_are_checked() {
     let registry = FakeRegistry::start();
     let layers: Vec<_> = (0..80).map(|n| Blob::new(types::TAR, format!("{n}"))).collect();
     let image = Image::of_parts(json!({"architecture": "amd64", "os": "linux"}), layers, vec![]);
@@ -290,7 +290,7 @@ mod with_peers {
     /// A layer with an address that docker-registry does not permit: it answers 500 and three
     /// errors, of which the last says what is missing.
     #[test]
-    fn a_real_registry_that_does_not_permit_an_address_is_6_at_once() {
+    fn a_url_that_a_real_registry_does_not_permit_gives_status_6_at_once() {
         let registry = Registry::start();
         let image = Image::small().docker();
         registry.put_image("app", "1", &image);

@@ -56,7 +56,7 @@ impl Place {
         self.push(repository).arg("layer").run().ok();
     }
 
-    /// What a push of the file asks of the registry.
+    /// The requests to the registry for a push of the file.
     fn steps_of_file(&self, repository: &str) -> Vec<String> {
         self.registry.server.forget();
         self.push_file(repository);
@@ -82,7 +82,7 @@ impl Place {
         self.scratch.write(file, record.to_string())
     }
 
-    /// What a record has of the blob at a host.
+    /// The repositories that a record has for the blob at a host.
     fn recorded_at(&self, file: &str, host: &str) -> String {
         let bytes = std::fs::read(self.scratch.join(file)).unwrap();
         let record: Value = serde_json::from_slice(&bytes).unwrap();
@@ -161,7 +161,7 @@ fn a_pipe_that_is_kept_until_its_end_is_mounted() {
 }
 
 #[test]
-fn what_pack_layer_makes_is_recorded_and_mounted() {
+fn a_layer_piped_from_pack_layer_is_recorded_and_mounted() {
     let place = Place::new();
     place.scratch.write("tree/file", "x");
     let home = place.scratch.join("home");
@@ -303,7 +303,7 @@ fn a_push_from_a_layout_without_a_record_is_recorded_for_the_user() {
 }
 
 #[test]
-fn what_a_failed_mount_says_about_its_source() {
+fn the_status_of_a_failed_mount_decides_whether_its_source_is_forgotten() {
     for (status, is_forgotten) in [
         (400, true),
         (404, true),
@@ -380,7 +380,7 @@ fn many_processes_record_at_once() {
 }
 
 #[test]
-fn a_record_that_cannot_be_used_is_no_hindrance() {
+fn an_unusable_record_does_not_prevent_the_push() {
     let large = vec![b' '; (1 << 20) + 1];
     for spoilt in ["{", "[]", "{\"sha256:00\":7}", &String::from_utf8(large).unwrap()] {
         let place = Place::new();
@@ -388,7 +388,7 @@ fn a_record_that_cannot_be_used_is_no_hindrance() {
         place.push_file("a");
         assert_eq!(place.recorded(RECORD), "a");
     }
-    // A directory in its place, a file in the place of the state directory, and no home.
+    // A directory with the record's name, a file with that of the state directory, and no home.
     for (file, home) in [
         (&format!("{RECORD}/x")[..], "home"),
         ("home/.local/state/regutils", "home"),
@@ -440,7 +440,7 @@ mod at_length {
 
     /// A process that was stopped may hold the lock for ever.
     #[test]
-    fn a_lock_that_is_never_released_is_no_hindrance() {
+    fn a_lock_that_is_never_released_does_not_prevent_the_push() {
         let place = Place::new();
         place.push_file("a");
         let dir = std::fs::File::open(place.scratch.join(RECORD).parent().unwrap()).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pipes into registries that take one PATCH for an upload, or none: the bytes are kept in a
+//! Pipes into registries that accept one PATCH for an upload, or none: the bytes are kept in a
 //! temporary file and sent again.
 
 // Only what a test function calls is a test to clippy; what these share is not.
@@ -87,7 +87,7 @@ fn a_pipe_arrives_where_every_part_is_refused() {
     }
 }
 
-/// A registry that wants parts larger than the buffer for a pipe.
+/// A registry that requires parts larger than the buffer for a pipe.
 #[test]
 fn a_pipe_arrives_in_parts_that_are_larger_than_the_buffer() {
     let push = Push::of(SIZE);
@@ -110,7 +110,7 @@ fn a_pipe_arrives_when_its_first_session_is_lost() {
 
 /// A lost session cannot be repeated when two parts were accepted: nothing was kept of them.
 #[test]
-fn nothing_is_kept_once_the_registry_takes_parts() {
+fn nothing_is_kept_once_the_registry_accepts_parts() {
     let push = Push::of(SIZE);
     let last = |request: &Request| {
         let range = request.header("content-range");
@@ -133,7 +133,7 @@ fn a_refused_permission_is_final() {
 
 /// Later blobs of the run are kept in a file at once.
 #[test]
-fn a_registry_that_takes_one_part_is_asked_once_in_a_run() {
+fn a_registry_that_accepts_one_part_is_asked_once_in_a_run() {
     let push = Push::of(1);
     refuse(&push.registry, is_second, || refusals().remove(0));
     for name in ["a", "b", "c"] {

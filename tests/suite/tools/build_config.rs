@@ -236,7 +236,7 @@ fn counts(built: &Value) -> (usize, usize) {
 }
 
 #[test]
-fn the_history_has_an_entry_for_each_layer_and_keeps_the_bases() {
+fn the_history_has_an_entry_for_each_layer_and_keeps_that_of_the_base() {
     let (top, _) = some_layer("top");
     let mut base = base_of(&[&sha256(b"own")]);
     base["history"] = json!([

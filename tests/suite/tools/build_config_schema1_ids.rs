@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! build-config --schema1: image IDs, compared with those of Docker's own packages. The program that
-//! uses them is built from tests/docker-v1 in the test run.
+//! build-config --schema1: image IDs, compared with those of Docker's own packages. The program
+//! that uses them is built from tests/docker-v1 in the test run.
 
 // The helpers of tests unwrap too.
 #![allow(clippy::unwrap_used)]
@@ -194,7 +194,7 @@ mod with_peers {
                 ),
             ),
             one("an empty health check", with_config("", json!({"Healthcheck": {}, "Shell": []}))),
-            one("a version that is no number", early("dev").to_string()),
+            one("a version that is not a number", early("dev").to_string()),
             Old {
                 name: "repeated, thrown away, and with every text",
                 entries: vec![

@@ -124,9 +124,9 @@ fn a_file_appears_whole_or_not_at_all() {
 fn the_number_of_layers_must_equal_that_of_the_config() {
     let stored = Stored::new();
     let lines = marked_lines(&stored.image);
-    let words = "1 of 2 layers came: did the command before it fail?";
+    let words = "got 1 of 2 layers: did the command before it fail?";
     stored.build(lines[..2].concat()).fails(1, words).stdout("");
-    stored.build(lines[0].clone()).fails(1, "0 of 2 layers came").stdout("");
+    stored.build(lines[0].clone()).fails(1, "got 0 of 2 layers").stdout("");
     let more = lines.concat() + &lines[1];
     stored.build(more).fails(1, "got 3 layers, the config ").says("has 2").stdout("");
 }

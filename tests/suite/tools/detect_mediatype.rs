@@ -240,7 +240,7 @@ fn compressed_data_cut_before_its_content_is_known_is_an_error() {
 }
 
 #[test]
-fn a_header_with_a_wrong_checksum_is_no_archive() {
+fn a_header_with_a_wrong_checksum_is_not_an_archive() {
     let mut archive = tar(&[file("a", "a")]);
     archive[0] ^= 1;
     prints(archive.clone(), "application/octet-stream");

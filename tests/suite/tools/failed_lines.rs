@@ -106,9 +106,9 @@ fn push_blob_ends_at_once_when_a_source_behind_a_slow_one_fails() {
     assert_eq!(read_blob(&scratch.join("l"), &slow.digest), None);
 }
 
-/// Whether a loopback host speaks TLS is asked when the first blob is needed, not before.
+/// A loopback host is probed for TLS when the first blob is needed, not before.
 #[test]
-fn a_stopped_registry_is_not_asked_for_what_is_there() {
+fn a_stopped_registry_is_not_asked_for_blobs_that_the_layout_has() {
     let image = Image::small();
     let scratch = Scratch::new();
     write_image(&scratch.join("l"), "1", &image);

@@ -284,7 +284,7 @@ fn no_input_gives_status_6_and_creates_nothing() {
 }
 
 #[test]
-fn lines_that_are_no_descriptors_give_status_6() {
+fn lines_that_are_not_descriptors_give_status_6() {
     let registry = FakeRegistry::start();
     let digest = sha256(b"");
     for line in [

@@ -89,7 +89,7 @@ fn a_layer_found_nowhere_gives_status_3() {
 }
 
 #[test]
-fn both_causes_are_said_if_the_addresses_fail_too() {
+fn both_causes_are_reported_if_the_urls_fail_too() {
     let (registry, _) = registry_and_url_server();
     let gone = Server::start(|_| Reply::error(410, "GONE", "moved away"));
     let run = fetch(&registry, &[gone.url()], &Scratch::new());
@@ -100,7 +100,7 @@ fn both_causes_are_said_if_the_addresses_fail_too() {
 }
 
 #[test]
-fn an_address_that_fails_for_now_is_tried_again_and_decides_the_status() {
+fn a_url_that_fails_temporarily_is_retried_and_decides_the_status() {
     let (registry, _) = registry_and_url_server();
     let busy = Server::start(|_| Reply::error(503, "UNAVAILABLE", "busy"));
     let gone = Server::start(|_| Reply::new(404));

@@ -241,7 +241,7 @@ fn a_directory_in_the_way_is_reported_before_the_blob_is_fetched() {
 
 /// The bounds of the two small files of a layout, and what follows when they are exceeded.
 #[test]
-fn a_file_of_the_layout_that_is_too_large_is_6() {
+fn a_file_of_the_layout_that_is_too_large_gives_status_6() {
     const MOST: usize = 4 << 20;
     let image = Image::small();
     for name in ["oci-layout", "index.json"] {
@@ -273,7 +273,7 @@ mod at_length {
     /// The lock of the layout is held for as long as it takes to replace a small file. If another
     /// process holds it, a tool does not wait for ever.
     #[test]
-    fn a_lock_that_is_never_released_is_5() {
+    fn a_lock_that_is_never_released_gives_status_5() {
         let image = Image::small();
         let scratch = Scratch::new();
         write_image(&scratch.join("l"), "1", &image);

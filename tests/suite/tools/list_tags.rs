@@ -81,7 +81,7 @@ fn invalid_tags_are_dropped_with_a_warning() {
 }
 
 #[test]
-fn documents_that_are_no_tag_list_are_refused() {
+fn documents_that_are_not_a_tag_list_are_refused() {
     for body in ["{\"tags\": 1}", "[]", "hello", "", "{\"tags\": [1]}"] {
         let server =
             Server::start(move |_| Reply::ok(body).header("Content-Type", "application/json"));

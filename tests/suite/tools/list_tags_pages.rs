@@ -35,7 +35,7 @@ fn a_link_that_cannot_be_read_is_not_the_end_of_the_list() {
     ] {
         let server = linked(link);
         let run = list(&server, &[]);
-        // The tags that came are printed.
+        // The tags that arrived are printed.
         run.fails(6, "the list is incomplete").says("Link").stdout("a\nb\n");
         assert_eq!(server.requests().len(), 1, "{link}");
     }
@@ -77,7 +77,7 @@ fn only_the_tags_after_last_are_printed_if_the_registry_ignores_it() {
 }
 
 #[test]
-fn an_unknown_last_is_warned_of_if_the_list_starts_before_it() {
+fn an_unknown_last_causes_a_warning_if_the_list_starts_before_it() {
     let run = list(&ignoring(&[&["a", "c"], &["e"]]), &["--last", "d"]);
     run.status(0).stdout("a\nc\ne\n").says("warning: --last d: the registry may ignore it");
     let run = list(&ignoring(&[&["a"], &["c"]]), &["--last", "d", "--limit", "1"]);

@@ -59,7 +59,7 @@ fn null_of_a_required_field_is_refused() {
 }
 
 #[test]
-fn an_entry_whose_artifact_type_or_platform_is_null_is_chosen_as_without_it() {
+fn a_null_artifact_type_or_platform_of_an_entry_counts_as_absent() {
     let registry = FakeRegistry::with_image();
     let image = Image::small();
     let mut entry = image.manifest.descriptor();

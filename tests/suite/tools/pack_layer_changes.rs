@@ -199,7 +199,7 @@ fn files_that_become_links_of_each_other_are_packed_together() {
 }
 
 #[test]
-fn owners_and_times_overridden_by_options_are_no_changes() {
+fn owners_and_times_overridden_by_options_are_not_changes() {
     let place = Place::new(ordinary);
     set_times(&place.tree(), 2_000_000_000);
     let size = |options: &[&str]| {

@@ -182,8 +182,8 @@ fn an_incomplete_archive_is_refused_and_leaves_no_file() {
     fails(b"", 6, "standard input: no input: did the command before it fail?");
     fails(&whole[..100], 6, "standard input: not a tar archive");
     fails(&whole[..5000], 6, "standard input: archive is cut short: ");
-    fails(&whole[..whole.len() - 1024], 6, "its end is not marked");
-    fails(&whole[..whole.len() - 512], 6, "its end is not marked");
+    fails(&whole[..whole.len() - 1024], 6, "no end marker");
+    fails(&whole[..whole.len() - 512], 6, "no end marker");
     fails(&[whole.as_slice(), &whole].concat(), 6, "data after the end").says("hint: ");
     fails(b"{}", 6, "not a tar archive");
     fails(&gzip(&whole), 6, "compressed by gzip").says("hint: gzip -dc");

@@ -85,7 +85,7 @@ impl Place {
 }
 
 #[test]
-fn a_partial_file_that_is_not_ours_is_made_anew() {
+fn a_partial_file_of_the_wrong_kind_is_made_anew() {
     for (name, put) in IN_THE_WAY {
         let place = Place::new();
         for (options, partial, path) in place.names() {
@@ -113,7 +113,7 @@ fn a_later_part_that_is_not_ours_is_not_taken() {
 
 /// A directory with content is not removed. The blob is downloaded without a name meanwhile.
 #[test]
-fn what_cannot_be_removed_does_not_stop_a_download() {
+fn a_partial_file_that_cannot_be_removed_does_not_stop_a_download() {
     let place = Place::new();
     for (options, partial, path) in place.names() {
         place.scratch.write(format!("{partial}/file"), "kept");
@@ -180,7 +180,7 @@ fn a_saved_upload_that_is_not_ours_is_made_anew() {
 }
 
 #[test]
-fn a_staging_directory_that_is_none_goes() {
+fn a_staging_directory_of_the_wrong_kind_is_removed() {
     for (name, put) in IN_THE_WAY {
         let scratch = Scratch::new();
         let other = scratch.write("other", "precious");
@@ -241,7 +241,7 @@ mod as_root {
 
     /// In a directory such as /tmp the file of another user cannot be removed.
     #[test]
-    fn a_partial_file_that_may_not_be_removed_is_left_alone() {
+    fn a_partial_file_that_may_not_be_removed_is_left_unchanged() {
         let place = Place::new();
         let [(options, partial, path), _] = place.names();
         let shared = place.scratch.join("shared");

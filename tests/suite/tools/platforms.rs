@@ -88,7 +88,7 @@ fn configs_are_read_only_if_no_entry_states_the_platform() {
 }
 
 #[test]
-fn what_is_no_image_is_never_chosen_by_its_config() {
+fn an_entry_that_is_not_an_image_is_never_chosen_by_its_config() {
     let (registry, images) = registry_with(&["linux/amd64"]);
     let image = &images[0];
     let mut artifact = image.manifest_json();
@@ -147,7 +147,7 @@ fn a_config_that_cannot_be_read_is_passed_over_or_ends_the_search() {
         &index(types::INDEX, &[(&manifest, ""), (&images[1].manifest, "")]),
     )
     .ok();
-    // A refusal, a broken server and false bytes are no answer.
+    // A refusal, a broken server and wrong bytes end the run.
     registry.add_image("app", "", &other);
     for (status, want) in [(403, 4), (503, 5)] {
         registry.fault(

@@ -116,7 +116,7 @@ fn a_long_digest_is_cut_to_fit_a_tag() {
 }
 
 #[test]
-fn a_fallback_tag_that_is_no_index_gives_status_6_and_is_kept() {
+fn a_fallback_tag_that_is_not_an_index_gives_status_6_and_is_kept() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     registry.add_manifest("app", &fallback(&image), &image.manifest);
@@ -185,7 +185,7 @@ fn an_index_with_a_subject_is_listed_too() {
 
 /// Puts a referrer while the fallback tag leads to `there`; that must stay, and nothing be put.
 #[track_caller]
-fn is_left_alone(registry: &FakeRegistry, subject: &Image, words: &str) {
+fn is_left_unchanged(registry: &FakeRegistry, subject: &Image, words: &str) {
     let there = registry.manifest("app", &fallback(subject));
     registry.server.forget();
     put(registry, &referrer(subject, "a")).fails(6, words).says("left unchanged").stdout("");
@@ -196,7 +196,7 @@ fn is_left_alone(registry: &FakeRegistry, subject: &Image, words: &str) {
 }
 
 #[test]
-fn an_index_of_images_under_the_fallback_tag_is_no_list_of_referrers() {
+fn an_index_of_images_under_the_fallback_tag_is_not_a_list_of_referrers() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     for (media_type, platform) in
@@ -204,16 +204,16 @@ fn an_index_of_images_under_the_fallback_tag_is_no_list_of_referrers() {
     {
         let other = index(media_type, &[(&image.manifest, platform)]);
         registry.add_manifest("app", &fallback(&image), &other);
-        is_left_alone(&registry, &image, "not a list of referrers");
+        is_left_unchanged(&registry, &image, "not a list of referrers");
     }
     let text =
         Blob::new(types::INDEX, r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:x"}]}"#);
     registry.add_manifest("app", &fallback(&image), &text);
-    is_left_alone(&registry, &image, "manifests[0]");
+    is_left_unchanged(&registry, &image, "manifests[0]");
 }
 
 #[test]
-fn a_subject_that_is_served_under_its_fallback_tag_is_not_its_list() {
+fn a_subject_served_under_its_own_fallback_tag_is_not_a_list_of_referrers() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     // An index whose entries say no platform could be a list of referrers.
@@ -235,7 +235,7 @@ fn a_subject_that_is_served_under_its_fallback_tag_is_not_its_list() {
 }
 
 #[test]
-fn a_manifest_that_is_served_only_to_who_accepts_its_type_is_not_written_over() {
+fn a_manifest_that_is_served_only_if_its_type_is_accepted_is_not_overwritten() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     registry.add_manifest("app", &fallback(&image), &image.manifest);
@@ -248,11 +248,11 @@ fn a_manifest_that_is_served_only_to_who_accepts_its_type_is_not_written_over() 
             _ => right,
         }
     });
-    is_left_alone(&registry, &image, "the subject itself");
+    is_left_unchanged(&registry, &image, "the subject itself");
 }
 
 #[test]
-fn a_list_whose_entries_have_a_type_and_a_platform_or_none_of_both_is_one() {
+fn entries_with_both_artifact_type_and_platform_or_neither_are_referrers() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
     let [a, b] = ["a", "b"].map(|note| referrer(&image, note));
@@ -276,9 +276,9 @@ mod with_peers {
     use super::*;
     use tests::registry::Registry;
 
-    /// docker-registry 2.8 answers 404 to who does not accept the type that is there.
+    /// docker-registry 2.8 answers 404 if the stored type is not accepted.
     #[test]
-    fn an_image_under_the_fallback_tag_of_a_real_registry_is_not_written_over() {
+    fn an_image_under_the_fallback_tag_of_a_real_registry_is_not_overwritten() {
         let registry = Registry::start();
         let (image, other) = (Image::small(), Image::big(100, 1));
         registry.put_image("app", "1", &image);

@@ -25,7 +25,8 @@ fn open(name: &str) -> Command {
     tool(name).env(GATE, "1")
 }
 
-/// An image of two layers. An entry between them changes no file, and the upper one is listed twice.
+/// An image of two layers. An entry between them changes no file, and the upper one is listed
+/// twice.
 struct Old {
     image: Image,
     empty: Blob,
@@ -236,7 +237,7 @@ fn a_tag_becomes_a_root_file_system_and_an_image_of_schema_2() {
         assert_eq!(std::fs::read_to_string(dir.join("root").join(name)).unwrap(), text);
     }
     let asked = |digest: &str| registry.blob_requests().iter().any(|r| r.target.ends_with(digest));
-    assert!(!asked(&old.empty.digest), "a blob that is no layer was fetched");
+    assert!(!asked(&old.empty.digest), "a blob that is not a layer was fetched");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn names_that_begin_or_end_with_dots_are_ordinary() {
 }
 
 #[test]
-fn a_root_that_is_no_directory_is_refused() {
+fn a_root_that_is_not_a_directory_is_refused() {
     for name in [".", "/.", "./", "/"] {
         for part in [symlink(name, "/victim"), hardlink(name, "f"), fifo(name)] {
             everywhere(|cage| {

@@ -40,7 +40,7 @@ fn inner() -> Vec<u8> {
 // Sizes.
 
 #[test]
-fn an_extended_size_that_is_no_number_is_refused() {
+fn an_extended_size_that_is_not_a_number_is_refused() {
     for size in ["+4", " 4", "4 ", "0x4", "-4", "99999999999999999999", "", "4\0", "4.0"] {
         refused(&[file("f", "data").pax(&[("size", size)])], "extended header: size: wrong value");
     }
@@ -361,7 +361,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_prefix_is_part_of_the_name_where_the_dialect_has_one() {
+    fn a_prefix_is_part_of_the_name_only_in_formats_that_have_one() {
         let prefixed =
             |magic: &[u8; 8]| [file("name", "").magic(magic).field(345, 155, b"pre/fix")];
         agreed(&prefixed(USTAR), &["pre/", "pre/fix/", "pre/fix/name"]);
@@ -463,7 +463,7 @@ mod as_root {
     }
 
     #[test]
-    fn times_in_a_gnu_header_are_no_prefix_and_a_prefix_there_is_read_as_go_does() {
+    fn times_and_prefixes_in_a_gnu_header_are_read_as_go_does() {
         let part = file("name", "").magic(GNU).field(345, 12, b"00000000001");
         agreed(&[part.field(357, 12, b"00000000001")], &["name"]);
         // Go before 1.8 wrote such headers, also into layers. GNU tar and libarchive lose the

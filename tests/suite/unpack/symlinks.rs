@@ -319,7 +319,7 @@ fn hostile_links_of_an_existing_directory_do_not_lead_out() {
 }
 
 #[test]
-fn the_operand_may_be_a_link_or_lie_behind_one() {
+fn the_operand_may_be_a_link_or_a_path_through_one() {
     everywhere(|cage| {
         let scratch = cage.scratch();
         fs::create_dir_all(scratch.join("true/place")).unwrap();

@@ -2,8 +2,8 @@
 //! Converts a schema 1 manifest to the image config that Docker 26 makes of it, byte for byte, so
 //! that the image ID is the same.
 //!
-//! The config has the fields of the top entry's v1Compatibility without the ones in [`NAMES`], the
-//! diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted.
+//! The config has the fields of the top entry's v1Compatibility without the ones in [`DROPPED`],
+//! the diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted.
 //! Values keep their spelling, except those of images of old versions ([`v1_image`]).
 
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::layers::Layers;
 use crate::v1_image;
 
 /// The fields of a v1 image that are not part of a config.
-const NAMES: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
+const DROPPED: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
 
 /// The hint about the lines' order.
 const ORDER: &str = "the lines must be those of the layers, base first, without throwaway entries";
@@ -58,7 +58,7 @@ fn config(
     layers: &Layers,
     history: &[String],
 ) -> String {
-    for name in NAMES {
+    for name in DROPPED {
         fields.remove(name);
     }
     set_platform(&mut fields, platform);
@@ -121,7 +121,7 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
             let got = layers.blobs.len();
             let all = image.layers().count();
             return Err(Error::content(format_args!(
-                "{got} of {all} layers came: did the command before it fail?"
+                "got {got} of {all} layers: did the command before it fail?"
             )));
         };
         count += 1;

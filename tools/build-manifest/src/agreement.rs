@@ -36,7 +36,7 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
     let got = parts.layers.len();
     let want = wanted.len();
     if got < want {
-        let what = format_args!("{got} of {want} layers came: did the command before it fail?");
+        let what = format_args!("got {got} of {want} layers: did the command before it fail?");
         return Err(Error::content(what));
     }
     if got > want {

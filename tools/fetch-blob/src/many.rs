@@ -29,8 +29,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let output = stdio::stdout()?;
     let (send, wanted) = sync_channel(0);
     lines::read(&cli.digests, send);
-    // Wait for the first line. A source layout may not exist earlier: a program before this one in
-    // the pipe may still create it.
+    // Wait for the first line: the program before this one in the pipe may still have to create the
+    // source layout.
     let Ok(first) = wanted.recv() else { return Ok(()) };
     let first = first?;
 

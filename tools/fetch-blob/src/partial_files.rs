@@ -6,8 +6,8 @@
 //! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
 //! show which bytes are there, and the next run requests only the rest.
 //!
-//! The lock on the first file covers all files of the blob. If another process holds it and makes no
-//! progress, or if something that is not ours has the name and cannot be removed, the blob is
+//! The lock on the first file covers all files of the blob. If another process holds it and makes
+//! no progress, or if something that is not ours has the name and cannot be removed, the blob is
 //! downloaded into an unnamed file instead, which a later run cannot continue.
 //!
 //! Not here: verifying the bytes.

@@ -33,7 +33,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Prints everything below a manifest, but not the manifest itself. An index without entries is
-    /// the exception: it is printed, because the next program takes no input for a failure.
+    /// the exception: it is printed, because the next program treats empty input as a failure.
     ///
     /// # Errors
     /// Malformed if indexes are nested too deep or if there are too many digests. Otherwise as for
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
                 return Err(Error::malformed(what));
             }
             Content::Index { manifests } => manifests,
-            // A registry requires all of them, also the blobs that are no layers of the image.
+            // A registry requires all of them, also the blobs that are not layers of the image.
             Content::Schema1(image) => {
                 return image.blobs.iter().try_for_each(|blob| {
                     if self.is_new(blob)? { self.output.put_schema1(blob) } else { Ok(()) }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The repositories in which blobs were seen: what earlier runs recorded, and what this run adds.
+//! The repositories in which blobs were seen: the records of earlier runs, and those of this run.
 //!
 //! If the source or the target is a layout that these tools write, its `distribution-sources` gets
 //! the record. The record of other pushes (a file, a pipe, another registry) is in the user's state
@@ -19,7 +19,7 @@ pub(crate) struct Memory {
     of_layout: OnceLock<KnownSources>,
     /// The record in the user's state directory, read when it is first needed.
     of_user: OnceLock<KnownSources>,
-    /// What this run found out.
+    /// The sightings of this run.
     sightings: Mutex<Vec<Sighting>>,
 }
 
@@ -40,24 +40,24 @@ impl Memory {
         known.flat_map(|known| known.repositories(digest, target.host())).collect()
     }
 
-    /// A blob was copied from this layout into another one, which takes over the record.
+    /// Notes that a blob was copied from this layout into another one, which takes over its record.
     pub(crate) fn copied(&self, digest: &Digest, layout: &Layout) {
         let known = self.of_layout.get_or_init(|| layout.distribution_sources().read());
         self.lock().extend(known.sightings(digest));
     }
 
-    /// The repository has the blob.
+    /// Notes that the repository has the blob.
     pub(crate) fn seen(&self, digest: &Digest, repository: &Repository) {
         self.add(Sighting::of(digest, repository));
     }
 
-    /// The blob was not found at this path of the repository's host.
+    /// Notes that the blob was not found at this path of the repository's host.
     pub(crate) fn missed(&self, digest: &Digest, repository: &Repository, path: String) {
         self.add(Sighting { path, is_there: false, ..Sighting::of(digest, repository) });
     }
 
-    /// Writes the record: to the layout if one takes part and takes notes, or else to the user's
-    /// state directory. Repositories without the blob are forgotten in both.
+    /// Writes the record to the layout, if one takes part and this user may write to it, or else to
+    /// the user's state directory. Repositories that lack the blob are removed from both.
     pub(crate) fn save(&self, layout: Option<&Layout>) {
         let sightings = std::mem::take(&mut *self.lock());
         let layout = layout.filter(|layout| layout.takes_notes());

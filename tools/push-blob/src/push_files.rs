@@ -73,8 +73,8 @@ impl Run {
         self.push_stream(&mut file, &name)
     }
 
-    /// Pushes a regular file. It is read twice: first to compute the digest, with which the target
-    /// is asked for the blob, then to send it.
+    /// Pushes a regular file. It is read twice: to compute its digest, then to send it. Before it
+    /// is sent, the target is asked whether it has the blob.
     fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
         self.refuse_by_start(&bytes.start(START))?;
         if self.compress.is_some() {

@@ -54,8 +54,8 @@ impl Run {
         Ok(descriptor.line() + "\n")
     }
 
-    /// Delivers a blob to the target, and notes the repositories at the target's host that have it or
-    /// do not. Returns how it reached the target.
+    /// Delivers a blob to the target, and notes the repositories at the target's host that have it
+    /// or do not. Returns how it reached the target.
     ///
     /// # Errors
     /// The errors of the source and of the target.

@@ -27,7 +27,7 @@ const SHOWN: usize = 10;
 /// Malformed if something is missing; the message lists it. Otherwise as the registry responds.
 pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Result<()> {
     let wanted = match &manifest.content {
-        // A registry requires all blobs of schema 1, also those that are no layers of the image.
+        // A registry requires all blobs of schema 1, also those that are not layers of the image.
         Content::Schema1(image) => unsized_lines(image.blobs.iter()),
         _ => wanted(manifest),
     };

@@ -286,7 +286,7 @@ impl Destination {
     }
 
     fn case_error(&self) -> Error {
-        local_error(format!("{}: the directory ignores upper and lower case", self.shown))
+        local_error(format!("{}: the directory ignores case", self.shown))
     }
 
     fn lock(&self, fd: &OwnedFd) -> Result<()> {

@@ -37,7 +37,7 @@ type Outcome = Result<Option<Credential>, String>;
 /// once for each name, even if it fails, because it may require the user to press a key.
 ///
 /// # Errors
-/// A sentence, if the helper fails, takes longer than `limit`, or prints an invalid answer.
+/// A sentence, if the helper fails, takes longer than `limit`, or prints an invalid response.
 pub(super) fn ask(helper: &str, name: &str, limit: Duration) -> Outcome {
     static OUTCOMES: Mutex<Vec<(String, String, Outcome)>> = Mutex::new(Vec::new());
     let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,9 +59,9 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Outcome {
             std::io::ErrorKind::NotFound => "no such program".to_owned(),
             _ => os_words(&cause),
         })?
-        .ok_or_else(|| format!("no answer after {} seconds", limit.as_secs_f64()))?;
+        .ok_or_else(|| format!("no response after {} seconds", limit.as_secs_f64()))?;
     if bytes.len() as u64 > MAX_ANSWER {
-        return Err(format!("its answer is larger than {MAX_ANSWER} bytes"));
+        return Err(format!("its response is larger than {MAX_ANSWER} bytes"));
     }
     if !status.success() {
         // The protocol prints error messages on stdout.
@@ -139,9 +139,9 @@ fn wait_for_answer(
     }
 }
 
-/// Parses an answer. Error messages show nothing of it, because it may contain a secret.
+/// Parses a response. Error messages show nothing of it, because it may contain a secret.
 fn answer(bytes: &[u8]) -> Result<Option<Credential>, String> {
-    let document = json::parse_object(bytes).map_err(|_| "its answer is not JSON")?;
+    let document = json::parse_object(bytes).map_err(|_| "its response is not JSON")?;
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
     let password = text("Secret");
     secret::keep(password);
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read() {
+    fn responses_are_read() {
         let read = |text: &str| answer(text.as_bytes());
         assert_eq!(
             read(r#"{"ServerURL":"x","Username":"me","Secret":"a:b"}"#),

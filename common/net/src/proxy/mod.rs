@@ -100,7 +100,7 @@ impl Proxies {
                 let is_foreign = *name == "HTTP_PROXY" && variable(WEB_SERVER).is_some();
                 let value = variable(name).filter(|value| !value.is_empty() && !is_foreign)?;
                 // Bytes that are not UTF-8 make a proxy's URL invalid, which is reported when the
-                // proxy is needed. In a `no_proxy` list they spoil only their own entry.
+                // proxy is needed. In a `no_proxy` list they make only their own entry invalid.
                 Some(Variable { name, value: value.to_string_lossy().into_owned() })
             };
             names.iter().find_map(said)

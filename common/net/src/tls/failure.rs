@@ -69,7 +69,7 @@ impl TlsFailure {
         match (&self.cause, self.client_cert) {
             (Cause::Ended(_), ClientCert::Missing) if !answered => {
                 Failure::temporary(lacking(Error::unavailable(
-                    "the connection ended before the answer, after a request for a client certificate",
+                    "the connection ended before the response, after a request for a client certificate",
                 )))
             }
             (Cause::Ended(cause), _) => match (cause.kind(), self.stage) {

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The most hosts and ports that are remembered.
+/// The maximum number of hosts and ports that are remembered.
 const MAX_PLACES: usize = 4096;
 
 /// The facts about a host and port.

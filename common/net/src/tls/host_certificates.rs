@@ -13,7 +13,8 @@ use rustls::pki_types::CertificateDer;
 use super::certificates::{Pair, Pem, named_pair};
 use crate::url::Url;
 
-/// The most hosts that are remembered. The files of further hosts are read for each request.
+/// The maximum number of hosts that are remembered. The files of further hosts are read for each
+/// request.
 const MAX_HOSTS: usize = 256;
 
 /// The certificates for one host.

@@ -19,7 +19,7 @@ use crate::request::{Method, Request, Role};
 use crate::response::Response;
 use crate::url::{Purpose, Url};
 
-/// How many digits of the digest the name of a blob's file contains.
+/// The number of digits of the digest in the name of a blob's file.
 const DIGITS: usize = 12;
 
 /// A request to trace, and the settings that it is sent with.
@@ -123,17 +123,17 @@ impl Exchange<'_> {
             }
             (None, _) => format!("{curl}\n"),
         };
-        format!("{}{line}{}", command.comments, self.answer(""))
+        format!("{}{line}{}", command.comments, self.response(""))
     }
 
     /// The block of a redirect that curl follows by itself: only comments.
     fn hop(&self) -> String {
         let Request { method, url, .. } = self.traced.request;
-        self.answer(&format!("{} {url}: ", method.name()))
+        self.response(&format!("{} {url}: ", method.name()))
     }
 
     /// The response, or the failure, as comments.
-    fn answer(&self, what: &str) -> String {
+    fn response(&self, what: &str) -> String {
         match self.outcome {
             Err(failure) => comment(&format!("{what}failed: {}", failure.error)),
             Ok(Response { status, headers, url, .. }) => {
@@ -246,7 +246,7 @@ impl Exchange<'_> {
                 .push_str(&comment(&format!("also trusted, but not in this command: {file}")));
         }
         if let Some(ClientCertificate { file, key }) = self.presented_certificate() {
-            // curl would take the text after a colon for a password.
+            // curl would use the text after a colon as a password.
             let name = file.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
             command.add("--cert", word(&name));
             if let Some(key) = key {

@@ -11,7 +11,7 @@ use common::secret;
 use super::text::{expanded, resolved};
 use crate::url::Url;
 
-/// The most variables, and the most URLs, that are remembered. A forgotten value gets a new
+/// The maximum number of variables, and of URLs, that are remembered. A forgotten value gets a new
 /// variable when it is used again.
 pub(super) const MAX_NAMES: usize = 1024;
 

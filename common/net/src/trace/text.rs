@@ -10,10 +10,10 @@ use ureq::http::HeaderMap;
 
 use crate::url::Url;
 
-/// The most bytes of a body that a command contains.
+/// The maximum number of bytes of a body that a command contains.
 pub(super) const MAX_INLINE: u64 = 8 << 10;
 
-/// The most headers of a response that are shown.
+/// The maximum number of headers of a response that are shown.
 pub(super) const MAX_HEADERS: usize = 32;
 
 /// Replaces a word that contains a secret. No other word contains this character; a line with it is

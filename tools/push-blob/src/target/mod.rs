@@ -43,7 +43,7 @@ pub(crate) struct Delivery {
     pub(crate) mount_named: Vec<String>,
     /// Paths of repositories to mount it from: those that earlier runs recorded, youngest first.
     pub(crate) mount_remembered: Vec<String>,
-    /// Paths of repositories that do not have the blob, as the delivery found out.
+    /// Paths of repositories that turned out not to have the blob.
     pub(crate) missed: RefCell<Vec<String>>,
     /// Whether a later run can read the same bytes again, and so continue the upload.
     pub(crate) resumable: bool,

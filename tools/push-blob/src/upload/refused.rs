@@ -55,7 +55,7 @@ impl From<Error> for Refused {
 pub(super) fn refused(response: Response, what: &str) -> Refused {
     let status = response.status.as_u16();
     if (300..400).contains(&status) {
-        let what = format_args!("{what}: unexpected answer {status}");
+        let what = format_args!("{what}: unexpected status {status}");
         return Error::malformed(what).into();
     }
     let (failure, body) = answer::failure_with_body(response, what);

@@ -48,8 +48,8 @@ impl Mount {
 
 impl Uploads {
     /// Asks the registry to mount a blob from the repository `source`. Every failure is
-    /// [`Mount::Refused`]: the blob can still be uploaded. It is final if the registry answered, and
-    /// neither an overload nor a missing login can be the reason.
+    /// [`Mount::Refused`]: the blob can still be uploaded. It is final if the registry answered,
+    /// and neither an overload nor a missing login can be the reason.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");
@@ -103,7 +103,7 @@ impl Uploads {
             202 => Ok(self.opened(response)?),
             status @ 200..=399 => {
                 let what = format_args!(
-                    "{}: start an upload: unexpected answer {status}",
+                    "{}: start an upload: unexpected status {status}",
                     self.registry.repository()
                 );
                 Err(Error::malformed(what).into())

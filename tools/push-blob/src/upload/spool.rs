@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The bytes of a pipe in a temporary file, so that they can be sent again.
 //!
-//! The file has no name once it is open: nothing is left of it after the run, however that ends. It
-//! is in `$TMPDIR`, or else in `/var/tmp`, because `/tmp` is in memory on many machines.
+//! The file has no name once it is open, so the kernel removes it when the run ends, even if the
+//! run is killed. It is in `$TMPDIR`, or else in `/var/tmp`, because `/tmp` is in memory on many
+//! machines.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
@@ -14,7 +15,7 @@ use common::error::{Error, Result};
 
 use super::rereadable::Rereadable;
 
-/// The largest number of bytes that are kept, 16 GiB.
+/// The maximum number of bytes that are kept, 16 GiB.
 pub(super) const MAX_SPOOL: u64 = 16 << 30;
 
 /// The bytes of a pipe, from the first one on.
@@ -23,7 +24,7 @@ pub(crate) struct Spool {
     file: Option<File>,
     /// The number of bytes in the file.
     length: u64,
-    /// The largest number of bytes.
+    /// The maximum number of bytes.
     limit: u64,
     /// The first failure. Nothing is kept after it.
     failed: Option<Error>,
@@ -41,7 +42,8 @@ impl Spool {
         Spool { file: None, length: 0, limit, failed: None }
     }
 
-    /// Appends bytes. [`check`](Spool::check) reports a failure: often the bytes are not needed.
+    /// Appends bytes. Only [`check`](Spool::check) reports a failure, because the bytes are often
+    /// not needed.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
             self.failed = self.try_append(bytes).err();
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_more_than_the_limit_is_a_failure_that_stays() {
+    fn one_byte_more_than_the_limit_is_a_permanent_failure() {
         let mut spool = Spool::with_limit(10);
         spool.append(b"0123456789");
         spool.append(b"x");

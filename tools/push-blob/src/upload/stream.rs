@@ -5,9 +5,9 @@
 //! the offset that the registry reports.
 //!
 //! Some registries accept one part only, or none. Until the registry has accepted two parts, the
-//! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes goes
-//! there too, and the caller pushes the whole blob when all bytes have arrived. After two accepted parts
-//! nothing is kept: if the registry loses one of them, the upload fails.
+//! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes is
+//! kept there too, and the caller pushes the whole blob when all bytes have arrived. After two
+//! accepted parts nothing is kept: if the registry loses one of them, the upload fails.
 //!
 //! A blob that fits into one part is not sent as a stream. Its digest is known before any byte is
 //! sent, so that the caller can push it as it pushes a file.
@@ -32,13 +32,14 @@ use super::spool::Spool;
 /// store require at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
-/// The hint if the bytes that the registry needs again are not kept.
+/// The hint if bytes must be sent again but were not kept.
 const TO_A_FILE: &str = "write the input to a file first: a file can be sent in other ways";
 
-/// How often one part is sent again after the registry refused it as out of order.
+/// The maximum number of times that one part is sent again after the registry refused it as out of
+/// order.
 const MAX_DISORDERS: u32 = 2;
 
-/// The number of accepted parts that show that the registry accepts parts.
+/// The number of accepted parts after which the registry is known to accept parts.
 const ENOUGH_PARTS: u32 = 2;
 
 /// A blob that is being written. If it is dropped before [`finish`](Stream::finish), its session is
@@ -61,7 +62,7 @@ pub(crate) struct Stream {
     is_deferred: bool,
 }
 
-/// A blob that was written to its end.
+/// A blob whose bytes were all written.
 pub(crate) enum Finished {
     /// The registry has it.
     Sent(Digest, u64),
@@ -114,8 +115,8 @@ impl Stream {
     /// Completes the blob, or returns its bytes if none of them was sent.
     ///
     /// # Errors
-    /// The registry's errors; malformed or local if the bytes had to be kept in a temporary file, and
-    /// were too many or could not be written.
+    /// The registry's errors. Malformed if too many bytes had to be kept in a temporary file, local
+    /// if that file could not be written.
     pub(crate) fn finish(mut self) -> Result<Finished> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
         let digest = hasher.finish();
@@ -182,7 +183,8 @@ impl Stream {
         }
     }
 
-    /// The registry has the part. It is kept too, unless the registry accepts parts.
+    /// Continues after the registry has accepted the part. The part is kept too, until the registry
+    /// is known to accept parts.
     fn part_is_sent(&mut self) {
         if self.accepted >= ENOUGH_PARTS {
             self.spool = None;
@@ -193,7 +195,8 @@ impl Stream {
         self.part.clear();
     }
 
-    /// Gives up to send parts. All bytes are kept, and sent when the last one has arrived.
+    /// Stops sending parts. All bytes are kept, and the caller sends them when the last one has
+    /// arrived.
     fn defer(&mut self, why: Error) -> Result<()> {
         if self.spool.is_none() {
             return Err(why.hint(TO_A_FILE));
@@ -227,7 +230,7 @@ impl Stream {
         {
             self.uploads.cancel(&session);
             let error = Error::malformed(format_args!(
-                "{what}: the registry wants parts of at least {least} bytes, the limit here is {}",
+                "{what}: the registry requires parts of {least} bytes or more, the limit here is {}",
                 self.most
             ));
             return Err(Refused::new(Why::Unsupported, error));

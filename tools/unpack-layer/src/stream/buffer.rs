@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_than_the_limit() {
+    fn the_number_of_buffers_is_limited() {
         let (mut pool, back) = Pool::new();
         let held: Vec<_> = (0..COUNT).map(|_| pool.take().unwrap()).collect();
         drop(back);

@@ -20,7 +20,7 @@ use super::layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
 /// The limits on the bytes that are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The most bytes of the uncompressed archives of all layers together.
+    /// The maximum number of bytes of the uncompressed archives of all layers together.
     pub(crate) archive_bytes: Option<u64>,
 }
 

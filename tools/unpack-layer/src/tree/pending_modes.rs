@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::names;
 use super::upper::Inode;
 
-/// The most bytes that the paths may take in memory.
+/// The maximum number of bytes that the paths may take in memory.
 const MAX_BYTES: usize = 16 << 20;
 
 /// The modes to set at the end, by directory.

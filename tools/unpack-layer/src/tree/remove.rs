@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::directory::WORKABLE;
 use super::mounts::open_unmounted;
 
-/// The most levels of directories below the top that are open at a time.
+/// The maximum number of levels of directories below the top that are open at a time.
 const MAX_LEVEL: usize = 12;
 
 /// Removes a file or a directory tree from a directory. Returns whether it existed.

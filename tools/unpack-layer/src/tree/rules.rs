@@ -30,9 +30,9 @@ pub(crate) struct Rules {
     pub(crate) keep_dirlinks: bool,
     /// Whether mount points are refused.
     pub(crate) one_file_system: bool,
-    /// The most bytes of files in all layers together, holes included.
+    /// The maximum number of bytes of files in all layers together, holes included.
     pub(crate) max_size: Option<u64>,
-    /// The most entries in a layer. Also the most parent directories that are made without an entry
-    /// for a layer.
+    /// The maximum number of entries in a layer. Also the maximum number of parent directories
+    /// that are made without an entry for a layer.
     pub(crate) max_entries: u64,
 }

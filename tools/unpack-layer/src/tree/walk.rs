@@ -34,10 +34,11 @@ use super::pending_path::Pending;
 use super::state::TreeState;
 use super::upper::Inode;
 
-/// The most symbolic links in the walk of one name. The kernel has the same limit.
+/// The maximum number of symbolic links in the walk of one name. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
-/// The most directories of the chain that are open at a time. They are the deepest ones.
+/// The maximum number of directories of the chain that are open at a time. They are the deepest
+/// ones.
 const MAX_OPEN: usize = 16;
 
 /// The treatment of directories that do not exist.
