@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
-use common::error::{Error, Result, printable};
+use common::error::{Error, Result, Status, printable};
 use common::json;
 use common::manifest::{self, Manifest, Schema1};
 use serde_json::{Map, Value};
@@ -24,16 +24,64 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Chooses among entries with the same name.
 pub type Choose<'a> = &'a dyn Fn(&[Descriptor]) -> Result<Descriptor>;
 
+/// The hint for an image whose manifest is stored, but not all of its blobs.
+const WAITING: &str = "the image is named when all its blobs are stored";
+
+/// The content of `index.json`.
+pub(crate) struct Entries {
+    entries: Vec<Descriptor>,
+    /// The other fields of the document.
+    others: Map<String, Value>,
+    changed: bool,
+}
+
+impl Entries {
+    /// Whether an entry has this digest.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.entries.iter().any(|entry| entry.digest == *digest)
+    }
+
+    /// Adds an entry as [`Layout::tag`] describes.
+    pub(crate) fn put(&mut self, descriptor: &Descriptor, tag: Option<&str>) {
+        let entry = match tag {
+            Some(tag) => descriptor.clone().with_annotation(REF_NAME, tag),
+            None => descriptor.clone(),
+        };
+        let is_same = |other: &Descriptor| match tag {
+            Some(tag) => other.annotation(REF_NAME) == Some(tag),
+            None => other.digest == descriptor.digest,
+        };
+        let mut same = self.entries.iter().filter(|other| is_same(other));
+        let first = same.next();
+        let is_there = first.is_some() && same.next().is_none() && first == Some(&entry);
+        if is_there || (tag.is_none() && first.is_some()) {
+            return;
+        }
+        self.entries.retain(|other| !is_same(other));
+        self.entries.push(entry);
+        self.changed = true;
+    }
+}
+
+/// The digests of the entries with this name, sorted; none without a name.
+pub(crate) fn digests_of(index: &Entries, name: Option<&str>) -> Vec<Digest> {
+    let Some(name) = name else { return Vec::new() };
+    let named = index.entries.iter().filter(|entry| entry.annotation(REF_NAME) == Some(name));
+    let mut digests: Vec<Digest> = named.map(|entry| entry.digest.clone()).collect();
+    digests.sort_by_key(Digest::to_string);
+    digests
+}
+
 impl Layout {
     /// The entries of `index.json`.
     ///
     /// # Errors
     /// Malformed if `index.json` is missing, too large or invalid; Local if it cannot be read.
     pub fn entries(&self) -> Result<Vec<Descriptor>> {
-        Ok(self.index()?.1)
+        Ok(self.index()?.entries)
     }
 
-    fn index(&self) -> Result<(Map<String, Value>, Vec<Descriptor>)> {
+    pub(crate) fn index(&self) -> Result<Entries> {
         let wrong =
             |e: &str| Error::malformed(format_args!("{self}: index.json: {}", printable(e)));
         let bytes = match read_limited(&self.dir.join("index.json"), MAX_INDEX) {
@@ -56,7 +104,24 @@ impl Layout {
                 .map_err(|e| wrong(&e))?,
             Some(other) => return Err(wrong(&format!("manifests is {}", json::kind(&other)))),
         };
-        Ok((document, entries))
+        Ok(Entries { entries, others: document, changed: false })
+    }
+
+    /// Replaces `index.json`, if the entries changed. The caller must hold the lock.
+    pub(crate) fn write_index(&self, index: Entries) -> Result<()> {
+        let Entries { entries, others: mut document, changed } = index;
+        if !changed {
+            return Ok(());
+        }
+        let manifests = entries.into_iter().map(Descriptor::into_value).collect();
+        document.insert("manifests".to_owned(), Value::Array(manifests));
+        let text = Value::Object(document).to_string();
+        // An index.json that cannot be read again would make the whole layout unusable.
+        if text.len() as u64 > MAX_INDEX || json::parse_object(text.as_bytes()).is_err() {
+            let what = format_args!("{self}: too many entries: index.json would be too large");
+            return Err(Error::new(Status::Local, what));
+        }
+        self.replace("index.json", &text)
     }
 
     /// The entry that a reference names.
@@ -98,14 +163,20 @@ impl Layout {
                 }
             };
         }
-        let what = format_args!("{self}: no entry named \"{}\"", printable(tag));
-        Err(Error::absent(what).hint(names_of(&entries)))
+        let error = Error::absent(format_args!("{self}: no entry named \"{}\"", printable(tag)));
+        if self.is_waiting(Some(tag)) {
+            return Err(error.hint(WAITING));
+        }
+        Err(error.hint(names_of(&entries)))
     }
 
     fn only(&self, mut entries: Vec<Descriptor>) -> Result<Descriptor> {
         match entries.len() {
             1 => entries.pop().ok_or_else(|| Error::absent("no entry")),
-            0 => Err(Error::absent(format_args!("{self}: no entry in index.json"))),
+            0 => {
+                let error = Error::absent(format_args!("{self}: no entry in index.json"));
+                Err(if self.is_waiting(None) { error.hint(WAITING) } else { error })
+            }
             n => {
                 let what = format_args!("{self}: {n} entries, and neither tag nor digest given");
                 Err(Error::usage(what).hint(names_of(&entries)))
@@ -123,25 +194,17 @@ impl Layout {
 
     /// Adds a manifest to `index.json`. With `tag`, the entry gets that name and replaces any entry
     /// that had it. Without, the entry has no name, and nothing is added if the manifest is already
-    /// listed. The manifest must be stored already.
+    /// listed. The manifest must be stored already. Images that wait for this name lose it.
     ///
     /// # Errors
-    /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written.
+    /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written, or
+    /// would be too large to be read again.
     pub fn tag(&self, descriptor: &Descriptor, tag: Option<&str>) -> Result<()> {
         let _lock = self.lock()?;
-        let (mut document, mut entries) = self.index()?;
-        let entry = match tag {
-            Some(tag) => {
-                entries.retain(|entry| entry.annotation(REF_NAME) != Some(tag));
-                descriptor.clone().with_annotation(REF_NAME, tag)
-            }
-            None if entries.iter().any(|entry| entry.digest == descriptor.digest) => return Ok(()),
-            None => descriptor.clone(),
-        };
-        entries.push(entry);
-        let manifests = entries.into_iter().map(Descriptor::into_value).collect();
-        document.insert("manifests".to_owned(), Value::Array(manifests));
-        self.replace("index.json", &Value::Object(document).to_string())
+        let mut index = self.index()?;
+        index.put(descriptor, tag);
+        self.write_index(index)?;
+        tag.map_or(Ok(()), |tag| self.drop_waiting(tag))
     }
 
     /// The names of the entries, in the order of `index.json`.

@@ -3,7 +3,7 @@
 //!
 //! A layout has `oci-layout`, `index.json` and `blobs/ALG/HEX`, as the OCI image layout
 //! specification defines them. Two more names are our own, and other programs ignore them:
-//! `ingest/` for partial files, and `distribution-sources` for the repositories in which a blob was
+//! `ingest/` for partial files and names that are not used yet, and `distribution-sources` for the repositories in which a blob was
 //! seen. A file under its final name is always complete, for other programs too, because files are
 //! renamed into place. Changes to `index.json` are made under a flock on the layout's directory.
 //! Reading needs no lock.
@@ -11,6 +11,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `index` | the entries of `index.json`, and the entry that a reference names |
+//! | `names` | names that wait for the blobs of their images |
+//! | `whole` | whether everything that a manifest refers to is there |
 //! | `blobs` | blobs under their final names |
 //! | [`ingest`] | a new blob, which gets its name when it is complete |
 //! | [`distribution_sources`] | the repositories in which a blob was seen |
@@ -22,6 +24,8 @@ mod blobs;
 pub mod distribution_sources;
 mod index;
 pub mod ingest;
+mod names;
+mod whole;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};

@@ -8,6 +8,7 @@ use std::io::Read;
 
 use common::descriptor::Descriptor;
 use common::error::{Error, Result, Status, source_error};
+pub use common::manifest::MAX_DEPTH;
 use common::manifest::{Content, MAX_CONFIG};
 use common::mediatype::{self, Kind};
 use common::platform::Platform;
@@ -15,9 +16,6 @@ use common::selection;
 
 use crate::Store;
 use crate::manifest::{Asking, Document};
-
-/// The maximum depth of nested indexes.
-pub const MAX_DEPTH: usize = 8;
 
 /// A search for a platform in an index.
 struct Search<'a> {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-manifest: output and storage, the choice of a platform, and refused documents.
 
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
+#![allow(clippy::unwrap_used)]
+
 use serde_json::{Value, json};
 use tests::commands::fetch_manifest;
 use tests::fake::Reply;
@@ -383,9 +386,11 @@ fn escape_sequences_of_a_server_do_not_reach_the_terminal() {
     run.fails(4, "");
 }
 
+/// The layouts have the blobs already, so the manifest is named at once.
 #[test]
 fn into_a_layout_the_manifest_is_stored_and_tagged() {
-    let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
+    let image = Image::small();
+    let (registry, manifest) = registry_with(types::MANIFEST, image.manifest.bytes.clone());
     let scratch = Scratch::new();
     let tag = format!("{}:1", registry.repo("app"));
     let digest = format!("{}@{}", registry.repo("app"), manifest.digest);
@@ -394,15 +399,22 @@ fn into_a_layout_the_manifest_is_stored_and_tagged() {
         (&tag, "oci:named:mine", json!("mine")),
         (&digest, "oci:unnamed", Value::Null),
     ] {
+        let layout = scratch.join(target.split(':').nth(1).unwrap());
+        put_blobs(&layout, &image);
         let run = fetch_manifest().args([reference, "--into", target]).dir(scratch.path()).run();
         run.ok().stdout(&manifest.bytes);
-        let layout = scratch.join(target.split(':').nth(1).unwrap());
         let entries = read_index(&layout)["manifests"].clone();
         assert_eq!(entries.as_array().unwrap().len(), 1, "{entries}");
         assert_eq!(entries[0]["digest"], manifest.digest);
         assert_eq!(entries[0]["annotations"]["org.opencontainers.image.ref.name"], name);
         assert_eq!(read_blob(&layout, &manifest.digest).as_ref(), Some(&manifest.bytes));
     }
+}
+
+/// Makes a layout that has the blobs of an image, but no entry.
+fn put_blobs(layout: &std::path::Path, image: &Image) {
+    write_image(layout, "x", image);
+    std::fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
 }
 
 #[test]
@@ -459,12 +471,14 @@ mod with_peers {
 
     #[test]
     fn skopeo_reads_the_stored_tag() {
-        let (registry, manifest) = registry_with(types::MANIFEST, Image::small().manifest.bytes);
+        let image = Image::small();
+        let (registry, manifest) = registry_with(types::MANIFEST, image.manifest.bytes.clone());
         let scratch = Scratch::new();
+        put_blobs(&scratch.join("l"), &image);
         let reference = format!("{}:1", registry.repo("app"));
-        fetch_manifest().args([&reference, "--into", "oci:l:x"]).dir(scratch.path()).run().ok();
+        fetch_manifest().args([&reference, "--into", "oci:l:y"]).dir(scratch.path()).run().ok();
         let mut skopeo = peer("skopeo");
-        skopeo.args(["inspect", "--raw"]).arg(format!("oci:{}:x", scratch.join("l").display()));
+        skopeo.args(["inspect", "--raw"]).arg(format!("oci:{}:y", scratch.join("l").display()));
         assert_eq!(must(&mut skopeo), manifest.bytes);
     }
 }

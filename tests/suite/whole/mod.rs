@@ -2,6 +2,7 @@
 //! Several tools together: pipelines, and the examples of the README and the manual.
 
 mod layering;
+mod names;
 mod pipeline;
 
 #[path = "."]

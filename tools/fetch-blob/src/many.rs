@@ -50,12 +50,15 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
 
     let mut printer = Printer { output, sizes: HashMap::new() };
     let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
+    let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
     if let Store::Registry(registry) = &connections.run().store {
-        let done: Vec<Digest> = printer.sizes.into_keys().collect();
+        let done: Vec<Digest> = stored.iter().cloned().collect();
         layout.remember_source(registry.repository(), &done);
     }
+    // Also after a failure: the blobs that were stored may complete another image.
+    let named = layout.name_whole_images(&stored);
     connections.run().progress.end();
-    outcome
+    outcome.and(named)
 }
 
 /// Passes each digest to the connections once, and each line to the printer. Reads at most

@@ -109,7 +109,7 @@ fn layout_of(into: &Location) -> Result<&LayoutReference> {
     }
 }
 
-/// Stores the manifest in the layout and adds an entry for it to `index.json`.
+/// Stores the manifest in the layout. It gets an entry in `index.json` when all its blobs are there.
 fn store_in_layout(document: Document, into: &LayoutReference, from: &Location) -> Result<()> {
     let named_by_source = document.descriptor.annotation(REF_NAME).map(str::to_owned);
     let tag = into.tag.clone().or_else(|| match from {
@@ -121,9 +121,8 @@ fn store_in_layout(document: Document, into: &LayoutReference, from: &Location) 
     let layout = Layout::create(Path::new(&into.dir))?;
     let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
     layout.put_bytes(&descriptor.digest, &document.bytes)?;
-    layout.tag(&descriptor, tag.as_deref())?;
     if let Location::Registry(reference) = from {
         layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
     }
-    Ok(())
+    layout.name_when_whole(&descriptor, tag.as_deref())
 }

@@ -102,8 +102,9 @@ fn run(cli: Cli) -> Result<()> {
         run.target.close();
     }
     run.remember();
+    let named = run.target.name_whole_images();
     run.progress.end();
-    outcome
+    outcome.and(named)
 }
 
 /// Opens the target. Upload sessions that are open at a registry are cancelled before a signal or

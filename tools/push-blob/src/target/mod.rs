@@ -10,6 +10,7 @@ mod to_layout;
 mod to_registry;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -131,6 +132,20 @@ impl Target {
             Target::Registry(uploads) => Sink::Registry(uploads.stream(chunk)),
             Target::Layout(..) => Sink::Layout(self.layout()?.new_blob(Algorithm::Sha256)?),
         })
+    }
+
+    /// In a layout, names the images that are complete now.
+    ///
+    /// # Errors
+    /// The layout's errors.
+    pub(crate) fn name_whole_images(&self) -> Result<()> {
+        match self {
+            Target::Layout(_, layout) => match layout.get() {
+                Some(Ok(layout)) => layout.name_whole_images(&HashSet::new()),
+                _ => Ok(()),
+            },
+            Target::Registry(_) => Ok(()),
+        }
     }
 
     /// Cancels the upload sessions of a failed run, except those that a later run may continue.

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Names that wait for the blobs of their images.
+//!
+//! An entry of `index.json` names only what is there. If a manifest is stored before its blobs, its
+//! name is recorded in `ingest/names`, and the entry is written when the last blob arrives. Until
+//! then an older entry of that name stays as it is, so a failed update leaves the old image whole.
+//!
+//! The file is only a hint. If it is lost or damaged, names do not change, and storing the manifest
+//! again records the name again. A waiting name is dropped in two cases: a later image got the
+//! name, or the entries with that name are not those that it was to replace (another program
+//! changed them).
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::notice;
+use serde_json::{Value, json};
+
+use crate::index::{Entries, MAX_INDEX, digests_of};
+use crate::whole::Missing;
+use crate::{Layout, read_limited};
+
+/// The most names that wait in one layout. If there are more, the oldest are dropped.
+const MAX_WAITING: usize = 1000;
+
+/// A name that waits for the blobs of its image.
+#[derive(Clone, PartialEq)]
+struct Waiting {
+    /// The manifest or index.
+    descriptor: Descriptor,
+    /// The name; `None` for an entry without a name.
+    name: Option<String>,
+    /// The digests of the entries that had the name when it was recorded.
+    replaces: Vec<Digest>,
+}
+
+impl Layout {
+    /// Adds an entry for a stored manifest, as [`tag`](Layout::tag) does, but not before everything
+    /// that the manifest refers to is in the layout. If something is missing,
+    /// [`name_whole_images`](Layout::name_whole_images) adds the entry later.
+    ///
+    /// # Errors
+    /// As for [`tag`](Layout::tag).
+    pub fn name_when_whole(&self, descriptor: &Descriptor, name: Option<&str>) -> Result<()> {
+        if self.missing_of(descriptor)? == Missing::Nothing {
+            return self.tag(descriptor, name);
+        }
+        {
+            let _lock = self.lock()?;
+            let entries = self.index()?;
+            let mut waiting = self.waiting();
+            waiting.retain(|other| {
+                other.is_valid(&entries)
+                    && (&other.descriptor, other.name.as_deref()) != (descriptor, name)
+            });
+            let replaces = digests_of(&entries, name);
+            let named_already = match name {
+                Some(_) => replaces == [descriptor.digest.clone()],
+                None => entries.has(&descriptor.digest),
+            };
+            if named_already {
+                // Something is missing of an image that was whole. Nothing has to wait for it.
+                waiting.retain(|other| name.is_none() || other.name.as_deref() != name);
+            } else {
+                let name = name.map(str::to_owned);
+                waiting.push(Waiting { descriptor: descriptor.clone(), name, replaces });
+            }
+            self.write_waiting(waiting)?;
+        }
+        // The last blob may have arrived since the check.
+        self.name_whole_images(&HashSet::new())
+    }
+
+    /// Adds the entries that wait for blobs, if all their blobs are in the layout now. Called after
+    /// blobs were stored. `stored` has their digests: if one of them is the config of an image, or a
+    /// manifest of an index, that still is incomplete, there is a warning.
+    ///
+    /// # Errors
+    /// As for [`tag`](Layout::tag).
+    pub fn name_whole_images(&self, stored: &HashSet<Digest>) -> Result<()> {
+        let mut whole = Vec::new();
+        for waiting in self.waiting() {
+            match self.missing_of(&waiting.descriptor)? {
+                Missing::Nothing => whole.push(waiting),
+                Missing::Blob(missing) => {
+                    if self.is_about(&waiting.descriptor, stored) {
+                        self.warn_of_missing(&waiting, &missing);
+                    }
+                }
+                Missing::TooMany => {}
+            }
+        }
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut entries = self.index()?;
+        let mut left: Vec<Waiting> = Vec::new();
+        let mut renamed = HashSet::new();
+        for mut waiting in self.waiting() {
+            if renamed.contains(&waiting.name) {
+                waiting.replaces = digests_of(&entries, waiting.name.as_deref());
+            }
+            if !waiting.is_valid(&entries) {
+                continue;
+            }
+            if !whole
+                .iter()
+                .any(|w| (&w.descriptor, &w.name) == (&waiting.descriptor, &waiting.name))
+            {
+                left.push(waiting);
+                continue;
+            }
+            entries.put(&waiting.descriptor, waiting.name.as_deref());
+            if waiting.name.is_some() {
+                left.retain(|earlier| earlier.name != waiting.name);
+                renamed.insert(waiting.name);
+            }
+        }
+        self.write_index(entries)?;
+        self.write_waiting(left)
+    }
+
+    /// Whether a name waits for the blobs of its image.
+    pub(crate) fn is_waiting(&self, name: Option<&str>) -> bool {
+        self.waiting().iter().any(|waiting| name.is_none() || waiting.name.as_deref() == name)
+    }
+
+    /// Drops the waiting images of a name. The caller must hold the lock.
+    pub(crate) fn drop_waiting(&self, name: &str) -> Result<()> {
+        let mut waiting = self.waiting();
+        let before = waiting.len();
+        waiting.retain(|other| other.name.as_deref() != Some(name));
+        if waiting.len() == before { Ok(()) } else { self.write_waiting(waiting) }
+    }
+
+    fn names_file(&self) -> PathBuf {
+        self.ingest_dir().join("names")
+    }
+
+    /// The waiting names, oldest first. A damaged file counts as empty.
+    fn waiting(&self) -> Vec<Waiting> {
+        let Ok(bytes) = read_limited(&self.names_file(), MAX_INDEX) else { return Vec::new() };
+        let Ok(Value::Array(items)) = common::json::parse(&bytes) else { return Vec::new() };
+        items.into_iter().filter_map(Waiting::from_value).take(MAX_WAITING).collect()
+    }
+
+    /// Replaces the waiting names. The oldest are dropped if there are too many. The caller must
+    /// hold the lock.
+    fn write_waiting(&self, mut waiting: Vec<Waiting>) -> Result<()> {
+        waiting.drain(..waiting.len().saturating_sub(MAX_WAITING));
+        let text = loop {
+            if waiting.is_empty() {
+                break None;
+            }
+            let text = Value::Array(waiting.iter().map(Waiting::to_value).collect()).to_string();
+            if text.len() as u64 <= MAX_INDEX {
+                break Some(text);
+            }
+            waiting.remove(0);
+        };
+        let file = self.names_file();
+        match text {
+            Some(text) => common::output::write_whole(&file, &self.ingest_dir(), text.as_bytes()),
+            None => match std::fs::remove_file(&file) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                    Err(Error::local(format_args!("remove {}", file.display()), &cause))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn warn_of_missing(&self, waiting: &Waiting, missing: &Digest) {
+        notice::warn("incomplete image", || match &waiting.name {
+            Some(name) => {
+                let name = printable(name);
+                format!("{self}: \"{name}\" is named when its image is complete: no blob {missing}")
+            }
+            None => {
+                let digest = &waiting.descriptor.digest;
+                format!("{self}: {digest} gets an entry when it is complete: no blob {missing}")
+            }
+        });
+    }
+}
+
+impl Waiting {
+    /// Whether the entries with the name are still those that it was to replace.
+    fn is_valid(&self, entries: &Entries) -> bool {
+        match &self.name {
+            Some(name) => self.replaces == digests_of(entries, Some(name)),
+            None => !entries.has(&self.descriptor.digest),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        let replaces: Vec<String> = self.replaces.iter().map(Digest::to_string).collect();
+        let descriptor = self.descriptor.clone().into_value();
+        json!({"descriptor": descriptor, "name": self.name, "replaces": replaces})
+    }
+
+    fn from_value(mut value: Value) -> Option<Waiting> {
+        let descriptor = Descriptor::from_value(value.get_mut("descriptor")?.take()).ok()?;
+        let name = match value.get("name")? {
+            Value::Null => None,
+            name => Some(name.as_str()?.to_owned()),
+        };
+        let replaces = value.get("replaces")?.as_array()?.iter();
+        let replaces =
+            replaces.map(|digest| digest.as_str()?.parse().ok()).collect::<Option<_>>()?;
+        Some(Waiting { descriptor, name, replaces })
+    }
+}
