@@ -4,6 +4,7 @@
 mod layering;
 mod names;
 mod pipeline;
+mod tables;
 
 #[path = "."]
 mod with_peers {
