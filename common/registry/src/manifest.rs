@@ -41,6 +41,13 @@ pub struct RemoteManifest {
     pub(crate) entity_tag: Option<EntityTag>,
 }
 
+impl RemoteManifest {
+    /// A manifest that was stored earlier and verified again.
+    pub fn stored(bytes: Vec<u8>, digest: Digest, media_type: String) -> RemoteManifest {
+        RemoteManifest { bytes, digest, said: Some(media_type), entity_tag: None }
+    }
+}
+
 impl Registry {
     /// Fetches a manifest by tag or digest. By digest, the bytes are verified against it. By tag,
     /// the digest is computed, and the manifest is refused if its Docker-Content-Digest differs.

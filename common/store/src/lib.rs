@@ -7,6 +7,7 @@
 //! | [`platform`] | choosing the manifest for a platform from an index |
 //! | [`blob`] | one request for a blob |
 //! | [`reading`] | reading a blob across broken connections |
+//! | [`kept`] | manifests that a layout has already |
 //! | [`place`] | trying a repository's mirrors, then its registry |
 //! | [`options`], `login` | the network options of the command line |
 //!
@@ -14,6 +15,7 @@
 //! `registry` or `layout` directly. Start reading at [`Store`].
 
 pub mod blob;
+pub mod kept;
 mod login;
 pub mod manifest;
 pub mod options;

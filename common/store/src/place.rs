@@ -22,6 +22,7 @@ use common::error::{Error, Result, Status};
 use common::manifest::{Manifest, Schema1};
 use common::notice;
 use common::reference::Repository;
+use layout::Layout;
 use machine::mirrors::{self, Configured, Place, Serves};
 use net::client::Client;
 use net::failure::Failure;
@@ -59,6 +60,8 @@ pub struct Places {
     /// The registry itself. Opened only when no mirror has the content, because it may be
     /// unreachable.
     own: OnceLock<Result<Registry>>,
+    /// The layout whose manifests answer requests by digest.
+    pub(crate) kept: Option<Layout>,
 }
 
 /// A mirror of the repository.
@@ -100,6 +103,7 @@ impl Places {
             blocked,
             served_by: Mutex::default(),
             own: OnceLock::new(),
+            kept: None,
         };
         if places.mirrors.is_empty() {
             places.refuse_blocked()?;
@@ -132,8 +136,8 @@ impl Places {
         self.served_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Like [`Registry::manifest`]. If a mirror's response is not a valid manifest, the next place
-    /// is tried.
+    /// Like [`Registry::manifest`]. A manifest that the layout has ([`kept`](crate::kept)) is not
+    /// fetched. If a mirror's response is not a valid manifest, the next place is tried.
     ///
     /// # Errors
     /// As [`Registry::manifest`] fails at the registry itself.
@@ -143,6 +147,9 @@ impl Places {
         want: Option<&Digest>,
         accept: &[&str],
     ) -> Result<RemoteManifest> {
+        if let Some(kept) = want.and_then(|digest| self.kept_manifest(digest, accept)) {
+            return Ok(kept);
+        }
         let ask = |mirror: &Registry| {
             let remote = mirror.manifest(name, want, accept)?;
             let shown = mirror.manifest_name(name);

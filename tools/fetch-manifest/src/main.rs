@@ -15,7 +15,7 @@ use common::exit;
 use common::output::Output;
 use common::platform::Platform;
 use common::reference::{LayoutReference, Location};
-use layout::{Layout, REF_NAME};
+use layout::{Held, Layout, REF_NAME};
 use store::options::{Mirrored, Network, Stdin};
 use store::{Asking, Document, Store, Which};
 
@@ -71,7 +71,11 @@ fn run(cli: Cli) -> Result<()> {
     let into = cli.into.as_ref().map(layout_of).transpose()?;
     let remote = cli.mirrored.remote(cli.network.remote(Stdin::Free)?)?;
     let output = Output::open(&cli.output)?;
-    let store = Store::of(&cli.reference, &remote)?;
+    let mut store = Store::of(&cli.reference, &remote)?;
+    // A layout that cannot be read is reported when the manifest is stored in it.
+    if let Some(layout) = into.and_then(|into| Layout::open(&into.dir).ok()) {
+        store = store.with_kept(layout);
+    }
     let asking = Asking {
         accept: &cli.media_types,
         schema1: cli::schema1(),
@@ -120,7 +124,11 @@ fn store_in_layout(document: Document, into: &LayoutReference, from: &Location) 
     });
     let layout = Layout::create(Path::new(&into.dir))?;
     let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
-    layout.put_bytes(&descriptor.digest, &document.bytes)?;
+    // A file that cannot even be read is replaced, too.
+    let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
+    if !matches!(held, Ok(Held::Blob(_))) {
+        layout.put_bytes(&descriptor.digest, &document.bytes)?;
+    }
     if let Location::Registry(reference) = from {
         layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
     }
