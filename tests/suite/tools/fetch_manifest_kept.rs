@@ -119,7 +119,7 @@ fn a_local_problem_never_makes_a_fetch_fail() {
         ("changed", |path, bytes| fs::write(path, bytes.to_ascii_uppercase()).unwrap()),
         ("too large", |path, _| fs::write(path, vec![b' '; (4 << 20) + 1]).unwrap()),
         ("no permission", |path, _| {
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }),
         ("missing", |path, _| fs::remove_file(path).unwrap()),
     ];

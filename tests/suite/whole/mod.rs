@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Several tools together: pipelines, and the examples of the README and the manual.
 
+mod all_tags;
 mod layering;
 mod names;
 mod pipeline;
@@ -11,5 +12,5 @@ mod with_peers {
     mod build_image;
     mod demo;
     mod make;
-    mod readme;
+    pub(super) mod readme;
 }

@@ -21,7 +21,7 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(top().join(name)).unwrap()
 }
 
@@ -55,12 +55,12 @@ fn registry() -> FakeRegistry {
 
 /// Runs an example. Names at `alpine` and at `registry.example` are replaced by names in the
 /// registry; `secure.example` is replaced by a registry that requires tokens.
-fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
-    let words = example.split_inclusive([' ', '\n', ')']).map(|word| {
+pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
+    let words = example.split_inclusive([' ', '\n', ')', '"']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
             return registry.repo(rest);
         }
-        match word.trim_end_matches([' ', '\n', ')']).split(':').next() {
+        match word.trim_end_matches([' ', '\n', ')', '"']).split(':').next() {
             Some("alpine") => registry.repo(word),
             _ => word.to_owned(),
         }
@@ -82,7 +82,7 @@ fn blocks(text: &str) -> Vec<&str> {
 
 /// The commands of a manual page's EXAMPLES section that are run here: the text after each `$`,
 /// with its continuation lines.
-fn examples(page: &str) -> Vec<String> {
+pub(crate) fn examples(page: &str) -> Vec<String> {
     let (_, section) = page.split_once(".Sh EXAMPLES\n").unwrap();
     let section = section.split(".Sh ").next().unwrap();
     let mut examples: Vec<String> = Vec::new();
