@@ -28,6 +28,8 @@ pub enum Status {
     /// Local failure: disk full, permission, unwritable output, an existing directory where a file
     /// is to be written.
     Local = 7,
+    /// Nothing to do: the user asked only for what is new. It is not a failure and has no message.
+    Unchanged = 8,
 }
 
 /// A failure: its status, a one-line message, and an optional hint for the user.
@@ -48,6 +50,11 @@ impl Error {
     /// An error with the given status.
     pub fn new(status: Status, message: impl fmt::Display) -> Error {
         Error { status, message: message.to_string(), hint: None }
+    }
+
+    /// The end of a run that found nothing new, with [`Status::Unchanged`].
+    pub fn unchanged() -> Error {
+        Error::new(Status::Unchanged, "nothing new")
     }
 
     /// An error with [`Status::Content`].

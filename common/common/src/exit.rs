@@ -11,7 +11,7 @@
 //!   shell executes nothing in them.
 //! - Success is silent. This module writes to stdout only for help and version.
 //! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
-//!   local failure (7).
+//!   local failure (7). If nothing is new (8), there is no error line.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -131,6 +131,9 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     }
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let own = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    if own.is_some_and(|error| error.status() == Status::Unchanged) {
+        return ExitCode::from(Status::Unchanged as u8);
+    }
     let message: Vec<String> = error.chain().map(message_of).collect();
     let _ = writeln!(stderr, "{tool}: {}", shown(&message.join(": ")));
     if let Some(hint) = own.and_then(Error::hint_text) {

@@ -36,9 +36,9 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Whether an entry has this digest.
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
-        self.entries.iter().any(|entry| entry.digest == *digest)
+    /// The first entry with this digest.
+    pub(crate) fn find(&self, digest: &Digest) -> Option<&Descriptor> {
+        self.entries.iter().find(|entry| entry.digest == *digest)
     }
 
     /// Adds an entry as [`Layout::tag`] describes.

@@ -60,7 +60,7 @@ impl Layout {
             let replaces = digests_of(&entries, name);
             let named_already = match name {
                 Some(_) => replaces == [descriptor.digest.clone()],
-                None => entries.has(&descriptor.digest),
+                None => entries.find(&descriptor.digest).is_some(),
             };
             if named_already {
                 // Something is missing of an image that was whole. Nothing has to wait for it.
@@ -123,6 +123,25 @@ impl Layout {
         }
         self.write_index(entries)?;
         self.write_waiting(left)
+    }
+
+    /// Whether the name is this image's already, and the image is complete. If so, no other image
+    /// waits for the name any more. Without a name: whether the image has an entry.
+    ///
+    /// # Errors
+    /// As for [`tag`](Layout::tag).
+    pub fn is_named(&self, digest: &Digest, name: Option<&str>) -> Result<bool> {
+        let entries = self.index()?;
+        let Some(entry) = entries.find(digest) else { return Ok(false) };
+        let is_its_name = name.is_none() || digests_of(&entries, name) == [digest.clone()];
+        if !is_its_name || self.missing_of(entry)? != Missing::Nothing {
+            return Ok(false);
+        }
+        if let Some(name) = name.filter(|name| self.is_waiting(Some(name))) {
+            let _lock = self.lock()?;
+            self.drop_waiting(name)?;
+        }
+        Ok(true)
     }
 
     /// Whether a name waits for the blobs of its image.
@@ -194,7 +213,7 @@ impl Waiting {
     fn is_valid(&self, entries: &Entries) -> bool {
         match &self.name {
             Some(name) => self.replaces == digests_of(entries, Some(name)),
-            None => !entries.has(&self.descriptor.digest),
+            None => entries.find(&self.descriptor.digest).is_none(),
         }
     }
 

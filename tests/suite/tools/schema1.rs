@@ -290,6 +290,8 @@ fn a_layout_gets_the_payload_under_its_digest() {
     fill.env("DIGEST", digest).dir(dir.path()).run().ok();
     // All layers are there now, so the tag has its name.
     assert_eq!(stored("a"), old.payload());
+    let command = open("fetch-manifest").args(["--if-changed", &reference, "--into", "oci:a"]);
+    command.dir(dir.path()).run().status(8).silent().stdout("");
     put(&dir).status(0);
     assert_eq!(stored("a"), old.payload());
 }

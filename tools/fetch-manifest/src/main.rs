@@ -5,7 +5,9 @@
 //! the digest that the registry states), and the manifest's structure is checked. Not here: the
 //! blobs that a manifest names.
 
-use std::path::{Path, PathBuf};
+mod into;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,9 +17,11 @@ use common::exit;
 use common::output::Output;
 use common::platform::Platform;
 use common::reference::{LayoutReference, Location};
-use layout::{Held, Layout, REF_NAME};
+use layout::Layout;
 use store::options::{Mirrored, Network, Stdin};
-use store::{Asking, Document, Store, Which};
+use store::{Asking, Store, Which};
+
+use into::IntoLayout;
 
 /// Fetch a manifest's exact bytes from a registry or a layout
 ///
@@ -42,6 +46,10 @@ struct Cli {
     /// Also store the manifest in a layout, under TAG or else REF's tag
     #[arg(long, value_name = "oci:DIR[:TAG]")]
     into: Option<Location>,
+    /// If the layout has this image already, under the same name and complete, do nothing and end
+    /// with status 8
+    #[arg(long, requires = "into")]
+    if_changed: bool,
     /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
@@ -88,12 +96,25 @@ fn run(cli: Cli) -> Result<()> {
         return output.write(format!("{text}\n").as_bytes());
     }
 
+    let into = into.map(|place| IntoLayout { place, from: &cli.reference });
+    if cli.if_changed
+        && cli.platform.is_none()
+        && let Some(into) = &into
+        && let Some(descriptor) = store.head(Which::of(&cli.reference), asking)?
+        && into.has(&descriptor)
+    {
+        return Err(Error::unchanged());
+    }
+
     let mut document = store.manifest(Which::of(&cli.reference), asking)?;
     if let Some(platform) = &cli.platform {
         document = store.for_platform(document, platform, asking)?;
     }
-    if let Some(into) = into {
-        store_in_layout(document.clone().for_layout(), into, &cli.reference)?;
+    if let Some(into) = &into {
+        if cli.if_changed && into.has(&document.descriptor) {
+            return Err(Error::unchanged());
+        }
+        into.store(document.clone().for_layout())?;
     }
     if cli.digest {
         output.write(format!("{}\n", document.descriptor.digest).as_bytes())
@@ -111,26 +132,4 @@ fn layout_of(into: &Location) -> Result<&LayoutReference> {
         Location::Layout(_) => Err(Error::usage("--into: expected a tag, not a digest")),
         Location::Registry(_) => Err(Error::usage(format_args!("--into {into}: expected oci:DIR"))),
     }
-}
-
-/// Stores the manifest in the layout. It gets an entry in `index.json` when all its blobs are there.
-fn store_in_layout(document: Document, into: &LayoutReference, from: &Location) -> Result<()> {
-    let named_by_source = document.descriptor.annotation(REF_NAME).map(str::to_owned);
-    let tag = into.tag.clone().or_else(|| match from {
-        Location::Registry(r) if r.tag.is_none() && r.digest.is_some() => None,
-        Location::Registry(r) => Some(r.tag_or_latest().to_owned()),
-        Location::Layout(l) if l.digest.is_some() => None,
-        Location::Layout(l) => l.tag.clone().or(named_by_source),
-    });
-    let layout = Layout::create(Path::new(&into.dir))?;
-    let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
-    // A file that cannot even be read is replaced, too.
-    let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
-    if !matches!(held, Ok(Held::Blob(_))) {
-        layout.put_bytes(&descriptor.digest, &document.bytes)?;
-    }
-    if let Location::Registry(reference) = from {
-        layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
-    }
-    layout.name_when_whole(&descriptor, tag.as_deref())
 }

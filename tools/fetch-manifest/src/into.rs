@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The layout of `--into`: storing a manifest there, and whether it has the image already.
+
+use common::descriptor::Descriptor;
+use common::error::Result;
+use common::reference::{LayoutReference, Location};
+use layout::{Held, Layout, REF_NAME};
+use store::Document;
+
+/// The layout of `--into`, and the reference that is fetched.
+pub(crate) struct IntoLayout<'a> {
+    pub(crate) place: &'a LayoutReference,
+    pub(crate) from: &'a Location,
+}
+
+impl IntoLayout<'_> {
+    /// Whether the layout has this image already, under the same name and complete. A layout that
+    /// cannot be read has nothing; storing the manifest reports the error.
+    pub(crate) fn has(&self, descriptor: &Descriptor) -> bool {
+        let name = self.name(descriptor);
+        let layout = Layout::open(&self.place.dir);
+        layout
+            .and_then(|layout| layout.is_named(&descriptor.digest, name.as_deref()))
+            .unwrap_or(false)
+    }
+
+    /// Stores the manifest in the layout. It gets an entry in `index.json` when all its blobs are
+    /// there.
+    ///
+    /// # Errors
+    /// The errors of the layout.
+    pub(crate) fn store(&self, document: Document) -> Result<()> {
+        let name = self.name(&document.descriptor);
+        let layout = Layout::create(&self.place.dir)?;
+        let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
+        // A file that cannot even be read is replaced, too.
+        let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
+        if !matches!(held, Ok(Held::Blob(_))) {
+            layout.put_bytes(&descriptor.digest, &document.bytes)?;
+        }
+        if let Location::Registry(reference) = self.from {
+            layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
+        }
+        layout.name_when_whole(&descriptor, name.as_deref())
+    }
+
+    /// The name in the layout: that of `--into`, else that of the reference. `None` for a digest.
+    fn name(&self, descriptor: &Descriptor) -> Option<String> {
+        let named_by_source = || descriptor.annotation(REF_NAME).map(str::to_owned);
+        self.place.tag.clone().or_else(|| match self.from {
+            Location::Registry(r) if r.tag.is_none() && r.digest.is_some() => None,
+            Location::Registry(r) => Some(r.tag_or_latest().to_owned()),
+            Location::Layout(l) if l.digest.is_some() => None,
+            Location::Layout(l) => l.tag.clone().or_else(named_by_source),
+        })
+    }
+}
