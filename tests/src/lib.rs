@@ -11,6 +11,7 @@
 //! | [`peers`] | the foreign programs that the suite needs |
 //! | [`images`] | small images, made byte by byte |
 //! | [`curl`] | curl as a plain client |
+//! | [`compare`] | the same requests to the scripted registry and to real ones, compared |
 //! | [`layers`] | archives made block by block, including hostile ones |
 //! | [`cage`] | a place to unpack layers in, with canaries around it |
 //! | [`judges`] | checks that peers read an archive as we do |
@@ -41,6 +42,7 @@ pub mod attack;
 pub mod cage;
 pub mod certs;
 pub mod commands;
+pub mod compare;
 pub mod curl;
 pub mod fake;
 pub mod fake_registry;

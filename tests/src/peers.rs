@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The foreign programs (peers) that the suite runs: judges (skopeo, umoci), servers
-//! (docker-registry) and plain clients (curl).
+//! (docker-registry) and plain clients (curl). `peers.sh` installs them. The ones that it builds
+//! itself, in fixed versions, are in a cache directory.
 //!
 //! A missing peer fails the test that needs it. Nothing is skipped, because a suite that skips
 //! tests looks exactly like a suite that passes. Tests that need a peer are in a module
@@ -43,9 +44,17 @@ pub fn find(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // An unprivileged user's PATH often lacks the directories of servers.
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let dirs = built_peers().into_iter().chain(dirs);
     dirs.map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("needs {name}: \"make peers\" installs it"))
+}
+
+/// The directory of the programs that `peers.sh` builds.
+fn built_peers() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(cache.join("regutils-peers"))
 }
 
 /// Runs a peer that must succeed, and returns its stdout.

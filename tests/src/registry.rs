@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real registry: Debian's docker-registry (CNCF Distribution) on a free loopback port. It starts
-//! with its own empty storage, keeps an access log, and is killed when dropped.
+//! A real registry: CNCF Distribution on a free loopback port, version 2.8 as Debian's
+//! docker-registry, or version 3. It starts with its own empty storage, keeps an access log, and is
+//! killed when dropped.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(crate) const BCRYPT: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIj
 /// The configuration of the registry.
 #[derive(Default)]
 struct Setting {
+    /// Whether it is version 3, not 2.8.
+    third: bool,
     deletes: bool,
     identity: Option<Identity>,
     /// The registry that this one is a pull-through cache of.
@@ -58,6 +61,11 @@ impl Registry {
         Registry::launch(&Setting { schema1: true, ..Setting::default() }, None)
     }
 
+    /// Version 3, with plain HTTP. It allows deletion.
+    pub fn version_3() -> Registry {
+        Registry::launch(&Setting { third: true, deletes: true, ..Setting::default() }, None)
+    }
+
     /// A registry that uses TLS, with a certificate of its own authority.
     pub fn with_tls() -> Registry {
         let authority = Authority::new();
@@ -79,13 +87,15 @@ impl Registry {
 
     /// A registry that accepts the tokens of this token server.
     pub fn with_tokens_of(server: &TokenServer) -> Registry {
-        let auth = format!(
-            "auth:\n  token:\n    realm: {}/token\n    service: a test\n    issuer: {ISSUER}\n    \
-             rootcertbundle: {}\n",
-            server.server.url(),
-            server.certificate().display()
-        );
+        let auth = token_auth(server);
         Registry::launch(&Setting { auth, ..Setting::default() }, None)
+    }
+
+    /// Version 3, which accepts the tokens of this token server.
+    pub fn version_3_with_tokens_of(server: &TokenServer) -> Registry {
+        let auth = token_auth(server);
+        let setting = Setting { third: true, deletes: true, auth, ..Setting::default() };
+        Registry::launch(&setting, None)
     }
 
     fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
@@ -96,7 +106,8 @@ impl Registry {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.write("config.yml", config(setting, &dir.join("storage"), port));
             let log = std::fs::File::create(dir.join("log")).unwrap();
-            let mut process = peer("docker-registry")
+            let program = if setting.third { "registry" } else { "docker-registry" };
+            let mut process = peer(program)
                 .arg("serve")
                 .arg(config)
                 .env("OTEL_TRACES_EXPORTER", "none")
@@ -105,7 +116,7 @@ impl Registry {
                 .stderr(log)
                 .spawn()
                 .unwrap();
-            let came_up = eventually("docker-registry", || {
+            let came_up = eventually("a registry", || {
                 if process.try_wait().unwrap().is_some() {
                     return Some(false);
                 }
@@ -116,7 +127,7 @@ impl Registry {
             }
         }
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-        panic!("docker-registry does not start:\n{log}");
+        panic!("the registry does not start:\n{log}");
     }
 
     /// `127.0.0.1:PORT`
@@ -284,6 +295,16 @@ impl Drop for Registry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The `auth` section for a token server.
+fn token_auth(server: &TokenServer) -> String {
+    format!(
+        "auth:\n  token:\n    realm: {}/token\n    service: a test\n    issuer: {ISSUER}\n    \
+         rootcertbundle: {}\n",
+        server.server.url(),
+        server.certificate().display()
+    )
 }
 
 fn config(setting: &Setting, storage: &Path, port: u16) -> String {

@@ -55,7 +55,7 @@ pub struct Settings {
     pub referrers: bool,
     /// Accepts more tags in the query of a manifest's PUT, and sends OCI-Tag.
     pub tags_by_query: bool,
-    /// Sends the Location of an upload without scheme and host.
+    /// Sends every Location without scheme and host.
     pub relative: bool,
     /// Accepts the state of an upload in another percent-encoding, as Go's clients send it.
     pub any_spelling: bool,
@@ -375,14 +375,17 @@ impl Content {
         };
         match (request.method.as_str(), part) {
             ("GET" | "HEAD", "/manifests/") => repository.manifest(rest),
-            ("PUT", "/manifests/") => repository.put_manifest(name, rest, request, &settings),
+            ("PUT", "/manifests/") => {
+                let place = format!("{}/v2/{name}/manifests", self.origin(request));
+                repository.put_manifest(&place, rest, request, &settings)
+            },
             ("DELETE", "/manifests/") => repository.delete_manifest(rest),
             ("GET" | "HEAD", "/blobs/") => repository.blob(request, rest),
             ("DELETE", "/blobs/") => repository.delete_blob(rest),
             ("GET" | "HEAD", "/tags/list") => repository.list(name, request, *lock(&self.page)),
             ("GET", "/referrers/") if settings.referrers => repository.referrers(rest),
             (_, "/referrers/") => Reply::new(404).body("404 page not found"),
-            _ => Reply::error(405, "UNSUPPORTED", "the operation is unsupported"),
+            _ => not_allowed(),
         }
     }
 
@@ -399,12 +402,12 @@ impl Content {
                     if let Some(bytes) = bytes {
                         let target = repositories.entry(name.to_owned()).or_default();
                         target.blobs.insert(digest.clone(), bytes);
-                        return created(name, &digest);
+                        return created(&origin, name, &digest);
                     }
                 }
                 match request.param("digest") {
                     Some(digest) if settings.whole_posts => {
-                        self.store(uploads::of_one_request(name, digest, &request.body))
+                        self.store(&origin, uploads::of_one_request(name, digest, &request.body))
                     }
                     _ => uploads.begin(name, &origin),
                 }
@@ -413,20 +416,20 @@ impl Content {
                 Reply::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
             }
             ("PATCH", _) => uploads.patched(request, id, &origin),
-            ("PUT", _) => self.store(uploads.close(request, id)),
+            ("PUT", _) => self.store(&origin, uploads.close(request, id)),
             ("GET", _) => uploads.status(id, &origin),
             ("DELETE", _) => uploads.cancel(id),
-            _ => Reply::error(405, "UNSUPPORTED", "the operation is unsupported"),
+            _ => not_allowed(),
         }
     }
 
-    fn store(&self, closed: Closed) -> Reply {
+    fn store(&self, origin: &str, closed: Closed) -> Reply {
         match closed {
             Closed::Blob { repository, digest, bytes } => {
                 let mut repositories = lock(&self.repositories);
                 let target = repositories.entry(repository.clone()).or_default();
                 target.blobs.insert(digest.clone(), bytes.into());
-                created(&repository, &digest)
+                created(origin, &repository, &digest)
             }
             Closed::Not(reply) => reply,
         }
@@ -442,8 +445,12 @@ impl Content {
     }
 }
 
-fn created(name: &str, digest: &str) -> Reply {
+fn not_allowed() -> Reply {
+    Reply::new(405).header("Content-Type", "text/plain; charset=utf-8").body("Method not allowed\n")
+}
+
+fn created(origin: &str, name: &str, digest: &str) -> Reply {
     Reply::new(201)
-        .header("Location", format!("/v2/{name}/blobs/{digest}"))
+        .header("Location", format!("{origin}/v2/{name}/blobs/{digest}"))
         .header("Docker-Content-Digest", digest)
 }

@@ -40,6 +40,8 @@ impl Repository {
         match self.blobs.get(digest) {
             Some(bytes) => Reply::ranged(request, Arc::clone(bytes))
                 .header("Content-Type", "application/octet-stream")
+                .header("Accept-Ranges", "bytes")
+                .header("ETag", format!("\"{digest}\""))
                 .header("Docker-Content-Digest", digest),
             None => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
         }
@@ -98,10 +100,11 @@ impl Repository {
     }
 
     /// Stores a manifest if its media type is the Content-Type, its digest is the one in the
-    /// request, and everything that it references exists.
+    /// request, and everything that it references exists. `place` is the URL of all manifests of
+    /// the repository.
     pub(super) fn put_manifest(
         &mut self,
-        name: &str,
+        place: &str,
         reference: &str,
         request: &Request,
         settings: &Settings,
@@ -145,7 +148,7 @@ impl Repository {
             self.name(reference, &digest);
         }
         let mut reply = Reply::new(201)
-            .header("Location", format!("/v2/{name}/manifests/{digest}"))
+            .header("Location", format!("{place}/{digest}"))
             .header("Docker-Content-Digest", &digest);
         if let (true, Some(subject)) = (settings.referrers, document["subject"]["digest"].as_str())
         {

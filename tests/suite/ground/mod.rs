@@ -3,6 +3,8 @@
 
 #[path = "."]
 mod with_peers {
+    mod doubles;
+    mod doubles_writes;
     mod fake_registry;
     mod fake_server;
     mod fake_uploads;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The scripted registry and two real ones get the same requests: whatever a test relies on in the
+//! double must be what a real registry does. A step that says `on_purpose` differs, with its reason.
+
+use tests::compare::{Step, ask, compare, push};
+use tests::images::{Image, sha256, types};
+
+/// An image in `app:1`, and these steps.
+fn with_image(steps: impl IntoIterator<Item = Step>) {
+    let mut all = push(&Image::small(), "1");
+    all.extend(steps);
+    compare(&all);
+}
+
+/// A GET and a HEAD of the same path.
+fn both(path: &str) -> [Step; 2] {
+    ["GET", "HEAD"].map(|method| ask(method, path))
+}
+
+#[test]
+fn the_api_root_is_the_same() {
+    compare(&[ask("GET", "/v2/"), ask("HEAD", "/v2/"), ask("GET", "/v2"), ask("GET", "/elsewhere")]);
+}
+
+#[test]
+fn a_manifest_is_the_same_by_tag_and_by_digest() {
+    let accept = format!("Accept: {}", types::MANIFEST);
+    let by_digest = format!("app/manifests/{}", Image::small().manifest.digest);
+    let paths = ["app/manifests/1", &by_digest];
+    with_image(paths.iter().flat_map(|path| both(path)).map(|step| step.with(&accept)));
+}
+
+#[test]
+fn a_missing_manifest_blob_or_repository_is_the_same() {
+    let none = sha256(b"none");
+    let paths = [
+        "app/manifests/none".to_owned(),
+        format!("app/manifests/{none}"),
+        format!("app/blobs/{none}"),
+        "none/manifests/1".to_owned(),
+        format!("none/manifests/{none}"),
+        format!("none/blobs/{none}"),
+        "none/tags/list".to_owned(),
+        format!("app/referrers/{none}"),
+    ];
+    with_image(paths.iter().flat_map(|path| both(path)));
+}
+
+#[test]
+fn a_blob_is_the_same() {
+    let blob = format!("app/blobs/{}", Image::small().config.digest);
+    with_image(both(&blob));
+}
+
+#[test]
+fn ranges_of_a_blob_are_the_same() {
+    let config = Image::small().config;
+    let blob = format!("app/blobs/{}", config.digest);
+    let len = config.bytes.len();
+    let ranges = [
+        "bytes=0-3".to_owned(),
+        "bytes=5-".to_owned(),
+        "bytes=5-100000".to_owned(),
+        format!("bytes={}-", len - 1),
+        format!("bytes={len}-"),
+        format!("bytes={}-", len + 5),
+        "bytes=7-3".to_owned(),
+        "bytes=-4".to_owned(),
+        "lines=1-2".to_owned(),
+    ];
+    with_image(ranges.iter().map(|range| ask("GET", &blob).with(&format!("Range: {range}"))));
+}
+
+#[test]
+fn tag_lists_are_the_same() {
+    let mut steps = push(&Image::small(), "b");
+    for tag in ["a", "d", "c"] {
+        steps.extend(push(&Image::small(), tag).pop());
+    }
+    for query in ["", "?n=2", "?n=2&last=b", "?n=2&last=d", "?n=10&last=a", "?last=bb", "?last=c"] {
+        steps.push(ask("GET", &format!("app/tags/list{query}")));
+    }
+    compare(&steps);
+}
