@@ -65,7 +65,6 @@ test -z "$missing" || install_packages
 # Each line: a command, the Go package that contains it, and its version.
 modules='
 crane    github.com/google/go-containerregistry/cmd/crane v0.22.1
-olareg   github.com/olareg/olareg v0.1.2
 oras     oras.land/oras/cmd/oras v1.3.6
 regctl   github.com/regclient/regclient/cmd/regctl v0.11.7
 registry github.com/distribution/distribution/v3/cmd/registry v3.1.2

@@ -5,8 +5,9 @@
 use serde_json::Value;
 
 use crate::curl::{Answer, curl};
-use crate::fake_registry::FakeRegistry;
+use crate::fake_registry::{FakeRegistry, Settings};
 use crate::images::Image;
+use crate::logins::{PASSWORD, USER};
 use crate::registry::Registry;
 use crate::scratch::Scratch;
 
@@ -45,8 +46,9 @@ pub struct Step {
     like: Like,
 }
 
-/// A request. In the path, `{location}` is the last Location that a response had, `{first}` the
-/// first one, and `{HOST}` the registry. Other paths are below `/v2/`.
+/// A request. In the path, `{location}` is the last Location that a response had, and `{first}` the
+/// first one. Other paths are below `/v2/`. In a header, `{token SCOPE}` is a token for this scope,
+/// from the token server that the last challenge names.
 pub fn ask(method: &str, path: &str) -> Step {
     let [method, path] = [method, path].map(str::to_owned);
     Step { method, path, headers: Vec::new(), body: None, like: Like::Both }
@@ -96,11 +98,22 @@ struct Site {
     scratch: Scratch,
     first: Option<String>,
     location: Option<String>,
+    realm: Option<String>,
 }
 
 impl Site {
     fn new(host: String) -> Site {
-        Site { host, scratch: Scratch::new(), first: None, location: None }
+        Site { host, scratch: Scratch::new(), first: None, location: None, realm: None }
+    }
+
+    /// A header with its token.
+    fn header(&self, header: &str) -> String {
+        let Some((before, scope)) = header.split_once("{token ") else { return header.to_owned() };
+        let realm = self.realm.as_deref().expect("no challenge yet");
+        let url = format!("{realm}?service=a%20test&scope={}", scope.trim_end_matches('}'));
+        let answer = curl(&["-u", &format!("{USER}:{PASSWORD}"), &url]);
+        let document: Value = serde_json::from_str(&answer.body).unwrap();
+        format!("{before}{}", document["token"].as_str().unwrap())
     }
 
     /// Sends a request and returns the parts of the response that matter.
@@ -108,7 +121,6 @@ impl Site {
         let last = self.location.as_deref().unwrap_or("no Location");
         let first = self.first.as_deref().unwrap_or("no Location");
         let path = step.path.replace("{location}", last).replace("{first}", first);
-        let path = path.replace("{HOST}", &self.host);
         let url = match path.strip_prefix('/') {
             Some(path) => format!("http://{}/{path}", self.host),
             None if path.starts_with("http:") => path,
@@ -119,7 +131,7 @@ impl Site {
             args = vec!["-I".to_owned()];
         }
         for header in &step.headers {
-            args.extend(["-H".to_owned(), header.clone()]);
+            args.extend(["-H".to_owned(), self.header(header)]);
         }
         if let Some(body) = &step.body {
             let file = self.scratch.write("body", body);
@@ -134,6 +146,10 @@ impl Site {
         if let Some(location) = answer.header("location") {
             self.location = Some(location.to_owned());
             self.first.get_or_insert_with(|| location.to_owned());
+        }
+        let challenge = answer.header("www-authenticate").and_then(|c| c.split_once("realm=\""));
+        if let Some((_, rest)) = challenge {
+            self.realm = rest.split_once('"').map(|(realm, _)| realm.to_owned());
         }
         self.shown(&answer)
     }
@@ -152,6 +168,7 @@ impl Site {
                 "Content-Length" if document.is_some() || answer.status().starts_with('4') => {
                     continue;
                 }
+                "WWW-Authenticate" => self.challenge_form(value),
                 // Version 2.8 names the encoding of JSON too.
                 "Content-Type" => value.replace("json; charset=utf-8", "json"),
                 _ => value.replace(&self.host, "HOST"),
@@ -162,7 +179,8 @@ impl Site {
             (Some(errors), _) => {
                 for error in errors {
                     let detail = &error["detail"];
-                    let digest = detail["digest"].as_str().or(detail["Digest"].as_str());
+                    // Other details are for people.
+                    let digest = detail.as_str().filter(|text| text.starts_with("sha256:"));
                     line.push_str(&format!("; {} {}", error["code"], digest.unwrap_or_default()));
                 }
             }
@@ -170,6 +188,37 @@ impl Site {
             (None, None) => line.push_str(&format!("; {}", answer.body.escape_debug())),
         }
         line
+    }
+
+    /// A challenge without the values of realm and service. Scopes and their actions are in no
+    /// fixed order, because Distribution has none.
+    fn challenge_form(&self, challenge: &str) -> String {
+        let mut form = String::new();
+        // Every second part is a quoted value.
+        let mut key = "";
+        for (number, part) in challenge.split('"').enumerate() {
+            if number % 2 == 0 {
+                key = part;
+                form.push_str(part);
+                continue;
+            }
+            let scopes = sorted(part.split(' ').map(|scope| match scope.rsplit_once(':') {
+                Some((name, actions)) => {
+                    let actions = sorted(actions.split(',').map(str::to_owned));
+                    format!("{name}:{}", actions.join(","))
+                }
+                None => scope.to_owned(),
+            }));
+            let scopes = scopes.join(" ");
+            let value = match key.trim_start_matches(',') {
+                "Bearer realm=" => "REALM",
+                "service=" => "SERVICE",
+                "scope=" => &scopes,
+                _ => part,
+            };
+            form.push_str(&format!("\"{value}\""));
+        }
+        form
     }
 
     /// A Location without the parts that differ between two registries or two uploads.
@@ -181,6 +230,12 @@ impl Site {
     }
 }
 
+fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
+    let mut items: Vec<String> = items.collect();
+    items.sort_unstable();
+    items
+}
+
 /// Sends the steps to a scripted registry and to both real ones, each new. The scripted one must
 /// respond as each step says.
 ///
@@ -188,7 +243,17 @@ impl Site {
 /// When the responses differ otherwise, or are equal where a step says that they differ.
 #[track_caller]
 pub fn compare(steps: &[Step]) {
+    compare_with(|_| {}, steps);
+}
+
+/// The same for a scripted registry with other settings.
+///
+/// # Panics
+/// As [`compare`].
+#[track_caller]
+pub fn compare_with(change: impl FnOnce(&mut Settings), steps: &[Step]) {
     let double = FakeRegistry::start();
+    double.set(change);
     let [second, third] = [Registry::with_deletes(), Registry::version_3()];
     compare_at([double.host(), second.host(), third.host()], steps);
 }
@@ -224,9 +289,7 @@ pub fn push(image: &Image, tag: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for blob in image.blobs() {
         steps.push(ask("POST", "app/blobs/uploads/"));
-        steps.push(
-            ask("PUT", &format!("{{location}}&digest={}", blob.digest)).body(&blob.bytes),
-        );
+        steps.push(ask("PUT", &format!("{{location}}&digest={}", blob.digest)).body(&blob.bytes));
     }
     let manifest = &image.manifest;
     steps.push(

@@ -51,7 +51,7 @@ impl Registry {
         Registry::launch(&Setting::default(), None)
     }
 
-    /// A registry that allows deletion.
+    /// A registry that allows deletion, and layers with `urls` at example.com.
     pub fn with_deletes() -> Registry {
         Registry::launch(&Setting { deletes: true, ..Setting::default() }, None)
     }
@@ -61,7 +61,7 @@ impl Registry {
         Registry::launch(&Setting { schema1: true, ..Setting::default() }, None)
     }
 
-    /// Version 3, with plain HTTP. It allows deletion.
+    /// Version 3, with plain HTTP. It allows deletion, and layers with `urls` at example.com.
     pub fn version_3() -> Registry {
         Registry::launch(&Setting { third: true, deletes: true, ..Setting::default() }, None)
     }
@@ -326,8 +326,10 @@ fn config(setting: &Setting, storage: &Path, port: u16) -> String {
         "version: 0.1\n\
          log:\n  level: error\n  accesslog:\n    disabled: false\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {}\n\
+         validation:\n  manifests:\n    urls:\n      allow: [\"{}\"]\n\
          http:\n  addr: 127.0.0.1:{port}\n  secret: a test\n{tls}{proxy}{auth}{schema1}",
         storage.display(),
-        setting.deletes
+        setting.deletes,
+        if setting.deletes { "^https://example[.]com/" } else { "^$" }
     )
 }

@@ -110,17 +110,30 @@ impl Reply {
     }
 
     /// The range of a body that the request's Range asks for: 206, 416, or 200 with the whole body.
+    /// As Go's file server responds; several ranges at once are not supported.
     pub fn ranged(request: &Request, all: Arc<[u8]>) -> Reply {
         let len = all.len() as u64;
-        let Some(range) = request.range() else {
-            return Reply { body: Body::Bytes { part: 0..all.len(), all }, ..Reply::new(200) };
+        let refused = |why: &str| {
+            let reply = Reply::new(416).body(format!("invalid range{why}\n"));
+            reply.header("Content-Type", "text/plain; charset=utf-8")
         };
-        let end = range.end.min(len);
-        if range.start >= end {
-            return Reply::new(416).header("Content-Range", format!("bytes */{len}"));
+        let (from, to) = match request.header("range").map(asked_range) {
+            None => {
+                return Reply { body: Body::Bytes { part: 0..all.len(), all }, ..Reply::new(200) };
+            }
+            Some(None) => return refused(""),
+            Some(Some((None, None))) => return refused(""),
+            Some(Some((None, Some(suffix)))) => (len.saturating_sub(suffix), len),
+            Some(Some((Some(from), to))) => {
+                (from, to.map_or(len, |to| to.saturating_add(1)).min(len))
+            }
+        };
+        if from >= len {
+            let reply = refused(": failed to overlap");
+            return reply.header("Content-Range", format!("bytes */{len}"));
         }
-        let range_text = format!("bytes {}-{}/{len}", range.start, end - 1);
-        let part = range.start as usize..end as usize;
+        let range_text = format!("bytes {from}-{}/{len}", to - 1);
+        let part = from as usize..to as usize;
         let reply = Reply::new(206).header("Content-Range", range_text);
         Reply { body: Body::Bytes { all, part }, ..reply }
     }
@@ -355,4 +368,15 @@ fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         _ => "Whatever",
     }
+}
+
+/// The two numbers of a Range header, each optional; `None` if the header is invalid.
+fn asked_range(header: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (from, to) = header.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| match text {
+        "" => Some(None),
+        digits => digits.parse().ok().map(Some),
+    };
+    let (from, to) = (number(from)?, number(to)?);
+    if from.zip(to).is_some_and(|(from, to)| from > to) { None } else { Some((from, to)) }
 }

@@ -34,27 +34,30 @@ impl Access {
         let needed = needed(request, name);
         let token = request.header("authorization").and_then(|h| h.strip_prefix("Bearer "));
         let granted = token.and_then(|token| lock(&self.issued).get(token).cloned());
-        if granted.is_some_and(|granted| needed.iter().all(|scope| allows(&granted, scope))) {
-            return None;
-        }
+        let error = match granted {
+            Some(granted) if needed.iter().all(|scope| allows(&granted, scope)) => return None,
+            Some(_) => ",error=\"insufficient_scope\"",
+            None if token.is_some() => ",error=\"invalid_token\"",
+            None => "",
+        };
         let host = request.header("host").unwrap_or_default();
         let mut challenge = format!("Bearer realm=\"http://{host}/token\",service=\"{host}\"");
         if !needed.is_empty() {
             challenge.push_str(&format!(",scope=\"{}\"", needed.join(" ")));
         }
+        challenge.push_str(error);
         let refusal = Reply::error(401, "UNAUTHORIZED", "authentication required");
         Some(refusal.header("WWW-Authenticate", challenge))
     }
 }
 
-/// The scopes that a request needs, as in CNCF Distribution, with one exception: cancelling an
-/// upload (DELETE) needs no `delete` scope, only those of the upload.
+/// The scopes that a request needs, as in CNCF Distribution. Cancelling an upload needs `delete`,
+/// not the scopes of the upload.
 fn needed(request: &Request, name: &str) -> Vec<Scope> {
     if name.is_empty() {
         return Vec::new();
     }
     let actions = match request.method.as_str() {
-        _ if request.is_session() => "pull,push",
         "GET" | "HEAD" => "pull",
         "DELETE" => "delete",
         _ => "pull,push",

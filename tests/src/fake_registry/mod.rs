@@ -65,9 +65,15 @@ pub struct Settings {
     pub keeps_of_broken: Option<usize>,
     /// Keeps the state of an upload the same for all requests.
     pub steady: bool,
+    /// Refuses an old state in DELETE too, as CNCF Distribution does: after a request that broke, a
+    /// client has to ask for the last state before it can cancel the upload.
+    pub exact_cancel: bool,
     /// Refuses an old state in GET and DELETE too, as docker-registry 2.8 does: after a request
-    /// that broke, a client cannot continue the upload.
+    /// that broke, a client can neither continue nor cancel the upload.
     pub strict: bool,
+    /// Lists all tags, in the order in which they were added, whatever the request asks for, as
+    /// docker-registry 2.8 does.
+    pub unsorted: bool,
 }
 
 #[derive(Default)]
@@ -335,9 +341,8 @@ impl Content {
         }
         match (parts, request.method.as_str()) {
             (Some((_, "/blobs/uploads/", id)), "PATCH" | "PUT") => {
-                let origin = self.origin(request);
                 let settings = lock(&self.settings).clone();
-                lock(&self.uploads).admit(request, id, &origin, &settings)
+                lock(&self.uploads).admit(request, id, &settings)
             }
             _ => None,
         }
@@ -350,13 +355,13 @@ impl Content {
             return self.access.as_ref().unwrap_or(&Access::default()).give(request, grants);
         }
         let Some(path) = request.path.strip_prefix("/v2/") else {
-            return Reply::new(404).header("Content-Type", "text/plain").body("no such page");
+            return no_page();
         };
         if path.is_empty() {
             return Reply::json(200, &json!({}));
         }
         let Some((name, part, rest)) = parts(path) else {
-            return Reply::error(404, "NOT_FOUND", "no such page");
+            return no_page();
         };
         if part == "/blobs/uploads/" {
             return self.upload(request, name, rest);
@@ -367,10 +372,11 @@ impl Content {
             "PUT" => repositories.entry(name.to_owned()).or_default(),
             _ => match repositories.get_mut(name) {
                 Some(repository) => repository,
-                None => {
+                None if request.is_tags() && request.method == "GET" => {
                     let why = "repository name not known to registry";
                     return Reply::error(404, "NAME_UNKNOWN", why);
                 }
+                None => &mut Repository::default(),
             },
         };
         match (request.method.as_str(), part) {
@@ -378,13 +384,13 @@ impl Content {
             ("PUT", "/manifests/") => {
                 let place = format!("{}/v2/{name}/manifests", self.origin(request));
                 repository.put_manifest(&place, rest, request, &settings)
-            },
+            }
             ("DELETE", "/manifests/") => repository.delete_manifest(rest),
             ("GET" | "HEAD", "/blobs/") => repository.blob(request, rest),
             ("DELETE", "/blobs/") => repository.delete_blob(rest),
-            ("GET" | "HEAD", "/tags/list") => repository.list(name, request, *lock(&self.page)),
+            ("GET", "/tags/list") => repository.list(name, request, *lock(&self.page), &settings),
             ("GET", "/referrers/") if settings.referrers => repository.referrers(rest),
-            (_, "/referrers/") => Reply::new(404).body("404 page not found"),
+            (_, "/referrers/") => no_page(),
             _ => not_allowed(),
         }
     }
@@ -412,8 +418,11 @@ impl Content {
                     _ => uploads.begin(name, &origin),
                 }
             }
+            ("DELETE", _) if settings.exact_cancel && uploads.is_stale(request, id) => {
+                uploads::stale(&settings)
+            }
             ("GET" | "DELETE", _) if settings.strict && uploads.is_stale(request, id) => {
-                Reply::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
+                uploads::stale(&settings)
             }
             ("PATCH", _) => uploads.patched(request, id, &origin),
             ("PUT", _) => self.store(&origin, uploads.close(request, id)),
@@ -443,6 +452,11 @@ impl Content {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}", request.header("host").unwrap_or_default())
     }
+}
+
+fn no_page() -> Reply {
+    let reply = Reply::new(404).header("Content-Type", "text/plain; charset=utf-8");
+    reply.body("404 page not found\n")
 }
 
 fn not_allowed() -> Reply {

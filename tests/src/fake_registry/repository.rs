@@ -38,12 +38,22 @@ impl Repository {
 
     pub(super) fn blob(&self, request: &Request, digest: &str) -> Reply {
         match self.blobs.get(digest) {
-            Some(bytes) => Reply::ranged(request, Arc::clone(bytes))
-                .header("Content-Type", "application/octet-stream")
-                .header("Accept-Ranges", "bytes")
-                .header("ETag", format!("\"{digest}\""))
-                .header("Docker-Content-Digest", digest),
-            None => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+            Some(bytes) => {
+                let reply = Reply::ranged(request, Arc::clone(bytes));
+                let reply = reply.header("Docker-Content-Digest", digest);
+                if reply.code() == 416 {
+                    return reply;
+                }
+                reply
+                    .header("Content-Type", "application/octet-stream")
+                    .header("Accept-Ranges", "bytes")
+                    .header("ETag", format!("\"{digest}\""))
+            }
+            None => Reply::json(
+                404,
+                &json!({"errors": [{"code": "BLOB_UNKNOWN",
+                    "message": "blob unknown to registry", "detail": digest}]}),
+            ),
         }
     }
 
@@ -57,18 +67,28 @@ impl Repository {
         }
     }
 
-    pub(super) fn list(&self, name: &str, request: &Request, page: Option<usize>) -> Reply {
-        let tags: Vec<_> = self.tags.iter().map(|(tag, _)| tag).collect();
-        let from = request.param("last").map_or(0, |last| {
-            tags.iter().position(|tag| **tag == last).map_or(tags.len(), |at| at + 1)
-        });
+    /// The tag list, sorted, from after the tag `last`. A page that is full has a Link to the next
+    /// one, even if that is empty.
+    pub(super) fn list(
+        &self,
+        name: &str,
+        request: &Request,
+        page: Option<usize>,
+        settings: &Settings,
+    ) -> Reply {
+        let mut tags: Vec<_> = self.tags.iter().map(|(tag, _)| tag.as_str()).collect();
+        if settings.unsorted {
+            return Reply::json(200, &json!({"name": name, "tags": tags}));
+        }
+        tags.sort_unstable();
+        let last = request.param("last");
+        tags.retain(|tag| last.as_ref().is_none_or(|last| *tag > last.as_str()));
         let asked = request.param("n").and_then(|n| n.parse().ok());
         let count = [asked, page].into_iter().flatten().min().unwrap_or(usize::MAX);
-        let rest = &tags[from..];
-        let shown = &rest[..rest.len().min(count)];
+        let shown = &tags[..tags.len().min(count)];
         let reply = Reply::json(200, &json!({"name": name, "tags": shown}));
         match shown.last() {
-            Some(last) if shown.len() < rest.len() => {
+            Some(last) if shown.len() == count => {
                 let next = format!("</v2/{name}/tags/list?last={last}&n={count}>; rel=\"next\"");
                 reply.header("Link", next)
             }
@@ -111,8 +131,9 @@ impl Repository {
     ) -> Reply {
         let invalid = |why: &str| Reply::error(400, "MANIFEST_INVALID", why);
         let bytes = &request.body;
-        let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
-            return invalid("no JSON");
+        let document = serde_json::from_slice::<Value>(bytes).ok().filter(Value::is_object);
+        let Some(document) = document else {
+            return invalid("no JSON object");
         };
         let media_type = request.header("content-type").unwrap_or_default();
         if document["mediaType"].as_str().is_some_and(|own| own != media_type) {
@@ -136,7 +157,7 @@ impl Repository {
                 .iter()
                 .map(|digest| {
                     json!({"code": "MANIFEST_BLOB_UNKNOWN",
-                        "message": "blob unknown to registry", "detail": {"digest": digest}})
+                        "message": "blob unknown to registry", "detail": digest})
                 })
                 .collect();
             return Reply::json(400, &json!({"errors": errors}));

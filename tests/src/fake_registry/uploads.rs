@@ -92,7 +92,6 @@ impl Uploads {
         &mut self,
         request: &Request,
         id: &str,
-        origin: &str,
         settings: &Settings,
     ) -> Option<Reply> {
         let Some(session) = self.open.get(id) else { return Some(unknown()) };
@@ -107,12 +106,11 @@ impl Uploads {
                 Some(from) => from != session.bytes.len(),
             };
             if wrong {
-                let reply = self.accepted(id, origin, 416);
-                return Some(reply);
+                return Some(Reply::error(416, "RANGE_INVALID", "invalid content range"));
             }
         }
         if !session.is_given_back(request, settings) {
-            return Some(Reply::error(400, "BLOB_UPLOAD_INVALID", "the state is not the last one"));
+            return Some(stale(settings));
         }
         self.taking.insert(request.serial, id.to_owned());
         None
@@ -158,13 +156,14 @@ impl Uploads {
         self.accepted(id, origin, 204)
     }
 
-    /// Responds to a DELETE. An old state is accepted.
+    /// Responds to an accepted DELETE.
     pub(super) fn cancel(&mut self, id: &str) -> Reply {
-        self.open.remove(id).map_or_else(unknown, |_| Reply::new(204))
+        let closed = || Reply::new(204).header("Docker-Upload-UUID", id);
+        self.open.remove(id).map_or_else(unknown, |_| closed())
     }
 
-    /// Completes an upload with an accepted PUT. Its digest must be that of all bytes; a wrong
-    /// digest ends the upload too.
+    /// Completes an upload with an accepted PUT. Its digest must be that of all bytes; with a wrong
+    /// digest, the upload stays open and keeps the bytes.
     pub(super) fn close(&mut self, request: &Request, id: &str) -> Closed {
         self.taking.remove(&request.serial);
         let Some(digest) = request.param("digest") else {
@@ -172,10 +171,10 @@ impl Uploads {
         };
         let Some(session) = self.open.remove(id) else { return Closed::Not(unknown()) };
         if digest_as(&digest, &session.bytes) == digest {
-            Closed::Blob { repository: session.repository, digest, bytes: session.bytes }
-        } else {
-            Closed::Not(mismatch())
+            return Closed::Blob { repository: session.repository, digest, bytes: session.bytes };
         }
+        self.open.insert(id.to_owned(), session);
+        Closed::Not(mismatch())
     }
 
     /// The repository and the number of bytes of each open session.
@@ -212,6 +211,15 @@ fn digest_as(digest: &str, bytes: &[u8]) -> String {
 
 fn mismatch() -> Reply {
     Reply::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+}
+
+/// The refusal of a state that is not the last one.
+pub(super) fn stale(settings: &Settings) -> Reply {
+    if settings.strict {
+        Reply::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
+    } else {
+        Reply::error(416, "RANGE_INVALID", "invalid content range")
+    }
 }
 
 fn unknown() -> Reply {

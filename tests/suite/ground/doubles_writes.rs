@@ -2,9 +2,17 @@
 //! The scripted registry and two real ones get the same requests that write: uploads, mounts,
 //! manifests, deletion. As in `doubles`.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+
 use serde_json::json;
-use tests::compare::{Step, ask, compare, push};
+use tests::compare::{Step, ask, compare, compare_with, push};
+use tests::curl::curl;
+use tests::eventually;
+use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, sha256, types};
+use tests::peers::{must, peer};
+use tests::registry::Registry;
 
 /// A POST that starts an upload.
 fn start() -> Step {
@@ -70,12 +78,15 @@ fn the_last_bytes_may_be_in_the_put() {
 
 #[test]
 fn a_chunk_out_of_order_is_the_same() {
-    compare(&[start(), patch("0-4", "some "), patch("0-4", "some "), patch("9-12", "data")]);
+    // Version 2.8 ignores Content-Range.
+    let wrong = ["0-4", "9-13"].map(|range| patch(range, "data ").as_version_3());
+    let [again, later] = wrong;
+    compare(&[start(), patch("0-4", "some "), again, later]);
 }
 
 #[test]
 fn a_chunk_with_a_wrong_content_range_is_the_same() {
-    compare(&[start(), patch("0-9", "some "), patch("lines 1-2", "some ")]);
+    compare(&[start(), patch("0-9", "some ").as_version_3()]);
 }
 
 #[test]
@@ -94,10 +105,41 @@ fn an_old_state_is_the_same() {
     compare(&[
         start(),
         patch("", "some "),
-        ask("PATCH", "{first}").body("data"),
-        ask("GET", "{first}"),
-        ask("DELETE", "{first}"),
+        ask("PATCH", "{first}").body("data").as_version_3(),
+        ask("PUT", &format!("{{first}}&digest={}", sha256(b""))).as_version_3(),
+        ask("GET", "{first}").as_version_3(),
+        patch("", "data"),
+        ask("DELETE", "{first}").on_purpose("most tests ask only whether a session was cancelled"),
     ]);
+}
+
+#[test]
+fn with_the_setting_exact_cancel_an_old_state_cancels_nothing_as_in_version_3() {
+    let steps = [
+        start(),
+        patch("", "some "),
+        ask("DELETE", "{first}").as_version_3(),
+        ask("GET", "{first}").as_version_3(),
+        ask("DELETE", "{location}"),
+    ];
+    compare_with(|settings| settings.exact_cancel = true, &steps);
+}
+
+#[test]
+fn with_the_setting_strict_an_old_state_is_as_in_version_2_8() {
+    let steps = [
+        start(),
+        patch("", "some "),
+        ask("PATCH", "{first}").body("data").as_version_2_8(),
+        ask("DELETE", "{first}").as_version_2_8(),
+        ask("GET", "{first}").as_version_2_8(),
+    ];
+    compare_with(|settings| settings.strict = true, &steps);
+}
+
+#[test]
+fn the_last_state_is_always_accepted() {
+    compare(&[start(), patch("", "some "), ask("GET", "{location}"), ask("DELETE", "{location}")]);
 }
 
 #[test]
@@ -121,7 +163,8 @@ fn a_wrong_or_missing_digest_is_the_same() {
         ask("PUT", "{location}").body("some data"),
         start(),
         close("some data", "other"),
-        close("some data", "some data"),
+        ask("GET", "{location}").as_version_3(),
+        close("some data", "some data").as_version_3(),
         ask("GET", &format!("app/blobs/{wrong}")),
         start(),
         ask("PUT", "{location}&digest=sha256:abc").body("some data"),
@@ -204,7 +247,7 @@ fn a_manifest_with_a_subject_is_the_same() {
         put("2", types::MANIFEST, manifest.to_string()),
         put("3?tag=4", types::MANIFEST, &image.manifest.bytes),
         ask("GET", &format!("app/referrers/{}", image.manifest.digest)),
-        ask("GET", "app/tags/list"),
+        ask("GET", "app/tags/list").as_version_3(),
     ]);
 }
 
@@ -215,10 +258,13 @@ fn deletion_is_the_same() {
     let blob = format!("app/blobs/{}", image.config.digest);
     let delete = |path: &str| ask("DELETE", path);
     let mut steps = vec![delete(&blob), delete(&blob), ask("GET", &blob)];
-    steps.extend([delete("app/manifests/1"), delete("app/manifests/1")]);
-    steps.extend([ask("GET", "app/tags/list")]);
+    // Version 2.8 deletes no tag.
+    let by_tag = delete("app/manifests/1").as_version_3();
+    steps.extend([by_tag.clone(), by_tag, ask("GET", "app/tags/list").as_version_3()]);
     steps.extend([delete(&manifest), delete(&manifest), ask("GET", &manifest)]);
-    steps.extend([ask("GET", "app/tags/list"), delete("none/manifests/1")]);
+    // Version 2.8 lists `null`.
+    steps.extend([ask("GET", "app/tags/list").as_version_3()]);
+    steps.extend([delete("none/manifests/1").as_version_3()]);
     with_image(steps);
 }
 
@@ -230,4 +276,48 @@ fn unsupported_methods_are_the_same() {
         ask("PATCH", &format!("app/blobs/{}", Image::small().config.digest)),
         ask("DELETE", "app/tags/list"),
     ]);
+}
+
+/// The bytes that arrive before a connection ends are kept, and the status names them.
+#[test]
+fn a_broken_chunk_is_kept_as_in_version_3() {
+    let double = FakeRegistry::start();
+    let third = Registry::version_3();
+    for host in [double.host(), third.host()] {
+        let uploads = format!("http://{host}/v2/app/blobs/uploads/");
+        let location = curl(&["-X", "POST", &uploads]).location().to_owned();
+        let path = location.split_once(&host).unwrap().1;
+        let mut connection = TcpStream::connect(&host).unwrap();
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n\
+             Content-Length: 100000\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        connection.write_all(&[b'x'; 40_000]).unwrap();
+        connection.shutdown(Shutdown::Both).unwrap();
+        let range = || curl(&[&location]).header("range").map(str::to_owned);
+        eventually("the bytes", || (range()? == "0-39999").then_some(()));
+    }
+}
+
+/// A client that waits for the 100 gets it, or the refusal, from the double as from the real ones.
+#[test]
+fn expect_100_continue_is_the_same() {
+    let double = FakeRegistry::start();
+    let [second, third] = [Registry::start(), Registry::version_3()];
+    for host in [double.host(), second.host(), third.host()] {
+        let uploads = format!("http://{host}/v2/app/blobs/uploads/");
+        let location = curl(&["-X", "POST", &uploads]).location().to_owned();
+        let ask = |location: &str| {
+            let mut curl = peer("curl");
+            curl.args(["-sS", "-i", "--noproxy", "*", "--expect100-timeout", "20"]);
+            curl.args(["-H", "Expect: 100-continue", "-X", "PATCH", "--data-binary", "some"]);
+            curl.args(["-H", "Content-Type: application/octet-stream", location]);
+            String::from_utf8(must(&mut curl)).unwrap()
+        };
+        let taken = ask(&location);
+        assert!(taken.starts_with("HTTP/1.1 100 ") && taken.contains("HTTP/1.1 202 "), "{taken}");
+        let stale = ask(&location);
+        assert!(stale.starts_with("HTTP/1.1 4"), "{host}: {stale}");
+    }
 }

@@ -32,7 +32,7 @@ fn a_manifest_is_accepted_if_everything_it_references_exists() {
     assert_eq!(missing.status(), "400");
     let errors: Value = serde_json::from_str(&missing.body).unwrap();
     let digests: Vec<_> =
-        errors["errors"].as_array().unwrap().iter().map(|e| &e["detail"]["digest"]).collect();
+        errors["errors"].as_array().unwrap().iter().map(|e| &e["detail"]).collect();
     let named: Vec<_> = image.blobs().map(|blob| json!(blob.digest)).collect();
     assert_eq!(digests, named.iter().collect::<Vec<_>>());
     for blob in image.blobs() {
@@ -151,7 +151,8 @@ fn an_upload_needs_a_token_for_pull_and_push_and_a_mount_also_for_its_source() {
     let refused = mount(&token(&[app]));
     assert_eq!(refused.status(), "401");
     let challenge = refused.header("www-authenticate").unwrap();
-    assert!(challenge.ends_with(&format!("scope=\"{app} {base}\"")), "{challenge}");
+    let scopes = format!("scope=\"{app} {base}\",error=\"insufficient_scope\"");
+    assert!(challenge.ends_with(&scopes), "{challenge}");
     assert_eq!(mount(&token(&["repository:app:pull", base])).status(), "401");
     assert_eq!(mount(&token(&["repository:app:push,pull", base])).status(), "201");
     registry.grant(|scope| !scope.contains("base"));

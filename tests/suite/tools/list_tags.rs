@@ -26,6 +26,7 @@ fn registry_with_tags(tags: &[&str]) -> FakeRegistry {
 #[test]
 fn every_tag_is_a_line_in_the_registrys_order() {
     let registry = registry_with_tags(&["v2", "v1", "latest"]);
+    registry.set(|settings| settings.unsorted = true);
     list_tags().arg(registry.repo("app")).run().ok().stdout("v2\nv1\nlatest\n");
     assert_eq!(registry.server.requests().len(), 1);
 }
