@@ -3,6 +3,8 @@
 //! requests per job.
 
 mod allowed_hosts;
+mod changing;
+mod connecting;
 mod endless;
 mod faults;
 mod proxies_http;

@@ -271,6 +271,24 @@ fn a_signal_ends_the_run_even_if_the_registry_does_not_respond() {
 }
 
 /// More than the socket buffers between client and server hold.
+#[test]
+fn a_second_signal_ends_the_run_during_the_cleanup() {
+    let push = Push::of(SIZE as usize);
+    push.registry
+        .intake(|request| if sends(request) { Intake::stall(2 * MIB) } else { Intake::whole() });
+    push.registry.fault(|request, right| match request.method.as_str() {
+        "DELETE" => right.held(),
+        _ => right,
+    });
+    let running = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    running.signal(Signal::INT);
+    // The cleanup waits for the response to its DELETE.
+    push.registry.server.wait_for_stalls(2);
+    running.signal(Signal::TERM);
+    running.wait().ended_by(Signal::TERM).stdout("");
+}
+
 const LARGE: u64 = 64 * MIB;
 
 /// Changes a large file after its first part was sent, then lets the upload continue.

@@ -387,3 +387,24 @@ fn the_lock_of_a_killed_run_does_not_block_the_next_run() {
     second.wait().status(0).stdout(blob.line());
     assert!(holds(&scratch, &blob));
 }
+
+#[test]
+fn bytes_beyond_the_content_range_are_refused_and_not_stored() {
+    let (registry, blob) = registry_with_blob();
+    let bytes: Arc<[u8]> = blob.bytes.clone().into();
+    registry.fault(move |request, right| match request.range() {
+        None => right.cut(2 * MIB, End::Fin),
+        Some(range) => {
+            let from = range.start as usize;
+            let said = format!("bytes {from}-{}/{}", from + 999, bytes.len());
+            let body = [&bytes[from..from + 1000], &[0; 1000][..]].concat();
+            Reply::new(206).header("Content-Range", said).body(body)
+        }
+    });
+    let scratch = Scratch::new();
+    into_layout(&registry, &blob, &scratch).run().fails(6, "longer than stated").stdout("");
+    assert!(!holds(&scratch, &blob));
+    registry.heal();
+    into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());
+    assert!(holds(&scratch, &blob));
+}

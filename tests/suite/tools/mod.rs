@@ -10,6 +10,7 @@ mod detect_mediatype;
 mod failed_lines;
 mod fetch_blob;
 mod fetch_blob_disk;
+mod fetch_blob_races;
 mod fetch_blob_resume;
 mod fetch_manifest;
 mod fetch_manifest_if_changed;
@@ -31,3 +32,8 @@ mod put_manifest;
 mod put_manifest_subject;
 mod schema1;
 mod verify_digest;
+
+#[path = "."]
+mod with_peers {
+    mod fetch_blob_calls;
+}

@@ -316,6 +316,30 @@ fn a_line_has_only_the_required_fields() {
     assert_eq!(keys, ["mediaType", "digest", "size"]);
 }
 
+/// Each run reports its own digest. The tag has one of them.
+#[test]
+fn two_runs_that_move_one_tag_both_succeed() {
+    let registry = FakeRegistry::start();
+    let images = [1, 2].map(|seed| Image::big(1000, seed));
+    for image in &images {
+        registry.add_image("app", "", image);
+    }
+    registry.fault(|_, right| right.held());
+    let start = |image: &Image| {
+        let put =
+            tool("put-manifest").args(["--plain-http", &format!("{}:1", registry.repo("app"))]);
+        put.stdin(image.manifest.bytes.clone()).start()
+    };
+    let running = images.each_ref().map(start);
+    registry.server.wait_for_stalls(2);
+    registry.server.release();
+    for (running, image) in running.into_iter().zip(&images) {
+        running.wait().ok().stdout(image.manifest.line());
+    }
+    let held = registry.manifest("app", "1").unwrap().digest;
+    assert!(images.iter().any(|image| image.manifest.digest == held));
+}
+
 mod with_peers {
     use super::*;
 
