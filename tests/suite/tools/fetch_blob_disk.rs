@@ -113,7 +113,7 @@ fn few_file_descriptors_are_enough() {
     let image = Image::small();
     registry.add_image("app", "1", &image);
     let scratch = Scratch::new();
-    let run = shell("ulimit -n 24; fetch-blob --plain-http \"$APP\" --into oci:l -j 1")
+    let run = shell("ulimit -n 16; fetch-blob --plain-http \"$APP\" --into oci:l -j 1")
         .env("APP", registry.repo("app"))
         .stdin(image.lines())
         .dir(scratch.path())

@@ -176,6 +176,22 @@ fn wrong_usage_gives_status_2() {
     }
 }
 
+mod at_length {
+    use super::*;
+
+    #[test]
+    fn pages_without_end_are_refused_at_a_limit() {
+        let server = Server::start(|request| {
+            let page = request.param("page").map_or(0, |page| page.parse::<usize>().unwrap());
+            let link = format!("</v2/app/tags/list?page={}>; rel=\"next\"", page + 1);
+            Reply::json(200, &json!({"tags": [format!("t{page}")]})).header("Link", link)
+        });
+        let run = list_tags().arg(format!("{}/app", server.host())).run();
+        run.fails(6, "more than 10000 pages");
+        assert_eq!(server.requests().len(), 10_000);
+    }
+}
+
 mod with_peers {
     use super::*;
 

@@ -2,6 +2,8 @@
 //! Several tools together: pipelines, and the examples of the README and the manual.
 
 mod all_tags;
+mod clock;
+mod fault_table;
 mod layering;
 mod names;
 mod pipeline;
