@@ -380,7 +380,7 @@ impl Content {
             },
         };
         match (request.method.as_str(), part) {
-            ("GET" | "HEAD", "/manifests/") => repository.manifest(rest),
+            ("GET" | "HEAD", "/manifests/") => repository.manifest(request, rest),
             ("PUT", "/manifests/") => {
                 let place = format!("{}/v2/{name}/manifests", self.origin(request));
                 repository.put_manifest(&place, rest, request, &settings)

@@ -57,8 +57,16 @@ impl Repository {
         }
     }
 
-    pub(super) fn manifest(&self, reference: &str) -> Reply {
-        match self.manifests.get(self.resolve(reference)) {
+    /// A manifest. As in CNCF Distribution, `Accept` must name OCI's media types.
+    pub(super) fn manifest(&self, request: &Request, reference: &str) -> Reply {
+        let accepted = |manifest: &&Blob| {
+            let lists =
+                request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+            let mut types = lists.flat_map(|(_, list)| list.split(',')).map(str::trim);
+            !manifest.media_type.starts_with("application/vnd.oci.")
+                || types.any(|accepted| accepted == manifest.media_type)
+        };
+        match self.manifests.get(self.resolve(reference)).filter(accepted) {
             Some(manifest) => Reply::ok(&manifest.bytes)
                 .header("Content-Type", &manifest.media_type)
                 .header("Docker-Content-Digest", &manifest.digest)

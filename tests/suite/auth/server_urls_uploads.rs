@@ -49,6 +49,7 @@ fn judge(attack: &Attack, shape: &Shape, run: &Run, what: &str) {
         _ => assert_eq!(received, 0, "{what}: {run}"),
     }
     // Wherever the bytes went, the registry does not have the blob.
+    assert_ne!(run.code(), Some(0), "{what}: {run}");
     run.fails(run.code().unwrap_or(-1), "").stdout("");
     if shape.verdict == Verdict::Refused {
         run.status(6);
@@ -127,7 +128,7 @@ fn an_upload_location_receives_only_the_bytes() {
 #[test]
 fn a_changed_upload_location_receives_only_the_bytes() {
     for by_tls in [false, true] {
-        let (attack, scratch, _) = attack(by_tls);
+        let (attack, scratch, blob) = attack(by_tls);
         for (credential, shape) in all_shapes(&attack) {
             let target = shape.text.clone();
             attack.fault(move |request, right| {
@@ -138,12 +139,18 @@ fn a_changed_upload_location_receives_only_the_bytes() {
             });
             attack.forget();
             let run = push(&attack, &scratch, credential, &["--chunk", "64k"]).run();
-            judge(
-                &attack,
-                &shape,
-                &run,
-                &format!("{credential:?} by PATCH to {:.200}", shape.text),
-            );
+            let what = format!("{credential:?} by PATCH to {:.200}", shape.text);
+            // The next request may go to the session without its state, or with an old one if the
+            // header is no text. The registry refuses it with 416, and the client then sends the
+            // blob in one request.
+            let may_succeed = shape.verdict == Verdict::Own || !shape.text.is_ascii();
+            if may_succeed && run.code() == Some(0) {
+                attack.received_no_secret(&run, &what);
+                assert!(attack.received().is_empty(), "{what}: {run}");
+                attack.registry.remove_blob("app", &blob.digest);
+            } else {
+                judge(&attack, &shape, &run, &what);
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scripted registry and two real ones get the same requests: whatever a test relies on in the
 //! double must be what a real registry does. A step that says `on_purpose` differs, with its reason.
+//!
+//! Not compared, because neither of the real ones has it: the referrers API and OCI-Subject, tags in
+//! the query, a blob in the POST.
 
 use tests::compare::{Step, ask, compare, compare_with, push};
 use tests::images::{Image, sha256, types};
@@ -28,6 +31,13 @@ fn a_manifest_is_the_same_by_tag_and_by_digest() {
     let by_digest = format!("app/manifests/{}", Image::small().manifest.digest);
     let paths = ["app/manifests/1", &by_digest];
     with_image(paths.iter().flat_map(|path| both(path)).map(|step| step.with(&accept)));
+}
+
+#[test]
+fn the_accept_header_decides_whether_a_manifest_is_served() {
+    let get = |accept: &str| ask("GET", "app/manifests/1").with(&format!("Accept: {accept}"));
+    let list = format!("{}, {}", types::DOCKER_MANIFEST, types::MANIFEST);
+    with_image([get("*/*"), get(&list), get(types::DOCKER_MANIFEST), get("text/plain")]);
 }
 
 #[test]

@@ -252,6 +252,17 @@ fn a_manifest_with_a_subject_is_the_same() {
 }
 
 #[test]
+fn if_match_is_honoured_on_purpose() {
+    let image = Image::small();
+    let put = || put("1", types::MANIFEST, &image.manifest.bytes);
+    let wrong = put().with(&format!("If-Match: \"{}\"", image.config.digest));
+    with_image([
+        put().with(&format!("If-Match: \"{}\"", image.manifest.digest)),
+        wrong.on_purpose("the real ones ignore it; a client that sends it must handle a 412"),
+    ]);
+}
+
+#[test]
 fn deletion_is_the_same() {
     let image = Image::small();
     let manifest = format!("app/manifests/{}", image.manifest.digest);

@@ -189,7 +189,8 @@ fn the_registry_serves_manifests_by_tag_and_digest_and_errors_in_json() {
     registry.add_image("library/app", "1", &image);
     let url = format!("http://{}/v2/library/app/manifests", registry.host());
     for reference in ["1", &image.manifest.digest] {
-        let output = curl(&["-i", &format!("{url}/{reference}")]);
+        let accept = format!("Accept: {}", types::MANIFEST);
+        let output = curl(&["-i", "-H", &accept, &format!("{url}/{reference}")]);
         let answer = text(&output.stdout);
         assert!(answer.contains(&format!("Content-Type: {}\r\n", types::MANIFEST)), "{answer}");
         assert!(answer.contains(&format!("Docker-Content-Digest: {}\r\n", image.manifest.digest)));
