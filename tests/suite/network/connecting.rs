@@ -2,6 +2,9 @@
 //! Connections that cannot be opened, names that cannot be resolved, waits between attempts, and the
 //! time limit of a whole run.
 
+// Helpers unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
