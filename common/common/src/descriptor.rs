@@ -221,6 +221,15 @@ impl Descriptor {
         self.fields.get("artifactType")?.as_str().filter(|text| !text.is_empty())
     }
 
+    /// The features of the operating system that an index entry requires, sorted.
+    pub fn os_features(&self) -> Vec<String> {
+        let features = self.fields.get("platform").and_then(|platform| platform.get("os.features"));
+        let features = features.and_then(Value::as_array).into_iter().flatten();
+        let mut features: Vec<_> = features.filter_map(Value::as_str).map(str::to_owned).collect();
+        features.sort_unstable();
+        features
+    }
+
     /// The text of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.fields.get("annotations")?.get(key)?.as_str()

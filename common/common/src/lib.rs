@@ -4,14 +4,16 @@
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
 //!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`selection`],
 //!   [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`parallel`].
-//! - Start and end of a tool: [`cli`], [`exit`], [`progress`].
+//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`progress`]; of a tool that builds manifests:
+//!   [`building`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
 //! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:
 //! they return errors and collect warnings with [`notice`], and [`exit`] prints both. Start reading
 //! at [`descriptor`].
 
+pub mod building;
 pub mod cli;
 pub mod descriptor;
 pub mod digest;

@@ -163,7 +163,19 @@ mod tests {
     fn a_media_type_has_two_names_and_a_slash() {
         assert!([OCI_LAYER_GZIP, OCTETS, "a/b"].into_iter().all(is_media_type));
         let long = format!("a/{}", "b".repeat(128));
-        for wrong in ["", "a", "a/", "/b", "a/b/c", "a/b; c=d", "no type", "a/ü", long.as_str()] {
+        for wrong in [
+            "",
+            "a",
+            "a/",
+            "/b",
+            "a/b/c",
+            "a/b;c=d",
+            "a/b; c=d",
+            "a/+b",
+            "no type",
+            "a/ü",
+            long.as_str(),
+        ] {
             assert!(!is_media_type(wrong), "{wrong}");
         }
         assert!(is_media_type(&long[..long.len() - 1]));

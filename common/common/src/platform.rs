@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 /// An operating system and a processor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
     /// `linux`, `windows`…
     pub os: String,
@@ -58,6 +58,15 @@ impl Platform {
             text("variant").unwrap_or_default(),
             text("os.version").unwrap_or_default(),
         ))
+    }
+
+    /// The same platform in one spelling: without a variant, that of its architecture's default.
+    #[must_use]
+    pub fn canonical(mut self) -> Platform {
+        if let Some(number) = self.variant_number() {
+            self.variant = format!("v{number}");
+        }
+        self
     }
 
     /// How well `offered` matches this platform. `None` if it does not match.

@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
+use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
+use common::manifest::{MAX_SIZE, Manifest, Schema1};
 use common::output;
 use common::verify::{self, Verifier};
 use rustix::fs::OFlags;
@@ -123,6 +125,43 @@ impl Layout {
                 "{self}: digest differs: got {got}, want {digest}"
             ))),
         }
+    }
+
+    /// Reads a small blob and verifies its size and digest.
+    ///
+    /// # Errors
+    /// Absent if the blob does not exist; Malformed if its descriptor states more than `limit`
+    /// bytes; Content if its size or digest differs; Local if it cannot be read.
+    pub fn read_described(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let Descriptor { digest, size: want, .. } = descriptor;
+        if *want > limit {
+            let what = format_args!("{self}@{digest}: {want} bytes, larger than {limit}");
+            return Err(Error::malformed(what));
+        }
+        let bytes = self.read_blob(digest, limit)?;
+        let got = bytes.len() as u64;
+        if got != *want {
+            let what = format_args!("{self}@{digest}: size differs: got {got}, want {want}");
+            return Err(Error::content(what));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the manifest that a descriptor describes. Its size, digest and media type must match.
+    /// Returns its bytes too.
+    ///
+    /// # Errors
+    /// As for [`read_described`](Layout::read_described); Malformed if it is not a valid manifest.
+    pub fn read_manifest(
+        &self,
+        descriptor: &Descriptor,
+        schema1: Schema1,
+    ) -> Result<(Vec<u8>, Manifest)> {
+        let bytes = self.read_described(descriptor, MAX_SIZE)?;
+        let name = format!("{self}@{}", descriptor.digest);
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type), &name, schema1)
+            .map_err(|e| e.context(&name))?;
+        Ok((bytes, manifest))
     }
 
     /// Stores a small blob. `digest` must be the digest of `bytes`.

@@ -19,7 +19,7 @@ pub(crate) const MAX_INDEX: u64 = manifest::MAX_SIZE;
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The annotation in which containerd writes an entry's name.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// Chooses among entries with the same name.
 pub type Choose<'a> = &'a dyn Fn(&[Descriptor]) -> Result<Descriptor>;

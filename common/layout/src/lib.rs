@@ -40,7 +40,7 @@ use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
 pub use blobs::Held;
-pub use index::{Choose, REF_NAME};
+pub use index::{CONTAINERD_NAME, Choose, REF_NAME};
 
 use distribution_sources::SOURCES;
 use index::MAX_INDEX;

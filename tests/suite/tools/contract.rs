@@ -111,6 +111,7 @@ fn documents(page: &str, option: &str) -> bool {
 fn the_tools_that_use_no_network_have_no_network_options() {
     for name in [
         "build-config",
+        "build-index",
         "build-manifest",
         "detect-mediatype",
         "pack-layer",

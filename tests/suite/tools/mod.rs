@@ -4,6 +4,7 @@
 mod build_config;
 mod build_config_schema1;
 mod build_config_schema1_ids;
+mod build_index;
 mod build_manifest;
 mod contract;
 mod detect_mediatype;

@@ -17,13 +17,14 @@ const ORDER: [&str; 8] =
     ["common", "layout", "archive", "compress", "machine", "net", "registry", "store"];
 
 /// The tools without network code.
-const OFFLINE: [&str; 6] = [
+const OFFLINE: [&str; 7] = [
     "verify-digest",
     "detect-mediatype",
     "unpack-layer",
     "pack-layer",
     "build-config",
     "build-manifest",
+    "build-index",
 ];
 
 /// The output of cargo at the workspace's root.

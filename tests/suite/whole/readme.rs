@@ -163,6 +163,8 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
     prepared.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
     prepared.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
     prepared.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
+    prepared
+        .insert("build-index", &["mkdir amd64 arm64 && echo x >amd64/file && echo y >arm64/file"]);
     for name in ["build-config", "build-manifest"] {
         prepared.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
     }

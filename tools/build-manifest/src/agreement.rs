@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks the layers against the image config: their number, and their diff IDs in order.
 
-use common::descriptor::Descriptor;
 use common::error::{Error, Result};
 use common::manifest::{MAX_CONFIG, diff_ids};
 use layout::Layout;
@@ -16,7 +15,7 @@ use crate::parts::Parts;
 /// that of its line. Malformed if the blob is not an image config. Absent or Local if the blob
 /// cannot be read.
 pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
-    let bytes = read(&parts.config, layout)?;
+    let bytes = layout.read_described(&parts.config, MAX_CONFIG)?;
     let config = &parts.config.digest;
     let wanted = diff_ids(&bytes).map_err(|e| e.context(format_args!("image config {config}")))?;
     for (i, (layer, want)) in parts.layers.iter().zip(&wanted).enumerate() {
@@ -44,20 +43,4 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
         return Err(Error::content(what));
     }
     Ok(())
-}
-
-/// Reads the config's bytes, and checks their digest and size against the config's line.
-fn read(config: &Descriptor, layout: &Layout) -> Result<Vec<u8>> {
-    let Descriptor { digest, size: want, .. } = config;
-    if *want > MAX_CONFIG {
-        let what = format_args!("{layout}@{digest}: {want} bytes, larger than {MAX_CONFIG}");
-        return Err(Error::malformed(what));
-    }
-    let bytes = layout.read_blob(digest, MAX_CONFIG)?;
-    let got = bytes.len() as u64;
-    if got != *want {
-        let what = format_args!("{layout}@{digest}: size differs: got {got}, want {want}");
-        return Err(Error::content(what));
-    }
-    Ok(bytes)
 }

@@ -5,11 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::cli::{key_value, layout_dir, read_document, refuse_repeated};
-use common::descriptor::Descriptor;
-use common::error::{Error, Result, printable};
-use common::lines::MAX_LINE;
-use common::mediatype::is_manifest;
+use common::building::{self, media_type};
+use common::cli::{key_value, layout_dir, refuse_repeated};
+use common::error::{Error, Result};
 use common::reference::StoreName;
 use serde_json::Value;
 
@@ -65,19 +63,6 @@ pub(crate) struct Cli {
 const FROM_REPOSITORY: &str =
     "fetch-blob REPO --into oci:DIR copies the config of a line into a layout";
 
-/// Parses a media type, TYPE/SUBTYPE as in RFC 6838.
-fn media_type(text: &str) -> std::result::Result<String, String> {
-    let name = |name: &str| {
-        name.len() <= 127
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
-    };
-    match text.split_once('/') {
-        Some((kind, subtype)) if name(kind) && name(subtype) => Ok(text.to_owned()),
-        _ => Err("not a media type (TYPE/SUBTYPE)".to_owned()),
-    }
-}
-
 impl Cli {
     /// Refuses contradictory options that clap does not detect.
     pub(crate) fn check(&self) -> Result<()> {
@@ -118,51 +103,9 @@ impl Cli {
         Ok(())
     }
 
-    /// The subject's descriptor, with only the media type, digest and size of the given line.
+    /// The subject's descriptor.
     pub(crate) fn subject(&self) -> Result<Option<Value>> {
-        let Some(text) = &self.subject else { return Ok(None) };
-        let wrong = |why: &str| {
-            let error = Error::usage(format_args!("--subject: {}", printable(why)));
-            error.hint("fetch-manifest --descriptor prints the line")
-        };
-        let parsed = match text.as_str() {
-            "" => return Err(wrong("it is empty: did the command that prints it fail?")),
-            "-" => return Err(wrong("standard input has the config's and the layers' lines")),
-            line if line.starts_with('{') => {
-                Descriptor::from_line(line.as_bytes()).map_err(|e| wrong(&e))?
-            }
-            file => {
-                let bytes = read_document(Some(Path::new(file)), MAX_LINE)?;
-                Descriptor::from_line(&bytes).map_err(|why| {
-                    let error = Error::malformed(format_args!("{file}: {}", printable(&why)));
-                    error.hint(
-                        "expected one descriptor line, as fetch-manifest --descriptor prints it",
-                    )
-                })?
-            }
-        };
-        let Descriptor { media_type, digest, size, .. } = parsed;
-        if !is_manifest(&media_type) {
-            return Err(wrong(&format!("{media_type} is not the media type of a manifest")));
-        }
-        Ok(Some(Descriptor::new(&media_type, digest, size).into_value()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::media_type;
-
-    #[test]
-    fn a_media_type_has_two_names() {
-        for right in ["application/spdx+json", "text/x", "application/vnd.a.b-c_d.v1+json"] {
-            assert!(media_type(right).is_ok(), "{right}");
-        }
-        let long = format!("a/{}", "b".repeat(127));
-        assert!(media_type(&long).is_ok());
-        assert!(media_type(&format!("{long}b")).is_err());
-        for wrong in ["", "sbom", "a/", "/b", "a/b/c", "a/b;c=d", "a/b c", "a/+b", "a/\u{e9}"] {
-            assert!(media_type(wrong).is_err(), "{wrong}");
-        }
+        let subject = |text: &String| building::subject(text, "the config's and the layers' lines");
+        self.subject.as_ref().map(subject).transpose()
     }
 }

@@ -14,10 +14,9 @@ mod parts;
 use std::process::ExitCode;
 
 use common::descriptor::UNCOMPRESSED;
-use common::error::{Error, Result};
-use common::exit;
-use common::manifest::{MAX_SIZE, Manifest, Schema1};
+use common::error::Result;
 use common::output::Output;
+use common::{building, exit};
 use layout::Layout;
 use serde_json::{Map, Value};
 
@@ -63,20 +62,6 @@ fn document(parts: Parts, family: Family, cli: &Cli, subject: Option<Value>) -> 
     };
     fields.insert("config".to_owned(), value(parts.config));
     fields.insert("layers".to_owned(), parts.layers.into_iter().map(value).collect());
-    if let Some(subject) = subject {
-        fields.insert("subject".to_owned(), subject);
-    }
-    if !cli.annotation.is_empty() {
-        let pairs = cli.annotation.iter().map(|(key, text)| (key.clone(), text.as_str().into()));
-        fields.insert("annotations".to_owned(), Value::Object(pairs.collect()));
-    }
-    let bytes = Value::Object(fields).to_string().into_bytes();
-    if bytes.len() as u64 > MAX_SIZE {
-        let what = format_args!("the manifest: {} bytes, larger than {MAX_SIZE}", bytes.len());
-        return Err(Error::malformed(what));
-    }
-    // A manifest that fetch-manifest would refuse is not written.
-    Manifest::parse(&bytes, Some(family.manifest()), "the manifest", Schema1::Refused)
-        .map_err(|e| e.context("the manifest"))?;
-    Ok(bytes)
+    building::add_subject_and_annotations(&mut fields, subject, &cli.annotation);
+    building::document(fields, family.manifest(), "the manifest")
 }

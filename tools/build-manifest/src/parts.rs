@@ -2,13 +2,11 @@
 //! Reads the parts of a manifest from standard input: finds the config and the layers, and refuses
 //! lines that are neither.
 
+use common::building;
 use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::{Error, Result, printable};
-use common::lines::Lines;
-use common::manifest::MAX_SIZE;
 use common::mediatype::{Kind, OCI_EMPTY, kind};
-use common::stdio;
 use serde_json::Value;
 
 use crate::family::{self, Family};
@@ -28,14 +26,8 @@ impl Parts {
     pub(crate) fn read(artifact: bool, any_type: bool) -> Result<Parts> {
         let mut config = None;
         let mut layers = Vec::new();
-        let mut size = 0;
-        for line in Lines::new(stdio::stdin()?) {
+        for line in building::lines()? {
             let descriptor = line?;
-            size += descriptor.line().len() as u64;
-            if size > MAX_SIZE {
-                let what = format_args!("too many lines: a manifest has at most {MAX_SIZE} bytes");
-                return Err(Error::malformed(what));
-            }
             refuse_manifest(&descriptor)?;
             let is_config = is_config(&descriptor);
             if config.is_none() {
