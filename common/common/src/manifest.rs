@@ -29,6 +29,13 @@ pub const MAX_DEPTH: usize = 8;
 /// The largest image config that is read or written, in bytes.
 pub const MAX_CONFIG: u64 = MAX_SIZE;
 
+/// The maximum depth of nested indexes.
+pub const MAX_DEPTH: usize = 8;
+
+/// The maximum number of digests that a walk down from a manifest remembers. It bounds the memory,
+/// however much an index refers to.
+pub const MAX_DIGESTS: usize = 200_000;
+
 /// The environment variable that allows schema 1 if it is not empty. The name is Docker's.
 pub const SCHEMA1_VARIABLE: &str = "DOCKER_ENABLE_DEPRECATED_PULL_SCHEMA_1_IMAGE";
 

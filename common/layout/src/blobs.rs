@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Blobs under their final names, `blobs/ALG/HEX`: opening, reading and storing.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
 use common::descriptor::Descriptor;
-use common::digest::Digest;
+use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::manifest::{MAX_SIZE, Manifest, Schema1};
-use common::output;
 use common::verify::{self, Verifier};
-use rustix::fs::OFlags;
+use common::{output, schema1};
+use rustix::fs::{OFlags, futimens};
 
+use crate::usage::NOW;
 use crate::{Layout, open};
 
 const NOT_REGULAR: &str = "not a regular file";
@@ -36,7 +37,8 @@ impl Layout {
 
     /// Checks whether the layout has a blob, before it is written or relied on. Only a regular file
     /// is a blob here: a symlink may lead to bytes that another program changes. The size is
-    /// compared if it is known. The bytes are hashed if it is not, or if `hash` is set.
+    /// compared if it is known. The bytes are hashed if it is not, or if `hash` is set. The blob's
+    /// modification time is set to now, as by [`touch`](Layout::touch).
     ///
     /// # Errors
     /// Local if the blob cannot be opened or read, or is a directory, which no file can replace.
@@ -69,16 +71,52 @@ impl Layout {
             return Ok(Held::Wrong(format!("{got} bytes, want {want}")));
         }
         if size.is_some() && !hash {
+            let _ = futimens(&file, &NOW);
             return Ok(Held::Blob(got));
         }
         let name = format!("{self}: {digest}");
-        match verify::verify(file, Verifier::new(digest, Some(got)), &name) {
-            Ok(_) => Ok(Held::Blob(got)),
+        match verify::verify(&file, Verifier::new(digest, Some(got)), &name) {
+            Ok(_) => {
+                let _ = futimens(&file, &NOW);
+                Ok(Held::Blob(got))
+            }
             Err(error) if error.status() == Status::Content => {
                 Ok(Held::Wrong("wrong bytes".to_owned()))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Calls `each` with the digest and the metadata of every blob, in no particular order. What is
+    /// not a regular file with the name of a blob is left out.
+    ///
+    /// # Errors
+    /// Local if a directory cannot be read; otherwise the first error of `each`.
+    pub fn for_each_blob(
+        &self,
+        mut each: impl FnMut(Digest, &Metadata) -> Result<()>,
+    ) -> Result<()> {
+        for algorithm in Algorithm::ALL {
+            let dir = self.dir.join("blobs").join(algorithm.name());
+            let local = |cause: std::io::Error| Error::local(dir.display(), &cause);
+            let files = match std::fs::read_dir(&dir) {
+                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
+                files => files.map_err(local)?,
+            };
+            for file in files {
+                let file = file.map_err(local)?;
+                let name = file.file_name();
+                let Ok(digest) = format!("{algorithm}:{}", name.to_string_lossy()).parse() else {
+                    continue;
+                };
+                match file.metadata() {
+                    Ok(metadata) if metadata.is_file() => each(digest, &metadata)?,
+                    Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(local(cause)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens a blob of any size to read it, and returns its size; `None` if the blob is absent. A
@@ -133,14 +171,23 @@ impl Layout {
     /// Absent if the blob does not exist; Malformed if its descriptor states more than `limit`
     /// bytes; Content if its size or digest differs; Local if it cannot be read.
     pub fn read_described(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        self.read_sized(descriptor, limit, |bytes, want| bytes.len() as u64 == want)
+    }
+
+    fn read_sized(
+        &self,
+        descriptor: &Descriptor,
+        limit: u64,
+        has_size: impl Fn(&[u8], u64) -> bool,
+    ) -> Result<Vec<u8>> {
         let Descriptor { digest, size: want, .. } = descriptor;
         if *want > limit {
             let what = format_args!("{self}@{digest}: {want} bytes, larger than {limit}");
             return Err(Error::malformed(what));
         }
         let bytes = self.read_blob(digest, limit)?;
-        let got = bytes.len() as u64;
-        if got != *want {
+        if !has_size(&bytes, *want) {
+            let got = bytes.len();
             let what = format_args!("{self}@{digest}: size differs: got {got}, want {want}");
             return Err(Error::content(what));
         }
@@ -155,11 +202,11 @@ impl Layout {
     pub fn read_manifest(
         &self,
         descriptor: &Descriptor,
-        schema1: Schema1,
+        allowed: Schema1,
     ) -> Result<(Vec<u8>, Manifest)> {
-        let bytes = self.read_described(descriptor, MAX_SIZE)?;
+        let bytes = self.read_sized(descriptor, MAX_SIZE, schema1::has_size)?;
         let name = format!("{self}@{}", descriptor.digest);
-        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type), &name, schema1)
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type), &name, allowed)
             .map_err(|e| e.context(&name))?;
         Ok((bytes, manifest))
     }

@@ -108,12 +108,7 @@ impl DistributionSources {
         if sightings.is_empty() {
             return Ok(());
         }
-        let _lock = match self {
-            DistributionSources::Layout(layout) => layout.lock()?,
-            DistributionSources::User(dir) => {
-                lock_for_a_while(dir).map_err(|cause| Error::local(dir.display(), &cause))?
-            }
-        };
+        let _lock = self.lock()?;
         let mut known = self.read();
         // Each sighting must be applied: `any` would stop at the first change.
         let changes = sightings.iter().filter(|sighting| known.apply(sighting)).count();
@@ -121,6 +116,32 @@ impl DistributionSources {
             return Ok(());
         }
         self.replace(&known.bounded(MAX_BLOBS, self.limit()))
+    }
+
+    /// Forgets the blobs for which `keep` is false. Returns their number. A file that
+    /// cannot be read, and names that are not digests, are left.
+    ///
+    /// # Errors
+    /// As for [`record`](DistributionSources::record).
+    pub fn retain(&self, keep: impl Fn(&Digest) -> bool) -> Result<usize> {
+        let _lock = self.lock()?;
+        let mut known = self.read();
+        let before = known.blobs.len();
+        known.blobs.retain(|name, _| name.parse().map_or(true, |digest| keep(&digest)));
+        let forgotten = before - known.blobs.len();
+        if forgotten > 0 {
+            self.replace(&known.bounded(MAX_BLOBS, self.limit()))?;
+        }
+        Ok(forgotten)
+    }
+
+    fn lock(&self) -> Result<File> {
+        match self {
+            DistributionSources::Layout(layout) => layout.lock(),
+            DistributionSources::User(dir) => {
+                lock_for_a_while(dir).map_err(|cause| Error::local(dir.display(), &cause))
+            }
+        }
     }
 
     fn directory(&self) -> &Path {

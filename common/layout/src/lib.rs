@@ -6,7 +6,8 @@
 //! `ingest/` for partial files and names that are not used yet, and `distribution-sources` for the repositories in which a blob was
 //! seen. A file under its final name is always complete, for other programs too, because files are
 //! renamed into place. Changes to `index.json` are made under a flock on the layout's directory.
-//! Reading needs no lock.
+//! Reading needs no lock, but an open layout holds a shared flock on `blobs/`, so that no blob is
+//! removed meanwhile.
 //!
 //! | module | owns |
 //! |---|---|
@@ -16,21 +17,24 @@
 //! | `blobs` | blobs under their final names |
 //! | [`ingest`] | a new blob, which gets its name when it is complete |
 //! | [`distribution_sources`] | the repositories in which a blob was seen |
+//! | `usage` | the lock that keeps blobs from being removed |
 //!
 //! Not here: partial files of downloads (in fetch-blob), and the removal of blobs that no entry
-//! names.
+//! names (in sweep-layout).
 
 mod blobs;
 pub mod distribution_sources;
 mod index;
 pub mod ingest;
 mod names;
+mod usage;
 mod whole;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::error::{Error, Result, Status, printable};
@@ -57,6 +61,8 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
+    /// The opened `blobs/`, locked as long as a copy of this value exists.
+    usage: Option<Arc<File>>,
 }
 
 impl Layout {
@@ -64,7 +70,7 @@ impl Layout {
     ///
     /// # Errors
     /// Absent if the directory does not exist; Malformed if it is not a layout of version 1; Local
-    /// if it cannot be read.
+    /// if it cannot be read; Unavailable if sweep-layout keeps it locked for [`LOCK_PATIENCE`].
     pub fn open(dir: &Path) -> Result<Layout> {
         let name = dir.display();
         let marker = match read_limited(&dir.join("oci-layout"), MAX_INDEX) {
@@ -84,7 +90,9 @@ impl Layout {
         let document = json::parse_object(&marker)
             .map_err(|e| Error::malformed(format_args!("oci:{name}: oci-layout: {e}")))?;
         match document.get("imageLayoutVersion").and_then(Value::as_str) {
-            Some(version) if version.starts_with("1.") => Ok(Layout { dir: dir.to_owned() }),
+            Some(version) if version.starts_with("1.") => {
+                Ok(Layout { dir: dir.to_owned(), usage: usage::share(dir)? })
+            }
             version => Err(Error::malformed(format_args!(
                 "oci:{name}: layout version \"{}\", want 1.x",
                 printable(version.unwrap_or_default())
@@ -103,10 +111,14 @@ impl Layout {
             Error::local(format_args!("make layout oci:{}", dir.display()), &cause)
         };
         std::fs::create_dir_all(dir).map_err(local_error)?;
-        let layout = Layout { dir: dir.to_owned() };
+        let layout = Layout { dir: dir.to_owned(), usage: None };
         if dir.join("oci-layout").exists() && dir.join("index.json").exists() {
-            let layout = Layout::open(dir)?;
+            let mut layout = Layout::open(dir)?;
             std::fs::create_dir_all(layout.ingest_dir()).map_err(local_error)?;
+            if layout.usage.is_none() {
+                std::fs::create_dir_all(dir.join("blobs")).map_err(local_error)?;
+                layout.usage = usage::share(dir)?;
+            }
             return Ok(layout);
         }
         let _lock = layout.lock()?;
@@ -166,20 +178,15 @@ impl Layout {
     fn lock(&self) -> Result<File> {
         let local_error = |cause| Error::local(format_args!("lock {self}"), &cause);
         let dir = File::open(&self.dir).map_err(local_error)?;
-        let began = Instant::now();
-        loop {
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(dir),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if began.elapsed() > LOCK_PATIENCE => {
-                    let seconds = LOCK_PATIENCE.as_secs();
-                    let what =
-                        format_args!("{self}: another process has locked it for {seconds} seconds");
-                    return Err(Error::unavailable(what));
-                }
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_POLL),
-                Err(cause) => return Err(local_error(cause.into())),
+        match lock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(dir),
+            Err(Errno::WOULDBLOCK) => {
+                let seconds = LOCK_PATIENCE.as_secs();
+                let what =
+                    format_args!("{self}: another process has locked it for {seconds} seconds");
+                Err(Error::unavailable(what))
             }
+            Err(cause) => Err(local_error(cause.into())),
         }
     }
 }
@@ -202,4 +209,18 @@ fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = open(path, OFlags::empty())?.take(limit + 1).read_to_end(&mut bytes)?;
     if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// Locks a file. A lock that another process holds is tried again for [`LOCK_PATIENCE`].
+fn lock(file: &File, operation: FlockOperation) -> std::result::Result<(), Errno> {
+    let began = Instant::now();
+    loop {
+        match flock(file, operation) {
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if began.elapsed() <= LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_POLL);
+            }
+            outcome => return outcome,
+        }
+    }
 }

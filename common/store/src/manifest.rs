@@ -149,18 +149,20 @@ impl Store {
     /// # Errors
     /// As for [`manifest`](Store::manifest).
     pub fn described(&self, descriptor: Descriptor, asking: Asking<'_>) -> Result<Document> {
+        let registry = match self {
+            Store::Registry(registry) => registry,
+            Store::Layout(layout) => {
+                let (bytes, manifest) = layout.read_manifest(&descriptor, asking.schema1)?;
+                return Ok(Document { bytes, descriptor, manifest });
+            }
+        };
         let digest = &descriptor.digest;
         let shown = format!("{self}@{digest}");
         if descriptor.size > MAX_SIZE {
             let what = format_args!("{shown}: {} bytes, larger than {}", descriptor.size, MAX_SIZE);
             return Err(Error::malformed(what));
         }
-        let bytes = match self {
-            Store::Registry(registry) => {
-                registry.manifest(&digest.to_string(), Some(digest), &accept(asking))?.bytes
-            }
-            Store::Layout(layout) => layout.read_blob(digest, MAX_SIZE)?,
-        };
+        let bytes = registry.manifest(&digest.to_string(), Some(digest), &accept(asking))?.bytes;
         if !schema1::has_size(&bytes, descriptor.size) {
             return Err(Error::content(format_args!(
                 "{shown}: size differs: got {}, want {}",

@@ -115,6 +115,7 @@ fn the_tools_that_use_no_network_have_no_network_options() {
         "build-manifest",
         "detect-mediatype",
         "pack-layer",
+        "sweep-layout",
         "unpack-layer",
         "verify-digest",
     ] {

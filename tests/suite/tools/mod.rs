@@ -32,6 +32,8 @@ mod platforms;
 mod put_manifest;
 mod put_manifest_subject;
 mod schema1;
+mod sweep_layout;
+mod sweep_layout_in_use;
 mod verify_digest;
 
 #[path = "."]

@@ -17,7 +17,7 @@ const ORDER: [&str; 8] =
     ["common", "layout", "archive", "compress", "machine", "net", "registry", "store"];
 
 /// The tools without network code.
-const OFFLINE: [&str; 7] = [
+const OFFLINE: [&str; 8] = [
     "verify-digest",
     "detect-mediatype",
     "unpack-layer",
@@ -25,6 +25,7 @@ const OFFLINE: [&str; 7] = [
     "build-config",
     "build-manifest",
     "build-index",
+    "sweep-layout",
 ];
 
 /// The output of cargo at the workspace's root.

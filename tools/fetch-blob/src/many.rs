@@ -51,8 +51,10 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let mut printer = Printer { output, sizes: HashMap::new() };
     let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
     let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
+    let done: Vec<Digest> = stored.iter().cloned().collect();
+    // The first of many blobs may have arrived hours ago, and no entry may name it yet.
+    layout.touch(&done);
     if let Store::Registry(registry) = &connections.run().store {
-        let done: Vec<Digest> = stored.iter().cloned().collect();
         layout.remember_source(registry.repository(), &done);
     }
     // Also after a failure: the blobs that were stored may complete another image.

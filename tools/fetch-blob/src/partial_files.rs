@@ -17,7 +17,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status, os_words};
@@ -234,6 +234,8 @@ impl PartialFiles {
         if whole.metadata().map_err(local)?.len() <= SYNC_UP_TO {
             whole.sync_data().map_err(local)?;
         }
+        // The last byte may have been written long ago by an earlier run, but the blob is new.
+        let _ = whole.set_modified(SystemTime::now());
         if let Some(unnamed) = self.unnamed().take() {
             return unnamed.publish(&self.path).map_err(local);
         }

@@ -7,16 +7,11 @@ use std::collections::HashSet;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::manifest::{Content, Manifest};
+use common::manifest::{Content, MAX_DEPTH, MAX_DIGESTS, Manifest};
 use common::mediatype;
-use store::platform::MAX_DEPTH;
 use store::{Asking, Document, Store};
 
 use crate::lines::LineWriter;
-
-/// The maximum number of digests that are remembered. It bounds the memory, however much an index
-/// refers to.
-const MAX_DIGESTS: usize = 200_000;
 
 /// A walk down an index.
 pub(crate) struct Walk<'a> {

@@ -27,7 +27,7 @@ mod upload;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use common::error::{Error, Result};
 use common::parallel::in_order_until_failure;
@@ -74,6 +74,7 @@ fn run(cli: Cli) -> Result<()> {
         allow_nondistributable: cli.allow_nondistributable,
         progress: Progress::new(cli.progress, cli.quiet),
         memory: Memory::default(),
+        stored: Mutex::default(),
     });
 
     let confirmed = Arc::new(Confirmed::default());

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state that all jobs of a run share, and the dispatch of a job by its kind.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use common::descriptor::Descriptor;
+use common::digest::Digest;
 use common::error::Result;
 use common::progress::{How, Progress};
 use common::reference::{Repository, StoreName};
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) progress: Progress,
     /// The repositories in which the blobs were seen.
     pub(crate) memory: Memory,
+    /// What this run stored in a layout, or found there.
+    pub(crate) stored: Mutex<Vec<Digest>>,
 }
 
 impl Run {
@@ -51,6 +54,10 @@ impl Run {
             Job::Manifest(descriptor) => self.push_manifest(descriptor)?,
             Job::Again(descriptor) => descriptor,
         };
+        if self.target.repository().is_none() {
+            let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+            stored.push(descriptor.digest.clone());
+        }
         Ok(descriptor.line() + "\n")
     }
 
@@ -86,8 +93,12 @@ impl Run {
         Ok(how)
     }
 
-    /// Records the repositories that have the blobs, for later mounts.
+    /// Records the repositories that have the blobs, for later mounts. The blobs of a target layout
+    /// become new: the first of many may have been stored hours ago, and no entry may name it yet.
     pub(crate) fn remember(&self) {
+        if let Some(layout) = self.target.open_layout() {
+            layout.touch(&*self.stored.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         self.memory.save(self.target.open_layout().or(self.source_layout()));
     }
 

@@ -20,12 +20,15 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         return Err(Error::usage(format_args!("--tag \"{wrong}\": not a tag")));
     }
     let Document { bytes, descriptor, manifest } = document;
-    // The check is before the creation: a refused manifest must not create a layout.
-    match Layout::open(&place.dir) {
-        Err(error) if error.status() == Status::Absent => {
-            complete::in_absent_layout(place, manifest)?
-        }
-        layout => complete::in_layout(&layout?, manifest)?,
+    // The check is before the creation: a refused manifest must not create a layout. The layout
+    // stays open until the end, so that no blob is removed after it was checked.
+    let open = match Layout::open(&place.dir) {
+        Err(error) if error.status() == Status::Absent => None,
+        layout => Some(layout?),
+    };
+    match &open {
+        Some(layout) => complete::in_layout(layout, manifest)?,
+        None => complete::in_absent_layout(place, manifest)?,
     }
     let layout = Layout::create(&place.dir)?;
     layout.put_bytes(&descriptor.digest, bytes)?;

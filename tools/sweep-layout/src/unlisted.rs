@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Manifests that no entry reaches: referrers that were copied without an entry, and manifests
+//! whose image is not complete yet.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::io::Read;
+
+use common::descriptor::Descriptor;
+use common::digest::Digest;
+use common::error::{Error, Result, Status};
+use common::manifest::{MAX_DIGESTS, MAX_SIZE, Manifest, Schema1};
+use layout::Layout;
+
+use crate::age::Ages;
+use crate::partial_files;
+
+/// A manifest that no entry reaches.
+pub(crate) struct Unlisted {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) subject: Option<Digest>,
+    /// Whether it, or a blob that it names and no entry reaches, was stored or used a short time ago:
+    /// a pipeline may be at work on its image.
+    pub(crate) is_new: bool,
+}
+
+/// The manifests among the blobs that are not reached, except those that are neither new nor have a
+/// subject. What is not a valid manifest is left out.
+///
+/// # Errors
+/// Malformed if there are more than [`MAX_DIGESTS`]. Local if a directory or a blob cannot be read.
+pub(crate) fn find(
+    layout: &Layout,
+    ages: &Ages,
+    reached: &HashSet<Digest>,
+) -> Result<Vec<Unlisted>> {
+    let mut found = Vec::new();
+    layout.for_each_blob(|digest, metadata| {
+        if reached.contains(&digest) || metadata.len() > MAX_SIZE {
+            return Ok(());
+        }
+        let Some(manifest) = read(layout, &digest)? else { return Ok(()) };
+        // Of a blob that an entry reaches, the age does not show who used it.
+        let own = manifest.named().into_iter().filter(|named| !reached.contains(&named.digest));
+        let is_new = ages.is_new(metadata)
+            || own.into_iter().any(|named| is_new(layout, ages, &named.digest));
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
+        if !is_new && subject.is_none() {
+            return Ok(());
+        }
+        if found.len() >= MAX_DIGESTS {
+            let what = format_args!("{layout}: more than {MAX_DIGESTS} manifests without an entry");
+            return Err(Error::malformed(what));
+        }
+        let descriptor = Descriptor::new(&manifest.media_type, digest, metadata.len());
+        found.push(Unlisted { descriptor, subject, is_new });
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The manifest in a small blob; `None` if the blob is not a valid one, or was removed meanwhile.
+fn read(layout: &Layout, digest: &Digest) -> Result<Option<Manifest>> {
+    let Some((mut file, _)) = layout.open_blob(digest)? else { return Ok(None) };
+    // Most blobs are layers: their first byte shows that they are not JSON.
+    let mut first = [0];
+    let count = file
+        .read(&mut first)
+        .map_err(|cause| Error::local(format_args!("read {layout}: {digest}"), &cause))?;
+    if count == 0 || !b"{ \t\r\n".contains(&first[0]) {
+        return Ok(None);
+    }
+    match layout.read_blob(digest, MAX_SIZE) {
+        Ok(bytes) => Ok(Manifest::parse(&bytes, None, "", Schema1::Allowed).ok()),
+        Err(error) if error.status() == Status::Local => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether a blob or its partial file is new.
+fn is_new(layout: &Layout, ages: &Ages, digest: &Digest) -> bool {
+    let is_new = |found: std::io::Result<Metadata>| found.is_ok_and(|found| ages.is_new(&found));
+    is_new(layout.blob_path(digest).symlink_metadata())
+        || is_new(layout.ingest_dir().join(partial_files::first(digest)).symlink_metadata())
+}
