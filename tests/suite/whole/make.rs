@@ -101,6 +101,45 @@ fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
 }
 
 #[test]
+fn the_layers_of_earlier_images_are_swept_once_they_are_old() {
+    let (registry, dir) = registry_and_directory();
+    let file_of = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let digest = line["digest"].as_str().unwrap().replace(':', "/");
+        dir.join("image/blobs").join(digest)
+    };
+    let layer = || file_of(&fs::read_to_string(dir.join("etc.line")).unwrap());
+    make(&dir);
+    let first = layer();
+    let hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    let rebuild = |text: &str| {
+        for blob in fs::read_dir(dir.join("image/blobs/sha256")).unwrap() {
+            fs::File::open(blob.unwrap().path()).unwrap().set_modified(hours_ago).unwrap();
+        }
+        fs::write(dir.join("etc/a"), text).unwrap();
+        let later = fs::metadata(dir.join("pushed")).unwrap().modified().unwrap();
+        let later = later + std::time::Duration::from_secs(1);
+        let file = fs::File::options().write(true).open(dir.join("etc/a")).unwrap();
+        file.set_modified(later).unwrap();
+        make(&dir);
+    };
+    rebuild("second");
+    // The old layer, config and manifest.
+    let second = layer();
+    assert!(!first.exists() && second.exists());
+    assert_eq!(fs::read_dir(dir.join("image/blobs/sha256")).unwrap().count(), blobs_of_one_image());
+    let verify = "fetch-manifest oci:image:1 | list-blobs | verify-digest --from oci:image";
+    shell(verify).dir(dir.path()).run().ok();
+    drop(registry);
+}
+
+/// The manifest, the base's layers and two more, the config, and the base's config, which stays new
+/// for an hour.
+fn blobs_of_one_image() -> usize {
+    Image::small().layers.len() + 4
+}
+
+#[test]
 fn a_failing_command_leaves_no_make_target() {
     let (registry, dir) = registry_and_directory();
     fs::remove_dir_all(registry.storage()).unwrap();
