@@ -23,9 +23,6 @@ use crate::schema1;
 /// support.
 pub const MAX_SIZE: u64 = 4 << 20;
 
-/// The maximum depth of nested indexes.
-pub const MAX_DEPTH: usize = 8;
-
 /// The largest image config that is read or written, in bytes.
 pub const MAX_CONFIG: u64 = MAX_SIZE;
 

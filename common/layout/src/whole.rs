@@ -9,14 +9,11 @@ use std::collections::HashSet;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Result, Status};
-use common::manifest::{Content, MAX_DEPTH, MAX_SIZE, Manifest, Schema1};
+use common::manifest::{Content, MAX_DEPTH, MAX_DIGESTS, MAX_SIZE, Manifest, Schema1};
 use common::mediatype::{self, Kind};
 use common::schema1;
 
 use crate::{Held, Layout};
-
-/// The most blobs and manifests below one manifest that are looked up.
-const MAX_DIGESTS: usize = 200_000;
 
 /// What is missing of an image.
 #[derive(Debug, PartialEq)]
