@@ -116,7 +116,7 @@ impl Files {
         let mut curl = peer("curl");
         curl.args(["-sS", "-f", "-o", "/dev/null", "--cacert"]);
         curl.arg(self.file(&format!("{authority}.crt"))).args(options);
-        curl.arg(format!("https://localhost:{port}/v2/app/manifests/1"));
+        curl.arg(format!("https://localhost:{port}/v2/"));
         curl.current_dir(self.dir.path()).output().unwrap().status.success()
     }
 

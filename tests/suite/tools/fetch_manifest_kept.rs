@@ -158,7 +158,7 @@ fn a_record_that_cannot_be_written_is_a_warning() {
 fn another_media_type_than_the_wanted_one_is_not_kept() {
     let (registry, scratch, image) = start();
     let run = fetch(&registry, "app", &image, &scratch).args(["--media-type", types::INDEX]).run();
-    run.status(0).stdout(&image.manifest.bytes);
+    run.fails(3, "404").stdout("");
     assert_eq!(steps(&registry), ["GET"]);
 }
 

@@ -10,7 +10,7 @@ use tests::commands::{fetch_blob, fetch_manifest, plain};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, types};
 use tests::scratch::Scratch;
-use tests::tools::tool;
+use tests::tools::{shell, tool};
 
 /// An image's manifest with these changes.
 fn changed(image: &Image, change: impl FnOnce(&mut Value)) -> Blob {
@@ -83,6 +83,9 @@ fn a_name_is_given_to_an_entry_whose_annotations_are_null() {
     let args = ["-p", "linux/amd64", &format!("{}:i", registry.repo("app"))];
     let run = fetch_manifest().args(args).args(["--into", "oci:l:2", "-o", "m"]);
     run.dir(scratch.path()).run().ok();
+    let repo = registry.repo("app");
+    let blobs = format!("list-blobs m | fetch-blob --plain-http {repo} --into oci:l >lines");
+    shell(&blobs).dir(scratch.path()).run().ok();
     tool("list-tags").arg("oci:l").dir(scratch.path()).run().ok().stdout("2\n");
 }
 

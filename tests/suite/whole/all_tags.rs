@@ -73,7 +73,11 @@ fn all_tags_of_a_repository_make_a_round_trip_through_a_layout() {
     let registry = registry();
     let dir = Scratch::new();
     mirror(&registry, &dir).ok();
-    assert_eq!(names(&dir), registry.tags("alpine"));
+    let by_name = |mut names: Vec<(String, String)>| {
+        names.sort();
+        names
+    };
+    assert_eq!(by_name(names(&dir)), by_name(registry.tags("alpine")));
     for tag in TAGS {
         for blob in image(tag).blobs() {
             let stored = read_blob(&dir.join("mirror"), &blob.digest);
@@ -134,7 +138,7 @@ fn an_error_in_one_tag_ends_the_loop() {
     for tag in ["1.0", "latest", "2"] {
         registry.add_image("alpine", tag, &image(&format!("new {tag}")));
     }
-    registry.add_image("alpine", "latest", &new);
+    registry.add_image("alpine", "2", &new);
     registry.remove_blob("alpine", &new.layers[1].digest);
     registry.server.forget();
     mirror(&registry, &dir).status(3).says("fetch-blob: ");
@@ -144,10 +148,10 @@ fn an_error_in_one_tag_ends_the_loop() {
         names.into_iter().find(|(name, _)| name == tag).unwrap().1
     };
     assert_eq!(digest("1.0"), image("new 1.0").manifest.digest);
-    for (tag, old) in old.iter().filter(|(tag, _)| ["latest", "2"].contains(&tag.as_str())) {
+    for (tag, old) in old.iter().filter(|(tag, _)| ["2", "latest"].contains(&tag.as_str())) {
         assert_eq!(digest(tag), *old);
     }
-    assert!(!registry.steps().iter().any(|step| step.ends_with("manifests/2")));
+    assert!(!registry.steps().iter().any(|step| step.ends_with("manifests/latest")));
     let copied: Vec<_> = registry.tags("mirror").into_iter().map(|(tag, _)| tag).collect();
     assert_eq!(copied, ["1", "1.0"]);
 }

@@ -8,9 +8,14 @@
 use std::path::{Path, PathBuf};
 
 /// Each file that reads the wall clock, and for what.
-const READERS: [(&str, &str); 2] = [
+const READERS: [(&str, &str); 4] = [
     ("common/net/src/response.rs", "the date in Retry-After, within --max-wait"),
     ("tools/fetch-blob/src/destination.rs", "the modification time of the result"),
+    ("tools/fetch-blob/src/partial_files.rs", "the modification time of the result"),
+    (
+        "tools/sweep-layout/src/age.rs",
+        "the age of files; a clock set forward can make new files look old",
+    ),
 ];
 
 /// The files below a directory.
