@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File capabilities, the value of the extended attribute `security.capability`: its revision 3,
-//! which is bound to a user namespace. The format is `struct vfs_ns_cap_data` of
-//! `linux/capability.h`; all numbers are little-endian.
+//! Revision 3 of file capabilities, which are the value of the extended attribute
+//! `security.capability`. This revision is bound to a user namespace. The format is `struct
+//! vfs_ns_cap_data` of `linux/capability.h`; all numbers are little-endian.
 //!
 //! The kernel writes revision 3 when a file gets capabilities inside a user namespace. It adds the
 //! user ID of that namespace's root. The ID means nothing on another machine: there the file has
@@ -17,13 +17,14 @@ const SIZES: (usize, usize) = (20, 24);
 /// The position of the byte that holds the revision.
 const REVISION: usize = 3;
 
-/// Whether a value of [`CAPABILITY`] is of revision 3: it has the root ID of a user namespace.
+/// Whether a value of [`CAPABILITY`] is of revision 3 and therefore has the root ID of a user
+/// namespace.
 pub fn has_root_id(value: &[u8]) -> bool {
     value.len() == SIZES.1 && value.get(REVISION) == Some(&3)
 }
 
-/// Turns a value of revision 3 into one of revision 2: the same capabilities without the root ID,
-/// as Docker does when it makes a layer. Any other value is left unchanged.
+/// Converts a value of revision 3 to revision 2: the same capabilities without the root ID. Docker
+/// does the same when it makes a layer. Any other value is left unchanged.
 pub fn drop_root_id(value: &mut Vec<u8>) {
     if has_root_id(value) {
         value.truncate(SIZES.0);

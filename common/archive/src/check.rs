@@ -15,7 +15,7 @@ use crate::entry::{Ending, Entry, shown};
 use crate::header::is_zero;
 use crate::parser::{Parser, not_an_archive};
 
-/// The check of an archive, at some position in it.
+/// The state of the check of an archive.
 pub struct Check {
     parser: Parser,
 }
@@ -27,9 +27,9 @@ impl Default for Check {
 }
 
 impl Check {
-    /// A check before the first byte.
+    /// A check at the beginning of an archive.
     pub fn new() -> Check {
-        // None of the parser's warnings: they concern a reader that interprets the entries.
+        // The parser's warnings are dropped: they are only for readers that interpret the entries.
         Check { parser: Parser::new(|_, _| ()) }
     }
 
@@ -71,7 +71,8 @@ impl Check {
     }
 }
 
-/// Warns of a capability that no other machine honours. To convert it would change the archive.
+/// Warns of a capability that no other machine honours. It is not converted, because that would
+/// change the archive.
 fn warn_of_root_id(entry: &Entry) {
     let is_bound = |(name, value): &(Vec<u8>, Vec<u8>)| name == CAPABILITY && has_root_id(value);
     if entry.xattrs.iter().any(is_bound) {
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
     use crate::BLOCK;
 
-    /// A header with a right checksum.
+    /// A header with a correct checksum.
     fn header(kind: u8, size: &str) -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::new(kind));

@@ -37,14 +37,14 @@ pub(crate) struct Numbers {
     pub(crate) device: Option<(u64, u64)>,
 }
 
-/// A header block whose checksum is right.
+/// A header block whose checksum is correct.
 pub(crate) struct Header<'a> {
     block: &'a [u8; BLOCK],
     pub(crate) dialect: Dialect,
 }
 
 impl<'a> Header<'a> {
-    /// The header in a block, if its checksum is right.
+    /// The header in a block, if its checksum is correct.
     pub(crate) fn parse(block: &'a [u8; BLOCK]) -> Option<Header<'a>> {
         if !is_header(block) {
             return None;
@@ -65,7 +65,7 @@ impl<'a> Header<'a> {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
     }
 
-    /// Refuses an unknown magic if a field is set that only some readers read then.
+    /// Refuses an unknown magic if a field is set that only some readers read in such a header.
     pub(crate) fn check_magic(&self) -> Result<()> {
         if !self.has_odd_magic() {
             return Ok(());
@@ -84,7 +84,7 @@ impl<'a> Header<'a> {
         self.block[156]
     }
 
-    /// The numbers in the header. All fields are checked, also those that this header's type does
+    /// The numbers in the header. All fields are checked, even those that this header's type does
     /// not use: some readers parse more fields than others, and would fail on an invalid one.
     pub(crate) fn numbers(&self) -> Result<Numbers> {
         let numbers = Numbers {
@@ -126,7 +126,8 @@ impl<'a> Header<'a> {
             .map_err(|_| malformed(format_args!("the {what} is negative ({value})")))
     }
 
-    /// The major or minor number of a device. Some writers leave the field blank: that is 0.
+    /// The major or minor number of a device. Some writers leave the field blank: a blank field
+    /// counts as 0.
     fn device(&self, half: &str, at: std::ops::Range<usize>) -> Result<u64> {
         if self.is_blank(at.clone()) {
             return Ok(0);
@@ -157,8 +158,9 @@ impl<'a> Header<'a> {
         Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, b"/", name].concat() })
     }
 
-    /// A prefix where GNU's headers have times. Old versions of Go wrote such headers, and layers
-    /// with them exist. As in Go, a time field that is not a number is the beginning of a prefix.
+    /// The prefix at the position where GNU's headers have times. Old versions of Go wrote such
+    /// headers, and layers with them exist. As in Go, a time field that is not a number is the
+    /// beginning of a prefix.
     pub(crate) fn mistaken_prefix(&self) -> &'a [u8] {
         let wrong = |at: std::ops::Range<usize>| {
             let field = &self.block[at];
@@ -173,7 +175,7 @@ impl<'a> Header<'a> {
     }
 
     /// Whether a GNU header that is not for a sparse file has data in the sparse fields. libarchive
-    /// would read them.
+    /// would read these fields.
     pub(crate) fn has_stray_sparse_fields(&self) -> bool {
         let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
         self.dialect == Dialect::Gnu
@@ -192,7 +194,7 @@ impl<'a> Header<'a> {
 /// The position of the checksum field.
 pub(crate) const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// Whether a block is a header: its checksum is right, as a sum of unsigned bytes or, as some old
+/// Whether a block is a header: its checksum is correct, as a sum of unsigned bytes or, as some old
 /// programs computed it, of signed bytes.
 pub fn is_header(block: &[u8; BLOCK]) -> bool {
     let Some(stated) = number::octal(&block[CHECKSUM]) else { return false };

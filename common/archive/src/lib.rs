@@ -7,10 +7,11 @@
 //! fields of a block and its checksum), `number`, `records` (the lines of extended headers), `pax`
 //! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types).
 //!
-//! If two readers read one layer differently, a scanner may see other files than the container
-//! engine installs. This crate therefore compares Go's archive/tar, GNU tar and libarchive. It
-//! reads an archive as they do where all three agree, and refuses it where they disagree. If only
-//! Go defines a behaviour, it does what Go does, because container engines are written in Go.
+//! If two readers read one layer differently, a scanner may see files that differ from those that
+//! the container engine installs. The rules of this crate therefore come from a comparison of Go's
+//! archive/tar, GNU tar and libarchive. Where all three agree, this crate reads an archive as they
+//! do. Where they disagree, it refuses the archive. If only Go defines a behaviour, it does what Go
+//! does, because container engines are written in Go.
 //!
 //! Memory is bounded by constants: 1 MiB for an extended header, 16 headers about one entry, 10,000
 //! segments of a sparse file.

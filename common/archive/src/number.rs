@@ -5,7 +5,7 @@
 //! Not here: the meaning of a number. Its range is checked where the field is used.
 
 /// Parses the number in a header field: base-256 if the first byte is 0x80 or 0xff, else octal. A
-/// field of NULs is zero, and so is one of spaces that a NUL ends.
+/// field of NULs is zero. A field of spaces with a NUL at its end is also zero.
 ///
 /// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces
 /// only, other bytes than NULs and spaces after the digits, base-256 with a first byte other than 0x80

@@ -33,7 +33,8 @@ pub(crate) struct Parser {
     data: u64,
     /// The number of bytes left of the padding after the data.
     padding: u64,
-    /// Whether a header or a zero block was read. Before that, the input may not be an archive.
+    /// Whether a header or a zero block was read. Before that, it is unknown whether the input is
+    /// an archive.
     has_begun: bool,
     /// Whether the previous block was a zero block.
     after_zeros: bool,
@@ -137,7 +138,7 @@ impl Parser {
         matches!(self.state, State::End)
     }
 
-    /// How the archive ends. The caller calls it at the end of the input.
+    /// How the archive ends. Must be called at the end of the input.
     ///
     /// # Errors
     /// Malformed if the archive is cut short, except at the positions that readers accept.

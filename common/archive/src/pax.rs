@@ -3,9 +3,9 @@
 //! that follows.
 //!
 //! If a keyword is repeated, its last value is used, as in all readers. Records that readers are
-//! known to interpret differently are refused: an empty path, link path or size, a NUL in these, an
-//! incomplete set of sparse keywords, numbers with signs. Unknown keywords are ignored, as POSIX
-//! requires.
+//! known to interpret differently are refused: an empty path, link path or size, a NUL in one of
+//! these, an incomplete set of sparse keywords, numbers with signs. Unknown keywords are ignored,
+//! as POSIX requires.
 
 use common::error::{Error, Result, printable};
 
@@ -178,8 +178,8 @@ impl SparseKeys {
         Ok(())
     }
 
-    /// Decides which of the three forms the keywords have. A set that is incomplete for every form
-    /// is refused, because readers interpret it differently.
+    /// Determines which of the three forms the keywords have. A set that is incomplete for every
+    /// form is refused, because readers interpret it differently.
     fn finish(self) -> Result<Sparse> {
         let incomplete = || malformed("incomplete set of sparse keywords");
         let size = self.real_size.or(self.size).ok_or_else(incomplete)?;

@@ -47,7 +47,7 @@ impl Map {
     }
 
     /// Adds the segments of a header block of GNU's old form. Returns whether another block may
-    /// follow: not after an empty field, which ends the map.
+    /// follow. No block may follow an empty field, because an empty field ends the map.
     pub(crate) fn push_fields(&mut self, fields: &[u8]) -> Result<bool> {
         for segment in fields.chunks_exact(24) {
             if segment[0] == 0 {
@@ -65,8 +65,8 @@ impl Map {
 
     /// Checks the map and returns its segments. They must be in order, must not overlap, and must
     /// end exactly at the end of the file (`size`). Each segment except the last non-empty one must
-    /// have a length of whole blocks. The lengths must add up to `stored`, the bytes of data in the
-    /// archive.
+    /// have a length that is a multiple of the block size. The lengths must add up to `stored`, the
+    /// bytes of data in the archive.
     pub(crate) fn finish(self, size: u64, stored: u64) -> Result<Vec<Segment>> {
         let mut end = 0;
         let mut held = 0u64;

@@ -10,7 +10,7 @@ use crate::parser::MAX_STACKED;
 use crate::records::MAX_METADATA;
 use crate::{Ending, EntryType, Reader, Segment};
 
-/// A header block with the given fields and a right checksum.
+/// A header block with the given fields and a correct checksum.
 fn block(name: &str, typeflag: u8, size: u64, magic: &[u8; 8]) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     block[..name.len()].copy_from_slice(name.as_bytes());
@@ -205,7 +205,7 @@ fn data_of_a_type_without_data_is_refused() {
         assert!(names(&[part("x", typeflag, b"data")]).is_err());
         assert!(names(&[part("x", typeflag, b"")]).is_ok());
     }
-    // The size of a directory does not announce data.
+    // No data follows the header of a directory, whatever its size.
     assert_eq!(names(&[block("d/", b'5', 255, USTAR).to_vec()]).unwrap(), ["d/"]);
 }
 
@@ -249,7 +249,7 @@ fn dialects_have_their_prefixes() {
     assert_eq!(named(USTAR, 345, false), "pre/name");
     assert_eq!(named(USTAR, 345, true), "pre/name");
     assert_eq!(named(b"garbage!", 345, false), "name");
-    // GNU's header has times there. A field that is not a time is read as a prefix.
+    // GNU's header has times at this position. A field that is not a time is read as a prefix.
     assert_eq!(named(GNU, 345, false), "pre/name");
     let mut times = block("name", b'0', 0, GNU);
     times[345..356].copy_from_slice(b"00000000001");

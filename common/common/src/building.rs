@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the tools that build manifests share: their input lines, the values of their options, and
-//! the last check of the document.
+//! Code that the tools that build manifests share: input lines, option values, and the final check
+//! of the document.
 //!
 //! Not here: the fields that only an image manifest or only an index has.
 
@@ -19,8 +19,8 @@ use crate::stdio;
 /// Reads the descriptor lines on stdin. Together they have at most as many bytes as a manifest.
 ///
 /// # Errors
-/// Malformed if stdin is closed. An item is an error as for [`Lines`], and Malformed if the lines
-/// so far have more than [`MAX_SIZE`] bytes.
+/// Malformed if stdin is closed. An item of the iterator is an error in the same cases as for
+/// [`Lines`]. It is also Malformed if the lines so far have more than [`MAX_SIZE`] bytes.
 pub fn lines() -> Result<impl Iterator<Item = Result<Descriptor>>> {
     let mut size = 0;
     Ok(Lines::new(stdio::stdin()?).map(move |line| {
@@ -47,12 +47,13 @@ pub fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 /// The subject's descriptor, with only the media type, digest and size of the given line. `text` is
-/// the value of `--subject`: the line, or a file that has the line. `stdin` says in messages which
-/// lines standard input has.
+/// the value of `--subject`: the line, or a file that has the line. `stdin` describes the lines on
+/// standard input, for messages.
 ///
 /// # Errors
-/// Usage if the value is empty, `-`, not a descriptor line, or not the line of a manifest. Malformed
-/// if the file does not have one descriptor line; Absent or Local if it cannot be read.
+/// Usage if the value is empty, `-`, not a descriptor line, or not the line of a manifest.
+/// Malformed if the file does not have exactly one descriptor line; Absent or Local if it cannot be
+/// read.
 pub fn subject(text: &str, stdin: &str) -> Result<Value> {
     let wrong = |why: &str| {
         let error = Error::usage(format_args!("--subject: {}", printable(why)));

@@ -50,7 +50,7 @@ pub fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     }
 }
 
-/// Refuses a key that an option gives twice, because no flag outranks another.
+/// Refuses an option that gives the same key twice, because neither value has precedence.
 ///
 /// # Errors
 /// Usage if a key is given twice.
@@ -63,7 +63,7 @@ pub fn refuse_repeated(option: &str, pairs: &[(String, String)]) -> Result<()> {
 }
 
 /// The directory of a store that must be a layout because the tool has no network. `option` is the
-/// option that names the store; `hint` tells the user what to do with a repository.
+/// option that names the store; `hint` is the hint for the user if the store is a repository.
 ///
 /// # Errors
 /// Usage if the store is a repository.

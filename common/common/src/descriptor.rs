@@ -2,7 +2,7 @@
 //! Descriptors: each names a blob by media type, digest and size. Tools exchange descriptors.
 //!
 //! A *descriptor line* is one OCI descriptor as one line of JSON. The fields `mediaType`, `digest`
-//! and `size` are required and checked. The other known fields must have the right type, or are
+//! and `size` are required and checked. Each other known field must have the right type or be
 //! `null`, which counts as absent. All fields are kept unchanged and in their order. The largest
 //! size is 2^63-1, because the specification uses int64.
 
@@ -37,12 +37,12 @@ pub struct Descriptor {
     fields: Map<String, Value>,
 }
 
-/// A descriptor without its size: the manifest that names the blob does not have it (Docker's
-/// schema 1). Only a tool that reads the blob can complete it.
+/// A descriptor without a size, because the manifest that names the blob (Docker schema 1) does not
+/// state it. Only a tool that reads the blob can add the size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unsized(Descriptor);
 
-/// A line of a program that may print descriptors without sizes.
+/// An output line of a program that may print descriptors without sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// A descriptor.
@@ -52,7 +52,7 @@ pub enum Line {
 }
 
 impl Unsized {
-    /// A descriptor of which only the media type and the digest are known.
+    /// A descriptor without a size, from a media type and a digest.
     pub fn new(media_type: &str, digest: Digest) -> Unsized {
         let mut descriptor = Descriptor::new(media_type, digest, 0);
         descriptor.fields.shift_remove("size");
@@ -261,7 +261,7 @@ impl Descriptor {
         self
     }
 
-    /// The same descriptor with another media type. The order of the fields stays.
+    /// The same descriptor with another media type. The order of the fields is kept.
     #[must_use]
     pub fn with_media_type(mut self, media_type: &str) -> Descriptor {
         self.fields.insert("mediaType".to_owned(), media_type.into());
@@ -269,8 +269,8 @@ impl Descriptor {
         self
     }
 
-    /// A layer's diff ID, if the descriptor has it: from the annotation [`UNCOMPRESSED`], or, if
-    /// the media type is that of an uncompressed layer, the layer's own digest.
+    /// A layer's diff ID, if it is known: the value of the annotation [`UNCOMPRESSED`], or the
+    /// layer's own digest if the media type is that of an uncompressed layer.
     ///
     /// # Errors
     /// A sentence, if the annotation is not a digest, or if it differs from the digest of an

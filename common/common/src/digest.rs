@@ -148,7 +148,7 @@ impl fmt::Display for Digest {
 /// The reason why text is not a valid digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DigestError {
-    /// Not `algorithm:hex` by the OCI grammar.
+    /// Text that does not match the OCI grammar `algorithm:hex`.
     Grammar(String),
     /// An unsupported algorithm.
     Unsupported(String),

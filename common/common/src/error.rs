@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The error type that carries an exit status, and the cleaning of foreign text.
+//! The error type, which contains an exit status, and the escaping of text from servers and files.
 //!
 //! All tools use the same exit statuses. The code that recognises a failure sets the status, and
 //! the status stays with the error. Callers add explanation with [`Error::context`] or, in a tool,
@@ -13,9 +13,10 @@ use crate::secret;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
-    /// The content is not what was asked for: digest, size, diff ID or number of layers differ.
+    /// The content differs from the requested content: in digest, size, diff ID or number of
+    /// layers.
     Content = 1,
-    /// Wrong usage: flags, operands, references and digests that a person typed.
+    /// Wrong usage: an invalid flag, operand, reference or digest on the command line.
     Usage = 2,
     /// Absent: tag, manifest, blob, repository or platform.
     Absent = 3,
@@ -28,7 +29,8 @@ pub enum Status {
     /// Local failure: disk full, permission, unwritable output, an existing directory where a file
     /// is to be written.
     Local = 7,
-    /// Nothing to do: the user asked only for what is new. It is not a failure and has no message.
+    /// Nothing to do: the user asked only for new content, and none was found. This is not a
+    /// failure and has no message.
     Unchanged = 8,
 }
 
@@ -133,7 +135,7 @@ pub fn os_words(error: &std::io::Error) -> String {
     let mut words = String::with_capacity(text.len());
     let mut chars = text.chars();
     if let Some(first) = chars.next() {
-        // "No space left" is lowered, but "I/O error" and "EOF" keep their capitals.
+        // "No space left" becomes lower case, but "I/O error" and "EOF" keep their capitals.
         let next_is_lower = chars.clone().next().is_some_and(char::is_lowercase);
         if next_is_lower { words.extend(first.to_lowercase()) } else { words.push(first) }
     }
@@ -141,7 +143,7 @@ pub fn os_words(error: &std::io::Error) -> String {
     words
 }
 
-/// The maximum number of bytes of foreign text that one message shows.
+/// The maximum number of bytes of text from a server or a file that one message shows.
 pub const MAX_FOREIGN_TEXT: usize = 1024;
 
 /// Makes text from a server, a layer or a file fit to print on one line. Control characters (escape

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Start and end of a tool, and the only place that defines the rules of stderr:
 //!
-//! - An error is one line, `tool: what failed: why`: lower case, no "error:", foreign text made
-//!   printable. At most one more line follows: `tool: hint: …`.
-//! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind is
-//!   printed once with a count; `-q` drops it.
-//! - A trace (`--trace`) consists of blocks of whole lines: commands, and comments that begin with
-//!   `#`. Each block is one write. `-q` does not drop the trace. No progress bar is shown with it
-//!   unless the user asks for a bar. With a trace, errors, warnings and hints are quoted so that a
-//!   shell executes nothing in them.
+//! - An error is one line, `tool: what failed: why`: lower case, no "error:", with text from
+//!   servers and files made printable. At most one more line follows: `tool: hint: …`.
+//! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind of
+//!   warning is printed once, with a count. `-q` suppresses all warnings.
+//! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
+//!   with `#`. Each block is written with one system call. `-q` does not suppress the trace. With a
+//!   trace, no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings
+//!   and hints are quoted so that a shell executes nothing in them.
 //! - Success is silent. This module writes to stdout only for help and version.
 //! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
 //!   local failure (7). If nothing is new (8), there is no error line.
@@ -89,7 +89,7 @@ fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Op
     }
 }
 
-/// Makes one line of clap's message: its first paragraph, without "error:".
+/// Reduces clap's message to one line: its first paragraph, without "error:".
 fn usage_error(rendered: &str) -> Error {
     let paragraph: Vec<&str> = rendered
         .lines()
@@ -142,10 +142,10 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(own.map_or(Status::Local, Error::status) as u8)
 }
 
-/// Text made fit for stderr: secrets redacted, control characters escaped, length limited.
+/// Text prepared for stderr: secrets redacted, control characters escaped, length limited.
 fn shown(text: &str) -> String {
     let text = printable(&secret::redact(text));
-    // The user may paste a trace into a shell, and this line with it.
+    // The user may paste a trace, with this line in it, into a shell.
     if is_traced() { inert(&text) } else { text }
 }
 
@@ -156,7 +156,7 @@ pub fn before_end(cleanup: fn()) {
 }
 
 /// Ends the process after `limit`, whatever it is doing, with the status "try again later".
-/// Finished and partial work stays, and the next run continues from it.
+/// Finished and partial work is kept, and the next run continues from it.
 pub fn end_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);

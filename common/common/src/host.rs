@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts of URLs: their syntax, and which of them are not on the public internet.
+//! Hosts of URLs: their syntax, and the detection of hosts that are not on the public internet.
 //!
 //! Only the text of a host is examined. Not here: name resolution.
 

@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 /// Parses one document that is an object.
 ///
 /// # Errors
-/// A sentence, as for [`parse`], or if the document is not an object.
+/// A sentence in the cases of [`parse`], and if the document is not an object.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     match parse(bytes)? {
         Value::Object(object) => Ok(object),
@@ -50,8 +50,8 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// A field's value. `null` counts as absent: Go, in which most clients are written, reads it so,
-/// and the image specification says so of its optional fields.
+/// A field's value. `null` counts as absent. Go, in which most clients are written, does the same,
+/// and the image specification defines it for its optional fields.
 pub fn present<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
@@ -69,7 +69,7 @@ pub fn kind(value: &Value) -> &'static str {
 }
 
 /// Refuses a key that differs from a known key only in case. A parser that ignores case, such as
-/// Go's, would read another document than this one.
+/// Go's, would treat both as the same key.
 ///
 /// # Errors
 /// A sentence with the key and the known key.

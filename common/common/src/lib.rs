@@ -5,8 +5,8 @@
 //!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`selection`],
 //!   [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
-//! - Start and end of a tool: [`cli`], [`exit`], [`progress`]; of a tool that builds manifests:
-//!   [`building`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`progress`]. Parts of the tools that build
+//!   manifests: [`building`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
 //! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests: their detection, validation and content.
 //!
-//! A document is examined by its own fields and is never serialised again, because its digest
-//! covers the exact bytes. A contradictory document (an index that also lists layers) is refused
-//! whatever its type says, because two programs could read different images from it
-//! (CVE-2021-41190). Docker plugins are refused: they are not images. Schema 1 is recognised, and
-//! refused by default as Docker does. Not here: the structure of a schema 1 image
-//! ([`schema1`]).
+//! The fields of a document determine its type. A document is never serialised again, because its
+//! digest covers the exact bytes. A contradictory document (an index that also lists layers) is
+//! refused whatever its stated type is, because two programs could read different images from it
+//! (CVE-2021-41190). Docker plugins are refused: they are not images. Schema 1 is recognised, but
+//! refused by default, as in Docker. Not here: the structure of a schema 1 image ([`schema1`]).
 
 use std::fmt;
 
@@ -30,7 +29,7 @@ pub const MAX_CONFIG: u64 = MAX_SIZE;
 pub const MAX_DEPTH: usize = 8;
 
 /// The maximum number of digests that a walk down from a manifest remembers. It bounds the memory,
-/// however much an index refers to.
+/// however many descriptors an index has.
 pub const MAX_DIGESTS: usize = 200_000;
 
 /// The environment variable that allows schema 1 if it is not empty. The name is Docker's.
@@ -127,7 +126,7 @@ impl Shape {
 ///
 /// # Errors
 /// Malformed if the fields contradict the type or each other, if the type cannot be determined, or
-/// if it is schema 1 while that is refused.
+/// if it is schema 1 and schema 1 is refused.
 pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Result<String> {
     json::refuse_case_variants(document, &KNOWN).map_err(Error::malformed)?;
     let shape = Shape::of(document);
@@ -184,13 +183,13 @@ pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Re
 impl Manifest {
     /// Parses an image manifest or an index.
     ///
-    /// `declared` is the media type that was declared outside the document: that of a Content-Type
-    /// header, unless generic, or that of a descriptor. `name` is the name of the document in
-    /// messages.
+    /// `declared` is the media type declared outside the document: by a Content-Type header that is
+    /// not generic, or by a descriptor. `name` is the name of the document in messages.
     ///
     /// # Errors
     /// Malformed if the document is not JSON by the strict rules, is contradictory, differs in type
-    /// from `declared`, has an unsupported type, is a plugin, or is schema 1 while that is refused.
+    /// from `declared`, has an unsupported type, is a plugin, or is schema 1 while schema 1 is
+    /// refused.
     pub fn parse(
         bytes: &[u8],
         declared: Option<&str>,
@@ -203,7 +202,8 @@ impl Manifest {
         if let Some(declared) = declared
             && declared != media_type
         {
-            // Without `mediaType`, the same fields can be those of an OCI type or of a Docker type.
+            // Without `mediaType`, a document of an OCI type can have the same fields as one of a
+            // Docker type.
             if stated || mediatype::kind(declared) != mediatype::kind(&media_type) {
                 return Err(Error::malformed(format_args!(
                     "declared as \"{}\", but the document is \"{}\"",
@@ -211,7 +211,8 @@ impl Manifest {
                     printable(&media_type)
                 )));
             }
-            // Whether schema 1 is signed is visible in the document, whatever was declared.
+            // The document itself shows whether schema 1 is signed, so the declared type is not
+            // compared.
             if mediatype::kind(declared) != Kind::Schema1 {
                 media_type = declared.to_owned();
             }
@@ -294,8 +295,9 @@ impl Manifest {
     }
 }
 
-/// The descriptor of a manifest for the list of its subject's referrers, with its annotations and
-/// artifact type added. If the manifest has no artifact type, its config's media type is used.
+/// The descriptor of a manifest for the list of its subject's referrers: the manifest's annotations
+/// and artifact type are added. If the manifest has no artifact type, its config's media type is
+/// used.
 ///
 /// # Errors
 /// Malformed if the bytes are not JSON by the strict rules, or if an added field has the wrong

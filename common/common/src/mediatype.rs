@@ -51,7 +51,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// The kind of content that a media type stands for.
+/// The kind of content that a media type identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An image index or a manifest list.
@@ -105,7 +105,7 @@ pub fn kind(media_type: &str) -> Kind {
     Kind::Other
 }
 
-/// Whether documents of this media type are served by the manifests endpoint.
+/// Whether a registry has documents of this media type at its manifests endpoint.
 pub fn is_manifest(media_type: &str) -> bool {
     matches!(kind(media_type), Kind::Index | Kind::Manifest | Kind::Schema1)
 }

@@ -35,7 +35,7 @@ pub fn warn(kind: &'static str, text: impl FnOnce() -> String) {
 }
 
 /// Records a warning whose text differs from case to case, for example a registry's message. Each
-/// distinct text is printed as a warning of its own.
+/// distinct text is printed as a separate warning.
 pub fn say(kind: &'static str, text: &str) {
     let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(notice) = notices.iter_mut().find(|n| n.kind == kind && n.text == text) {
@@ -45,7 +45,7 @@ pub fn say(kind: &'static str, text: &str) {
     }
 }
 
-/// Takes all warnings recorded so far, in order of first appearance.
+/// Removes and returns all warnings recorded so far, in order of first appearance.
 pub fn take() -> Vec<Notice> {
     std::mem::take(&mut NOTICES.lock().unwrap_or_else(PoisonError::into_inner))
 }

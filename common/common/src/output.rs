@@ -3,7 +3,8 @@
 //!
 //! A regular file is written through a temporary file in the same directory, which is then renamed.
 //! The file therefore appears only when it is complete. A symlink is followed first: the file that
-//! it names is replaced, and the link stays. A device or a fifo is written directly, as stdout is.
+//! it names is replaced, and the link is kept. A device or a fifo is written directly, as stdout
+//! is.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Parallel jobs whose results are returned in the order of the jobs.
 //!
-//! Memory is bounded: at most [`WINDOW`] jobs are in progress, however many there are. Not here:
-//! the work of a job.
+//! Memory is bounded: at most [`WINDOW`] jobs are in progress at the same time. Not here: the work
+//! of a job.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result, Status};
 
-/// The maximum number of worker threads, on any number of processors: a disk or the memory bus is
-/// saturated long before that.
+/// The maximum number of worker threads, whatever the number of processors. Fewer threads already
+/// saturate a disk or the memory bus.
 const MAX_THREADS: usize = 16;
 
 /// The number of jobs that may be started before the first of them is done.
@@ -26,9 +26,9 @@ pub fn processors() -> usize {
 /// Runs `work` on every job with `threads` threads and passes the results to `take` in the order of
 /// the jobs. Each result is passed as soon as it and all earlier results are ready.
 ///
-/// `jobs` creates its iterator on a thread of its own, so an iterator that waits for input does not
-/// delay the results. If `take` fails, this function returns at once; the threads still at work are
-/// not waited for and end with the process.
+/// `jobs` is called on a separate thread and creates its iterator there, so an iterator that waits
+/// for input does not delay the results. If `take` fails, this function returns at once. It does
+/// not wait for threads that still work; they end with the process.
 ///
 /// # Errors
 /// The error of `take`; Local if a worker thread ended without a result.
@@ -47,8 +47,7 @@ where
 }
 
 /// Like [`in_order`], but returns at once when a job fails, even if earlier jobs are still at work.
-/// The results of earlier jobs that are ready, and have no unfinished job before them, are passed
-/// first.
+/// Before it returns, it passes the ready results that have no unfinished job before them.
 ///
 /// # Errors
 /// The error of the first job that is known to have failed; otherwise as [`in_order`].
@@ -86,7 +85,7 @@ where
     let count = Arc::clone(&started);
     std::thread::spawn(move || {
         for (index, job) in jobs().enumerate() {
-            // Sending fails once the receiver is gone: no more results are needed.
+            // Sending fails after the receiver was dropped: no more results are needed then.
             if tokens.send(()).is_err() || tasks.send((index, job)).is_err() {
                 return;
             }
@@ -136,7 +135,7 @@ struct Promise<'a, R> {
 
 impl<R> Drop for Promise<'_, R> {
     fn drop(&mut self) {
-        // Sending fails once no more results are needed.
+        // Sending fails if no more results are needed.
         let _ = self.done.send((self.index, self.result.take()));
     }
 }
@@ -171,8 +170,8 @@ mod tests {
 
     #[test]
     fn two_jobs_run_at_the_same_time() {
-        // Each job waits for the other, so this would never end if the jobs ran one after the
-        // other.
+        // Each of the two jobs waits for the other. If they did not run in parallel, the test would
+        // not end.
         let both = Barrier::new(2);
         in_order(2, || 0..2, move |_| both.wait().is_leader(), |_| Ok(())).unwrap();
     }

@@ -6,8 +6,8 @@
 //! aarch64) are converted to Go's. The default variant is v8 for arm64, v7 for arm and v1 for
 //! amd64. An entry with an older variant matches a newer processor, but an exact variant is
 //! preferred. A wanted OS version matches as a prefix that ends at a complete number. An entry
-//! without an OS version or a variant is not excluded by that, but one that states the wanted value
-//! is preferred.
+//! without an OS version or a variant also matches, but an entry that states the wanted value is
+//! preferred.
 
 use std::fmt;
 use std::str::FromStr;
@@ -60,7 +60,8 @@ impl Platform {
         ))
     }
 
-    /// The same platform in one spelling: without a variant, that of its architecture's default.
+    /// The same platform with its variant spelled `vN`, if the architecture's variants are
+    /// numbered. A missing variant is replaced by the architecture's default.
     #[must_use]
     pub fn canonical(mut self) -> Platform {
         if let Some(number) = self.variant_number() {
@@ -111,11 +112,11 @@ impl Platform {
 /// How well a platform matches a wanted one. A smaller rank is a better match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    /// Whether an OS version is wanted and none is stated.
+    /// Whether an OS version is wanted, but not stated by the entry.
     lacks_version: bool,
     /// How much older the variant is than the wanted one.
     older: u32,
-    /// Whether a variant is wanted and none is stated.
+    /// Whether a variant is wanted, but not stated by the entry.
     lacks_variant: bool,
 }
 

@@ -24,7 +24,7 @@ pub enum Mode {
 /// How a blob reached its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It was already there.
+    /// It was already at the destination.
     Present,
     /// It was fetched.
     Fetched,

@@ -48,7 +48,7 @@ impl Repository {
         &self.host
     }
 
-    /// The host that serves the API, lower case, with its port. For Docker Hub it differs from
+    /// The host of the registry's API, lower case, with its port. For Docker Hub it differs from
     /// [`host`](Repository::host).
     pub fn api_host(&self) -> String {
         match self.host.as_str() {
@@ -145,7 +145,7 @@ pub enum Location {
 
 impl Location {
     /// Whether neither a tag nor a digest was given: the reference then names a repository or a
-    /// whole layout.
+    /// complete layout.
     pub fn is_bare(&self) -> bool {
         match self {
             Location::Registry(reference) => reference.tag.is_none() && reference.digest.is_none(),

@@ -2,9 +2,10 @@
 //! Docker manifests of schema 1: the payload that the digest covers, and the image in it.
 //!
 //! A signed document (JWS) is its payload with signatures inserted. The digest and the image are
-//! taken from the payload. The signatures are not verified: no keys are trusted here, as in
-//! Docker's own pull. Messages about the image are Docker's, word for word. Not here: building a
-//! config from it, and the check that refuses schema 1 by default ([`manifest`](crate::manifest)).
+//! taken from the payload. The signatures are not verified, because no keys are trusted here.
+//! Docker's own pull does not verify them either. Messages about the image are Docker's, word for
+//! word. Not here: building a config from it, and the check that refuses schema 1 by default
+//! ([`manifest`](crate::manifest)).
 //!
 //! All readers get the image with [`Manifest::parse`](crate::manifest::Manifest::parse), so that
 //! every tool refuses the same documents, before any blob is requested.
@@ -62,8 +63,8 @@ pub struct Image {
     /// The v1Compatibility of the top entry, as written: the source of the image config. It is a
     /// JSON object.
     pub top: String,
-    /// The platform that the top entry states. If it states no architecture, that of the manifest
-    /// is used. `None` if the operating system or the architecture is missing.
+    /// The platform that the top entry states. If it states no architecture, the manifest's
+    /// architecture is used. `None` if the operating system or the architecture is missing.
     pub platform: Option<Platform>,
     /// The blobs of all entries in the manifest, base first, including repeated and throwaway
     /// entries. A registry requires all of these blobs.
@@ -87,7 +88,7 @@ pub struct Entry {
     pub comment: String,
 }
 
-/// The bytes that a document's digest covers: the payload of a signed document, else the whole
+/// The bytes that a document's digest covers: the payload of a signed document, else the complete
 /// document.
 ///
 /// Apart from the signatures, the document and its payload must be equal, so that a program that
@@ -141,11 +142,11 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     Ok(Cow::Owned(payload))
 }
 
-/// The bytes that the digest of any manifest covers: the payload of signed schema 1, else the whole
-/// document. An invalid document is returned unchanged: a later check refuses it.
+/// The bytes that the digest of any manifest covers: the payload of signed schema 1, else the
+/// complete document. An invalid document is returned unchanged: a later check refuses it.
 ///
-/// Only an object with `fsLayers` and `signatures` is signed schema 1. The signatures of another
-/// document are unknown fields, which its digest covers.
+/// Only an object with `fsLayers` and `signatures` is signed schema 1. In any other document,
+/// `signatures` is an unknown field, which the digest covers.
 pub fn digested(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_signed = json::parse_object(bytes)
         .is_ok_and(|document| ["fsLayers", "signatures"].iter().all(|k| document.contains_key(*k)));
@@ -155,15 +156,16 @@ pub fn digested(bytes: &[u8]) -> Cow<'_, [u8]> {
     payload(bytes).unwrap_or(Cow::Borrowed(bytes))
 }
 
-/// Whether a manifest has the size in its descriptor. For signed schema 1, writers of indexes give
-/// the size of either the whole document or its payload. Its digest decides.
+/// Whether a manifest has this size, which its descriptor states. For signed schema 1, writers of
+/// indexes state the size of either the complete document or its payload, so both are accepted. The
+/// digest still identifies the content.
 pub fn has_size(bytes: &[u8], size: u64) -> bool {
     bytes.len() as u64 == size || digested(bytes).len() as u64 == size
 }
 
 /// Refuses to store a signed schema 1 manifest of an index in a layout. The digest in the index
-/// covers the payload only, but its size may be that of the signed form. A layout's blob must have
-/// both.
+/// covers the payload only, but its size may be that of the signed form. In a layout, a blob must
+/// have both the digest and the size of its descriptor.
 ///
 /// # Errors
 /// Malformed for signed schema 1.
@@ -260,7 +262,8 @@ impl Image {
     }
 }
 
-/// The platform of an image. Old entries state no architecture: then the manifest's is used.
+/// The platform of an image. Old entries state no architecture. In that case the manifest's
+/// architecture is used.
 fn platform(document: &Map<String, Value>, top: &str) -> Option<Platform> {
     let mut fields = json::parse_object(top.as_bytes()).ok()?;
     let architecture = fields.get("architecture").or(document.get("architecture")).cloned();
@@ -407,8 +410,8 @@ mod tests {
         format!(r#"{{"id":"{id}","parent":"{parent}"{more}}}"#)
     }
 
-    /// A document with these entries, top first. Each layer's digest is that of its number, counted
-    /// from the base.
+    /// A document with these entries, top first. Each layer's digest is the digest of its number,
+    /// counted from the base.
     fn document(compatibilities: &[String]) -> String {
         let count = compatibilities.len();
         let layers = (0..count).map(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chooses among the entries of an index by platform.
 //!
-//! An entry's `platform` is optional. [`candidates`] judges entries by that field alone. If none of
-//! them serves, the entries without the field ([`unlabelled`]) can still be judged by their image
+//! An entry's `platform` is optional. [`candidates`] judges entries by that field alone. If no
+//! entry matches, the entries without the field ([`unlabelled`]) can still be judged by their image
 //! configs, with [`by_config`]. Not here: reading manifests and configs, which needs a store.
 
 use crate::descriptor::Descriptor;
@@ -14,11 +14,11 @@ use crate::platform::{Platform, Rank};
 /// The maximum number of entries whose configs are read for one choice.
 pub const MAX_EXAMINED: usize = 16;
 
-/// The entries of an index that can serve a platform, best first. They are sorted by OS version
+/// The entries of an index that match a platform, best first. They are sorted by OS version
 /// (entries that state the wanted one are first), then by variant (an exact one is before an older
 /// one). Equal entries keep the order of the index. Attestations and entries without a platform are
-/// left out. But an entry that is itself an index and has no platform is kept, at the end, because
-/// it may contain a matching manifest.
+/// left out. An exception is an entry without a platform that is itself an index: it is kept, at
+/// the end, because it may contain a matching manifest.
 pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut ranked: Vec<(bool, Option<Rank>, &Descriptor)> = manifests
         .iter()
@@ -53,7 +53,8 @@ pub fn offered(manifests: &[Descriptor]) -> Vec<Platform> {
 /// to `offered`.
 ///
 /// # Errors
-/// Absent if no entry serves the platform; the message lists `offered`. Otherwise as `read` fails.
+/// Absent if no entry matches the platform; the message lists `offered`. Otherwise the error of
+/// `read`.
 pub fn by_config(
     entries: &[Descriptor],
     wanted: &Platform,
@@ -83,7 +84,7 @@ pub fn by_config(
     )))
 }
 
-/// The error that no entry of an index serves a platform. It lists the platforms that are offered.
+/// The error that no entry of an index matches a platform. It lists the platforms that are offered.
 pub fn no_platform(offered: &[Platform], wanted: &Platform) -> Error {
     let mut offered: Vec<String> = offered.iter().map(Platform::to_string).collect();
     offered.dedup();

@@ -7,8 +7,9 @@ use crate::secret;
 /// Quotes text as one shell word in which the shell executes nothing. Text without control or
 /// invisible characters is put in single quotes. Other text becomes a `printf` command substitution
 /// that writes those characters as octal escapes, so that the quoted form shows what it contains.
-/// `None` if the shell could not reproduce the text: it cannot hold a NUL, and command substitution
-/// removes newlines at the end. Secrets are not redacted here: that is the caller's task.
+/// `None` if the shell cannot reproduce the text: a shell word cannot contain a NUL, and command
+/// substitution removes newlines at the end. Secrets are not redacted here: that is the caller's
+/// task.
 pub fn quoted(text: &str) -> Option<String> {
     if !text.contains(is_steering) {
         return Some(single(text));
@@ -48,9 +49,10 @@ pub fn is_plain(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || " _-.,/:@%+=".contains(c))
 }
 
-/// A line for people, printable and with secrets redacted. The line is split at `: `, and each part
-/// that is not plain is quoted. If the line is pasted into a shell together with the commands
-/// around it, it executes nothing, even in a shell that does not support comments.
+/// A message line, printable and with secrets redacted. The line is split at `: `, and each part
+/// that is not plain is quoted. If the user pastes the line into a shell, together with the
+/// commands around it, the shell executes nothing in the line, even if it does not support
+/// comments.
 pub fn inert(text: &str) -> String {
     let text = printable(&secret::redact(text));
     let parts =

@@ -8,8 +8,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The state directory, which may not exist yet. `None` if the parent directory of
-/// `$XDG_STATE_HOME` does not exist, or `$HOME` if that variable is unset. A variable whose value
-/// is not an absolute path counts as unset.
+/// `$XDG_STATE_HOME` does not exist. If that variable is unset, `None` if `$HOME` does not exist. A
+/// variable whose value is not an absolute path counts as unset.
 pub fn directory() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
@@ -20,7 +20,7 @@ pub fn directory() -> Option<PathBuf> {
     Some(state.join("regutils"))
 }
 
-/// Creates a directory and its missing parents, which only their owner may enter.
+/// Creates a directory and its missing parents. Only the owner may enter the new directories.
 ///
 /// # Errors
 /// The error of the system.

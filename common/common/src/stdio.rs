@@ -4,8 +4,9 @@
 //! The only module with `unsafe`, for four tasks that std does not offer:
 //! - std ignores SIGPIPE before `main`; this module restores the default action.
 //! - std lets SIGXFSZ end the process; this module ignores the signal.
-//! - std silently opens /dev/null for a standard stream that was closed, so a tool whose stdout was
-//!   closed would lose its result and still report success; this module detects a closed stream.
+//! - std silently opens /dev/null for a standard stream that was closed. A tool whose stdout was
+//!   closed would therefore lose its result and report success. This module detects a closed
+//!   stream.
 //! - std cannot report whether a signal is ignored; this module can.
 #![allow(unsafe_code)]
 
@@ -29,8 +30,9 @@ extern "C" fn look_at_streams() {
     }
 }
 
-// SAFETY: .init_array holds pointers to C functions without arguments. The loader calls each once
-// before main. `look_at_streams` is such a function and uses nothing that needs initialisation.
+// SAFETY: .init_array holds pointers to C functions without arguments. The loader calls each of
+// them one time, before main. `look_at_streams` is such a function and uses nothing that needs
+// initialisation.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK_AT_STREAMS: extern "C" fn() = look_at_streams;
@@ -52,8 +54,8 @@ pub fn restore_sigpipe() {
     }
 }
 
-/// Ignores SIGXFSZ: a write beyond `ulimit -f` then fails with an error that is reported as a full
-/// disk is, instead of ending the process. Must be called first in main.
+/// Ignores SIGXFSZ. A write beyond `ulimit -f` then does not end the process: it fails with an
+/// error, which is reported like a full disk. Must be called first in main.
 pub fn ignore_sigxfsz() {
     // SAFETY: no thread exists yet, and SIG_IGN is a valid disposition.
     unsafe {

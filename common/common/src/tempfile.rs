@@ -2,8 +2,8 @@
 //! A temporary file that gets its final name when it is complete.
 //!
 //! Where the file system allows it, the file has no name until then, so an interrupted run leaves
-//! nothing behind. Elsewhere it has a hidden name. Only for content that is written once and in
-//! order: a file that a later run is to continue needs a name from the start.
+//! nothing behind. Elsewhere it has a hidden name. Use it only for content that is written in order
+//! by one run: a file that a later run continues needs a name from the start.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -63,11 +63,11 @@ impl TempFile {
     }
 }
 
-/// The maximum number of bytes of a file's name that are part of another name. With its additions,
-/// the other name must have at most 255 bytes.
+/// The maximum number of bytes that a longer name takes from a file's name. The longer name, with
+/// its prefix and suffix, must have at most 255 bytes.
 const MAX_NAME: usize = 200;
 
-/// The start of a file's name, for a longer name beside the file.
+/// The start of a file's name, for a longer name in the same directory.
 pub(crate) fn start_of(name: &OsStr) -> &OsStr {
     let bytes = name.as_bytes();
     OsStr::from_bytes(&bytes[..bytes.len().min(MAX_NAME)])
@@ -98,7 +98,7 @@ fn by_descriptor(file: &File) -> String {
 mod tests {
     use super::*;
 
-    /// This is the fallback for file systems without unnamed files.
+    /// The hidden name is the fallback for file systems without unnamed files.
     #[test]
     fn a_hidden_name_is_renamed_or_removed() {
         let dir = std::env::temp_dir().join(format!("regutils-growing-{}", std::process::id()));

@@ -46,10 +46,11 @@ impl Verifier {
         Ok(())
     }
 
-    /// Checks the digest and the size of the whole stream. Returns the number of bytes.
+    /// Checks the digest and the size of the complete stream. Returns the number of bytes.
     ///
     /// # Errors
-    /// Content if the digest or the size differs; the message shows got and want.
+    /// Content if the digest or the size differs; the message shows the found and the expected
+    /// value.
     pub fn finish(self) -> Result<u64> {
         let short = self.size.filter(|size| *size != self.received);
         let got = self.hasher.finish();
@@ -73,9 +74,9 @@ impl Verifier {
 
 /// A writer that holds back the last [`HOLD`] bytes until [`release`](HeldBack::release).
 ///
-/// If the writer is dropped without `release`, the held bytes are discarded, so a wrong stream is
-/// always incomplete. Bytes written before that are *not* verified yet when their reader receives
-/// them.
+/// If the writer is dropped without `release`, the held bytes are discarded, so the output of a
+/// wrong stream is always incomplete. The earlier bytes are *not* yet verified when the reader of
+/// the output receives them.
 pub struct HeldBack<W> {
     output: W,
     held: Vec<u8>,

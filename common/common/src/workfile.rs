@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A work file: a file with a fixed name that a later run of this user continues.
 //!
-//! In a shared directory, other users can guess the name and create a file with it first: a file
-//! that they own and that would become the result, a link to another file, or a fifo. A work file
-//! is therefore used only if it is a regular file that this user owns and that has no other hard
-//! link. Anything else with the name is removed, and the file is created anew.
+//! In a shared directory, other users can guess the name and use it first. They can create a link
+//! to another file, a fifo, or a regular file that they own and that would become the result. A
+//! work file is therefore used only if it is a regular file that this user owns and that has no
+//! other hard link. Any other file with the name is removed, and a new work file is created.
 //!
 //! Not here: locks. A [`TempFile`](crate::tempfile::TempFile) is for content that no later run
 //! continues.
@@ -17,7 +17,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// The maximum number of attempts, while other processes create and remove files with this name.
+/// The maximum number of attempts to open the file: other processes may create and remove it
+/// meanwhile.
 const MAX_ATTEMPTS: usize = 16;
 
 /// Opens a work file for reading and writing, and creates it with `mode` if it is missing. Another
@@ -28,7 +29,7 @@ const MAX_ATTEMPTS: usize = 16;
 /// name and cannot be removed. A directory is removed only if it is empty.
 pub fn open(path: &Path, mode: u32) -> io::Result<File> {
     for _ in 0..MAX_ATTEMPTS {
-        // NONBLOCK: a fifo or a device must not delay us.
+        // NONBLOCK: opening a fifo or a device must not wait.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
             Ok(file) => {
@@ -36,8 +37,8 @@ pub fn open(path: &Path, mode: u32) -> io::Result<File> {
                 if is_ours(&opened) {
                     return Ok(file);
                 }
-                // Another run may have removed it meanwhile, and the name may be that of a new
-                // file.
+                // Another run may have removed the opened file meanwhile, and a new file may have
+                // its name.
                 if is_same(&std::fs::symlink_metadata(path), &opened) {
                     remove(path)?;
                 }
@@ -76,7 +77,7 @@ fn is_same(named: &io::Result<Metadata>, opened: &Metadata) -> bool {
 
 fn is_ours(metadata: &Metadata) -> bool {
     let user = rustix::process::geteuid().as_raw();
-    // If there is no link, the file was removed meanwhile: `is_still` detects that.
+    // If the number of links is 0, the file was removed meanwhile: `is_still` detects that.
     metadata.is_file() && metadata.uid() == user && metadata.nlink() <= 1
 }
 

@@ -35,8 +35,8 @@ impl Pool {
         Pool { free, back, unmade: count }
     }
 
-    /// A free block. Waits until one is free; that always happens, since each reading thread drops
-    /// its blocks in the end.
+    /// A free block. Waits until a block is free. The wait always ends, because each reading thread
+    /// finally drops its blocks.
     pub(super) fn take(&mut self) -> Vec<u8> {
         if let Ok(bytes) = self.free.try_recv() {
             return bytes;

@@ -48,8 +48,8 @@ pub(super) fn work(jobs: &Mutex<Receiver<Job>>, level: u32) {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, before, last, done, buffer }) = job else { return };
         let deflated = deflate(&block, before.as_deref(), last, level, buffer);
-        // The blocks are released before the result is sent, so that a thread that waits for one
-        // gets it.
+        // The blocks are released before the result is sent, so that a thread that waits for a
+        // block gets one.
         drop((block, before));
         // Sending fails if the writing thread has ended: the result is then not needed.
         let _ = done.send(deflated);

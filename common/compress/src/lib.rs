@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compresses an archive into a layer with several threads. It computes both digests: the diff ID
+//! Compresses an archive into a layer with several threads. Also computes both digests: the diff ID
 //! of the input, and the digest of the output.
 //!
 //! The [`Compressor`] divides its input into blocks. One thread hashes the blocks for the diff ID,
@@ -178,12 +178,12 @@ impl<W: Write + Send + 'static> Compressor<W> {
     }
 
     /// The free part of the current block, never empty. The caller writes into it, then calls
-    /// [`advance`](Compressor::advance). Blocks while all blocks are in use.
+    /// [`advance`](Compressor::advance). Waits while all blocks are in use.
     ///
     /// # Errors
     /// An error of the output or of compression.
     pub fn spare(&mut self) -> io::Result<&mut [u8]> {
-        // The full block is sent only now, since it was not known before that another one follows.
+        // The full block is sent only now, because only now it is known that another block follows.
         if self.filled == BLOCK {
             self.send(false)?;
             self.filling = self.pool.take();
@@ -211,7 +211,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(())
     }
 
-    /// Ends the input and waits until the whole output is written.
+    /// Ends the input and waits until the complete output is written.
     ///
     /// # Errors
     /// As [`spare`](Compressor::spare).
@@ -245,11 +245,11 @@ impl<W: Write + Send + 'static> Compressor<W> {
             Some((jobs, buffers)) => {
                 let (done, result) = sync_channel(1);
                 let before = self.before.replace(Arc::clone(&block));
-                // Allocated in this thread: buffers that workers allocate would stay in the
-                // allocator's memory of each worker.
+                // The buffer is allocated in this thread. If workers allocated the buffers, the
+                // allocator would keep memory for each worker.
                 let buffer = buffers.try_recv().unwrap_or_else(|_| Vec::with_capacity(gzip::ROOM));
-                // The step first: its channel is bounded, so this call waits while too many blocks
-                // are in flight.
+                // The step is sent first: its channel is bounded, so this call waits while too many
+                // blocks are in flight.
                 channels.results.send(Step::Deflated(result, filled)).is_ok()
                     && jobs.send(gzip::Job { block, before, last, done, buffer }).is_ok()
             }

@@ -125,7 +125,7 @@ fn docker_has_no_type_for_zstd() {
     assert_eq!(gzip.media_type(true).unwrap(), mediatype::DOCKER_LAYER_GZIP);
 }
 
-/// An output that fails after so many bytes, and sets the flag when it is dropped.
+/// An output that fails after the given number of bytes, and sets the flag when it is dropped.
 struct Full(usize, Arc<AtomicBool>);
 
 impl Write for Full {

@@ -21,11 +21,12 @@ const NOT_REGULAR: &str = "not a regular file";
 /// The result of [`Layout::check_blob`].
 #[derive(Debug)]
 pub enum Held {
-    /// Nothing has the blob's name.
+    /// No file has the blob's name.
     Absent,
     /// The blob, with its size in bytes. Its digest is verified only if it was hashed.
     Blob(u64),
-    /// Something else has the blob's name. The text completes the sentence "the layout has".
+    /// The file with the blob's name is not the blob. The text completes the sentence "the layout
+    /// has".
     Wrong(String),
 }
 
@@ -35,10 +36,11 @@ impl Layout {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Checks whether the layout has a blob, before it is written or relied on. Only a regular file
-    /// is a blob here: a symlink may lead to bytes that another program changes. The size is
-    /// compared if it is known. The bytes are hashed if it is not, or if `hash` is set. The blob's
-    /// modification time is set to now, as by [`touch`](Layout::touch).
+    /// Checks whether the layout has a blob, before the caller writes the blob or relies on it.
+    /// Only a regular file is a blob here: a symlink may lead to bytes that another program
+    /// changes. The size is compared if it is known. The bytes are hashed if the size is unknown or
+    /// if `hash` is set. The blob's modification time is set to now, as by
+    /// [`touch`](Layout::touch).
     ///
     /// # Errors
     /// Local if the blob cannot be opened or read, or is a directory, which no file can replace.
@@ -53,7 +55,7 @@ impl Layout {
                     Ok(metadata) if metadata.is_symlink() => {
                         Ok(Held::Wrong("a symbolic link".to_owned()))
                     }
-                    // Opening a socket fails.
+                    // Checked before opening, because opening a socket fails.
                     Ok(metadata) if !metadata.is_file() => Ok(Held::Wrong(NOT_REGULAR.to_owned())),
                     _ => Err(local_error(&cause)),
                 };
@@ -87,8 +89,8 @@ impl Layout {
         }
     }
 
-    /// Calls `each` with the digest and the metadata of every blob, in no particular order. What is
-    /// not a regular file with the name of a blob is left out.
+    /// Calls `each` with the digest and the metadata of every blob, in no particular order. Files
+    /// that are not regular or do not have the name of a blob are skipped.
     ///
     /// # Errors
     /// Local if a directory cannot be read; otherwise the first error of `each`.
@@ -120,7 +122,8 @@ impl Layout {
     }
 
     /// Opens a blob of any size to read it, and returns its size; `None` if the blob is absent. A
-    /// symlink is followed: the caller must verify the size and the digest of all that it reads.
+    /// symlink is followed: the caller must verify the size and the digest of all bytes that it
+    /// reads.
     ///
     /// # Errors
     /// Local if the blob cannot be opened or is not a regular file.

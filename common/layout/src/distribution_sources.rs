@@ -4,13 +4,14 @@
 //! A layout has such a file for its blobs, and the user's state directory has one for blobs that
 //! are in no layout. The file is a JSON object that maps a digest to an object, which maps a host
 //! to a string: the paths of the repositories at that host, joined by commas as in containerd's
-//! content labels. The oldest blob, host or path is the first one. If a bound is exceeded, the
-//! oldest is dropped.
+//! content labels. The oldest blob, host or path is the first one. If there are more than the
+//! limit, the oldest is dropped.
 //!
 //! Docker also keeps an HMAC of the credentials with which a repository was seen, and prefers
-//! repositories that were seen with the same ones. That is left out on purpose: nothing that is
-//! derived from a secret is written to disk. Without it, a mount may be tried from a repository
-//! that these credentials cannot read. That costs one request, and the repository is forgotten.
+//! repositories that were seen with the same credentials. regutils does not keep an HMAC, because
+//! nothing that is derived from a secret may be written to disk. Without the HMAC, a mount may be
+//! tried from a repository that these credentials cannot read. That costs one request, and the
+//! repository is forgotten.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
@@ -45,8 +46,8 @@ const MAX_SOURCES_FILE: u64 = 4 << 20;
 /// a layout's file, because every push reads the user's file and most pushes replace it.
 const MAX_USER_FILE: u64 = 1 << 20;
 
-/// The longest wait for the lock of the user's state directory. Another process holds the lock for
-/// a few milliseconds, or longer only if that process is suspended.
+/// The longest wait for the lock of the user's state directory. Another process normally holds the
+/// lock for a few milliseconds, but longer if it is suspended.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time between two attempts to take that lock.
@@ -64,12 +65,12 @@ pub struct Sighting {
     pub host: String,
     /// The path of the repository.
     pub path: String,
-    /// Whether the blob is there.
+    /// Whether the blob is in the repository.
     pub is_there: bool,
 }
 
 impl Sighting {
-    /// The blob is in the repository.
+    /// The sighting of a blob in a repository.
     pub fn of(digest: &Digest, repository: &Repository) -> Sighting {
         let (host, path) = (repository.host().to_owned(), repository.path().to_owned());
         Sighting { digest: digest.clone(), host, path, is_there: true }
@@ -79,9 +80,9 @@ impl Sighting {
 /// The file in which repositories are recorded.
 #[derive(Clone, Debug)]
 pub enum DistributionSources {
-    /// That of a layout.
+    /// The file of a layout.
     Layout(Layout),
-    /// That in the user's state directory.
+    /// The file in the user's state directory.
     User(PathBuf),
 }
 
@@ -118,8 +119,8 @@ impl DistributionSources {
         self.replace(&known.bounded(MAX_BLOBS, self.limit()))
     }
 
-    /// Forgets the blobs for which `keep` is false. Returns their number. A file that
-    /// cannot be read, and names that are not digests, are left.
+    /// Forgets the blobs for which `keep` is false. Returns their number. An unreadable file and
+    /// keys that are not digests are left unchanged.
     ///
     /// # Errors
     /// As for [`record`](DistributionSources::record).
@@ -174,7 +175,7 @@ impl DistributionSources {
 /// Repositories in which blobs were seen.
 #[derive(Debug, Default)]
 pub struct KnownSources {
-    /// From digest to an object from host to paths, the oldest first.
+    /// Maps a digest to an object that maps a host to paths, the oldest first.
     blobs: Map<String, Value>,
 }
 

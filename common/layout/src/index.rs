@@ -24,7 +24,7 @@ pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Chooses among entries with the same name.
 pub type Choose<'a> = &'a dyn Fn(&[Descriptor]) -> Result<Descriptor>;
 
-/// The hint for an image whose manifest is stored, but not all of its blobs.
+/// The hint for an image whose manifest is stored while some of its blobs are missing.
 const WAITING: &str = "the image is named when all its blobs are stored";
 
 /// The content of `index.json`.
@@ -63,7 +63,7 @@ impl Entries {
     }
 }
 
-/// The digests of the entries with this name, sorted; none without a name.
+/// The digests of the entries with this name, sorted; empty if `name` is `None`.
 pub(crate) fn digests_of(index: &Entries, name: Option<&str>) -> Vec<Digest> {
     let Some(name) = name else { return Vec::new() };
     let named = index.entries.iter().filter(|entry| entry.annotation(REF_NAME) == Some(name));
@@ -134,7 +134,7 @@ impl Layout {
     /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a
     /// digest; Malformed if one name has several digests and `choose` is not given, or if
     /// `index.json` is invalid; Content if the digest of an unlisted manifest differs; Local if a
-    /// file cannot be read. Otherwise as `choose` fails.
+    /// file cannot be read. Otherwise the error of `choose`.
     pub fn resolve(
         &self,
         tag: Option<&str>,
@@ -193,8 +193,9 @@ impl Layout {
     }
 
     /// Adds a manifest to `index.json`. With `tag`, the entry gets that name and replaces any entry
-    /// that had it. Without, the entry has no name, and nothing is added if the manifest is already
-    /// listed. The manifest must be stored already. Images that wait for this name lose it.
+    /// that had it. Without a tag, the entry has no name, and nothing is added if the manifest is
+    /// already listed. The manifest must be stored already. Images that wait for this name are
+    /// dropped from the waiting names.
     ///
     /// # Errors
     /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written, or

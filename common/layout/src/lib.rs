@@ -3,17 +3,17 @@
 //!
 //! A layout has `oci-layout`, `index.json` and `blobs/ALG/HEX`, as the OCI image layout
 //! specification defines them. Two more names are our own, and other programs ignore them:
-//! `ingest/` for partial files and names that are not used yet, and `distribution-sources` for the repositories in which a blob was
-//! seen. A file under its final name is always complete, for other programs too, because files are
-//! renamed into place. Changes to `index.json` are made under a flock on the layout's directory.
-//! Reading needs no lock, but an open layout holds a shared flock on `blobs/`, so that no blob is
-//! removed meanwhile.
+//! `ingest/` for partial files and waiting names, and `distribution-sources` for the repositories
+//! in which a blob was seen. A file under its final name is always complete, for other programs
+//! too, because files are renamed into place. Changes to `index.json` are made under a flock on the
+//! layout's directory. Reading needs no lock, but an open layout holds a shared flock on `blobs/`,
+//! so that no blob is removed meanwhile.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `index` | the entries of `index.json`, and the entry that a reference names |
 //! | `names` | names that wait for the blobs of their images |
-//! | `whole` | whether everything that a manifest refers to is there |
+//! | `whole` | whether everything that a manifest refers to is in the layout |
 //! | `blobs` | blobs under their final names |
 //! | [`ingest`] | a new blob, which gets its name when it is complete |
 //! | [`distribution_sources`] | the repositories in which a blob was seen |
@@ -51,10 +51,10 @@ use index::MAX_INDEX;
 
 const OWN_NAMES: [&str; 5] = ["oci-layout", "index.json", "blobs", "ingest", SOURCES];
 
-/// The longest wait for the layout's lock. Its holders replace a small file and release it.
+/// The longest wait for the layout's lock. A process holds it only while it replaces a small file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The interval at which a held lock is tried again.
+/// The time between two attempts to take a lock.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// An existing layout.
@@ -197,8 +197,8 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Opens a file for reading, with more flags. NONBLOCK avoids waiting if the file is a fifo without
-/// a writer.
+/// Opens a file for reading, with additional flags. NONBLOCK avoids waiting if the file is a fifo
+/// without a writer.
 fn open(path: &Path, flags: OFlags) -> std::io::Result<File> {
     let flags = (OFlags::NONBLOCK | flags).bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
@@ -211,7 +211,8 @@ fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-/// Locks a file. A lock that another process holds is tried again for [`LOCK_PATIENCE`].
+/// Locks a file. If another process holds the lock, repeats the attempt for at most
+/// [`LOCK_PATIENCE`].
 fn lock(file: &File, operation: FlockOperation) -> std::result::Result<(), Errno> {
     let began = Instant::now();
     loop {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names that wait for the blobs of their images.
 //!
-//! An entry of `index.json` names only what is there. If a manifest is stored before its blobs, its
-//! name is recorded in `ingest/names`, and the entry is written when the last blob arrives. Until
-//! then an older entry of that name stays as it is, so a failed update leaves the old image whole.
+//! An entry of `index.json` is added only for a complete image. If a manifest is stored before its
+//! blobs, its name is recorded in `ingest/names`, and the entry is written when the last blob
+//! arrives. Until then an older entry of that name is left unchanged, so after a failed update the
+//! name still refers to the complete old image.
 //!
 //! The file is only a hint. If it is lost or damaged, names do not change, and storing the manifest
 //! again records the name again. A waiting name is dropped in two cases: a later image got the
-//! name, or the entries with that name are not those that it was to replace (another program
-//! changed them).
+//! name, or another program changed the entries that it was to replace.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ use crate::index::{Entries, MAX_INDEX, digests_of};
 use crate::whole::Missing;
 use crate::{Layout, read_limited};
 
-/// The most names that wait in one layout. If there are more, the oldest are dropped.
+/// The maximum number of names that wait in one layout. If there are more, the oldest are dropped.
 const MAX_WAITING: usize = 1000;
 
 /// A name that waits for the blobs of its image.
@@ -39,8 +39,8 @@ struct Waiting {
 }
 
 impl Layout {
-    /// Adds an entry for a stored manifest, as [`tag`](Layout::tag) does, but not before everything
-    /// that the manifest refers to is in the layout. If something is missing,
+    /// Adds an entry for a stored manifest, as [`tag`](Layout::tag) does, but only if everything
+    /// that the manifest refers to is in the layout. Otherwise
     /// [`name_whole_images`](Layout::name_whole_images) adds the entry later.
     ///
     /// # Errors
@@ -63,7 +63,8 @@ impl Layout {
                 None => entries.find(&descriptor.digest).is_some(),
             };
             if named_already {
-                // Something is missing of an image that was whole. Nothing has to wait for it.
+                // The image already has the name, and a blob is missing now. Nothing has to wait
+                // for the name.
                 waiting.retain(|other| name.is_none() || other.name.as_deref() != name);
             } else {
                 let name = name.map(str::to_owned);
@@ -76,8 +77,9 @@ impl Layout {
     }
 
     /// Adds the entries that wait for blobs, if all their blobs are in the layout now. Called after
-    /// blobs were stored. `stored` has their digests: if one of them is the config of an image, or a
-    /// manifest of an index, that still is incomplete, there is a warning.
+    /// blobs were stored. `stored` has the digests of these blobs. If one of them is the config of
+    /// an image that is still incomplete, or a manifest of an index that is still incomplete, a
+    /// warning is recorded.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -125,8 +127,8 @@ impl Layout {
         self.write_waiting(left)
     }
 
-    /// Whether the name is this image's already, and the image is complete. If so, no other image
-    /// waits for the name any more. Without a name: whether the image has an entry.
+    /// Whether the image is complete and already has the name. If so, other images no longer wait
+    /// for the name. Without a name: whether the image is complete and has an entry.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -209,7 +211,7 @@ impl Layout {
 }
 
 impl Waiting {
-    /// Whether the entries with the name are still those that it was to replace.
+    /// Whether the entries with the name are still the entries that this name was to replace.
     fn is_valid(&self, entries: &Entries) -> bool {
         match &self.name {
             Some(name) => self.replaces == digests_of(entries, Some(name)),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lock on `blobs/`, which protects the blobs of a pipeline at work.
+//! The lock on `blobs/`, which protects the blobs of a running pipeline.
 //!
 //! No entry names the blobs of an image that is being stored. Each process that has a layout open
-//! holds this lock, shared. A process that removes blobs takes it alone. Programs that do not take
-//! part are protected only by the age of their blobs: see [`Layout::touch`].
+//! holds this lock in shared mode. A process that removes blobs holds it exclusively. Other
+//! programs do not use this lock. Their blobs are protected only by the age of the blobs: see
+//! [`Layout::touch`].
 
 use std::fs::File;
 use std::path::Path;
@@ -16,11 +17,11 @@ use rustix::io::Errno;
 
 use crate::{LOCK_PATIENCE, Layout, lock};
 
-/// Takes the lock of the layout at `dir`, shared. `None` if that is not possible, for example where
-/// this user may read blobs but not list them.
+/// Takes the lock of the layout at `dir` in shared mode. `None` if that is not possible, for
+/// example where this user may read blobs but not list them.
 ///
 /// # Errors
-/// Unavailable if another process removes blobs and does not end within [`LOCK_PATIENCE`].
+/// Unavailable if another process, which removes blobs, does not end within [`LOCK_PATIENCE`].
 pub(crate) fn share(dir: &Path) -> Result<Option<Arc<File>>> {
     let Ok(blobs) = File::open(dir.join("blobs")) else { return Ok(None) };
     match lock(&blobs, FlockOperation::NonBlockingLockShared) {
@@ -36,8 +37,9 @@ pub(crate) fn share(dir: &Path) -> Result<Option<Arc<File>>> {
 }
 
 impl Layout {
-    /// Makes sure that no other process uses the layout, until this value is dropped. Does not wait:
-    /// when a process ends, the next one of its pipeline or script is about to begin.
+    /// Takes the lock exclusively, so that no other process uses the layout until this value is
+    /// dropped. Does not wait for a process that uses the layout: after it, the next process of its
+    /// pipeline or script would use the layout.
     ///
     /// # Errors
     /// Unavailable if another process uses the layout; Local if it cannot be locked.
@@ -69,7 +71,7 @@ impl Layout {
     }
 }
 
-/// The present for both times: a user who may write to the file can set it.
+/// The current time for both timestamps: a user who may write to the file can set it.
 pub(crate) const NOW: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },

@@ -15,14 +15,15 @@ use common::schema1;
 
 use crate::{Held, Layout};
 
-/// What is missing of an image.
+/// The result of the search for a missing blob of an image.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Missing {
-    /// Everything is there.
+    /// Everything is in the layout.
     Nothing,
     /// The first blob or manifest that is absent, has another size, or is not a valid manifest.
     Blob(Digest),
-    /// More than [`MAX_DIGESTS`], or deeper than [`MAX_DEPTH`]: not determined.
+    /// Not determined: the image has more than [`MAX_DIGESTS`] digests, or is nested deeper than
+    /// [`MAX_DEPTH`].
     TooMany,
 }
 
@@ -33,8 +34,8 @@ struct Open {
 }
 
 impl Layout {
-    /// Finds the first missing blob of a manifest, or the manifest itself. Non-distributable layers
-    /// may be missing.
+    /// Finds the first missing blob or manifest of an image. It may be the top manifest itself.
+    /// Non-distributable layers may be missing.
     ///
     /// # Errors
     /// Local if a file cannot be read.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts to which a registry may send its clients although the rules for URLs from servers refuse
-//! it: token servers and storage at private addresses, and storage that speaks plain HTTP.
+//! Hosts that are allowed in URLs from a registry, although the rules for such URLs refuse them:
+//! token servers and storage at private addresses, and storage that uses plain HTTP.
 //!
 //! The files have one `HOST[:PORT]` per line, and comments after `#`. The user's file and the
 //! administrator's file are both read. An invalid file is an error, with its name and line. Not
@@ -21,7 +21,7 @@ const SYSTEM: &str = "/etc/regutils/allowed-hosts";
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
-/// The most hosts in a file.
+/// The maximum number of hosts in a file.
 const MAX_HOSTS: usize = 256;
 
 /// A host, and a port if only that port is allowed.
@@ -32,7 +32,8 @@ pub struct AllowedHost {
 }
 
 impl AllowedHost {
-    /// Whether this is the host of a URL, given as by [`bare_host`], and one of its ports.
+    /// Whether this entry allows the host and the port of a URL. `host` is in the form of
+    /// [`bare_host`].
     pub fn includes(&self, host: &str, port: u16) -> bool {
         self.host == host && self.port.is_none_or(|own| own == port)
     }

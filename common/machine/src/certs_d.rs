@@ -37,7 +37,7 @@ pub struct HostFiles {
 ///
 /// # Errors
 /// Malformed if there are too many files, or if a certificate or a key lacks its partner; Local if
-/// a directory cannot be read for another reason than its permissions.
+/// a directory cannot be read for a reason other than its permissions.
 pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     match first(&places(), names)? {
         Some(directory) => list(&directory),
@@ -46,7 +46,7 @@ pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
 }
 
 /// The directory names for an https host and port, in order of preference. The first is the host as
-/// the URL writes it. For port 443, the second is the other form, with or without the port. For
+/// written in the URL. For port 443, the second is the other form, with or without the port. For
 /// Docker Hub, the last is `docker.io`. `host` has no brackets.
 pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
@@ -62,8 +62,8 @@ pub fn names(host: &str, port: u16, port_is_written: bool) -> Vec<String> {
     names
 }
 
-/// The places of these directories: the user's before the machine's, and in each the containers
-/// tools' before docker's.
+/// The parent directories, in order: the user's, then the machine's. In each group the directory of
+/// the containers tools is before docker's.
 fn places() -> Vec<PathBuf> {
     let all = config_home().into_iter().chain([PathBuf::from("/etc")]);
     all.flat_map(|place| ["containers", "docker"].map(|tools| place.join(tools).join("certs.d")))

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The registry configuration of this computer, by the user and by the administrator.
+//! The registry configuration of this computer, written by the user and by the administrator.
 //!
 //! | module | reads |
 //! |---|---|
 //! | [`credentials`] | auth files of docker and the containers tools (podman, skopeo, buildah), and credential helpers |
 //! | [`certs_d`] | the certificates that `certs.d` has for a host |
-//! | [`allowed`] | the hosts to which a registry may send its clients in spite of the rules |
+//! | [`allowed`] | the hosts that are allowed in URLs from a registry in spite of the rules |
 //! | [`mirrors`] | registries.conf, hosts.toml, and the values of `--mirror` |
 //!
 //! This crate reads files and runs credential helpers. It sends nothing to a registry and writes

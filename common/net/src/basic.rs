@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The header of Basic authentication: writes and reads it.
+//! Writes and reads the header of Basic authentication.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

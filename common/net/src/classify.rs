@@ -81,7 +81,7 @@ pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[St
     }
 }
 
-/// Whether a SOCKS proxy refused us. ureq reports this only as text.
+/// Whether a SOCKS proxy refused the connection. ureq reports this only as text.
 fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
     let words = cause.to_string();
     let is_word = ["not allowed by ruleset", "acceptable auth", "unknown auth", "authentication"];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Settings of the whole run, the same for every host: retries, time-outs, trust, the file with
+//! Settings of the run, the same for every host: retries, time-outs, trust, the file with
 //! credentials, the trace.
 //!
 //! Not here: secrets and the settings of one host. Both are in [`Peer`](crate::peer::Peer).
@@ -15,7 +15,7 @@ use crate::trace::transcript::Trace;
 /// Settings that apply to every host.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Attempts without progress before giving up, at least 1.
+    /// The number of attempts without progress after which a request fails, at least 1.
     pub attempts: u32,
     /// The longest wait between two attempts.
     pub max_wait: Duration,
@@ -27,7 +27,7 @@ pub struct Client {
     pub ca_file: Option<PathBuf>,
     /// The file with credentials to read instead of the default ones.
     pub authfile: Option<PathBuf>,
-    /// Hosts to which any registry may send its clients in spite of the rules for URLs.
+    /// Hosts that are allowed in URLs from any registry, in spite of the rules for such URLs.
     pub allowed: Vec<AllowedHost>,
     /// The trace of requests and responses as curl commands; `None` without `--trace`.
     pub trace: Option<Trace>,

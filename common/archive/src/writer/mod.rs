@@ -71,7 +71,8 @@ impl<'a> Member<'a> {
     /// file. The data that the caller writes next is `size` bytes, or the bytes of the segments.
     ///
     /// # Errors
-    /// Malformed if the names and attributes take more than 1 MiB: readers refuse that.
+    /// Malformed if the names and attributes take more than 1 MiB, because readers refuse larger
+    /// headers.
     pub fn headers(&self) -> Result<Vec<u8>> {
         let map = self.sparse.map(|segments| sparse::lines(segments, self.size));
         let mut records = Records::default();

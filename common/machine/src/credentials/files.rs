@@ -73,7 +73,8 @@ impl AuthFile {
             }
             Ok(_) => {}
         }
-        // An empty file has no credentials, as for podman: so --authfile /dev/null uses none.
+        // An empty file has no credentials, as for podman. With `--authfile /dev/null`, requests
+        // are anonymous.
         if bytes.trim_ascii().is_empty() {
             return Ok(Some(Entries(Map::new())));
         }

@@ -24,7 +24,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 const MAX_ERROR_TEXT: usize = 200;
 
 /// The error text with which a helper reports that it has no credential. The protocol has no other
-/// sign.
+/// way to report this.
 const NOT_FOUND: &str = "credentials not found";
 
 /// Variables that give this program a credential for one registry. A helper must not see them.
@@ -34,7 +34,7 @@ const OWN_VARIABLES: [&str; 2] = ["REGISTRY_PASSWORD", "REGISTRY_TOKEN"];
 type Outcome = Result<Option<Credential>, String>;
 
 /// Asks a helper for a registry's credential; `None` if it has none. In one run a helper is asked
-/// once for each name, even if it fails, because it may require the user to press a key.
+/// only once for each name, even if it fails, because it may require the user to press a key.
 ///
 /// # Errors
 /// A sentence, if the helper fails, takes longer than `limit`, or prints an invalid response.
@@ -64,7 +64,7 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Outcome {
         return Err(format!("its response is larger than {MAX_ANSWER} bytes"));
     }
     if !status.success() {
-        // The protocol prints error messages on stdout.
+        // In this protocol a helper prints error messages on stdout.
         let message = String::from_utf8_lossy(&bytes);
         if message.contains(NOT_FOUND) {
             return Ok(None);
@@ -92,8 +92,8 @@ fn run(
     name: &str,
     deadline: Instant,
 ) -> std::io::Result<Option<(Vec<u8>, ExitStatus)>> {
-    // Write the pipe before the reader starts. If the reader could exit first, the write would end
-    // this program by SIGPIPE.
+    // Write to the pipe before the reader starts. If the reader could exit first, the write would
+    // end this program by SIGPIPE.
     let (stdin, mut filling) = std::io::pipe()?;
     filling.write_all(name.as_bytes())?;
     filling.write_all(b"\n")?;
@@ -139,7 +139,7 @@ fn wait_for_answer(
     }
 }
 
-/// Parses a response. Error messages show nothing of it, because it may contain a secret.
+/// Parses a response. Error messages show no part of it, because it may contain a secret.
 fn answer(bytes: &[u8]) -> Result<Option<Credential>, String> {
     let document = json::parse_object(bytes).map_err(|_| "its response is not JSON")?;
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors from hosts.toml, the configuration of containerd and nerdctl: containerd's
-//! docs/hosts.md.
+//! Mirrors from hosts.toml, the configuration of containerd and nerdctl (documented in containerd's
+//! docs/hosts.md).
 //!
 //! Each registry has a directory that is named after it. The files, the keys and their meaning are
 //! those of containerd (hosts.go), except:
@@ -9,9 +9,10 @@
 //! - a table below `host` counts in any TOML notation: containerd ignores a table without a header;
 //! - a value that is not valid in a URL or a header is refused here, with its line.
 //!
-//! Not read: `rewrite` of k3s, with a warning, as of every unknown key; `dial_timeout`, because one flag sets the timeout for all hosts; certificates in a
-//! directory without a hosts.toml, which have docker's layout; containerd's own configuration (its
-//! `config_path` may name other directories).
+//! Not read: `rewrite` of k3s, with a warning, as for every unknown key; `dial_timeout`, because
+//! one flag sets the timeout for all hosts; certificates in a directory without a hosts.toml, which
+//! have docker's layout; containerd's own configuration (its `config_path` may name other
+//! directories).
 
 use std::path::{Path, PathBuf};
 
@@ -108,7 +109,7 @@ fn hosts(document: &Document, dir: &Path, repository: &Repository) -> Parsed<Con
                 return Err(Wrong { line: value.line, why });
             }
             let table = value.table("host")?;
-            // containerd accepts these keys; `server` has a warning of its own.
+            // containerd accepts these keys; `server` has a separate warning.
             table.warn_unknown(&[&KEYS[..], &["server"]].concat(), &document.origin);
             if table.has("server") {
                 // By TOML's rules this `server` belongs to the host's table, where it has no
@@ -221,8 +222,8 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     let client = client(table, dir)?;
     let has_port =
         host.host.rsplit_once(':').is_some_and(|(_, port)| port != "80" && !port.contains(']'));
-    // An http URL with TLS settings, at a port that may be either, is used with TLS first. It falls
-    // back to plain HTTP only if certificates are not checked anyway.
+    // If an http URL has TLS settings and a port other than 80, the server may use TLS, so TLS is
+    // tried first. Plain HTTP is tried next only if certificates are not checked.
     let scheme = match host.scheme {
         Some(Scheme::Http) if insecure && has_port => None,
         Some(Scheme::Http) if has_port && !(ca.is_empty() && client.is_empty()) => {
@@ -233,8 +234,8 @@ fn tls_and_headers(table: &Table, dir: &Path, host: Place) -> Parsed<Place> {
     Ok(Place { scheme, insecure, ca, client, headers: headers(table)?, ..host })
 }
 
-/// The requests that a host serves: `pull` is reading by digest, `resolve` is reading by tag.
-/// `None` if it has neither.
+/// The requests for which a host is used: `pull` is reading by digest, `resolve` is reading by tag.
+/// `None` if it has neither capability.
 fn capabilities(table: &Table) -> Parsed<Option<Serves>> {
     let names = table.texts("capabilities")?.unwrap_or_default();
     if names.is_empty() {

@@ -2,9 +2,9 @@
 //! TOML configuration files: tables in their order, and each value with its line number.
 //!
 //! Keys are looked up as in the Go programs to which these files belong: an exact match first, then
-//! a match that ignores case. Unknown keys are ignored; in the tables of a registry or a mirror they
-//! give a warning, because such a key may change where a request goes. Not here: the meaning of the
-//! values.
+//! a match that ignores case. Unknown keys are ignored; in the tables of a registry or a mirror
+//! they give a warning, because such a key may change the host of a request. Not here: the meaning
+//! of the values.
 
 use std::io::Read;
 use std::path::Path;
@@ -142,8 +142,8 @@ impl Table {
         self.entries.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// Warns of the keys that are not in `known`: other programs may use them to change where a
-    /// request goes, or with which name.
+    /// Warns of the keys that are not in `known`: other programs may use them to change the host or
+    /// the name in a request.
     pub(super) fn warn_unknown(&self, known: &[&str], origin: &str) {
         for (name, value) in self.entries() {
             if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {

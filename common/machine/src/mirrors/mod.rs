@@ -7,9 +7,9 @@
 //! | `containerd` | hosts.toml of containerd and nerdctl |
 //! | `document` | the TOML of both |
 //!
-//! For each repository one source decides, and sources are never mixed: registries.conf if it has a
-//! table for the repository, else hosts.toml. This module only reads files. An invalid file is an
-//! error, because silently using another server than the configured one would be worse. Docker's
+//! Each repository uses one source, and sources are never mixed: registries.conf if it has a table
+//! for the repository, else hosts.toml. This module only reads files. An invalid file is an error,
+//! because silently using another server than the configured one would be worse. Docker's
 //! daemon.json belongs to its daemon and is not read. Not here: the choice of the server for a
 //! request, and of the headers and credentials sent to it.
 
@@ -37,7 +37,7 @@ pub enum Scheme {
     Https,
 }
 
-/// The requests that a place serves.
+/// The requests for which a place is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// Everything.
@@ -65,7 +65,7 @@ pub struct Place {
     pub namespace: Option<String>,
     /// Whether certificates are not checked and plain HTTP is allowed.
     pub insecure: bool,
-    /// The requests that the place serves.
+    /// The requests for which the place is used.
     pub serves: Serves,
     /// Files with CA certificates to trust.
     pub ca: Vec<PathBuf>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests of files and the resulting places, with examples like those of containerd's own page and
-//! tests. This module is compiled for tests only, so it may panic.
+//! Tests of files and the resulting places, with examples like those in containerd's documentation
+//! and tests. This module is compiled for tests only, so it may panic.
 
 use common::error::Status;
 
@@ -114,7 +114,7 @@ fn hosts_are_mirrors_in_the_order_of_the_file() {
             headers: vec![header("x-custom-1", "no more")],
             ..https("m8.example")
         },
-        // m9 does not allow reading. The registry itself is not sent a namespace.
+        // m9 does not allow reading. No namespace is sent to the registry itself.
         https("R.EXAMPLE:5000"),
         Place { namespace: None, ..https("r.example:5000") },
     ];

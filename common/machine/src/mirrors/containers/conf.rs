@@ -38,7 +38,7 @@ pub(super) struct Mirror {
     pub(super) location: String,
     /// As in [`Entry`].
     pub(super) insecure: bool,
-    /// The requests that the mirror serves.
+    /// The requests for which the mirror is used.
     pub(super) serves: Serves,
     /// The line of the location.
     pub(super) line: usize,
@@ -135,7 +135,7 @@ fn from_tables(root: &Table, origin: &str) -> Parsed<BTreeMap<String, Entry>> {
     Ok(entries)
 }
 
-/// The keys of a registry. `proxy` has a warning of its own.
+/// The keys of a registry. `proxy` has a separate warning.
 const REGISTRY_KEYS: [&str; 8] = [
     "prefix",
     "location",

@@ -41,8 +41,8 @@ const MAX_DROP_INS: usize = 256;
 /// # Errors
 /// Malformed if a file is invalid (the message has file and line); Local if a file cannot be read.
 pub(super) fn configured(repository: &Repository) -> Result<Option<Configured>> {
-    // Read once in a run, so that all requests use the same configuration, even if the file is a
-    // pipe.
+    // Read only once in a run, so that all requests use the same configuration, even if the file is
+    // a pipe.
     static TABLES: OnceLock<Result<Tables>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| Files::of_machine().read());
     tables.as_ref().map_err(Error::clone)?.lookup(repository)

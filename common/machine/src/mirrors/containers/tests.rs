@@ -22,8 +22,8 @@ fn lookup(files: &[&str], name: &str) -> Result<Option<Configured>> {
     tables(files)?.lookup(&repository(name))
 }
 
-/// Shows places as `HOST/PATH`, with `!` if insecure, and with the kind of requests that a place
-/// serves if it does not serve all.
+/// Shows places as `HOST/PATH`, with `!` if insecure, and with the kind of requests for which a
+/// place is used, if it is not used for all.
 fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
     let show = |place: &Place| {
         let Place { host, path, .. } = place;
