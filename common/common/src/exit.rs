@@ -6,9 +6,9 @@
 //! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind of
 //!   warning is printed once, with a count. `-q` suppresses all warnings.
 //! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
-//!   with `#`. Each block is written with one system call. `-q` does not suppress the trace. With a
-//!   trace, no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings
-//!   and hints are quoted so that a shell executes nothing in them.
+//!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
+//!   no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings and
+//!   hints are quoted so that a shell executes nothing in them.
 //! - Success is silent. This module writes to stdout only for help and version.
 //! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
 //!   local failure (7). If nothing is new (8), there is no error line.

@@ -38,18 +38,18 @@ fn reason_phrase(heads: &[u8]) -> Option<String> {
     (!phrase.is_empty()).then(|| phrase.to_owned())
 }
 
-/// The most bytes of framing that may arrive between two bytes of a body, or after its last byte: a
-/// chunk's size line, trailers. The limit is checked whenever a connection's buffer was emptied, so
-/// that up to one buffer more may be read.
+/// The maximum number of bytes of framing that may arrive between two bytes of a body, or after its
+/// last byte: a chunk's size line, trailers. The limit is checked whenever a connection's buffer
+/// was emptied, so that up to one buffer more may be read.
 pub(crate) const MAX_FRAMING: usize = 64 << 10;
 
 thread_local! {
-    /// The bytes that the current read of a body, by this thread, has received.
+    /// The number of bytes that this thread's current read of a body has received.
     static RECEIVED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Called before a read of a body: starts counting the bytes that this read receives. A read
-/// returns as soon as it has content, so that a read that goes on has received only framing.
+/// returns as soon as it has content, so a read that continues has received only framing.
 pub(crate) fn begin_read() {
     RECEIVED.set(0);
 }

@@ -65,7 +65,8 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     of("http")
 }
 
-/// Whether a host uses TLS. True in doubt: the request that follows then reports the actual error.
+/// Whether a host uses TLS. Also true if this cannot be determined: the next request then reports
+/// the actual error.
 fn uses_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
     if history::of(&url.host(), url.port()).tls {
         return Ok(true);
@@ -145,7 +146,8 @@ mod tests {
         base(registry, &client, &peer).unwrap().scheme().to_owned()
     }
 
-    /// A registry that accepts one connection for each of `answers` and sends these bytes on it.
+    /// A registry that accepts one connection for each element of `answers` and sends the element's
+    /// bytes on it.
     fn answering(answers: &'static [&'static [u8]]) -> Repository {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -42,7 +42,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// For exchanges with the peer at `origin`, and with other origins that its responses name.
+    /// A client for exchanges with the peer at `origin`, and with other origins that its responses
+    /// name.
     pub fn new(client: Client, origin: Origin, peer: Peer) -> Http {
         let agents = Agents::new(client, origin, peer);
         Http { agents, answered: AtomicBool::new(false), anonymous: Mutex::default() }
@@ -67,16 +68,16 @@ impl Http {
     /// [`url::decide_with`](crate::url::decide_with), with the hosts that the user allows.
     ///
     /// # Errors
-    /// Why the URL is refused.
+    /// The reason why the URL is refused.
     pub fn decide(&self, purpose: Purpose, from: &Url, text: &str) -> Result<Target, Refusal> {
         self.agents.decide(purpose, from, text)
     }
 
-    /// As [`decide`](Http::decide), but with the rules for the origin of `from` instead of the
-    /// peer's: `from` is at another registry.
+    /// As [`decide`](Http::decide), but `from` is the URL of a request to another registry. The
+    /// rules for the origin of `from` apply instead of those for the peer's origin.
     ///
     /// # Errors
-    /// Why the URL is refused.
+    /// The reason why the URL is refused.
     pub fn decide_elsewhere(
         &self,
         purpose: Purpose,

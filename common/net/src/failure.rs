@@ -38,7 +38,7 @@ impl Failure {
         Failure { error, retry: Retry::Backoff }
     }
 
-    /// The failure with `what` put before its error message.
+    /// The failure with `what` in front of its error message.
     #[must_use]
     pub fn context(self, what: impl std::fmt::Display) -> Failure {
         Failure { error: self.error.context(what), ..self }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The encoding of names and values in a URL's query and in the body of a form. Only encoding:
-//! nothing is decoded here.
+//! The encoding of names and values in a URL's query and in the body of a form. Not here: decoding.
 
 /// Encodes names and values for a query or a form: `NAME=VALUE&…`. Values are percent-encoded;
 /// names are copied.

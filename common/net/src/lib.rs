@@ -6,7 +6,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`client`] | settings of the whole run |
+//! | [`client`] | settings of the run |
 //! | [`peer`], [`origin`] | settings and secrets of one origin |
 //! | [`url`], [`form`], [`basic`] | URLs, their encoding, and the header of Basic authentication |
 //! | [`endpoint`] | whether a host uses TLS |

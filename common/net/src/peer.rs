@@ -2,7 +2,7 @@
 //! Settings and secrets of one origin: its scheme, how its certificate is checked, credentials,
 //! headers, client certificates.
 //!
-//! The options of the command line make the peer of the operand's registry. Every other host (a
+//! The peer of the operand's registry has the settings of the command line. Every other host (a
 //! mirror, a token server, a redirect's target, the registry of `--from`) starts as
 //! [`Peer::unconfigured`], which has default settings and no secrets. [`Peer::at`] then adds the
 //! settings that the machine's configuration has for that host. With this rule a new field cannot
@@ -33,7 +33,7 @@ pub struct Peer {
     pub headers: Vec<(String, String)>,
     /// The credential from the command line or the environment.
     pub login: Option<Given>,
-    /// Hosts to which this origin may send its clients in spite of the rules for URLs.
+    /// Hosts that are allowed in URLs from this origin, in spite of the rules for such URLs.
     pub allowed: Vec<AllowedHost>,
 }
 
@@ -50,7 +50,7 @@ pub enum Verification {
     Optional,
 }
 
-/// A client certificate in a file, and its key, which may be in another one.
+/// A client certificate in a file, and its key, which may be in another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The file with the certificate.

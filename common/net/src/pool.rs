@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The reused connections, and which of them may serve a URL. Connections are shared only between
-//! requests that use the same proxy and the same TLS settings.
+//! The reused connections, and the choice of a connection for a URL. Connections are shared only
+//! between requests that use the same proxy and the same TLS settings.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,8 +30,7 @@ const CONNECTION_BUFFER: usize = 128 << 10;
 /// The time that a response's head may take, unless the idle time-out is longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a connection is made. Each distinct route has an [`Agent`] (a pool of connections) of its
-/// own.
+/// How a connection is made. Each distinct route has its own [`Agent`] (a pool of connections).
 #[derive(Clone, PartialEq)]
 struct Route {
     encryption: Encryption,
@@ -121,7 +120,7 @@ impl Agents {
         url::decide_with(purpose, registry, &allowed, from, text)
     }
 
-    /// The agent that serves a URL, and the proxy that it uses.
+    /// The agent for a URL, and the proxy that it uses.
     ///
     /// # Errors
     /// Malformed if the URL is plain HTTP but its host has used TLS before. Usage if the proxy's
@@ -246,8 +245,8 @@ fn config(client: &Client, socks: Option<ureq::Proxy>) -> Config {
         .user_agent(concat!("regutils/", env!("CARGO_PKG_VERSION")))
         .accept("")
         .accept_encoding("identity")
-        // `connection` enforces the limit. This one would also count the bytes that are buffered
-        // after an interim response, so it is set as high as the buffer.
+        // `connection` enforces the limit. ureq's own limit would also count the bytes that are
+        // buffered after an interim response, so it is set as high as the buffer.
         .max_response_header_size(CONNECTION_BUFFER)
         .input_buffer_size(CONNECTION_BUFFER)
         .max_idle_connections(64)

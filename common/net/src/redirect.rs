@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Follows redirects, one hop at a time. [`Http::decide`] checks each target; the HTTP library
-//! follows none.
+//! follows no redirects.
 //!
 //! Headers that belong to one origin (Authorization, and the configured headers) are sent to that
 //! origin only. For token servers the rule is stricter: after a redirect to another origin the
@@ -58,7 +58,7 @@ pub fn follow_foreign(
     hops(http, request, secrets, &mut Payload::None)
 }
 
-/// Sends a request to another origin than the peer's, such as a registry that the peer redirects
+/// Sends a request to an origin other than the peer's, such as a registry that the peer redirects
 /// to. The peer's headers are not sent. `authorization` is sent to the URL's own origin only.
 ///
 /// # Errors

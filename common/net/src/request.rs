@@ -73,8 +73,8 @@ pub struct Request<'a> {
     /// The maximum number of redirects to follow. If 0, a redirect is returned like any other
     /// response.
     pub redirects: usize,
-    /// A time-out for the whole exchange; `None` means that only the usual time-outs apply. It has
-    /// an effect only without a body.
+    /// A time-out for the complete exchange; `None` means that only the usual time-outs apply. It
+    /// has an effect only for a request without a body.
     pub within: Option<Duration>,
     /// Whether the server has long work to do before it responds, such as assembling a blob.
     pub commits: bool,
@@ -104,7 +104,7 @@ impl<'a> Request<'a> {
 pub enum Payload<'a> {
     /// No body: a GET, HEAD or DELETE.
     None,
-    /// Bytes in memory, possibly none. They can be sent again.
+    /// Bytes in memory, possibly an empty body. They can be sent again.
     Bytes(&'a [u8]),
     /// Exactly `length` bytes from a reader, sent once. If the reader fails with an [`Error`]
     /// inside an [`io::Error`], the request fails with that [`Error`].

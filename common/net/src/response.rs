@@ -61,7 +61,7 @@ impl Response {
         Response { refusal: Some(refusal), ..self }
     }
 
-    /// Whether the host asked for a client certificate and none was presented.
+    /// Whether the host requested a client certificate, but none was presented.
     pub fn lacks_client_certificate(&self) -> bool {
         self.url.is_https() && history::of(&self.url.host(), self.url.port()).wants_certificate
     }
@@ -92,7 +92,7 @@ impl Response {
         Some(date.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// The whole body if it has at most `limit` bytes, else `None`.
+    /// The complete body if it has at most `limit` bytes, else `None`.
     ///
     /// # Errors
     /// A temporary failure if the connection breaks. Malformed if the framing is too large.
@@ -172,8 +172,8 @@ impl Read for Body {
     }
 }
 
-/// The failure of reading a body, with these words: temporary, unless the server would do the same
-/// again.
+/// The failure for an error in reading a body, with this text. It is temporary, unless the server
+/// would send the same bytes again.
 pub fn body_failure(cause: &io::Error, words: String) -> Failure {
     match library_error(cause) {
         Some(ureq::Error::LargeResponseHeader(..)) => Error::malformed(words).into(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Retries: counts the attempts without progress, and waits between them.
 //!
-//! The [`Failure`] says whether a retry may succeed. The loop that makes the attempts knows when
+//! The [`Failure`] states whether a retry may succeed. The loop that makes the attempts knows when
 //! there was progress, and reports it with [`Backoff::progressed`].
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Backoff {
         Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
-    /// No retries: the first failure is final. For operations that a retry cannot help.
+    /// No retries: the first failure is final. For operations in which a retry would not succeed.
     pub fn single() -> Backoff {
         Backoff { attempts: 1, max_wait: Duration::ZERO, failed: 0, trace: None }
     }

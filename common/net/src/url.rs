@@ -2,7 +2,7 @@
 //! URLs, and the function [`decide`] that checks every URL that a server supplies.
 //!
 //! A URL is parsed once, into [`Url`]. The check and the connection use the same parsed URL, so
-//! that they cannot disagree about the host. A host that a resolver would take for an IP address in
+//! that they cannot disagree about the host. A host that a resolver would read as an IP address in
 //! an unusual notation (`2130706433`, `0x7f.1`) is refused.
 //!
 //! Not here: resolving host names. A name that resolves to a private address is not detected.
@@ -138,7 +138,7 @@ impl Url {
         &self.uri
     }
 
-    /// The whole URL, with its query, which may be a signature.
+    /// The complete URL, with its query, which may be a signature.
     pub fn as_sent(&self) -> String {
         self.uri.to_string()
     }
@@ -254,8 +254,8 @@ pub fn decide(
 ///   be http: they are not part of an https response, and their bytes are verified.
 /// - An address that is loopback, private or otherwise not public is refused, unless it is the
 ///   registry's own host or in `allowed`.
-/// - A redirect to a host in `allowed` may change from https to http. A token server may not: it
-///   receives credentials.
+/// - A redirect to a host in `allowed` may change from https to http. A redirect to a token server
+///   may not change, because the server receives credentials.
 /// - Credentials may be sent only to the registry's own origin. A next page must be at that origin.
 /// - An https registry behind a proxy that terminates TLS may name its own host with http in the
 ///   Location of an upload. The URL is then changed to https and the registry's port.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Passes on only the tags after a given tag, also if the registry ignores the parameter `last`.
+//! Passes on only the tags after a given tag, even if the registry ignores the parameter `last`.
 //!
-//! The registry's order defines what is after: an order of our own would lose tags. A list that
-//! contains the given tag itself starts too early. So the first page is held back until the tag is
-//! found in it, and the following pages too if the first tag sorts before the given one.
+//! The registry's order determines which tags are after the given tag: with another order, tags
+//! would be lost. If a list contains the given tag itself, the list starts too early. Therefore the
+//! tags of the first page are held back until the given tag is found. If the first tag sorts before
+//! the given tag, the following pages are held back too.
 
 use common::error::Result;
 use common::notice;
@@ -14,7 +15,7 @@ const MAX_HELD: usize = 100_000;
 /// A filter for the tags after `last`.
 pub(crate) struct After<'a> {
     last: &'a str,
-    /// The tags that are held back. `None` once tags are passed on as they arrive.
+    /// The tags that are held back. `None` when tags are passed on as they arrive.
     held: Option<Vec<String>>,
 }
 
@@ -24,11 +25,11 @@ impl After<'_> {
         After { last: last.unwrap_or_default(), held: last.map(|_| Vec::new()) }
     }
 
-    /// Takes a tag, and passes on the tags that are after `last` for certain. Returns whether to
+    /// Takes a tag, and passes on the tags that are certainly after `last`. Returns whether to
     /// continue.
     ///
     /// # Errors
-    /// As `pass` fails.
+    /// The error of `pass`.
     pub(crate) fn take(
         &mut self,
         tag: &str,
@@ -46,18 +47,18 @@ impl After<'_> {
         self.release(pass)
     }
 
-    /// The end of a page. Returns whether to continue.
+    /// Handles the end of a page. Returns whether to continue.
     ///
     /// # Errors
-    /// As `pass` fails.
+    /// The error of `pass`.
     pub(crate) fn end_page(&mut self, pass: &mut dyn FnMut(&str) -> Result<bool>) -> Result<bool> {
         if self.may_be_too_early() { Ok(true) } else { self.release(pass) }
     }
 
-    /// The end of the list. Returns whether to continue.
+    /// Handles the end of the list. Returns whether to continue.
     ///
     /// # Errors
-    /// As `pass` fails.
+    /// The error of `pass`.
     pub(crate) fn end(&mut self, pass: &mut dyn FnMut(&str) -> Result<bool>) -> Result<bool> {
         self.release(pass)
     }
@@ -91,7 +92,7 @@ impl After<'_> {
 mod tests {
     use super::*;
 
-    /// The number of tags passed on after so many that sort before `last`.
+    /// The number of tags passed on after `held` tags that sort before `last`.
     fn passed(held: usize) -> usize {
         let mut passed = 0;
         let mut pass = |_: &str| {

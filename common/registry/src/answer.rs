@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Converts unsuccessful responses into failures.
 //!
-//! The HTTP status decides the exit status and whether the request may be retried. The body
+//! The HTTP status determines the exit status and whether the request may be retried. The body
 //! ([`ErrorBody`]) only adds an explanation, so an unreadable body is not a separate error. There
 //! are two exceptions: the error codes for a rate limit, and those that reject the content
 //! ([`REJECTIONS`]), which some registries send with a wrong status. The wording of a refusal
@@ -16,7 +16,7 @@ use ureq::http::StatusCode;
 pub use super::error_body::ErrorBody;
 use super::refusal;
 
-/// The error codes that reject what was sent or named. Another attempt gets the same response, also
+/// The error codes that reject what was sent or named. Another attempt gets the same response, even
 /// if the status is that of a server error.
 const REJECTIONS: [&str; 8] = [
     "DIGEST_INVALID",
@@ -104,7 +104,7 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     }
 }
 
-/// The reason phrase: the server's, unless it is the standard one in another case.
+/// The reason phrase: the server's, unless it differs from the standard phrase only in case.
 fn phrase(response: &Response) -> &str {
     let standard = response.status.canonical_reason().unwrap_or_default();
     match response.reason.as_deref() {
@@ -113,7 +113,7 @@ fn phrase(response: &Response) -> &str {
     }
 }
 
-/// A temporary failure: the retry waits as long as Retry-After says, else by backoff.
+/// A temporary failure: the retry waits for the time in Retry-After, or else for the usual backoff.
 fn temporary(response: &Response, error: Error) -> Failure {
     Failure { error, retry: response.retry_after().map_or(Retry::Backoff, Retry::After) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs: checking whether a blob exists, requesting it (whole or a range), and interpreting the
-//! response.
+//! Blobs: checking whether a blob exists, requesting it (completely or a range), and interpreting
+//! the response.
 //!
 //! Each call makes one attempt. Resuming, restarting and counting attempts are left to the caller,
 //! because the caller knows which bytes it already has. Digests are not verified here: a range is
@@ -35,7 +35,7 @@ pub enum BlobAnswer {
     Bytes(BlobBytes),
     /// 416: the blob has no bytes at this offset.
     Unsatisfiable {
-        /// The size of the whole blob, if stated.
+        /// The size of the complete blob, if stated.
         total: Option<u64>,
     },
     /// A 206 whose Content-Range does not match the requested range. Holds the reason.
@@ -50,7 +50,7 @@ pub struct BlobBytes {
     pub start: u64,
     /// The number of bytes that follow, if stated.
     pub length: Option<u64>,
-    /// The size of the whole blob, if stated.
+    /// The size of the complete blob, if stated.
     pub total: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Registry {
     /// reported with a warning and counts as absent.
     ///
     /// # Errors
-    /// As the registry responds, if the status neither confirms nor denies that the blob exists.
+    /// The failure that the response reports, if the status does not show whether the blob exists.
     /// The caller may still upload the blob: some registries do not support HEAD.
     pub fn has_blob(&self, digest: &Digest, size: impl Into<Option<u64>>) -> Result<bool, Failure> {
         let size = size.into();
@@ -100,8 +100,8 @@ impl Registry {
     /// Requests a blob, or a range of it.
     ///
     /// # Errors
-    /// Absent, and not retried, if the repository does not have the blob. Otherwise the status that
-    /// the registry's response or the network failure maps to.
+    /// Absent, and not retried, if the repository does not have the blob. Otherwise the status of
+    /// the registry's error response or of the network failure.
     pub fn blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<BlobAnswer, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let value = range.map(range_header);
@@ -181,7 +181,8 @@ impl Registry {
     }
 }
 
-/// Gives the last byte too when the end is known: some servers answer 416 to a range without it.
+/// The value of the Range header. It states the last byte if the end is known, because some servers
+/// answer 416 to a range without it.
 fn range_header(range: ByteRange) -> String {
     match range.end {
         Some(end) => format!("bytes={}-{}", range.start, end.saturating_sub(1)),
@@ -197,7 +198,7 @@ fn content_length(response: &Response) -> Option<u64> {
 }
 
 /// Reads the Content-Range of a 206: the number of bytes in the response and, if stated, the size
-/// of the whole blob.
+/// of the complete blob.
 fn content_range(response: &Response, start: u64) -> Result<(u64, Option<u64>), String> {
     let mut values = response.headers.get_all("content-range").iter();
     let text = match (values.next(), values.next()) {

@@ -86,12 +86,12 @@ impl Said<'_> {
         Said { code: field(&["code"]), message, detail: field(&["detail"]).trim() }
     }
 
-    /// Whether the code says more than that something failed.
+    /// Whether the code is more specific than a general failure.
     fn is_specific(&self) -> bool {
         !self.code.is_empty() && !self.code.eq_ignore_ascii_case("UNKNOWN")
     }
 
-    /// The message, with the detail if that is short and says something new.
+    /// The message, with the detail if the detail is short and adds information.
     fn text(&self) -> String {
         let Said { message, detail, .. } = self;
         let is_short = detail.len() <= MAX_TEXT && !detail.contains('\n');

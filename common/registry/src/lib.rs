@@ -51,8 +51,8 @@ pub struct Registry {
     session: Session,
     /// The permissions that requests need.
     scope: Scope,
-    /// For a mirror that serves several registries: the name of the mirrored registry, sent as `ns`
-    /// in the query.
+    /// For a mirror of several registries: the name of the mirrored registry, sent as `ns` in the
+    /// query.
     namespace: Option<String>,
 }
 
@@ -165,9 +165,9 @@ impl Registry {
     }
 
     /// Sends a read request: authenticates when the registry challenges, and follows redirects. If
-    /// the target of a redirect is another registry that wants a token, it gets an anonymous one. If
-    /// a redirect's target refuses, the request is sent to the registry once more, because the
-    /// redirect's signature may have expired.
+    /// the target of a redirect is another registry that requires a token, an anonymous token is
+    /// fetched. If a redirect's target refuses the request, the request is sent to the registry
+    /// once more, because the redirect's signature may have expired.
     fn request(&self, request: Request<'_>) -> std::result::Result<Response, Failure> {
         let send = || {
             let response = self.session.send(&self.scope, request, &mut Payload::None)?;
@@ -193,7 +193,7 @@ impl Registry {
         Err(Error::refused(what).into())
     }
 
-    /// Whether a redirect's target refused. A challenge from that host is not answered.
+    /// Whether a redirect's target refused the request. A challenge from that host is not answered.
     fn refused_elsewhere(&self, response: &Response) -> bool {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !self.session.is_own(response)
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Link header (RFC 8288) of a page of a list: where the next page is.
+//! The Link header (RFC 8288) of a page of a list: the link to the next page.
 //!
-//! A list ends where no Link says `rel=next`. A Link that cannot be read, or that states no
-//! relation, may lead to the next page, so it is an error and not the end of the list.
+//! A list ends with the page that has no Link with `rel=next`. A Link that cannot be read, or that
+//! states no relation, may lead to the next page, so it is an error and not the end of the list.
 
 use common::error::printable;
 use net::response::Response;

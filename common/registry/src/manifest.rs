@@ -33,7 +33,7 @@ pub(crate) struct EntityTag(pub(crate) String);
 pub struct RemoteManifest {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Their computed digest. That of signed schema 1 covers the payload without the signatures.
+    /// Their computed digest. For signed schema 1, it covers the payload without the signatures.
     pub digest: Digest,
     /// The media type in Content-Type, if present.
     pub said: Option<String>,
@@ -53,8 +53,9 @@ impl Registry {
     /// the digest is computed, and the manifest is refused if its Docker-Content-Digest differs.
     ///
     /// # Errors
-    /// Absent, Refused or Unavailable as the registry responds. Malformed if the manifest is larger
-    /// than [`MAX_SIZE`] or the response is not a registry's. Content if the digest differs.
+    /// Absent, Refused or Unavailable, depending on the registry's response. Malformed if the
+    /// manifest is larger than [`MAX_SIZE`] or the response is not a registry's. Content if the
+    /// digest differs.
     pub fn manifest(
         &self,
         name: &str,
@@ -129,7 +130,7 @@ impl Registry {
     /// Whether the repository has a manifest.
     ///
     /// # Errors
-    /// As the registry responds, for any status but 200 and 404.
+    /// The failure that the response reports, for any status except 200 and 404.
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("manifests/{digest}"))?;
         let accept = ACCEPT.join(", ");

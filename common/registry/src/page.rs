@@ -2,8 +2,8 @@
 //! Reads one page of a list of tags while it arrives: each tag is passed on and then forgotten, so
 //! the memory does not depend on the size of the page.
 //!
-//! The strict JSON reader of `common` is not used: a long list has more values than its limit for
-//! manifests, and it builds the whole document.
+//! The strict JSON reader of `common` is not used: it limits the number of values, and a long list
+//! has more. It also builds the complete document in memory.
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -166,7 +166,7 @@ impl<'de> Visitor<'de> for Tag<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, tag: &str) -> Result<(), E> {
-        // The caller knows why, and ignores this error.
+        // The caller knows the reason, and ignores this error.
         if (self.0)(tag) { Ok(()) } else { Err(E::custom("stopped")) }
     }
 }

@@ -61,8 +61,8 @@ pub(crate) enum Put {
 /// A failed attempt to put a manifest.
 struct Rejected {
     failure: Failure,
-    /// Whether the registry reports that something the manifest names is missing. It may still
-    /// arrive.
+    /// Whether the registry reports that a blob or manifest that this manifest names is missing.
+    /// The missing content may still arrive.
     is_missing: bool,
 }
 
@@ -85,7 +85,7 @@ impl Registry {
     /// # Errors
     /// Content if the registry stored another digest. Malformed if it rejects the manifest (the
     /// message lists missing blobs), or if the fallback tag names something other than a list.
-    /// Refused or Unavailable as it responds.
+    /// Refused or Unavailable, depending on its response.
     pub fn publish(
         &self,
         names: &[String],
@@ -119,7 +119,7 @@ impl Registry {
     ///
     /// # Errors
     /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
-    /// message lists missing blobs. Refused or Unavailable as it responds.
+    /// message lists missing blobs. Refused or Unavailable, depending on its response.
     pub(super) fn put_manifest_if(
         &self,
         name: &str,
@@ -187,8 +187,8 @@ impl Registry {
         }
     }
 
-    /// Whether the registry serves the manifest that was put. It may serve a schema 1 manifest with
-    /// other signatures.
+    /// Whether the registry returns the manifest that was put. It may return a schema 1 manifest
+    /// with other signatures.
     fn serves(&self, name: &str, manifest: Outgoing<'_>) -> bool {
         self.manifest(name, None, &[manifest.media_type])
             .is_ok_and(|remote| remote.bytes == manifest.bytes || remote.digest == *manifest.digest)
@@ -225,8 +225,8 @@ impl Registry {
         let code = body.code.to_ascii_uppercase();
         let is_missing = rejection::is_missing(status, &code);
         let mut missing = rejection::missing_digests(&body, parsed.as_ref());
-        // Some registries do not name what is missing. zot does not even report that something is
-        // missing.
+        // Some registries do not report which blobs are missing. zot does not even report that a
+        // blob is missing.
         if (is_missing && missing.is_empty()) || code == "MANIFEST_INVALID" {
             missing = parsed.as_ref().map(|parsed| self.absent(parsed)).unwrap_or_default();
         }
@@ -239,8 +239,8 @@ impl Registry {
         Err(rejection::hinted(failure, status, &code, manifest, parsed.as_ref()).into())
     }
 
-    /// The digests that a manifest names and the repository does not have. At most [`MAX_CHECKED`]
-    /// are checked. If a check fails, the digests found so far are returned.
+    /// The digests in a manifest that the repository does not have. At most [`MAX_CHECKED`] are
+    /// checked. If a check fails, the digests found so far are returned.
     fn absent(&self, parsed: &manifest::Manifest) -> Vec<String> {
         let mut absent = Vec::new();
         for descriptor in parsed.named().into_iter().take(MAX_CHECKED) {

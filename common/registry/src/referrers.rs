@@ -2,9 +2,9 @@
 //! Referrers in a registry without referrers support: an index under a tag that is derived from the
 //! subject's digest (the referrers fallback tag).
 //!
-//! Follows the distribution specification's "unavailable referrers API". Nothing guarantees that
-//! the tag names such an index: some registries read `sha256-HEX` as the digest `sha256:HEX` and
-//! serve the subject. Anything that is not a list of referrers is left unchanged.
+//! Follows the distribution specification's "unavailable referrers API". The tag may name another
+//! manifest: some registries read `sha256-HEX` as the digest `sha256:HEX` and return the subject.
+//! Anything that is not a list of referrers is left unchanged.
 //!
 //! If the registry has no entity tags, two writers that update the index at the same time may
 //! overwrite each other's entry. To make a lost entry rare, the index is read again a moment after
@@ -53,8 +53,8 @@ impl Registry {
     ///
     /// # Errors
     /// Malformed if the tag names something other than a list of referrers, which is left
-    /// unchanged. Unavailable if other writers keep changing the index. Otherwise as reading or
-    /// putting a manifest fails.
+    /// unchanged. Unavailable if other writers keep changing the index. Otherwise the errors of
+    /// reading or putting a manifest.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = fallback_tag(subject);
         for _ in 0..MAX_ROUNDS {
@@ -85,8 +85,8 @@ impl Registry {
         let wrong = |why: &str| {
             Error::malformed(format_args!("{what}: {why}: left unchanged")).hint(UNLISTED)
         };
-        // Every type is accepted: some registries answer 404 for a manifest of another type, and it
-        // would be overwritten.
+        // Every type is accepted: some registries answer 404 for a manifest of another type, and
+        // that manifest would be overwritten.
         let (mut document, current) = match self.manifest(tag, None, &ACCEPT) {
             Ok(remote) => {
                 refuse_other(&remote, subject).map_err(|why| wrong(&why))?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a registry's rejection of a manifest means, and the hint for it.
+//! Finds the cause of a registry's rejection of a manifest, and a hint for it.
 //!
-//! Registries differ in their error codes, and some only say in words what is wrong.
+//! Registries differ in their error codes, and some describe the error only in the text of the
+//! message.
 
 use common::digest::Algorithm;
 use common::error::Error;
@@ -13,7 +14,8 @@ use net::failure::Failure;
 use super::answer::ErrorBody;
 use super::put::Outgoing;
 
-/// The maximum number of missing digests in a message. More would not fit into one.
+/// The maximum number of missing digests in a message. More digests would make the message too
+/// long.
 const SHOWN_MISSING: usize = 10;
 
 /// Words for a tag that cannot be moved, in codes and messages in upper case: those of Harbor, Quay
@@ -21,19 +23,19 @@ const SHOWN_MISSING: usize = 10;
 const IMMUTABLE: [&str; 5] =
     ["IMMUTABLE", "ALREADY_EXISTS", "ALREADYEXISTS", "OVERWRIT", "NOT ALLOW UPDATING"];
 
-/// Whether the registry says that the tag cannot be moved.
+/// Whether the registry reports that the tag cannot be moved.
 pub(crate) fn is_immutable(status: u16, body: &ErrorBody) -> bool {
     let text = format!("{} {}", body.code, body.message).to_ascii_uppercase();
     status < 500 && IMMUTABLE.iter().any(|words| text.contains(words))
 }
 
-/// Whether the registry says that something that the manifest names is missing.
+/// Whether the registry reports that a blob or manifest that the manifest names is missing.
 pub(crate) fn is_missing(status: u16, code: &str) -> bool {
     matches!(code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
         || (code == "MANIFEST_UNKNOWN" && status != 404)
 }
 
-/// The digests that the registry says are missing. A digest in a message counts only if the
+/// The digests that the registry reports as missing. A digest in a message counts only if the
 /// manifest names it: it may be the manifest's own.
 pub(crate) fn missing_digests(body: &ErrorBody, parsed: Option<&Manifest>) -> Vec<String> {
     if !body.digests.is_empty() {
@@ -45,7 +47,7 @@ pub(crate) fn missing_digests(body: &ErrorBody, parsed: Option<&Manifest>) -> Ve
     body.said_digests.iter().filter(|digest| named.contains(digest)).cloned().collect()
 }
 
-/// The error that the registry lacks something that the manifest names.
+/// The error that the registry lacks blobs or manifests that the manifest names.
 pub(crate) fn lacking(
     what: &str,
     code: &str,

@@ -28,8 +28,9 @@ impl Registry {
     /// `n` (tags per page). A registry may ignore both; tags up to `last` are dropped then.
     ///
     /// # Errors
-    /// Absent, Refused or Unavailable as the registry responds. Malformed if a response is invalid
-    /// or the list is incomplete. `each` has already received the tags before the failure.
+    /// Absent, Refused or Unavailable, depending on the registry's response. Malformed if a
+    /// response is invalid or the list is incomplete. `each` has already received the tags before
+    /// the failure.
     pub fn tags(
         &self,
         last: Option<&str>,
@@ -122,7 +123,7 @@ impl Registry {
     }
 }
 
-/// The list so far, and where its tags go.
+/// The list so far, and the function that receives its tags.
 struct List<'a, F> {
     each: F,
     after: After<'a>,

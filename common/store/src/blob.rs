@@ -22,13 +22,13 @@ use crate::Store;
 use crate::reading::Reading;
 
 impl Store {
-    /// Requests a blob's bytes. If the registry does not have the blob or refuses to serve it, the
+    /// Requests a blob's bytes. If the registry does not have the blob or refuses to send it, the
     /// descriptor's `urls` are tried in order; if they fail too, both causes are reported.
     ///
     /// # Errors
-    /// Absent if the blob is missing. Refused, Unavailable or Malformed as the registry responds.
-    /// Unavailable, and worth a retry, if a request to one of the `urls` may succeed later. Local
-    /// if a layout cannot be read.
+    /// Absent if the blob is missing. Refused, Unavailable or Malformed, depending on the
+    /// registry's response. Unavailable, and worth a retry, if a request to one of the `urls` may
+    /// succeed later. Local if a layout cannot be read.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -46,7 +46,7 @@ impl Store {
                 let mut elsewhere: Option<Failure> = None;
                 for url in urls {
                     match registry.blob_elsewhere(url, range) {
-                        // A failure that may pass decides: a later attempt can succeed there.
+                        // A temporary failure has precedence: a later attempt can succeed.
                         Err(other)
                             if elsewhere.as_ref().is_none_or(|f| passes_first(&other, f)) =>
                         {
@@ -99,8 +99,8 @@ impl Store {
     }
 
     /// A reader of a blob's bytes from `offset` to the size in the descriptor. It resumes after a
-    /// broken connection. The bytes end early only with an error, which is an [`Error`] inside the
-    /// [`std::io::Error`].
+    /// broken connection. If the bytes end early, the reader returns an error: an [`Error`] inside
+    /// an [`std::io::Error`].
     pub fn reader<'a>(&'a self, descriptor: &Descriptor, offset: u64) -> impl Read + 'a {
         let urls = descriptor.urls().map(str::to_owned).collect();
         Reading::new(self, &descriptor.digest, Some(descriptor.size), urls, offset)
@@ -138,7 +138,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// The size of a blob, for a descriptor that has none. A registry is asked for the first byte.
+    /// The size of a blob, for a descriptor that has none. From a registry, the first byte is
+    /// requested.
     ///
     /// # Errors
     /// As for [`Store::blob`]. Malformed if the registry does not state the size.
@@ -158,7 +159,7 @@ impl Store {
         }
     }
 
-    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the
+    /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
     /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
     /// worthwhile.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
@@ -188,7 +189,7 @@ fn passes_first(first: &Failure, second: &Failure) -> bool {
     first.retry != Retry::Never && second.retry == Retry::Never
 }
 
-/// The failure that neither the registry nor any of the descriptor's `urls` serves the blob.
+/// The failure if neither the registry nor any of the descriptor's `urls` has the blob.
 fn nowhere(registry: Failure, elsewhere: Option<Failure>, urls: usize) -> Failure {
     let Some(Failure { error, retry }) = elsewhere else { return registry };
     let status = if retry == Retry::Never { registry.error.status() } else { error.status() };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests that a layout has already, so that they need not be fetched again.
 //!
-//! A manifest of the layout answers only a request by digest, and only if the repository has it:
-//! either the layout has recorded that, or the repository confirms it with HEAD. So nothing is
-//! served under the name of a repository that never had it. If anything is wrong with the layout,
-//! the manifest is fetched. Schema 1 is always fetched: a layout keeps it without its signatures.
+//! A manifest of the layout is used only for a request by digest, and only if the repository has
+//! it: either the layout has recorded that, or the repository confirms it with HEAD. Therefore no
+//! manifest is returned for a repository that never had it. If the layout's manifest cannot be
+//! used, the manifest is fetched. Schema 1 is always fetched: a layout keeps it without its
+//! signatures.
 
 use common::digest::Digest;
 use common::manifest::{MAX_SIZE, Manifest, Schema1};

@@ -86,7 +86,7 @@ impl Store {
     /// differs from the requested digest.
     ///
     /// # Errors
-    /// As [`Registry::manifest_head`](registry::Registry::manifest_head) fails.
+    /// The errors of [`Registry::manifest_head`](registry::Registry::manifest_head).
     pub fn head(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Option<Descriptor>> {
         match (self, which) {
             (Store::Registry(registry), Which::Digest(digest)) => {
@@ -106,9 +106,9 @@ impl Store {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// Absent, Refused or Unavailable as the registry responds. Content if the digest or size
-    /// differs. Malformed if it is not a valid manifest. For a layout also Usage if no name is
-    /// given and several entries exist, and Local if the layout cannot be read.
+    /// Absent, Refused or Unavailable, depending on the registry's response. Content if the digest
+    /// or size differs. Malformed if it is not a valid manifest. For a layout also Usage if no name
+    /// is given and several entries exist, and Local if the layout cannot be read.
     pub fn manifest(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Document> {
         match self {
             Store::Registry(registry) => {

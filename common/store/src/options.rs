@@ -70,13 +70,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// The settings for the operand's registry. Starts the `--timeout` clock. Reads the password
-    /// from stdin if that is requested and stdin is free.
+    /// The settings for the operand's registry. Starts the time limit of `--timeout`. Reads the
+    /// password from stdin if that is requested and stdin is free.
     ///
     /// # Errors
     /// Usage if a header is invalid, or if credentials conflict or are incomplete. Absent,
-    /// Malformed or Local if the password file is missing, invalid or cannot be read, or if a file
-    /// with allowed hosts is.
+    /// Malformed or Local if the password file is missing, invalid or cannot be read. Malformed or
+    /// Local if a file with allowed hosts is invalid or cannot be read.
     pub fn remote(&self, stdin: Stdin) -> Result<Remote> {
         if let Some(limit) = self.timeout {
             exit::end_after(limit);
@@ -199,8 +199,8 @@ fn header(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 
-/// Headers that frame a message or decide where it goes. With a wrong value, a peer could wait
-/// forever, or a response could be taken for another request's.
+/// Headers that frame a message or determine its destination. With a wrong value, a peer could wait
+/// forever, or a response could be assigned to another request.
 const FRAMING: [&str; 11] = [
     "connection",
     "content-length",

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads a repository from its mirrors, in order, and then from the registry itself.
 //!
-//! If a mirror does not have the requested content, the next place is tried. If it fails in another
-//! way (unreachable, refuses, sends wrong content), it is not used again in this run, with a
-//! warning. If every place fails, the registry's error is reported. Mirrors are used for manifests
-//! and blobs only: a mirror's list of tags may be outdated. Not here: writing, which always goes to
-//! the registry.
+//! If a mirror does not have the requested content, the next place is tried. If a mirror fails in
+//! another way (it is unreachable, refuses, or sends wrong content), it is not used again in this
+//! run, and a warning is recorded. If every place fails, the registry's error is reported. Mirrors
+//! are used for manifests and blobs only: a mirror's list of tags may be outdated. Not here:
+//! writing, which always goes to the registry.
 //!
 //! A mirror is another host, so the command line's settings for the registry do not apply to it. A
 //! mirror's manifests are verified before they are used. A blob is passed on before it is verified,
-//! so the mirror that served it is recorded. A caller that finds wrong bytes drops that mirror and
+//! so the mirror that sent it is recorded. A caller that finds wrong bytes drops that mirror and
 //! requests the blob again.
 
 use std::collections::HashMap;
@@ -50,17 +50,18 @@ pub struct Places {
     repository: Repository,
     remote: Remote,
     mirrors: Vec<Mirror>,
-    /// The registry's location, if the machine's configuration gives another one than its name.
+    /// The registry's location, if the machine's configuration gives a location that differs from
+    /// its name.
     moved: Option<Place>,
     /// The configuration file that blocks the registry itself, but not its mirrors.
     blocked: Option<String>,
-    /// For each blob, the mirrors that served bytes of it. An entry is removed when its mirrors are
+    /// For each blob, the mirrors that sent bytes of it. An entry is removed when its mirrors are
     /// dropped.
     served_by: Mutex<HashMap<Digest, Vec<usize>>>,
     /// The registry itself. Opened only when no mirror has the content, because it may be
     /// unreachable.
     own: OnceLock<Result<Registry>>,
-    /// The layout whose manifests answer requests by digest.
+    /// The layout whose manifests are used for requests by digest.
     pub(crate) kept: Option<Layout>,
 }
 
@@ -73,12 +74,12 @@ struct Mirror {
 }
 
 impl Places {
-    /// Finds out where a repository is read. Nothing is sent yet: what is wanted may be on this
-    /// machine already.
+    /// Finds the places from which a repository can be read. Sends nothing yet: the requested
+    /// content may already be on this machine.
     ///
     /// # Errors
-    /// Refused, when the machine's configuration blocks the registry, and it has no mirrors;
-    /// malformed and local trouble with that configuration.
+    /// Refused if the machine's configuration blocks the registry and it has no mirrors. Malformed
+    /// if that configuration is invalid, Local if it cannot be read.
     pub fn open(repository: &Repository, remote: &Remote) -> Result<Places> {
         let Configured { mirrors, own, blocked } = mirrors::configured(repository)?;
         let (mut found, mut moved) = match &remote.mirrors {
@@ -121,7 +122,7 @@ impl Places {
         &self.remote.client
     }
 
-    /// Stops using the mirrors that served bytes of this blob, for the rest of the run, because the
+    /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
     /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
     /// worthwhile.
     pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
@@ -140,7 +141,7 @@ impl Places {
     /// fetched. If a mirror's response is not a valid manifest, the next place is tried.
     ///
     /// # Errors
-    /// As [`Registry::manifest`] fails at the registry itself.
+    /// The errors of [`Registry::manifest`] at the registry itself.
     pub fn manifest(
         &self,
         name: &str,
@@ -165,7 +166,7 @@ impl Places {
     /// Like [`Registry::manifest_head`].
     ///
     /// # Errors
-    /// As [`Registry::manifest_head`] fails at the registry itself.
+    /// The errors of [`Registry::manifest_head`] at the registry itself.
     pub fn manifest_head(&self, name: &str, accept: &[&str]) -> Result<Option<Descriptor>> {
         let by_digest = name.parse::<Digest>().is_ok();
         let ask = |mirror: &Registry| Ok(mirror.manifest_head(name, accept)?);
@@ -178,7 +179,7 @@ impl Places {
     /// Like [`Registry::blob`]. From a mirror, only a response with bytes is used.
     ///
     /// # Errors
-    /// As [`Registry::blob`] fails at the registry itself.
+    /// The errors of [`Registry::blob`] at the registry itself.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -247,7 +248,7 @@ impl Places {
         None
     }
 
-    /// Refuses a registry that the machine's configuration blocks, if nothing replaces it.
+    /// Refuses a registry that the machine's configuration blocks, if no mirror replaces it.
     fn refuse_blocked(&self) -> Result<()> {
         if self.moved.is_some() {
             return Ok(());

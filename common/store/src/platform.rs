@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chooses the manifest for a platform from an index, including nested indexes.
 //!
-//! The entries' own platforms decide. Only if none of them serves, the image configs of entries
-//! without a platform are read, at most [`MAX_EXAMINED`](common::selection::MAX_EXAMINED) of them.
+//! The platforms that the entries state are compared first. Only if none of them matches, the image
+//! configs of entries without a platform are read, at most
+//! [`MAX_EXAMINED`](common::selection::MAX_EXAMINED) of them.
 
 use std::io::Read;
 
@@ -155,7 +156,7 @@ impl Search<'_> {
         }
         for entry in selection::unlabelled(manifests) {
             let is_known = self.unlabelled.iter().any(|known| known.digest == entry.digest);
-            // One more than are examined shows that there are more.
+            // One entry more than the limit is kept, to show that the limit was exceeded.
             if !is_known && self.unlabelled.len() <= selection::MAX_EXAMINED {
                 self.unlabelled.push(entry.clone());
             }
@@ -169,7 +170,7 @@ impl Search<'_> {
             };
             match self.descend(chosen, depth + 1) {
                 Ok(None) => {}
-                // The next entry may have what a nested index without a platform lacks.
+                // If a nested index without a platform has no match, a later entry may have one.
                 Err(error) if entry.platform().is_none() && error.status() == Status::Absent => {}
                 outcome => return outcome,
             }

@@ -28,7 +28,7 @@ const MAX_RESTARTS: u32 = 3;
 /// The number of new bytes that count as progress for [`Reading::next_bytes`].
 const PROGRESS: u64 = 1;
 
-/// The reason for a restart when a range request is answered with the whole blob.
+/// The reason for a restart when a range request is answered with the complete blob.
 pub const IGNORES_RANGES: &str = "the registry ignores ranges";
 
 /// A blob that is being read.
@@ -59,7 +59,7 @@ struct Answer {
 
 impl<'a> Reading<'a> {
     /// Prepares to read a blob from the offset `at`. Sends no request yet. `size` is the size of
-    /// the whole blob, if known. `urls` are the URLs in its descriptor.
+    /// the complete blob, if known. `urls` are the URLs in its descriptor.
     pub fn new(
         store: &'a Store,
         digest: &Digest,
@@ -91,7 +91,7 @@ impl<'a> Reading<'a> {
         self.at
     }
 
-    /// Whether a mirror that served some of the bytes failed later.
+    /// Whether a mirror that sent some of the bytes failed later.
     pub fn left_a_mirror(&self) -> bool {
         self.left_a_mirror
     }

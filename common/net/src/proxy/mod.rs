@@ -13,7 +13,7 @@
 //! | `tunnel` | connections to a proxy, and tunnels through it |
 //! | `forward` | plain HTTP requests that a proxy forwards |
 //!
-//! Not here: looking host names up.
+//! Not here: resolving host names.
 
 mod forward;
 mod no_proxy;
@@ -39,9 +39,9 @@ const HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 /// The variables with the list of hosts that need no proxy.
 const NONE: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// A variable that web servers set for the CGI programs that they run. In a CGI program
-/// `HTTP_PROXY` has the value of the request's header `Proxy`, which any client can set; it is
-/// ignored there.
+/// A variable that web servers set for the CGI programs that they run. In a CGI program,
+/// `HTTP_PROXY` has the value of the request's header `Proxy`. Any client can set this header, so
+/// the variable is ignored there.
 const WEB_SERVER: &str = "REQUEST_METHOD";
 
 /// The proxies that the environment configures.
@@ -178,7 +178,7 @@ impl Proxy {
     }
 
     /// The proxy's URL as shell words for curl: a literal prefix and a parameter expansion. With
-    /// the scheme `socks5h` curl lets a SOCKS proxy look names up, as we do.
+    /// the scheme `socks5h`, curl lets a SOCKS proxy resolve host names, as regutils does.
     pub(super) fn of_variable(&self) -> (&'static str, String) {
         match self.kind {
             Kind::Http | Kind::Https => ("", format!("${}", self.variable)),

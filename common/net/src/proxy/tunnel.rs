@@ -3,7 +3,7 @@
 //! a tunnel with CONNECT (RFC 9110, section 9.3.6) for https, and forwards requests (module
 //! `forward`) for http.
 //!
-//! Only the proxy's own name is looked up here. The proxy looks up the names of the servers behind
+//! Only the proxy's own name is resolved here. The proxy resolves the names of the servers behind
 //! it. A failure before the tunnel is open is a [`ProxyFailure`], so that the error message blames
 //! the proxy and not the server.
 
@@ -59,7 +59,7 @@ impl From<io::Error> for ProxyFailure {
     }
 }
 
-/// A resolver that looks nothing up, for servers behind a proxy.
+/// A resolver that resolves no names, for servers behind a proxy.
 #[derive(Debug)]
 pub(crate) struct NoResolver;
 
@@ -198,7 +198,7 @@ pub(crate) fn socks(proxy: &Proxy) -> Result<Option<ureq::Proxy>, Error> {
     if proxy.kind() != Kind::Socks {
         return Ok(None);
     }
-    // Socks5h: the proxy looks names up.
+    // Socks5h: the proxy resolves host names.
     let url = proxy.url();
     let made = ureq::Proxy::builder(ProxyProtocol::Socks5h);
     let made = made.host(url.uri().host().unwrap_or_default()).port(url.port());

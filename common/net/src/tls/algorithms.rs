@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The cryptography of TLS: ring's, and the signatures that ring cannot verify.
+//! The cryptography of TLS: that of ring, and the verification of signatures that ring does not
+//! support.
 //!
-//! ring verifies ECDSA by P-256 and P-384 with SHA-256 and SHA-384. Authorities of companies, and
-//! proxies that inspect TLS, also use P-521, and SHA-512 with the shorter curves; OpenSSL and Go
-//! accept both. These signatures are verified here by the pure Rust crates p256, p384 and p521. They
-//! are used only if a certificate requires them, and cost nothing at start-up.
+//! ring verifies ECDSA with P-256 and P-384 with SHA-256 and SHA-384. Authorities of companies, and
+//! proxies that inspect TLS, also use P-521, or SHA-512 with the shorter curves. OpenSSL and Go
+//! accept both. These signatures are verified here by the pure Rust crates p256, p384 and p521.
+//! They are used only if a certificate requires them, and cost nothing at start-up.
 //!
 //! Not here: key exchange (`exchange`), and keys for signing. A client certificate with a P-521 key
 //! is not supported.
@@ -57,14 +58,14 @@ static MAPPING: LazyLock<Vec<Mapped>> = LazyLock::new(|| {
             SignatureScheme::ECDSA_NISTP384_SHA384 => &P521_SHA384,
             _ => return (*scheme, *algorithms),
         };
-        // rustls requires a list that is never freed. It is made once in a process.
+        // rustls requires a list that is never freed. It is made only once in a process.
         let all: &'static [Algorithm] = [*algorithms, &[added]].concat().leak();
         (*scheme, all)
     });
     extended.chain([(SignatureScheme::ECDSA_NISTP521_SHA512, SHA512)]).collect()
 });
 
-/// Verifies by a key, over a message, a signature.
+/// A function that verifies a signature. Its arguments are the key, the message and the signature.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), InvalidSignature>;
 
 /// ECDSA with one curve and one hash.
@@ -135,7 +136,7 @@ impl SignatureVerificationAlgorithm for Ecdsa {
     }
 }
 
-/// Verifies a signature in DER by a key that is an uncompressed point (RFC 5480, section 2.2; RFC
+/// Verifies a signature in DER with a key that is an uncompressed point (RFC 5480, section 2.2; RFC
 /// 8446, section 4.2.8.2), as ring does.
 fn verify<Key, Signature, Hash>(
     key: &[u8],

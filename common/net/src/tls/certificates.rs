@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{der, names};
 
-/// The largest file that is read, in bytes: many times the size of a system's whole trust store.
+/// The largest file that is read, in bytes: many times the size of a system's complete trust store.
 const MAX_FILE: u64 = 4 << 20;
 
 /// The marks of an encrypted key: the label of PKCS #8, and the header of the older format.
@@ -155,8 +155,9 @@ fn pair(certificate: &Pem, key: &Pem) -> Result<Pair> {
     Ok(Arc::new(CertifiedKey::new(chain, private)))
 }
 
-/// The type of a key that rustls does not support, for a message: that of the key itself, or else
-/// that of its certificate. An RSA key has its number of bits only there.
+/// The type of a key that rustls does not support, for a message. It is read from the key itself,
+/// or else from its certificate. The number of bits of an RSA key is read only from the
+/// certificate.
 fn type_of(private: &PrivateKeyDer<'_>, public: &[u8]) -> String {
     let of_private = match private {
         PrivateKeyDer::Pkcs8(document) => der::private_key(document.secret_pkcs8_der()),

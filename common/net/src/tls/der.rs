@@ -111,7 +111,7 @@ pub(crate) fn object_identifier(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((identifier.content, rest))
 }
 
-/// The start and the end of a validity.
+/// The start and the end of a validity period.
 fn times(validity: &[u8]) -> (Option<u64>, Option<u64>) {
     let either = |bytes| element(bytes, UTC_TIME).or_else(|| element(bytes, GENERALIZED_TIME));
     let first = either(validity);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Key exchange by P-521, which ring lacks.
 //!
-//! A server with a P-521 certificate speaks TLS 1.2 only to clients that offer this group, and some
-//! servers are configured for this group only. It is offered last, and no key is made unless the
-//! server chooses it.
+//! A server with a P-521 certificate accepts TLS 1.2 only from clients that offer this group, and
+//! some servers are configured for this group only. It is offered last, and no key is made unless
+//! the server chooses it.
 
 use p521::elliptic_curve::ecdh::diffie_hellman;
 use p521::elliptic_curve::sec1::ToSec1Point;
@@ -17,8 +17,8 @@ const KEY_SIZE: usize = 66;
 /// The bits of a private key's first byte: a key has 521 bits.
 const FIRST_BITS: u8 = 1;
 
-/// The most attempts to make a private key. One fails if its number is zero or not below the order
-/// of the group, with a probability of about 2^-261.
+/// The maximum number of attempts to make a private key. An attempt fails if the random number is
+/// zero or not below the order of the group, with a probability of about 2^-261.
 const MAX_ATTEMPTS: usize = 8;
 
 /// The first byte of an uncompressed point.

@@ -46,11 +46,11 @@ pub(crate) enum Stage {
 /// Whether the server requested a client certificate, and whether one was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCert {
-    /// The server requested none.
+    /// The server requested no client certificate.
     NotRequested,
-    /// The server requested one, and there was none to present.
+    /// The server requested a client certificate, but none was configured.
     Missing,
-    /// The server requested one, and one was presented.
+    /// The server requested a client certificate, and one was presented.
     Presented,
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn unusable(error: &rustls::Error) -> Error {
     Error::malformed(format_args!("TLS: {}", error_words(error)))
 }
 
-/// Describes an error of rustls. Most of its own texts are identifiers of its source.
+/// Describes an error of rustls. Most error texts of rustls are identifiers of its source code.
 fn error_words(error: &rustls::Error) -> String {
     use rustls::Error as Tls;
     match error {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Facts about hosts and ports that are remembered for the whole process, across repositories:
+//! Facts about hosts and ports that are remembered until the process ends, across repositories:
 //!
 //! - that the host has used TLS: plain HTTP to it is then refused;
-//! - that the host requested a client certificate when there was none to present.
+//! - that the host requested a client certificate, but none was configured.
 //!
-//! At most [`MAX_PLACES`] hosts and ports are remembered. Further ones are not recorded.
+//! At most [`MAX_PLACES`] hosts and ports are remembered. Further hosts and ports are not recorded.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ const MAX_PLACES: usize = 4096;
 pub(crate) struct HostHistory {
     /// The host has used TLS.
     pub(crate) tls: bool,
-    /// The host requested a client certificate, and there was none to present.
+    /// The host requested a client certificate, but none was configured.
     pub(crate) wants_certificate: bool,
 }
 

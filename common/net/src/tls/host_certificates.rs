@@ -61,7 +61,7 @@ fn read(files: HostFiles) -> Result<HostCertificates> {
         certificates.authorities.extend(authorities(file)?);
     }
     for (file, key) in &files.pairs {
-        // Absent would mean that the registry's content is missing, not a local file.
+        // The status Absent would mean that content of the registry is missing, not a local file.
         let pair = named_pair(file, Some(key)).map_err(|error| match error.status() {
             Status::Absent => Error::malformed(error),
             _ => error,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names for error messages: of signature algorithms and keys, and of the conditions that rustls
-//! reports only as identifiers of its source.
+//! reports only as identifiers of its source code.
 
 use std::fmt::{Debug, Write};
 
@@ -33,7 +33,7 @@ const ALGORITHMS: [(&[u8], &str); 23] = [
     (b"\x2a\x81\x1c\xcf\x55\x01\x83\x75", "SM2 with SM3"),
 ];
 
-/// The same for curves.
+/// Object identifiers of curves, and the names of the curves.
 const CURVES: [(&[u8], &str); 8] = [
     (b"\x2a\x86\x48\xce\x3d\x03\x01\x07", "P-256"),
     (b"\x2b\x81\x04\x00\x22", "P-384"),

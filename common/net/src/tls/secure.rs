@@ -35,9 +35,9 @@ pub(crate) struct Secure {
 }
 
 impl Secure {
-    /// Uses these trusted authorities; with `None`, any server certificate is accepted. If the
-    /// server requests a client certificate, the first of `pairs` that suits the server is
-    /// presented.
+    /// A configuration with these trusted authorities. With `None`, any server certificate is
+    /// accepted. If the server requests a client certificate, the first of `pairs` that suits the
+    /// server is presented.
     ///
     /// # Errors
     /// The error of rustls if it does not accept this configuration. That is a bug of this program.
@@ -105,8 +105,9 @@ impl<In: Transport> Connector<In> for Secure {
     }
 }
 
-/// Turns a TLS error into a [`TlsFailure`]. A time-out remains an I/O error. A connection that
-/// ended also remains one, unless the stage or a missing client certificate explains it.
+/// Turns a TLS error into a [`TlsFailure`]. A time-out remains an I/O error. The end of a
+/// connection also remains an I/O error, unless the stage or a missing client certificate explains
+/// it.
 fn tls_failure(cause: io::Error, stage: Stage, client_cert: ClientCert) -> Error {
     let failure = |cause| Error::Other(Box::new(TlsFailure { cause, stage, client_cert }));
     if let Some(error) = cause.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
@@ -171,7 +172,7 @@ impl Transport for Encrypted {
 
 thread_local! {
     /// The state of the client certificate in this thread's current handshake. rustls asks for the
-    /// certificate during the handshake, and does not say for which connection.
+    /// certificate during the handshake, but does not report for which connection.
     static CLIENT_CERT: Cell<ClientCert> = const { Cell::new(ClientCert::NotRequested) };
 }
 

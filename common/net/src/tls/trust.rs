@@ -14,8 +14,8 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 
 use super::certificates::Pem;
 
-/// The files that contain a distribution's whole trust store. Reading one takes a tenth of the time
-/// of reading the directory of single certificates, which contains the same ones.
+/// The files that contain a distribution's complete trust store. Reading such a file takes a tenth
+/// of the time of reading the directory that has the same certificates in separate files.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",

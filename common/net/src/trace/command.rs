@@ -54,7 +54,7 @@ pub(super) struct Exchange<'a> {
 enum Next {
     /// A redirect that curl follows by itself.
     Followed,
-    /// A redirect that gets a command of its own: curl would send secrets of one origin to the
+    /// A redirect that needs a separate command: curl would send secrets of one origin to the
     /// target, or would use the wrong proxy for it.
     Redirect(Url),
     /// The URL where an upload continues, and the text of its Location.
@@ -82,7 +82,7 @@ impl Command {
 }
 
 impl Exchange<'_> {
-    /// The whole block of the exchange.
+    /// The complete block of the exchange.
     pub(super) fn render(&self, names: &mut Names) -> String {
         let Request { method, url, hop, .. } = self.traced.request;
         let mut command = Command::default();
@@ -167,7 +167,7 @@ impl Exchange<'_> {
         match (self.status(), method, role) {
             (301 | 302 | 303 | 307 | 308, ..) if redirects > 0 => {
                 let target = decide(Purpose::Redirect)?;
-                // curl does not follow from https to http.
+                // curl does not follow a redirect from https to http.
                 let takes_along = url.is_https() && !target.url.is_https()
                     || self.has_own_headers()
                     || self.is_unchecked()
@@ -219,7 +219,8 @@ impl Exchange<'_> {
     /// variables, because curl treats some of them differently.
     fn proxy_options(&self, command: &mut Command) {
         match self.traced.proxy {
-            // The variable's name instead of its value, which may contain a password.
+            // The command has the variable's name instead of its value, which may contain a
+            // password.
             Some(proxy) => {
                 let (before, expansion) = proxy.of_variable();
                 command.add("--noproxy", word(""));

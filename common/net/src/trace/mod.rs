@@ -10,10 +10,10 @@
 //! | `command` | one exchange as a command |
 //! | `block` | an exchange and its block of the trace |
 //!
-//! Each exchange is one block. It consists of the meaning of new variables, the command, and the
-//! response. The block is written as a whole, when the head of the response has arrived or the
-//! exchange has failed. Therefore blocks of several connections never mix, and each variable is set
-//! before it is used.
+//! Each exchange is one block. It consists of the explanations of new variables, the command, and
+//! the response. The block is written in one piece, when the head of the response has arrived or
+//! the exchange has failed. Therefore blocks of several connections never mix, and each variable is
+//! set before it is used.
 //!
 //! No block shows a secret: commands use variables such as `$REGISTRY_TOKEN`. As a last check, a
 //! line that contains a secret is left out.

@@ -50,7 +50,7 @@ struct Place {
     file: Option<String>,
 }
 
-/// A URL that a variable is known for.
+/// A URL for which a variable is known.
 pub(super) struct Found {
     /// The shell word that expands to the URL.
     pub(super) word: String,

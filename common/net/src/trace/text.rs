@@ -2,7 +2,7 @@
 //! The text of a trace: comments, and quoted words of a command.
 //!
 //! A shell expands nothing inside a word, even if a server supplied its text. The same applies to
-//! comments: an interactive shell may not recognise a comment, and would run it as a command.
+//! comments: an interactive shell may not recognise a comment, and may run it as a command.
 
 use common::secret;
 use common::shell::{inert, is_plain, quoted};
@@ -167,7 +167,7 @@ fn decoded(text: &str) -> String {
 /// without changing a byte.
 pub(super) fn document(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
-    // curl would take text that begins with "@" for the name of a file.
+    // curl would use text that begins with "@" as the name of a file.
     if bytes.len() as u64 > MAX_INLINE || !text.starts_with('{') {
         return None;
     }

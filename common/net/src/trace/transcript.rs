@@ -28,8 +28,8 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// A trace that passes whole lines to `write`. The `given` credential gets the variable without
-    /// a number.
+    /// A trace that passes complete lines to `write`. The `given` credential gets the variable
+    /// without a number.
     pub fn new(write: fn(&str), given: Option<&Given>) -> Trace {
         let mut names = Names::default();
         match given.map(|given| &given.credential) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Anonymous tokens for other registries.
 //!
-//! Some registries are only a name: they redirect every request to another registry, which wants a
-//! token, if only an anonymous one. Docker and containerd answer its challenge. Here it is answered
-//! without any credential, so that the other registry, and the token server that it names, learn
-//! nothing. The rules for addresses apply as if the other registry had been asked directly.
+//! Some registries redirect every request to another registry, which requires at least an anonymous
+//! token. Docker and containerd answer the challenge of that other registry. This module answers it
+//! without any credential, so that neither the other registry nor its token server receives a
+//! secret. The rules for addresses apply as if the request had been sent to the other registry
+//! directly.
 //!
 //! Only a target that looks like a registry's API is answered. A challenge from storage, whose URLs
 //! are signed, means that the signature is refused.
@@ -22,7 +23,7 @@ use super::known::MAX_REALMS;
 use super::scope::Scope;
 use super::token::{self, Token};
 
-/// The maximum number of tokens that are kept. Further ones replace the oldest.
+/// The maximum number of tokens that are kept. Further tokens replace the oldest.
 const MAX_TOKENS: usize = 64;
 
 /// The tokens for other registries.
@@ -89,7 +90,7 @@ impl Elsewhere {
     }
 }
 
-/// Whether a URL is one of a registry's API, and not one of storage: its path begins with the API's
+/// Whether a URL is part of a registry's API, and not of storage: its path begins with the API's
 /// root, and it has no query that may contain a signature.
 fn is_api(url: &Url) -> bool {
     url.path().starts_with("/v2/") && !url.has_query()

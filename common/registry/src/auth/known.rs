@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A registry's challenge, credential and tokens, and the Authorization header that they lead to.
+//! A registry's challenge, credential and tokens, and the Authorization header that results from
+//! them.
 //!
 //! Not here: sending the request again, see [`session`](super::session).
 
@@ -21,7 +22,7 @@ use crate::refusal;
 /// credential.
 pub(super) const MAX_REALMS: usize = 2;
 
-/// What is known about a registry's authentication.
+/// The known facts about a registry's authentication.
 #[derive(Default)]
 pub(super) struct Known {
     /// The last challenge.
@@ -30,12 +31,12 @@ pub(super) struct Known {
     found: Option<Lookup>,
     tokens: Vec<(Scope, Token)>,
     /// The new header for an upload whose token was rejected and whose bytes cannot be sent again
-    /// at once. Kept until the registry accepts bytes.
+    /// at once. The header is kept until the registry accepts bytes.
     pub(super) renewed: Option<String>,
     /// The URLs of the token servers used so far, without queries.
     realms: Vec<String>,
-    /// The scopes for which the credential was refused. It is not tried again there, because
-    /// repeated failures may lock an account.
+    /// The scopes for which the credential was refused. The credential is not used again for these
+    /// scopes, because repeated failures may lock an account.
     refused: Vec<(Scope, Error)>,
 }
 
@@ -74,7 +75,7 @@ impl Known {
     }
 
     /// The header that answers a 401, or `None` if there is no other header to try. `sent` is the
-    /// header of the refused request. `fresh` says whether that header was obtained for this very
+    /// header of the refused request. `fresh` is true if that header was obtained for this very
     /// request. If another connection has fetched a newer token in the meantime, that token is
     /// used.
     pub(super) fn answer(

@@ -14,7 +14,7 @@
 //! No credential is sent before a challenge, except a bearer token that the user gave for this
 //! registry. A Basic challenge is answered with user name and password, once. A Bearer challenge
 //! (distribution's token specification) is answered by fetching a token from the challenge's realm.
-//! Without a credential this is the anonymous token, which public registries require even for
+//! Without a credential, an anonymous token is fetched: public registries require one even for
 //! public images.
 //!
 //! A run fetches one token for each set of scopes and shares it among its connections. If the

@@ -12,7 +12,8 @@ impl Scope {
         Scope(vec![format!("repository:{path}:pull")])
     }
 
-    /// Permission to push to a repository. Includes pull, because a push also checks what exists.
+    /// Permission to push to a repository. Includes pull, because a push also checks which blobs
+    /// exist.
     pub fn push(path: &str) -> Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }

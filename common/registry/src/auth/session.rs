@@ -170,13 +170,13 @@ impl Session {
         Ok(header.map_or(ControlFlow::Break(response), ControlFlow::Continue))
     }
 
-    /// If another registry, to which this registry redirected a request that reads, wants a token:
-    /// fetches an anonymous one, and sends the request there again. Any other response is returned
-    /// as it is. No credential and no header of the user is sent.
+    /// Answers a challenge from another registry to which this registry redirected a request that
+    /// reads. Fetches an anonymous token, and sends the request to the other registry again. Any
+    /// other response is returned unchanged. No credential and no header of the user is sent.
     ///
     /// # Errors
     /// Refused if the other registry gives no anonymous token. Malformed if its token server's URL
-    /// is not allowed. Otherwise as the exchange fails.
+    /// is not allowed. Otherwise the errors of the exchange.
     pub fn answer_elsewhere(
         &self,
         request: Request<'_>,
@@ -224,7 +224,7 @@ impl Session {
         given_token(&self.api)
     }
 
-    /// Whether no credential is known that a request would carry.
+    /// Whether no credential is known that would be sent with a request.
     pub fn is_anonymous(&self) -> bool {
         let peer = self.api.http.peer();
         peer.login.is_none() && !peer.authorizes() && !self.known().has_credential()

@@ -194,8 +194,8 @@ fn post(
     let mut fields = vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID)];
     fields.extend(service.map(|service| ("service", service)));
     fields.extend([("scope", scopes.as_str()), ("refresh_token", token)]);
-    // An error message of the server may repeat the token in its form-encoded form: that form is a
-    // secret too.
+    // An error message of the server may repeat the token in form encoding, so the encoded token is
+    // also a secret.
     secret::keep(form(&[("", token)]).trim_start_matches('='));
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
