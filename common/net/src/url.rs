@@ -254,8 +254,8 @@ pub fn decide(
 ///   be http: they are not part of an https response, and their bytes are verified.
 /// - An address that is loopback, private or otherwise not public is refused, unless it is the
 ///   registry's own host or in `allowed`.
-/// - A redirect to a host in `allowed` may change from https to http. A redirect to a token server
-///   may not change, because the server receives credentials.
+/// - A redirect to a host in `allowed` may change from https to http. The URL of a token server may
+///   not, because that server receives credentials.
 /// - Credentials may be sent only to the registry's own origin. A next page must be at that origin.
 /// - An https registry behind a proxy that terminates TLS may name its own host with http in the
 ///   Location of an upload. The URL is then changed to https and the registry's port.

@@ -248,7 +248,8 @@ impl Places {
         None
     }
 
-    /// Refuses a registry that the machine's configuration blocks, if no mirror replaces it.
+    /// Refuses a registry that the machine's configuration blocks, unless that configuration gives
+    /// another location for it.
     fn refuse_blocked(&self) -> Result<()> {
         if self.moved.is_some() {
             return Ok(());
