@@ -59,8 +59,8 @@ impl<'a> Header<'a> {
         Some(Header { block, dialect })
     }
 
-    /// Whether the magic begins with "ustar" but is not a known one. libarchive then reads the fields
-    /// of POSIX's format, and other readers do not.
+    /// Whether the magic begins with "ustar" but is not a known one. libarchive then reads the
+    /// fields of POSIX's format, and other readers do not.
     fn has_odd_magic(&self) -> bool {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
     }

@@ -8,8 +8,8 @@
 /// field of NULs is zero. A field of spaces with a NUL at its end is also zero.
 ///
 /// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces
-/// only, other bytes than NULs and spaces after the digits, base-256 with a first byte other than 0x80
-/// and 0xff.
+/// only, other bytes than NULs and spaces after the digits, base-256 with a first byte other than
+/// 0x80 and 0xff.
 pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(0x80 | 0xff) => base256(field),

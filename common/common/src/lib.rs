@@ -4,7 +4,8 @@
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
 //!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`selection`],
 //!   [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
+//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
+//!   [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`progress`]. Parts of the tools that build
 //!   manifests: [`building`].
 //!

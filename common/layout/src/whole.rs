@@ -46,7 +46,8 @@ impl Layout {
             if !seen.insert(descriptor.digest.clone()) {
                 continue;
             }
-            // The size of schema 1 in an index may include signatures, which a layout does not keep.
+            // The size of schema 1 in an index may include signatures, which a layout does not
+            // keep.
             let is_schema1 = mediatype::kind(&descriptor.media_type) == Kind::Schema1;
             let size = (!is_schema1).then_some(descriptor.size);
             match self.check_blob(&descriptor.digest, size, false)? {
@@ -96,8 +97,8 @@ impl Layout {
         Ok(parsed.ok())
     }
 
-    /// The first missing layer of a schema 1 image. Its layers have no sizes, and its config is part
-    /// of the manifest.
+    /// The first missing layer of a schema 1 image. Its layers have no sizes, and its config is
+    /// part of the manifest.
     fn missing_layer(&self, image: &schema1::Image) -> Result<Option<Digest>> {
         for blob in image.layers() {
             if !matches!(self.check_blob(blob, None, false)?, Held::Blob(_)) {

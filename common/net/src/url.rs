@@ -294,7 +294,8 @@ pub fn decide_with(
         && !is_allowed
     {
         let why = format!("refused to go to {}, {kind} address", url.authority());
-        // A hint for a link-local address would help attackers: cloud providers serve secrets there.
+        // A hint for a link-local address would help attackers: cloud providers serve secrets
+        // there.
         return refused(why, matches!(kind, "a loopback" | "a private"));
     }
     let same_origin = url.origin() == *registry;

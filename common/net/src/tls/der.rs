@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads the fields of a certificate that are needed here: subject, issuer, public key, validity; and
-//! the type of a key.
+//! Reads the fields of a certificate that are needed here: subject, issuer, public key, validity;
+//! and the type of a key.
 //!
 //! rustls reads these fields only from certificates of version 3, but `openssl x509 -req` makes
 //! certificates of version 1 by default. Nothing is verified here.
