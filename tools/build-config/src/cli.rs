@@ -98,8 +98,8 @@ pub(crate) struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Container options")]
 struct RuntimeOptions {
-    /// The program and its arguments: one for each use of the option (--entrypoint=-v for one that
-    /// begins with a dash), or all in a JSON array; removes the base's --cmd
+    /// The program and its arguments: each use gives one argument, or a JSON array gives all (an
+    /// argument that begins with a dash: --entrypoint=-v); removes the base's --cmd
     #[arg(long, value_name = "ARG")]
     entrypoint: Vec<String>,
 
@@ -187,7 +187,7 @@ impl Cli {
     pub(crate) fn created(&self) -> Result<Option<String>> {
         match (&self.created, &self.schema1) {
             (Some(created), _) => Ok(Some(created.clone())),
-            // The schema 1 manifest has the time.
+            // The schema 1 manifest states the creation time.
             (None, Some(_)) => Ok(None),
             (None, None) => created::from_environment(),
         }

@@ -47,7 +47,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether the entry has a text that the image's own fields do not have. The author is in both.
+    /// Whether the entry has a command or a comment. The author does not count, because the image
+    /// config itself also has it.
     fn has_text(&self) -> bool {
         self.created_by.is_some() || self.comment.is_some()
     }
@@ -154,7 +155,7 @@ impl Config {
     /// The object `config`, which describes the process in a container of the image.
     ///
     /// # Errors
-    /// Malformed if the base has another type of value there.
+    /// Malformed if the base's value is not an object.
     pub(crate) fn runtime(&mut self) -> Result<&mut Map<String, Value>> {
         let runtime = self.fields.entry("config").or_insert(Value::Null);
         if runtime.is_null() {
@@ -196,8 +197,8 @@ impl Config {
         if new_layers == 0 && !record.has_text() {
             return Ok(());
         }
-        // A base without history: its layers get entries too, so that the entries of the new layers
-        // are not read as those of the base's layers.
+        // If the base has no history, its layers get entries too. Otherwise readers would assign
+        // the entries of the new layers to the layers of the base.
         let empty_record = Record::default();
         let entries = std::iter::repeat_n(&empty_record, base_layers - recorded)
             .chain(std::iter::repeat_n(record, new_layers))
@@ -232,8 +233,8 @@ impl Config {
     }
 }
 
-/// Sets the platform of a config. If `platform` is `None`, this machine's platform is set if
-/// `may_be_local`; otherwise the config must already have a platform.
+/// Sets the platform of a config. If `platform` is `None` and `may_be_local` is set, sets this
+/// machine's platform. Otherwise, `None` requires that the config already has a platform.
 ///
 /// # Errors
 /// Malformed if the config must have a platform, but `os` or `architecture` is absent.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! JSON as Go writes it, byte for byte.
 //!
-//! Go escapes five more characters than other encoders, sorts the keys of maps, and keeps the
-//! spelling of a value that it passes on without decoding it (`json.RawMessage`): numbers, escapes
-//! and the order of keys, but not the white space.
+//! Go escapes five more characters than other encoders, and sorts the keys of maps. If Go does not
+//! decode a value (`json.RawMessage`), the spelling of its numbers, its escapes and the order of
+//! its keys are kept, but not its white space.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 /// The fields of an object. Each value is JSON text.
 pub(crate) type Fields = BTreeMap<String, String>;
 
-/// The fields of an object, each value as it is spelled. The text must be valid JSON.
+/// The fields of an object. Each value keeps its spelling. The text must be valid JSON.
 ///
 /// # Errors
-/// A sentence, if the text is not an object.
+/// An error message, if the text is not an object.
 pub(crate) fn fields(text: &str) -> Result<Fields, String> {
     let fields: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
@@ -63,8 +63,8 @@ fn compact(text: &str) -> String {
     escape(&compact)
 }
 
-/// Escapes the characters that Go escapes in addition. They occur only inside strings, so they can
-/// be replaced in the whole text.
+/// Escapes the characters that Go escapes, but other encoders do not. They occur only inside
+/// strings, so they can be replaced in the complete text.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

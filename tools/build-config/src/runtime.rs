@@ -65,7 +65,7 @@ impl Runtime {
         self.set_variables(config)?;
         if let Some(words) = &self.entrypoint {
             set_words(config, "Entrypoint", words);
-            // The base's arguments are those of another program.
+            // The base's arguments are for the entrypoint that is replaced here.
             config.shift_remove("Cmd");
         }
         if let Some(words) = &self.cmd {
@@ -106,7 +106,7 @@ impl Runtime {
             match first {
                 None => list.push(entry),
                 Some(first) => {
-                    // If a variable has several entries, the last one would be effective. All but
+                    // If a variable has several entries, only the last one has an effect. All but
                     // the first are removed, and the first gets the new value.
                     let mut at = 0..;
                     list.retain(|entry| at.next() <= Some(first) || !has_key(entry));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Converts a schema 1 manifest to the image config that Docker 26 makes of it, byte for byte, so
+//! Converts a schema 1 manifest to the image config that Docker 26 makes from it, byte for byte, so
 //! that the image ID is the same.
 //!
-//! The config has the fields of the top entry's v1Compatibility without the ones in [`DROPPED`],
-//! the diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted.
+//! The config has the fields of the top entry's v1Compatibility except those in [`DROPPED`], the
+//! diff IDs of the lines on standard input, and a history of all entries. Its keys are sorted.
 //! Values keep their spelling, except those of images of old versions ([`v1_image`]).
 
 use std::path::Path;
@@ -33,7 +33,7 @@ const ORDER: &str = "the lines must be those of the layers, base first, without 
 /// # Errors
 /// Malformed if the file is not a valid schema 1 manifest, if the user has not allowed schema 1
 /// manifests, or if a line does not describe a layer. Content if the number or the digests of the
-/// layers are not those of the manifest.
+/// layers differ from those in the manifest.
 pub(crate) fn convert(file: &Path, platform: Option<&Platform>) -> Result<Vec<u8>> {
     let name = printable(&file.display().to_string());
     let bytes = read_document(Some(file), MAX_SIZE)?;
@@ -75,7 +75,7 @@ fn config(
     go_json::object(&fields)
 }
 
-/// Sets the platform. Without one, the config keeps what the top entry states.
+/// Sets the platform. If `platform` is `None`, the config keeps the platform of the top entry.
 fn set_platform(fields: &mut Fields, platform: Option<&Platform>) {
     let Some(platform) = platform else {
         for key in ["architecture", "os"] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The v1Compatibility of images that Docker before 1.8.3 made, encoded again as Docker 26 does.
+//! Encodes the v1Compatibility of images from Docker before 1.8.3 again, as Docker 26 does.
 //!
 //! Docker decodes such an entry into its types and encodes them again: unknown fields are dropped,
 //! and missing ones appear with their zero value. The tables here are those types, in their order:
@@ -99,11 +99,11 @@ const HEALTH: [Field; 6] = [
     ("Retries", Number, true),
 ];
 
-/// The fields of an image config that come from a v1Compatibility: as they are spelled, or encoded
-/// again if Docker before 1.8.3 made the image.
+/// The fields of an image config that a v1Compatibility has. They keep their spelling, or are
+/// encoded again if Docker before 1.8.3 made the image.
 ///
 /// # Errors
-/// A sentence that names a field of the wrong type.
+/// An error message that names a field of the wrong type.
 pub(crate) fn fields(text: &str) -> Result<Fields, String> {
     let image = json::parse_object(text.as_bytes())?;
     let version = match image.get("docker_version") {

@@ -15,12 +15,12 @@ pub(crate) fn not_empty(text: &str) -> std::result::Result<String, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The arguments that the uses of an option give, one by one or all in a JSON array; `None` if the
-/// option is not given.
+/// The arguments from all uses of an option. Each use gives one argument, or a JSON array gives
+/// all. `None` if the option is not given.
 ///
 /// # Errors
-/// Usage if another argument is given in addition to a JSON array, if the array has other values
-/// than strings, or if a string contains a NUL.
+/// Usage if another argument is given in addition to a JSON array, if the array has a value that is
+/// not a string, or if a string contains a NUL.
 pub(crate) fn arguments(option: &str, given: &[String]) -> Result<Option<Vec<String>>> {
     let Some(array) = given.iter().find(|word| word.starts_with('[')) else {
         return Ok((!given.is_empty()).then(|| given.to_vec()));

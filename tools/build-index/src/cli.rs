@@ -27,7 +27,7 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["artifact_type", "subject", "annotation"])]
     pub(crate) docker: bool,
 
-    /// List a platform or a manifest as often as the lines do
+    /// Keep entries that repeat a platform or a manifest
     #[arg(long)]
     pub(crate) allow_duplicates: bool,
 

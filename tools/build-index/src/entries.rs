@@ -12,8 +12,8 @@ use common::mediatype::{DOCKER_MANIFEST, Kind, kind};
 use common::platform::Platform;
 use layout::{CONTAINERD_NAME, REF_NAME};
 
-/// Reads standard input to its end. The name that an entry has in a layout's `index.json` is
-/// removed.
+/// Reads standard input to its end. Removes the annotations that name an entry in a layout's
+/// `index.json`.
 ///
 /// # Errors
 /// Malformed if there are no lines, if a line is not that of a manifest or an index, or if the
@@ -48,7 +48,7 @@ fn refuse_other_types(descriptor: &Descriptor) -> Result<()> {
     }
 }
 
-/// Refuses an entry that Docker's manifest lists do not have.
+/// Refuses an entry that a Docker manifest list cannot have.
 ///
 /// # Errors
 /// Malformed if the entry is not a Docker manifest or has no platform.
@@ -68,7 +68,7 @@ pub(crate) fn refuse_in_docker_list(entry: &Descriptor) -> Result<()> {
     Ok(())
 }
 
-/// What no two entries of an index may share.
+/// The key of an entry. No two entries of an index may have the same key.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     /// The platform of an image, with its required features of the operating system.
@@ -77,7 +77,7 @@ enum Key {
     Manifest(Digest),
 }
 
-/// Refuses entries of which readers would use only the first.
+/// Refuses duplicate entries, because readers would use only the first of them.
 ///
 /// # Errors
 /// Malformed if two images have the same platform, or if another manifest is listed twice.

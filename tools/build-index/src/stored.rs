@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 const FIELDS: [&str; 5] = ["architecture", "os", "os.version", FEATURES, "variant"];
 const FEATURES: &str = "os.features";
 
-/// Adds the platform and the artifact type to an entry, unless it has them, and its manifest's
-/// annotations if `annotations` is set.
+/// Adds the platform and the artifact type to an entry that lacks them. If `annotations` is set,
+/// also adds the annotations of the manifest.
 ///
 /// # Errors
 /// Content if a digest or size differs, or if the platform of the entry is not that of the image.
@@ -45,7 +45,7 @@ pub(crate) fn complete(
             }
             platform = found;
         } else if artifact_type.is_none() && config.media_type != OCI_EMPTY {
-            // The image specification gives such a manifest the type of its config.
+            // The image specification uses the media type of the config as the artifact type here.
             artifact_type = Some(config.media_type.clone());
         }
     }
@@ -104,7 +104,7 @@ fn read_platform(config: &Descriptor, layout: &Layout) -> Result<Option<Map<Stri
     Ok(Platform::from_object(&platform).is_some().then_some(platform))
 }
 
-/// Refuses a line with a platform for which its image was not built.
+/// Refuses a line whose platform is not the platform of its image.
 fn refuse_other_platform(entry: &Descriptor, found: Option<&Map<String, Value>>) -> Result<()> {
     let found = found.and_then(Platform::from_object);
     let (Some(stated), Some(found)) = (entry.platform(), found) else { return Ok(()) };

@@ -7,8 +7,8 @@ use layout::Layout;
 
 use crate::parts::Parts;
 
-/// Reads the config from the layout and compares the layers with it. A line without a diff ID only
-/// counts as a layer.
+/// Reads the config from the layout and compares the layers with it. A line without a diff ID is
+/// counted as a layer, but not compared.
 ///
 /// # Errors
 /// Content if the number of layers or a diff ID differs, or if the config's digest or size is not
@@ -23,7 +23,8 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
         let digest = &layer.digest;
         let got =
             layer.diff_id().map_err(|why| Error::malformed(format_args!("{digest}: {why}")))?;
-        // Digests of different algorithms cannot be compared: both may be of the same archive.
+        // Digests of different algorithms cannot be compared: they differ even for the same
+        // archive.
         let differs =
             |got: &common::digest::Digest| got != want && got.algorithm() == want.algorithm();
         if let Some(got) = got.filter(differs) {

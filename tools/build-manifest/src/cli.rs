@@ -25,11 +25,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "oci:DIR")]
     from: Option<StoreName>,
 
-    /// Make all media types Docker's
+    /// Convert all media types to Docker's
     #[arg(long, conflicts_with_all = ["oci", "artifact_type", "subject", "annotation"])]
     pub(crate) docker: bool,
 
-    /// Make all media types OCI's
+    /// Convert all media types to OCI's
     #[arg(long)]
     pub(crate) oci: bool,
 

@@ -15,9 +15,9 @@ use common::mediatype::{
 /// A family of media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// The Open Container Initiative's.
+    /// The family of the Open Container Initiative.
     Oci,
-    /// Docker's, schema 2.
+    /// The family of Docker's image manifest version 2, schema 2.
     Docker,
 }
 
@@ -75,8 +75,8 @@ impl Family {
         })
     }
 
-    /// The same descriptor with this family's media type. A media type of neither family is left
-    /// unchanged in OCI's family.
+    /// The same descriptor with this family's media type. OCI's family leaves a media type that
+    /// belongs to neither family unchanged.
     ///
     /// # Errors
     /// Malformed if the family has no media type for this content.
@@ -103,8 +103,8 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
     error.hint("--oci changes the media types to OCI's")
 }
 
-/// The family that all parts belong to. Media types of neither family do not count; if there are no
-/// others, the family is OCI's.
+/// The family that all parts belong to. Parts that belong to neither family do not count. If no
+/// part counts, the family is OCI's.
 ///
 /// # Errors
 /// Malformed if the parts belong to two families.

@@ -57,7 +57,7 @@ fn document(parts: Parts, family: Family, cli: &Cli, subject: Option<Value>) -> 
         fields.insert("artifactType".to_owned(), artifact_type.as_str().into());
     }
     let value = |part: common::descriptor::Descriptor| {
-        // The annotation only passes the diff ID between tools. In an image, the config has it.
+        // The image config has the diff IDs. The annotation only passes them between tools.
         part.without_annotation(UNCOMPRESSED).into_value()
     };
     fields.insert("config".to_owned(), value(parts.config));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the parts of a manifest from standard input: finds the config and the layers, and refuses
-//! lines that are neither.
+//! all other lines.
 
 use common::building;
 use common::descriptor::Descriptor;
@@ -52,7 +52,7 @@ impl Parts {
                 return Err(error.hint("--artifact-type sets it"));
             }
             if layers.is_empty() {
-                // The OCI image specification requires this, since some registries refuse a
+                // The OCI image specification requires a layer, since some registries refuse a
                 // manifest without layers.
                 layers.push(config.clone());
             }
@@ -65,7 +65,7 @@ impl Parts {
         kind(&self.config.media_type) == Kind::Config
     }
 
-    /// Refuses a manifest without layers. Only an image config could show that this is right.
+    /// Refuses a manifest without layers. Only an image config can show that no lines are missing.
     ///
     /// # Errors
     /// Malformed if there are no layers.
@@ -77,8 +77,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Converts all media types to the given family, or checks that they belong to one family.
-    /// Returns that family too.
+    /// Converts all media types to the given family, or checks that they belong to one family. Also
+    /// returns that family.
     ///
     /// # Errors
     /// Malformed if no family is given and the parts belong to two, or if the family has no media

@@ -2,13 +2,13 @@
 //! Detects the media type of bytes by their beginning.
 //!
 //! - JSON documents begin with a brace. They are read completely and parsed strictly.
-//! - A tar archive has a valid checksum in its first header, also if the archive is older than the
+//! - A tar archive has a valid checksum in its first header, even if the archive is older than the
 //!   ustar format. An archive without files has only zeros.
 //! - gzip and zstd have magic numbers. Their data is decompressed only as far as needed to find a
 //!   tar header.
 //!
-//! [`HEAD`], [`MAX_DOCUMENT`] and the zstd window bound the memory. Only the part of the window
-//! that is decompressed is used.
+//! [`HEAD`], [`MAX_DOCUMENT`] and the zstd window bound the memory. The zstd window uses memory
+//! only for the bytes that are decompressed.
 
 use std::io::{Cursor, ErrorKind, Read};
 
@@ -30,8 +30,8 @@ pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
 const MAX_ZSTD_WINDOW: u32 = 27;
 
 /// The largest archive without files, in bytes. tar programs pad an archive to a full record, which
-/// has 20 blocks by default. Zeros that fill the whole head are not an archive, but for example a
-/// disk image.
+/// has 20 blocks by default. If zeros fill the complete head, the file is not an archive, but for
+/// example a disk image.
 const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
 
 /// The media types of a layout's `oci-layout` file and of a descriptor. They are not in
@@ -43,7 +43,7 @@ const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 pub(crate) enum Failure {
     /// The bytes could not be read.
     Input(std::io::Error),
-    /// The bytes are invalid, or contradict themselves.
+    /// The bytes are invalid, or a document contradicts itself.
     Content(Error),
 }
 
@@ -53,8 +53,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The media type of the bytes in `head` and, after them, `rest`. `head` has [`HEAD`] bytes, or all
-/// bytes if there are fewer. `name` is the name of the input in messages.
+/// The media type of the bytes in `head` and, after them, `rest`. `head` has [`HEAD`] bytes, or the
+/// complete input if it is shorter. `name` is the name of the input in messages.
 ///
 /// # Errors
 /// [`Failure::Content`] if a document contradicts itself or its type cannot be determined, or if
@@ -107,7 +107,8 @@ fn beginning(decoder: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether the bytes are the beginning of a tar archive. They are the first [`HEAD`] bytes, or all.
+/// Whether the bytes are the beginning of a tar archive. `head` has the first [`HEAD`] bytes, or
+/// the complete input if it is shorter.
 fn is_tar(head: &[u8]) -> bool {
     let Some(header) = head.first_chunk::<BLOCK>() else { return false };
     if header.iter().all(|byte| *byte == 0) {

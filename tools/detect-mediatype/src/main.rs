@@ -2,7 +2,7 @@
 //! detect-mediatype: prints the media type of files.
 //!
 //! Only the bytes decide, never the name of a file. `detect` has the rules; this file opens the
-//! inputs and prints the results. Not here: a full check of a document, and more of a layer than
+//! inputs and prints the results. Not here: a full check of a document, and reading a layer beyond
 //! its beginning.
 
 use std::ffi::{OsStr, OsString};

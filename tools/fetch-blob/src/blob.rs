@@ -2,8 +2,9 @@
 //! One blob that is downloaded into a file: its parts, the connections that fill them, and its size
 //! as far as it is known.
 //!
-//! The parts cover the blob without gaps or overlaps. A connection takes a part and downloads it
-//! from the end of the part's file on. An idle connection may split the rest of a part in two.
+//! The parts cover the blob without gaps or overlaps. A connection takes a part, and downloads the
+//! bytes that the part's file does not have yet. An idle connection may split the rest of a part in
+//! two.
 //!
 //! A separate thread hashes the parts in order. It appends the bytes of later parts to the file of
 //! the first part. This has three effects: the hash never covers bytes that are not in a file, the
@@ -29,20 +30,21 @@ pub(crate) const MAX_UNSTATED_SIZE: u64 = 64 << 30;
 /// The state that the connections and the hashing thread share.
 pub(crate) struct State {
     pub(crate) parts: Vec<Part>,
-    /// The size of the whole blob: stated by the descriptor, or learned from the source.
+    /// The size of the complete blob: stated by the descriptor, or learned from the source.
     pub(crate) size: Option<u64>,
     /// The error that made the blob fail.
     failed: Option<Error>,
     /// Whether all bytes came from one uninterrupted response. If such bytes are wrong, requesting
     /// them again does not help.
     pub(crate) single_response: bool,
-    /// Whether the server ignores range requests. The whole blob is requested then, and the bytes
-    /// that the file already has are skipped.
+    /// Whether the server ignores range requests. The complete blob is then requested, and the
+    /// bytes that the file already has are skipped.
     pub(crate) ignores_ranges: bool,
-    /// Whether an additional connection or its file failed. The part is not split again then, so
-    /// that the working connections are not disturbed.
+    /// Whether an additional connection or its file failed. No part is then split again, so that
+    /// the other connections are not disturbed.
     connection_failed: bool,
-    /// The hashing thread is woken when the bytes up to this offset are there; 0 while it is awake.
+    /// The hashing thread is woken when all bytes before this offset are received; 0 while it is
+    /// awake.
     pub(crate) wake_at: u64,
     /// Bytes that the hashing thread receives in memory, so that it need not read the file.
     pub(crate) handoff: Handoff,

@@ -40,7 +40,7 @@ type Outcome = (usize, Result<u64>);
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Wanted>,
-    /// The number of blobs that left `waiting` and are not in `under_way` yet.
+    /// The number of blobs that were taken from `waiting` and are not in `under_way` yet.
     beginning: usize,
     under_way: Vec<Arc<Blob>>,
     outcomes: Vec<Outcome>,
@@ -174,7 +174,7 @@ impl Connections {
         }
         check_size(stated, run.max_size, &digest)?;
         if digest.is_of_nothing() {
-            // Not requested: some registries cannot store the empty blob.
+            // The empty blob is not requested, because some registries cannot store it.
             return run.put_empty(&digest, stated).map(Some);
         }
         if let Some(descriptor) = &descriptor
@@ -223,8 +223,8 @@ impl Connections {
     }
 
     /// Whether another download may fix wrong bytes. It may if a mirror served some of them,
-    /// because that mirror is not used again. It may also, once, if the bytes came from several
-    /// responses.
+    /// because that mirror is not used again. It may also if the bytes came from several responses;
+    /// this is tried once.
     fn can_refetch(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
         is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)

@@ -24,7 +24,7 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Stores a whole blob.
+    /// Stores a complete blob.
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         match self {
             Destination::Layout(layout) => layout.put_bytes(digest, bytes),
@@ -102,8 +102,8 @@ pub(crate) fn check_empty_size(digest: &Digest, stated: Option<u64>) -> Result<(
     }
 }
 
-/// The size of the blob if a file has it. An unreadable file may still be replaced. If not, the
-/// rename fails.
+/// The size of the blob if a file has it. A file that cannot be read counts as absent, because it
+/// may still be possible to replace it. Otherwise the rename reports the error.
 fn present_in_file(place: &FilePlace, digest: &Digest, stated: Option<u64>) -> Option<u64> {
     let file = File::open(&place.path).ok()?;
     let size = file.metadata().ok()?.len();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Downloading one part of a blob into its file, in as many attempts as make progress.
+//! Downloads one part of a blob into its file, and repeats failed attempts.
 //!
 //! Bytes that are in the file are not requested again if the server supports range requests. If it
 //! ignores them, the first part requests the whole blob again and skips the bytes that it has. The
@@ -160,7 +160,7 @@ impl Download<'_> {
         self.start > 0
     }
 
-    /// Counts a restart, in which bytes that are in the file are sent again. Restarts are limited.
+    /// Counts a restart: bytes that the file already has are received again. Restarts are limited.
     fn restart(&mut self, why: &str) -> Result<()> {
         self.blob.lock().single_response = false;
         self.reading.restart(why)

@@ -14,7 +14,7 @@
 //! | `connections` | the choice of the blob and the part that each connection downloads next |
 //! | `blob`, `part` | the shared state of a blob during its download |
 //! | `download` | the download of one part, by one connection |
-//! | `hashing` | the hash of the whole blob, in its own thread |
+//! | `hashing` | the hash of the complete blob, in its own thread |
 //! | `handoff` | passing bytes from `download` to `hashing` in memory |
 //! | `partial_files` | the files of an incomplete blob, and their lock |
 //!

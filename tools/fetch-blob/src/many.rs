@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many blobs into a layout. Each line is printed again, in input order, once the layout has its
+//! Many blobs into a layout. Each line is printed again, in input order, when the layout has its
 //! blob.
 
 use std::collections::{HashMap, HashSet};
@@ -52,12 +52,13 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
     let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
     let done: Vec<Digest> = stored.iter().cloned().collect();
-    // The first of many blobs may have arrived hours ago, and no entry may name it yet.
+    // sweep-layout keeps new blobs. The first blob may have been stored hours ago, and no entry may
+    // name it yet.
     layout.touch(&done);
     if let Store::Registry(registry) = &connections.run().store {
         layout.remember_source(registry.repository(), &done);
     }
-    // Also after a failure: the blobs that were stored may complete another image.
+    // Images are named even after a failure: the blobs that were stored may complete another image.
     let named = layout.name_whole_images(&stored);
     connections.run().progress.end();
     outcome.and(named)

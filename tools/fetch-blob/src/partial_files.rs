@@ -6,9 +6,9 @@
 //! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
 //! show which bytes are there, and the next run requests only the rest.
 //!
-//! The lock on the first file covers all files of the blob. If another process holds it and makes
-//! no progress, or if something that is not ours has the name and cannot be removed, the blob is
-//! downloaded into an unnamed file instead, which a later run cannot continue.
+//! The lock on the first file covers all files of the blob. Another process may hold the lock and
+//! make no progress. Or the file with that name may be unusable and impossible to remove. The blob
+//! is then downloaded into an unnamed file, which a later run cannot continue.
 //!
 //! Not here: verifying the bytes.
 
@@ -28,7 +28,7 @@ use common::workfile;
 use layout::Layout;
 use rustix::fs::{FlockOperation, flock};
 
-/// The mode of a partial file, which becomes the result. The umask applies.
+/// The mode of a partial file, to which the umask applies. The file later becomes the result.
 const MODE: u32 = 0o666;
 
 /// The interval at which a held lock is tried again.
@@ -105,7 +105,7 @@ impl PartialFiles {
     /// Opens and locks the first file, and creates it if it is missing.
     ///
     /// If another process holds its lock, this waits as long as the blob's files grow, and for
-    /// `patience` after that. If the file cannot be used then, an unnamed file takes its place.
+    /// `patience` after that. If the file cannot be used then, an unnamed file is used instead.
     ///
     /// # Errors
     /// Local if no file can be opened.
@@ -169,7 +169,7 @@ impl PartialFiles {
     }
 
     /// Opens and locks the file of the part at `offset`, and creates it if it is missing. The first
-    /// file must be locked already, so a lock on this one is not of a download.
+    /// file must be locked already. No other download can therefore hold a lock on this file.
     ///
     /// # Errors
     /// The error of the system, if the file cannot be opened or locked.
@@ -225,7 +225,7 @@ impl PartialFiles {
         let _ = std::fs::remove_file(self.partial(offset));
     }
 
-    /// Gives the first file, which now holds the whole blob, the final name.
+    /// Gives the final name to the first file, which now holds the complete blob.
     ///
     /// # Errors
     /// Local if it cannot be synced or renamed. An existing file of that name is then unchanged.
@@ -234,7 +234,7 @@ impl PartialFiles {
         if whole.metadata().map_err(local)?.len() <= SYNC_UP_TO {
             whole.sync_data().map_err(local)?;
         }
-        // The last byte may have been written long ago by an earlier run, but the blob is new.
+        // The last byte may be from an earlier run, but sweep-layout must treat the blob as new.
         let _ = whole.set_modified(SystemTime::now());
         if let Some(unnamed) = self.unnamed().take() {
             return unnamed.publish(&self.path).map_err(local);

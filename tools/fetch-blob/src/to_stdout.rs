@@ -58,7 +58,7 @@ pub(crate) fn stream(
     Ok(count)
 }
 
-/// The bytes that were written to a stream, but for the last block.
+/// The bytes that were written to a stream, without the last block.
 struct Passed<'a> {
     held: HeldBack<&'a File>,
     stream: &'a Stream,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The layout of `--into`: storing a manifest there, and whether it has the image already.
+//! The layout of `--into`: storing a manifest there, and the check whether it has the image
+//! already.
 
 use common::descriptor::Descriptor;
 use common::error::Result;
@@ -14,8 +15,8 @@ pub(crate) struct IntoLayout<'a> {
 }
 
 impl IntoLayout<'_> {
-    /// Whether the layout has this image already, under the same name and complete. A layout that
-    /// cannot be read has nothing; storing the manifest reports the error.
+    /// Whether the layout has this image already, under the same name and complete. False if the
+    /// layout cannot be read; storing the manifest then reports the error.
     pub(crate) fn has(&self, descriptor: &Descriptor) -> bool {
         let name = self.name(descriptor);
         let layout = Layout::open(&self.place.dir);
@@ -24,8 +25,8 @@ impl IntoLayout<'_> {
             .unwrap_or(false)
     }
 
-    /// Stores the manifest in the layout. It gets an entry in `index.json` when all its blobs are
-    /// there.
+    /// Stores the manifest in the layout. It gets an entry in `index.json` when the layout has all
+    /// its blobs.
     ///
     /// # Errors
     /// The errors of the layout.
@@ -33,7 +34,7 @@ impl IntoLayout<'_> {
         let name = self.name(&document.descriptor);
         let layout = Layout::create(&self.place.dir)?;
         let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
-        // A file that cannot even be read is replaced, too.
+        // A file that cannot be read is replaced, too.
         let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
         if !matches!(held, Ok(Held::Blob(_))) {
             layout.put_bytes(&descriptor.digest, &document.bytes)?;

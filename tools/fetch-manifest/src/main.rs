@@ -34,7 +34,7 @@ struct Cli {
     #[arg(value_name = "REF")]
     reference: Location,
     /// From an index, fetch the manifest for this platform: OS/ARCH, with optional /VARIANT and
-    /// :OSVERSION, or local; a single image must be for it
+    /// :OSVERSION, or local; a single image must be for this platform
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     /// Print only the manifest's descriptor line

@@ -26,8 +26,8 @@ pub(crate) enum Part {
 /// the entry for that platform.
 ///
 /// # Errors
-/// Usage if `part` needs an image and this is an index, or if the platform may be in a nested
-/// index. Absent if no entry matches the platform.
+/// Usage if `part` selects blobs of an image but the manifest is an index, or if the platform may
+/// be in a nested index. Absent if no entry matches the platform.
 pub(crate) fn print(
     manifest: Manifest,
     part: Part,

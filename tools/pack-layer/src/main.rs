@@ -40,8 +40,8 @@ fn run(cli: Cli) -> Result<()> {
     cli.check()?;
     let destination = cli.destination()?;
     let (method, media_type) = cli.method()?;
-    // Standard output is opened before the layer is written. If it is closed, the line could not be
-    // printed, and the next program of the pipe would never receive it.
+    // Standard output is opened before the layer is written. If it is closed, the run must fail
+    // before it stores a layer whose descriptor line cannot be printed.
     let mut stdout = stdio::stdout()?;
     let finished = match Source::open(&cli.path)? {
         Source::Directory(root) => pack(&cli, destination, &root, method)?,

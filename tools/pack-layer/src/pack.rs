@@ -99,7 +99,7 @@ impl Tree<'_> {
             };
             if let Some((node, Some(before))) = packed
                 && !links.is_changed(path, node)
-                // `link_changes` has compared the files with several names.
+                // `link_changes` has already compared the files that have several names.
                 && (may_have_others(node)
                     || is_same(node, before).map_err(with_path)?)
             {
@@ -201,7 +201,7 @@ impl Tree<'_> {
     }
 }
 
-/// The error of an entry, with the path of its file unless it was the layer that failed.
+/// The error of an entry, with the path of its file unless writing the layer failed.
 fn of_entry<W: Write + Send + 'static>(
     error: Error,
     walk: &Walk<'_>,

@@ -52,7 +52,8 @@ pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// Runs the cleanup, then ends the process as SIGPIPE would: the reader of standard output is gone.
+/// Runs the cleanup, then ends the process as SIGPIPE would: the reader of standard output has
+/// closed it.
 pub(crate) fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);

@@ -26,7 +26,7 @@ pub(crate) enum Job {
     Blob(Descriptor),
     /// Push a blob of the source store whose size is not known yet.
     Unsized(Unsized),
-    /// Push a manifest of the source store. The lines before it are done.
+    /// Push a manifest of the source store. The jobs of all lines before it are done.
     Manifest(Descriptor),
     /// Print the line again: an earlier line named the same blob.
     Again(Descriptor),

@@ -84,7 +84,8 @@ fn run(cli: Cli) -> Result<()> {
         let has_source = run.from.is_some();
         move || jobs::jobs(files, has_source, confirmed)
     };
-    // An invalid line is reported after the lines before it, a failed job at once.
+    // An invalid line is reported after the lines before it are printed. A failed job is reported
+    // at once.
     let print = |line: Result<String>| {
         output.write_all(line?.as_bytes()).map_err(|cause| match cause.kind() {
             ErrorKind::BrokenPipe => interrupt::die_of_sigpipe(),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The repositories in which blobs were seen: the records of earlier runs, and those of this run.
 //!
-//! If the source or the target is a layout that these tools write, its `distribution-sources` gets
+//! If the source or the target is a layout that these tools wrote, its `distribution-sources` gets
 //! the record. The record of other pushes (a file, a pipe, another registry) is in the user's state
-//! directory. Both are read: a blob may have been pushed as a file before it came into a layout.
+//! directory. Both are read, because a blob may have been pushed as a file before it was stored in
+//! a layout.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -24,7 +25,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The paths of the repositories at the target's host in which a blob was seen, youngest first.
+    /// The paths of the repositories at the target's host in which a blob was seen, newest first.
     /// Those that the source layout recorded precede those of the user.
     pub(crate) fn repositories(
         &self,
@@ -40,7 +41,8 @@ impl Memory {
         known.flat_map(|known| known.repositories(digest, target.host())).collect()
     }
 
-    /// Notes that a blob was copied from this layout into another one, which takes over its record.
+    /// Notes that a blob was copied from this layout into another one. The other layout gets its
+    /// record.
     pub(crate) fn copied(&self, digest: &Digest, layout: &Layout) {
         let known = self.of_layout.get_or_init(|| layout.distribution_sources().read());
         self.lock().extend(known.sightings(digest));
@@ -56,8 +58,8 @@ impl Memory {
         self.add(Sighting { path, is_there: false, ..Sighting::of(digest, repository) });
     }
 
-    /// Writes the record to the layout, if one takes part and this user may write to it, or else to
-    /// the user's state directory. Repositories that lack the blob are removed from both.
+    /// Writes the record to the layout, if the run uses one and this user may write to it, or else
+    /// to the user's state directory. Repositories that lack the blob are removed from both.
     pub(crate) fn save(&self, layout: Option<&Layout>) {
         let sightings = std::mem::take(&mut *self.lock());
         let layout = layout.filter(|layout| layout.takes_notes());
@@ -74,7 +76,7 @@ impl Memory {
         }
     }
 
-    /// Whether the sighting contradicts the user's record.
+    /// Whether the user's record names a repository that lacks the blob according to this sighting.
     fn user_knows(&self, sighting: &Sighting) -> bool {
         let known =
             || self.of_user.get().map(|of| of.repositories(&sighting.digest, &sighting.host));

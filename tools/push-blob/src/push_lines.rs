@@ -48,7 +48,7 @@ impl Run {
         if let (Store::Layout(layout), Target::Layout(..)) = (source, &self.target) {
             self.memory.copied(&descriptor.digest, layout);
         }
-        // Only bytes that were sent are known to be in the source.
+        // The source is known to have the blob only if the bytes were read from it.
         if let (StoredBlob::InRegistry(Store::Registry(source), _), How::Pushed) = (&blob, how) {
             self.memory.seen(&descriptor.digest, source.repository());
         }

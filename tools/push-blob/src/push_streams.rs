@@ -75,7 +75,7 @@ impl Run {
             Finished::Unsent(digest, size, mut bytes) => {
                 let descriptor = Descriptor::new(mediatype::OCTETS, digest, size);
                 let delivery = Delivery { mount_named: self.mount_paths(), ..Delivery::default() };
-                // The bytes were counted when they arrived.
+                // Progress was already counted when the bytes arrived.
                 self.deliver(&descriptor, &mut bytes, delivery, &Progress::Silent)?;
                 Ok((descriptor.digest, size))
             }

@@ -33,7 +33,7 @@ pub(crate) struct Run {
     pub(crate) progress: Progress,
     /// The repositories in which the blobs were seen.
     pub(crate) memory: Memory,
-    /// What this run stored in a layout, or found there.
+    /// The digests of the blobs that this run stored in a layout, or found there.
     pub(crate) stored: Mutex<Vec<Digest>>,
 }
 
@@ -61,8 +61,8 @@ impl Run {
         Ok(descriptor.line() + "\n")
     }
 
-    /// Delivers a blob to the target, and notes the repositories at the target's host that have it
-    /// or do not. Returns how it reached the target.
+    /// Delivers a blob to the target. Notes which repositories at the target's host have the blob
+    /// or lack it. Returns how it reached the target.
     ///
     /// # Errors
     /// The errors of the source and of the target.
@@ -93,8 +93,9 @@ impl Run {
         Ok(how)
     }
 
-    /// Records the repositories that have the blobs, for later mounts. The blobs of a target layout
-    /// become new: the first of many may have been stored hours ago, and no entry may name it yet.
+    /// Records the repositories that have the blobs, for later mounts. Also marks the blobs of a
+    /// target layout as new, so that sweep-layout keeps them: the first blob may have been stored
+    /// hours ago, and no entry may name it yet.
     pub(crate) fn remember(&self) {
         if let Some(layout) = self.target.open_layout() {
             layout.touch(&*self.stored.lock().unwrap_or_else(PoisonError::into_inner));

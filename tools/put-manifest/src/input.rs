@@ -13,12 +13,12 @@ use common::reference::Location;
 use common::schema1;
 use store::Document;
 
-/// Reads the manifest from a file or standard input. `location` is where it will be stored.
+/// Reads the manifest from a file or standard input. `location` is its destination.
 ///
 /// # Errors
-/// Malformed if the input is not a manifest, or one that fetch-manifest would refuse. Content if
-/// its digest differs from the digest in the location. Usage if the input is a descriptor line.
-/// Absent if the file does not exist, Local if it cannot be read.
+/// Malformed if the input is not a manifest, or if fetch-manifest would refuse it. Content if its
+/// digest differs from the digest in the location. Usage if the input is a descriptor line. Absent
+/// if the file does not exist, Local if it cannot be read.
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
     let bytes = read_document(file, MAX_SIZE)?;
     let name = location.to_string();

@@ -20,8 +20,8 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         return Err(Error::usage(format_args!("--tag \"{wrong}\": not a tag")));
     }
     let Document { bytes, descriptor, manifest } = document;
-    // The check is before the creation: a refused manifest must not create a layout. The layout
-    // stays open until the end, so that no blob is removed after it was checked.
+    // The check precedes the creation of a layout, because a refused manifest must not create one.
+    // The layout stays open until the end, so that no blob is removed after it was checked.
     let open = match Layout::open(&place.dir) {
         Err(error) if error.status() == Status::Absent => None,
         layout => Some(layout?),

@@ -4,7 +4,7 @@
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime};
 
-/// Tells new files from old ones.
+/// Distinguishes new files from old ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Ages {
     now: SystemTime,
@@ -12,13 +12,13 @@ pub(crate) struct Ages {
 }
 
 impl Ages {
-    /// Compares with the present time.
+    /// Ages relative to the present time.
     pub(crate) fn now(keep_newer: Duration) -> Ages {
         Ages { now: SystemTime::now(), keep_newer }
     }
 
-    /// Whether the file was modified less than `keep_newer` ago. A time in the future is new,
-    /// unless nothing is.
+    /// Whether the file was modified less than `keep_newer` ago. A time in the future is new too,
+    /// unless `keep_newer` is 0.
     pub(crate) fn is_new(&self, metadata: &Metadata) -> bool {
         let age = metadata.modified().ok().and_then(|then| self.now.duration_since(then).ok());
         age.unwrap_or_default() < self.keep_newer
@@ -28,7 +28,7 @@ impl Ages {
 /// Parses an age: digits, then optionally `s`, `m`, `h` or `d`. The default unit is the second.
 ///
 /// # Errors
-/// A sentence for clap, if the text is not an age.
+/// The error message for clap, if the text is not an age.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let (digits, unit) = match text.char_indices().last() {
         Some((i, 's')) => (&text[..i], 1),

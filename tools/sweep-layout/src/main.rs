@@ -2,8 +2,8 @@
 //! sweep-layout: removes the blobs of a layout that no entry of `index.json` reaches.
 //!
 //! Nothing is removed unless every manifest that an entry reaches was read and is valid, no other
-//! tool uses the layout, and the blob is older than `--keep-newer`. Entries are never changed, and
-//! files whose names these tools do not write are left. Not here: the removal of entries.
+//! tool uses the layout, and the blob is older than `--keep-newer`. Entries are never changed.
+//! Files whose names these tools do not write are never removed. Not here: the removal of entries.
 
 mod age;
 mod partial_files;
@@ -60,7 +60,8 @@ fn directory(text: &str) -> std::result::Result<PathBuf, String> {
     }
 }
 
-/// Refuses directories that may belong to another layout too: its entries reach other blobs.
+/// Refuses directories that are symbolic links. Another layout may share them, and its entries
+/// reach other blobs.
 fn refuse_links(layout: &Layout) -> Result<()> {
     for name in ["blobs", "blobs/sha256", "blobs/sha512", "ingest"] {
         if layout.dir().join(name).is_symlink() {
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let output = stdio::stdout()?;
-    // The clock is read before the first blob: what is stored or used from now on is new.
+    // The clock is read before any blob is examined, so that blobs stored or used later are new.
     let ages = Ages::now(cli.keep_newer);
     let layout = Layout::open(&cli.dir)?;
     refuse_links(&layout)?;

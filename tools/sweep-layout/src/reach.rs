@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The digests that are kept: what the entries reach, the referrers of that, and what a pipeline
-//! has just staged.
+//! Finds the digests to keep: those that the entries reach, those of their referrers, and those
+//! that a pipeline stored or used a short time ago.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,13 +14,13 @@ use layout::Layout;
 use crate::age::Ages;
 use crate::unlisted;
 
-/// Reads all manifests that are kept. Returns the digests of them and of all that they name.
+/// Reads all manifests that are kept. Returns their digests, and the digests of all that they name.
 ///
 /// # Errors
-/// Malformed if `index.json` or a manifest is malformed, if the manifest of an entry is missing, if
-/// that of an index is missing and `allow_missing` is not set, if indexes are nested too deep, or
-/// if there are too many digests. Content if the size or digest of a manifest differs. Local if a
-/// file cannot be read.
+/// Malformed if `index.json` or a manifest is malformed, or if the manifest of an entry is missing.
+/// Malformed if a manifest of an index is missing and `allow_missing` is not set, if indexes are
+/// nested too deep, or if there are too many digests. Content if the size or digest of a manifest
+/// differs. Local if a file cannot be read.
 pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<HashSet<Digest>> {
     let mut walk = Walk {
         layout,
@@ -58,14 +58,15 @@ struct Walk<'a> {
     /// Whether a missing manifest of an index is skipped.
     allow_missing: bool,
     reached: HashSet<Digest>,
-    /// The digests that were reached since they were last taken.
+    /// The digests that were reached since this list was last emptied.
     news: Vec<Digest>,
-    /// The manifests that were read. One may have been reached as a blob before.
+    /// The manifests that were read. A manifest may have been reached as a blob before it is read.
     read: HashSet<Digest>,
 }
 
 impl Walk<'_> {
-    /// Keeps what a descriptor names, and all below it. `depth` is the number of indexes above it.
+    /// Keeps the blob of a descriptor and everything below it. `depth` is the number of indexes
+    /// above it.
     fn visit(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         let digest = &descriptor.digest;
         self.keep(digest)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removes what is not kept, or lists it.
+//! Removes the files that are not kept, or lists them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,7 +22,7 @@ struct Removed {
     bytes: u64,
 }
 
-/// What a sweep removes, and how.
+/// A sweep of a layout: the digests to keep, and the options.
 pub(crate) struct Sweep<'a> {
     pub(crate) layout: &'a Layout,
     /// The digests that are kept.

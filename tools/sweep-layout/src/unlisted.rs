@@ -19,13 +19,13 @@ use crate::partial_files;
 pub(crate) struct Unlisted {
     pub(crate) descriptor: Descriptor,
     pub(crate) subject: Option<Digest>,
-    /// Whether it, or a blob that it names and no entry reaches, was stored or used a short time ago:
-    /// a pipeline may be at work on its image.
+    /// Whether the manifest, or a blob that it names and no entry reaches, was stored or used a
+    /// short time ago. A pipeline may still be storing its image.
     pub(crate) is_new: bool,
 }
 
-/// The manifests among the blobs that are not reached, except those that are neither new nor have a
-/// subject. What is not a valid manifest is left out.
+/// The manifests among the blobs that are not reached, if they are new or have a subject. Blobs
+/// that are not valid manifests are left out.
 ///
 /// # Errors
 /// Malformed if there are more than [`MAX_DIGESTS`]. Local if a directory or a blob cannot be read.
@@ -40,7 +40,8 @@ pub(crate) fn find(
             return Ok(());
         }
         let Some(manifest) = read(layout, &digest)? else { return Ok(()) };
-        // Of a blob that an entry reaches, the age does not show who used it.
+        // Only blobs that no entry reaches count: a reached blob may be new because of another
+        // image.
         let own = manifest.named().into_iter().filter(|named| !reached.contains(&named.digest));
         let is_new = ages.is_new(metadata)
             || own.into_iter().any(|named| is_new(layout, ages, &named.digest));
@@ -59,7 +60,8 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// The manifest in a small blob; `None` if the blob is not a valid one, or was removed meanwhile.
+/// The manifest in a small blob; `None` if the blob is not a valid manifest or was removed
+/// meanwhile.
 fn read(layout: &Layout, digest: &Digest) -> Result<Option<Manifest>> {
     let Some((mut file, _)) = layout.open_blob(digest)? else { return Ok(None) };
     // Most blobs are layers: their first byte shows that they are not JSON.

@@ -7,7 +7,7 @@
 //!
 //! With `--replace`, the staging directory is the old tree after the exchange. If it cannot be
 //! removed completely, for example because a file is immutable, it is renamed to `.NAME.old`, with a
-//! warning. The run has succeeded, and the next one is not hindered.
+//! warning. The run still succeeds, and the next run can create its staging directory.
 //!
 //! Only `--onto` changes DIR itself. The file `.NAME.dirty` beside DIR marks it while the changes
 //! are incomplete.
@@ -32,7 +32,7 @@ const OPEN: OFlags =
 /// The kind of the warning that a directory beside DIR could not be removed.
 pub(crate) const REMAINS: &str = "remains";
 
-/// The most directories beside DIR that could not be removed.
+/// The maximum number of directories beside DIR that could not be removed.
 const MAX_ASIDE: usize = 1000;
 
 /// What to do with a DIR that is not empty.
@@ -223,7 +223,7 @@ impl Destination {
             }
             let locked = match rustix::fs::openat(&self.parent, &name, OPEN, Mode::empty()) {
                 Err(Errno::NOENT) => continue,
-                // A file, a fifo or a symlink: no run has left that.
+                // This is a file, a fifo or a symbolic link, which no run has created.
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     remove(&self.parent, name.as_bytes())?;
                     continue;
@@ -233,7 +233,8 @@ impl Destination {
             };
             let fd = locked.inspect_err(|_| {
                 if made.is_ok() {
-                    // Removes it only if it is empty: another run may have locked it and use it.
+                    // This fails if the directory is not empty: another run may have locked it and
+                    // use it.
                     let flags = AtFlags::REMOVEDIR;
                     let _ = rustix::fs::unlinkat(&self.parent, &name, flags);
                 }
@@ -372,7 +373,7 @@ impl Destination {
             if remove(&self.parent, name.as_bytes()).is_ok() {
                 return;
             }
-            // The removal may have failed because no file descriptor was free: close one, try
+            // The removal may have failed because no file descriptor was free: close one and try
             // again. If it fails again, the next run removes the directory.
             drop(fd);
             let _ = rustix::fs::unlinkat(&self.parent, &name, AtFlags::REMOVEDIR).or_else(|_| {

@@ -4,8 +4,8 @@
 //! One thread reads and decompresses, one hashes, and the main thread writes files. The tree is
 //! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
 //! layers and the number of layers were checked.
-//!
-//! The tool has no network code. To start reading: `unpack` is the run as a whole, `stream` reads
+//! The tool has no network code. Where to start reading: `unpack` is the complete run, `stream`
+//! reads layers, `tree` makes files, `destination` handles DIR.
 //! layers, `tree` makes files, `destination` handles DIR.
 
 mod cli;

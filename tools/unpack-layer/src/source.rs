@@ -73,7 +73,7 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
 }
 
 fn sequential(file: File) -> Box<dyn Read + Send> {
-    // Only advice to the kernel: a failure does not matter.
+    // This is only advice to the kernel: a failure does not matter.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
     Box::new(file)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The whole run: applies one layer after the other and verifies each after its last byte, then
-//! compares the layers with the image config, then publishes DIR.
+//! The complete run: applies one layer after the other and verifies each after its last byte. It
+//! then compares the layers with the image config and publishes DIR.
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
@@ -190,8 +190,8 @@ impl Unpacking {
     }
 }
 
-/// With `--strict`, returns the first warning as an error. Warnings about devices stay warnings:
-/// only `--skip-devices` causes them, and the user asked for that.
+/// With `--strict`, returns the first warning as an error. Warnings about devices stay warnings,
+/// because the user asked for them with `--skip-devices`.
 fn no_warnings() -> Result<()> {
     let (expected, others): (Vec<_>, Vec<_>) =
         notice::take().into_iter().partition(|notice| notice.kind == DEVICE);

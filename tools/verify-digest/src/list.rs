@@ -3,7 +3,7 @@
 //!
 //! `--print` writes `ALGORITHM:HEX  FILE`. `--check` also reads the formats of sha256sum and
 //! sha512sum: `HEX  FILE`, `HEX *FILE`, and `SHA256 (FILE) = HEX` from their option `--tag`. In
-//! file names, backslashes, newlines and carriage returns are escaped as these programs do it. The
+//! file names, backslashes, newlines and carriage returns are escaped as in these programs. The
 //! line then begins with a backslash.
 
 use std::ffi::{OsStr, OsString};
@@ -67,7 +67,7 @@ fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Parses a line without its newline; `None` for an empty line or a comment. A digest that is only
-/// hexadecimal digits has the given algorithm, or else the one with that number of digits.
+/// hexadecimal digits has the given algorithm, or else the algorithm with that number of digits.
 ///
 /// # Errors
 /// The reason why the line is invalid.

@@ -52,8 +52,8 @@ struct Cli {
     #[arg(long, value_name = "oci:DIR", group = "mode", conflicts_with = "operands")]
     from: Option<StoreName>,
 
-    /// The algorithm, sha256 or sha512: for --print the one to use [default: sha256], for --check
-    /// the one that all digests must have
+    /// The algorithm, sha256 or sha512: --print uses it [default: sha256], --check requires it of
+    /// all digests
     #[arg(short, long, value_name = "ALG", conflicts_with = "from", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
 

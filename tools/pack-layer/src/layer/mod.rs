@@ -19,7 +19,7 @@ use crate::tree::Node;
 /// The prefix of the names of whiteouts.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
-/// Smaller files, in bytes, are not searched for holes.
+/// Files with fewer bytes are not searched for holes.
 const MIN_SPARSE: u64 = 64 << 10;
 
 /// An archive that is written into the compressor.
@@ -91,7 +91,8 @@ impl<W: Write + Send + 'static> Archive<W> {
         ended.map_err(|cause| destination::write_error(&cause))
     }
 
-    /// Whether the layer could not be written: the error of an entry is then not of its file.
+    /// Whether writing the layer failed. The error of an entry is then not an error of the entry's
+    /// file.
     pub(crate) fn has_failed(&self) -> bool {
         self.output.has_failed()
     }

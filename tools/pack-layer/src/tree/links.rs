@@ -55,8 +55,8 @@ pub(crate) fn may_have_others(node: &Node) -> bool {
 pub(crate) struct LinkChanges {
     here: FirstNames,
     base: FirstNames,
-    /// Files with several names of which at least one is new or changed. All their names are
-    /// packed, since not every unpacker can make a hard link to a file of a lower layer.
+    /// Files with several names, if at least one of the names is new or changed. All their names
+    /// are packed, since not every unpacker can make a hard link to a file of a lower layer.
     changed: HashSet<Inode>,
     /// Names that were hard links in the base tree, and are the only name of their file now.
     separated: HashSet<Box<[u8]>>,

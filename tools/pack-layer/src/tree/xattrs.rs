@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the extended attributes of a file that hold on every machine, sorted by name.
 //!
-//! Not packed are labels and measurements that belong to one host (SELinux, Smack, AppArmor, IMA,
-//! EVM) and the access control lists of NFS. The attributes of overlay file systems are not packed
-//! either: they would show or hide files that no layer has.
+//! Labels and measurements that belong to one host (SELinux, Smack, AppArmor, IMA, EVM) are not
+//! packed, and neither are the access control lists of NFS. The attributes of overlay file systems
+//! are not packed either: they would show or hide files that no layer has.
 //!
 //! A capability that was set in a user namespace is packed without the root ID of that namespace.
 //! The same tree then gives the same layer, and the capability works where it is unpacked.
@@ -94,7 +94,7 @@ fn read(
                 }
                 xattrs.push((name.to_owned(), value));
             }
-            // The attribute was removed since, or this user may not read it.
+            // The attribute was removed meanwhile, or this user may not read it.
             Err(Errno::NODATA) => {}
             Err(cause) => {
                 return Err(

@@ -42,13 +42,14 @@ pub(crate) struct Delivery {
     pub(crate) chunk: Option<u64>,
     /// Paths of repositories to mount it from: those of `--mount-from`, and that of `--from`.
     pub(crate) mount_named: Vec<String>,
-    /// Paths of repositories to mount it from: those that earlier runs recorded, youngest first.
+    /// Paths of repositories to mount it from: those that earlier runs recorded, newest first.
     pub(crate) mount_remembered: Vec<String>,
     /// Paths of repositories that turned out not to have the blob.
     pub(crate) missed: RefCell<Vec<String>>,
     /// Whether a later run can read the same bytes again, and so continue the upload.
     pub(crate) resumable: bool,
-    /// Whether a blob that a target layout has already is hashed: the right bytes are at hand.
+    /// Whether to hash a blob that a target layout has already. A wrong blob can then be replaced,
+    /// because the right bytes are available.
     pub(crate) hash_present: bool,
 }
 
@@ -81,7 +82,7 @@ impl Target {
             ),
         };
         match outcome {
-            // A changed file has a wrong digest, too. The error says that it changed.
+            // A file that changed also has a wrong digest. The error should report the change.
             Err(error) if error.status() == Status::Content => {
                 source.check_unchanged()?;
                 Err(error)

@@ -3,10 +3,10 @@
 //!
 //! The rules are those of `docker push`. More repositories are tried for a large blob than for a
 //! small one. Recorded repositories are sorted by the number of leading path components that they
-//! share with the target; among equals the youngest precedes.
+//! share with the target. If the numbers are equal, the newest is first.
 //!
-//! Docker sorts repositories first that were recorded with the same credentials, as an HMAC shows.
-//! That is left out on purpose: `layout::distribution_sources` says why.
+//! Docker prefers repositories that it recorded with the same credentials, which it compares by an
+//! HMAC. This rule is left out on purpose: `layout::distribution_sources` says why.
 
 /// The size in bytes above which a blob is large, and the number of attempts for a large blob.
 const LARGE: (u64, usize) = (10 << 20, 4);
@@ -18,7 +18,7 @@ const MIDDLE: (u64, usize) = (100 << 10, 3);
 const SMALL: usize = 1;
 
 /// The paths of the repositories to try, best first: those that the user named, then those that
-/// earlier runs recorded, which are given youngest first.
+/// earlier runs recorded. The recorded ones are given newest first.
 pub(super) fn mount_candidates(
     target: &str,
     named: &[String],

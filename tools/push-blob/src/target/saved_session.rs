@@ -52,7 +52,7 @@ impl SavedSession {
     pub(super) fn read(&self) -> Option<String> {
         let mut address = String::new();
         (&self.file).take(MAX_ADDRESS).read_to_string(&mut address).ok()?;
-        // Without the newline the line was not written completely.
+        // A line without a newline was not written completely.
         address.strip_suffix('\n').map(str::to_owned)
     }
 

@@ -13,8 +13,8 @@
 //! | [`rereadable`], [`hashed_once`] | bytes that can be read again; hashing each byte once |
 //! | [`open_sessions`] | the open sessions, which are cancelled when the run ends |
 //!
-//! Not here: the choice of blobs, the request whether a blob exists before it is pushed, the choice
-//! of repositories to mount from, and the files of saved sessions.
+//! Not here: the choice of blobs, the check whether the registry has a blob, the choice of
+//! repositories to mount from, and the files of saved sessions.
 
 mod hashed_once;
 mod open_sessions;

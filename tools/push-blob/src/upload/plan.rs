@@ -65,7 +65,7 @@ pub(super) enum Plan {
 pub(super) struct Budget {
     /// Open a session.
     sessions: u32,
-    /// Ask whether the registry has the blob, after its session disappeared while it was being
+    /// Ask whether the registry has the blob, after a session disappeared while it was being
     /// closed.
     looks: u32,
     /// Continue a session that the registry reported as out of order.

@@ -39,17 +39,17 @@ pub(crate) enum Mount {
 }
 
 impl Mount {
-    /// A mount that a later run need not try again.
+    /// A failed mount that a later run need not try again.
     const NEVER: Mount = Mount::Refused { is_final: true };
 
-    /// A mount that says nothing about the source.
+    /// A failed mount that does not show whether the source has the blob.
     const NOT_NOW: Mount = Mount::Refused { is_final: false };
 }
 
 impl Uploads {
     /// Asks the registry to mount a blob from the repository `source`. Every failure is
-    /// [`Mount::Refused`]: the blob can still be uploaded. It is final if the registry answered,
-    /// and neither an overload nor a missing login can be the reason.
+    /// [`Mount::Refused`]: the blob can still be uploaded. The refusal is final if the registry
+    /// responded, and neither an overload nor a missing credential can be the reason.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");
@@ -80,7 +80,7 @@ impl Uploads {
                     _ => Mount::NEVER,
                 }
             }
-            // The token server refused the source.
+            // The token server refused access to the source.
             Err(failure) if failure.error.status() == Status::Refused => {
                 Mount::Refused { is_final: !self.registry.session().is_anonymous() }
             }
@@ -197,8 +197,8 @@ impl Uploads {
         let stored = stored(&response);
         match status {
             201 | 204 if session.at_registry => {}
-            // Ask the registry for the blob. A 200 may come from any web server, and another host
-            // does not know what the registry has.
+            // Ask the registry whether it has the blob. Any web server can send a 200, and another
+            // host does not know which blobs the registry has.
             200..=202 | 204 => {
                 let size = session.offset.max(payload.length());
                 if !matches!(self.registry.has_blob(digest, size), Ok(true)) {

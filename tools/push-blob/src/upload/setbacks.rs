@@ -100,7 +100,7 @@ impl Upload<'_> {
         }
     }
 
-    /// The session's offset must be requested again.
+    /// Sets the state in which the session's offset is requested again.
     fn offset_is_unknown(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Ready(session) | State::Unconfirmed(session) => {
@@ -110,7 +110,7 @@ impl Upload<'_> {
         };
     }
 
-    /// After two failures without progress: changes the way of sending if that may help.
+    /// Changes the way of sending after two failures without progress, if that may help.
     fn change_plan(&mut self) {
         match (self.plan, &self.state) {
             // If a proxy limits the size of a body, the only sign may be a closed connection.

@@ -66,7 +66,7 @@ pub(crate) struct Stream {
 pub(crate) enum Finished {
     /// The registry has it.
     Sent(Digest, u64),
-    /// No byte of it is at the registry. Here are its digest, its size and its bytes.
+    /// The registry has no byte of it. The fields are its digest, its size and its bytes.
     Unsent(Digest, u64, Kept),
 }
 

@@ -48,7 +48,7 @@ impl Pool {
     }
 
     /// An empty buffer without other references. Blocks until one is free; `None` if all other
-    /// threads are gone, so that no buffer can be sent back.
+    /// threads have ended, so that no buffer can be sent back.
     pub(super) fn take(&mut self) -> Option<Arc<Buffer>> {
         // Reused buffers first: they may still be in the processor's cache.
         while let Some(mut buffer) = self.own.pop().or_else(|| self.back.try_recv().ok()) {

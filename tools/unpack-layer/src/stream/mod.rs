@@ -126,7 +126,7 @@ impl Stream {
     }
 
     fn give_back(&self, buffer: Arc<Buffer>) {
-        // Sending fails if the reading thread is gone: then the buffer is not needed.
+        // Sending fails if the reading thread has ended: then the buffer is not needed.
         let _ = self.back.send(buffer);
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Limits {
 
 /// Why the thread stops.
 enum Stop {
-    /// The other threads are gone.
+    /// The other threads have ended.
     Gone,
     /// The layer failed. If `drain` is true, the rest of it may still be read to compute its
     /// digest.
@@ -69,7 +69,7 @@ impl Reading {
         Reading { pool, to_caller, to_hasher, abandoned, limits, archive_bytes: 0 }
     }
 
-    /// Runs until the source ends, an error occurs, or the other threads are gone.
+    /// Runs until the source ends, an error occurs, or the other threads have ended.
     pub(super) fn run(mut self, source: impl FnOnce() -> Result<LayerSource>) {
         let outcome = source().map_err(Stop::from).and_then(|source| {
             for item in source {
@@ -99,8 +99,8 @@ impl Reading {
         self.pool.take().ok_or(Stop::Gone)
     }
 
-    /// Reads a layer. If its content is invalid, the rest of it is still hashed: if the digest is
-    /// not the expected one, the caller reports that instead.
+    /// Reads a layer. If its content is invalid, the rest of it is still hashed. If the digest is
+    /// wrong too, the caller reports the digest instead of the content.
     fn layer(&mut self, mut layer: LayerInput) -> Outcome<()> {
         let mut input = Input { layer: &mut layer, read: 0 };
         match self.decode(&mut input) {
@@ -240,7 +240,7 @@ impl Reading {
     }
 
     /// The next stored bytes: a full buffer, or less at the end of the layer. `None` after the end.
-    /// Reads at most one byte more than the stated size, to detect that there is more.
+    /// Reads at most one byte more than the stated size, to detect a layer that is too long.
     fn stored(&mut self, input: &mut Input<'_>) -> Outcome<Option<Arc<Buffer>>> {
         let mut shared = self.buffer()?;
         let Some(buffer) = Arc::get_mut(&mut shared) else { return Err(Stop::Gone) };

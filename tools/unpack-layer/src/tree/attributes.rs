@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets owners and extended attributes, through file descriptors: another process could make a name
-//! refer to another file.
+//! Sets owners and extended attributes through file descriptors, because another process could make
+//! a name refer to another file.
 //!
 //! They must be set in this order: owner, extended attributes, mode, times. A change of owner
 //! clears the set-user-ID bit and file capabilities, even for root.
@@ -44,8 +44,8 @@ pub(super) fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
         .map_err(|cause| owner_error(cause, uid, gid))
 }
 
-/// Sets the owner and group of the file with this name in a directory, or with the flag
-/// `EMPTY_PATH` and an empty name, of a descriptor that was opened with `O_PATH`.
+/// Sets the owner and group of the file with this name in a directory. With the flag `EMPTY_PATH`
+/// and an empty name, sets those of a descriptor that was opened with `O_PATH`.
 pub(super) fn chown_at(
     fd: impl AsFd,
     name: &[u8],
@@ -60,7 +60,7 @@ pub(super) fn chown_at(
 /// Sets the times of a file by a descriptor that was opened with `O_PATH`.
 pub(super) fn set_times(fd: impl AsFd, times: &Timestamps) -> rustix::io::Result<()> {
     match rustix::fs::utimensat(&fd, c"", times, AtFlags::EMPTY_PATH) {
-        // Before Linux 5.8.
+        // Linux before 5.8 does not support this.
         Err(Errno::INVAL | Errno::NOENT) => {
             let path = by_descriptor(fd);
             rustix::fs::utimensat(rustix::fs::CWD, path, times, AtFlags::empty())
@@ -139,7 +139,7 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
     Ok(())
 }
 
-/// Whether a value has user IDs or group IDs. The kernel refuses one that has an ID without a
+/// Whether a value has user IDs or group IDs. The kernel refuses a value with an ID that has no
 /// mapping in this user namespace.
 fn has_ids(name: &[u8], value: &[u8]) -> bool {
     match name {

@@ -5,12 +5,13 @@ use common::error::{Error, Result};
 
 use super::rules::Rules;
 
-/// The path components that a layer may walk, however few entries it has: enough for sixteen walks
-/// of the greatest depth ([`MAX_DEPTH`](super::names::MAX_DEPTH)).
+/// The number of path components that a layer may walk even if it has few entries. This is enough
+/// for sixteen walks of the greatest depth ([`MAX_DEPTH`](super::names::MAX_DEPTH)).
 const STEPS: u64 = 1 << 18;
 
-/// The path components that a layer may walk in addition for each entry. An entry whose directory is
-/// near that of the entry before needs few, so that ordinary layers stay far below this.
+/// The number of path components that a layer may walk in addition for each entry. An entry needs
+/// few steps if its directory is near that of the previous entry. Ordinary layers therefore stay
+/// far below this limit.
 const STEPS_PER_ENTRY: u64 = 64;
 
 /// The numbers of entries, directories and bytes so far.
@@ -50,9 +51,8 @@ impl Counts {
     /// Counts path components that are walked: directories that are opened, and symbolic links that
     /// are read. Components of a directory that is still open are not counted.
     ///
-    /// # Errors
-    /// Malformed if the layer's names need more than [`STEPS`] of them and [`STEPS_PER_ENTRY`] for
-    /// each entry: a few kilobytes could otherwise take minutes.
+    /// Malformed if the layer's names need more than [`STEPS`] components, plus [`STEPS_PER_ENTRY`]
+    /// for each entry. Without this limit, a layer of a few kilobytes could take minutes.
     pub(super) fn add_steps(&mut self, steps: usize) -> Result<()> {
         self.steps = self.steps.saturating_add(steps as u64);
         let limit = STEPS.saturating_add(self.entries.saturating_mul(STEPS_PER_ENTRY));
@@ -119,7 +119,7 @@ mod tests {
         counts.add_entry().unwrap();
         counts.add_steps(limit).unwrap();
         assert!(counts.add_steps(1).is_err());
-        // Each layer has its own, and so has a pass without one.
+        // Each layer has its own limit, and so has a pass that does not belong to a layer.
         counts.next_layer();
         counts.add_steps(STEPS as usize).unwrap();
         assert!(counts.add_steps(1).is_err());

@@ -182,7 +182,7 @@ impl TreeState {
     }
 }
 
-/// Warns of a directory that has no entry in a layer for an overlay.
+/// Warns of a directory that has no entry in its layer, with `--whiteouts overlay`.
 pub(super) fn warn_implied(path: &[u8]) {
     notice::warn("overlay parent", || {
         let path = shown(path);

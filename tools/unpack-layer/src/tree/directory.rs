@@ -75,7 +75,7 @@ impl Directory {
         Directory::new(open_unmounted(&parent.fd, name)?)
     }
 
-    /// Refuses to remove a file from a mounted file system: it belongs to whoever mounted it, not to
+    /// Refuses to remove a file from a mounted file system, because such a file does not belong to
     /// the lower layers.
     ///
     /// # Errors

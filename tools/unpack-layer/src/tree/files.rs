@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Makes regular files, links, devices and named pipes.
 //!
-//! A file is first created exclusively. Only if that fails because the name exists, the existing
-//! file is examined and removed. In a new tree this saves system calls: a small regular file takes
-//! four (open, write, set times, close).
+//! A file is first created exclusively. If that fails because the name exists, the existing file is
+//! examined and removed. In a new tree this saves system calls: a small regular file takes four
+//! (open, write, set times, close).
 
 use std::fs::File;
 use std::io::{BufRead, Seek, Write};
@@ -78,8 +78,9 @@ impl Workspace {
                 .map_err(|e| os_error("set the times", e))?;
             return Ok(true);
         }
-        // Only a change of owner, mode or attributes needs the check of the owner: a file system that
-        // gives all files to one user permits none of these.
+        // The owner is checked only before a change of owner, mode or attributes. On a file system
+        // that gives all files to one user, the check would fail, but none of these changes is
+        // permitted.
         let user = self.state.rules.owner.caller.0;
         let changes = chowned || again || !entry.xattrs.is_empty();
         let fd = open_made(here, name, entry, changes.then_some(user))?;
@@ -279,8 +280,8 @@ impl Workspace {
 }
 
 /// Opens a symbolic link, device or named pipe that was just made. In an existing tree, another
-/// process may have put a different file in its place, which must not get the entry's owner. `user`
-/// is the owner that it must have, if that matters.
+/// process may have put a different file in its place, which must not get the entry's owner. If
+/// `user` is given, the file must have this owner.
 fn open_made(here: &Directory, name: &[u8], entry: &Entry, user: Option<u32>) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&here.fd, name, flags, Mode::empty())
@@ -293,7 +294,7 @@ fn open_made(here: &Directory, name: &[u8], entry: &Entry, user: Option<u32>) ->
         EntryType::BlockDevice => kind == FileType::BlockDevice && is_device(&stat, entry),
         _ => kind == FileType::CharacterDevice && is_device(&stat, entry),
     };
-    // A file of this type and owner with a single link gives no more rights than the one that was
+    // A file of this type and owner with a single link gives no more rights than the file that was
     // made.
     if !is_same || stat.st_nlink != 1 || user.is_some_and(|user| stat.st_uid != user) {
         return Err(Error::new(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Recognises the archive of a whole image that was given as a layer: an OCI image layout in a tar
-//! archive, or the output of `docker save`. Such an archive is unpacked like any other, with a
+//! Recognises the archive of a complete image that was given as a layer: an OCI image layout in a
+//! tar archive, or the output of `docker save`. Such an archive is unpacked like any other, with a
 //! warning, because a layer may have files of these names.
 
 use std::fs::File;
@@ -16,7 +16,7 @@ const LAYOUT: (&[u8], &str) = (b"oci-layout", "\"imageLayoutVersion\"");
 /// The list of images in the output of `docker save`, and a keyword in it.
 const SAVED: (&[u8], &str) = (b"manifest.json", "\"Layers\"");
 
-/// The most bytes of a file that are read, to look for its keyword.
+/// The maximum number of bytes of a file that are searched for its keyword.
 const MAX_READ: u64 = 64 << 10;
 
 /// The files of such archives that the current layer has in the root directory.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories that were made without an entry, while their layer may still bring one.
+//! Directories that were made without an entry, but whose entry may follow in the same layer.
 //!
-//! Only for `--whiteouts overlay`: the warning about such a directory must wait for the end of the
-//! layer.
+//! Used only for `--whiteouts overlay`: the warning about such a directory must wait for the end of
+//! the layer.
 
 use std::collections::HashMap;
 
-/// The most bytes that the paths may take in memory.
+/// The maximum number of bytes that the paths may take in memory.
 const MAX_BYTES: usize = 16 << 20;
 
 /// The bytes that a directory takes in addition to its path.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Markers: whiteouts and opaque whiteouts, and the outcomes of a walk to the directory of one.
+//! Markers: whiteouts and opaque whiteouts, and the outcomes of a walk to a marker's directory.
 
 /// A marker: an entry that hides files of lower layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(super) enum Time {
     End,
 }
 
-/// The end of the walk of a marker.
+/// The outcome of a walk to a marker's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     /// The directory was entered.

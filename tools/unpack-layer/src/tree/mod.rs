@@ -5,7 +5,7 @@
 //! makes all other files, and [`whiteouts`] removes files of lower layers. They work on a
 //! [`workspace`], which contains the [`state`] of the tree.
 //!
-//! An entry replaces an existing file of the same name. Only if both are directories, the existing
+//! An entry replaces an existing file of the same name. But if both are directories, the existing
 //! directory keeps its content and gets the entry's attributes. Existing files are never written
 //! to. A symbolic link that has the name of an entry is replaced and not followed, except with
 //! `--keep-dirlinks`.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File systems that are mounted in a tree. Their files belong to whoever mounted them: they are
-//! never removed.
+//! File systems that are mounted in a tree. Their files are never removed, because they do not
+//! belong to the layers.
 //!
-//! A bind mount can have the device number of its surroundings, so that only the kernel's identity
-//! of the mount shows it. Mounts in other mount namespaces do not matter: the kernel detaches them
-//! when their directory is removed.
+//! A bind mount can have the same device number as the directories around it. Only the kernel's ID
+//! of the mount then shows it. Mounts in other mount namespaces do not matter: the kernel detaches
+//! them when their directory is removed.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -20,8 +20,8 @@ use super::directory::OPEN;
 
 /// Opens a directory. Fails with `EXDEV` if another file system is mounted there.
 ///
-/// If openat2 is missing or forbidden by a system call filter, the identities of the mounts are
-/// compared. If they are unknown too (Linux before 5.8 without /proc), the device numbers are: a
+/// If openat2 is missing or forbidden by a system call filter, the IDs of the mounts are compared.
+/// If they are unknown too (Linux before 5.8 without /proc), the device numbers are compared. A
 /// bind mount of the same file system is then not detected.
 pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
@@ -36,7 +36,7 @@ pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Resu
     if same { Ok(fd) } else { Err(Errno::XDEV) }
 }
 
-/// The kernel's identity of the mount in which an open file is; `None` if it is unknown.
+/// The kernel's ID of the mount that an open file is in; `None` if it is unknown.
 fn id(fd: impl AsFd) -> Option<u64> {
     let statx = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
     if let Ok(statx) = statx

@@ -35,7 +35,7 @@ pub(super) struct TreeState {
     /// overlay`.
     pub(super) implied: ImpliedDirectories,
     pub(super) opaque_mark: OpaqueMark,
-    /// Whether the tree was there before, so that other users may be able to change it, and file
+    /// Whether the tree existed before the run. Other users may then be able to change it, and file
     /// systems may be mounted in it.
     pub(super) onto: bool,
     /// The mount points at the start of the run, relative to the tree; only with `onto`.
@@ -86,8 +86,9 @@ impl TreeState {
         if self.is_overlay() { Missing::Make } else { Missing::Stop }
     }
 
-    /// Whether a marker waits for the end of the layer before directories are made for it: their
-    /// entries may follow. Without memory for more waiting markers they are made at once.
+    /// Whether a marker whose directories are missing waits for the end of the layer, because their
+    /// entries may follow. If there is no memory for more waiting markers, the directories are made
+    /// at once.
     pub(super) fn makes_parents_last(&self) -> bool {
         self.is_overlay() && self.waiting.has_room()
     }
@@ -101,8 +102,8 @@ impl TreeState {
     }
 
     /// Refuses to remove the file with this name if something is mounted there or below it.
-    /// `parent` is the path of its directory. So nothing beside a mount is removed before the mount
-    /// is found.
+    /// `parent` is the path of its directory. The check precedes the removal, so that no file
+    /// beside a mount is removed before the mount is found.
     ///
     /// # Errors
     /// Local if there is a mount.

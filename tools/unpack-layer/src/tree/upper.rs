@@ -9,7 +9,7 @@
 //! a file of a lower layer is 1 in 10^13 for each name that it checks in a layer of a million
 //! entries.
 //!
-//! For the first layer of a new tree nothing is recorded: all files are its own.
+//! For the first layer of a new tree nothing is recorded, because all files belong to this layer.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -20,8 +20,8 @@ pub(super) type Inode = (u64, u64);
 /// The places at which the current layer has made files.
 pub(super) struct Upper {
     key: RandomState,
-    /// The hashes of places. The lowest bit is set if the place has an entry of its own; it is
-    /// clear for a parent directory of an entry.
+    /// The hashes of places. The lowest bit is set if the place itself has an entry; it is clear
+    /// for a parent directory of an entry.
     places: HashSet<u64, BuildHasherDefault<AsIs>>,
     /// The hashes of places of symbolic links of lower layers that entries of the current layer
     /// passed, and of the directories above these links.
@@ -94,7 +94,7 @@ impl Upper {
         !self.passed.is_empty() && self.passed.contains(&self.place(directory, name))
     }
 
-    /// The hash of a place, which also other records of the layer may use as a key.
+    /// The hash of a place. Other records of the layer may use it as a key, too.
     pub(super) fn place(&self, directory: Inode, name: &[u8]) -> u64 {
         self.key.hash_one((directory, name)) & !1
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Markers that wait for the end of their layer, because later entries decide about their path.
 //!
-//! A marker means a path of the lower layers. If that path leads through a symbolic link of a lower
-//! layer, a later entry of the same layer may replace the link, and then the marker must not act on
-//! the directory to which the link led. With `--whiteouts overlay`, a marker whose directory the
-//! layer does not have yet waits too: the entry of the directory may follow.
+//! A marker refers to a path of the lower layers. If that path leads through a symbolic link of a
+//! lower layer, a later entry of the same layer may replace the link. The marker must then not act
+//! on the directory to which the link led. With `--whiteouts overlay`, a marker whose directory the
+//! layer does not have yet waits too, because the entry of the directory may follow.
 //!
 //! Markers are applied from the root downwards, so that the result does not depend on their order in
 //! the layer.
@@ -14,7 +14,7 @@ use common::error::{Error, Result};
 use super::marker::Mark;
 use super::names;
 
-/// The most bytes that the waiting markers of a layer may take in memory.
+/// The maximum number of bytes that the waiting markers of a layer may take in memory.
 const MAX_BYTES: usize = 16 << 20;
 
 /// The bytes that a marker takes in addition to its path.
@@ -23,7 +23,7 @@ const OVERHEAD: usize = size_of::<Waiting>() + 16;
 /// A marker that waits.
 pub(super) struct Waiting {
     pub(super) mark: Mark,
-    /// The clean path that it hides, for an opaque whiteout that of its directory.
+    /// The clean path that it hides; for an opaque whiteout, the path of its directory.
     pub(super) path: Box<[u8]>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct WaitingMarkers {
 }
 
 impl WaitingMarkers {
-    /// Whether there is memory for another marker. Any path of a layer fits into the rest.
+    /// Whether there is memory for another marker. Its path may be of any length.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < MAX_BYTES
     }

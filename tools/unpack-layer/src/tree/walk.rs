@@ -17,11 +17,11 @@
 //! opens and every symbolic link that it reads is counted, because a small layer can ask for a huge
 //! number of them: see [`Counts::add_steps`](super::counts::Counts::add_steps).
 //!
-//! The walk of a marker (a whiteout or an opaque whiteout) differs. A marker means a path of the
-//! lower layers. If the current layer has put a symbolic link or another file on that path, the
-//! lower layers' path is gone, and the marker has nothing to hide. If a symbolic link of a lower
-//! layer is on the path, a later entry may still replace it: the marker must wait for the end of the
-//! layer.
+//! The walk of a marker (a whiteout or an opaque whiteout) differs. A marker refers to a path of
+//! the lower layers. If the current layer has put a symbolic link or another file on that path, the
+//! path does not exist any more, and the marker has nothing to hide. If a symbolic link of a lower
+//! layer is on the path, a later entry may still replace it, so the marker must wait for the end of
+//! the layer.
 
 use common::error::{Error, Result};
 use rustix::fs::PROC_SUPER_MAGIC;
@@ -53,7 +53,7 @@ pub(super) enum Missing {
 /// The purpose of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// To the directory of an entry, or to one that must exist.
+    /// To the directory of an entry, or to a directory that must exist.
     Entry(Missing),
     /// To the directory of a marker.
     Marker(Mark, Time),
@@ -154,7 +154,7 @@ impl Walk {
         Ok(self.go(state, name, Purpose::Entry(missing))? == Reached::Directory)
     }
 
-    /// Enters the directory of a marker, as its clean name is meant in the lower layers.
+    /// Enters the directory of a marker. Its clean name refers to the lower layers.
     pub(super) fn enter_for_marker(
         &mut self,
         state: &mut TreeState,
@@ -253,7 +253,7 @@ impl Walk {
         if self.slots.len() > depth {
             self.entered = None;
         }
-        // It may have been closed because the chain had too many open directories.
+        // The directory may have been closed because the chain had too many open directories.
         let closed = depth > 0 && self.first_open >= depth && depth <= self.slots.len();
         let reopened = if closed { Some(self.reopen(state, depth)?) } else { None };
         self.leave_below(depth)?;
@@ -346,8 +346,8 @@ impl Walk {
         state.upper.add_passed(parent, link);
     }
 
-    /// Opens a component in the directory at this depth of the chain, or reads it if it is a symbolic
-    /// link. The chain below that depth stays: a link often leads back into it.
+    /// Opens a component in the directory at this depth of the chain, or reads it if it is a
+    /// symbolic link. The chain below that depth is kept, because a link often leads back into it.
     fn find(
         &mut self,
         state: &mut TreeState,
@@ -357,7 +357,7 @@ impl Walk {
     ) -> Result<Found> {
         let missing = match purpose {
             Purpose::Entry(missing) => missing,
-            // An opaque directory exists, even if no lower layer has it.
+            // The directory of an opaque whiteout is made, even if no lower layer has it.
             Purpose::Marker(Mark::Opaque, _) => Missing::Make,
             Purpose::Marker(Mark::Whiteout, _) => state.whiteout_parents(),
         };
@@ -454,9 +454,9 @@ impl Walk {
     }
 }
 
-/// What a file means where a walk needs a directory.
+/// The treatment of a file at a place where a walk needs a directory.
 enum Obstacle {
-    /// It is removed to make room for the directory.
+    /// The file is removed to make room for the directory.
     Removable,
     /// The walk of a marker ends: the current layer has replaced the lower layers' path.
     Ends,
@@ -468,7 +468,8 @@ fn is_marker_now(purpose: Purpose) -> bool {
     matches!(purpose, Purpose::Marker(_, Time::Now))
 }
 
-/// The most levels of one path of `..` components, so that it is shorter than the kernel's limit.
+/// The maximum number of `..` components in one path, which is then shorter than the kernel's
+/// limit.
 const MAX_UP: usize = 1024;
 
 /// Opens the directory that is this number of levels above another one. The caller must check its
@@ -487,8 +488,8 @@ fn go_up(below: &Directory, levels: usize) -> Option<Directory> {
     Some(directory)
 }
 
-/// Refuses symbolic links in a procfs that is mounted in the tree: the text of some of them is not
-/// the path to which they lead.
+/// Refuses symbolic links in a procfs that is mounted in the tree: some of them do not lead to the
+/// path that is their text.
 fn refuse_procfs(here: &Directory, root: &Directory) -> Result<()> {
     if here.inode.0 == root.inode.0 {
         return Ok(());

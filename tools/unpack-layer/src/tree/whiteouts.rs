@@ -6,8 +6,8 @@
 //! [`upper`](super::upper) has recorded it. A whiteout whose path leads through a symbolic link of a
 //! lower layer [waits](super::waiting) for the end of the layer.
 //!
-//! One order cannot be repaired: an entry that reached its directory through a symbolic link of a
-//! lower layer, which the same layer hides or replaces later. It causes a warning.
+//! One order cannot be repaired: an entry reaches its directory through a symbolic link of a lower
+//! layer, and a later entry of the same layer hides or replaces the link. It causes a warning.
 
 use common::error::{Error, Result};
 use common::notice;
@@ -110,11 +110,11 @@ impl Workspace {
         let here = self.walk.here();
         here.refuse_removal(name)?;
         let own = self.state.upper.has_entry(here.inode, name);
-        // The lower directory is hidden: a directory without an entry hides no attributes.
+        // The directory of the lower layers is hidden, so no attributes of it can be lost.
         self.state.implied.forget(self.state.upper.place(here.inode, name));
         let path = join(self.walk.real_path(), name);
         self.walk.enter(&mut self.state, &path, Missing::Make)?;
-        // A mounted file system is not of the lower layers.
+        // A mounted file system does not belong to the lower layers.
         self.walk.here().refuse_removal(name)?;
         if !own && self.state.upper.is_over_lower() {
             let Workspace { state, walk, .. } = self;
@@ -197,7 +197,8 @@ impl Workspace {
                 self.state.warn_if_passed(here.inode, name);
                 continue;
             }
-            // A layer may repeat the same mark: what stays is read each time.
+            // A layer may repeat the same marker, and each time the files that were kept are read
+            // again.
             self.state.counts.add_steps(1)?;
             if !matches!(
                 entry.file_type(),

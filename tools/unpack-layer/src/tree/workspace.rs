@@ -65,8 +65,8 @@ impl Workspace {
 }
 
 impl Workspace {
-    /// Warns of directories that have no entry in the layer, at its end. In a directory that hides
-    /// all lower layers they hide no attributes.
+    /// Warns of directories that have no entry in the layer, at its end. Inside an opaque directory
+    /// there is no warning, because no attributes of lower layers can be lost there.
     pub(super) fn warn_of_implied(&mut self) -> Result<()> {
         let paths = self.state.implied.take();
         if paths.is_empty() {
@@ -94,8 +94,8 @@ impl Workspace {
 
 impl TreeState {
     /// Warns if a file that is removed was a symbolic link through which earlier entries of the
-    /// layer were reached, or a directory above one: with another order of the entries, they would
-    /// be in other directories.
+    /// layer were reached, or a directory above such a link. With another order of entries, these
+    /// entries would be in other directories.
     pub(super) fn warn_if_passed(&self, directory: Inode, name: &[u8]) {
         if self.upper.was_passed(directory, name) {
             notice::warn("passed link", || {
