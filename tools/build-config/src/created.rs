@@ -19,7 +19,7 @@ const LAST: i64 = 253_402_300_799;
 ///
 /// # Errors
 /// Usage if the value is not a number of seconds. An empty value is an error too, because it
-/// usually means that the command for the number has failed.
+/// usually means that the command which should print the number has failed.
 pub(crate) fn from_environment() -> Result<Option<String>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();

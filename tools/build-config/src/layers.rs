@@ -45,7 +45,7 @@ impl Layers {
     }
 
     /// Warns if the lines begin with all layers of the base. They are then probably the lines of
-    /// the whole image, not only those of the new layers.
+    /// the complete image, not only those of the new layers.
     pub(crate) fn warn_of_repeated_base(&self, base: &[Digest]) {
         if !base.is_empty() && self.diff_ids.starts_with(base) {
             notice::warn("repeated base", || {

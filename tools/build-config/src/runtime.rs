@@ -65,7 +65,7 @@ impl Runtime {
         self.set_variables(config)?;
         if let Some(words) = &self.entrypoint {
             set_words(config, "Entrypoint", words);
-            // The base's arguments are for the entrypoint that is replaced here.
+            // The base's arguments belong to another program.
             config.shift_remove("Cmd");
         }
         if let Some(words) = &self.cmd {

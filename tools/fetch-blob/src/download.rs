@@ -2,8 +2,8 @@
 //! Downloads one part of a blob into its file, and repeats failed attempts.
 //!
 //! Bytes that are in the file are not requested again if the server supports range requests. If it
-//! ignores them, the first part requests the whole blob again and skips the bytes that it has. The
-//! later parts are given up.
+//! ignores them, the first part requests the complete blob again and skips the bytes that it has.
+//! The later parts are given up.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

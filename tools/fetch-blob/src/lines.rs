@@ -43,7 +43,7 @@ impl Wanted {
         }
     }
 
-    /// The descriptor to print, once the size of the blob is known.
+    /// The descriptor to print, when the size of the blob is known.
     pub(crate) fn described(self, size: u64) -> Descriptor {
         match (self.descriptor, self.line) {
             (Some(descriptor), _) => descriptor,

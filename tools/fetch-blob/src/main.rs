@@ -10,7 +10,7 @@
 //! | `many` | many blobs into a layout |
 //! | `lines` | the list of blobs to fetch, from the command line or standard input |
 //! | `to_stdout` | the download to standard output, which a later run cannot resume |
-//! | `destination` | the layout or file for the blobs, and the check whether it has a blob already |
+//! | `destination` | the layout or file for the blobs, and the check whether it has a blob |
 //! | `connections` | the choice of the blob and the part that each connection downloads next |
 //! | `blob`, `part` | the shared state of a blob during its download |
 //! | `download` | the download of one part, by one connection |

@@ -16,7 +16,8 @@ const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 ///
 /// # Errors
 /// Usage if the value is not a decimal number of seconds, as the specification requires. An empty
-/// value is an error too, because it usually means that the command for the number has failed.
+/// value is an error too, because it usually means that the command which should print the number
+/// has failed.
 pub(crate) fn source_date_epoch() -> Result<Option<Time>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_string_lossy();

@@ -33,7 +33,7 @@ impl Read for Verified<'_> {
     }
 }
 
-/// A reader that returns an error if the bytes are not exactly one whole tar archive.
+/// A reader that returns an error if the bytes are not exactly one complete tar archive.
 pub(crate) struct Archive<'a> {
     inner: &'a mut dyn Read,
     check: Check,

@@ -41,7 +41,7 @@ impl Memory {
         known.flat_map(|known| known.repositories(digest, target.host())).collect()
     }
 
-    /// Notes that a blob was copied from this layout into another one. The other layout gets its
+    /// Notes that a blob was copied from this layout into another one, which then gets the blob's
     /// record.
     pub(crate) fn copied(&self, digest: &Digest, layout: &Layout) {
         let known = self.of_layout.get_or_init(|| layout.distribution_sources().read());

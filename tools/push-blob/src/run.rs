@@ -103,7 +103,7 @@ impl Run {
         self.memory.save(self.target.open_layout().or(self.source_layout()));
     }
 
-    /// The layout of `--from`, once it is open.
+    /// The layout of `--from`, if it is open already.
     fn source_layout(&self) -> Option<&Layout> {
         match self.source.get()? {
             Ok(Store::Layout(layout)) => Some(layout),

@@ -16,7 +16,7 @@ use crate::upload::rereadable::Rereadable;
 pub(crate) enum StoredBlob<'a> {
     /// The blob is embedded in the descriptor's `data` field.
     Carried(Vec<u8>),
-    /// The blob is in a layout. The file is `Some` once it is open.
+    /// The blob is in a layout. The file is `Some` when it is open.
     InLayout(&'a Layout, &'a Descriptor, Option<FileBytes>),
     /// The blob is in a registry. Its bytes are passed on without touching the disk.
     InRegistry(&'a Store, &'a Descriptor),

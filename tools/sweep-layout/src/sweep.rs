@@ -93,8 +93,8 @@ impl Sweep<'_> {
         Ok(removed)
     }
 
-    /// Whether a later download may continue with a partial file: an entry reaches the blob, and the
-    /// layout does not have it.
+    /// Whether a later download may continue with a partial file: an entry reaches the blob, and
+    /// the layout does not have it.
     fn continues(&self, partial: &Partial) -> bool {
         match partial {
             Partial::Of(digest) => {

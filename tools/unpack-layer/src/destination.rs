@@ -6,8 +6,8 @@
 //! directory is locked while in use. An unlocked one was left by a killed run and is removed.
 //!
 //! With `--replace`, the staging directory is the old tree after the exchange. If it cannot be
-//! removed completely, for example because a file is immutable, it is renamed to `.NAME.old`, with a
-//! warning. The run still succeeds, and the next run can create its staging directory.
+//! removed completely, for example because a file is immutable, it is renamed to `.NAME.old`, with
+//! a warning. The run still succeeds, and the next run can create its staging directory.
 //!
 //! Only `--onto` changes DIR itself. The file `.NAME.dirty` beside DIR marks it while the changes
 //! are incomplete.
@@ -142,7 +142,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Refuses to replace a DIR that is a mount point or has one below it: the mount would stay with
+    /// Refuses to replace a DIR that is a mount point or contains one: the mount would stay with
     /// the old tree.
     fn refuse_mounts(&self, present: &OwnedFd) -> Result<()> {
         let shown = &self.shown;
@@ -257,8 +257,8 @@ impl Destination {
         }
     }
 
-    /// Renames a staging directory that cannot be removed, so that it is not in the way of a new one.
-    /// Returns its new name, or `None` if that fails too.
+    /// Renames a staging directory that cannot be removed, so that it is not in the way of a new
+    /// one. Returns its new name, or `None` if that fails too.
     fn set_aside(&self) -> Option<OsString> {
         let staging = self.staging_name();
         (0..MAX_ASIDE).find_map(|number| {

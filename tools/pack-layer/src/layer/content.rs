@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::destination;
 use crate::tree::{Node, changed, changed_from};
 
-/// Appends the whole content of a file. The file's offset must be 0.
+/// Appends the complete content of a file. The file's offset must be 0.
 pub(super) fn whole<W: Write + Send + 'static>(
     output: &mut Compressor<W>,
     node: &Node,

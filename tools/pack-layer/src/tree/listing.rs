@@ -2,8 +2,8 @@
 //! The names in one directory, sorted as their paths sort in the archive.
 //!
 //! A directory's name is sorted with a slash at its end, since the paths of its files continue with
-//! a slash. Thus the whole archive is sorted bytewise. All names are in one buffer, so a directory
-//! with a million names needs little more memory than the bytes of the names.
+//! a slash. Thus the complete archive is sorted bytewise. All names are in one buffer, so a
+//! directory with a million names needs little more memory than the bytes of the names.
 
 use std::os::fd::OwnedFd;
 

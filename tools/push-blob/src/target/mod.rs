@@ -164,7 +164,7 @@ impl Target {
         }
     }
 
-    /// The target layout, once it is open.
+    /// The target layout, if it is open already.
     pub(crate) fn open_layout(&self) -> Option<&Layout> {
         match self {
             Target::Layout(_, layout) => layout.get()?.as_ref().ok(),

@@ -14,7 +14,7 @@ use super::rereadable::Rereadable;
 
 /// The bytes of a source, verified while they are sent.
 pub(super) struct HashedOnce<'a> {
-    /// The hash of the bytes read so far; `None` once the whole blob is verified.
+    /// The hash of the bytes read so far; `None` after the complete blob was verified.
     verifier: Option<Verifier>,
     /// The number of bytes hashed.
     hashed: u64,

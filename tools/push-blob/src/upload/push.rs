@@ -2,7 +2,7 @@
 //! The upload of a blob of known digest, with its recovery from failures.
 //!
 //! The blob is sent in one request. It is sent in parts if the caller asks for parts, if the
-//! registry has a minimum part size, or after a request with the whole blob failed.
+//! registry has a minimum part size, or after a request with the complete blob failed.
 //!
 //! A broken session is continued at the offset that the registry reports. If a response was lost,
 //! the registry is first asked whether it has the blob; only then are bytes sent again. Every byte

@@ -159,7 +159,7 @@ impl Uploads {
         Ok(Some((target.url, target.same_origin)))
     }
 
-    /// Sends the whole blob in one request, which closes the session.
+    /// Sends the complete blob in one request, which closes the session.
     ///
     /// # Errors
     /// [`Refused`]. If the connection broke during the body, the number of bytes that the registry

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The bytes of a pipe in a temporary file, so that they can be sent again.
 //!
-//! The file has no name once it is open, so the kernel removes it when the run ends, even if the
-//! run is killed. It is in `$TMPDIR`, or else in `/var/tmp`, because `/tmp` is in memory on many
-//! machines.
+//! The file loses its name when it is opened, so the kernel removes it when the run ends, even if
+//! the run is killed. It is in `$TMPDIR`, or else in `/var/tmp`, because `/tmp` is in memory on
+//! many machines.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
@@ -20,7 +20,7 @@ pub(super) const MAX_SPOOL: u64 = 16 << 30;
 
 /// The bytes of a pipe, from the first one on.
 pub(crate) struct Spool {
-    /// The file, once there are bytes.
+    /// The file; `None` before the first byte.
     file: Option<File>,
     /// The number of bytes in the file.
     length: u64,

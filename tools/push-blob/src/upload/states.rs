@@ -15,7 +15,7 @@
 //! A failed step has a next state, too. In `Ready` it depends on the request: `Unanswered` after a
 //! part, `Unconfirmed` after the closing request, and `Ready` again if the source failed. A step
 //! that fails in any other state leads to the same state again. `Unconfirmed` has one exception: if
-//! the session is gone, the next state is `EndedAtClose`.
+//! the session does not exist any more, the next state is `EndedAtClose`.
 //!
 //! After a failed step, [`adapt`](Upload::adapt) decides where the upload continues.
 
@@ -47,9 +47,9 @@ pub(super) enum State {
     /// The request that closes the session was sent. There was no response, or the response was a
     /// refusal.
     Unconfirmed(UploadSession),
-    /// The session is gone. Its closing request was not sent.
+    /// The session does not exist any more. Its closing request was not sent.
     Ended,
-    /// The session is gone. Its closing request was sent.
+    /// The session does not exist any more. Its closing request was sent.
     EndedAtClose,
     /// The registry has the blob.
     Done,
@@ -275,9 +275,9 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Sets the session's offset to the offset that the registry reports. False if the session is
-    /// gone. Also false if the reported offset is beyond `reach`, which cannot be right: the
-    /// session is then cancelled.
+    /// Sets the session's offset to the offset that the registry reports. False if the session does
+    /// not exist any more. Also false if the reported offset is beyond `reach`, which cannot be
+    /// right: the session is then cancelled.
     fn continues(
         &self,
         session: &mut UploadSession,

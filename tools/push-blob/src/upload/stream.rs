@@ -6,7 +6,7 @@
 //!
 //! Some registries accept one part only, or none. Until the registry has accepted two parts, the
 //! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes is
-//! kept there too, and the caller pushes the whole blob when all bytes have arrived. After two
+//! kept there too, and the caller pushes the complete blob when all bytes have arrived. After two
 //! accepted parts nothing is kept: if the registry loses one of them, the upload fails.
 //!
 //! A blob that fits into one part is not sent as a stream. Its digest is known before any byte is

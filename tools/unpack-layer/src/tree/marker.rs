@@ -24,8 +24,8 @@ pub(super) enum Time {
 pub(super) enum Reached {
     /// The directory was entered.
     Directory,
-    /// The lower layers have no such directory, or the current layer has replaced it: the marker has
-    /// nothing to hide.
+    /// The lower layers have no such directory, or the current layer has replaced it. The marker
+    /// has nothing to hide.
     Nothing,
     /// Later entries may decide about the path: the marker must be applied at the end of the layer.
     Undecided,

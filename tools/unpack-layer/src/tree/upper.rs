@@ -80,8 +80,8 @@ impl Upper {
         !self.over_lower || self.places.contains(&(self.place(directory, name) | 1))
     }
 
-    /// Records a symbolic link of a lower layer through which an entry of the layer was reached, or a
-    /// directory above such a link.
+    /// Records a symbolic link of a lower layer through which an entry of the layer was reached, or
+    /// a directory above such a link.
     pub(super) fn add_passed(&mut self, directory: Inode, name: &[u8]) {
         if self.over_lower {
             let place = self.place(directory, name);

@@ -6,8 +6,8 @@
 //! on the directory to which the link led. With `--whiteouts overlay`, a marker whose directory the
 //! layer does not have yet waits too, because the entry of the directory may follow.
 //!
-//! Markers are applied from the root downwards, so that the result does not depend on their order in
-//! the layer.
+//! Markers are applied from the root downwards, so that the result does not depend on their order
+//! in the layer.
 
 use common::error::{Error, Result};
 

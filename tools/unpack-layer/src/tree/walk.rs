@@ -13,9 +13,9 @@
 //! same ones. The chain has only real directories, no symbolic links. Code that removes or replaces
 //! a directory or a symbolic link must call [`Walk::forget_links`] or [`Walk::reset`].
 //!
-//! A walk continues from the part of the chain that it shares with the name. Every directory that it
-//! opens and every symbolic link that it reads is counted, because a small layer can ask for a huge
-//! number of them: see [`Counts::add_steps`](super::counts::Counts::add_steps).
+//! A walk continues from the part of the chain that it shares with the name. Every directory that
+//! it opens and every symbolic link that it reads is counted, because a small layer can require a
+//! huge number of them. See [`Counts::add_steps`](super::counts::Counts::add_steps).
 //!
 //! The walk of a marker (a whiteout or an opaque whiteout) differs. A marker refers to a path of
 //! the lower layers. If the current layer has put a symbolic link or another file on that path, the

@@ -3,8 +3,8 @@
 //!
 //! The order of entries does not matter. A file whose entry follows the whiteout is made after the
 //! removal. A file whose entry precedes it is kept with all its parent directories, because
-//! [`upper`](super::upper) has recorded it. A whiteout whose path leads through a symbolic link of a
-//! lower layer [waits](super::waiting) for the end of the layer.
+//! [`upper`](super::upper) has recorded it. A whiteout whose path leads through a symbolic link of
+//! a lower layer [waits](super::waiting) for the end of the layer.
 //!
 //! One order cannot be repaired: an entry reaches its directory through a symbolic link of a lower
 //! layer, and a later entry of the same layer hides or replaces the link. It causes a warning.
