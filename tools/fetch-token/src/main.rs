@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-token: prints a bearer token (or the whole Authorization header) for use by other
+//! fetch-token: prints a bearer token (or the complete Authorization header) for use by other
 //! programs.
 //!
 //! The token is for the same credential that the other tools find, or anonymous. It is printed and
@@ -38,7 +38,7 @@ struct Cli {
     /// Also allow mounting from REPO, in the same registry (repeatable)
     #[arg(long, value_name = "REPO", requires = "push")]
     mount_from: Vec<StoreName>,
-    /// Print the whole Authorization header, for curl -H
+    /// Print the complete Authorization header, for curl -H
     #[arg(long = "header", id = "whole")]
     header: bool,
     /// No warnings
