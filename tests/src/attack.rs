@@ -3,8 +3,8 @@
 //! these secrets in everything that the attacker received.
 //!
 //! Every kind of secret that a client can have has its own text here. The search finds it verbatim,
-//! percent-encoded as in a URL, and inside base64. Whether a server may send a client to some URL
-//! is decided by the tests, not here.
+//! percent-encoded as in a URL, and inside base64. The tests decide whether a server may send a
+//! client to a URL.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -125,7 +125,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Attack {
-    /// Starts it. The attacker responds 404 to every request until [`Attack::answer`] changes that.
+    /// Starts the servers. The attacker responds 404 to every request until [`Attack::answer`]
+    /// changes that.
     pub fn start(by_tls: bool) -> Attack {
         let authority = Authority::new();
         let tls = authority.server().server_config();
@@ -169,8 +170,8 @@ impl Attack {
         });
     }
 
-    /// From now on `detour` sees each request first, and whether the registry would accept it. If
-    /// `detour` returns a response, the registry sends it instead of its own.
+    /// From now on `detour` receives each request first, with a flag that says whether the registry
+    /// would accept it. If `detour` returns a response, the registry sends it instead of its own.
     pub fn detour(&self, detour: impl Fn(&Request, bool) -> Option<Reply> + Send + Sync + 'static) {
         *lock(&self.detour) = Some(Box::new(detour));
     }
@@ -216,8 +217,8 @@ impl Attack {
         [&self.plain, &self.secure].map(Server::requests).concat()
     }
 
-    /// Checks that no secret reached the attacker or the terminal. Requests to the attacker may not
-    /// even have a header that could hold a secret.
+    /// Checks that no secret reached the attacker or the terminal. A request to the attacker may
+    /// not have any header that could hold a secret.
     #[track_caller]
     pub fn received_no_secret(&self, run: &Run, what: &str) {
         self.received_only(run, what, &[]);

@@ -2,11 +2,11 @@
 //! A place to unpack layers in: a directory `root`, which the tool creates, and canaries next to it
 //! that no run may touch.
 //!
-//! In addition to the test's own assertions, every run of [`Cage`] is checked for the following.
-//! The canaries are unchanged, including the change times of their inodes. Next to `root` there is
-//! no new file, temporary file or mark; only a failed `--onto` leaves its mark, as documented. No
-//! lock is held. [`DESCRIPTORS`] file descriptors suffice for the tool, so a leak of a descriptor
-//! per entry shows.
+//! In addition to the test's own assertions, [`Cage`] checks the following after every run. The
+//! canaries are unchanged, including the change times of their inodes. Next to `root` there is no
+//! new file, temporary file or mark; only a failed `--onto` leaves its mark, as documented. No lock
+//! is held. The tool needs at most [`DESCRIPTORS`] file descriptors, so a tool that leaks a
+//! descriptor per entry fails.
 //!
 //! Not here: the meaning of a layer. The tests assert that.
 
@@ -97,13 +97,13 @@ impl Cage {
         &self.scratch
     }
 
-    /// The path of something in `root`.
+    /// The path of a name in `root`.
     pub fn root(&self, name: &str) -> PathBuf {
         self.dir().join("root").join(name.trim_start_matches('/'))
     }
 
-    /// The tool with its options; the caller adds the layers. `--no-sync` is set, since syncing is
-    /// tested by a case of its own.
+    /// The tool with its options; the caller adds the layers. `--no-sync` is set, because a
+    /// separate test covers syncing.
     pub fn command(&self) -> Command {
         let command = tool("unpack-layer").dir(self.dir()).args(["root", "--no-sync"]);
         let command = command.args(&self.options);
@@ -133,7 +133,7 @@ impl Cage {
         self.judged(self.command().stdin(bytes))
     }
 
-    /// Runs a command and judges what it left around `root`.
+    /// Runs a command and checks the files that it left next to `root`.
     #[track_caller]
     pub fn judged(&self, command: Command) -> Run {
         let before = self.surroundings();
@@ -243,8 +243,8 @@ pub fn letter(stat: &fs::Metadata) -> char {
     }
 }
 
-/// Everything about a tree: type, mode, owner, times, link count, device, extended attributes and
-/// content of each name. Two trees with equal portraits are the same.
+/// A tree as text: type, mode, owner, times, link count, device, extended attributes and content of
+/// each name. Two trees with equal portraits are the same.
 pub fn portrait(top: &Path) -> Vec<String> {
     let attributes = crate::peers::must(
         crate::peers::peer("getfattr")

@@ -140,7 +140,7 @@ impl Identity {
     }
 
     /// The configuration of a server that presents this certificate and asks for a client
-    /// certificate of `clients`, but also accepts none.
+    /// certificate of `clients`, but also accepts clients without a certificate.
     pub fn server_config_asking(&self, clients: &Authority) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(clients.roots()).allow_unauthenticated();
         let verifier = verifier.build().unwrap();

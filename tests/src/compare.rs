@@ -92,7 +92,7 @@ impl Step {
     }
 }
 
-/// A registry that is asked, with the state that the requests of one situation share.
+/// A registry that receives the requests, with the state that the requests of one situation share.
 struct Site {
     host: String,
     scratch: Scratch,
@@ -106,7 +106,7 @@ impl Site {
         Site { host, scratch: Scratch::new(), first: None, location: None, realm: None }
     }
 
-    /// A header with its token.
+    /// A header in which `{token SCOPE}` is replaced by a token.
     fn header(&self, header: &str) -> String {
         let Some((before, scope)) = header.split_once("{token ") else { return header.to_owned() };
         let realm = self.realm.as_deref().expect("no challenge yet");
@@ -179,7 +179,7 @@ impl Site {
             (Some(errors), _) => {
                 for error in errors {
                     let detail = &error["detail"];
-                    // Other details are for people.
+                    // Other details are for human readers.
                     let digest = detail.as_str().filter(|text| text.starts_with("sha256:"));
                     line.push_str(&format!("; {} {}", error["code"], digest.unwrap_or_default()));
                 }
@@ -190,8 +190,8 @@ impl Site {
         line
     }
 
-    /// A challenge without the values of realm and service. Scopes and their actions are in no
-    /// fixed order, because Distribution has none.
+    /// A challenge without the values of realm and service. Scopes and their actions are sorted,
+    /// because Distribution sends them in no fixed order.
     fn challenge_form(&self, challenge: &str) -> String {
         let mut form = String::new();
         // Every second part is a quoted value.
@@ -236,17 +236,17 @@ fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
     items
 }
 
-/// Sends the steps to a scripted registry and to both real ones, each new. The scripted one must
-/// respond as each step says.
+/// Sends the steps to a scripted registry and to both real ones, all newly started. The scripted
+/// one must respond as each step says.
 ///
-/// # Panics
-/// When the responses differ otherwise, or are equal where a step says that they differ.
+/// # Panics When responses differ that must be equal, or are equal although the step says that they
+/// differ.
 #[track_caller]
 pub fn compare(steps: &[Step]) {
     compare_with(|_| {}, steps);
 }
 
-/// The same for a scripted registry with other settings.
+/// Like [`compare`], for a scripted registry with other settings.
 ///
 /// # Panics
 /// As [`compare`].
@@ -258,7 +258,7 @@ pub fn compare_with(change: impl FnOnce(&mut Settings), steps: &[Step]) {
     compare_at([double.host(), second.host(), third.host()], steps);
 }
 
-/// The same for running registries: the scripted one, version 2.8, and version 3.
+/// Like [`compare`], for running registries: the scripted one, version 2.8, and version 3.
 ///
 /// # Panics
 /// As [`compare`].

@@ -2,8 +2,8 @@
 //! Checks that peers read an archive as we do: Go's archive/tar (as umoci uses it), GNU tar and
 //! libarchive.
 //!
-//! Each peer unpacks the same archive into its own directory, and the trees must be the same. This
-//! is only for archives without unsafe names: the peers run without a cage.
+//! Each peer unpacks the same archive into its own directory, and the trees must be the same. The
+//! archives may not have unsafe names, because the peers run without a cage.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use crate::scratch::{Scratch, list};
 use crate::tools::tool;
 use crate::trees::exactly;
 
-/// The number of differences of each side that a message shows.
+/// The number of differing lines of each tree that a message shows.
 const SHOWN: usize = 20;
 
 /// Names, types, modes, times, sizes, link targets and contents of a tree, without its root.
@@ -53,8 +53,8 @@ pub fn agree(cage: &Cage, archive: &[u8]) {
     agree_with(cage, archive, &["umoci", "tar", "bsdtar"]);
 }
 
-/// Like [`agree`], with only some of the peers (given by their commands), where another peer
-/// refuses the archive.
+/// Like [`agree`], for an archive that some peers refuse: compares with the given peers (their
+/// commands) only.
 ///
 /// # Panics
 /// When a peer differs, with both trees.

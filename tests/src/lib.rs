@@ -73,8 +73,7 @@ use std::time::{Duration, Instant};
 /// not fail, only a hang does.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Calls `ask` until it returns a value. For conditions that another process makes true at some
-/// time.
+/// Calls `ask` until it returns a value. For conditions that another process makes true later.
 ///
 /// # Panics
 /// When there is no value within [`PATIENCE`]; `what` names the condition.

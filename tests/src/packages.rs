@@ -3,9 +3,9 @@
 //! archives of npm and Python projects, as found in Debian's source packages.
 //!
 //! The archives are from this machine's apt mirror, and from cargo's cache of the crates that this
-//! project is built of. A name that the machine's Debian does not have is left out. Each source
-//! must still give the requested number of archives, or the test fails: nothing is skipped. Not
-//! here: version numbers. The tests use the current versions.
+//! project is built of. A package that the machine's Debian does not have is left out. Each source
+//! must still give the requested number of archives. Otherwise the test fails: nothing is skipped.
+//! Not here: version numbers. The tests use the current versions.
 
 use std::collections::HashSet;
 use std::fs;
@@ -62,7 +62,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Makes a package of a gzip archive on disk.
+    /// Makes a package from a gzip archive on disk.
     fn of_gzip(file: PathBuf) -> Package {
         let mut archive = Vec::new();
         MultiGzDecoder::new(fs::File::open(&file).unwrap())
@@ -186,7 +186,7 @@ pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     at_least(count, packages.collect(), "sources")
 }
 
-/// At least `count` crates of those that cargo has fetched to build this project.
+/// At least `count` of the crates that cargo has fetched to build this project.
 ///
 /// # Panics
 /// When there are fewer crates.

@@ -43,7 +43,7 @@ impl Scratch {
         }
     }
 
-    /// A directory with a file system of its own that holds only `kib` KiB. Only root may mount.
+    /// A directory with a separate file system that holds only `kib` KiB. Only root may mount.
     /// `None` if the machine does not allow it; the caller must then test in another way.
     pub fn small_disk(kib: u32) -> Option<Scratch> {
         let mut scratch = Scratch::new();

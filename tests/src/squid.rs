@@ -41,7 +41,7 @@ impl Squid {
     /// Starts squid.
     pub fn start(setting: &Setting<'_>) -> Squid {
         let dir = Scratch::new();
-        // A squid that root has started continues as another user.
+        // If root starts squid, squid continues as another user.
         dir.chmod(".", 0o777);
         dir.write("hosts", format!("127.0.0.1 {NAME}\n"));
         dir.write("passwd", format!("{USER}:{BCRYPT}\n"));
@@ -80,7 +80,7 @@ impl Squid {
     /// The requests so far, as `METHOD TARGET STATUS`, in order.
     pub fn answered(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
-        // The check that squid has started connects without a request: not counted.
+        // The check that squid has started opens a connection without a request. It is not counted.
         log.lines().filter(|line| !line.starts_with("- error")).map(str::to_owned).collect()
     }
 

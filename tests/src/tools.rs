@@ -76,8 +76,8 @@ fn build(what: &[&str]) {
                 cargo.env_remove(name);
             }
         }
-        // Always with the whole workspace: then all tools share the same dependencies with the same
-        // features, built once.
+        // The complete workspace is always given. All tools then share dependencies with the same
+        // features, which are built once.
         cargo
             .args(["build", "--locked", "--workspace", "--profile", profile])
             .args(what)
@@ -97,7 +97,7 @@ fn build(what: &[&str]) {
     );
 }
 
-/// A tool, to be given arguments and run.
+/// A command that runs a tool. The caller adds arguments.
 ///
 /// # Panics
 /// When there is no such tool.
@@ -135,7 +135,7 @@ impl Command {
         let mut path = OsString::from(bin());
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        // A process group of its own, so that a whole pipeline can be killed at once.
+        // A separate process group, so that a complete pipeline can be killed at once.
         inner
             .arg0(name)
             .env_clear()
@@ -297,7 +297,7 @@ impl Running {
         self.wait()
     }
 
-    /// Whether it still runs.
+    /// Whether the command still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -315,8 +315,8 @@ impl Running {
     pub fn wait(mut self) -> Run {
         let what = format!("the end of {}", self.line);
         let status = eventually(&what, || self.child.try_wait().unwrap());
-        // A process that it started may still hold the pipes; that process's output is part of the
-        // result.
+        // A process that it started may still hold the pipes; the output of that process is part of
+        // the result.
         let [stdout, stderr] = [self.stdout.take(), self.stderr.take()].map(|pipe| {
             let pipe = pipe.unwrap();
             eventually(&what, || pipe.is_finished().then_some(()));
@@ -340,8 +340,8 @@ impl Drop for Running {
     }
 }
 
-/// How a command ended. The checks panic with the whole result. They return the run, so that they
-/// can be chained.
+/// The result of a command. A failed check panics and shows the complete result. Checks return the
+/// run, so that they can be chained.
 #[derive(Debug)]
 pub struct Run {
     line: String,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tool's `--trace` output: checked as a shell script, and run as such.
+//! A tool's `--trace` output: checked and run as a shell script.
 
 use crate::logins::PASSWORD;
 use crate::scratch::Scratch;
@@ -35,8 +35,8 @@ pub fn script(run: &Run, scratch: &Scratch) -> Command {
 
 /// Runs a trace as a script, and returns the arguments of each program that it ran. `curl` is
 /// replaced by a script that prints `answer`, or a token if the URL contains `/token`. Comments and
-/// the tool's other messages are run as commands too, of a program that does nothing: some shells
-/// treat comments as commands.
+/// the tool's other messages are run as arguments of a program that does nothing, because some
+/// shells treat comments as commands.
 ///
 /// # Panics
 /// When the script fails, prints anything, or writes a file.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs that a server may send, in every form that hides where they lead, and whether a client may
+//! URLs that a server may send, in every form that hides their real host, and whether a client may
 //! follow them.
 //!
 //! The URLs lead to two servers on 127.0.0.1 (the registry and an attacker), to addresses that no
@@ -31,7 +31,7 @@ pub struct Shape {
     pub text: String,
     /// Whether a client may follow it.
     pub verdict: Verdict,
-    /// Whether it has its own scheme and host.
+    /// Whether the URL contains a scheme and a host.
     pub is_absolute: bool,
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fuzz targets: properties of parsers that hold for any input.
 //!
-//! Each target is an ordinary function that is given bytes and panics if its property does not
-//! hold. `tests/corpus.rs` calls it with every file of `corpus/TARGET` and with variations of these
-//! files; cargo-fuzz calls it from `targets/TARGET.rs` (see `tests/README.md`).
+//! Each target is an ordinary function. Its argument is bytes, and it panics if its property does
+//! not hold for them. `tests/corpus.rs` calls it with every file of `corpus/TARGET` and with
+//! variations of these files; cargo-fuzz calls it from `targets/TARGET.rs` (see `tests/README.md`).
 //!
 //! A new target needs a module here, a file in `targets`, a `[[bin]]` section in Cargo.toml, a test
 //! in `tests/corpus.rs`, and at least five small files in `corpus/TARGET`.

@@ -84,7 +84,7 @@ fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
     Ok((seen, size, reader.finish()?))
 }
 
-/// The result of the check, which is given the archive in pieces.
+/// The result of the check, which receives the archive in pieces.
 fn push(data: &[u8], piece: usize) -> std::result::Result<(), String> {
     let mut check = Check::new();
     data.chunks(piece)

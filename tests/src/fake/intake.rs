@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the server does with a request's body before it responds: reads it, discards it, or reads
+//! The handling of a request's body before the response: the server reads it, discards it, or reads
 //! only part of it.
 //!
-//! It is decided when the head has arrived. Faults of the response itself are in [`Reply`].
+//! The server decides when the request's head has arrived. Faults of the response itself are in
+//! [`Reply`].
 
 use super::reply::{End, Reply};
 
@@ -14,7 +15,7 @@ pub(super) enum Then {
     Answer(Box<Reply>, End),
 }
 
-/// What the server does with a request whose head has arrived.
+/// The handling of a request whose head has arrived.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// A position in the body, and what happens there.

@@ -44,7 +44,7 @@ pub trait Serve: Send + Sync {
     /// Called when the rest of the body will not arrive.
     fn broken(&self, _request: &Request) {}
 
-    /// Called when the whole body has arrived: returns the response.
+    /// Called when the complete body has arrived: returns the response.
     fn answer(&self, request: &Request) -> Reply;
 }
 
@@ -195,7 +195,7 @@ impl Server {
         assert!(requests.len() >= count, "{} requests of {count} arrived", requests.len());
     }
 
-    /// The number of stalls so far, of [`Reply`]s and of [`Intake`]s.
+    /// The number of stalls so far, in responses ([`Reply`]) and in request bodies ([`Intake`]).
     pub fn stalls(&self) -> usize {
         self.shared.stalled.load(Ordering::SeqCst)
     }

@@ -109,8 +109,8 @@ impl Reply {
         Reply::new(status).header("Location", location)
     }
 
-    /// The range of a body that the request's Range asks for: 206, 416, or 200 with the whole body.
-    /// As Go's file server responds; several ranges at once are not supported.
+    /// The range of a body that the request's Range asks for: 206, 416, or 200 with the complete
+    /// body, as Go's file server responds. Several ranges at once are not supported.
     pub fn ranged(request: &Request, all: Arc<[u8]>) -> Reply {
         let len = all.len() as u64;
         let refused = |why: &str| {

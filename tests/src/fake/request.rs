@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A received request, kept whole for the tests to check.
+//! A received request, kept completely, so that tests can check it.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The number of bytes of the body that arrived, including those that the server took.
     pub received: u64,
-    /// Whether the whole body arrived.
+    /// Whether the complete body arrived.
     pub whole: bool,
     /// The client certificate of its connection, in DER.
     pub client_certificate: Option<Vec<u8>>,

@@ -206,7 +206,7 @@ fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
             return Ok(None);
         }
         head.push(byte[0]);
-        // 0x16 is the first byte of a TLS record: a head of HTTP will not follow.
+        // 0x16 is the first byte of a TLS record: no HTTP head will follow.
         if head[0] == 0x16 {
             break;
         }

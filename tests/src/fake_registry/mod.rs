@@ -195,7 +195,7 @@ impl FakeRegistry {
         digest
     }
 
-    /// Adds a layer of noise and returns it; the same for the same length and seed.
+    /// Adds a layer of noise and returns it. The bytes depend on the length and the seed only.
     pub fn add_noise(&self, repository: &str, len: usize, seed: u64) -> Blob {
         let blob = Blob::new(types::TAR, noise(len, seed));
         self.add_blob(repository, blob.bytes.clone());
@@ -331,7 +331,7 @@ fn parts(path: &str) -> Option<(&str, &str, &str)> {
 }
 
 impl Content {
-    /// The refusal of a request, if it is refused whatever its body is.
+    /// The refusal of a request, if the registry refuses it without regard to its body.
     fn refuse(&self, request: &Request) -> Option<Reply> {
         let path = request.path.strip_prefix("/v2/")?;
         let parts = parts(path);

@@ -75,8 +75,8 @@ impl Repository {
         }
     }
 
-    /// The tag list, sorted, from after the tag `last`. A page that is full has a Link to the next
-    /// one, even if that is empty.
+    /// The sorted list of the tags after `last`. A full page has a Link to the next page, even if
+    /// the next page is empty.
     pub(super) fn list(
         &self,
         name: &str,

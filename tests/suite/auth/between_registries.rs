@@ -2,7 +2,7 @@
 //! Runs with two registries: no secret for one registry is sent to the other, whatever the
 //! registries' responses say.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -223,7 +223,7 @@ fn a_redirect_from_the_source_to_the_target_is_followed_anonymously() {
         let run = two.copy().run();
         run.fails(run.code().unwrap(), "").stdout("");
         received_only_own_secrets(&two.a, &two.b, &run, &format!("{kind:?}"));
-        // The requests that follow the source's redirect to the target are anonymous.
+        // The requests sent to the target because of the source's redirect are anonymous.
         let gets: Vec<_> = two.b.server.requests();
         let gets = gets.iter().filter(|r| r.is_blob() && r.method == "GET");
         assert!(gets.clone().count() > 0);

@@ -2,7 +2,7 @@
 //! Credentials that users store in files: where they are found, which servers get them, and what
 //! happens if they are wrong.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ fn the_most_specific_key_is_used() {
         json!({format!("https://{host}/v1/"): wrong, (&host): right}),
         json!({(&host): right, format!("{host}/ap"): wrong, format!("{host}/app/x"): wrong}),
         json!({format!("http://{host}"): right, "127.0.0.1": wrong}),
-        // Docker leaves an empty entry if a helper has the credential.
+        // Docker stores an empty entry if a helper has the credential.
         json!({format!("{host}/app"): {}, (&host): right}),
     ];
     for case in cases {
@@ -265,7 +265,7 @@ fn a_redirect_from_the_token_server_does_not_carry_the_password() {
         },
     );
     fetch(&registry, &home(&registry)).run().fails(4, "");
-    // The registry refuses its token as invalid, and so the client fetches another one.
+    // The registry refuses its token as invalid, so the client fetches another token.
     let requests = elsewhere.requests();
     assert_eq!(requests.len(), 2);
     assert!(requests.iter().all(|request| request.header("authorization").is_none()));

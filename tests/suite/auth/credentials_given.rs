@@ -2,7 +2,7 @@
 //! Credentials given on the command line and in the environment: how they are given, which registry
 //! gets them, and which are refused.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::Reply;

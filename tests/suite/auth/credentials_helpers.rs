@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Credential helpers: correct ones and failing ones.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that are only a name: they redirect all requests to another registry. That one may
-//! want an anonymous token. It never receives a credential.
+//! Registries that redirect all requests to another registry. The other registry may require an
+//! anonymous token. It never receives a credential.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::commands::{fetch_blob, fetch_manifest, plain};
@@ -88,7 +88,7 @@ fn another_registry_that_requires_a_login_is_named() {
     let facade = facade_of(&registry);
     let run = fetch_manifest().arg(format!("{}:1", app(&facade))).run();
     run.fails(4, &registry.host()).does_not_say("storage").stdout("");
-    // The same if it wants a password itself.
+    // The same if the other registry requires Basic authentication.
     let basic = FakeRegistry::with_image();
     basic.fault(|_, _| Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     let facade = facade_of(&basic);
@@ -114,7 +114,7 @@ fn another_registrys_token_server_is_checked() {
     }
 }
 
-/// A refused token is not fetched again and again.
+/// After a refused token, no other token is fetched.
 #[test]
 fn a_refused_anonymous_token_is_final() {
     let tokens = Server::start(|_| Reply::ok("{\"token\":\"t\"}"));
@@ -128,7 +128,7 @@ fn a_refused_anonymous_token_is_final() {
     assert!(registry.server.requests().len() <= 4);
 }
 
-/// A signed URL of storage that is refused with a challenge is not a registry.
+/// Storage that refuses a signed URL with a challenge is not treated as a registry.
 #[test]
 fn a_challenge_of_storage_is_not_answered() {
     let tokens = Server::start(|_| Reply::ok("{\"token\":\"t\"}"));

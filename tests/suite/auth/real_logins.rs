@@ -2,7 +2,7 @@
 //! Real registries that require authentication: by name and password, or by tokens of a token
 //! server.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::images::{Image, write_image};

@@ -2,7 +2,7 @@
 //! Servers that echo the secrets they received, in every part of a response that a message may
 //! show, whole or truncated. No secret and no part of a secret may reach stderr.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;

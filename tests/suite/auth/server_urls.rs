@@ -3,7 +3,7 @@
 //! next pages of tags, and the URLs of layer descriptors. The tests check which URLs are followed,
 //! and that no server behind them receives a secret.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -125,7 +125,7 @@ fn redirects_to_urls_of_every_shape_leak_no_secret() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);
         for place in &PLACES {
-            // push-blob's credential flags are for its operand; the credential for --from is in
+            // push-blob's credential flags apply to its operand; the credential for --from is in
             // files.
             let is_copy = place.name.ends_with("copied");
             if is_copy && by_tls {

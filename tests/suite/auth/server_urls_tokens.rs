@@ -2,7 +2,7 @@
 //! URLs that a registry sends in challenges (realms), and redirects of token servers. A token
 //! server may receive the secrets that are for token servers. No other server may receive them.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;

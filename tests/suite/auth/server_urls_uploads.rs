@@ -3,7 +3,7 @@
 //! write requests. The server that gets the bytes of an upload receives no secret. A redirect of a
 //! write to another origin is refused.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::attack::{Attack, Credential};

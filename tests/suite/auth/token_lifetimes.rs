@@ -5,7 +5,7 @@
 //! The tests use no clock. The registry accepts the token issued last, until a chosen request makes
 //! it expire.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -151,8 +151,8 @@ fn a_token_that_expires_anywhere_in_a_push_is_fetched_again_once() {
 
 #[test]
 fn tokens_that_expire_repeatedly_do_not_stop_a_push() {
-    // With one connection only. With several, one connection may see the token expire that another
-    // one fetched, and then the next token too.
+    // One connection only. With several connections, a token that one connection fetched may expire
+    // for another one, and then the next token too.
     for life in [7, 12] {
         let push = Push::of(1000);
         let count = AtomicUsize::new(0);

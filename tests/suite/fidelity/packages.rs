@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Real archives as single layers. The tree that we unpack equals the trees of umoci, GNU tar and
-//! bsdtar in names, types, content, modes, owners, times, links and extended attributes. Needs
-//! root: only root can give files to other owners.
+//! bsdtar in names, types, content, modes, owners, times, links and extended attributes. These
+//! tests need root: only root can give files to other owners.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

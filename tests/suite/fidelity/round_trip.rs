@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The round trip of a tree of real packages: packed, pushed to a real registry, pulled and
-//! unpacked, the tree equals the original. Needs root: only root can preserve the owners of package
-//! files.
+//! unpacked, the tree equals the original. These tests need root: only root can preserve the owners
+//! of package files.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

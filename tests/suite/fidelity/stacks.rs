@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Stacks of real archives, with layers between them that hide and replace files below: our tree
 //! equals umoci's. The layers between also hold devices, attributes and fifos, which no package
-//! has. Needs root.
+//! has. These tests need root.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -27,7 +27,7 @@ const BEFORE: usize = 3;
 /// The directory links of a system with merged `/usr`.
 const KEPT: [&str; 3] = ["bin", "lib", "sbin"];
 
-/// A layer that changes names below it, and the names that must be absent afterwards.
+/// A layer that changes names of the layers below it, and the names that must be absent afterwards.
 struct Changes {
     parts: Vec<Part>,
     gone: Vec<String>,
@@ -174,7 +174,7 @@ fn stacks_on_merged_directories_give_the_same_tree_as_with_umoci() {
     let packages = debian(60);
     let base = KEPT.map(|name| [dir(format!("usr/{name}")), symlink(name, format!("usr/{name}"))]);
     let base = [&[dir("./"), dir("usr")][..], &base.concat()].concat();
-    // Every other stack is enough: apart from the links, these stacks are those of the test above.
+    // Every second stack is enough. Apart from the links, the test above unpacks the same stacks.
     let stacks = packages.chunks(STACK).step_by(2);
     let files: usize = stacks.map(|stack| compared(stack, &base, "--keep-dirlinks")).sum();
     println!("{files} files");

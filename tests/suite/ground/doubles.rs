@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The scripted registry and two real ones get the same requests: whatever a test relies on in the
-//! double must be what a real registry does. A step that says `on_purpose` differs, with its reason.
+//! The scripted registry and two real ones get the same requests. A test may rely only on behaviour
+//! of the double that a real registry has too. If the double differs from both on purpose, the step
+//! says `on_purpose` with the reason.
 //!
-//! Not compared, because neither of the real ones has it: the referrers API and OCI-Subject, tags in
-//! the query, a blob in the POST.
+//! Not compared, because neither real registry supports them: the referrers API and OCI-Subject,
+//! tags in the query, a blob in the POST.
 
 use tests::compare::{Step, ask, compare, compare_with, push};
 use tests::images::{Image, sha256, types};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scripted registry and two real ones get the same requests that write: uploads, mounts,
-//! manifests, deletion. As in `doubles`.
+//! manifests, deletion. The rules are those of `doubles`.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -311,7 +311,8 @@ fn a_broken_chunk_is_kept_as_in_version_3() {
     }
 }
 
-/// A client that waits for the 100 gets it, or the refusal, from the double as from the real ones.
+/// If a client waits for `100 Continue`, the double and the real registries send it, or send the
+/// refusal.
 #[test]
 fn expect_100_continue_is_the_same() {
     let double = FakeRegistry::start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks of the scripted registry with curl and skopeo: manifests, referrers, deletion, tokens.
-//! Also the real registry as a pull-through cache.
+//! Checks of the real registry as a pull-through cache.
 
 use serde_json::{Value, json};
 use tests::curl::{Answer, curl};

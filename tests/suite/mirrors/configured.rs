@@ -2,7 +2,7 @@
 //! Mirrors in registries.conf: which location gets which request, and the errors for an invalid
 //! file.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -68,7 +68,7 @@ fn a_mirror_is_read_instead_of_its_registry() {
     let layer = &image.layers[0];
     let fetch = conf.tool("fetch-blob").args(["registry.invalid/team/app", &layer.digest]);
     fetch.run().ok().silent().stdout(&layer.bytes);
-    // Mirrors in registries.conf get no `ns` parameter: that belongs to containerd's hosts.
+    // Mirrors in registries.conf get no `ns` parameter, which only mirrors of containerd get.
     assert_eq!(
         mirror.server.asked(),
         [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mirrors in hosts.toml, as containerd and nerdctl read it.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake_registry::FakeRegistry;
@@ -263,7 +263,7 @@ mod with_peers {
         let text = text + "skip_verify = true";
         let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
         run.ok().silent().stdout(&image.manifest.bytes);
-        // A TLS port with an http URL works too.
+        // An http URL with the port of a TLS server works too.
         let text = text.replace("https:", "http:");
         let run = Certs::new(&own.host(), &text).fetch_manifest(&own.repo("app:1"));
         run.ok().silent().stdout(&image.manifest.bytes);
@@ -291,14 +291,14 @@ mod with_peers {
     }
 }
 
-/// A key that other programs use to choose another name or server is not ignored silently.
+/// A key with which other programs choose another name or server is not ignored silently.
 #[test]
 fn an_unknown_key_gives_a_warning() {
     let (mirror, image) = with_image();
     let host = mirror.host();
     for (text, words) in [
         (
-            // As k3s writes it.
+            // A file as k3s writes it.
             format!(
                 "server = \"http://{host}/v2\"\n[host]\n[host.\"http://{host}/v2\"]\n  \
                  [host.\"http://{host}/v2\".rewrite]\n    \"^library/(.*)\" = \"mirrored/$1\"\n"

@@ -2,7 +2,7 @@
 //! Mirrors on the command line. They are tried first and in order. The next one is tried if a
 //! mirror lacks the content or fails. They get no secret for the registry.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Reply};

@@ -2,7 +2,7 @@
 //! Hosts that a user or an administrator allows: token servers and storage at private addresses, and
 //! storage that uses plain HTTP behind an https registry.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use tests::images::{Blob, Image};
 use tests::scratch::Scratch;
 
 /// A server at 127.0.0.2, which for a registry at 127.0.0.1 is an address that is not public. It
-/// gives the same answer to all requests.
+/// sends the same response to all requests.
 fn private(body: &[u8]) -> String {
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -94,7 +94,7 @@ fn files_allow_hosts_too() {
     assert_eq!(registry.blob_requests().len(), 2);
 }
 
-/// A flag is for the operand's registry. The registry of --from has the files.
+/// The flag applies to the operand's registry only. For the registry of --from, the files apply.
 #[test]
 fn the_flag_is_not_for_the_registry_of_from() {
     let bytes = tests::images::noise(1000, 1);
@@ -145,7 +145,8 @@ fn an_upload_to_a_private_address_is_allowed_too() {
     push().args(["--allow-host", "127.0.0.2", "--retry-times", "1"]).run().fails(5, "127.0.0.2:");
 }
 
-/// Cloud providers serve secrets at such addresses: there is no hint, but the option works.
+/// Cloud providers offer secrets at link-local addresses. The error therefore has no hint that
+/// names --allow-host.
 #[test]
 fn there_is_no_hint_for_a_link_local_address() {
     let (registry, blob) = registry_with_storage("169.254.169.254");
@@ -190,7 +191,8 @@ mod with_peers {
         fetch().args(["--allow-host", &host]).run().ok().stdout(&blob.bytes);
         let request = &storage.requests()[0];
         assert_eq!(request.header("authorization"), None);
-        // The trace has a command of its own for the storage: curl would not follow.
+        // The trace has a separate command for the storage, because curl does not follow redirects
+        // here.
         let run = fetch().args(["--allow-host", &host, "--trace"]).run();
         run.status(0).does_not_say("X-Amz-Signature");
         let scratch = Scratch::new();

@@ -41,7 +41,8 @@ fn losing_the_last_byte_each_time_is_progress_only_once() {
     }
 }
 
-/// The tag names another index with each request. The blobs of one run are those of one of them.
+/// At each request the tag names another index. All blobs of one run belong to one of these
+/// indexes.
 #[test]
 fn a_tag_that_changes_during_a_pull_gives_one_image() {
     let registry = FakeRegistry::start();

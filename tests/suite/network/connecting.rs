@@ -2,7 +2,7 @@
 //! Connections that cannot be opened, names that cannot be resolved, waits between attempts, and the
 //! time limit of a whole run.
 
-// Helpers unwrap as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -16,7 +16,8 @@ use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise};
 use tests::tools::Run;
 
-/// A host whose kernel drops new connections: its queue is full, and nothing is accepted.
+/// A host whose kernel drops new connections: its queue is full, and no program accepts
+/// connections.
 fn black_hole() -> (TcpListener, Vec<TcpStream>) {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -121,7 +122,7 @@ mod as_root {
 
     #[test]
     fn a_name_that_cannot_be_resolved_for_now_is_tried_again() {
-        // Without a network, the resolver cannot ask anybody.
+        // Without a network, the resolver cannot reach a name server.
         let run = tool("fetch-manifest")
             .args(["--max-wait", "0", "--retry-times", "3", "registry.example/app:1"])
             .under(&["unshare", "-n"])

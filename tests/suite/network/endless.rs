@@ -2,7 +2,7 @@
 //! Every part of a response's framing that a server can make endless or very large ends the
 //! request: with status 6, and without another attempt.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -24,8 +24,8 @@ const LIMIT: usize = 64 << 10;
 /// The size of a connection's buffer. The limit of trailers is checked once per buffer.
 const BUFFER: usize = 128 << 10;
 
-/// A server that answers each request with a prefix, and then repeats a pattern until the client
-/// closes the connection.
+/// A server that responds to each request with a prefix, and then repeats a pattern until the
+/// client closes the connection.
 struct Endless {
     host: String,
     connections: Arc<AtomicUsize>,
@@ -131,7 +131,7 @@ fn endless_trailers_of_a_blob_give_status_6() {
     assert_eq!(server.connections(), 1, "{run}");
 }
 
-/// Every kind of request reads its response in the same way: also those that write, and those to a
+/// Responses to all kinds of requests are read in the same way, including writes and requests to a
 /// token server.
 #[test]
 fn endless_trailers_end_every_kind_of_request() {

@@ -2,7 +2,7 @@
 //! A real registry behind a real nginx that limits bodies, redirects, drops headers, or requires a
 //! password.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;
@@ -171,7 +171,7 @@ fn a_redirect_from_http_to_https_is_followed_for_reads_only_and_without_secrets(
         assert!(!answered.is_empty());
         assert!(answered.iter().all(|line| !line.ends_with(" 418")), "{answered:#?}");
 
-        // A write is not redirected there at all.
+        // A redirect of a write is not followed.
         let scratch = Scratch::new();
         scratch.write("layer", "bytes");
         let before = secure.answered().len();

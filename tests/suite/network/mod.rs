@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The network between a tool and a registry: faults, redirects, proxies, fronts; and the number of
-//! requests per job.
+//! requests that a job needs.
 
 mod allowed_hosts;
 mod changing;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! TLS through a proxy: what the proxy sees, when a proxy is used, and which side an error names.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Plain HTTP through a proxy, which reads everything: no secret may pass through it.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;

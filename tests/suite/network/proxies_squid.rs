@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! squid as a proxy in front of real registries. Only squid can resolve their host name.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::certs::Authority;

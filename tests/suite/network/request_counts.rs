@@ -2,7 +2,7 @@
 //! The number of requests and of simultaneous connections of a job: pulls and pushes with tokens,
 //! from the first request to the last.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

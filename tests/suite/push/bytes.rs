@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob with valid and invalid input, but no failing registry: bytes and files into a registry
+//! push-blob with valid and invalid input and healthy registries: bytes and files into a registry
 //! or a layout.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.

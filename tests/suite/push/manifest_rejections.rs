@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a registry means that rejects a manifest: immutable tags, errors of which only a later one
-//! says something, wrong statuses, and things that are missing without being named.
+//! Registries that refuse a manifest, and the reported cause: immutable tags, several errors of
+//! which only a later one is useful, wrong statuses, and missing blobs that the response does not
+//! name.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, sha512, types};
 use tests::tools::{Run, tool};
 
-/// A registry that has all that an image names.
+/// A registry that has all blobs of an image.
 fn registry_with_blobs(image: &Image) -> FakeRegistry {
     let registry = FakeRegistry::start();
     for blob in image.blobs() {
@@ -44,8 +45,8 @@ fn answered(status: u16, body: &Value) -> (FakeRegistry, Run) {
     (registry, run)
 }
 
-/// Rejections of a tag that cannot be moved, as Harbor, Amazon ECR, Quay, Google, Nexus and
-/// Artifactory word them.
+/// Refusals to move an immutable tag, as Harbor, Amazon ECR, Quay, Google, Nexus and Artifactory
+/// word them.
 const IMMUTABLE: [(u16, &str, &str); 6] = [
     (412, "PRECONDITION", "Failed to process request due to 'app:1' configured as immutable."),
     (
@@ -79,7 +80,7 @@ fn an_immutable_tag_that_has_these_bytes_is_a_success() {
     for (status, code, message) in IMMUTABLE {
         let image = Image::small();
         let registry = registry_with_blobs(&image);
-        // The first is stored, and its response is lost.
+        // The first PUT is stored, but its response is lost.
         let lost = first(1, |request: &Request| request.method == "PUT");
         registry.fault(move |request, right| if lost(request) { Reply::hang_up() } else { right });
         let again = first(1, |request: &Request| request.method == "PUT");
@@ -91,7 +92,7 @@ fn an_immutable_tag_that_has_these_bytes_is_a_success() {
         });
         put(&registry, ":1", &image.manifest).ok().stdout(image.manifest.line());
         assert_eq!(puts(&registry), 2, "{:?}", registry.steps());
-        // And so is the same push again.
+        // Repeating the same push succeeds too.
         put(&registry, ":1", &image.manifest).ok().stdout(image.manifest.line());
     }
 }
@@ -119,7 +120,7 @@ fn a_referrer_under_an_immutable_tag_is_listed_by_the_registry() {
 fn a_412_means_a_change_only_if_a_condition_was_sent() {
     let (_, run) = answered(412, &json!({}));
     run.fails(6, "412 Precondition Failed").does_not_say("writer");
-    // By digest nothing is asked: a digest cannot be moved.
+    // After a PUT by digest the tool sends no other request, because no tag is involved.
     let image = Image::small();
     let registry = registry_with_blobs(&image);
     registry.add_manifest("app", "", &image.manifest);
@@ -201,7 +202,7 @@ fn blobs_are_checked_if_the_registry_names_no_missing_digest() {
         run.fails(6, &format!("the registry lacks {}", image.layers[1].digest));
         run.says("push-blob").does_not_say(&image.layers[0].digest);
     }
-    // An index lacks manifests.
+    // The registry lacks a manifest that the index names.
     let [here, missing] = [1, 2].map(|seed| Image::big(1000, seed));
     let registry = FakeRegistry::start();
     registry.add_image("app", "", &here);
@@ -212,7 +213,7 @@ fn blobs_are_checked_if_the_registry_names_no_missing_digest() {
     let top = index(types::INDEX, &[(&here.manifest, ""), (&missing.manifest, "")]);
     let run = put(&registry, ":1", &top);
     run.fails(6, &format!("the registry lacks {}", missing.manifest.digest));
-    // Nothing is missing: the registry's words stay.
+    // If nothing is missing, the registry's own message is reported.
     let (registry, run) =
         answered(400, &json!({"errors": [{"code": "MANIFEST_INVALID", "message": "odd"}]}));
     run.fails(6, "400 MANIFEST_INVALID: odd");
@@ -247,7 +248,7 @@ fn the_hint_names_the_possible_causes() {
         });
         put(&registry, ":1", &image.manifest).fails(3, "404").says(want).does_not_say(not);
     }
-    // sha512: of the manifest, and of a layer.
+    // A sha512 digest of the manifest, and then of a layer.
     let mut with_layer = image.manifest_json();
     with_layer["layers"][0]["digest"] = json!(sha512(&image.layers[0].bytes));
     let with_layer = Blob::json(types::MANIFEST, &with_layer);
@@ -287,8 +288,8 @@ mod with_peers {
     use super::*;
     use tests::registry::Registry;
 
-    /// A layer with an address that docker-registry does not permit: it answers 500 and three
-    /// errors, of which the last says what is missing.
+    /// docker-registry does not permit the URL of this layer. It responds 500 with three errors.
+    /// Only the last error names the missing blob.
     #[test]
     fn a_url_that_a_real_registry_does_not_permit_gives_status_6_at_once() {
         let registry = Registry::start();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob and the record of repositories in which blobs were seen: in a layout, and in the
-//! user's state directory where no layout takes part.
+//! push-blob and the record of the repositories that have a blob. The record is in the layout, or
+//! in the user's state directory if the run uses no layout.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use tests::images::{Blob, noise, sha256, types, write_layout};
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell};
 
-/// The record of the user, below the home.
+/// The user's record, below the home.
 const RECORD: &str = "home/.local/state/regutils/distribution-sources";
 
 /// A registry, and a home with the file `layer`.
@@ -27,7 +27,7 @@ struct Place {
 }
 
 impl Place {
-    /// With a blob of so small a size that one mount is tried.
+    /// A place with a blob that is small enough for one mount attempt only.
     fn new() -> Place {
         Place::of(1000)
     }
@@ -63,7 +63,7 @@ impl Place {
         self.registry.steps()
     }
 
-    /// The repositories that mounts were tried from, in order.
+    /// The repositories that the run tried to mount the blob from, in order.
     fn tried(&self) -> Vec<String> {
         let requests = self.registry.server.requests();
         requests.iter().filter_map(|request| request.param("from")).collect()
@@ -195,7 +195,7 @@ fn both_repositories_of_a_copy_between_registries_are_recorded() {
     assert_eq!(source.steps(), Vec::<String>::new());
 }
 
-/// A compressed layer is another blob than the one in the source.
+/// A compressed layer is a new blob, which the source does not have.
 #[test]
 fn a_layer_that_is_compressed_on_the_way_is_not_recorded_for_the_source() {
     let place = Place::new();
@@ -253,7 +253,7 @@ fn among_equals_the_youngest_is_tried() {
     place.registry.server.forget();
     place.push_file("d");
     assert_eq!(place.tried(), ["a"]);
-    // A repository that is seen again is the youngest.
+    // A repository that gets the blob again becomes the youngest.
     place.push_file("b");
     place.registry.server.forget();
     place.push_file("e");
@@ -265,12 +265,13 @@ fn a_repository_that_lacks_the_blob_is_forgotten() {
     let place = Place::new();
     place.write(RECORD, "has,gone");
     place.registry.add_blob("has", place.blob.bytes.clone());
-    // One attempt, which opens an upload session.
+    // One mount attempt, which opens an upload session.
     assert_eq!(place.steps_of_file("a")[..2], MOUNTED);
     assert_eq!(place.tried(), ["gone"]);
     assert_eq!(place.recorded(RECORD), "has,a");
     place.remove(&["a"]);
-    // "a" is the youngest now, and lacks it: the one that has it is tried by the third push.
+    // The second push tries "a", which is the youngest and lacks the blob now. The third push tries
+    // "has".
     place.push_file("b");
     place.remove(&["b"]);
     place.registry.server.forget();
@@ -291,7 +292,7 @@ fn a_layout_forgets_too_and_so_does_the_users_record() {
     assert_eq!(place.recorded(RECORD), "kept");
 }
 
-/// A layout of another program is only read.
+/// The tool writes nothing to a layout of another program.
 #[test]
 fn a_push_from_a_layout_without_a_record_is_recorded_for_the_user() {
     let place = Place::new();
@@ -311,7 +312,7 @@ fn the_status_of_a_failed_mount_decides_whether_its_source_is_forgotten() {
         (429, false),
         (500, false),
         (503, false),
-        // Without a login: another user may be allowed to.
+        // Anonymous requests: another user may be allowed to read the source.
         (401, false),
         (403, false),
     ] {
@@ -388,7 +389,8 @@ fn an_unusable_record_does_not_prevent_the_push() {
         place.push_file("a");
         assert_eq!(place.recorded(RECORD), "a");
     }
-    // A directory with the record's name, a file with that of the state directory, and no home.
+    // A directory under the record's name, a file under the name of the state directory, and a
+    // missing home.
     for (file, home) in [
         (&format!("{RECORD}/x")[..], "home"),
         ("home/.local/state/regutils", "home"),
@@ -412,7 +414,7 @@ fn xdg_state_home_has_the_record_where_it_is_set() {
     assert!(!place.scratch.join(RECORD).exists());
 }
 
-/// The oldest blobs make room in a record of 1 MiB.
+/// If the record would exceed 1 MiB, its oldest blobs are removed.
 #[test]
 fn the_record_is_bounded() {
     let place = Place::new();
@@ -438,7 +440,7 @@ fn the_record_is_bounded() {
 mod at_length {
     use super::*;
 
-    /// A process that was stopped may hold the lock for ever.
+    /// A stopped process may hold the lock forever.
     #[test]
     fn a_lock_that_is_never_released_does_not_prevent_the_push() {
         let place = Place::new();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pipes into registries that accept one PATCH for an upload, or none: the bytes are kept in a
+//! Uploads from a pipe to registries that accept only one PATCH, or none: the bytes are kept in a
 //! temporary file and sent again.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{Intake, Reply, Request};
@@ -11,7 +11,7 @@ use tests::images::{file, noise, tar, types};
 use tests::push::Push;
 use tests::tools::{Command, Run};
 
-/// More than two of the parts that a pipe is sent in.
+/// A size of more than two parts: the bytes of a pipe are sent in parts.
 const SIZE: usize = 20_000_000;
 
 /// A push of a blob of this size from a pipe, with a directory for temporary files.
@@ -33,7 +33,7 @@ fn is_second(request: &Request) -> bool {
     request.is_patch() && range.is_some_and(|range| !range.starts_with("0-"))
 }
 
-/// Answers requests with a refusal and does nothing about them.
+/// Refuses requests without doing what they ask.
 fn refuse(
     registry: &FakeRegistry,
     which: impl Fn(&Request) -> bool + Send + Sync + 'static,
@@ -44,7 +44,7 @@ fn refuse(
     );
 }
 
-/// The refusals with which registries say that they take no part, or no further part.
+/// The responses with which registries refuse every PATCH, or every PATCH after the first.
 fn refusals() -> Vec<Reply> {
     let words = "Stream uploads after first write are not allowed";
     vec![
@@ -99,7 +99,7 @@ fn a_pipe_arrives_in_parts_that_are_larger_than_the_buffer() {
     assert!(steps.iter().any(|step| step == "PATCH session 16777216"), "{steps:#?}");
 }
 
-/// The state of the first session is lost: the registry was started again, for example.
+/// The state of the first session is lost, for example because the registry was restarted.
 #[test]
 fn a_pipe_arrives_when_its_first_session_is_lost() {
     let push = Push::of(SIZE);
@@ -108,7 +108,7 @@ fn a_pipe_arrives_when_its_first_session_is_lost() {
     push.done(&pipe(&push).run());
 }
 
-/// A lost session cannot be repeated when two parts were accepted: nothing was kept of them.
+/// After two accepted parts, a lost session cannot be repeated: the tool did not keep their bytes.
 #[test]
 fn nothing_is_kept_once_the_registry_accepts_parts() {
     let push = Push::of(SIZE);
@@ -131,7 +131,7 @@ fn a_refused_permission_is_final() {
     assert_eq!(push.registry.sessions(), []);
 }
 
-/// Later blobs of the run are kept in a file at once.
+/// Later blobs of the run are written to a temporary file from the start.
 #[test]
 fn a_registry_that_accepts_one_part_is_asked_once_in_a_run() {
     let push = Push::of(1);

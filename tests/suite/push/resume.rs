@@ -9,7 +9,7 @@ use tests::push::Push;
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
 
-/// A change to a right response.
+/// A change to a correct response.
 type Change = fn(Reply) -> Reply;
 
 fn sends(request: &Request) -> bool {

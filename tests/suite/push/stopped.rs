@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! push-blob that is stopped: by kill -9, after which the next run resumes; by a signal, on which
-//! it closes its session; and by a file that changes.
+//! Runs of push-blob that are stopped: by kill -9, after which the next run resumes; by a signal,
+//! after which the tool closes its session; and by a file that changes.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

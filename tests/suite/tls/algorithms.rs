@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates of every shape that openssl makes: the verdict of the tools, beside that of curl.
+//! Certificates of every shape that openssl makes: the verdicts of the tools and of curl.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -268,7 +268,7 @@ fn other_shapes_have_their_verdict_beside_curls() {
     files.judge("self-signed, 1024 bits", "short", "short", NOT_CURL, TOO_SHORT);
 }
 
-/// A server that uses one group only for its key exchange.
+/// A server that supports only one group for the key exchange.
 #[test]
 fn a_server_that_requires_a_group_is_reached() {
     let files = Files::new();
@@ -319,7 +319,7 @@ fn every_kind_of_client_key_has_its_verdict_beside_curls() {
 mod at_length {
     use super::*;
 
-    /// To make such a key takes up to a minute.
+    /// Making such a key takes up to a minute.
     #[test]
     fn rsa_of_8192_bits_is_trusted() {
         let files = Files::new();

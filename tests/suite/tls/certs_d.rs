@@ -3,7 +3,7 @@
 //! tools. They are found by the host's name, used for this host only, and reported if they are
 //! invalid.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

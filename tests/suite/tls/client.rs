@@ -2,7 +2,7 @@
 //! Client certificates: they are sent only to the operand's own host, invalid pairs are refused
 //! before anything is sent, and a missing required certificate is reported.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::Permissions;

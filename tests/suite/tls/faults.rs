@@ -2,7 +2,7 @@
 //! TLS failures: in the handshake, in the middle of a transfer, and with servers that do not use
 //! TLS. None of them may lead to plain HTTP.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};

@@ -2,7 +2,7 @@
 //! build-config --schema1: image IDs, compared with those of Docker's own packages. The program
 //! that uses them is built from tests/docker-v1 in the test run.
 
-// The helpers of tests unwrap too.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 mod with_peers {

@@ -23,7 +23,7 @@ fn document(run: &Run) -> Value {
     serde_json::from_slice(&run.ok().stdout).unwrap()
 }
 
-/// An image whose config has these fields beside its layer.
+/// An image of one layer whose config has these fields.
 fn image_of(config: Value) -> Image {
     let one = Image::new(&[]);
     Image::of_parts(config, one.layers, one.diff_ids)
@@ -333,7 +333,7 @@ fn a_manifest_without_a_platform_may_appear_only_once() {
     // Attestations share the platform "unknown".
     build(&[]).stdin(with_platform(&a, &unknown) + &with_platform(&b, &unknown)).run().ok();
     build(&[]).stdin(a.line() + &b.line()).run().ok();
-    // One image may serve two platforms.
+    // Two platforms may share one image.
     let noarch = |architecture: &str| {
         with_platform(&a, &json!({"os": "linux", "architecture": architecture}))
     };
@@ -480,7 +480,7 @@ fn the_pipeline_of_two_platforms_gives_an_image_for_each() {
             unpack-layer --from oci:img root-$p >/dev/null && cat root-$p/file";
         shell(script).env("p", name).dir(dir.path()).run().ok().stdout(text);
     }
-    // A failing program before it gives no index.
+    // If a program before build-index fails, no index is stored.
     let run = shell("false | build-index --from oci:img").dir(dir.path()).run();
     run.status(6).says("build-index: no input").stdout("");
 }

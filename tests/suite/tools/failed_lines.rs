@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One of many blobs fails, and what that means for the others: the run ends at once. And a
-//! registry that is not asked for any blob need not be there.
+//! If one of many blobs fails, the run ends at once. If no blob is requested from a registry, the
+//! registry need not be reachable.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::commands::{fetch_blob, push_blob};
@@ -16,7 +16,7 @@ use tests::tools::tool;
 
 const SIZE: usize = 100_000;
 
-/// A small blob, one whose transfer stalls, and one that is nowhere.
+/// A small blob, a blob whose transfer stalls, and a blob that is missing.
 fn blobs() -> [Blob; 3] {
     [(1000, 1), (SIZE, 2), (SIZE, 3)].map(|(size, seed)| Blob::new(types::TAR, noise(size, seed)))
 }
@@ -45,7 +45,7 @@ fn fetch_blob_ends_at_once_when_a_blob_behind_a_slow_one_fails() {
     });
     let fetch = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]);
     let fetch = fetch.stdin(lines(&[&small, &slow, &absent])).dir(scratch.path()).start();
-    // The stall never ends.
+    // The stall never ends, so only the missing blob can end the run.
     let run = fetch.wait();
     run.fails(3, &absent.digest);
     let printed = String::from_utf8_lossy(&run.stdout);
@@ -83,7 +83,7 @@ fn push_blob_ends_at_once_when_a_blob_behind_a_slow_one_fails() {
     let push = push_blob().args([&registry.repo("app"), "--from", "oci:l"]);
     let run = push.stdin(lines(&[&slow, &absent])).dir(scratch.path()).run();
     run.fails(3, &absent.digest).stdout("");
-    // Files likewise.
+    // The same with files.
     scratch.write("slow", &slow.bytes);
     let push = push_blob().args([&registry.repo("app"), "slow", "absent"]);
     push.dir(scratch.path()).run().fails(3, "absent").stdout("");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob when system calls fail, and the order of those that make a blob permanent.
+//! fetch-blob when system calls fail, and the order of the calls that make a blob permanent.
 
-// Helpers unwrap as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::commands::fetch_blob;
@@ -44,7 +44,7 @@ impl Place {
         found.is_some()
     }
 
-    /// The same command succeeds without the fault.
+    /// Checks that the same command succeeds without the fault.
     fn again(&self, what: &str) {
         let run = self.fetch(&[]);
         assert_eq!(run.code(), Some(0), "{what}: {run}");

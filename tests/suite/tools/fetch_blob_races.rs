@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Other processes that touch the files of a fetch-blob that runs: cleaners, writers, readers.
+//! Other processes that remove, write or read the files of a running fetch-blob.
 
-// Helpers unwrap as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-manifest --if-changed: nothing is done, with status 8, if the layout has the image.
+//! fetch-manifest --if-changed: if the layout has the image already, the tool does nothing and ends
+//! with status 8.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -15,7 +16,7 @@ use tests::images::{Image, file, index, read_index, types, write_image};
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
-/// A registry that has an image as `app:1`, and a layout that has it, too.
+/// A registry that has an image as `app:1`, and a layout that has the image too.
 fn pulled() -> (FakeRegistry, Scratch, Image) {
     let registry = FakeRegistry::with_image();
     let scratch = Scratch::new();
@@ -56,7 +57,7 @@ fn nothing_new_is_status_8_after_one_head_request() {
         assert_eq!(methods(&registry), ["HEAD"]);
         assert!(files(scratch.path()) == before);
     }
-    // A registry that does not answer HEAD is asked with GET.
+    // If the registry does not support HEAD, the tool sends GET.
     registry.fault(|request, right| if request.method == "HEAD" { Reply::new(405) } else { right });
     fetch(&registry, &scratch, &[]).status(8).silent().stdout("");
     assert!(files(scratch.path()) == before);
@@ -67,14 +68,14 @@ fn a_tag_that_moved_is_fetched() {
     let (registry, scratch, old) = pulled();
     let new = newer();
     registry.add_image("app", "1", &new);
-    // Until its blobs are there, the new image is new.
+    // The new image counts as new until the layout has all its blobs.
     for _ in 0..2 {
         fetch(&registry, &scratch, &[]).ok().stdout(&new.manifest.bytes);
     }
     let into = [&registry.repo("app"), "--into", "oci:l"];
     fetch_blob().args(into).stdin(new.lines()).dir(scratch.path()).run().ok();
     fetch(&registry, &scratch, &[]).status(8).silent();
-    // Back to the old image, which is still there.
+    // The tag moves back to the old image, which the layout still has.
     registry.add_image("app", "1", &old);
     fetch(&registry, &scratch, &[]).ok().stdout(&old.manifest.bytes);
     fetch(&registry, &scratch, &[]).status(8).silent();
@@ -149,8 +150,7 @@ fn an_error_is_never_status_8() {
     fetch_manifest().args(["--if-changed", &reference]).run().fails(2, "--into");
 }
 
-/// An update that was interrupted is given up when the tag is back at the image that the layout
-/// has.
+/// An interrupted update is abandoned if the tag moves back to the image that the layout has.
 #[test]
 fn an_interrupted_update_ends_when_nothing_is_new_any_more() {
     let (registry, scratch, old) = pulled();
@@ -164,7 +164,8 @@ fn an_interrupted_update_ends_when_nothing_is_new_any_more() {
     assert_eq!(read_index(&scratch.join("l"))["manifests"][0]["digest"], old.manifest.digest);
 }
 
-/// The line of the manual: 0 for a new image, 8 for none, another status for an error.
+/// The command line of the manual. Its status is 0 for a new image, 8 if nothing changed, and
+/// another status for an error.
 #[test]
 fn pulling_if_newer_is_one_line_with_a_status() {
     let registry = FakeRegistry::with_image();
@@ -183,7 +184,8 @@ fn pulling_if_newer_is_one_line_with_a_status() {
     for _ in 0..2 {
         let run = pull();
         run.says("fetch-blob: ");
-        // Depends on whether the config arrived before the error: a layer is missing, or all input.
+        // The status depends on whether the config arrived before the error: either a layer is
+        // missing, or unpack-layer has no input.
         assert!(matches!(run.code(), Some(1 | 6)), "{run}");
         assert!(scratch.join("root/etc/motd").exists());
     }

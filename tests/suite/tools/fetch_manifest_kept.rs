@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-manifest --into a layout that has the manifest already: it is used for a request by digest
-//! if the repository is known to have it, or confirms it.
+//! if the record says that the repository has the manifest, or if the registry confirms it.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -53,7 +53,7 @@ fn a_repository_that_confirms_the_manifest_is_recorded_and_not_asked_again() {
     assert_eq!(record(&scratch, &image), json!({registry.host(): "app"}));
     fetch(&registry, "app", &image, &scratch).run().ok().stdout(&image.manifest.bytes);
     assert_eq!(steps(&registry), Vec::<String>::new());
-    // Another repository has to confirm it, too.
+    // Another repository has to confirm that it has the manifest.
     registry.add_image("other", "1", &image);
     fetch(&registry, "other", &image, &scratch).run().ok().stdout(&image.manifest.bytes);
     assert_eq!(steps(&registry), ["HEAD"]);
@@ -110,7 +110,7 @@ fn a_tag_is_resolved_and_the_manifests_of_its_index_are_kept() {
     }
 }
 
-/// Whatever is wrong with the stored manifest, the registry's is used, and replaces it.
+/// If the stored manifest has any fault, the registry's manifest is used and replaces it.
 #[test]
 fn a_local_problem_never_makes_a_fetch_fail() {
     type Damage = fn(&std::path::Path, &[u8]);
@@ -137,7 +137,7 @@ fn a_local_problem_never_makes_a_fetch_fail() {
         let stored = read_blob(&scratch.join("l"), &image.manifest.digest);
         assert!(stored == Some(image.manifest.bytes), "{what}");
     }
-    // A record that cannot be used: the repository is asked.
+    // If the record cannot be used, the repository is asked.
     for text in ["", "{", "[]", "\u{0}"] {
         let (registry, scratch, image) = start();
         fs::write(scratch.join("l/distribution-sources"), text).unwrap();

@@ -99,7 +99,7 @@ fn a_challenge_of_the_repository_only_is_found() {
     assert_eq!(registry.server.asked().len(), 3);
 }
 
-/// A registry that allows anonymous reading, and answers anonymous writing with this challenge.
+/// A registry that allows anonymous reading, and responds to anonymous writes with this challenge.
 fn with_anonymous_reading_only(challenge: &'static str) -> FakeRegistry {
     let registry = FakeRegistry::with_image();
     registry.intake(move |request| {

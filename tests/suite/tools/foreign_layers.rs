@@ -107,7 +107,7 @@ fn a_url_that_fails_temporarily_is_retried_and_decides_the_status() {
     let run = fetch(&registry, &[gone.url(), busy.url()], &Scratch::new());
     run.fails(5, "elsewhere: ").says("503 UNAVAILABLE: busy");
     assert_eq!(busy.requests().len(), 5);
-    // It may pass.
+    // The failure may be temporary.
     let bytes: Arc<[u8]> = layer().bytes.into();
     let some = tests::fake::first(2, |_| true);
     let late = Server::start(move |request| {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has a blob's name in a layout may be wrong: cut, changed, or not a file at all. It is never
-//! taken for the blob.
+//! A file under a blob's name in a layout may be wrong: truncated, changed, or not a regular file.
+//! The tools never use such a file as the blob.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
@@ -28,7 +28,7 @@ fn changed(blob: &Blob) -> Vec<u8> {
     bytes
 }
 
-/// Makes a wrong file under a blob's name, from that name and the blob.
+/// Makes a wrong file. The arguments are its path and the right blob.
 type Spoil = fn(&Path, &Blob);
 
 /// Wrong files whose size differs from the blob's, or that are not regular files.
@@ -62,7 +62,7 @@ fn spoiled(image: &Image, spoil: Spoil) -> (Scratch, PathBuf) {
     (scratch, path)
 }
 
-/// The layout has the layer as a regular file.
+/// Whether the path is a regular file with the bytes of the blob.
 fn is_right(path: &Path, blob: &Blob) -> bool {
     path.symlink_metadata().unwrap().is_file() && std::fs::read(path).unwrap() == blob.bytes
 }
@@ -182,7 +182,7 @@ fn pack_layer_replaces_a_wrong_blob() {
     }
 }
 
-/// Nothing that reads a layout passes wrong bytes of the right size on.
+/// No tool that reads a layout passes on wrong bytes of the right size.
 #[test]
 fn no_reader_serves_changed_bytes() {
     let image = Image::small();
@@ -239,7 +239,7 @@ fn a_directory_in_the_way_is_reported_before_the_blob_is_fetched() {
     assert!(path.is_dir());
 }
 
-/// The bounds of the two small files of a layout, and what follows when they are exceeded.
+/// The size limits of the two small files of a layout, and the outcome if a file exceeds its limit.
 #[test]
 fn a_file_of_the_layout_that_is_too_large_gives_status_6() {
     const MOST: usize = 4 << 20;
@@ -270,8 +270,8 @@ fn a_file_of_the_layout_that_is_too_large_gives_status_6() {
 mod at_length {
     use super::*;
 
-    /// The lock of the layout is held for as long as it takes to replace a small file. If another
-    /// process holds it, a tool does not wait for ever.
+    /// A tool holds the lock of the layout only while it replaces a small file. If another process
+    /// keeps the lock, a tool does not wait forever.
     #[test]
     fn a_lock_that_is_never_released_gives_status_5() {
         let image = Image::small();

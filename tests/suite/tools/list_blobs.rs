@@ -276,7 +276,7 @@ fn a_missing_or_damaged_nested_manifest_ends_the_listing() {
     run.fails(3, &many.arm64.manifest.digest).stdout(&before);
 }
 
-/// A chain of nested indexes with an image at its end, in a layout.
+/// A chain of nested indexes in a layout. The last index names an image.
 fn nested(depth: usize) -> (Scratch, Vec<Blob>, Image) {
     let image = Image::for_platform("linux", "amd64");
     let mut chain = vec![image.manifest.clone()];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-tags: links that cannot be read, registries that ignore --last, pages that are large.
+//! list-tags: invalid links, registries that ignore --last, and large pages.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ fn a_link_that_cannot_be_read_is_not_the_end_of_the_list() {
     for link in ["</x>; rel=\"prev\"", "</x>; rel=help, </y>; rel=first", ""] {
         list(&linked(link), &[]).ok().stdout("a\nb\n");
     }
-    // A limit that is reached before needs no next page.
+    // If the first page reaches --limit, the next page is not needed.
     list(&linked("junk"), &["--limit", "2"]).ok().stdout("a\nb\n");
 }
 
@@ -63,7 +63,7 @@ fn only_the_tags_after_last_are_printed_if_the_registry_ignores_it() {
     const PAGES: [(&[&[&str]], &str); 6] = [
         (&[&["a", "b", "c", "d"]], "c\nd\n"),
         (&[&["a"], &["b", "c"], &["d"]], "c\nd\n"),
-        // In the registry's own order.
+        // Pages that are not sorted.
         (&[&["d", "b", "a"], &["c"]], "a\nc\n"),
         (&[&["b"], &["a"]], "a\n"),
         (&[&["a", "b"]], ""),
@@ -89,7 +89,7 @@ fn an_unknown_last_causes_a_warning_if_the_list_starts_before_it() {
             .stdout("alpha\nbeta\nc\n");
     }
     list(&ignoring(&[&["alpha"]]), &["--last", "Zeta"]).ok();
-    // A failing page: what was held back is not lost silently.
+    // If a page fails, the error says that tags may be missing.
     let server = Server::start(|request| match request.param("page") {
         None => Reply::json(200, &json!({"tags": ["a"]}))
             .header("Link", "</v2/app/tags/list?page=2>; rel=\"next\""),
@@ -110,7 +110,7 @@ fn an_unknown_last_of_a_layout_is_warned_of() {
     run("three").status(0).stdout("one\ntwo\n").says("warning: --last three: no such name");
 }
 
-/// A page of so many tags.
+/// A page with this number of tags.
 fn page(count: usize) -> String {
     let mut text = "{\"name\":\"app\",\"tags\":[".to_owned();
     for n in 0..count {
@@ -149,7 +149,7 @@ fn a_page_that_breaks_after_more_tags_than_are_remembered_ends_the_list() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Runs list-tags on a page with so much memory.
+/// Runs list-tags on a page with this limit of memory.
 fn list_within(kilobytes: usize, body: impl Fn() -> String + Send + Sync + 'static) -> Run {
     let server =
         Server::start(move |_| Reply::ok(body()).header("Content-Type", "application/json"));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `null` instead of an optional field: absent, everywhere it is read. Instead of a required one:
-//! refused.
+//! An optional field that is `null` counts as absent in all tools. A required field that is `null`
+//! is refused.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn null_of_an_optional_field_is_absence_in_a_manifest() {
         let lines = tool("list-blobs").stdin(manifest.bytes).run().ok().stdout.clone();
         let scratch = Scratch::new();
         let run = fetch_blob().args([&registry.repo("app"), "--into", "oci:l"]);
-        // The lines are printed as they are.
+        // The lines are printed unchanged.
         run.dir(scratch.path()).stdin(lines.clone()).run().ok().stdout(lines);
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File capabilities that were set in a user namespace (revision 3 of `security.capability`): what
-//! pack-layer packs, what archives that pass through keep, and what unpack-layer sets.
+//! File capabilities that were set in a user namespace (revision 3 of `security.capability`): the
+//! revision that pack-layer writes, that archives keep when they are packed unchanged, and that
+//! unpack-layer sets.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::images::sha256;

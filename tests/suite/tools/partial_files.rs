@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files with names that are known in advance: partial downloads, saved uploads, staging
-//! directories. Whatever has such a name is used only if this user made it.
+//! directories. A file under such a name is used only if this user created it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -20,7 +20,8 @@ use tests::trees::make_node;
 
 const MIB: usize = 1 << 20;
 
-/// Puts something in the way of a work file: its name, and a file that must not change.
+/// Creates an obstacle. The arguments are the path of the work file, and a file that must not
+/// change.
 type Put = fn(&Path, &Path);
 
 const IN_THE_WAY: [(&str, Put); 7] = [
@@ -72,7 +73,8 @@ impl Place {
         fetch.dir(self.scratch.path()).run()
     }
 
-    /// The final file is right and a file of its own, and the other file is unchanged.
+    /// Checks that the final file is right and is not the other file, and that the other file is
+    /// unchanged.
     #[track_caller]
     fn judge(&self, path: &str, name: &str) {
         let found = self.scratch.join(path).symlink_metadata().unwrap();
@@ -111,7 +113,8 @@ fn a_later_part_that_is_not_ours_is_not_taken() {
     }
 }
 
-/// A directory with content is not removed. The blob is downloaded without a name meanwhile.
+/// A directory with content is not removed. Instead, the blob is downloaded to a file without a
+/// name.
 #[test]
 fn a_partial_file_that_cannot_be_removed_does_not_stop_a_download() {
     let place = Place::new();
@@ -192,7 +195,7 @@ fn a_staging_directory_of_the_wrong_kind_is_removed() {
     }
 }
 
-/// The names of the files beside FILE are longer than FILE, and still short enough.
+/// The names of temporary files would be longer than FILE. They are cut to the file system's limit.
 #[test]
 fn the_longest_name_of_a_file_is_short_enough() {
     const NAME_MAX: usize = 255;
@@ -208,7 +211,7 @@ fn the_longest_name_of_a_file_is_short_enough() {
         let ranges: Vec<_> = place.registry.blob_requests().iter().map(|r| r.range()).collect();
         assert_eq!(ranges.len(), 1, "{ranges:?}");
         assert!(ranges[0].as_ref().is_some_and(|range| range.start > 0), "{ranges:?}");
-        // A file whose content is not continued.
+        // The temporary file of pack-layer, which is never resumed.
         place.scratch.write("tree/file", "");
         let pack = tool("pack-layer").args(["tree", "-o", &name[..]]);
         pack.dir(place.scratch.path()).run().ok();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which entry of an index is chosen for a platform, if entries state none, or only a part of it.
+//! The entry of an index that is chosen for a platform, if entries state no platform or only a part
+//! of it.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ fn an_entry_without_a_platform_is_judged_by_its_config() {
     pick(&registry, "linux/arm64/v8", &top).ok().stdout(&images[0].manifest.bytes);
     let run = pick(&registry, "linux/s390x", &top);
     run.fails(3, "no manifest for linux/s390x").says("linux/arm64, linux/amd64").stdout("");
-    // An empty platform is none.
+    // An empty or incomplete platform counts as no platform.
     let parts = [json!({}), json!({"os": "linux", "architecture": ""}), json!({"os": "linux"})];
     for platform in parts {
         let top = index_of(&[entry(&images[1], platform)]);
@@ -78,7 +79,7 @@ fn configs_are_read_only_if_no_entry_states_the_platform() {
         run.ok().stdout(&stated.manifest.bytes);
         assert_eq!(blobs_asked(&registry), 0);
     }
-    // Also below a nested index.
+    // Configs of manifests in a nested index are read too.
     let inner = index(types::INDEX, &[(&images[0].manifest, "")]);
     registry.add_manifest("app", "", &inner);
     for platform in ["", "linux/amd64"] {
@@ -115,7 +116,7 @@ fn at_most_sixteen_configs_are_read() {
         .collect();
     let top = |count: usize| {
         let others = others[..count].iter().map(|image| image.manifest.descriptor());
-        // The same entry again is not examined again.
+        // A repeated entry is examined only once.
         let twice = others.clone().chain(others);
         index_of(&twice.chain([images[0].manifest.descriptor()]).collect::<Vec<_>>())
     };
@@ -131,7 +132,7 @@ fn a_config_that_cannot_be_read_is_passed_over_or_ends_the_search() {
     let (registry, images) = registry_with(&["linux/amd64", "linux/amd64"]);
     let other = Image::for_platform("linux", "arm64");
     let top = index(types::INDEX, &[(&other.manifest, ""), (&images[1].manifest, "")]);
-    // Its manifest is missing, or its config, or that is no JSON.
+    // First the manifest is missing, then the config is missing, then the config is not JSON.
     pick(&registry, "linux/amd64", &top).ok();
     registry.add_manifest("app", "", &other.manifest);
     pick(&registry, "linux/amd64", &top).ok();

@@ -183,7 +183,8 @@ fn an_index_with_a_subject_is_listed_too() {
     assert_eq!(listed[0]["artifactType"], "application/vnd.example.list");
 }
 
-/// Puts a referrer while the fallback tag leads to `there`; that must stay, and nothing be put.
+/// Puts a referrer, and checks that the run fails and leaves the fallback tag unchanged. The only
+/// PUT is that of the referrer.
 #[track_caller]
 fn is_left_unchanged(registry: &FakeRegistry, subject: &Image, words: &str) {
     let there = registry.manifest("app", &fallback(subject));
@@ -216,7 +217,7 @@ fn an_index_of_images_under_the_fallback_tag_is_not_a_list_of_referrers() {
 fn a_subject_served_under_its_own_fallback_tag_is_not_a_list_of_referrers() {
     let registry = FakeRegistry::start();
     let image = subject(&registry);
-    // An index whose entries say no platform could be a list of referrers.
+    // An index whose entries have no platform could be a list of referrers.
     let top = index(types::INDEX, &[(&image.manifest, "")]);
     for subject in [&top, &image.manifest] {
         registry.add_manifest("app", "1", subject);

@@ -2,7 +2,7 @@
 //! Docker's manifests of schema 1 in all tools that read or write manifests: from a tag to a root
 //! file system, and to another registry.
 
-// Helpers judge as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -202,7 +202,7 @@ fn layers_are_listed_base_first_without_sizes_and_completed_by_fetch_blob() {
     }
     list(&["--config"]).fails(2, "has no config").says("hint: build-config --schema1").stdout("");
     list(&["-p", "linux/s390x"]).fails(3, "the image is for linux/amd64, want linux/s390x");
-    // A copy needs all blobs.
+    // --recursive lists all blobs, because a copy needs them all.
     let all = list(&["--recursive", "--from", "oci:none"]);
     list(&["--recursive", "--from", &registry.repo("app")])
         .ok()
@@ -483,7 +483,7 @@ mod with_peers {
                 assert!(ours.iter().any(|line| line.contains(&digest)), "{ours:?}");
             }
         }
-        // Neither knows the digest of all bytes.
+        // Neither registry knows the manifest by the digest of all its bytes.
         let raw = sha256(bytes.as_bytes());
         assert_eq!(real.head(&format!("app/manifests/{raw}")), "404");
         assert!(double.manifest("app", &raw).is_none());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! sweep-layout: what is removed and what stays, by entries, referrers and age; damaged and hostile
-//! layouts, of which nothing is removed.
+//! sweep-layout: which files are removed and which stay, by entries, referrers and age. From
+//! damaged and hostile layouts nothing is removed.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -18,7 +18,7 @@ use tests::tools::{Command, Run, shell, tool};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-/// What a sweep prints that removes nothing.
+/// The output of a sweep that removes nothing.
 const NOTHING: &str = "blobs 0 0\npartial-files 0 0\nsources 0\n";
 
 /// Makes a file as old as this many seconds.
@@ -33,7 +33,7 @@ struct Place {
 }
 
 impl Place {
-    /// With these images, whose tags are their numbers, and all files two hours old.
+    /// A layout with these images. Their tags are their numbers, and all files are two hours old.
     fn of(images: &[&Image]) -> Place {
         let place = Place { dir: Scratch::new() };
         for (i, image) in images.iter().enumerate() {
@@ -89,7 +89,7 @@ impl Place {
         tool("sweep-layout").arg("l").args(args).dir(self.dir.path())
     }
 
-    /// Every image with these tags is whole.
+    /// Checks that every image with these tags is complete.
     fn is_whole(&self, tags: &[&str]) {
         let script = "for tag in $tags; do fetch-manifest oci:l:$tag >m &&
             list-blobs --recursive --from oci:l m | verify-digest --from oci:l >/dev/null || exit
@@ -97,7 +97,7 @@ impl Place {
         shell(script).env("tags", tags.join(" ")).dir(self.dir.path()).run().ok();
     }
 
-    /// A sweep that is refused removes nothing.
+    /// Checks that this sweep fails and removes nothing.
     #[track_caller]
     fn refuses(&self, args: &[&str], status: i32, words: &str) {
         let before = self.dir.list();
@@ -126,7 +126,7 @@ fn referrer(subject: &Blob, layer: &Blob) -> Blob {
     )
 }
 
-// What stays.
+// Files that stay.
 
 #[test]
 fn blobs_that_no_entry_reaches_are_removed_and_counted() {
@@ -274,7 +274,7 @@ fn a_manifest_without_an_entry_stays_with_its_blobs_while_one_of_them_is_new() {
         place.sweep(&["--keep-newer", "0s"]).ok();
         assert!(!place.has(&image.manifest) && !place.has(base), "{name}");
     }
-    // Without a new part of its own it goes.
+    // If the only new blob belongs to another image as well, the image is removed.
     let shares = Image::of_parts(json!({}), vec![base.clone()], vec![image.diff_ids[0].clone()]);
     let place = Place::of(&[&shares]);
     place.add(&[&image.config, top, &image.manifest]);
@@ -300,7 +300,7 @@ fn a_dry_run_prints_the_lines_and_removes_nothing() {
     want.sort();
     assert_eq!(lines, want);
     assert_eq!(place.dir.list(), before);
-    // The lines save what a sweep is about to remove.
+    // With the printed lines, blobs can be saved before a sweep removes them.
     let script = "sweep-layout --dry-run l | push-blob oci:saved --from oci:l";
     assert_eq!(shell(script).dir(place.dir.path()).run().ok().lines().len(), 2);
 }
@@ -360,7 +360,7 @@ fn the_records_of_gone_blobs_are_removed() {
     let place = Place::of(&[&image]);
     let (gone, absent) = (other("gone"), other("absent"));
     place.add(&[&gone]);
-    // An entry reaches a blob that is not fetched yet.
+    // This blob is missing, but an entry reaches it.
     fs::remove_file(place.path(&image.layers[1])).unwrap();
     let record = |of: &[&Blob]| {
         let mut record = serde_json::Map::new();
@@ -491,7 +491,7 @@ fn directories_that_are_symbolic_links_are_refused() {
         symlink(place.dir.join("elsewhere"), place.layout().join(name)).unwrap();
         place.refuses(&["--keep-newer", "0s"], 6, &format!("{name} is a symbolic link"));
     }
-    // The layout itself may be reached through one.
+    // The path of the layout may contain a symbolic link.
     let place = Place::of(&[&Image::small()]);
     symlink("l", place.dir.join("link")).unwrap();
     tool("sweep-layout").arg("link").dir(place.dir.path()).run().ok();
@@ -530,7 +530,7 @@ fn a_failure_of_the_disk_or_of_stdout_is_7() {
 mod at_length {
     use super::*;
 
-    /// The walk remembers at most 200,000 digests.
+    /// The sweep can keep at most 200,000 digests in memory.
     #[test]
     fn entries_that_reach_too_many_blobs_are_refused() {
         let config = Blob::new(types::CONFIG, "{}");
@@ -545,7 +545,8 @@ mod at_length {
             let text = json!({"schemaVersion": 2, "mediaType": types::MANIFEST, "config": config.descriptor(), "layers": layers});
             Blob::json(types::MANIFEST, &text)
         };
-        // Ten manifests with 19,999 layers each, less one layer for the config they share.
+        // Ten manifests with 19,999 layers each. One manifest has one layer less, because the
+        // shared config counts too.
         let place = Place::of(&[]);
         let mut manifests: Vec<_> = (0..9).map(|_| manifest(19_999)).collect();
         manifests.push(manifest(19_998));
@@ -559,7 +560,7 @@ mod at_length {
         place.refuses(&[], 6, "reach more than 200000 blobs");
     }
 
-    /// A sweep that does not end keeps no other tool waiting for ever.
+    /// Other tools do not wait forever for a sweep that does not end.
     #[test]
     fn a_sweep_that_never_ends_is_5_for_other_tools() {
         let image = Image::small();
@@ -579,7 +580,7 @@ mod with_peers {
 
     use super::*;
 
-    /// kill -9 at any removal leaves a whole image, and the next sweep ends the work.
+    /// kill -9 at any removal leaves the image complete, and the next sweep removes the rest.
     #[test]
     fn a_sweep_that_is_killed_leaves_a_valid_layout() {
         let image = Image::small();
@@ -600,7 +601,7 @@ mod with_peers {
         assert!(read_blob(&place.layout(), &image.manifest.digest).is_some());
     }
 
-    /// A layout that skopeo and umoci wrote: after a tag is removed, its blobs go.
+    /// In a layout that skopeo and umoci wrote, the blobs of a removed tag are removed.
     #[test]
     fn a_layout_of_other_programs_is_swept() {
         let (a, b) = (Image::small(), Image::big(1000, 1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! sweep-layout and a pipeline that is at work in the same layout: the pipeline loses no blob that
-//! it stored, or found there.
+//! sweep-layout and a pipeline that uses the same layout: the pipeline loses no blob that it
+//! stored, or found there.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -90,7 +90,7 @@ fn a_sweep_is_refused_while_a_download_is_at_work_and_keeps_what_it_found_and_st
     place.sweep().fails(5, "oci:l: another process uses it").says("hint: ").stdout("");
     assert!(place.has(&place.found) && place.has(&unused));
 
-    // The download ends without having named anything.
+    // The download is killed before it stores its blob.
     download.kill();
     let partial = place.dir.join("l/ingest").join(coming.digest.replace(':', "-"));
     assert!(partial.is_file());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The trace of a pull: its curl commands fetch what the tool fetched.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -178,7 +178,7 @@ fn an_abandoned_mirror_is_traced() {
 const HOST: &str = "registry.example:5000";
 
 /// Fetches `app:1` through the proxy in this variable, and runs the trace as a script. Checks that
-/// both get the manifest with the same requests.
+/// the tool and the script get the manifest with the same requests.
 #[track_caller]
 fn fetch_and_replay(proxy: &Proxy, variable: &str, value: &str) -> Run {
     let fetch = traced("fetch-manifest").args(["--plain-http", &format!("{HOST}/app:1")]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The trace of a push: run against a new registry, its curl commands push what the tool pushed.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Intake, Reply};

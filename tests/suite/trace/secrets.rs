@@ -2,7 +2,7 @@
 //! A trace shows no secret, neither the user's nor a server's. A trace that is pasted into a shell
 //! does no harm, whatever a server sends.
 
-// clippy allows unwrap in test functions only, not in the helpers that they share.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use tests::fake::{End, Intake, Reply, Server};

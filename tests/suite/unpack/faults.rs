@@ -193,7 +193,7 @@ fn a_closed_stdin_or_stdout_is_an_error() {
     run(">&-").status(7).says("unpack-layer: standard output: closed");
 }
 
-/// A name below a directory without permissions, for which an ordinary user needs /proc.
+/// A name below a directory without permissions. An ordinary user needs /proc to change it.
 const LOCKED: &str = "locked/f";
 
 #[test]
@@ -236,8 +236,8 @@ mod as_root {
                 let run = injected(&cage, call, &format!("error={error}"), nth, &[]);
                 let reported = run.stderr.contains("unpack-layer: ");
                 match run.code() {
-                    // The failed call was an insignificant one or one of the loader's; or it was
-                    // the sync of the parent directory, after DIR had appeared.
+                    // The failed call had no effect on the result, or belonged to the loader, or
+                    // was the sync of the parent directory after DIR had appeared.
                     Some(0) => assert!(portrait(&cage.root("")) == want, "{call} {error} {nth}"),
                     Some(127) => cage.nothing(),
                     code => {

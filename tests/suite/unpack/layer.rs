@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! unpack-layer: the state of DIR before, during and after a run; descriptor lines; and options.
-//! The other files of this folder test the content of layers, including hostile ones, by subject.
+//! The other files of this folder test the content of layers, including hostile layers, by subject.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -56,7 +56,7 @@ fn max_entries_allows_exactly_that_many_entries() {
     run.fails(6, "more than 3 directories without an entry (--max-entries)");
 }
 
-/// Unpacks a layer `times` times over. Returns the peak memory of the run in KiB, as counted by the
+/// Unpacks a layer `times` times. Returns the peak memory of the run in KiB, as counted by the
 /// kernel.
 fn memory(cage: &Cage, stored: &[u8], times: usize) -> (Run, u64) {
     let layer = cage.scratch().write("layer", stored);

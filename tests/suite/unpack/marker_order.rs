@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: whiteouts and opaque whiteouts at any position of their layer: they hide the path
-//! of the lower layers, whatever the layer itself puts there, and nothing to which a link leads.
+//! unpack-layer: whiteouts and opaque whiteouts (markers) at any position of their layer. They hide
+//! a path of the lower layers, even if their own layer has an entry at that path. They hide nothing
+//! behind a link that their layer replaces.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 use tests::tools::tool;
 
-/// All orders of a layer's markers and entries, in which a directory comes before its content.
+/// All orders of a layer's markers and entries in which a directory is before its content.
 fn orders(parts: &[(&str, Part)]) -> Vec<Vec<Part>> {
     fn extend(left: &[(&str, Part)], done: &[Part], all: &mut Vec<Vec<Part>>) {
         if left.is_empty() {
@@ -35,7 +36,7 @@ fn orders(parts: &[(&str, Part)]) -> Vec<Vec<Part>> {
     all
 }
 
-/// Every order of the upper layer's parts leads to these names, without a warning.
+/// Checks that every order of the upper layer's parts leads to these names, without a warning.
 fn in_any_order(lower: &[Part], upper: &[(&str, Part)], names: &[&str]) {
     for order in orders(upper) {
         everywhere_and_unprivileged(|cage| {
@@ -69,7 +70,7 @@ fn a_marker_does_not_act_through_a_link_of_its_own_layer() {
     for marker in [whiteout("a/a"), opaque("a")] {
         in_any_order(&lower, &[("a", symlink("a", "/b")), ("a/.wh.", marker)], &names);
     }
-    // The link of a lower layer again.
+    // The upper layer replaces the link of a lower layer by an equal link.
     for marker in [whiteout("link/keep"), opaque("link")] {
         let upper = [("link", symlink("link", "target")), ("link/.wh.", marker)];
         in_any_order(&linked(), &upper, &["link", "target/", "target/keep"]);
@@ -101,7 +102,8 @@ fn a_marker_behind_a_lower_link_that_is_hidden_hides_nothing_more() {
 
 #[test]
 fn markers_behind_lower_links_are_applied_from_the_root_downwards() {
-    // The inner link is hidden through the outer one, and so what is behind it stays.
+    // The first whiteout hides the inner link. Therefore the second one hides nothing behind that
+    // link.
     let lower =
         [dir("t"), symlink("t/inner", "/u"), dir("u"), file("u/keep", ""), symlink("outer", "t")];
     let upper =
@@ -113,7 +115,7 @@ fn markers_behind_lower_links_are_applied_from_the_root_downwards() {
 fn a_marker_behind_a_lower_link_that_stays_hides_where_it_leads() {
     let upper = [("link/.wh.", whiteout("link/keep"))];
     in_any_order(&linked(), &upper, &["link", "target/"]);
-    // What its layer brings there stays, also what it brings on another way.
+    // Entries of the upper layer stay, both those below the link and those below its target.
     let upper = [
         ("link/.wh.", opaque("link")),
         ("link/new", file("link/new", "")),
@@ -134,7 +136,8 @@ fn a_link_that_is_kept_is_followed_by_markers_too() {
             cage.has(&["link", "target/"]);
         });
     }
-    // The directory behind it belongs to the layer, and no other of the link's name does.
+    // The link's target counts as an entry of the upper layer and stays. The directory `t/link`,
+    // which has the name of the link, is hidden.
     let lower = [file("t/link/old", ""), dir("t/d"), symlink("link", "t/d")];
     for order in orders(&[("link", dir("link")), (".wh.", opaque(""))]) {
         everywhere(|cage| {
@@ -160,7 +163,7 @@ fn entries_that_passed_a_link_which_is_hidden_or_replaced_later_cause_a_warning(
             cage.unpack(&[&linked(), &parts]).fails(6, "hidden or replaced after entries");
         });
     }
-    // Also if it goes with a directory that it is in.
+    // The same if the directory that contains the link is hidden or replaced.
     let lower = [dir("d"), symlink("d/l", "/t"), file("t/x", "")];
     for later in [whiteout("d"), symlink("d", "t")] {
         everywhere(|cage| {
@@ -168,7 +171,7 @@ fn entries_that_passed_a_link_which_is_hidden_or_replaced_later_cause_a_warning(
             run.status(0).says("\"d\": hidden or replaced after entries of the same layer");
         });
     }
-    // Not if it stays.
+    // No warning if the link stays.
     everywhere(|cage| {
         let parts = [file("d/l/new", ""), dir("d"), whiteout("d/l/x"), whiteout("d/gone")];
         cage.unpack(&[&lower, &parts]).ok();
@@ -177,7 +180,7 @@ fn entries_that_passed_a_link_which_is_hidden_or_replaced_later_cause_a_warning(
 
 #[test]
 fn markers_that_wait_are_bounded_in_memory() {
-    // Each name is near a mebibyte; sixteen of them are more than what may wait.
+    // Each name is almost a mebibyte long. Sixteen of them exceed the memory for markers that wait.
     let long = |i: usize| whiteout(&format!("link/{}{i}", "d/".repeat(16_000)));
     let wide = |i: usize| {
         let path = format!("link/{}", format!("{}/", "n".repeat(250)).repeat(4000));
@@ -224,7 +227,8 @@ fn a_directory_that_gets_no_entry_is_worth_one() {
             cage.unpack(&[&parts]).fails(6, "a directory without an entry");
         });
     }
-    // One that was replaced is not there any more, and below an opaque one nothing is hidden.
+    // No warning: a replaced directory does not exist in the result, and below an opaque directory
+    // no lower layer is visible.
     for parts in [
         vec![whiteout("a/b/x"), symlink("a", "/c")],
         vec![file("a/b/x", ""), dir("a"), opaque("a")],
@@ -237,7 +241,7 @@ fn a_directory_that_gets_no_entry_is_worth_one() {
     }
 }
 
-/// A number of the dice.
+/// Pseudo-random numbers, the same for the same seed.
 struct Dice {
     bytes: std::iter::Cycle<std::vec::IntoIter<u8>>,
 }
@@ -257,7 +261,7 @@ impl Dice {
     }
 }
 
-/// A layer drawn by chance: its entries by their names, and its markers.
+/// A random layer: its entries by their names, and its markers.
 #[derive(Default)]
 struct Drawn {
     entries: BTreeMap<String, Part>,
@@ -313,9 +317,9 @@ impl Drawn {
             |name: &&String| parent(name).is_none_or(|parent| self.directories.contains(&parent));
         let there: Vec<&String> = below.keys().filter(has_entry).collect();
         let marker = match dice.roll(4) {
-            // Something of the layers below.
+            // A file of the layers below.
             0 if !there.is_empty() => vec![whiteout(dice.one(&there).as_str())],
-            // The same, and something below it.
+            // A file of the layers below, and a name below it or its opaque whiteout.
             1 if !there.is_empty() => {
                 let name = dice.one(&there).as_str();
                 let inside = format!("{name}/{}", dice.one(&NAMES));
@@ -329,7 +333,7 @@ impl Drawn {
                 Some(name) => vec![opaque(name)],
                 None => return,
             },
-            // What the layer has instead of a file of the layers below.
+            // An entry that replaces a file of the layers below.
             _ => {
                 let replaces = |(name, _): &(&String, &Part)| {
                     below.contains_key(*name)
@@ -352,7 +356,7 @@ impl Drawn {
         self.markers.extend(marker);
     }
 
-    /// The layer in an order by chance: a directory comes before its content, markers anywhere.
+    /// The layer in a random order: a directory is before its content, and markers are anywhere.
     fn order(&self, dice: &mut Dice) -> Vec<Part> {
         let mut left: Vec<(&String, &Part)> = self.entries.iter().collect();
         let mut parts = Vec::new();
@@ -383,13 +387,13 @@ fn types(top: &Path) -> BTreeMap<String, char> {
     tests::scratch::list(top).into_iter().map(of).collect()
 }
 
-/// What `find` sees in a tree. A name that cannot be opened is left out: the kernel shows a whiteout
-/// in a directory that no other layer has.
+/// Lists a tree. Names that cannot be opened are left out: the kernel shows a whiteout as a file if
+/// no other layer has its directory.
 const SEE: &str = "{ find . -printf '%p %y %m %U %T@ %l\\n' | sort;
     find . -type f -exec sha256sum {} + | sort; } 2>/dev/null";
 
-/// Unpacks each layer into a directory of its own, lets the kernel mount them over each other in a
-/// mount namespace of its own, and tells what is seen there.
+/// Unpacks each layer into a directory of its own, lets the kernel mount them as an overlay in a
+/// separate mount namespace, and returns the list of that tree.
 fn mounted(place: &str, layers: &[Vec<Part>]) -> String {
     let scratch = Scratch::new_in(Path::new(place));
     std::fs::create_dir(scratch.join("none")).unwrap();
@@ -407,7 +411,8 @@ fn mounted(place: &str, layers: &[Vec<Part>]) -> String {
     String::from_utf8(must(&mut namespace)).unwrap()
 }
 
-/// Stacks drawn by chance are the same in one directory and mounted, in every order.
+/// Checks that random stacks give the same tree in one directory and mounted, in several random
+/// orders.
 fn same_when_mounted(seeds: std::ops::Range<u64>, orders: usize) {
     for seed in seeds {
         let mut dice = Dice::new(seed);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: file systems that are mounted in DIR: nothing in them is removed, neither by
-//! whiteouts nor by entries, and an old tree that cannot be removed hinders nobody.
+//! unpack-layer: file systems that are mounted in DIR. Whiteouts and entries remove nothing in
+//! them, and an old tree that cannot be removed does not make later runs fail.
 //!
-//! Each run has a mount namespace of its own, which ends with it.
+//! Each run has a separate mount namespace, which ends with the run.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -16,7 +16,8 @@ use tests::peers::{must, peer};
 use tests::scratch::{Scratch, list};
 use tests::tools::{Run, tool};
 
-/// Ways of the kernel: all is there, openat2 is missing, and the mount's identity in statx too.
+/// Kernels: with all system calls, without openat2, and without openat2 and statx (which gives the
+/// mount's ID).
 const KERNELS: [&str; 3] = [
     "",
     "strace -f -qq -o /dev/null -e inject=openat2:error=ENOSYS",
@@ -55,7 +56,7 @@ impl Volume {
     }
 }
 
-/// Refused by whatever kernel, and nothing of the volume is gone.
+/// Checks that every kernel gives this refusal, and that no file of the volume is removed.
 fn refused(at: &'static str, parts: &[Part], words: &str) {
     for place in PLACES {
         for kernel in KERNELS {
@@ -182,7 +183,7 @@ mod as_root {
 
     #[test]
     fn an_immutable_file_of_the_old_tree_hinders_no_later_run() {
-        // Flags of files are the disk's own; memory has them since Linux 6.6.
+        // The disk's file system supports file flags; tmpfs supports them since Linux 6.6.
         let scratch = Scratch::new_in(Path::new(PLACES[1]));
         let chattr = |flag: &str, name: &str| {
             must(peer("chattr").arg(flag).arg(scratch.join(name)));
@@ -196,7 +197,7 @@ mod as_root {
         let first = unpack(&[]);
         let after_first = (list(&scratch.join("root")), list(&scratch.join(".root.old")));
         let second = unpack(&[]);
-        // A run that was killed before it removed the old tree.
+        // The tree that a run left when it was killed before removing the old tree.
         scratch.write(".root.unpacking/fixed", "");
         chattr("+i", ".root.unpacking/fixed");
         let third = unpack(&[]);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: what people give it instead of a layer. The archive of a whole image is unpacked
-//! like any other, with a warning that says how the image is unpacked.
+//! unpack-layer: archives and documents that are not layers. The archive of an image is unpacked
+//! like a layer, with a warning that shows how to unpack the image.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -21,7 +21,7 @@ const SAVED: &str = r#"[{"Config":"c.json","RepoTags":["x:1"],"Layers":["l/layer
 fn the_archive_of_an_image_is_unpacked_with_a_warning() {
     let layout = [file("oci-layout", LAYOUT), file("index.json", "{}"), dir("blobs")];
     let saved = [file("l/layer.tar", ""), file("./manifest.json", SAVED)];
-    // docker save writes both since version 25: the layout is the better way.
+    // Since version 25, docker save writes both. The warning then describes the layout.
     let both = [file("manifest.json", SAVED), file("oci-layout", LAYOUT)];
     let [image, docker] =
         ["an archive of an image, not a layer", "an archive of docker save, not a layer"];
@@ -35,7 +35,7 @@ fn the_archive_of_an_image_is_unpacked_with_a_warning() {
             run.status(0).says("unpack-layer: warning: ").says(words);
             assert_eq!(run.lines().len(), 1, "{run}");
             cage.has(names);
-            // As a later layer, too.
+            // The same for an upper layer.
             cage.only_options(&["--replace"]);
             cage.unpack(&[&[file("f", "")], parts]).status(0).says(words);
             cage.only_options(&["--replace", "--strict"]);
@@ -61,7 +61,7 @@ fn files_of_these_names_in_a_layer_cause_no_warning() {
         let run = cage.unpack(&[parts]);
         run.status(0).does_not_say("not a layer");
     }
-    // Nor those of a layer below.
+    // Files of a lower layer cause no warning either.
     let cage = Cage::new(PLACES[0]);
     cage.unpack(&[&[file("manifest.json", "{}")], &[file("f", "")]]).ok();
 }
@@ -88,7 +88,7 @@ fn the_config_of_an_artifact_is_not_said_to_be_a_layer_of_another_type() {
         let run = unpack(&[]);
         run.fails(6, "is a document, not a layer").does_not_say("--any-type");
         run.says("hint: list-blobs --layers leaves the config out");
-        // The option accepts any type, as it says.
+        // With --any-type the document is read as an archive.
         unpack(&["--any-type", "--no-config"]).fails(6, "not a tar archive");
     }
 }

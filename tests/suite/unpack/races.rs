@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer --onto: other processes that change the tree while it is being changed. They get
-//! the owner or the attributes of an entry for no other file.
+//! unpack-layer --onto: other processes that change the tree while it is being changed. No other
+//! file gets the owner or the attributes of an entry.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -15,8 +15,8 @@ use tests::peers::{must, peer};
 use tests::scratch::Scratch;
 use tests::tools::{Run, Signal, tool};
 
-/// Unpacks an entry, and stops the tool right after the system call that makes it. Another process
-/// then puts `other` in its place.
+/// Unpacks an entry, and stops the tool right after the system call that creates the entry's file.
+/// Another process then puts `other` in its place.
 fn swapped(place: &str, call: &str, part: &Part, other: &str) -> (Run, Scratch) {
     let scratch = Scratch::new_in(std::path::Path::new(place));
     fs::create_dir(scratch.join("root")).unwrap();

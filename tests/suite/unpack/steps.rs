@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer: how many directories a layer may make it open. A small layer with long names could
-//! otherwise keep a processor busy for minutes.
+//! unpack-layer: the limit of directories that a layer may cause to be opened. A small layer with
+//! long names could otherwise keep a processor busy for minutes.
 
-// Only what a test function calls is a test to clippy; what these share is not.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -17,7 +17,7 @@ fn deep(name: &str, depth: usize) -> String {
     vec![name; depth].join("/")
 }
 
-/// Unpacks layers in memory. No cage: to list deep directories takes long.
+/// Unpacks layers in memory. It uses no cage, because listing deep directories takes long.
 fn unpack(layers: &[&[Part]]) -> Run {
     let scratch = Scratch::new_in(Path::new(PLACES[0]));
     let write = |(i, parts): (usize, &&[Part])| scratch.write(format!("l{i}"), archive(parts));
@@ -28,7 +28,8 @@ fn unpack(layers: &[&[Part]]) -> Run {
     run
 }
 
-/// Entries that are far from each other: every second one in the other of two deep directories.
+/// Entries that are far from each other: they are alternately in one and the other of two deep
+/// directories.
 fn apart(count: usize) -> Vec<Part> {
     let paths = [deep("a", 4096), deep("b", 4096)];
     (0..count).map(|i| file(format!("{}/f{i}", paths[i % 2]), "")).collect()
@@ -36,7 +37,8 @@ fn apart(count: usize) -> Vec<Part> {
 
 #[test]
 fn a_few_walks_of_the_greatest_depth_are_taken_and_many_are_refused() {
-    // 4096 steps each: 65 entries are below 2^18 + 65 * 64, and 66 are above. Each layer has its own.
+    // Each entry takes 4096 steps. 65 entries are below their limit of 2^18 + 65 * 64, and 66
+    // entries are above theirs. Each layer is counted separately.
     unpack(&[&apart(40), &apart(65)]).status(0);
     let run = unpack(&[&apart(66)]);
     run.fails(6, "more than 266368 path components to walk for 66 entries");
@@ -56,7 +58,7 @@ fn what_is_read_again_for_each_opaque_mark_is_counted() {
     let mut parts: Vec<Part> = (0..1000).map(|i| file(format!("d/f{i}"), "")).collect();
     parts.extend((0..2000).map(|_| opaque("d")));
     unpack(&[&[dir("d"), file("d/old", "")], &parts]).fails(6, "path components to walk");
-    // A few are fine.
+    // Few opaque whiteouts are accepted.
     unpack(&[&[dir("d"), file("d/old", "")], &parts[..1050]]).ok();
 }
 

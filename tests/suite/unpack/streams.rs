@@ -240,7 +240,7 @@ fn a_member_cut_anywhere_is_refused() {
         run.status(6);
         cage.nothing();
     }
-    // A stream cut between two members is complete to gzip, but its archive is cut.
+    // A stream that is cut between two members is complete for gzip, but its archive is cut.
     refused(gzip(&layer()[..1000]), "archive is cut short");
 }
 

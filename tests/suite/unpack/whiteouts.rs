@@ -54,7 +54,7 @@ fn a_whiteout_of_a_missing_name_does_nothing() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "")], &[whiteout("x"), whiteout("a/b/c"), whiteout("f/g")]]).ok();
         cage.has(&["f"]);
-        // The same in a first layer.
+        // The same in a base layer.
         cage.only_options(&["--replace"]);
         cage.unpack(&[&[whiteout("x"), whiteout("a/b")]]).ok();
         cage.has(&[]);
@@ -227,7 +227,7 @@ fn a_file_that_its_own_layer_adds_and_hides_stays() {
     everywhere(|cage| {
         cage.unpack(&[&[file("x", "old")], &upper]).ok();
         assert_eq!(cage.read("x"), "new");
-        // A first layer has no lower layers.
+        // A base layer has no lower layers.
         cage.only_options(&["--replace"]);
         cage.unpack(&[&upper]).ok();
         cage.has(&["x"]);

@@ -163,7 +163,7 @@ fn a_store_without_tags_is_an_error() {
     let dir = Scratch::new();
     mirror(&registry, &dir).status(1);
     copy(&registry, &dir).status(1);
-    // Without a layout, and with one that has only an image without a name.
+    // Without a layout, and with a layout whose only image has no name.
     push(&registry, &dir).status(3);
     write_image(&dir.join("mirror"), "x", &image("x"));
     let mut index = read_index(&dir.join("mirror"));
@@ -175,7 +175,8 @@ fn a_store_without_tags_is_an_error() {
     mirror(&FakeRegistry::start(), &dir).status(3);
 }
 
-/// A name in a layout may be any text. One that is no tag is an error, not left out.
+/// A name in a layout may be any text. A name that is not a valid tag is an error; it is not left
+/// out.
 #[test]
 fn a_name_that_cannot_be_a_tag_ends_the_push() {
     for name in ["docker.io/library/a:1", "two words", "-x", "a --insecure", "*", "ä", "$(touch x)"]

@@ -72,7 +72,7 @@ impl Fixture {
     }
 }
 
-/// The pipe failed with this message. Its status is that of its last command.
+/// Checks that the pipe failed with this message. Its status is that of its last command.
 #[track_caller]
 fn failed(run: &Run, words: &str) {
     run.says(words);

@@ -2,12 +2,12 @@
 //! The wall clock may jump. Time limits use the monotonic clock; the wall clock is read in a few
 //! files only, where a jump does no harm.
 
-// Helpers unwrap as tests do.
+// Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
-/// Each file that reads the wall clock, and for what.
+/// Each file that reads the wall clock, and the purpose.
 const READERS: [(&str, &str); 4] = [
     ("common/net/src/response.rs", "the date in Retry-After, within --max-wait"),
     ("tools/fetch-blob/src/destination.rs", "the modification time of the result"),

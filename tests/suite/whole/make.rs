@@ -14,7 +14,7 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell};
 
-/// The makefile, with this registry's host in it.
+/// The makefile for this registry's host.
 fn makefile(registry: &Registry) -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/regutils-recipes.7");
     let page = fs::read_to_string(page).unwrap();

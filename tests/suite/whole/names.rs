@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A name in a layout names only what is there: it moves to a new image when the last blob of that
-//! image is stored. Whatever stops an update, the old image keeps the name and is whole.
+//! A name in a layout names complete images only: it moves to a new image when the last blob of
+//! that image is stored. If an update stops for any reason, the old image keeps the name and stays
+//! complete.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -27,7 +28,8 @@ fn images() -> [Image; 2] {
     [old, new]
 }
 
-/// A layout whose name 1 is the old image, and a registry in which it is the new one.
+/// A layout in which the name 1 is the old image, and a registry in which the tag 1 is the new
+/// image.
 fn outdated() -> (FakeRegistry, Scratch, Image, Image) {
     let [old, new] = images();
     let registry = FakeRegistry::start();
@@ -51,7 +53,8 @@ fn named(layout: &Path, name: &str) -> Vec<Value> {
     entries.into_iter().filter(is_named).map(|entry| entry["digest"].clone()).collect()
 }
 
-/// Checks that the name is this image's alone, and that the layout has every blob of it.
+/// Checks that the name belongs to this image only, and that the layout has every blob of the
+/// image.
 #[track_caller]
 fn assert_named(scratch: &Scratch, name: &str, image: &Image) {
     let layout = scratch.join("l");
@@ -113,7 +116,7 @@ fn a_new_name_appears_when_its_image_is_whole() {
     fetch(&["oci:l"]).fails(3, "no entry").says(hint);
     let (last, first) = image.layers.split_last().unwrap();
     let lines = [&image.config].into_iter().chain(first).map(Blob::line).collect::<String>();
-    // The config tells that the image was meant. Only then is there a warning.
+    // The config shows that the lines belong to this image. Without it there would be no warning.
     blobs(lines)
         .status(0)
         .says(&format!("\"1\" is named when its image is complete: no blob {}", last.digest));
@@ -187,7 +190,8 @@ fn of_two_updates_at_once_the_later_manifest_gets_the_name() {
         for image in order {
             let fetch = tool("fetch-blob").args([&repo, "--into", "oci:l"]).stdin(image.lines());
             fetch.dir(scratch.path()).run().ok();
-            // A program that ended with 0 has stored its image. It does not take the name back.
+            // The image of the earlier manifest, if it is complete last, does not get the name
+            // back.
             let want = if image.manifest.digest == one.manifest.digest && first_to_end == 0 {
                 &one
             } else {
@@ -215,7 +219,7 @@ fn pipelines_at_the_same_time_in_one_layout_each_name_their_image() {
     assert!(!waits(&scratch));
 }
 
-/// A name that was changed otherwise after the update began is not changed again.
+/// If another command changes the name after an update began, the update no longer changes it.
 #[test]
 fn an_interrupted_update_does_not_undo_a_later_change() {
     for by_us in [true, false] {
@@ -302,7 +306,7 @@ fn a_damaged_file_of_waiting_names_is_replaced() {
     assert!(fs::read_dir(scratch.join("l/ingest")).unwrap().count() <= 1);
 }
 
-/// Names that wait for ever are bounded: the oldest are dropped.
+/// The number of names that wait for their images is limited: the oldest are dropped.
 #[test]
 fn of_more_than_1000_waiting_names_the_oldest_are_dropped() {
     let (registry, scratch, old, new) = outdated();
@@ -383,7 +387,7 @@ mod with_peers {
                 let command = if is_last { blobs() } else { manifest() };
                 let Some(run) = killed(command, call, nth) else { break };
                 run.ended_by(Signal::KILL);
-                // The name is that of the old or of the new image, and that image is whole.
+                // The name belongs to the old or to the new image, and that image is complete.
                 let layout = scratch.join("l");
                 let is_new = named(&layout, "1") == [json!(new.manifest.digest)];
                 assert_named(&scratch, "1", if is_new { &new } else { &old });

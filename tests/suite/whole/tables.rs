@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables of behaviours: all rows are there, and every test that they name exists.
+//! The tables in BEHAVIOURS.md: no row is missing, and every named test exists.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
