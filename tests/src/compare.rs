@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The same requests to the scripted registry and to real registries, and the parts of the responses
-//! that matter to a client, compared step by step.
+//! The same requests to the scripted registry and to real registries, and the parts of the
+//! responses that matter to a client, compared step by step.
 
 use serde_json::Value;
 

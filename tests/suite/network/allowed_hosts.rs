@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts that a user or an administrator allows: token servers and storage at private addresses, and
-//! storage that uses plain HTTP behind an https registry.
+//! Hosts that a user or an administrator allows: token servers and storage at private addresses,
+//! and storage that uses plain HTTP behind an https registry.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

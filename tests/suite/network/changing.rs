@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Servers that lose the end of every response, or whose content changes during a run; and a machine
-//! that sleeps.
+//! Servers that lose the end of every response, or whose content changes during a run; and a
+//! machine that sleeps during a download.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

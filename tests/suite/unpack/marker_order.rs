@@ -272,9 +272,9 @@ struct Drawn {
 const NAMES: [&str; 4] = ["a", "b", "x", "l"];
 
 impl Drawn {
-    /// Every directory with content has an entry: an overlay takes all attributes of a directory from
-    /// the topmost layer that has it. Markers are below such directories, below files and links that
-    /// replace something of the layers below, and below directories that they hide.
+    /// Every directory with content has an entry: an overlay takes all attributes of a directory
+    /// from the topmost layer that has it. Markers are below such directories, below files and
+    /// links that replace something of the layers below, and below directories that they hide.
     fn new(dice: &mut Dice, number: u64, below: &BTreeMap<String, char>) -> Drawn {
         let mut drawn = Drawn::default();
         for _ in 0..2 + dice.roll(6) {

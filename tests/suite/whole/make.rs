@@ -124,7 +124,7 @@ fn the_layers_of_earlier_images_are_swept_once_they_are_old() {
         make(&dir);
     };
     rebuild("second");
-    // The old layer, config and manifest.
+    // The old layer, config and manifest are removed.
     let second = layer();
     assert!(!first.exists() && second.exists());
     assert_eq!(fs::read_dir(dir.join("image/blobs/sha256")).unwrap().count(), blobs_of_one_image());
@@ -133,8 +133,8 @@ fn the_layers_of_earlier_images_are_swept_once_they_are_old() {
     drop(registry);
 }
 
-/// The manifest, the base's layers and two more, the config, and the base's config, which stays new
-/// for an hour.
+/// The number of blobs of the image: the manifest, the config, the base's layers and two more. The
+/// base's config does not count: nothing in the layout names it, so it is swept.
 fn blobs_of_one_image() -> usize {
     Image::small().layers.len() + 4
 }
