@@ -19,7 +19,7 @@ install: all
 		install -d "$$section" && install -m 644 "$$page" "$$section" || exit; \
 	done
 
-# All tests that need neither root nor peer programs; they take about a minute. `make test T=NAME`
+# All tests that need neither root nor peer programs. They take about a minute. `make test T=NAME`
 # instead runs all tests with NAME in their names, and builds only the tools that these tests run.
 ELSEWHERE = ::with_peers:: ::as_root:: ::at_length::
 test:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The suite as one program: a folder per subject, a file per part of it. README.md lists where a
-//! test belongs.
+//! The suite as one program: a folder for each subject, and a file for each part of a subject.
+//! README.md lists the place for each kind of test.
 
 mod auth;
 mod fidelity;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials: how they are found, which servers get them, and which must never get them.
+//! Credentials: how they are found, which servers get them, and which servers must never get them.
 
 mod between_registries;
 mod credentials;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main pipeline on real data: skopeo pushes a Debian system, our pipeline pulls it, the result
-//! is compared with the tree that umoci unpacks, and programs in it are run. The Debian packages
-//! are fetched from the mirror that this machine's apt uses.
+//! The main pipeline on real data. skopeo pushes a Debian system, and our pipeline pulls it. The
+//! test compares the result with the tree that umoci unpacks, and runs programs in it. The Debian
+//! packages are fetched from the mirror that this machine's apt uses.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::expect_used)]

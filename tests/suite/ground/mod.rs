@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checks of the harness itself: the doubles (with curl) and the peers.
+//! Checks of the test harness: the doubles (with curl) and the peers.
 
 #[path = "."]
 mod with_peers {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors on the command line. They are tried first and in order. The next one is tried if a
-//! mirror lacks the content or fails. They get no secret for the registry.
+//! Mirrors on the command line. Mirrors are tried first, in their order. If a mirror lacks the
+//! content or fails, the next one is tried. No mirror gets a secret for the registry.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-blob and its machine: full disks, names that exist already, resource limits, and
+//! fetch-blob and the local machine: full disks, names that exist already, resource limits, and
 //! concurrent processes.
 
 use std::os::unix::fs::symlink;

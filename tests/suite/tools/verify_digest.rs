@@ -7,7 +7,7 @@ use tests::images::{Image, noise, sha256, sha512, types, write_image};
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell, tool};
 
-/// More than the capacity of a pipe and of one buffer.
+/// A size larger than the capacity of a pipe and of one buffer.
 const LARGE: usize = 900_000;
 
 fn verify() -> Command {

@@ -149,7 +149,7 @@ fn every_page_lists_its_exit_statuses_in_order() {
     for page in pages() {
         let listed = statuses(&fs::read_to_string(&page).unwrap());
         assert!(listed.is_sorted_by(|a, b| a < b), "{}", page.display());
-        // The statuses that every tool can end with.
+        // The exit statuses of every tool.
         assert!([0, 2, 7].iter().all(|status| listed.contains(status)), "{}", page.display());
     }
 }
