@@ -54,8 +54,8 @@ impl<F: Fn(&Request) -> Reply + Send + Sync> Serve for F {
     }
 }
 
-/// A predicate that holds for the first `count` requests that `which` selects, whatever their
-/// paths.
+/// A predicate that holds for the first `count` requests that `which` selects, without regard to
+/// their paths.
 pub fn first(
     count: usize,
     which: impl Fn(&Request) -> bool + Send + Sync + 'static,

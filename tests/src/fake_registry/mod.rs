@@ -71,8 +71,8 @@ pub struct Settings {
     /// Refuses an old state in GET and DELETE too, as docker-registry 2.8 does: after a request
     /// that broke, a client can neither continue nor cancel the upload.
     pub strict: bool,
-    /// Lists all tags, in the order in which they were added, whatever the request asks for, as
-    /// docker-registry 2.8 does.
+    /// Ignores the query of a request for tags, as docker-registry 2.8 does: lists all tags in the
+    /// order in which they were added.
     pub unsorted: bool,
 }
 
@@ -182,7 +182,7 @@ impl FakeRegistry {
         *lock(&self.content.grants) = Some(Box::new(grants));
     }
 
-    /// Lists at most `count` tags per page, whatever the request asks for.
+    /// Lists at most `count` tags per page, even if the request asks for more.
     pub fn tags_a_page(&self, count: usize) {
         *lock(&self.content.page) = Some(count);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs with two registries: no secret for one registry is sent to the other, whatever the
-//! registries' responses say.
+//! Runs with two registries: no secret for one registry is sent to the other, even if a registry's
+//! responses ask for it.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

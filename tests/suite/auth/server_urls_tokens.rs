@@ -65,7 +65,7 @@ fn realms_of_every_shape_receive_at_most_the_secret_for_token_servers() {
                 let what = format!("{credential:?}: {:.200}", shape.text);
                 let received = attack.received().len();
                 if run.code() == Some(0) && number % 2 == 1 {
-                    // The tool prints the token: stdout contains a secret as it should.
+                    // The tool prints the token, so stdout contains this secret.
                     continue;
                 }
                 attack.received_only(&run, &what, allowed_secrets(credential));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Networks and servers that misbehave: temporary failures are retried, final failures end the run
-//! at once, and nothing wrong is stored in either case. Redirects, TLS and tokens are tested in
-//! files of their own.
+//! at once. In both cases no wrong bytes are stored. Other files test redirects, TLS and tokens.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -231,7 +230,7 @@ fn retry_after_is_honoured_up_to_max_wait() {
     {
         through(first(2, after(text))).succeeded(text).requests(text, 3);
     }
-    // --max-wait is 0 here, so that every later time exceeds it.
+    // --max-wait is 0 here, so every time in the future exceeds it.
     for text in ["1", "86400", "1000000000000000000000000000000", "Fri, 31 Dec 2100 00:00:00 GMT"] {
         through(first(2, after(text))).failed(text, 5).requests(text, 1);
     }

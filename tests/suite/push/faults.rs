@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries and proxies that answer an upload wrongly. Temporary failures are retried. Any other
-//! failure ends the run with one line and the right status, stores no wrong blob and leaves no
-//! session open.
+//! Registries and proxies that respond wrongly to an upload. Temporary failures are retried. Any
+//! other failure ends the run with one line and the right status, stores no wrong blob and leaves
+//! no session open.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -51,7 +51,7 @@ fn through(
     (registry, run)
 }
 
-/// Puts a manifest that the registry answers with this refusal, without storing it.
+/// Puts a manifest that the registry refuses with this response, without storing it.
 fn refused(refusal: impl Fn(&Request) -> Intake + Send + Sync + 'static) -> (FakeRegistry, Run) {
     let (registry, image) = registry_with_blobs();
     registry.intake(refusal);

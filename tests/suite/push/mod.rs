@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blobs and manifests on their way into a registry, and the faults that can occur.
+//! Pushes of blobs and manifests to a registry, and the faults that can occur.
 
 mod bytes;
 mod faults;

@@ -79,7 +79,7 @@ fn a_failed_final_request_is_repeated() {
 fn a_blob_committed_after_a_proxy_timeout_is_found() {
     let push = Push::of(SIZE as usize);
     let late = first(1, Request::is_close);
-    // The HEAD request before the upload and the first one after it are answered with 404.
+    // The responses to the HEAD request before the upload and to the first one after it are 404.
     let unseen = first(2, |request| request.method == "HEAD");
     push.registry.fault(move |request, right| match request {
         request if late(request) => Reply::new(504).body("<html>"),

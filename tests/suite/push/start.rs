@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that answer the start of an upload wrongly, and the upload locations that they give.
+//! Registries that respond wrongly to the start of an upload, and the upload locations that they
+//! send.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -316,7 +316,7 @@ fn a_line_has_only_the_required_fields() {
     assert_eq!(keys, ["mediaType", "digest", "size"]);
 }
 
-/// Each run reports its own digest. The tag has one of them.
+/// Each run reports its own digest. The tag names one of the two manifests.
 #[test]
 fn two_runs_that_move_one_tag_both_succeed() {
     let registry = FakeRegistry::start();

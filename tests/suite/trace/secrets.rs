@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A trace shows no secret, neither the user's nor a server's. A trace that is pasted into a shell
-//! does no harm, whatever a server sends.
+//! does no harm, even if the server is hostile.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

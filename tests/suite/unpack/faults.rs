@@ -392,8 +392,8 @@ mod as_root {
     fn umoci_unpacks_the_same_tree() {
         let cage = Cage::new(PLACES[1]);
         let [lower, upper] = layers();
-        // The directories that have no entry in these layers get one, because each program treats
-        // directories without an entry in its own way.
+        // The directories without an entry get an entry here, because programs treat directories
+        // without an entry differently.
         let parents = ["hidden", "hidden/by", "gone"].map(|name| dir(name).mtime(8));
         let lower = [&parents[..], &lower].concat();
         let upper = [&upper[..], &[dir("hidden").mtime(9), dir("hidden/by").mtime(9)]].concat();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer on randomly changed layers; the random numbers are the same in every run. Whatever
-//! the input, nothing outside the root is touched, nothing panics, memory is bounded, and a refusal
-//! is reported in one line.
+//! unpack-layer on randomly changed layers; the random numbers are the same in every run. For every
+//! input, no file outside the root is changed, no run panics, memory is bounded, and a refusal is
+//! reported in one line.
 //!
 //! The original layers are in `fuzz/corpus/reader`; each name says what the layer contains. A
 //! changed layer that reveals a fault becomes a separate test elsewhere. A failed test prints the

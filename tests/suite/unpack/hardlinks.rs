@@ -131,7 +131,7 @@ fn a_link_needs_no_entry_for_its_directory() {
 
 #[test]
 fn a_link_with_data_is_refused() {
-    // Some readers take the data for the next header, others skip it.
+    // Some readers read the data as the next header, others skip it.
     refused(&[file("f", ""), entry(b'1', "h", "data").link("f")], "4 bytes of data");
 }
 

@@ -81,8 +81,7 @@ fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
     let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
     let bin = line("bin");
     let etc = line("etc");
-    // A time later than that of every built file, whatever the resolution of the file system's
-    // clock.
+    // A time later than that of every built file, for any resolution of the file system's clock.
     fs::write(dir.join("etc/a"), "changed").unwrap();
     let later = fs::metadata(dir.join("pushed")).unwrap().modified().unwrap();
     let later = later + std::time::Duration::from_secs(1);
