@@ -87,7 +87,7 @@ fn all_tags_of_a_repository_make_a_round_trip_through_a_layout() {
     push(&registry, &dir).status(0);
     copy(&registry, &dir).status(0);
     for repository in ["all", "mirror"] {
-        assert_eq!(registry.tags(repository), registry.tags("alpine"));
+        assert_eq!(by_name(registry.tags(repository)), by_name(registry.tags("alpine")));
         for tag in TAGS {
             let [from, to] = ["alpine", repository].map(|r| registry.manifest(r, tag).unwrap());
             assert!(from.bytes == to.bytes, "{repository}:{tag}");
