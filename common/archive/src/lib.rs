@@ -16,7 +16,7 @@
 //! Memory is bounded by constants: 1 MiB for an extended header, 16 headers about one entry, 10,000
 //! segments of a sparse file.
 //!
-//! Not here: the meaning of names, whiteouts, files, compression.
+//! Not here: what names and whiteouts mean, access to files, and compression.
 
 pub mod capability;
 mod check;

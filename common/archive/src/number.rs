@@ -17,8 +17,9 @@ pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Parses octal digits: spaces may precede them, spaces and NULs may follow. Without digits the
-/// number is 0, if the field has a NUL: old Maven archives have IDs of seven spaces and a NUL.
+/// Parses octal digits: spaces may precede them, spaces and NULs may follow. A field without digits
+/// is 0 if it has only NULs, or if it begins with spaces and a NUL follows them. Old Maven archives
+/// have IDs of seven spaces and a NUL.
 pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     if field.iter().all(|byte| *byte == 0) {
         return Some(0);

@@ -6,8 +6,8 @@ use std::io::BufRead;
 use crate::descriptor::{Descriptor, Line};
 use crate::error::{Error, Result, printable};
 
-/// The longest line, in bytes. It is the limit of a manifest, because even a descriptor that
-/// contains its content (`data`) is part of a manifest.
+/// The longest line, in bytes. It is the maximum size of a manifest: a descriptor is part of a
+/// manifest, even if it contains the bytes of its blob (`data`).
 pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
 
 /// The message for empty input where input was expected.

@@ -63,8 +63,8 @@ impl Layout {
                 None => entries.find(&descriptor.digest).is_some(),
             };
             if named_already {
-                // The image already has the name, and a blob is missing now. Nothing has to wait
-                // for the name.
+                // The image already has the name, although a blob is missing now. There is nothing
+                // to record, and other images no longer wait for the name.
                 waiting.retain(|other| name.is_none() || other.name.as_deref() != name);
             } else {
                 let name = name.map(str::to_owned);
@@ -127,8 +127,9 @@ impl Layout {
         self.write_waiting(left)
     }
 
-    /// Whether the image is complete and already has the name. If so, other images no longer wait
-    /// for the name. Without a name: whether the image is complete and has an entry.
+    /// Whether the image is complete and already has the name. If so, this call also drops the
+    /// other images that wait for the name. Without a name: whether the image is complete and has
+    /// an entry.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).

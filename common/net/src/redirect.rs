@@ -8,8 +8,8 @@
 //! URL.
 //!
 //! A request that writes follows only 307 and 308, only within the registry's origin, and only if
-//! its body can be sent again. Any other redirect would turn it into a GET, whose success would not
-//! mean that anything was written.
+//! its body can be sent again. After 301, 302 or 303 the next request would be a GET, and the
+//! success of a GET does not mean that anything was written.
 
 use common::error::Error;
 

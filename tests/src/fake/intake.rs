@@ -2,8 +2,8 @@
 //! The handling of a request's body before the response: the server reads it, discards it, or reads
 //! only part of it.
 //!
-//! The server decides when the request's head has arrived. Faults of the response itself are in
-//! [`Reply`].
+//! The server chooses the handling as soon as the request's head has arrived. Faults of the
+//! response itself are in [`Reply`].
 
 use super::reply::{End, Reply};
 
@@ -72,7 +72,8 @@ impl Intake {
         self
     }
 
-    /// Whether the body reaches [`Serve::take`](super::Serve::take) or the request.
+    /// Whether the body is passed to [`Serve::take`](super::Serve::take) or kept with the request.
+    /// Otherwise it is discarded.
     pub(crate) fn delivers(&self) -> bool {
         self.instead.is_none() && !matches!(self.event, Some((_, Then::Answer(..))))
     }

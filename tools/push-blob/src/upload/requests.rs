@@ -48,8 +48,9 @@ impl Mount {
 
 impl Uploads {
     /// Asks the registry to mount a blob from the repository `source`. Every failure is
-    /// [`Mount::Refused`]: the blob can still be uploaded. The refusal is final if the registry
-    /// responded, and neither an overload nor a missing credential can be the reason.
+    /// [`Mount::Refused`]: the blob can still be uploaded. The refusal is final if the registry or
+    /// its token server responded. It is not final if the reason may be an overload or a missing
+    /// credential.
     pub(crate) fn mount(&self, digest: &Digest, source: &str) -> Mount {
         let text = digest.to_string();
         let url = self.registry.url("blobs/uploads/");

@@ -2,8 +2,8 @@
 //! Removes directory trees of any depth, with a bounded number of open directories and a bounded
 //! stack.
 //!
-//! Symbolic links are not followed, and mounted file systems are not entered. Directories below a
-//! depth limit are first moved up to the top of the tree that is being removed.
+//! Symbolic links are not followed, and mounted file systems are not entered. Directories that are
+//! nested deeper than a limit are first moved to the top of the tree that is being removed.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -69,7 +69,8 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
             continue;
         }
         let child = match open(directory, name) {
-            // No file descriptor is free: a directory that was moved up needs fewer.
+            // No file descriptor is free. Once the directory is moved to the top, fewer of its
+            // parents must be open to empty it.
             Err(Errno::MFILE | Errno::NFILE) if level > 0 => {
                 lift(top, directory, name, lifted)?;
                 continue;

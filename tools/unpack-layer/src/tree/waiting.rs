@@ -3,8 +3,8 @@
 //!
 //! A marker refers to a path of the lower layers. If that path leads through a symbolic link of a
 //! lower layer, a later entry of the same layer may replace the link. The marker must then not act
-//! on the directory to which the link led. With `--whiteouts overlay`, a marker whose directory the
-//! layer does not have yet waits too, because the entry of the directory may follow.
+//! on the directory to which the link led. With `--whiteouts overlay`, a marker also waits if the
+//! layer does not have the marker's directory yet, because an entry for that directory may follow.
 //!
 //! Markers are applied from the root downwards, so that the result does not depend on their order
 //! in the layer.
