@@ -233,6 +233,16 @@ impl Config {
     }
 }
 
+/// The fields of a config that state its platform. An empty value means that the field is absent.
+pub(crate) fn platform_fields(platform: &Platform) -> [(&'static str, &str); 4] {
+    [
+        ("architecture", &platform.architecture),
+        ("os", &platform.os),
+        ("os.version", &platform.os_version),
+        ("variant", &platform.variant),
+    ]
+}
+
 /// Sets the platform of a config. If `platform` is `None` and `may_be_local` is set, sets this
 /// machine's platform. Otherwise, `None` requires that the config already has a platform.
 ///
@@ -254,16 +264,11 @@ pub(crate) fn set_platform(
         }
         return Ok(());
     };
-    for (key, text) in [
-        ("architecture", &platform.architecture),
-        ("os", &platform.os),
-        ("os.version", &platform.os_version),
-        ("variant", &platform.variant),
-    ] {
+    for (key, text) in platform_fields(platform) {
         if text.is_empty() {
             fields.shift_remove(key);
         } else {
-            fields.insert(key.to_owned(), text.as_str().into());
+            fields.insert(key.to_owned(), text.into());
         }
     }
     Ok(())

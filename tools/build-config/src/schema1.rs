@@ -15,7 +15,7 @@ use common::notice;
 use common::platform::Platform;
 use common::schema1::{Entry, Image};
 
-use crate::config::refuse_unreadable;
+use crate::config::{platform_fields, refuse_unreadable};
 use crate::created;
 use crate::go_json::{self, Fields};
 use crate::layers::Layers;
@@ -87,12 +87,7 @@ fn set_platform(fields: &mut Fields, platform: Option<&Platform>) {
         }
         return;
     };
-    for (key, text) in [
-        ("architecture", &platform.architecture),
-        ("os", &platform.os),
-        ("os.version", &platform.os_version),
-        ("variant", &platform.variant),
-    ] {
+    for (key, text) in platform_fields(platform) {
         if text.is_empty() {
             fields.remove(key);
         } else {
