@@ -14,7 +14,7 @@ use tests::images::{Blob, noise, types};
 use tests::push::Push;
 use tests::registry::Registry;
 use tests::scratch::Scratch;
-use tests::tools::{Run, Signal, tool};
+use tests::tools::{Run, Running, Signal, tool};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
@@ -253,6 +253,19 @@ fn a_closed_stdout_ends_the_run_quietly_and_leaves_no_session() {
     assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
+/// Interrupts a push while its upload stalls. The registry does not respond to the DELETE that
+/// cancels the session.
+fn interrupted_during_upload(push: &Push) -> Running {
+    push.registry.fault(|request, right| match request.method.as_str() {
+        "DELETE" => right.held(),
+        _ => right,
+    });
+    let running = push.file().start();
+    push.registry.server.wait_for_stalls(1);
+    running.signal(Signal::INT);
+    running
+}
+
 #[test]
 fn a_signal_ends_the_run_even_if_the_registry_does_not_respond() {
     let push = Push::of(SIZE as usize);
@@ -260,29 +273,15 @@ fn a_signal_ends_the_run_even_if_the_registry_does_not_respond() {
         "PUT" => Intake::stall(2 * MIB),
         _ => Intake::whole(),
     });
-    push.registry.fault(|request, right| match request.method.as_str() {
-        "DELETE" => right.held(),
-        _ => right,
-    });
-    let running = push.file().start();
-    push.registry.server.wait_for_stalls(1);
-    running.signal(Signal::INT);
-    running.wait().ended_by(Signal::INT);
+    interrupted_during_upload(&push).wait().ended_by(Signal::INT);
 }
 
-/// More than the socket buffers between client and server hold.
 #[test]
 fn a_second_signal_ends_the_run_during_the_cleanup() {
     let push = Push::of(SIZE as usize);
     push.registry
         .intake(|request| if sends(request) { Intake::stall(2 * MIB) } else { Intake::whole() });
-    push.registry.fault(|request, right| match request.method.as_str() {
-        "DELETE" => right.held(),
-        _ => right,
-    });
-    let running = push.file().start();
-    push.registry.server.wait_for_stalls(1);
-    running.signal(Signal::INT);
+    let running = interrupted_during_upload(&push);
     // The cleanup waits for the response to its DELETE, unless a slow machine ends it first.
     push.registry.server.wait_for_stalls(2);
     running.signal(Signal::TERM);
@@ -291,6 +290,7 @@ fn a_second_signal_ends_the_run_during_the_cleanup() {
     assert_eq!(run.code(), None, "{run}");
 }
 
+/// More than the socket buffers between client and server hold.
 const LARGE: u64 = 64 * MIB;
 
 /// Changes a large file after its first part was sent, then lets the upload continue.
