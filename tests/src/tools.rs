@@ -27,7 +27,8 @@ use crate::scratch::Scratch;
 /// A home that does not exist and that not even root can create.
 const HOME: &str = "/proc/none";
 
-/// The user and group "nobody": the unprivileged user in tests that root runs.
+/// The ID of an ordinary user and group, which root uses in tests that need one. It is the user
+/// `nobody` of Debian.
 const NOBODY: u32 = 65534;
 
 /// The directory of the tools: `$REGUTILS_BIN` if it is set, so that the suite runs against any

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Modes of directories that are set at the end of the run.
 //!
-//! This is needed only for a user who is not root: a directory whose entry has the mode 0555, for
-//! example, must stay writable for its owner until all layers are applied.
+//! Root can write to any directory. An ordinary user cannot write to a directory of mode 0555, for
+//! example. Such a directory therefore gets its mode only after all layers are applied.
 
 use std::collections::HashMap;
 
