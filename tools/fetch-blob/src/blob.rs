@@ -6,10 +6,9 @@
 //! bytes that the part's file does not have yet. An idle connection may split the rest of a part in
 //! two.
 //!
-//! A separate thread hashes the parts in order. It appends the bytes of later parts to the file of
-//! the first part. This has three effects: the hash never covers bytes that are not in a file, the
-//! first file always holds a prefix of the blob, and a resumed file is hashed in the same way as a
-//! new one.
+//! The parts are hashed in order. The bytes of later parts are appended to the file of the first
+//! part. This has three effects: the hash never covers bytes that are not in a file, the first file
+//! always holds a prefix of the blob, and a resumed file is hashed in the same way as a new one.
 //!
 //! This module holds the shared state and its rules. [`download`](crate::download) requests the
 //! bytes from the store, and [`hashing`](crate::hashing) hashes them.
@@ -20,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use common::digest::Digest;
 use common::error::{Error, Result};
 
-use crate::handoff::Handoff;
+use crate::hashing::Hashed;
 use crate::part::{Part, SPLIT_ALIGN};
 use crate::partial_files::PartialFiles;
 
@@ -43,11 +42,6 @@ pub(crate) struct State {
     /// Whether an additional connection or its file failed. No part is then split again, so that
     /// the other connections are not disturbed.
     connection_failed: bool,
-    /// The hashing thread is woken when all bytes before this offset are received; 0 while it is
-    /// awake.
-    pub(crate) wake_at: u64,
-    /// Bytes that the hashing thread receives in memory, so that it need not read the file.
-    pub(crate) handoff: Handoff,
 }
 
 /// A blob that is being downloaded into a file.
@@ -59,6 +53,8 @@ pub(crate) struct Blob {
     /// The value of `--max-size`.
     pub(crate) max_size: Option<u64>,
     pub(crate) files: PartialFiles,
+    /// The hash of the blob's first bytes. It may be locked before `state`, never after it.
+    pub(crate) hashed: Mutex<Hashed>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -80,8 +76,6 @@ impl Blob {
             single_response: true,
             ignores_ranges: false,
             connection_failed: false,
-            wake_at: 0,
-            handoff: Handoff::default(),
         };
         let blob = Blob {
             digest: digest.clone(),
@@ -89,6 +83,7 @@ impl Blob {
             stated,
             max_size,
             files,
+            hashed: Mutex::new(Hashed::new(digest, stated)),
             state: Mutex::new(state),
             changed: Condvar::new(),
         };
@@ -136,6 +131,9 @@ impl Blob {
         while state.parts.iter().any(|part| part.busy) {
             state = self.wait(state);
         }
+        drop(state);
+        *self.hashed() = Hashed::new(&self.digest, self.stated);
+        let mut state = self.lock();
         let first = state.parts[0].file.clone();
         for part in state.parts.drain(..).skip(1) {
             self.files.remove(part.start);
@@ -144,7 +142,6 @@ impl Blob {
         state.size = self.stated;
         state.single_response = true;
         state.failed = None;
-        state.handoff.want(0);
         state.parts.push(Part::new(0, self.stated.unwrap_or(u64::MAX), 0, first));
         Ok(())
     }

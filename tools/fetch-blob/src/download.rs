@@ -216,14 +216,13 @@ impl Download<'_> {
         // belong to the next part.
         now.at = (part.at + bytes.len() as u64).min(now.end);
         let more = now.at < now.end;
-        let at = now.at;
-        let added = at - part.at;
-        if self.start == 0 {
-            state.handoff.offer(part.at, &mut self.buffer, added as usize);
-        }
-        let wake = !more || (state.wake_at > 0 && at >= state.wake_at);
+        let added = now.at - part.at;
         drop(state);
-        if wake {
+        // The bytes of later parts are hashed when they are appended to the first file.
+        if self.start == 0 {
+            self.blob.hash_received(part.at, &self.buffer[..added as usize])?;
+        }
+        if !more {
             self.blob.notify();
         }
         self.progress.add(added);

@@ -1,23 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hashing a blob's parts in order while they are downloaded, and appending later parts to the
-//! first file. Bytes that do not arrive in memory are read back from the files.
+//! first file.
+//!
+//! A connection hashes the bytes that it receives if all bytes before them are hashed already: they
+//! are then still in its processor's cache. All other bytes are read back from the files, by the
+//! thread that waits for the blob: those of an earlier run, and those of later parts.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
+use common::digest::Digest;
 use common::error::{Error, Result};
 use common::verify::Verifier;
 
 use crate::blob::Blob;
-use crate::handoff::Handed;
 
-/// The number of new bytes that wakes the waiting hashing thread. With fewer bytes it would wake
-/// too often. With more bytes, the first of them would no longer be in the processor's cache.
-const LAG: u64 = 1 << 20;
+/// The number of bytes read back at once.
+const CHUNK: usize = 128 << 10;
 
-/// The number of bytes read back at once. They should still be in the processor's cache.
-const CHUNK: usize = 256 << 10;
+/// The hash of the first bytes of a blob.
+pub(crate) struct Hashed {
+    verifier: Verifier,
+    /// The number of bytes hashed.
+    at: u64,
+}
+
+impl Hashed {
+    pub(crate) fn new(digest: &Digest, stated: Option<u64>) -> Hashed {
+        Hashed { verifier: Verifier::new(digest, stated), at: 0 }
+    }
+
+    fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        self.at += bytes.len() as u64;
+        self.verifier.update(bytes)
+    }
+}
 
 /// Hashes the blob to its end while it is downloaded. Returns its size if size and digest are
 /// right.
@@ -26,78 +44,87 @@ const CHUNK: usize = 256 << 10;
 /// The error of a failed download; content if size or digest differ; local if a partial file cannot
 /// be read or written.
 pub(crate) fn hash(blob: &Blob) -> Result<u64> {
-    let mut verifier = Verifier::new(&blob.digest, blob.stated);
     let in_digest = |e: Error| e.context(&blob.digest);
     let mut buffer = Vec::new();
-    let mut offset = 0;
     let mut moved_from = 0;
-    loop {
-        let (part, file, end) = match next(blob, offset)? {
-            Next::Handed(handed) => {
-                verifier.update(handed.bytes()).map_err(in_digest)?;
-                offset += handed.bytes().len() as u64;
-                blob.lock().handoff.give_back(handed);
-                continue;
-            }
-            Next::Stored { part, file, end } => (part, file, end),
-            Next::End => break,
-        };
+    while let Some(Stored { mut hashed, part, file, end }) = next(blob)? {
         if part != moved_from {
             // The bytes of the previous part are all in the first file now.
             blob.drop_moved(moved_from);
             moved_from = part;
         }
         buffer.resize(CHUNK, 0);
+        let offset = hashed.at;
         let wanted = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
         let read = &mut buffer[..wanted];
         file.read_exact_at(read, offset - part).map_err(|cause| {
             Error::local(format_args!("read back {}", blob.files.path().display()), &cause)
         })?;
-        verifier.update(read).map_err(in_digest)?;
+        hashed.update(read).map_err(in_digest)?;
+        drop(hashed);
         if part > 0 {
             blob.first().write_all_at(read, offset).map_err(|e| blob.write_error(&e))?;
         }
-        offset += wanted as u64;
     }
     blob.drop_moved(moved_from);
+    let verifier = std::mem::replace(&mut *blob.hashed(), Hashed::new(&blob.digest, None)).verifier;
     verifier.finish().map_err(in_digest)
 }
 
-/// The place of the next bytes.
-enum Next {
-    /// In memory.
-    Handed(Handed),
-    /// In the file of the part that begins at `part`, up to the offset `end`.
-    Stored { part: u64, file: Arc<File>, end: u64 },
-    /// There are no more bytes: the blob is complete.
-    End,
+/// Bytes that are not hashed yet.
+struct Stored<'a> {
+    hashed: MutexGuard<'a, Hashed>,
+    /// The start of the part whose file has them.
+    part: u64,
+    file: Arc<File>,
+    /// The end of the bytes in that file, as an offset in the blob.
+    end: u64,
 }
 
-/// Waits until the byte at `offset` is available.
-fn next(blob: &Blob, offset: u64) -> Result<Next> {
-    let mut state = blob.lock();
+/// Waits until a file has bytes that are not hashed yet. `None` if all bytes of the blob are hashed.
+fn next(blob: &Blob) -> Result<Option<Stored<'_>>> {
     loop {
+        let hashed = blob.hashed();
+        let state = blob.lock();
         if let Some(error) = state.failure() {
             return Err(error);
         }
-        state.wake_at = 0;
-        if let Some(handed) = state.handoff.take(offset) {
-            return Ok(Next::Handed(handed));
-        }
-        if let Some(part) = state.part_with(offset) {
-            let end = state.handoff.begins().map_or(part.at, |begins| part.at.min(begins));
-            return Ok(Next::Stored { part: part.start, file: part.file.clone(), end });
+        if let Some(part) = state.part_with(hashed.at) {
+            let (part, file, end) = (part.start, part.file.clone(), part.at);
+            return Ok(Some(Stored { hashed, part, file, end }));
         }
         if state.is_full() {
-            return Ok(Next::End);
+            return Ok(None);
         }
-        state.handoff.want(offset);
-        state.wake_at = offset + LAG;
-        state = blob.wait(state);
+        // A connection may hash from here on. It cannot have new bytes before `wait` gives the
+        // state back.
+        drop(hashed);
+        drop(blob.wait(state));
     }
 }
 
 impl Blob {
+    pub(crate) fn hashed(&self) -> MutexGuard<'_, Hashed> {
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hashes bytes of the first part that were received and written, if they follow the bytes that
+    /// are hashed. Otherwise they are read back later.
+    ///
+    /// # Errors
+    /// Content if the blob is larger than its stated size.
+    pub(crate) fn hash_received(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut hashed = match self.hashed.try_lock() {
+            Ok(hashed) => hashed,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        if hashed.at != offset {
+            return Ok(());
+        }
+        hashed.update(bytes).map_err(|e| e.context(&self.digest))
+    }
+
     fn first(&self) -> Arc<File> {
         self.lock().parts[0].file.clone()
     }

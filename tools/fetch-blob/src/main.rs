@@ -14,8 +14,7 @@
 //! | `connections` | the choice of the blob and the part that each connection downloads next |
 //! | `blob`, `part` | the shared state of a blob during its download |
 //! | `download` | the download of one part, by one connection |
-//! | `hashing` | the hash of the complete blob, in its own thread |
-//! | `handoff` | passing bytes from `download` to `hashing` in memory |
+//! | `hashing` | the hash of the complete blob: of received bytes at once, of others from the files |
 //! | `partial_files` | the files of an incomplete blob, and their lock |
 //!
 //! Not here: manifests, which fetch-manifest fetches, and unpacking layers, which unpack-layer
@@ -25,7 +24,6 @@ mod blob;
 mod connections;
 mod destination;
 mod download;
-mod handoff;
 mod hashing;
 mod lines;
 mod many;
