@@ -201,11 +201,11 @@ impl Layout {
         notice::warn("incomplete image", || match &waiting.name {
             Some(name) => {
                 let name = printable(name);
-                format!("{self}: \"{name}\" is named when its image is complete: no blob {missing}")
+                format!("{self}: the name \"{name}\" is not set yet: no blob {missing}")
             }
             None => {
                 let digest = &waiting.descriptor.digest;
-                format!("{self}: {digest} gets an entry when it is complete: no blob {missing}")
+                format!("{self}: {digest} has no entry yet: no blob {missing}")
             }
         });
     }

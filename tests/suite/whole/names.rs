@@ -117,9 +117,7 @@ fn a_new_name_appears_when_its_image_is_whole() {
     let (last, first) = image.layers.split_last().unwrap();
     let lines = [&image.config].into_iter().chain(first).map(Blob::line).collect::<String>();
     // The config shows that the lines belong to this image. Without it there would be no warning.
-    blobs(lines)
-        .status(0)
-        .says(&format!("\"1\" is named when its image is complete: no blob {}", last.digest));
+    blobs(lines).status(0).says(&format!("the name \"1\" is not set yet: no blob {}", last.digest));
     assert_eq!(named(&scratch.join("l"), "1"), Vec::<Value>::new());
     blobs(last.line()).ok();
     assert_named(&scratch, "1", &image);
@@ -162,7 +160,7 @@ fn an_index_is_named_when_all_its_images_are_whole() {
     let scratch = Scratch::new();
     // Without --recursive only the manifests of the index are stored.
     let run = script(PULL, &registry, &scratch).run();
-    run.status(0).says("\"1\" is named when its image is complete");
+    run.status(0).says("the name \"1\" is not set yet");
     assert_eq!(named(&scratch.join("l"), "1"), Vec::<Value>::new());
     let whole = PULL.replace("list-blobs", "list-blobs --recursive --from $REPO");
     script(&whole, &registry, &scratch).run().ok();
