@@ -53,6 +53,24 @@ impl Place {
 }
 
 #[test]
+fn received_bytes_are_hashed_and_not_read_back() {
+    let place = Place::new();
+    let calls = place.scratch.join("calls");
+    let strace = ["strace", "-f", "-qq", "-e", "trace=pread64", "-o", calls.to_str().unwrap()];
+    let command = fetch_blob().args([&place.registry.repo("app"), "--into", "oci:l", "-j", "1"]);
+    let command = command.stdin(place.blob.line()).dir(place.scratch.path());
+    command.under(&strace).run().status(0);
+    let read: u64 = std::fs::read_to_string(&calls)
+        .unwrap()
+        .lines()
+        .filter(|call| !call.contains("ELF"))
+        .filter_map(|call| call.rsplit_once("= ")?.1.parse::<u64>().ok())
+        .sum();
+    // A chunk is read back if it is hashed by the thread that waits for the blob.
+    assert!(read < 1 << 20, "{read} bytes read back");
+}
+
+#[test]
 fn a_failing_write_sync_or_rename_gives_status_7_and_no_final_file() {
     for (calls, error, words) in [
         ("write,pwrite64", "ENOSPC", "no space left"),

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use common::digest::Digest;
 use common::error::{Error, Result};
@@ -108,21 +108,20 @@ impl Blob {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes bytes of the first part that were received and written, if they follow the bytes that
-    /// are hashed. Otherwise they are read back later.
+    /// Hashes bytes of the first part that were received and written, if all bytes before them are
+    /// hashed. Otherwise they are read back later.
     ///
     /// # Errors
     /// Content if the blob is larger than its stated size.
     pub(crate) fn hash_received(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let mut hashed = match self.hashed.try_lock() {
-            Ok(hashed) => hashed,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(()),
-        };
-        if hashed.at != offset {
-            return Ok(());
+        // The thread that reads back holds the lock for one chunk. It is worth waiting for: that
+        // chunk is often the one before these bytes.
+        let mut hashed = self.hashed();
+        let done = hashed.at.checked_sub(offset).and_then(|done| usize::try_from(done).ok());
+        match done.and_then(|done| bytes.get(done..)) {
+            Some(rest) => hashed.update(rest).map_err(|e| e.context(&self.digest)),
+            None => Ok(()),
         }
-        hashed.update(bytes).map_err(|e| e.context(&self.digest))
     }
 
     fn first(&self) -> Arc<File> {
