@@ -4,6 +4,7 @@
 //! Not here: the format of header blocks.
 
 use common::error::{Error, Result, printable};
+use common::notice;
 
 use crate::number::Time;
 use crate::sparse::Segment;
@@ -74,6 +75,37 @@ pub enum Ending {
     CutPadding,
     /// Before the first byte: the input is empty.
     Empty,
+}
+
+impl Ending {
+    /// Warns of an incomplete ending, or refuses it. If no digest of the layer is known
+    /// (`verifiable` is false), only the ending shows whether the archive is complete, so less is
+    /// accepted.
+    ///
+    /// # Errors
+    /// Malformed if the archive is refused.
+    pub fn accept(self, verifiable: bool) -> Result<()> {
+        match self {
+            Ending::Marked => {}
+            Ending::Trailing => notice::warn("trailing data", || {
+                "data after the end of the archive: hashed, not unpacked".to_owned()
+            }),
+            Ending::Unmarked => {
+                notice::warn("end of archive", || "the archive has no end marker".to_owned())
+            }
+            Ending::CutPadding if verifiable => notice::warn("end of archive", || {
+                "the archive ends within its last block".to_owned()
+            }),
+            Ending::CutPadding => {
+                return Err(Error::malformed("archive is cut short: within its last block"));
+            }
+            Ending::Empty if verifiable => {}
+            Ending::Empty => {
+                return Err(Error::malformed("an empty archive without an end marker"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl EntryType {

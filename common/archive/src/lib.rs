@@ -5,7 +5,8 @@
 //! passes through unchanged. Both use the same `parser` and therefore apply the same rules.
 //! [`Member`] writes the headers of an entry. The other modules are the formats: `header` (the
 //! fields of a block and its checksum), `number`, `records` (the lines of extended headers), `pax`
-//! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types).
+//! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types). [`names`]
+//! cleans names and recognises whiteouts.
 //!
 //! If two readers read one layer differently, a scanner may see files that differ from those that
 //! the container engine installs. The rules of this crate therefore come from a comparison of Go's
@@ -16,12 +17,15 @@
 //! Memory is bounded by constants: 1 MiB for an extended header, 16 headers about one entry, 10,000
 //! segments of a sparse file.
 //!
-//! Not here: what names and whiteouts mean, access to files, and compression.
+//! The reader returns names as they are: its caller cleans them.
+//!
+//! Not here: the effects of whiteouts, access to files, and compression.
 
 pub mod capability;
 mod check;
 mod entry;
 mod header;
+pub mod names;
 mod number;
 mod parser;
 mod pax;

@@ -2,8 +2,9 @@
 //! The types and rules that all tools share.
 //!
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
-//!   [`mediatype`], [`platform`], [`mod@reference`], [`host`], [`manifest`], [`selection`],
-//!   [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`].
+//!   [`mediatype`], [`layers`], [`platform`], [`mod@reference`], [`host`], [`manifest`],
+//!   [`selection`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`],
+//!   [`calendar`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
 //!   [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`progress`]. Parts of the tools that build
@@ -15,6 +16,7 @@
 //! at [`descriptor`].
 
 pub mod building;
+pub mod calendar;
 pub mod cli;
 pub mod descriptor;
 pub mod digest;
@@ -22,6 +24,7 @@ pub mod error;
 pub mod exit;
 pub mod host;
 pub mod json;
+pub mod layers;
 pub mod lines;
 pub mod manifest;
 pub mod mediatype;

@@ -4,6 +4,7 @@
 //! Only times that Go's parser accepts are written: upper-case T and Z, no leap second, years of
 //! four digits.
 
+use common::calendar::Moment;
 use common::error::{Error, Result, printable};
 
 /// The environment variable that reproducible-builds.org specifies: seconds since the epoch.
@@ -47,26 +48,7 @@ pub(crate) fn parse(text: &str) -> std::result::Result<String, String> {
 fn seconds(text: &str) -> Option<String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let seconds = digits.then(|| text.parse::<i64>().ok()).flatten()?;
-    (seconds <= LAST).then(|| from_seconds(seconds))
-}
-
-/// Converts seconds since the epoch to a time. The calculation uses the calendar's cycle of 400
-/// years, and lets each year begin on the first of March.
-fn from_seconds(seconds: i64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let second = seconds % 86_400;
-    let cycle = days / 146_097;
-    let day = days % 146_097;
-    let year_of_cycle = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
-    let hour = second / 3_600;
-    let minute = second / 60 % 60;
-    let second = second % 60;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    (seconds <= LAST).then(|| Moment::from_seconds(seconds).to_string())
 }
 
 /// Spells a time as Go does: a fraction has at most nine digits and no zeros at its end, and an

@@ -14,16 +14,13 @@ use std::path::{Path, PathBuf};
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::layers::{LayerLine, MAX_CONFIG, mismatch, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
-use common::mediatype::{Kind, kind};
 use common::stdio;
 use layout::Layout;
 
 use crate::stream::{LayerInput, LayerSource, SourceItem};
-
-/// The largest image config that is read, in bytes.
-pub(crate) const MAX_CONFIG: u64 = 4 << 20;
 
 /// The buffer size to set for a pipe on stdin, in bytes. A large one means fewer context switches.
 const PIPE_SIZE: usize = 1 << 20;
@@ -99,38 +96,10 @@ struct LineSource {
 
 impl LineSource {
     fn item(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
-        let foreign = match kind(&descriptor.media_type) {
-            Kind::Config => return self.config(descriptor),
-            Kind::Layer { foreign, .. } => foreign,
-            Kind::Index | Kind::Manifest | Kind::Schema1 => {
-                return Err(Error::malformed(format_args!(
-                    "{}: a manifest, not a layer",
-                    descriptor.digest
-                ))
-                .hint(
-                    "fetch-manifest -p OS/ARCH selects an image of an index, list-blobs lists its \
-                     layers",
-                ));
-            }
-            _ if self.any_type => false,
-            _ if is_document(&descriptor.media_type) => {
-                return Err(Error::malformed(format_args!(
-                    "{}: {} is a document, not a layer",
-                    descriptor.digest, descriptor.media_type
-                ))
-                .hint(
-                    "list-blobs --layers leaves the config out, and --no-config does not require it",
-                ));
-            }
-            _ => {
-                return Err(Error::malformed(format_args!(
-                    "{}: {} is not the media type of a layer",
-                    descriptor.digest, descriptor.media_type
-                ))
-                .hint("--any-type accepts it as a layer"));
-            }
-        };
-        self.layer(descriptor, foreign)
+        match LayerLine::of(&descriptor, self.any_type)? {
+            LayerLine::Config => self.config(descriptor),
+            LayerLine::Layer { foreign } => self.layer(descriptor, foreign),
+        }
     }
 
     fn layer(&mut self, descriptor: Descriptor, foreign: bool) -> Result<SourceItem> {
@@ -138,7 +107,7 @@ impl LineSource {
             None => None,
             Some(ids) => match ids.get(self.layers) {
                 Some(id) => Some(id.clone()),
-                None => return Err(mismatch(&format!("got more than {} layers", ids.len()))),
+                None => return Err(mismatch(format_args!("got more than {} layers", ids.len()))),
             },
         };
         self.layers += 1;
@@ -176,7 +145,7 @@ impl LineSource {
 
     fn config(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         if self.diff_ids.is_some() {
-            return Err(Error::malformed("a second image config: want the layers of one image"));
+            return Err(second_config());
         }
         let digest = &descriptor.digest;
         let bytes = self.layout()?.read_blob(digest, MAX_CONFIG)?;
@@ -199,15 +168,4 @@ impl LineSource {
         };
         Ok(self.layout.insert(layout))
     }
-}
-
-/// Whether a media type is that of a JSON document, as the configs of artifacts and plugins are.
-fn is_document(media_type: &str) -> bool {
-    let media_type = media_type.to_ascii_lowercase();
-    media_type.ends_with("+json") || media_type.ends_with("/json")
-}
-
-/// The error for layers that do not match the image config.
-pub(crate) fn mismatch(how: &str) -> Error {
-    Error::content(format_args!("layers from manifest don't match image configuration: {how}"))
 }

@@ -5,15 +5,15 @@
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::mediatype::{Kind, kind};
+use common::layers::DiffIds;
 use common::notice;
 use common::stdio;
 
 use crate::destination::{Destination, REMAINS};
-use crate::source::mismatch;
-use crate::stream::{self, Layer, Step, Stream, Verdict};
+use crate::stream::{Layer, Step, Stream, Verdict};
 use crate::tree::{DEVICE, Rules, Tree};
-use archive::{Ending, Reader};
+use archive::Reader;
+use compress::decode;
 
 /// The state of a run.
 pub(crate) struct Unpacking {
@@ -23,10 +23,7 @@ pub(crate) struct Unpacking {
     wants_config: bool,
     /// `None` before the first entry.
     tree: Option<Tree>,
-    /// The diff IDs in the image config; `None` before its line was read.
-    wanted: Option<Vec<Digest>>,
-    /// The diff IDs of the layers that were applied.
-    got: Vec<Digest>,
+    diff_ids: DiffIds,
     /// The next output line. It is printed when the next step begins; the last line of the run is
     /// printed after DIR was published.
     held: Option<String>,
@@ -40,8 +37,7 @@ impl Unpacking {
             rules,
             wants_config,
             tree: None,
-            wanted: None,
-            got: Vec::new(),
+            diff_ids: DiffIds::default(),
             held: None,
         }
     }
@@ -63,8 +59,7 @@ impl Unpacking {
             match step {
                 Step::Config(line, diff_ids) => {
                     self.held = Some(line.line());
-                    self.wanted = Some(diff_ids);
-                    self.compare_diff_ids()?;
+                    self.diff_ids.expect(diff_ids)?;
                 }
                 Step::Layer(layer) => {
                     let context = |e: Error| e.context(format_args!("layer {}", layer.name));
@@ -73,13 +68,12 @@ impl Unpacking {
                         no_warnings().map_err(context)?;
                     }
                     let line = line(&layer, &verdict).line();
-                    self.got.push(verdict.diff_id);
-                    self.compare_diff_ids()?;
+                    self.diff_ids.add(verdict.diff_id)?;
                     self.held = Some(line);
                 }
             }
         }
-        self.compare_number()?;
+        self.diff_ids.check_end(self.wants_config)?;
         self.tree()?;
         if let Some(tree) = self.tree.take() {
             tree.finish()?;
@@ -94,14 +88,16 @@ impl Unpacking {
 
     /// Applies a layer and verifies its digests.
     fn layer(&mut self, layer: &Layer, stream: &mut Stream) -> Result<Verdict> {
-        warn_of_label(layer);
+        if let Some(descriptor) = &layer.descriptor {
+            decode::warn_of_label(&layer.name, layer.compression, &descriptor.media_type);
+        }
         let verifiable = layer.digest.is_some() || layer.diff_id.is_some();
         match self.apply(stream, verifiable) {
             Ok(()) => {
                 let verdict = stream.verdict()?;
                 check("digest", &verdict.digest, layer.digest.as_ref())?;
-                // With an image config, `compare_diff_ids` compares the diff IDs instead.
-                if self.wanted.is_none() {
+                // With an image config, `DiffIds` compares the diff IDs instead.
+                if self.diff_ids.wanted().is_none() {
                     check("diff ID", &verdict.diff_id, layer.diff_id.as_ref())?;
                 }
                 Ok(verdict)
@@ -121,7 +117,7 @@ impl Unpacking {
     fn apply(&mut self, stream: &mut Stream, verifiable: bool) -> Result<()> {
         let mut reader = Reader::new(stream);
         let Some(first) = reader.next()? else {
-            return ending(reader.finish()?, verifiable);
+            return reader.finish()?.accept(verifiable);
         };
         let is_first = self.tree.is_none();
         let tree = self.tree()?;
@@ -133,7 +129,7 @@ impl Unpacking {
             tree.apply(&entry, &mut reader)?;
         }
         tree.end_layer()?;
-        ending(reader.finish()?, verifiable)
+        reader.finish()?.accept(verifiable)
     }
 
     /// The tree, which is created when it is first needed.
@@ -147,38 +143,6 @@ impl Unpacking {
                 let tree = if onto { Tree::onto(root, rules) } else { Tree::fresh(root, rules) };
                 Ok(self.tree.insert(tree?))
             }
-        }
-    }
-
-    /// Compares the diff IDs of the layers so far with those in the image config. Does nothing
-    /// before the image config is known.
-    fn compare_diff_ids(&self) -> Result<()> {
-        let Some(wanted) = &self.wanted else { return Ok(()) };
-        if self.got.len() > wanted.len() {
-            return Err(mismatch(&format!("got {} layers, want {}", self.got.len(), wanted.len())));
-        }
-        for (i, (got, want)) in self.got.iter().zip(wanted).enumerate() {
-            if got != want {
-                let nth = i + 1;
-                return Err(mismatch(&format!("layer {nth}: got diff ID {got}, want {want}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn compare_number(&self) -> Result<()> {
-        match &self.wanted {
-            Some(wanted) if self.got.len() < wanted.len() => Err(Error::content(format_args!(
-                "got {} of {} layers: did the command before it fail?",
-                self.got.len(),
-                wanted.len()
-            ))),
-            None if self.wants_config => Err(Error::new(
-                Status::Malformed,
-                "no line of an image config: did the command before it fail?",
-            )
-            .hint("--no-config does not require it, but then missing layers are not detected")),
-            _ => Ok(()),
         }
     }
 
@@ -217,46 +181,8 @@ fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {
 /// The output line of a layer, with its diff ID: the input line if there was one, else a new one.
 fn line(layer: &Layer, verdict: &Verdict) -> Descriptor {
     let descriptor = layer.descriptor.clone().unwrap_or_else(|| {
-        let media_type = stream::media_type(layer.compression);
+        let media_type = decode::media_type(layer.compression);
         Descriptor::new(media_type, verdict.digest.clone(), verdict.size)
     });
     descriptor.with_annotation(UNCOMPRESSED, &verdict.diff_id.to_string())
-}
-
-fn warn_of_label(layer: &Layer) {
-    let Some(descriptor) = &layer.descriptor else { return };
-    let Kind::Layer { compression, .. } = kind(&descriptor.media_type) else { return };
-    if compression != layer.compression {
-        notice::warn("media type", || {
-            format!(
-                "layer {}: {}, but labelled {}",
-                layer.name,
-                stream::name(layer.compression),
-                descriptor.media_type
-            )
-        });
-    }
-}
-
-/// Warns of an incomplete archive ending, or refuses it. Without a digest (`verifiable` is false)
-/// only the ending shows whether the archive is complete, so less is accepted.
-fn ending(ending: Ending, verifiable: bool) -> Result<()> {
-    match ending {
-        Ending::Marked => {}
-        Ending::Trailing => notice::warn("trailing data", || {
-            "data after the end of the archive: hashed, not unpacked".to_owned()
-        }),
-        Ending::Unmarked => {
-            notice::warn("end of archive", || "the archive has no end marker".to_owned())
-        }
-        Ending::CutPadding if verifiable => {
-            notice::warn("end of archive", || "the archive ends within its last block".to_owned())
-        }
-        Ending::CutPadding => {
-            return Err(Error::malformed("archive is cut short: within its last block"));
-        }
-        Ending::Empty if verifiable => {}
-        Ending::Empty => return Err(Error::malformed("an empty archive without an end marker")),
-    }
-    Ok(())
 }

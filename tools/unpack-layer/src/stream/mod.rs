@@ -9,16 +9,13 @@
 //! The caller receives bytes before they are verified. After the last byte of a layer was hashed,
 //! the caller gets its [`Verdict`], and must compare it with the expected digests.
 //!
-//! Not here: the archive format.
+//! Not here: the archive format, and the compressions (`compress::decode`).
 
 mod buffer;
-mod decode;
 mod event;
-mod gzip;
 mod hash;
 mod layer;
 mod read;
-mod zstd;
 
 use std::io::{BufRead, Read};
 use std::sync::Arc;
@@ -28,7 +25,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use common::error::{Error, Result, Status};
 
 use buffer::Buffer;
-pub(crate) use decode::{media_type, name};
 use event::Event;
 pub(crate) use hash::Verdict;
 pub(crate) use layer::{Layer, LayerInput, LayerSource, SourceItem, Step};

@@ -10,9 +10,9 @@ use std::sync::mpsc::Sender;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
 use common::lines::{NO_INPUT, looks_like_descriptor};
+use compress::decode::{Decoder, MAGIC, sniff};
 
 use super::buffer::{Buffer, Pool, SIZE};
-use super::decode::{Decoder, MAGIC, sniff};
 use super::event::Event;
 use super::hash::Task;
 use super::layer::{Layer, LayerInput, LayerSource, SourceItem, Step};

@@ -6,7 +6,7 @@ use common::error::{Error, Result};
 use super::rules::Rules;
 
 /// The number of path components that a layer may walk even if it has few entries. This is enough
-/// for sixteen walks of the greatest depth ([`MAX_DEPTH`](super::names::MAX_DEPTH)).
+/// for sixteen walks of the greatest depth ([`MAX_DEPTH`](archive::names::MAX_DEPTH)).
 const STEPS: u64 = 1 << 18;
 
 /// The number of path components that a layer may walk in addition for each entry. An entry needs

@@ -7,14 +7,15 @@
 
 use std::os::fd::AsFd;
 
+use archive::names;
 use common::error::Result;
 use common::notice;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::attributes;
 use super::directory::{self, Directory, WORKABLE, os_error};
 use super::state::TreeState;
-use super::{attributes, names};
 use archive::{Entry, shown};
 
 /// The mode of a directory without an entry.

@@ -8,13 +8,12 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, os_error};
-use super::names;
 use super::overlay::is_whiteout;
 use super::rules::Whiteouts;
 use super::state::TreeState;
 use super::walk::Missing;
 use super::workspace::Workspace;
-use archive::Entry;
+use archive::{Entry, names};
 
 /// The directory of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,11 +17,10 @@ use rustix::io::Errno;
 
 use super::attributes::{self, Target};
 use super::directory::{self, Directory, os_error};
-use super::names;
 use super::rules::Whiteouts;
 use super::walk::Missing;
 use super::workspace::Workspace;
-use archive::{Entry, EntryType, Reader, shown};
+use archive::{Entry, EntryType, Reader, names, shown};
 
 /// The kind of the warning that a device was left out.
 pub(crate) const DEVICE: &str = "device";

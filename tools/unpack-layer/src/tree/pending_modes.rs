@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use rustix::io::Errno;
 
-use super::names;
 use super::upper::Inode;
+use archive::names;
 
 /// The maximum number of bytes that the paths may take in memory.
 const MAX_BYTES: usize = 16 << 20;

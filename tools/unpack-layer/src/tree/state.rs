@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use archive::names;
 use common::error::Result;
 use rustix::io::Errno;
 
 use super::counts::Counts;
 use super::image_archive::ImageFiles;
 use super::implied::ImpliedDirectories;
-use super::names;
 use super::overlay::OpaqueMark;
 use super::pending_modes::PendingModes;
 use super::remove::remove_error;

@@ -9,10 +9,10 @@
 //! Markers are applied from the root downwards, so that the result does not depend on their order
 //! in the layer.
 
+use archive::names;
 use common::error::{Error, Result};
 
 use super::marker::Mark;
-use super::names;
 
 /// The maximum number of bytes that the waiting markers of a layer may take in memory.
 const MAX_BYTES: usize = 16 << 20;

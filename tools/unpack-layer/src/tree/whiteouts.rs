@@ -16,12 +16,12 @@ use rustix::io::Errno;
 
 use super::directory::{self, os_error};
 use super::marker::{Mark, Reached, Time};
-use super::names::{self, Meaning, join};
 use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
 use super::waiting::Waiting;
 use super::walk::Missing;
 use super::workspace::Workspace;
+use archive::names::{self, Meaning, join};
 use archive::{Entry, EntryType, shown};
 
 impl Workspace {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The workspace in which entries are applied: the state of the tree, and two walks in it.
 
+use archive::names;
 use common::error::Result;
 use common::notice;
 use rustix::fs::FileType;
@@ -8,7 +9,6 @@ use rustix::io::Errno;
 
 use super::directories::warn_implied;
 use super::directory::{self, os_error};
-use super::names;
 use super::remove::remove;
 use super::state::TreeState;
 use super::upper::Inode;

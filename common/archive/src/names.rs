@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names of entries: their components, and the meaning of whiteout names.
 //!
-//! Not here: the tree. [`walk`](super::walk) finds the file of a name, through symbolic links.
+//! Not here: the tree. Its owner finds the file of a name, through symbolic links.
 
 use common::error::{Error, Result};
 
 /// The maximum number of components of a name.
-pub(super) const MAX_DEPTH: usize = 16_384;
+pub const MAX_DEPTH: usize = 16_384;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -20,7 +20,7 @@ const AUFS: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.orph", b".wh..wh.aufs"];
 ///
 /// # Errors
 /// Malformed if `..` leads out of the root, or if there are more than [`MAX_DEPTH`] components.
-pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>> {
+pub fn clean(name: &[u8]) -> Result<Vec<u8>> {
     let mut clean: Vec<u8> = Vec::with_capacity(name.len());
     let mut depth = 0usize;
     for component in name.split(|byte| *byte == b'/') {
@@ -49,7 +49,7 @@ pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// The directory part and the last component of a clean name.
-pub(super) fn split(clean: &[u8]) -> (&[u8], &[u8]) {
+pub fn split(clean: &[u8]) -> (&[u8], &[u8]) {
     match clean.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&clean[..slash], &clean[slash + 1..]),
         None => (b"", clean),
@@ -57,7 +57,7 @@ pub(super) fn split(clean: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Appends a component to a clean name.
-pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
+pub fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
     if !path.is_empty() {
         path.push(b'/');
     }
@@ -66,7 +66,7 @@ pub(super) fn join(mut path: Vec<u8>, name: &[u8]) -> Vec<u8> {
 }
 
 /// The number of components of a clean name.
-pub(super) fn depth(clean: &[u8]) -> usize {
+pub fn depth(clean: &[u8]) -> usize {
     match clean {
         [] => 0,
         _ => 1 + clean.iter().filter(|byte| **byte == b'/').count(),
@@ -75,7 +75,7 @@ pub(super) fn depth(clean: &[u8]) -> usize {
 
 /// The meaning of a clean name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meaning<'a> {
+pub enum Meaning<'a> {
     /// The name of a file.
     Plain,
     /// A whiteout: hides the file with this name that lower layers have in the same directory.
@@ -91,7 +91,7 @@ pub(super) enum Meaning<'a> {
 /// # Errors
 /// Malformed for a whiteout of an empty name, of `.` or of `..`, for unknown names that begin with
 /// `.wh..wh.`, and if a component before the last is a whiteout.
-pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
+pub fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
     let (parent, last) = split(clean);
     let first = clean.split(|byte| *byte == b'/').next().unwrap_or_default();
     if AUFS.contains(&first) {
@@ -112,7 +112,7 @@ pub(super) fn meaning(clean: &[u8]) -> Result<Meaning<'_>> {
 }
 
 /// Whether a component of a clean name begins with `.wh.`, as whiteouts do.
-pub(super) fn is_whiteout(clean: &[u8]) -> bool {
+pub fn is_whiteout(clean: &[u8]) -> bool {
     clean.split(|byte| *byte == b'/').any(|component| component.starts_with(WHITEOUT))
 }
 

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The rules for tools that read the layers of an image from descriptor lines: which lines they
+//! accept, and how the layers are compared with the image config.
+
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::mediatype::{Kind, kind};
+
+/// The largest image config that is read, in bytes.
+pub const MAX_CONFIG: u64 = 4 << 20;
+
+/// The meaning of a descriptor line to a tool that reads layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerLine {
+    /// The line of the image config.
+    Config,
+    /// The line of a layer.
+    Layer {
+        /// Whether the layer is non-distributable.
+        foreign: bool,
+    },
+}
+
+impl LayerLine {
+    /// The meaning of a line. With `any_type`, an unknown media type is that of a layer.
+    ///
+    /// # Errors
+    /// Malformed for a manifest, and for an unknown media type.
+    pub fn of(descriptor: &Descriptor, any_type: bool) -> Result<LayerLine> {
+        match kind(&descriptor.media_type) {
+            Kind::Config => Ok(LayerLine::Config),
+            Kind::Layer { foreign, .. } => Ok(LayerLine::Layer { foreign }),
+            Kind::Index | Kind::Manifest | Kind::Schema1 => Err(Error::malformed(format_args!(
+                "{}: a manifest, not a layer",
+                descriptor.digest
+            ))
+            .hint(
+                "fetch-manifest -p OS/ARCH selects an image of an index, list-blobs lists its \
+                 layers",
+            )),
+            _ if any_type => Ok(LayerLine::Layer { foreign: false }),
+            _ if is_document(&descriptor.media_type) => Err(Error::malformed(format_args!(
+                "{}: {} is a document, not a layer",
+                descriptor.digest, descriptor.media_type
+            ))
+            .hint(
+                "list-blobs --layers leaves the config out, and --no-config does not require it",
+            )),
+            _ => Err(Error::malformed(format_args!(
+                "{}: {} is not the media type of a layer",
+                descriptor.digest, descriptor.media_type
+            ))
+            .hint("--any-type accepts it as a layer")),
+        }
+    }
+}
+
+/// Whether a media type is that of a JSON document, as the configs of artifacts and plugins are.
+fn is_document(media_type: &str) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
+    media_type.ends_with("+json") || media_type.ends_with("/json")
+}
+
+/// The diff IDs of the layers that were read, and those in the image config.
+#[derive(Debug, Default)]
+pub struct DiffIds {
+    /// `None` before the image config was read.
+    wanted: Option<Vec<Digest>>,
+    got: Vec<Digest>,
+}
+
+impl DiffIds {
+    /// The diff IDs in the image config; `None` before it was read.
+    pub fn wanted(&self) -> Option<&[Digest]> {
+        self.wanted.as_deref()
+    }
+
+    /// Sets the diff IDs in the image config.
+    ///
+    /// # Errors
+    /// Content if they differ from those of the layers so far.
+    pub fn expect(&mut self, wanted: Vec<Digest>) -> Result<()> {
+        self.wanted = Some(wanted);
+        self.compare()
+    }
+
+    /// Adds the diff ID of a layer that was read to its end.
+    ///
+    /// # Errors
+    /// Content if it differs from that in the image config, if that is known.
+    pub fn add(&mut self, diff_id: Digest) -> Result<()> {
+        self.got.push(diff_id);
+        self.compare()
+    }
+
+    fn compare(&self) -> Result<()> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        if self.got.len() > wanted.len() {
+            return Err(mismatch(format_args!(
+                "got {} layers, want {}",
+                self.got.len(),
+                wanted.len()
+            )));
+        }
+        for (i, (got, want)) in self.got.iter().zip(wanted).enumerate() {
+            if got != want {
+                let nth = i + 1;
+                return Err(mismatch(format_args!("layer {nth}: got diff ID {got}, want {want}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the number of layers at the end. `count` is that number.
+    ///
+    /// # Errors
+    /// Content if there are fewer layers than the image config has. Malformed if no image config
+    /// was read although it is `required`.
+    pub fn check_number(&self, count: usize, required: bool) -> Result<()> {
+        match &self.wanted {
+            Some(wanted) if count < wanted.len() => Err(Error::content(format_args!(
+                "got {count} of {} layers: did the command before it fail?",
+                wanted.len()
+            ))),
+            None if required => {
+                Err(Error::malformed("no line of an image config: did the command before it fail?")
+                    .hint(
+                        "--no-config does not require it, but then missing layers are not detected",
+                    ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`check_number`](DiffIds::check_number) for the layers that were added.
+    ///
+    /// # Errors
+    /// As for [`check_number`](DiffIds::check_number).
+    pub fn check_end(&self, required: bool) -> Result<()> {
+        self.check_number(self.got.len(), required)
+    }
+}
+
+/// The error for a second image config.
+pub fn second_config() -> Error {
+    Error::malformed("a second image config: want the layers of one image")
+}
+
+/// The error for layers that do not match the image config.
+pub fn mismatch(how: impl std::fmt::Display) -> Error {
+    Error::content(format_args!("layers from manifest don't match image configuration: {how}"))
+}
