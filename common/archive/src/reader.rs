@@ -31,6 +31,16 @@ impl<R: BufRead> Reader<R> {
         Reader { input, parser, ending: None }
     }
 
+    /// The input.
+    pub fn get_ref(&self) -> &R {
+        &self.input
+    }
+
+    /// The input, at the position up to which it was used.
+    pub fn into_inner(self) -> R {
+        self.input
+    }
+
     /// The next entry; `None` at the archive's end. Unread data of the previous entry is skipped.
     ///
     /// # Errors

@@ -68,6 +68,24 @@ fn a_crate_of_common_uses_only_those_before_it() {
     assert_eq!(seen, all);
 }
 
+/// What one reader of layers refuses, the other must not show: both take the archive reader and the
+/// decoders from the crates of `common/`, and have none of their own.
+#[test]
+fn both_readers_of_layers_use_the_same_decoders() {
+    let metadata = cargo(&["metadata", "--format-version=1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    for reader in ["unpack-layer", "list-layer"] {
+        let package = packages.iter().find(|package| package["name"] == reader).unwrap();
+        let used = package["dependencies"].as_array().unwrap();
+        let uses = |name: &str| used.iter().any(|used| used["name"] == name);
+        assert!(uses("archive") && uses("compress"), "{reader}");
+        for own in ["tar", "flate2", "zstd"] {
+            assert!(!uses(own), "{reader} uses {own}");
+        }
+    }
+}
+
 #[test]
 fn tools_that_need_no_network_are_built_without_it() {
     for tool in OFFLINE {

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The names that were seen in one layer, for a search from the top layer down.
+//!
+//! Not here: files that a layer names through a symbolic link of a lower layer.
+
+use std::collections::{HashMap, HashSet};
+
+use archive::names::{self, Meaning};
+use archive::{Entry, EntryType, shown};
+use common::error::Result;
+
+use crate::path::Kept;
+
+/// What a layer says about a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It has this regular file.
+    Regular,
+    /// The path leads through a symbolic link, to this other path.
+    Symlink(Vec<u8>),
+    /// It has a hard link to this path, in this layer or a lower one.
+    Hardlink(Vec<u8>),
+    /// It has another file there.
+    Other(&'static str),
+    /// It hides the path in lower layers.
+    Hidden,
+}
+
+enum Seen {
+    Regular,
+    Directory,
+    Symlink(Vec<u8>),
+    Hardlink(Vec<u8>),
+    Special,
+}
+
+/// The names of a layer that were seen so far.
+#[derive(Default)]
+pub(crate) struct Index {
+    files: HashMap<Vec<u8>, Seen>,
+    hidden: HashSet<Vec<u8>>,
+    opaque: HashSet<Vec<u8>>,
+    /// Whether the layer was read to its end.
+    pub(crate) is_complete: bool,
+}
+
+impl Index {
+    /// Adds an entry with its clean name. If the layer has the name already, the first entry stays.
+    ///
+    /// # Errors
+    /// Malformed if too many bytes of names are kept.
+    pub(crate) fn add(&mut self, entry: &Entry, clean: Vec<u8>, kept: &mut Kept) -> Result<()> {
+        kept.add(clean.len() + entry.link.len())?;
+        let (parent, _) = names::split(&clean);
+        match names::meaning(&clean)? {
+            Meaning::Whiteout(name) => {
+                self.hidden.insert(names::join(parent.to_vec(), name));
+            }
+            Meaning::Opaque => {
+                self.opaque.insert(parent.to_vec());
+            }
+            Meaning::Aufs => {}
+            Meaning::Plain => {
+                let seen = match entry.entry_type {
+                    EntryType::Regular => Seen::Regular,
+                    EntryType::Directory => Seen::Directory,
+                    EntryType::Symlink => Seen::Symlink(entry.link.clone()),
+                    EntryType::Hardlink => {
+                        Seen::Hardlink(names::clean(&entry.link).map_err(|error| {
+                            error.context(format_args!("hard link to {}", shown(&entry.link)))
+                        })?)
+                    }
+                    _ => Seen::Special,
+                };
+                self.files.entry(clean).or_insert(seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the layer says about a clean path; `None` if it does not say anything. Whiteouts count
+    /// only after the whole layer was read, because they do not hide files of their own layer.
+    pub(crate) fn says(&self, path: &[u8]) -> Option<Says> {
+        match self.files.get(path) {
+            Some(Seen::Regular) => return Some(Says::Regular),
+            Some(Seen::Directory) => return Some(Says::Other("a directory, not a regular file")),
+            Some(Seen::Symlink(text)) => return Some(Says::Symlink(follow(path, text, b""))),
+            Some(Seen::Hardlink(target)) => return Some(Says::Hardlink(target.clone())),
+            Some(Seen::Special) => {
+                return Some(Says::Other("a device or a named pipe, not a regular file"));
+            }
+            None => {}
+        }
+        for (i, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let (above, rest) = path.split_at(i);
+            match self.files.get(above) {
+                Some(Seen::Directory) | None => {}
+                Some(Seen::Symlink(text)) => return Some(Says::Symlink(follow(above, text, rest))),
+                Some(_) => return Some(Says::Other("not in the image")),
+            }
+        }
+        let hides = |above: &[u8]| self.opaque.contains(above) && above != path;
+        let is_hidden = self.is_complete
+            && (hides(b"")
+                || prefixes(path).any(|above| hides(above) || self.hidden.contains(above)));
+        is_hidden.then_some(Says::Hidden)
+    }
+}
+
+/// The path and all paths above it, except the root.
+fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(i, _)| i);
+    slashes.chain([path.len()]).map(|end| &path[..end])
+}
+
+/// The path that a symbolic link leads to. `link` is its path, `text` its target, and `rest` the
+/// path after the link. `..` does not lead above the root.
+pub(crate) fn follow(link: &[u8], text: &[u8], rest: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let (parent, _) = names::split(link);
+    let start = if text.first() == Some(&b'/') { b"" } else { parent };
+    for part in [start, text, rest].into_iter().flat_map(|path| path.split(|byte| *byte == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed_inside_the_root() {
+        assert_eq!(follow(b"etc/os-release", b"../usr/lib/os-release", b""), b"usr/lib/os-release");
+        assert_eq!(follow(b"lib", b"usr/lib", b"/x/y"), b"usr/lib/x/y");
+        assert_eq!(follow(b"a/b", b"/c", b"/d"), b"c/d");
+        assert_eq!(follow(b"a", b"../../../b", b""), b"b");
+    }
+}
