@@ -45,7 +45,7 @@ fn repo(attack: &Attack) -> String {
     attack.registry.repo("app")
 }
 
-const PLACES: [Place; 5] = [
+const PLACES: [Place; 6] = [
     Place {
         name: "a manifest",
         path: "/x/manifest",
@@ -71,6 +71,15 @@ const PLACES: [Place; 5] = [
         is_it: Request::is_blob,
         command: |attack, blob, credential| {
             attack.tool("fetch-blob", credential).args([&repo(attack), &blob.digest])
+        },
+    },
+    Place {
+        name: "a layer to be listed",
+        path: "/x/blob",
+        is_it: Request::is_blob,
+        command: |attack, blob, credential| {
+            let command = attack.tool("list-layer", credential);
+            command.args(["--any-type", "--from", &repo(attack)]).stdin(blob.line())
         },
     },
     Place {

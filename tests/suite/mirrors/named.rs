@@ -349,6 +349,7 @@ fn a_mirror_is_accepted_only_for_reads() {
     for args in [
         &["push-blob", "127.0.0.1:1/a", "--mirror", "m.invalid"][..],
         &["list-blobs", "--mirror", "m.invalid"],
+        &["list-layer", "--mirror", "m.invalid"],
     ] {
         tool(args[0]).args(&args[1..]).stdin("x").run().fails(2, "--mirror goes with --from");
     }
@@ -406,4 +407,28 @@ fn only_the_mirror_that_sent_wrong_bytes_is_abandoned() {
         .stdin(lines.as_str())
         .run();
     run.status(0).stdout(&lines).says(&corrupt.host()).does_not_say(&right.host());
+}
+
+#[test]
+fn layers_are_listed_from_a_mirror_and_wrong_bytes_name_it() {
+    let (registry, mirror, image) = both();
+    let list = |mode: &str| {
+        let args = ["--max-wait", "0", "--from", &registry.repo("app"), mode];
+        tool("list-layer").args(args).args(["--mirror", &mirror.host()]).stdin(image.lines()).run()
+    };
+    for mode in ["--json", "--merged"] {
+        list(mode).ok();
+    }
+    assert!(registry.server.asked().is_empty());
+    let digest = image.layers[0].digest.clone();
+    mirror.fault(
+        move |request, right| {
+            if request.target.ends_with(&digest) { right.corrupted() } else { right }
+        },
+    );
+    for mode in ["--json", "--merged"] {
+        let run = list(mode);
+        run.fails(1, "digest differs").says(&mirror.host()).stdout("");
+        run.says("hint: --mirror none asks only the registry itself");
+    }
 }

@@ -231,6 +231,7 @@ impl Search<'_> {
     }
 
     fn in_layer(&self, at: usize, error: Error) -> Error {
-        error.context(format_args!("layer {}", self.layers[at].name))
+        let layer = &self.layers[at];
+        self.blobs.blame_mirror(layer, error.context(format_args!("layer {}", layer.name)))
     }
 }

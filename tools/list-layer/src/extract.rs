@@ -42,7 +42,7 @@ pub(crate) fn run(
         number += 1;
         Ok(())
     });
-    verdict.map_err(|failed| failed.error)?;
+    verdict.map_err(|failed| blobs.blame_mirror(layer, failed.error))?;
     if is_written { output.release() } else { Err(changed()) }
 }
 

@@ -57,7 +57,7 @@ fn one(
             if failed.is_genuine {
                 output.release()?;
             }
-            Err(failed.error)
+            Err(layers.blobs.blame_mirror(layer, failed.error))
         }
     }
 }

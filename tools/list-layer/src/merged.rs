@@ -27,8 +27,8 @@ pub(crate) fn read(
     while let Some(mut layer) = layers.next()? {
         tree.next_layer();
         let stream = layers.blobs.open(&layer, budget)?;
-        let verdict =
-            read_whole(stream, |entry, _| tree.apply(entry)).map_err(|failed| failed.error)?;
+        let verdict = read_whole(stream, |entry, _| tree.apply(entry))
+            .map_err(|failed| layers.blobs.blame_mirror(&layer, failed.error))?;
         layers.verified(&verdict)?;
         layer.digest = Some(verdict.digest);
         layer.diff_id = Some(verdict.diff_id);

@@ -13,7 +13,7 @@ use std::vec;
 
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
-use common::error::{Error, Result, source_error};
+use common::error::{Error, Result, Status, source_error};
 use common::layers::{DiffIds, LayerLine, MAX_CONFIG, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
@@ -115,6 +115,16 @@ impl Blobs {
                 }
             }
         }
+    }
+
+    /// Adds a hint to the error of a layer whose bytes are wrong, if a mirror sent some of them. No
+    /// other attempt is made: some of the wrong entries may have been used already.
+    pub(crate) fn blame_mirror(&self, layer: &Layer, error: Error) -> Error {
+        let (Some(digest), Some(store)) = (&layer.digest, self.store.get()) else { return error };
+        if error.status() == Status::Content && store.leave_mirrors_of(digest, &error) {
+            return error.hint("--mirror none asks only the registry itself");
+        }
+        error
     }
 
     fn bytes(&self, layer: &Layer) -> Result<Box<dyn Read + '_>> {
