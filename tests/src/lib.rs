@@ -50,6 +50,7 @@ pub mod images;
 pub mod judges;
 pub mod layers;
 pub mod logins;
+pub mod merged;
 pub mod nginx;
 pub mod packages;
 pub mod peers;

@@ -12,7 +12,7 @@ use tests::layers::{
     Part, archive, block, character, dir, entry, fifo, file, hardlink, opaque, symlink, whiteout,
 };
 use tests::scratch::Scratch;
-use tests::tools::{Command, Run, tool};
+use tests::tools::{Command, Run, shell, tool};
 
 fn list() -> Command {
     tool("list-layer")
@@ -345,6 +345,24 @@ mod with_peers {
         let mut tar = peer("tar");
         tar.args(["--numeric-owner", "--utc", "-tvf"]).arg(layer).env("LC_ALL", "C.UTF-8");
         String::from_utf8(tar.output().unwrap().stdout).unwrap()
+    }
+
+    /// 256 MiB of zeros in a few hundred kilobytes, listed, merged and extracted.
+    #[test]
+    fn memory_does_not_grow_with_the_layer() {
+        let scratch = Scratch::new();
+        let layer = scratch.write("layer", gzip(&archive(&[file("zeros", vec![0; 256 << 20])])));
+        for mode in ["--json", "--merged", "--extract zeros", "--extract zeros --early"] {
+            let script = format!("exec time -f %M -o memory list-layer -q {mode} \"$layer\" >out");
+            let run = shell(&script).dir(scratch.path()).env("layer", &layer).run();
+            run.status(0);
+            let text = std::fs::read_to_string(scratch.join("memory")).unwrap();
+            let kib: u64 = text.lines().last().unwrap().parse().unwrap();
+            assert!(kib < 40 << 10, "{mode}: {kib} KiB");
+            if mode.starts_with("--extract") {
+                assert_eq!(std::fs::metadata(scratch.join("out")).unwrap().len(), 256 << 20);
+            }
+        }
     }
 
     #[test]

@@ -6,14 +6,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::cage::{Cage, PLACES, letter};
+use tests::cage::{Cage, PLACES};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, noise, sha256, write_image};
 use tests::layers::{Part, archive, character, dir, file, hardlink, opaque, symlink, whiteout};
+use tests::merged::{listed, unpacked};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, tool};
 
@@ -162,64 +161,6 @@ fn stacks() -> Vec<Vec<Vec<Part>>> {
             vec![file("./h/../i", ""), file(".wh..wh.plnk/1.2", "")],
         ],
     ]
-}
-
-/// A line for each file of the tree that unpack-layer made: name, type, mode, size, time, link.
-fn unpacked(root: &Path) -> Vec<String> {
-    let mut all = Vec::new();
-    for name in tests::scratch::list(root) {
-        let path = root.join(name.trim_end_matches('/'));
-        let stat = fs::symlink_metadata(&path).unwrap();
-        let link = fs::read_link(&path).map(|to| to.display().to_string()).unwrap_or_default();
-        let what = letter(&stat);
-        let size = if what == 'f' { stat.len() } else { 0 };
-        let mode = if what == 'l' { 0o777 } else { stat.permissions().mode() & 0o7777 };
-        all.push(format!("{name} {what} {mode:o} {size} {} {link}", stat.mtime()));
-    }
-    all.sort();
-    all
-}
-
-/// The whole seconds since the epoch of a time like `2026-01-31T23:59:59.5Z`.
-fn seconds(time: &str) -> i64 {
-    let number = |range: std::ops::Range<usize>| time[range].parse::<i64>().unwrap();
-    let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    // Years that begin in March, so that the leap day is the last one.
-    let year = if month <= 2 { year - 1 } else { year };
-    let days =
-        365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day
-            - 719_469;
-    days * 86_400 + number(11..13) * 3_600 + number(14..16) * 60 + number(17..19)
-}
-
-/// The same of list-layer's lines. A hard link has the size of the file that it leads to.
-fn listed(run: &Run) -> Vec<String> {
-    let objects: Vec<Value> =
-        run.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let text = |object: &Value, key: &str| object[key].as_str().unwrap_or_default().to_owned();
-    let mut all = Vec::new();
-    for object in &objects {
-        let (name, link) = (text(object, "name"), text(object, "link"));
-        if name == "./" {
-            continue;
-        }
-        let (what, link, size) = match &*text(object, "type") {
-            "directory" => ('d', String::new(), 0),
-            "symlink" => ('l', link, 0),
-            "hardlink" => {
-                let to = objects.iter().find(|other| other["name"] == link);
-                let size = to.map(|to| to["size"].as_u64().unwrap());
-                ('f', String::new(), size.unwrap())
-            }
-            _ => ('f', String::new(), object["size"].as_u64().unwrap()),
-        };
-        let mode = u32::from_str_radix(&text(object, "mode"), 8).unwrap();
-        let mode = if what == 'l' { 0o777 } else { mode };
-        let time = text(object, "mtime");
-        all.push(format!("{name} {what} {mode:o} {size} {} {link}", seconds(&time)));
-    }
-    all.sort();
-    all
 }
 
 #[test]

@@ -15,7 +15,8 @@ use std::path::Path;
 
 use tests::cage::{Cage, PLACES};
 use tests::layers::{BLOCK, checksum, entry, extended, records};
-use tests::tools::tool;
+use tests::merged;
+use tests::tools::{Run, tool};
 
 /// The limit of a run's address space: one zstd window, buffers and threads.
 const MEMORY: u64 = 512 << 20;
@@ -219,8 +220,46 @@ fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
     }
 }
 
+/// The failures of unpack-layer that list-layer does not have, because it makes no files.
+const UNCHECKED: [&str; 4] = ["device", "user ID", "group ID", "file name too long"];
+
+/// list-layer accepts the same layers, refuses others with the same words, and lists the tree that
+/// unpack-layer makes.
+fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) {
+    let names =
+        layers.iter().enumerate().map(|(i, bytes)| cage.scratch().write(format!("in/{i}"), bytes));
+    let names: Vec<_> = names.collect();
+    let unpacked = cage.judged(cage.command().args(["--max-entries", "1000"]).args(&names));
+    let list = tool("list-layer").args(["--merged", "--json", "--max-entries", "1000"]);
+    let listed = list.args(&names).under(&["prlimit", &format!("--as={MEMORY}"), "--"]).run();
+    match (unpacked.code(), listed.code()) {
+        (Some(0), Some(0)) => {
+            let want = merged::unpacked(&cage.root(""));
+            assert_eq!(merged::listed(&listed), want, "run {number}: {unpacked} {listed}");
+        }
+        // It went on, to the end or to a later fault.
+        (_, Some(0 | 6)) if UNCHECKED.iter().any(|words| unpacked.stderr.contains(words)) => {}
+        (Some(6), Some(6)) => {
+            let reason = |run: &Run| {
+                let line = run.stderr.lines().find(|line| !line.contains(": warning: ")).unwrap();
+                line.split_once(": ").unwrap().1.to_owned()
+            };
+            assert_eq!(reason(&listed), reason(&unpacked), "run {number}");
+        }
+        _ => panic!("run {number}: {unpacked} {listed}"),
+    }
+}
+
 /// Makes `count` runs, each with a few changes to a layer of the corpus.
 fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
+    changed(count, seed, archives, |number, base, bytes| {
+        if lower { judge(cage, number, &[base, bytes]) } else { judge(cage, number, &[bytes]) }
+    });
+}
+
+/// Passes `count` changed layers of the corpus to `judge`, each with its number and with a lower
+/// layer.
+fn changed(count: u64, seed: u64, archives: bool, judge: impl Fn(u64, &[u8], &[u8])) {
     let corpus = corpus();
     let (_, base) = corpus.iter().find(|(name, _)| name == "lower.tar").unwrap();
     let of_kind = |(name, _): &&(String, Vec<u8>)| name.ends_with(".tar") == archives;
@@ -246,7 +285,7 @@ fn runs(count: u64, seed: u64, cage: &Cage, archives: bool, lower: bool) {
                 }
             }
         }
-        if lower { judge(cage, number, &[base, &bytes]) } else { judge(cage, number, &[&bytes]) }
+        judge(number, base, &bytes);
     }
 }
 
@@ -311,5 +350,14 @@ mod at_length {
         let mut cage = Cage::new(PLACES[0]);
         cage.options(&["--replace"]);
         runs(400, 40_000, &cage, false, false);
+    }
+
+    #[test]
+    fn changed_archives_are_listed_as_they_are_unpacked() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--replace"]);
+        changed(500, 50_000, true, |number, _, bytes| agree(&cage, number, &[bytes]));
+        changed(500, 60_000, true, |number, base, bytes| agree(&cage, number, &[base, bytes]));
+        changed(200, 70_000, false, |number, _, bytes| agree(&cage, number, &[bytes]));
     }
 }

@@ -23,7 +23,7 @@ use crate::index::{Index, Says};
 use crate::output::{content, write_error};
 use crate::path::{self, Count, Kept, MAX_KEPT, MAX_LINKS};
 use crate::source::{Blobs, Layer, Layers, Place};
-use crate::stream::{Budget, Stream};
+use crate::stream::{Budget, Stream, skip_data};
 
 /// Writes the file with this path.
 ///
@@ -179,6 +179,7 @@ impl Search<'_> {
             .add(&entry, clean, &mut self.kept)
             .map_err(|error| path::in_entry(error, &entry))?;
         if !matters {
+            skip_data(&entry, reader)?;
             return Ok(Step::Next);
         }
         match self.indexes[at].says(path) {

@@ -37,7 +37,7 @@ pub(crate) fn run(
     let verdict = read_whole(blobs.open(layer, budget)?, |entry, reader| {
         if number == position && entry.entry_type == EntryType::Regular {
             is_written = true;
-            content(&entry, reader, budget.limit(), |bytes| output.bytes(bytes))?;
+            content(entry, reader, budget.limit(), |bytes| output.bytes(bytes))?;
         }
         number += 1;
         Ok(())

@@ -26,7 +26,8 @@ pub(crate) fn make(line: &Line<'_>, text: &mut Vec<u8>) {
         put("size", entry.size.into());
     }
     put("mtime", time(entry.mtime).into());
-    if !line.link.is_empty() {
+    // Other entries may have a link name too, which has no meaning.
+    if matches!(line.entry_type, EntryType::Symlink | EntryType::Hardlink) {
         put_bytes(&mut put, "link", line.link);
     }
     if matches!(line.entry_type, EntryType::CharacterDevice | EntryType::BlockDevice) {

@@ -39,12 +39,12 @@ fn one(
     let mut output = Output::new()?;
     let mut count = Count::new("entries", cli.max_entries);
     let outcome = read_whole(layers.blobs.open(layer, budget)?, |entry, _| {
-        count.add().map_err(|error| path::in_entry(error, &entry))?;
-        let clean = path::clean(&entry)?;
+        count.add().map_err(|error| path::in_entry(error, entry))?;
+        let clean = path::clean(entry)?;
         let line = Line {
             whiteout: path::whiteout(&clean),
             layer: layer.digest.as_ref(),
-            ..Line::of(&entry)
+            ..Line::of(entry)
         };
         output.bytes(&form.make(&line))
     });

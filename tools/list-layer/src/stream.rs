@@ -16,6 +16,7 @@ use common::error::{Error, Result, Status};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use compress::decode::{Decoder, MAGIC, sniff, warn_of_label};
 
+use crate::path;
 use crate::source::{Layer, Place};
 
 /// The size of the buffer for stored bytes. A small one, because a run that stops early has fetched
@@ -334,7 +335,7 @@ pub(crate) struct Failed {
 /// As `visit` and the reader fail; Content if a digest differs.
 pub(crate) fn read_whole<'a>(
     stream: Stream<'a>,
-    visit: impl FnMut(Entry, &mut Reader<Stream<'a>>) -> Result<()>,
+    visit: impl FnMut(&Entry, &mut Reader<Stream<'a>>) -> Result<()>,
 ) -> std::result::Result<Verdict, Failed> {
     let name = stream.layer.name.clone();
     let context = |error: Error| error.context(format_args!("layer {name}"));
@@ -353,14 +354,30 @@ pub(crate) fn read_whole<'a>(
 
 fn entries<'a>(
     reader: &mut Reader<Stream<'a>>,
-    mut visit: impl FnMut(Entry, &mut Reader<Stream<'a>>) -> Result<()>,
+    mut visit: impl FnMut(&Entry, &mut Reader<Stream<'a>>) -> Result<()>,
 ) -> Result<()> {
     while let Some(entry) = reader.next()? {
-        visit(entry, reader)?;
+        visit(&entry, reader)?;
+        skip_data(&entry, reader)?;
     }
     let ending = reader.finish()?;
     let verifiable = reader.get_ref().is_verifiable();
     ending.accept(verifiable)
+}
+
+/// Skips the data of an entry that was not used.
+///
+/// # Errors
+/// Malformed, with the name of the entry, if the archive ends within the data. Otherwise the error of
+/// the input.
+pub(crate) fn skip_data(entry: &Entry, reader: &mut Reader<Stream<'_>>) -> Result<()> {
+    loop {
+        let count = reader.data().map_err(|error| path::in_entry(error, entry))?.len();
+        if count == 0 {
+            return Ok(());
+        }
+        reader.consume(count);
+    }
 }
 
 fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {

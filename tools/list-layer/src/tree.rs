@@ -148,17 +148,15 @@ impl Tree {
     ///
     /// # Errors
     /// Malformed, with the name of the entry, if unpack-layer would refuse it, or beyond a limit.
-    pub(crate) fn apply(&mut self, mut entry: Entry) -> Result<()> {
-        self.count.add().map_err(|error| path::in_entry(error, &entry))?;
-        let clean = path::clean(&entry)?;
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<()> {
+        self.count.add().map_err(|error| path::in_entry(error, entry))?;
+        let clean = path::clean(entry)?;
         let number = self.number;
         self.number += 1;
         let (parent, name) = names::split(&clean);
-        // The reader has used the map. It is not needed any more.
-        entry.sparse = None;
         let applied = match names::meaning(&clean)? {
-            Meaning::Plain if name.is_empty() => self.root_entry(&entry, number),
-            Meaning::Plain => self.place(&entry, parent, name, number),
+            Meaning::Plain if name.is_empty() => self.root_entry(entry, number),
+            Meaning::Plain => self.place(entry, parent, name, number),
             Meaning::Aufs => {
                 notice::warn("aufs", || "AUFS's own entries (.wh..wh.*) are left out".to_owned());
                 Ok(())
@@ -166,7 +164,7 @@ impl Tree {
             Meaning::Whiteout(hidden) => self.hide(parent, hidden),
             Meaning::Opaque => self.hide_all_in(parent),
         };
-        applied.map_err(|error| path::in_entry(error, &entry))
+        applied.map_err(|error| path::in_entry(error, entry))
     }
 
     fn root_entry(&mut self, entry: &Entry, number: u64) -> Result<()> {
