@@ -246,7 +246,7 @@ fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) {
             };
             assert_eq!(reason(&listed), reason(&unpacked), "run {number}");
         }
-        _ => panic!("run {number}: {unpacked} {listed}"),
+        statuses => unreachable!("run {number}: {statuses:?}: {unpacked} {listed}"),
     }
 }
 

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files of all layers together, in memory, as unpack-layer would make them.
+//!
+//! The rules are those of unpack-layer's tree: names are resolved as if the tree's root were the
+//! root directory, an entry replaces a file of the same name, and a whiteout hides files of lower
+//! layers, but never files of its own layer.
+//!
+//! [`walk`] finds the directory of a name, [`whiteouts`] hides files, and [`visible`] lists the
+//! result.
+//!
+//! Memory is bounded by the number of entries, by the number of directories without an entry, and
+//! by the bytes of names, link targets and attributes.
+//!
+//! Not here: unpack-layer's checks of owner IDs and device numbers.
+
+mod visible;
+mod walk;
+mod whiteouts;
+
+use std::collections::BTreeMap;
+
+use archive::names::{self, Meaning};
+use archive::{Entry, EntryType, shown};
+use common::error::{Error, Result};
+use common::notice;
+
+use crate::path::{self, Count, Kept, MAX_KEPT};
+pub(crate) use visible::Visible;
+use walk::{Chain, Missing, last};
+
+/// The longest target of a symbolic link on Linux, in bytes.
+const MAX_TARGET: usize = 4095;
+
+/// The index of a directory in [`Tree::directories`]. The root is 0.
+type DirectoryId = usize;
+
+/// The index of an entry in [`Tree::entries`].
+type EntryId = usize;
+
+const ROOT: DirectoryId = 0;
+
+/// An entry that was applied, and its position.
+struct Applied {
+    entry: Entry,
+    layer: usize,
+    /// The number of entries before it in its layer.
+    number: u64,
+    hidden_by: Option<usize>,
+}
+
+struct Directory {
+    files: BTreeMap<Box<[u8]>, File>,
+    /// `None` if no layer has an entry for it.
+    entry: Option<EntryId>,
+    /// The layer that made it.
+    layer: usize,
+}
+
+/// A file in a directory.
+struct File {
+    what: What,
+    /// The last layer that has an entry for it or below it.
+    upper: Option<usize>,
+    /// The last layer that has an entry for it.
+    own: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Directory(DirectoryId),
+    /// Any other file. The entry of the name and the entry of the content differ for hard links.
+    Other {
+        name: EntryId,
+        content: EntryId,
+    },
+}
+
+/// The tree.
+pub(crate) struct Tree {
+    entries: Vec<Applied>,
+    directories: Vec<Directory>,
+    /// The number of layers that were begun.
+    layers: usize,
+    /// The number of entries of the current layer so far.
+    number: u64,
+    /// The name and the chain of the directory that was entered last.
+    entered: Option<(Vec<u8>, Chain)>,
+    count: Count,
+    implied: Count,
+    kept: Kept,
+}
+
+impl Tree {
+    /// A tree that has only its root.
+    pub(crate) fn new(max_entries: u64) -> Tree {
+        Tree {
+            entries: Vec::new(),
+            directories: vec![Directory { files: BTreeMap::new(), entry: None, layer: 0 }],
+            layers: 0,
+            number: 0,
+            entered: None,
+            count: Count::new("entries", max_entries),
+            implied: Count::new("directories without an entry", max_entries),
+            kept: Kept::new(MAX_KEPT),
+        }
+    }
+
+    /// Begins a layer.
+    pub(crate) fn next_layer(&mut self) {
+        self.layers += 1;
+        self.number = 0;
+    }
+
+    /// The index of the current layer.
+    fn layer(&self) -> usize {
+        self.layers.saturating_sub(1)
+    }
+
+    /// Applies an entry of the current layer.
+    ///
+    /// # Errors
+    /// Malformed, with the name of the entry, if unpack-layer would refuse it, or beyond a limit.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<()> {
+        self.count.add().map_err(|error| path::in_entry(error, entry))?;
+        let clean = path::clean(entry)?;
+        let number = self.number;
+        self.number += 1;
+        let (parent, name) = names::split(&clean);
+        let applied = match names::meaning(&clean)? {
+            Meaning::Plain if name.is_empty() => self.root_entry(entry, number),
+            Meaning::Plain => self.place(entry, parent, name, number),
+            Meaning::Aufs => {
+                notice::warn("aufs", || "AUFS's own entries (.wh..wh.*) are left out".to_owned());
+                Ok(())
+            }
+            Meaning::Whiteout(hidden) => self.hide(parent, hidden),
+            Meaning::Opaque => self.hide_all_in(parent),
+        };
+        applied.map_err(|error| path::in_entry(error, entry))
+    }
+
+    fn root_entry(&mut self, entry: &Entry, number: u64) -> Result<()> {
+        let id = self.keep(entry, number)?;
+        self.directories[ROOT].entry = Some(id);
+        self.directories[ROOT].layer = self.layer();
+        Ok(())
+    }
+
+    /// Keeps an entry.
+    fn keep(&mut self, entry: &Entry, number: u64) -> Result<EntryId> {
+        let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.kept.add(entry.name.len() + entry.link.len() + xattrs)?;
+        let entry = Entry {
+            name: entry.name.clone(),
+            link: entry.link.clone(),
+            xattrs: entry.xattrs.clone(),
+            sparse: None,
+            ..*entry
+        };
+        self.entries.push(Applied { entry, layer: self.layer(), number, hidden_by: None });
+        Ok(self.entries.len() - 1)
+    }
+
+    /// Makes the file of an entry in the directory `parent`.
+    fn place(&mut self, entry: &Entry, parent: &[u8], name: &[u8], number: u64) -> Result<()> {
+        let chain = self.enter(parent, Missing::Make)?.unwrap_or_default();
+        self.mark(&chain);
+        let here = last(&chain);
+        let existing = self.directories[here].files.get(name).map(|file| file.what);
+        let what = match (entry.entry_type, existing) {
+            (EntryType::Directory, Some(What::Directory(id))) => {
+                let entry = self.keep(entry, number)?;
+                self.directories[id].entry = Some(entry);
+                self.directories[id].layer = self.layer();
+                What::Directory(id)
+            }
+            (EntryType::Directory, _) => {
+                self.remove_existing(here, name, entry);
+                let entry = self.keep(entry, number)?;
+                What::Directory(self.new_directory(Some(entry)))
+            }
+            (EntryType::Hardlink, _) => {
+                let content = self.link_target(entry, here, name)?;
+                self.remove_existing(here, name, entry);
+                What::Other { name: self.keep(entry, number)?, content }
+            }
+            _ => {
+                check_target(entry)?;
+                self.remove_existing(here, name, entry);
+                let id = self.keep(entry, number)?;
+                What::Other { name: id, content: id }
+            }
+        };
+        let layer = Some(self.layer());
+        self.directories[here].files.insert(name.into(), File { what, upper: layer, own: layer });
+        Ok(())
+    }
+
+    fn new_directory(&mut self, entry: Option<EntryId>) -> DirectoryId {
+        let layer = self.layer();
+        self.directories.push(Directory { files: BTreeMap::new(), entry, layer });
+        self.directories.len() - 1
+    }
+
+    /// The content of the file that a hard link leads to. `here` and `name` are the place of the
+    /// link itself.
+    fn link_target(&mut self, entry: &Entry, here: DirectoryId, name: &[u8]) -> Result<EntryId> {
+        let to = |what: &str| {
+            Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))
+        };
+        let clean = names::clean(&entry.link).map_err(|error| to(&error.to_string()))?;
+        if names::is_whiteout(&clean) {
+            return Err(to("a whiteout"));
+        }
+        let (parent, target) = names::split(&clean);
+        if target.is_empty() {
+            return Err(to("a directory"));
+        }
+        let missing = || to("missing (it must be an earlier entry, or be in a lower layer)");
+        let chain = self.enter(parent, Missing::Stop)?.ok_or_else(missing)?;
+        if last(&chain) == here && target == name {
+            return Err(to("itself"));
+        }
+        match self.directories[last(&chain)].files.get(target).map(|file| file.what) {
+            None => Err(missing()),
+            Some(What::Directory(_)) => Err(to("a directory")),
+            Some(What::Other { content, .. }) => Ok(content),
+        }
+    }
+
+    /// Removes the file that an entry replaces.
+    fn remove_existing(&mut self, here: DirectoryId, name: &[u8], entry: &Entry) {
+        let layer = Some(self.layer());
+        let Some(file) = self.directories[here].files.remove(name) else { return };
+        if file.own == layer {
+            notice::warn("duplicate", || {
+                let name = shown(&entry.name);
+                format!("{name}: appears twice in a layer: the last one is used")
+            });
+        }
+        self.forget(file.what);
+    }
+
+    /// Records that a file and all below it are hidden by the current layer.
+    fn forget(&mut self, what: What) {
+        self.entered = None;
+        let layer = self.layer();
+        let mut pending = vec![what];
+        while let Some(what) = pending.pop() {
+            let id = match what {
+                What::Other { name, .. } => Some(name),
+                What::Directory(id) => {
+                    let files = std::mem::take(&mut self.directories[id].files);
+                    pending.extend(files.into_values().map(|file| file.what));
+                    self.directories[id].entry
+                }
+            };
+            if let Some(id) = id {
+                self.entries[id].hidden_by = Some(layer);
+            }
+        }
+    }
+}
+
+fn check_target(entry: &Entry) -> Result<()> {
+    let length = entry.link.len();
+    if entry.entry_type == EntryType::Symlink && !(1..=MAX_TARGET).contains(&length) {
+        return Err(Error::malformed(format_args!(
+            "symbolic link with a target of {length} bytes, want 1 to {MAX_TARGET}"
+        )));
+    }
+    Ok(())
+}
