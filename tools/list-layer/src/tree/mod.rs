@@ -18,6 +18,7 @@ mod walk;
 mod whiteouts;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use archive::names::{self, Meaning};
 use archive::{Entry, EntryType, shown};
@@ -54,6 +55,8 @@ struct Directory {
     entry: Option<EntryId>,
     /// The layer that made it.
     layer: usize,
+    /// The last layer that hid all files of lower layers in it.
+    cleared: Option<usize>,
 }
 
 /// A file in a directory.
@@ -84,7 +87,7 @@ pub(crate) struct Tree {
     /// The number of entries of the current layer so far.
     number: u64,
     /// The name and the chain of the directory that was entered last.
-    entered: Option<(Vec<u8>, Chain)>,
+    entered: Option<(Vec<u8>, Rc<Chain>)>,
     count: Count,
     implied: Count,
     kept: Kept,
@@ -95,7 +98,12 @@ impl Tree {
     pub(crate) fn new(max_entries: u64) -> Tree {
         Tree {
             entries: Vec::new(),
-            directories: vec![Directory { files: BTreeMap::new(), entry: None, layer: 0 }],
+            directories: vec![Directory {
+                files: BTreeMap::new(),
+                entry: None,
+                layer: 0,
+                cleared: None,
+            }],
             layers: 0,
             number: 0,
             entered: None,
@@ -198,7 +206,7 @@ impl Tree {
 
     fn new_directory(&mut self, entry: Option<EntryId>) -> DirectoryId {
         let layer = self.layer();
-        self.directories.push(Directory { files: BTreeMap::new(), entry, layer });
+        self.directories.push(Directory { files: BTreeMap::new(), entry, layer, cleared: None });
         self.directories.len() - 1
     }
 

@@ -2,6 +2,8 @@
 //! Finds the directory of a name, and the file of a path, as if the tree's root were the root
 //! directory of the process.
 
+use std::rc::Rc;
+
 use archive::EntryType;
 use common::error::{Error, Result, printable};
 
@@ -34,14 +36,14 @@ impl Tree {
     }
 
     /// Finds the directory with a clean name. `None` if it does not exist.
-    pub(super) fn enter(&mut self, name: &[u8], missing: Missing) -> Result<Option<Chain>> {
+    pub(super) fn enter(&mut self, name: &[u8], missing: Missing) -> Result<Option<Rc<Chain>>> {
         if let Some((entered, chain)) = &self.entered
             && entered == name
         {
-            return Ok(Some(chain.clone()));
+            return Ok(Some(Rc::clone(chain)));
         }
         let mut links = 0;
-        let chain = self.walk(Vec::new(), name, missing, &mut links)?;
+        let chain = self.walk(Vec::new(), name, missing, &mut links)?.map(Rc::new);
         self.entered = chain.clone().map(|chain| (name.to_owned(), chain));
         Ok(chain)
     }

@@ -58,6 +58,12 @@ impl Tree {
         let layer = Some(self.layer());
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
+            // Then it has no files of lower layers any more. A layer may repeat a whiteout as often
+            // as it likes.
+            if self.directories[id].cleared == layer {
+                continue;
+            }
+            self.directories[id].cleared = layer;
             let files = std::mem::take(&mut self.directories[id].files);
             for (name, file) in files {
                 if file.upper != layer {
