@@ -6,7 +6,8 @@
 //! [`Member`] writes the headers of an entry. The other modules are the formats: `header` (the
 //! fields of a block and its checksum), `number`, `records` (the lines of extended headers), `pax`
 //! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types). [`names`]
-//! cleans names and recognises whiteouts.
+//! cleans names and recognises whiteouts. [`walk`] has the rules by which a name leads to a
+//! directory in the tree of all layers.
 //!
 //! If two readers read one layer differently, a scanner may see files that differ from those that
 //! the container engine installs. The rules of this crate therefore come from a comparison of Go's
@@ -19,7 +20,7 @@
 //!
 //! The reader returns names as they are: its caller cleans them.
 //!
-//! Not here: the effects of whiteouts, access to files, and compression.
+//! Not here: the tree and the effects of whiteouts on it, access to files, and compression.
 
 pub mod capability;
 mod check;
@@ -32,6 +33,7 @@ mod pax;
 mod reader;
 mod records;
 mod sparse;
+pub mod walk;
 mod writer;
 
 pub use check::Check;

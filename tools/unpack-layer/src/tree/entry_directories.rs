@@ -11,8 +11,8 @@ use super::directory::{self, Directory, os_error};
 use super::overlay::is_whiteout;
 use super::rules::Whiteouts;
 use super::state::TreeState;
-use super::walk::Missing;
 use super::workspace::Workspace;
+use archive::walk::Missing;
 use archive::{Entry, names};
 
 /// The directory of an entry.

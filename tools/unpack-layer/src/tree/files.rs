@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use super::attributes::{self, Target};
 use super::directory::{self, Directory, os_error};
 use super::rules::Whiteouts;
-use super::walk::Missing;
 use super::workspace::Workspace;
+use archive::walk::Missing;
 use archive::{Entry, EntryType, Reader, names, shown};
 
 /// The kind of the warning that a device was left out.

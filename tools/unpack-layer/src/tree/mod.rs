@@ -21,17 +21,14 @@ mod entry_directories;
 mod files;
 mod image_archive;
 mod implied;
-mod marker;
 pub(crate) mod mounts;
 mod overlay;
 mod owner;
 mod pending_modes;
-mod pending_path;
 pub(crate) mod remove;
 mod rules;
 mod state;
 mod upper;
-mod waiting;
 mod walk;
 mod whiteouts;
 mod workspace;
@@ -44,6 +41,7 @@ use common::notice;
 use rustix::fs::Mode;
 
 use archive::names::Meaning;
+use archive::walk::Missing;
 use archive::{Entry, EntryType, Reader, names, shown};
 use directory::{Directory, os_error};
 use entry_directories::Place;
@@ -51,7 +49,7 @@ pub(crate) use files::DEVICE;
 pub(crate) use owner::{IdRange, Owner};
 pub(crate) use rules::{Rules, Whiteouts};
 use state::TreeState;
-use walk::{Missing, Walk};
+use walk::Walk;
 use workspace::Workspace;
 
 /// A tree that is being unpacked.

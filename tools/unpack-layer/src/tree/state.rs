@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use archive::names;
+use archive::walk::{Missing, WaitingMarkers};
 use common::error::Result;
 use rustix::io::Errno;
 
@@ -17,8 +18,6 @@ use super::pending_modes::PendingModes;
 use super::remove::remove_error;
 use super::rules::{Rules, Whiteouts};
 use super::upper::{Inode, Upper};
-use super::waiting::WaitingMarkers;
-use super::walk::Missing;
 
 /// The state of a tree.
 pub(super) struct TreeState {

@@ -17,47 +17,21 @@
 //! it opens and every symbolic link that it reads is counted, because a small layer can require a
 //! huge number of them. See [`Counts::add_steps`](super::counts::Counts::add_steps).
 //!
-//! The walk of a marker (a whiteout or an opaque whiteout) differs. A marker refers to a path of
-//! the lower layers. If the current layer has put a symbolic link or another file on that path, the
-//! path does not exist any more, and the marker has nothing to hide. If a symbolic link of a lower
-//! layer is on the path, a later entry may still replace it, so the marker must wait for the end of
-//! the layer.
+//! [`archive::walk`] has the rules of a walk, also those for markers.
 
+use archive::walk::{self, Chain, Found, Mark, Missing, Obstacle, Purpose, Reached, When};
 use common::error::{Error, Result};
 use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, os_error};
-use super::marker::{Mark, Reached, Time};
 use super::overlay::is_whiteout;
-use super::pending_path::Pending;
 use super::state::TreeState;
 use super::upper::Inode;
-
-/// The maximum number of symbolic links in the walk of one name. The kernel has the same limit.
-const MAX_LINKS: usize = 40;
 
 /// The maximum number of directories of the chain that are open at a time. They are the deepest
 /// ones.
 const MAX_OPEN: usize = 16;
-
-/// The treatment of directories that do not exist.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Make them. A file of a lower layer is replaced.
-    Make,
-    /// Stop.
-    Stop,
-}
-
-/// The purpose of a walk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To the directory of an entry, or to a directory that must exist.
-    Entry(Missing),
-    /// To the directory of a marker.
-    Marker(Mark, Time),
-}
 
 /// A directory of the chain, below the root.
 struct Slot {
@@ -91,15 +65,6 @@ pub(super) struct Walk {
     entered: Option<Vec<u8>>,
     /// Whether symbolic links led to the directory that was entered last.
     through_link: bool,
-}
-
-/// The type of a component of a name.
-enum Found {
-    Directory(Directory),
-    /// A symbolic link, and whether it belongs to the current layer.
-    Link(Vec<u8>, bool),
-    Nothing,
-    Undecided,
 }
 
 impl Walk {
@@ -160,64 +125,22 @@ impl Walk {
         state: &mut TreeState,
         name: &[u8],
         mark: Mark,
-        time: Time,
+        when: When,
     ) -> Result<Reached> {
-        self.go(state, name, Purpose::Marker(mark, time))
+        self.go(state, name, Purpose::Marker(mark, when))
     }
 
     fn go(&mut self, state: &mut TreeState, name: &[u8], purpose: Purpose) -> Result<Reached> {
-        let is_marker = matches!(purpose, Purpose::Marker(..));
-        if self.entered.as_deref() == Some(name) && !(is_marker && self.through_link) {
+        if self.entered.as_deref() == Some(name) && !(purpose.is_marker() && self.through_link) {
             return Ok(Reached::Directory);
         }
         self.entered = None;
-        let mut depth = 0usize;
-        let mut links = 0;
-        let mut pending = Pending::new(name);
-        while let Some(component) = pending.next() {
-            match component.as_ref() {
-                b"" | b"." => continue,
-                b".." => {
-                    depth = depth.saturating_sub(1);
-                    continue;
-                }
-                _ => {}
-            }
-            if self.slots.get(depth).is_some_and(|slot| slot.name == component.as_ref()) {
-                depth += 1;
-                continue;
-            }
-            match self.find(state, depth, &component, purpose)? {
-                Found::Directory(directory) => {
-                    self.back_to(state, depth)?;
-                    self.push(&component, directory)?;
-                    depth += 1;
-                }
-                Found::Nothing => return Ok(Reached::Nothing),
-                Found::Undecided => return Ok(Reached::Undecided),
-                Found::Link(_, true) if is_marker => return Ok(Reached::Nothing),
-                Found::Link(_, false) if is_marker_now(purpose) => {
-                    return Ok(Reached::Undecided);
-                }
-                Found::Link(text, own) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Error::malformed("too many levels of symbolic links"));
-                    }
-                    if !own && purpose == Purpose::Entry(Missing::Make) {
-                        self.mark_passed(state, depth, &component);
-                    }
-                    if text.first() == Some(&b'/') {
-                        depth = 0;
-                    }
-                    pending.push(text);
-                }
-            }
+        let walked = walk::walk(&mut Walking { walk: self, state }, name, purpose)?;
+        if walked.reached == Reached::Directory {
+            self.entered = Some(name.to_owned());
+            self.through_link = walked.through_link;
         }
-        self.back_to(state, depth)?;
-        self.entered = Some(name.to_owned());
-        self.through_link = links > 0;
-        Ok(Reached::Directory)
+        Ok(walked.reached)
     }
 
     /// Enters a directory that was just opened in the current one.
@@ -354,13 +277,8 @@ impl Walk {
         depth: usize,
         name: &[u8],
         purpose: Purpose,
-    ) -> Result<Found> {
-        let missing = match purpose {
-            Purpose::Entry(missing) => missing,
-            // The directory of an opaque whiteout is made, even if no lower layer has it.
-            Purpose::Marker(Mark::Opaque, _) => Missing::Make,
-            Purpose::Marker(Mark::Whiteout, _) => state.whiteout_parents(),
-        };
+    ) -> Result<Found<Directory>> {
+        let missing = purpose.missing(state.whiteout_parents());
         state.counts.add_steps(1)?;
         if depth > 0 && self.first_open >= depth {
             self.back_to(state, depth)?;
@@ -377,14 +295,16 @@ impl Walk {
                         Ok(text) => {
                             refuse_procfs(here, &self.root)?;
                             let own = state.upper.has(here.inode, name);
-                            return Ok(Found::Link(text.into_bytes(), own));
+                            return Ok(Found::Link { text: text.into_bytes(), own });
                         }
                         Err(Errno::INVAL) if missing == Missing::Stop => return Ok(Found::Nothing),
                         Err(Errno::INVAL) => {
                             match self.file_as_parent(state, depth, name, purpose)? {
-                                Obstacle::Removable => self.remove_file(state, depth, name)?,
-                                Obstacle::Ends => return Ok(Found::Nothing),
-                                Obstacle::Undecided => return Ok(Found::Undecided),
+                                Some(Obstacle::Removable) => {
+                                    self.remove_file(state, depth, name)?
+                                }
+                                Some(Obstacle::Ends) => return Ok(Found::Nothing),
+                                None => return Ok(Found::Undecided),
                             }
                         }
                         Err(Errno::NOENT) => continue,
@@ -397,7 +317,7 @@ impl Walk {
                 // All files of lower layers are hidden there already.
                 return Ok(Found::Nothing);
             }
-            if state.makes_parents_last() && is_marker_now(purpose) {
+            if state.makes_parents_last() && purpose.is_marker_now() {
                 return Ok(Found::Undecided);
             }
             let directory = state.make_implied(self.at(depth), name, || self.path_to(depth))?;
@@ -417,28 +337,26 @@ impl Walk {
         slot.and_then(|slot| slot.open.as_mut()).unwrap_or(&mut self.root)
     }
 
-    /// Decides about a file where a parent directory is needed. Only a file of a lower layer may be
-    /// replaced.
+    /// Decides about a file where a parent directory is needed. `None` means that the marker must
+    /// wait for the end of the layer.
     fn file_as_parent(
         &self,
         state: &TreeState,
         depth: usize,
         name: &[u8],
         purpose: Purpose,
-    ) -> Result<Obstacle> {
+    ) -> Result<Option<Obstacle>> {
         let here = self.at(depth);
         let stat = directory::stat(here, name).map_err(|e| os_error("stat", e))?;
+        // A whiteout in the form of an overlay file system.
         let hidden = is_whiteout(&stat) && state.opaque_mark.attribute().is_some();
         let own = state.upper.has(here.inode, name);
-        match purpose {
-            Purpose::Marker(Mark::Whiteout, _) if hidden || own => Ok(Obstacle::Ends),
-            Purpose::Marker(Mark::Opaque, _) if own && !hidden => Ok(Obstacle::Ends),
-            Purpose::Entry(_) if own && !hidden => {
-                Err(Error::malformed("a parent is a file of the same layer"))
-            }
-            _ if state.makes_parents_last() && is_marker_now(purpose) => Ok(Obstacle::Undecided),
-            _ => Ok(Obstacle::Removable),
+        if hidden && matches!(purpose, Purpose::Marker(Mark::Whiteout, _)) {
+            return Ok(Some(Obstacle::Ends));
         }
+        let obstacle = purpose.meets_file(own && !hidden)?;
+        let waits = state.makes_parents_last() && purpose.is_marker_now();
+        Ok(if waits && obstacle == Obstacle::Removable { None } else { Some(obstacle) })
     }
 
     /// Removes a file where a parent directory is needed.
@@ -454,18 +372,34 @@ impl Walk {
     }
 }
 
-/// The treatment of a file at a place where a walk needs a directory.
-enum Obstacle {
-    /// The file is removed to make room for the directory.
-    Removable,
-    /// The walk of a marker ends: the current layer has replaced the lower layers' path.
-    Ends,
-    /// The marker must wait for the end of the layer.
-    Undecided,
+/// A walk in the tree.
+struct Walking<'a> {
+    walk: &'a mut Walk,
+    state: &'a mut TreeState,
 }
 
-fn is_marker_now(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::Marker(_, Time::Now))
+impl Chain for Walking<'_> {
+    type Directory = Directory;
+
+    fn continues(&self, depth: usize, name: &[u8]) -> bool {
+        self.walk.slots.get(depth).is_some_and(|slot| slot.name == name)
+    }
+
+    fn find(&mut self, depth: usize, name: &[u8], purpose: Purpose) -> Result<Found<Directory>> {
+        self.walk.find(self.state, depth, name, purpose)
+    }
+
+    fn back_to(&mut self, depth: usize) -> Result<()> {
+        self.walk.back_to(self.state, depth)
+    }
+
+    fn push(&mut self, name: &[u8], directory: Directory) -> Result<()> {
+        self.walk.push(name, directory)
+    }
+
+    fn follows_lower(&mut self, depth: usize, link: &[u8]) {
+        self.walk.mark_passed(self.state, depth, link);
+    }
 }
 
 /// The maximum number of `..` components in one path, which is then shorter than the kernel's

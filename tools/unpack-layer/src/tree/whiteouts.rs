@@ -4,7 +4,7 @@
 //! The order of entries does not matter. A file whose entry follows the whiteout is made after the
 //! removal. A file whose entry precedes it is kept with all its parent directories, because
 //! [`upper`](super::upper) has recorded it. A whiteout whose path leads through a symbolic link of
-//! a lower layer [waits](super::waiting) for the end of the layer.
+//! a lower layer [waits](archive::walk::WaitingMarkers) for the end of the layer.
 //!
 //! One order cannot be repaired: an entry reaches its directory through a symbolic link of a lower
 //! layer, and a later entry of the same layer hides or replaces the link. It causes a warning.
@@ -15,13 +15,11 @@ use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::directory::{self, os_error};
-use super::marker::{Mark, Reached, Time};
 use super::overlay::{is_whiteout, make_whiteout};
 use super::remove::remove;
-use super::waiting::Waiting;
-use super::walk::Missing;
 use super::workspace::Workspace;
 use archive::names::{self, Meaning, join};
+use archive::walk::{Mark, Missing, Reached, Waiting, When};
 use archive::{Entry, EntryType, shown};
 
 impl Workspace {
@@ -41,8 +39,8 @@ impl Workspace {
             });
         }
         match meaning {
-            Meaning::Whiteout(hidden) => self.hide(parent, hidden, Time::Now),
-            _ => self.hide_all(parent, Time::Now),
+            Meaning::Whiteout(hidden) => self.hide(parent, hidden, When::Now),
+            _ => self.hide_all(parent, When::Now),
         }
     }
 
@@ -51,8 +49,8 @@ impl Workspace {
         for Waiting { mark, path } in self.state.waiting.take() {
             let (parent, name) = names::split(&path);
             match mark {
-                Mark::Whiteout => self.hide(parent, name, Time::End),
-                Mark::Opaque => self.hide_all(&path, Time::End),
+                Mark::Whiteout => self.hide(parent, name, When::End),
+                Mark::Opaque => self.hide_all(&path, When::End),
             }
             .map_err(|error| error.context(format_args!("whiteout of {}", shown(&path))))?;
         }
@@ -60,8 +58,8 @@ impl Workspace {
     }
 
     /// Hides the file `hidden` of lower layers.
-    fn hide(&mut self, parent: &[u8], hidden: &[u8], time: Time) -> Result<()> {
-        match self.walk.enter_for_marker(&mut self.state, parent, Mark::Whiteout, time)? {
+    fn hide(&mut self, parent: &[u8], hidden: &[u8], when: When) -> Result<()> {
+        match self.walk.enter_for_marker(&mut self.state, parent, Mark::Whiteout, when)? {
             Reached::Directory => {}
             Reached::Nothing => return Ok(()),
             Reached::Undecided => {
@@ -124,8 +122,8 @@ impl Workspace {
     }
 
     /// Hides all files of lower layers in a directory.
-    fn hide_all(&mut self, path: &[u8], time: Time) -> Result<()> {
-        match self.walk.enter_for_marker(&mut self.state, path, Mark::Opaque, time)? {
+    fn hide_all(&mut self, path: &[u8], when: When) -> Result<()> {
+        match self.walk.enter_for_marker(&mut self.state, path, Mark::Opaque, when)? {
             Reached::Directory => self.hide_all_here(),
             Reached::Nothing => Ok(()),
             Reached::Undecided => self.state.waiting.add(Mark::Opaque, path.to_vec()),

@@ -2,6 +2,7 @@
 //! The workspace in which entries are applied: the state of the tree, and two walks in it.
 
 use archive::names;
+use archive::walk::Missing;
 use common::error::Result;
 use common::notice;
 use rustix::fs::FileType;
@@ -12,7 +13,7 @@ use super::directory::{self, os_error};
 use super::remove::remove;
 use super::state::TreeState;
 use super::upper::Inode;
-use super::walk::{Missing, Walk};
+use super::walk::Walk;
 use archive::shown;
 
 /// A tree and its open directories.

@@ -3,7 +3,7 @@
 
 /// A marker: an entry that hides files of lower layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
+pub enum Mark {
     /// A whiteout: hides one file.
     Whiteout,
     /// An opaque whiteout: hides all files of its directory.
@@ -11,8 +11,8 @@ pub(super) enum Mark {
 }
 
 /// The time at which a marker is applied.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Time {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
     /// At its position in the layer. Later entries are not known yet.
     Now,
     /// At the end of the layer.
@@ -21,7 +21,7 @@ pub(super) enum Time {
 
 /// The outcome of a walk to a marker's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
+pub enum Reached {
     /// The directory was entered.
     Directory,
     /// The lower layers have no such directory, or the current layer has replaced it. The marker

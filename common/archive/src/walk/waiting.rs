@@ -9,10 +9,10 @@
 //! Markers are applied from the root downwards, so that the result does not depend on their order
 //! in the layer.
 
-use archive::names;
 use common::error::{Error, Result};
 
 use super::marker::Mark;
+use crate::names;
 
 /// The maximum number of bytes that the waiting markers of a layer may take in memory.
 const MAX_BYTES: usize = 16 << 20;
@@ -21,22 +21,23 @@ const MAX_BYTES: usize = 16 << 20;
 const OVERHEAD: usize = size_of::<Waiting>() + 16;
 
 /// A marker that waits.
-pub(super) struct Waiting {
-    pub(super) mark: Mark,
+pub struct Waiting {
+    /// The kind of marker.
+    pub mark: Mark,
     /// The clean path that it hides; for an opaque whiteout, the path of its directory.
-    pub(super) path: Box<[u8]>,
+    pub path: Box<[u8]>,
 }
 
 /// The markers that wait for the end of the layer.
 #[derive(Default)]
-pub(super) struct WaitingMarkers {
+pub struct WaitingMarkers {
     markers: Vec<Waiting>,
     bytes: usize,
 }
 
 impl WaitingMarkers {
     /// Whether there is memory for another marker. Its path may be of any length.
-    pub(super) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.bytes < MAX_BYTES
     }
 
@@ -44,7 +45,7 @@ impl WaitingMarkers {
     ///
     /// # Errors
     /// Malformed if the markers take more than 16 MiB.
-    pub(super) fn add(&mut self, mark: Mark, path: Vec<u8>) -> Result<()> {
+    pub fn add(&mut self, mark: Mark, path: Vec<u8>) -> Result<()> {
         if !self.has_room() {
             return Err(Error::malformed(format_args!(
                 "more than {MAX_BYTES} bytes of whiteouts that lead through symbolic links of lower \
@@ -57,7 +58,7 @@ impl WaitingMarkers {
     }
 
     /// Takes all markers out, from the root downwards.
-    pub(super) fn take(&mut self) -> Vec<Waiting> {
+    pub fn take(&mut self) -> Vec<Waiting> {
         let mut markers = std::mem::take(self).markers;
         markers.sort_unstable_by(|a, b| {
             let depths = names::depth(&a.path).cmp(&names::depth(&b.path));

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Limits the path components that a layer makes a reader walk.
+
+use common::error::{Error, Result};
+
+/// The number of path components that a layer may walk even if it has few entries. This is enough
+/// for sixteen walks of the greatest depth ([`MAX_DEPTH`](crate::names::MAX_DEPTH)).
+const STEPS: u64 = 1 << 18;
+
+/// The number of path components that a layer may walk in addition for each entry. An entry needs
+/// few steps if its directory is near that of the previous entry. Ordinary layers therefore stay
+/// far below this limit.
+const STEPS_PER_ENTRY: u64 = 64;
+
+/// The path components that were walked: directories that were entered, and symbolic links that
+/// were read. Components of a directory that is still in the chain are not counted.
+#[derive(Default)]
+pub struct Steps(u64);
+
+impl Steps {
+    /// Counts steps of a layer of which this number of entries was read.
+    ///
+    /// # Errors
+    /// Malformed if the layer's names need more than 2^18 components, plus 64 for each entry.
+    /// Without this limit, a layer of a few kilobytes could take minutes.
+    pub fn add(&mut self, steps: usize, entries: u64) -> Result<()> {
+        self.0 = self.0.saturating_add(steps as u64);
+        let limit = STEPS.saturating_add(entries.saturating_mul(STEPS_PER_ENTRY));
+        if self.0 > limit {
+            return Err(Error::malformed(format_args!(
+                "more than {limit} path components to walk for {entries} entries"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_bounded_at_the_limit() {
+        for entries in [0, 2] {
+            let limit = (STEPS + entries * STEPS_PER_ENTRY) as usize;
+            let mut steps = Steps::default();
+            steps.add(limit, entries).unwrap();
+            assert!(steps.add(1, entries).is_err());
+        }
+    }
+}
