@@ -23,6 +23,7 @@ mod list_blobs;
 mod list_layer;
 mod list_layer_early;
 mod list_layer_image;
+mod list_layer_markers;
 mod list_tags;
 mod list_tags_pages;
 mod null_members;

@@ -14,7 +14,10 @@ use std::fs;
 use std::path::Path;
 
 use tests::cage::{Cage, PLACES};
-use tests::layers::{BLOCK, checksum, entry, extended, records};
+use tests::layers::{
+    BLOCK, Part, archive, checksum, dir, entry, extended, fifo, file, hardlink, opaque, records,
+    symlink, whiteout,
+};
 use tests::merged;
 use tests::tools::{Run, tool};
 
@@ -224,8 +227,8 @@ fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
 const UNCHECKED: [&str; 4] = ["device", "user ID", "group ID", "file name too long"];
 
 /// list-layer accepts the same layers, refuses others with the same words, and lists the tree that
-/// unpack-layer makes.
-fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) {
+/// unpack-layer makes. Returns whether they were accepted.
+fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) -> bool {
     let names =
         layers.iter().enumerate().map(|(i, bytes)| cage.scratch().write(format!("in/{i}"), bytes));
     let names: Vec<_> = names.collect();
@@ -248,6 +251,7 @@ fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) {
         }
         statuses => unreachable!("run {number}: {statuses:?}: {unpacked} {listed}"),
     }
+    unpacked.code() == Some(0)
 }
 
 /// Makes `count` runs, each with a few changes to a layer of the corpus.
@@ -287,6 +291,42 @@ fn changed(count: u64, seed: u64, archives: bool, judge: impl Fn(u64, &[u8], &[u
         }
         judge(number, base, &bytes);
     }
+}
+
+/// A random part of a layer. There are few names, so that the parts of several layers concern the
+/// same files.
+fn small_part(dice: &mut Dice, layer: u64) -> Part {
+    let parents =
+        ["", "", "", "a/", "a/", "b/", "l/", "l/", "a/b/", "a/l/", "l/a/", "l/l/", "b/a/l/"];
+    let name =
+        |dice: &mut Dice| format!("{}{}", dice.pick(&parents), dice.pick(&["a", "b", "l", "x"]));
+    let path = name(dice);
+    match dice.roll(24) {
+        0..=4 => dir(&path).mode(0o700 + dice.roll(8) as u32).mtime(layer),
+        5..=8 => file(&path, "x".repeat(dice.roll(9))).mtime(dice.roll(99) as u64),
+        9..=11 => symlink(
+            &path,
+            dice.pick(&["a", "b", "/b", "/a/b", "..", "../a", "l", "gone", "/", "x/.."]),
+        ),
+        12 => hardlink(&path, name(dice)),
+        13 => fifo(&path),
+        14 | 15 => opaque(path.rsplit_once('/').map_or("", |(parent, _)| parent)),
+        16 | 17 => opaque(&path),
+        _ => whiteout(&path),
+    }
+}
+
+/// Up to four random layers of a few parts each.
+fn small_layers(seed: u64) -> Vec<Vec<u8>> {
+    let mut dice = Dice::new(seed);
+    let count = 2 + dice.roll(3) as u64;
+    (0..count)
+        .map(|layer| {
+            let parts: Vec<Part> =
+                (0..2 + dice.roll(7)).map(|_| small_part(&mut dice, layer)).collect();
+            archive(&parts)
+        })
+        .collect()
 }
 
 #[test]
@@ -356,8 +396,28 @@ mod at_length {
     fn changed_archives_are_listed_as_they_are_unpacked() {
         let mut cage = Cage::new(PLACES[0]);
         cage.options(&["--replace"]);
-        changed(500, 50_000, true, |number, _, bytes| agree(&cage, number, &[bytes]));
-        changed(500, 60_000, true, |number, base, bytes| agree(&cage, number, &[base, bytes]));
-        changed(200, 70_000, false, |number, _, bytes| agree(&cage, number, &[bytes]));
+        changed(500, 50_000, true, |number, _, bytes| {
+            agree(&cage, number, &[bytes]);
+        });
+        changed(500, 60_000, true, |number, base, bytes| {
+            agree(&cage, number, &[base, bytes]);
+        });
+        changed(200, 70_000, false, |number, _, bytes| {
+            agree(&cage, number, &[bytes]);
+        });
+    }
+    #[test]
+    fn small_layers_are_listed_as_they_are_unpacked() {
+        let mut cage = Cage::new(PLACES[0]);
+        cage.options(&["--replace"]);
+        let runs = 600;
+        let mut unpacked = 0;
+        for number in 80_000..80_000 + runs {
+            let layers = small_layers(number);
+            let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+            unpacked += u64::from(agree(&cage, number, &layers));
+        }
+        // Most random layers must be valid, or little is compared.
+        assert!(unpacked * 3 > runs, "{unpacked} of {runs}");
     }
 }

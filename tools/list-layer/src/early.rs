@@ -15,13 +15,14 @@
 
 use std::io::Write as _;
 
+use archive::walk::MAX_LINKS;
 use archive::{Ending, Entry, EntryType, Reader, names};
 use common::error::{Error, Result, printable};
 use common::{notice, stdio};
 
 use crate::index::{Index, Says};
 use crate::output::{content, write_error};
-use crate::path::{self, Count, Kept, MAX_KEPT, MAX_LINKS};
+use crate::path::{self, Count, Kept, MAX_KEPT};
 use crate::source::{Blobs, Layer, Layers, Place};
 use crate::stream::{Budget, Stream, skip_data};
 

@@ -29,6 +29,7 @@ pub(crate) fn read(
         let stream = layers.blobs.open(&layer, budget)?;
         let verdict = read_whole(stream, |entry, _| tree.apply(entry))
             .map_err(|failed| layers.blobs.blame_mirror(&layer, failed.error))?;
+        tree.end_layer().map_err(|error| error.context(format_args!("layer {}", layer.name)))?;
         layers.verified(&verdict)?;
         layer.digest = Some(verdict.digest);
         layer.diff_id = Some(verdict.diff_id);

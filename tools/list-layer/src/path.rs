@@ -6,9 +6,6 @@ use archive::{Entry, EntryType, shown};
 use common::error::{Error, Result};
 use common::notice;
 
-/// The most symbolic links in the resolution of one name, as in unpack-layer and in the kernel.
-pub(crate) const MAX_LINKS: usize = 40;
-
 /// The clean name of an entry, whose meaning is valid too.
 ///
 /// # Errors

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The files of all layers together, in memory, as unpack-layer would make them.
 //!
-//! The rules are those of unpack-layer's tree: names are resolved as if the tree's root were the
-//! root directory, an entry replaces a file of the same name, and a whiteout hides files of lower
-//! layers, but never files of its own layer.
+//! The rules are those of unpack-layer's tree: an entry replaces a file of the same name, and a
+//! whiteout hides files of lower layers, but never files of its own layer. Both tools find the
+//! directory of a name with [`archive::walk`].
 //!
 //! [`walk`] finds the directory of a name, [`whiteouts`] hides files, and [`visible`] lists the
 //! result.
 //!
 //! Memory is bounded by the number of entries, by the number of directories without an entry, and
-//! by the bytes of names, link targets and attributes.
+//! by the bytes of names, link targets and attributes. Time is bounded by the number of path
+//! components that a layer may walk.
 //!
 //! Not here: unpack-layer's checks of owner IDs and device numbers.
 
@@ -18,16 +19,16 @@ mod walk;
 mod whiteouts;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use archive::names::{self, Meaning};
+use archive::walk::{Missing, Steps, WaitingMarkers, When};
 use archive::{Entry, EntryType, shown};
 use common::error::{Error, Result};
 use common::notice;
 
 use crate::path::{self, Count, Kept, MAX_KEPT};
 pub(crate) use visible::Visible;
-use walk::{Chain, Missing, last};
+use walk::Walk;
 
 /// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: usize = 4095;
@@ -86,8 +87,14 @@ pub(crate) struct Tree {
     layers: usize,
     /// The number of entries of the current layer so far.
     number: u64,
-    /// The name and the chain of the directory that was entered last.
-    entered: Option<(Vec<u8>, Rc<Chain>)>,
+    /// The walk to the directory of the current entry.
+    walk: Walk,
+    /// A second walk, to the targets of hard links.
+    side: Walk,
+    /// The whiteouts of the current layer that wait for its end.
+    waiting: WaitingMarkers,
+    /// The path components that were walked for the current layer.
+    steps: Steps,
     count: Count,
     implied: Count,
     kept: Kept,
@@ -106,7 +113,10 @@ impl Tree {
             }],
             layers: 0,
             number: 0,
-            entered: None,
+            walk: Walk::default(),
+            side: Walk::default(),
+            waiting: WaitingMarkers::default(),
+            steps: Steps::default(),
             count: Count::new("entries", max_entries),
             implied: Count::new("directories without an entry", max_entries),
             kept: Kept::new(MAX_KEPT),
@@ -117,11 +127,31 @@ impl Tree {
     pub(crate) fn next_layer(&mut self) {
         self.layers += 1;
         self.number = 0;
+        self.steps = Steps::default();
+    }
+
+    /// Ends a layer: applies the whiteouts that waited for it.
+    ///
+    /// # Errors
+    /// Malformed, with the path of the whiteout, if it leads through too many symbolic links, or
+    /// beyond a limit.
+    pub(crate) fn end_layer(&mut self) -> Result<()> {
+        self.apply_waiting()
     }
 
     /// The index of the current layer.
     fn layer(&self) -> usize {
         self.layers.saturating_sub(1)
+    }
+
+    /// Whether the current layer has an entry for a file or below it.
+    fn is_own(&self, file: &File) -> bool {
+        self.layer() == 0 || file.upper == Some(self.layer())
+    }
+
+    /// Whether an entry is that of a symbolic link.
+    fn is_symlink(&self, id: EntryId) -> bool {
+        self.entries[id].entry.entry_type == EntryType::Symlink
     }
 
     /// Applies an entry of the current layer.
@@ -141,8 +171,8 @@ impl Tree {
                 notice::warn("aufs", || "AUFS's own entries (.wh..wh.*) are left out".to_owned());
                 Ok(())
             }
-            Meaning::Whiteout(hidden) => self.hide(parent, hidden),
-            Meaning::Opaque => self.hide_all_in(parent),
+            Meaning::Whiteout(hidden) => self.hide(parent, hidden, When::Now),
+            Meaning::Opaque => self.hide_all(parent, When::Now),
         };
         applied.map_err(|error| path::in_entry(error, entry))
     }
@@ -165,15 +195,16 @@ impl Tree {
             sparse: None,
             ..*entry
         };
-        self.entries.push(Applied { entry, layer: self.layer(), number, hidden_by: None });
+        let layer = self.layer();
+        self.entries.push(Applied { entry, layer, number, hidden_by: None });
         Ok(self.entries.len() - 1)
     }
 
     /// Makes the file of an entry in the directory `parent`.
     fn place(&mut self, entry: &Entry, parent: &[u8], name: &[u8], number: u64) -> Result<()> {
-        let chain = self.enter(parent, Missing::Make)?.unwrap_or_default();
-        self.mark(&chain);
-        let here = last(&chain);
+        self.enter(parent, Missing::Make)?;
+        self.mark();
+        let here = self.walk.here();
         let existing = self.directories[here].files.get(name).map(|file| file.what);
         let what = match (entry.entry_type, existing) {
             (EntryType::Directory, Some(What::Directory(id))) => {
@@ -189,7 +220,6 @@ impl Tree {
             }
             (EntryType::Hardlink, _) => {
                 let content = self.link_target(entry, here, name)?;
-                self.remove_existing(here, name, entry);
                 What::Other { name: self.keep(entry, number)?, content }
             }
             _ => {
@@ -201,6 +231,10 @@ impl Tree {
         };
         let layer = Some(self.layer());
         self.directories[here].files.insert(name.into(), File { what, upper: layer, own: layer });
+        if let What::Directory(id) = what {
+            // The next entry is often in this directory.
+            self.walk.push(name, id);
+        }
         Ok(())
     }
 
@@ -211,7 +245,8 @@ impl Tree {
     }
 
     /// The content of the file that a hard link leads to. `here` and `name` are the place of the
-    /// link itself.
+    /// link itself, whose existing file is removed. If that is a directory with the target, the
+    /// target is missing, as for unpack-layer.
     fn link_target(&mut self, entry: &Entry, here: DirectoryId, name: &[u8]) -> Result<EntryId> {
         let to = |what: &str| {
             Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))
@@ -225,11 +260,16 @@ impl Tree {
             return Err(to("a directory"));
         }
         let missing = || to("missing (it must be an earlier entry, or be in a lower layer)");
-        let chain = self.enter(parent, Missing::Stop)?.ok_or_else(missing)?;
-        if last(&chain) == here && target == name {
+        let from = self.directory(parent)?.ok_or_else(missing)?;
+        if from == here && target == name {
             return Err(to("itself"));
         }
-        match self.directories[last(&chain)].files.get(target).map(|file| file.what) {
+        if !self.directories[from].files.contains_key(target) {
+            return Err(missing());
+        }
+        self.remove_existing(here, name, entry);
+        let from = self.directory(parent)?.ok_or_else(missing)?;
+        match self.directories[from].files.get(target).map(|file| file.what) {
             None => Err(missing()),
             Some(What::Directory(_)) => Err(to("a directory")),
             Some(What::Other { content, .. }) => Ok(content),
@@ -251,7 +291,17 @@ impl Tree {
 
     /// Records that a file and all below it are hidden by the current layer.
     fn forget(&mut self, what: What) {
-        self.entered = None;
+        match what {
+            What::Directory(_) => {
+                self.walk.forget_links();
+                self.side = Walk::default();
+            }
+            What::Other { content, .. } if self.is_symlink(content) => {
+                self.walk.forget_links();
+                self.side.forget_links();
+            }
+            What::Other { .. } => {}
+        }
         let layer = self.layer();
         let mut pending = vec![what];
         while let Some(what) = pending.pop() {

@@ -1,33 +1,133 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finds the directory of a name, and the file of a path, as if the tree's root were the root
-//! directory of the process.
-
-use std::rc::Rc;
+//! Finds the directory of a name, and the file of a path. [`archive::walk`] has the rules, which are
+//! also those of unpack-layer.
+//!
+//! Code that removes a file must call [`Tree::forget`], which ends the walks through it.
 
 use archive::EntryType;
+use archive::walk::{
+    self, Chain, Found, MAX_LINKS, Mark, Missing, Obstacle, Purpose, Reached, When,
+};
 use common::error::{Error, Result, printable};
 
 use super::{DirectoryId, File, ROOT, Tree, What};
-use crate::path::MAX_LINKS;
 
-/// The treatment of directories that do not exist.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Make them. A file of a lower layer is replaced.
-    Make,
-    /// Stop.
-    Stop,
+/// The real directories from the root to the directory that was entered last. The root is left out.
+#[derive(Default)]
+pub(super) struct Walk {
+    /// Each directory with its name.
+    slots: Vec<(DirectoryId, Box<[u8]>)>,
+    /// The name of the directory that was entered last; `None` if it must be walked again.
+    entered: Option<Vec<u8>>,
+    /// Whether symbolic links led to it.
+    through_link: bool,
 }
 
-/// The real directories from the root to a directory, each with its name. The root has none.
-pub(super) type Chain = Vec<(DirectoryId, Box<[u8]>)>;
+impl Walk {
+    /// The directory that was entered last.
+    pub(super) fn here(&self) -> DirectoryId {
+        self.slots.last().map_or(ROOT, |(id, _)| *id)
+    }
+
+    /// The path of that directory, without symbolic links.
+    fn real_path(&self) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.slots.iter().map(|(_, name)| &**name).collect();
+        names.join(&b'/')
+    }
+
+    /// Must be called after a symbolic link was removed: the same name may now lead elsewhere.
+    pub(super) fn forget_links(&mut self) {
+        self.entered = None;
+    }
+
+    /// Enters a directory in the current one.
+    pub(super) fn push(&mut self, name: &[u8], id: DirectoryId) {
+        if let Some(entered) = &mut self.entered {
+            *entered = archive::names::join(std::mem::take(entered), name);
+        }
+        self.slots.push((id, name.into()));
+    }
+
+    fn go(&mut self, tree: &mut Tree, name: &[u8], purpose: Purpose) -> Result<Reached> {
+        if self.entered.as_deref() == Some(name) && !(purpose.is_marker() && self.through_link) {
+            return Ok(Reached::Directory);
+        }
+        self.entered = None;
+        let walked = walk::walk(&mut Walking { walk: self, tree }, name, purpose)?;
+        if walked.reached == Reached::Directory {
+            self.entered = Some(name.to_owned());
+            self.through_link = walked.through_link;
+        }
+        Ok(walked.reached)
+    }
+}
+
+/// A walk in the tree.
+struct Walking<'a> {
+    walk: &'a mut Walk,
+    tree: &'a mut Tree,
+}
+
+impl Chain for Walking<'_> {
+    type Directory = DirectoryId;
+
+    fn continues(&self, depth: usize, name: &[u8]) -> bool {
+        self.walk.slots.get(depth).is_some_and(|(_, slot)| **slot == *name)
+    }
+
+    fn find(&mut self, depth: usize, name: &[u8], purpose: Purpose) -> Result<Found<DirectoryId>> {
+        let above = depth.checked_sub(1).and_then(|i| self.walk.slots.get(i));
+        self.tree.find_in(above.map_or(ROOT, |(id, _)| *id), name, purpose)
+    }
+
+    fn back_to(&mut self, depth: usize) -> Result<()> {
+        self.walk.slots.truncate(depth);
+        Ok(())
+    }
+
+    fn push(&mut self, name: &[u8], directory: DirectoryId) -> Result<()> {
+        self.walk.push(name, directory);
+        Ok(())
+    }
+}
 
 impl Tree {
-    /// Records the directories of a chain as parents of an entry of the current layer.
-    pub(super) fn mark(&mut self, chain: &Chain) {
+    /// Enters the directory with a clean name. Returns whether it exists.
+    pub(super) fn enter(&mut self, name: &[u8], missing: Missing) -> Result<bool> {
+        Ok(self.go(name, Purpose::Entry(missing))? == Reached::Directory)
+    }
+
+    /// Enters the directory of a marker. Its clean name refers to the lower layers.
+    pub(super) fn enter_for_marker(
+        &mut self,
+        name: &[u8],
+        mark: Mark,
+        when: When,
+    ) -> Result<Reached> {
+        self.go(name, Purpose::Marker(mark, when))
+    }
+
+    fn go(&mut self, name: &[u8], purpose: Purpose) -> Result<Reached> {
+        let mut walk = std::mem::take(&mut self.walk);
+        let reached = walk.go(self, name, purpose);
+        self.walk = walk;
+        reached
+    }
+
+    /// Finds an existing directory without leaving the one that was entered last.
+    pub(super) fn directory(&mut self, name: &[u8]) -> Result<Option<DirectoryId>> {
+        let mut side = std::mem::take(&mut self.side);
+        let reached = side.go(self, name, Purpose::Entry(Missing::Stop));
+        let id = side.here();
+        self.side = side;
+        Ok((reached? == Reached::Directory).then_some(id))
+    }
+
+    /// Records the directories of the walk as parents of an entry of the current layer.
+    pub(super) fn mark(&mut self) {
         let layer = Some(self.layer());
-        for (i, (_, name)) in chain.iter().enumerate().rev() {
-            let parent = i.checked_sub(1).map_or(ROOT, |above| chain[above].0);
+        for (i, (_, name)) in self.walk.slots.iter().enumerate().rev() {
+            let parent = i.checked_sub(1).map_or(ROOT, |above| self.walk.slots[above].0);
             match self.directories[parent].files.get_mut(name) {
                 Some(file) if file.upper != layer => file.upper = layer,
                 _ => return,
@@ -35,77 +135,40 @@ impl Tree {
         }
     }
 
-    /// Finds the directory with a clean name. `None` if it does not exist.
-    pub(super) fn enter(&mut self, name: &[u8], missing: Missing) -> Result<Option<Rc<Chain>>> {
-        if let Some((entered, chain)) = &self.entered
-            && entered == name
-        {
-            return Ok(Some(Rc::clone(chain)));
-        }
-        let mut links = 0;
-        let chain = self.walk(Vec::new(), name, missing, &mut links)?.map(Rc::new);
-        self.entered = chain.clone().map(|chain| (name.to_owned(), chain));
-        Ok(chain)
-    }
-
-    /// Walks from a directory along a path, through symbolic links.
-    fn walk(
+    /// Finds a component of a name in a directory.
+    fn find_in(
         &mut self,
-        mut chain: Chain,
-        path: &[u8],
-        missing: Missing,
-        links: &mut usize,
-    ) -> Result<Option<Chain>> {
-        let mut pending = components(path);
-        while let Some(component) = pending.pop() {
-            match &*component {
-                b"" | b"." => continue,
-                b".." => {
-                    chain.pop();
-                    continue;
-                }
-                _ => {}
+        here: DirectoryId,
+        name: &[u8],
+        purpose: Purpose,
+    ) -> Result<Found<DirectoryId>> {
+        self.steps.add(1, self.number)?;
+        // Nothing has to be made for a whiteout: it hides files, but does not become one.
+        let missing = purpose.missing(Missing::Stop);
+        let file = self.directories[here].files.get(name);
+        let own = file.is_some_and(|file| self.is_own(file));
+        match file.map(|file| file.what) {
+            Some(What::Directory(id)) => return Ok(Found::Directory(id)),
+            Some(What::Other { content, .. }) if self.is_symlink(content) => {
+                let text = self.entries[content].entry.link.clone();
+                return Ok(Found::Link { text, own });
             }
-            let here = last(&chain);
-            let file = self.directories[here].files.get(&component);
-            let (what, upper) = (file.map(|file| file.what), file.and_then(|file| file.upper));
-            match what {
-                Some(What::Directory(id)) => {
-                    chain.push((id, component));
-                    continue;
-                }
-                Some(What::Other { content, .. })
-                    if self.entries[content].entry.entry_type == EntryType::Symlink =>
-                {
-                    *links += 1;
-                    if *links > MAX_LINKS {
-                        return Err(Error::malformed("too many levels of symbolic links"));
-                    }
-                    let target = &self.entries[content].entry.link;
-                    if target.first() == Some(&b'/') {
-                        chain.clear();
-                    }
-                    pending.extend(components(target));
-                    continue;
-                }
-                _ if missing == Missing::Stop => return Ok(None),
-                Some(what) => {
-                    if upper == Some(self.layer()) || self.layer() == 0 {
-                        return Err(Error::malformed("a parent is a file of the same layer"));
-                    }
-                    self.directories[here].files.remove(&component);
+            _ if missing == Missing::Stop => return Ok(Found::Nothing),
+            Some(what) => match purpose.meets_file(own)? {
+                Obstacle::Ends => return Ok(Found::Nothing),
+                Obstacle::Removable => {
+                    self.directories[here].files.remove(name);
                     self.forget(what);
                 }
-                None => {}
-            }
-            self.implied.add()?;
-            self.kept.add(component.len())?;
-            let id = self.new_directory(None);
-            let file = File { what: What::Directory(id), upper: None, own: None };
-            self.directories[here].files.insert(component.clone(), file);
-            chain.push((id, component));
+            },
+            None => {}
         }
-        Ok(Some(chain))
+        self.implied.add()?;
+        self.kept.add(name.len())?;
+        let id = self.new_directory(None);
+        let file = File { what: What::Directory(id), upper: None, own: None };
+        self.directories[here].files.insert(name.into(), file);
+        Ok(Found::Directory(id))
     }
 
     /// Finds a regular file. `path` is resolved as in the root directory of a container. Returns
@@ -117,54 +180,40 @@ impl Tree {
     pub(crate) fn find(&mut self, path: &[u8]) -> Result<(usize, u64)> {
         let shown_path = printable(&String::from_utf8_lossy(path));
         let absent = |why: &str| Error::absent(format_args!("{shown_path}: {why}"));
-        let mut links = 0;
-        let mut chain = Vec::new();
         let mut path = path.to_vec();
-        loop {
+        for _ in 0..=MAX_LINKS {
             while path.last() == Some(&b'/') {
                 path.pop();
             }
-            let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
-                Some(slash) => (path[..=slash].to_vec(), path[slash + 1..].to_vec()),
-                None => (Vec::new(), path),
-            };
-            if parent.first() == Some(&b'/') {
-                chain.clear();
+            let (parent, name) = archive::names::split(&path);
+            // The walks of the layers do not count here.
+            self.steps = walk::Steps::default();
+            let is_there =
+                self.enter(parent, Missing::Stop).map_err(|error| error.context(&shown_path))?;
+            if !is_there {
+                return Err(absent("not in the image"));
             }
-            let walked = self
-                .walk(chain, &parent, Missing::Stop, &mut links)
-                .map_err(|error| error.context(&shown_path))?;
-            chain = walked.ok_or_else(|| absent("not in the image"))?;
-            if matches!(&*name, b"" | b"." | b"..") {
+            if matches!(name, b"" | b"." | b"..") {
                 return Err(absent("a directory, not a regular file"));
             }
-            let file = self.directories[last(&chain)].files.get(&*name);
+            let file = self.directories[self.walk.here()].files.get(name);
             let content = match file.ok_or_else(|| absent("not in the image"))?.what {
                 What::Directory(_) => return Err(absent("a directory, not a regular file")),
                 What::Other { content, .. } => &self.entries[content],
             };
             match content.entry.entry_type {
                 EntryType::Symlink => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        let error = Error::malformed("too many levels of symbolic links");
-                        return Err(error.context(&shown_path));
-                    }
-                    path = content.entry.link.clone();
+                    let target = &content.entry.link;
+                    path = if target.first() == Some(&b'/') {
+                        target.clone()
+                    } else {
+                        archive::names::join(self.walk.real_path(), target)
+                    };
                 }
                 EntryType::Regular => return Ok((content.layer, content.number)),
                 _ => return Err(absent("a device or a named pipe, not a regular file")),
             }
         }
+        Err(Error::malformed(format_args!("{shown_path}: too many levels of symbolic links")))
     }
-}
-
-/// The directory at the end of a chain.
-pub(super) fn last(chain: &Chain) -> DirectoryId {
-    chain.last().map_or(ROOT, |(id, _)| *id)
-}
-
-/// The components of a path, the last one first.
-fn components(path: &[u8]) -> Vec<Box<[u8]>> {
-    path.split(|byte| *byte == b'/').rev().map(Into::into).collect()
 }

@@ -1,30 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Applies whiteouts: they hide files of lower layers, but never files of the current layer. The
-//! order of entries does not matter.
+//! order of entries does not matter. [`archive::walk`] decides which directory a whiteout refers
+//! to, and which whiteouts wait for the end of the layer.
 
+use archive::names::{self, join};
+use archive::shown;
+use archive::walk::{Mark, Reached, Waiting, When};
 use common::error::Result;
 
-use super::walk::{Missing, last};
 use super::{DirectoryId, Tree, What};
 
 impl Tree {
-    /// Hides the file `hidden` of lower layers.
-    pub(super) fn hide(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
-        let Some(chain) = self.enter(parent, Missing::Stop)? else { return Ok(()) };
-        if self.layer() == 0 {
-            return Ok(());
+    /// Applies the whiteouts that waited for the end of the layer.
+    pub(super) fn apply_waiting(&mut self) -> Result<()> {
+        for Waiting { mark, path } in self.waiting.take() {
+            let (parent, name) = names::split(&path);
+            match mark {
+                Mark::Whiteout => self.hide(parent, name, When::End),
+                Mark::Opaque => self.hide_all(&path, When::End),
+            }
+            .map_err(|error| error.context(format_args!("whiteout of {}", shown(&path))))?;
         }
-        let here = last(&chain);
-        let layer = Some(self.layer());
+        Ok(())
+    }
+
+    /// Hides the file `hidden` of lower layers.
+    pub(super) fn hide(&mut self, parent: &[u8], hidden: &[u8], when: When) -> Result<()> {
+        match self.enter_for_marker(parent, Mark::Whiteout, when)? {
+            Reached::Directory => {}
+            Reached::Nothing => return Ok(()),
+            Reached::Undecided => {
+                return self.waiting.add(Mark::Whiteout, join(parent.to_vec(), hidden));
+            }
+        }
+        let here = self.walk.here();
         let Some(file) = self.directories[here].files.get(hidden) else { return Ok(()) };
+        let has_entry = file.own == Some(self.layer());
         match file.what {
-            _ if file.upper != layer => {
-                let what = file.what;
+            what if !self.is_own(file) => {
                 self.directories[here].files.remove(hidden);
                 self.forget(what);
             }
             What::Directory(id) => {
-                if file.own != layer {
+                if !has_entry {
                     self.reset(id);
                 }
                 self.hide_below(id);
@@ -44,17 +62,23 @@ impl Tree {
     }
 
     /// Hides all files of lower layers in the directory with this name.
-    pub(super) fn hide_all_in(&mut self, name: &[u8]) -> Result<()> {
-        let chain = self.enter(name, Missing::Make)?.unwrap_or_default();
-        self.mark(&chain);
-        if self.layer() > 0 {
-            self.hide_below(last(&chain));
+    pub(super) fn hide_all(&mut self, name: &[u8], when: When) -> Result<()> {
+        match self.enter_for_marker(name, Mark::Opaque, when)? {
+            Reached::Directory => {
+                self.mark();
+                self.hide_below(self.walk.here());
+                Ok(())
+            }
+            Reached::Nothing => Ok(()),
+            Reached::Undecided => self.waiting.add(Mark::Opaque, name.to_vec()),
         }
-        Ok(())
     }
 
     /// Hides all files of lower layers below a directory.
     fn hide_below(&mut self, id: DirectoryId) {
+        if self.layer() == 0 {
+            return;
+        }
         let layer = Some(self.layer());
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
@@ -66,7 +90,7 @@ impl Tree {
             self.directories[id].cleared = layer;
             let files = std::mem::take(&mut self.directories[id].files);
             for (name, file) in files {
-                if file.upper != layer {
+                if !self.is_own(&file) {
                     self.forget(file.what);
                     continue;
                 }
