@@ -74,6 +74,14 @@ fn a_hard_link_whose_target_is_hidden_is_the_file_itself() {
 }
 
 #[test]
+fn a_hard_link_to_a_file_that_was_named_through_a_symbolic_link_has_its_path() {
+    let layer = [dir("d"), symlink("l", "d"), file("l/x", ""), hardlink("h", "l/x")];
+    let run = merged(&[&layer], &["--json"]);
+    let object: Value = serde_json::from_str(&run.ok().lines()[2]).unwrap();
+    assert_eq!((&object["name"], &object["link"]), (&json!("h"), &json!("d/x")));
+}
+
+#[test]
 fn nothing_is_printed_before_all_layers_are_verified() {
     let image = Image::small();
     let scratch = Scratch::new();

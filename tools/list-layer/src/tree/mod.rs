@@ -48,6 +48,8 @@ struct Applied {
     /// The number of entries before it in its layer.
     number: u64,
     hidden_by: Option<usize>,
+    /// The path of its file, if symbolic links lead there from its name.
+    real_path: Option<Vec<u8>>,
 }
 
 struct Directory {
@@ -196,7 +198,7 @@ impl Tree {
             ..*entry
         };
         let layer = self.layer();
-        self.entries.push(Applied { entry, layer, number, hidden_by: None });
+        self.entries.push(Applied { entry, layer, number, hidden_by: None, real_path: None });
         Ok(self.entries.len() - 1)
     }
 
@@ -226,6 +228,11 @@ impl Tree {
                 check_target(entry)?;
                 self.remove_existing(here, name, entry);
                 let id = self.keep(entry, number)?;
+                if let Some(parent) = self.walk.real_path_through_link() {
+                    let path = names::join(parent, name);
+                    self.kept.add(path.len())?;
+                    self.entries[id].real_path = Some(path);
+                }
                 What::Other { name: id, content: id }
             }
         };

@@ -89,7 +89,10 @@ impl Tree {
         let applied = &self.entries[content];
         let is_link = name != content && applied.hidden_by.is_none();
         Ok(if is_link {
-            let link = names::clean(&applied.entry.name)?;
+            let link = match &applied.real_path {
+                Some(path) => path.clone(),
+                None => names::clean(&applied.entry.name)?,
+            };
             Visible::Link { entry: &applied.entry, layer: self.entries[name].layer, link }
         } else {
             Visible::Entry { entry: &applied.entry, layer: applied.layer }

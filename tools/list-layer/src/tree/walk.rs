@@ -35,6 +35,11 @@ impl Walk {
         names.join(&b'/')
     }
 
+    /// The same if symbolic links led there.
+    pub(super) fn real_path_through_link(&self) -> Option<Vec<u8>> {
+        self.through_link.then(|| self.real_path())
+    }
+
     /// Must be called after a symbolic link was removed: the same name may now lead elsewhere.
     pub(super) fn forget_links(&mut self) {
         self.entered = None;
