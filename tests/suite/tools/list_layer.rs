@@ -163,9 +163,12 @@ fn contradictory_options_are_refused() {
     let scratch = Scratch::new();
     let path = scratch.write("layer", archive(&[file("f", "")]));
     let layer = path.to_str().unwrap();
+    let digest = &*sha256(b"");
     for (args, words) in [
         (&["--hidden", layer][..], "--merged"),
-        (&["--early", layer], "--extract"),
+        (&["--verify", layer], "--extract"),
+        (&["--extract", "f", "--digest", digest, layer], "--extract stops before the digest"),
+        (&["--extract", "f", "--diff-id", digest, layer], "--verify reads and verifies"),
         (&["--extract", "f", "--json", layer], "cannot be used with"),
         (&["--extract", "f", "--merged", layer], "cannot be used with"),
         (&["--from", "oci:l", layer], "cannot be used with"),
@@ -175,9 +178,9 @@ fn contradictory_options_are_refused() {
         (&["--mirror", "none", layer], "--mirror goes with --from"),
         (&["--digest", "sha256:00", layer], "invalid value"),
         (&["-", "-"], "- given twice"),
-        (&["--extract", "f", "-"], "reads the layer of the file twice"),
-        (&["--extract", "f"], "reads the layer of the file twice"),
-        (&["--extract", "f", "/dev/null"], "reads the layer of the file twice"),
+        (&["--extract", "f", "--verify", "-"], "reads the layer of the file twice"),
+        (&["--extract", "f", "--verify"], "reads the layer of the file twice"),
+        (&["--extract", "f", "--verify", "/dev/null"], "reads the layer of the file twice"),
     ] {
         list().args(args).run().fails(2, words).stdout("");
     }
@@ -312,8 +315,11 @@ fn the_limits_of_an_image_hold_for_all_layers_together() {
     run(&["--max-entries", "2"]).ok();
     run(&["--merged", "--max-entries", "4"]).ok();
     run(&["--merged", "--max-entries", "3"]).fails(6, "more than 3 entries");
-    run(&["--extract", "f0", "--max-entries", "4"]).ok();
-    run(&["--extract", "f0", "--max-entries", "3"]).fails(6, "more than 3 entries");
+    run(&["--extract", "f0", "--verify", "--max-entries", "4"]).ok();
+    run(&["--extract", "f0", "--verify", "--max-entries", "3"]).fails(6, "more than 3 entries");
+    // The last entry is not read.
+    run(&["--extract", "f0", "--max-entries", "3"]).ok();
+    run(&["--extract", "f0", "--max-entries", "2"]).fails(6, "more than 2 entries");
     let deep = scratch.write("deep", archive(&[file("a/b/c/d/f", "")]));
     let run = |max: &str| list().args(["--merged", "--max-entries", max]).arg(&deep).run();
     run("4").ok();
@@ -327,7 +333,7 @@ fn the_number_of_layers_is_bounded() {
     write_image(&scratch.join("l"), "1", &Image::small());
     let absent = Image::big(1, 9).layers[0].line();
     let run = |count: usize| {
-        let args = ["--from", "oci:l", "--no-config", "--extract", "f", "--early"];
+        let args = ["--from", "oci:l", "--no-config", "--extract", "f"];
         list().args(args).dir(scratch.path()).stdin(absent.repeat(count)).run()
     };
     run(10_000).fails(3, "no blob");
@@ -352,7 +358,7 @@ mod with_peers {
     fn memory_does_not_grow_with_the_layer() {
         let scratch = Scratch::new();
         let layer = scratch.write("layer", gzip(&archive(&[file("zeros", vec![0; 256 << 20])])));
-        for mode in ["--json", "--merged", "--extract zeros", "--extract zeros --early"] {
+        for mode in ["--json", "--merged", "--extract zeros", "--extract zeros --verify"] {
             let script = format!("exec time -f %M -o memory list-layer -q {mode} \"$layer\" >out");
             let run = shell(&script).dir(scratch.path()).env("layer", &layer).run();
             run.status(0);

@@ -208,7 +208,7 @@ fn every_file_of_the_merged_image_has_the_content_that_unpack_layer_gives_it() {
                 assert!(link.is_relative() || link.starts_with("/p"), "{name}");
                 continue;
             }
-            let run = extract(name, &layers, &["-q"]);
+            let run = extract(name, &layers, &["--verify", "-q"]);
             run.ok().stdout(fs::read(cage.root(name)).unwrap());
             count += 1;
         }
@@ -242,6 +242,7 @@ fn a_path_is_resolved_inside_the_image() {
         "lib/../lib/os-release",
         "twin",
     ] {
+        extract(path, &layers, &["--verify"]).ok().stdout("NAME=x\n");
         extract(path, &layers, &[]).ok().stdout("NAME=x\n");
     }
     for (path, words) in [
@@ -254,10 +255,13 @@ fn a_path_is_resolved_inside_the_image() {
         ("etc/os-release/x", "not in the image"),
         ("", "a directory"),
     ] {
+        extract(path, &layers, &["--verify"]).fails(3, words).stdout("");
         extract(path, &layers, &[]).fails(3, words).stdout("");
     }
-    extract("loop", &layers, &[]).fails(6, "too many levels of symbolic links");
-    extract("loop/x", &layers, &[]).fails(6, "too many levels of symbolic links");
+    for options in [&[][..], &["--verify"]] {
+        extract("loop", &layers, options).fails(6, "too many levels of symbolic links");
+        extract("loop/x", &layers, options).fails(6, "too many levels of symbolic links");
+    }
 }
 
 #[test]
@@ -268,7 +272,7 @@ fn a_chain_of_forty_links_is_the_longest() {
         parts.extend((1..=count).map(link));
         parts
     };
-    for options in [&[][..], &["--early", "-q"]] {
+    for options in [&[][..], &["--verify"]] {
         extract("l40", &[&chain(40)], options).ok().stdout("end");
         extract("l41", &[&chain(41)], options).fails(6, "too many levels of symbolic links");
     }
@@ -286,7 +290,7 @@ fn the_holes_of_a_sparse_file_are_zeros() {
         ("GNU.sparse.realsize", "7"),
     ]);
     let layers: [&[Part]; 1] = [&[sparse]];
-    for options in [&[][..], &["--early", "-q"]] {
+    for options in [&[][..], &["--verify"]] {
         extract("f", &layers, options).ok().stdout(b"\0\0\0\0abc");
     }
 }
@@ -303,8 +307,8 @@ fn a_file_larger_than_max_size_is_refused() {
         ("GNU.sparse.realsize", "1048576"),
     ]);
     let layers: [&[Part]; 1] = [&[sparse]];
-    for early in [&[][..], &["--early", "-q"]] {
-        let run = |max: &str| extract("f", &layers, &[&["--max-size", max], early].concat());
+    for verify in [&[][..], &["--verify"]] {
+        let run = |max: &str| extract("f", &layers, &[&["--max-size", max], verify].concat());
         assert_eq!(run("1M").ok().stdout.len(), 1 << 20);
         run("1048575").fails(6, "more than 1048575 bytes of files (--max-size)").stdout("");
     }
@@ -317,7 +321,7 @@ fn a_file_of_a_wrong_layer_is_not_written_to_its_end() {
     registry.add_image("app", "1", &image);
     let from = registry.repo("app");
     let run = || {
-        let args = ["--plain-http", "--from", &from, "--extract", "f"];
+        let args = ["--plain-http", "--from", &from, "--extract", "f", "--verify"];
         list().args(args).stdin(image.lines()).run()
     };
     assert_eq!(run().ok().stdout, noise(200_000, 1));

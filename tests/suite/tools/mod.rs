@@ -21,7 +21,7 @@ mod foreign_layers;
 mod layout_blobs;
 mod list_blobs;
 mod list_layer;
-mod list_layer_early;
+mod list_layer_extract;
 mod list_layer_image;
 mod list_layer_markers;
 mod list_tags;

@@ -41,14 +41,13 @@ pub(crate) struct Cli {
     #[arg(long, requires = "merged")]
     pub(crate) hidden: bool,
 
-    /// Write the regular file PATH of the image to standard output
+    /// Write the regular file PATH of the image to standard output, and stop reading after it
     #[arg(long, value_name = "PATH")]
     pub(crate) extract: Option<OsString>,
 
-    /// With --extract: search from the top layer down, and stop reading after the file; nothing
-    /// after it is read, so the bytes are not verified
+    /// With --extract: read and verify all layers, instead of stopping after the file
     #[arg(long, requires = "extract")]
-    pub(crate) early: bool,
+    pub(crate) verify: bool,
 
     /// The expected digest of the layer's stored bytes
     #[arg(long, conflicts_with = "from")]
@@ -107,8 +106,15 @@ impl Cli {
         if self.no_config && !self.is_of_image() {
             return Err(Error::usage("--no-config goes with --merged or --extract"));
         }
-        if self.extract.is_some() && !self.early && self.from.is_none() {
+        if self.verify && self.from.is_none() {
             self.check_readable_twice()?;
+        }
+        if self.extract.is_some()
+            && !self.verify
+            && (self.digest.is_some() || self.diff_id.is_some())
+        {
+            let error = Error::usage("--extract stops before the digest of a layer is known");
+            return Err(error.hint("--verify reads and verifies all layers"));
         }
         Ok(())
     }
@@ -128,7 +134,7 @@ impl Cli {
     fn check_readable_twice(&self) -> Result<()> {
         let twice = |what: &str| {
             let error = Error::usage(format_args!(
-                "{what}: --extract reads the layer of the file twice, which needs a regular file"
+                "{what}: --verify reads the layer of the file twice, which needs a regular file"
             ));
             error.hint("store the layer in a file, or use --from with descriptor lines")
         };

@@ -3,7 +3,8 @@
 //!
 //! Not here: files that a layer names through a symbolic link of a lower layer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 
 use archive::names::{self, Meaning};
 use archive::{Entry, EntryType, shown};
@@ -26,6 +27,9 @@ pub(crate) enum Says {
     Hidden,
 }
 
+/// Why a directory is not written.
+pub(crate) const DIRECTORY: &str = "a directory, not a regular file";
+
 enum Seen {
     Regular,
     Directory,
@@ -37,7 +41,7 @@ enum Seen {
 /// The names of a layer that were seen so far.
 #[derive(Default)]
 pub(crate) struct Index {
-    files: HashMap<Vec<u8>, Seen>,
+    files: BTreeMap<Vec<u8>, Seen>,
     hidden: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
     /// Whether the layer was read to its end.
@@ -78,12 +82,32 @@ impl Index {
         Ok(())
     }
 
+    /// Whether the layer has a directory in place of a file of a lower layer. A directory without an
+    /// entry replaces any file except a symbolic link, which is followed.
+    pub(crate) fn replaces(&self, path: &[u8], is_link: bool) -> bool {
+        if matches!(self.files.get(path), Some(Seen::Directory)) {
+            return true;
+        }
+        let start = [path, b"/"].concat();
+        let mut below = self.files.range::<[u8], _>((Bound::Included(&*start), Bound::Unbounded));
+        !is_link && below.next().is_some_and(|(name, _)| name.starts_with(&start))
+    }
+
     /// What the layer says about a clean path; `None` if it does not say anything. Whiteouts count
     /// only after the whole layer was read, because they do not hide files of their own layer.
-    pub(crate) fn says(&self, path: &[u8]) -> Option<Says> {
-        match self.files.get(path) {
+    ///
+    /// `replaced` gets the path of a file of this layer, and whether it is a symbolic link. It
+    /// returns whether a higher layer has a directory there.
+    pub(crate) fn says(&self, path: &[u8], replaced: impl Fn(&[u8], bool) -> bool) -> Option<Says> {
+        let file = self.files.get(path);
+        if let Some(seen) = file
+            && replaced(path, matches!(seen, Seen::Symlink(_)))
+        {
+            return Some(Says::Other(DIRECTORY));
+        }
+        match file {
             Some(Seen::Regular) => return Some(Says::Regular),
-            Some(Seen::Directory) => return Some(Says::Other("a directory, not a regular file")),
+            Some(Seen::Directory) => return Some(Says::Other(DIRECTORY)),
             Some(Seen::Symlink(text)) => return Some(Says::Symlink(follow(path, text, b""))),
             Some(Seen::Hardlink(target)) => return Some(Says::Hardlink(target.clone())),
             Some(Seen::Special) => {
@@ -95,7 +119,9 @@ impl Index {
             let (above, rest) = path.split_at(i);
             match self.files.get(above) {
                 Some(Seen::Directory) | None => {}
-                Some(Seen::Symlink(text)) => return Some(Says::Symlink(follow(above, text, rest))),
+                Some(Seen::Symlink(text)) if !replaced(above, true) => {
+                    return Some(Says::Symlink(follow(above, text, rest)));
+                }
                 Some(_) => return Some(Says::Other("not in the image")),
             }
         }

@@ -9,8 +9,8 @@
 //! | `stream` | the archive of one layer, decompressed, hashed and compared with its digests |
 //! | `list` | the entries of each layer |
 //! | `tree`, `path`, `merged` | the files of all layers together, as unpack-layer would make them |
-//! | `extract` | one file of that tree: all layers are read and verified |
-//! | `early`, `index` | one file, found from the top layer down, without reading the rest |
+//! | `extract`, `index` | one file, found from the top layer down, without reading the rest |
+//! | `verified` | one file of the tree of all layers, which are read and verified |
 //! | `line`, `columns`, `json`, `output` | the two forms of a line, and standard output |
 //!
 //! Not here: writing files, which unpack-layer does, and choosing an image, which fetch-manifest
@@ -18,7 +18,6 @@
 
 mod cli;
 mod columns;
-mod early;
 mod extract;
 mod index;
 mod json;
@@ -30,6 +29,7 @@ mod path;
 mod source;
 mod stream;
 mod tree;
+mod verified;
 
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -54,7 +54,9 @@ fn run(cli: Cli) -> Result<()> {
     let budget = Budget::new(cli.max_size);
     let layers = Layers::new(&cli, &blobs)?;
     match &cli.extract {
-        Some(path) if cli.early => early::run(path.as_bytes(), layers, &budget, cli.max_entries),
+        Some(path) if cli.verify => {
+            verified::run(path.as_bytes(), layers, &budget, cli.max_entries)
+        }
         Some(path) => extract::run(path.as_bytes(), layers, &budget, cli.max_entries),
         None if cli.merged => merged::run(&cli, layers, &budget),
         None => list::run(&cli, layers, &budget),
