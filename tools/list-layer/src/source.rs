@@ -140,7 +140,12 @@ impl Blobs {
             Place::File(path) => match File::open(path) {
                 Ok(file) => Ok(Box::new(file)),
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {
-                    Err(Error::absent(format_args!("{name}: no such file")))
+                    let error = Error::absent(format_args!("{name}: no such file"));
+                    if !name.starts_with("oci:") {
+                        return Err(error);
+                    }
+                    Err(error
+                        .hint("--from STORE reads the layers of descriptor lines from a layout"))
                 }
                 Err(cause) => Err(Error::local(name, &cause)),
             },
