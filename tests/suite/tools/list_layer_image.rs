@@ -364,8 +364,8 @@ mod with_peers {
     use super::*;
     use tests::packages::debian;
 
-    /// Debian packages as the layers of one image. The merged image is the tree of unpack-layer, and
-    /// no file of it is from a lower layer than the last one that has it.
+    /// Debian packages as the layers of one image. The merged image is the tree of unpack-layer,
+    /// and no file of it is from a lower layer than the last one that has it.
     #[test]
     fn packages_as_layers_are_merged_as_unpack_layer_unpacks_them() {
         let scratch = Scratch::new();

@@ -9,8 +9,8 @@
 //! - If a layer has two entries of the same name, the first one is used.
 //! - Files and whiteouts that a higher layer names through a symbolic link of a lower layer are not
 //!   seen.
-//! - In the path and in the targets of links, `..` removes the name before it, even if that name is a
-//!   symbolic link.
+//! - In the path and in the targets of links, `..` removes the name before it, even if that name is
+//!   a symbolic link.
 //!
 //! A link to an earlier entry of the layer that is being read makes it necessary to read that layer
 //! again from its beginning.

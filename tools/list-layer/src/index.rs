@@ -82,8 +82,8 @@ impl Index {
         Ok(())
     }
 
-    /// Whether the layer has a directory in place of a file of a lower layer. A directory without an
-    /// entry replaces any file except a symbolic link, which is followed.
+    /// Whether the layer has a directory in place of a file of a lower layer. A directory without
+    /// an entry replaces any file except a symbolic link, which is followed.
     pub(crate) fn replaces(&self, path: &[u8], is_link: bool) -> bool {
         if matches!(self.files.get(path), Some(Seen::Directory)) {
             return true;

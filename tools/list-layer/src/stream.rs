@@ -368,8 +368,8 @@ fn entries<'a>(
 /// Skips the data of an entry that was not used.
 ///
 /// # Errors
-/// Malformed, with the name of the entry, if the archive ends within the data. Otherwise the error of
-/// the input.
+/// Malformed, with the name of the entry, if the archive ends within the data. Otherwise the error
+/// of the input.
 pub(crate) fn skip_data(entry: &Entry, reader: &mut Reader<Stream<'_>>) -> Result<()> {
     loop {
         let count = reader.data().map_err(|error| path::in_entry(error, entry))?.len();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finds the directory of a name, and the file of a path. [`archive::walk`] has the rules, which are
-//! also those of unpack-layer.
+//! Finds the directory of a name, and the file of a path. [`archive::walk`] has the rules, which
+//! are also those of unpack-layer.
 //!
 //! Code that removes a file must call [`Tree::forget`], which ends the walks through it.
 
