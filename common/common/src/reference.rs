@@ -19,6 +19,7 @@ pub const MAX_PATH: usize = 255;
 pub const MAX_TAG: usize = 128;
 
 const HUB: &str = "docker.io";
+const HUB_INDEX: &str = "index.docker.io";
 const HUB_API: &str = "registry-1.docker.io";
 const HUB_NAMESPACE: &str = "library/";
 
@@ -43,6 +44,25 @@ impl Repository {
         Ok(Repository { host: host.to_owned(), path: path.to_owned() })
     }
 
+    /// The registry at a host as a whole: for requests that concern no single repository, such as
+    /// the list of all repositories. Its path is empty. `docker.io` is Docker Hub.
+    ///
+    /// # Errors
+    /// A sentence, if the text is not `HOST[:PORT]`.
+    pub fn whole(host: &str) -> Result<Repository, String> {
+        if host.contains("://") {
+            return Err("a registry is not a URL: remove the scheme".to_owned());
+        }
+        check_host(host)?;
+        let host = if host == HUB_INDEX { HUB } else { host };
+        Ok(Repository { host: host.to_owned(), path: String::new() })
+    }
+
+    /// Whether this is a registry as a whole, as [`whole`](Repository::whole) makes it.
+    pub fn is_whole(&self) -> bool {
+        self.path.is_empty()
+    }
+
     /// The host as written, with its port; `docker.io` if the reference had no host.
     pub fn host(&self) -> &str {
         &self.host
@@ -57,7 +77,7 @@ impl Repository {
         }
     }
 
-    /// The path on the registry.
+    /// The path on the registry; empty for a registry as a whole.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -68,6 +88,9 @@ impl fmt::Display for Repository {
     /// as another repository.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Repository { host, path } = self;
+        if self.is_whole() {
+            return f.write_str(host);
+        }
         let familiar = path.strip_prefix(HUB_NAMESPACE).unwrap_or(path);
         let is_same = || {
             let (read_host, read_path) = split_host(familiar);
@@ -285,7 +308,7 @@ fn split_host(text: &str) -> (&str, String) {
         }
         _ => (HUB, text),
     };
-    let host = if host == "index.docker.io" { HUB } else { host };
+    let host = if host == HUB_INDEX { HUB } else { host };
     if host == HUB && !remainder.contains('/') {
         return (host, format!("{HUB_NAMESPACE}{remainder}"));
     }
@@ -333,6 +356,11 @@ fn check_host(host: &str) -> Result<(), String> {
         },
         Some(_) => Err(wrong()),
     }
+}
+
+/// Whether text is the path of a repository, in the grammar of Docker's reference library.
+pub fn is_repository_path(path: &str) -> bool {
+    check_path(path).is_ok()
 }
 
 fn check_path(path: &str) -> Result<(), String> {
@@ -531,6 +559,21 @@ mod tests {
         assert_eq!(host("debian"), "registry-1.docker.io");
         assert_eq!(host("EXAMPLE.com/x"), "example.com");
         assert_eq!(host("registry.hub.docker.com/x"), "registry.hub.docker.com");
+    }
+
+    #[test]
+    fn a_registry_as_a_whole_has_an_empty_path() {
+        for (text, host, api) in [
+            ("registry.example:5000", "registry.example:5000", "registry.example:5000"),
+            ("localhost", "localhost", "localhost"),
+            ("index.docker.io", "docker.io", "registry-1.docker.io"),
+        ] {
+            let whole = Repository::whole(text).unwrap();
+            assert!(whole.is_whole() && whole.to_string() == host && whole.api_host() == api);
+        }
+        for wrong in ["", "a/b", "https://a", "a:0", "a@b", "-a", "a b", "a:b"] {
+            assert!(Repository::whole(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A client for one repository in a registry (OCI distribution specification).
+//! A client for one repository in a registry, or for a registry as a whole (OCI distribution
+//! specification).
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`blob`], [`manifest`], [`tags`] | read operations |
-//! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
+//! | [`blob`], [`manifest`], [`list`] | read operations |
+//! | `catalog` | a registry without a list of its repositories |
+//! | `page`, `link`, `after` | one page of names, the link to the next one, the names after a name |
 //! | `put`, `referrers` | write operations |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |
@@ -21,15 +23,16 @@ mod after;
 pub mod answer;
 pub mod auth;
 pub mod blob;
+mod catalog;
 mod error_body;
 mod link;
+pub mod list;
 pub mod manifest;
 mod page;
 mod put;
 mod referrers;
 mod refusal;
 mod rejection;
-pub mod tags;
 
 use common::error::{Error, Result};
 use common::reference::Repository;
@@ -74,6 +77,14 @@ impl Registry {
     /// As for [`open`](Registry::open).
     pub fn open_to_push(repository: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
         Registry::open_for(repository, client, peer, Scope::push(repository.path()))
+    }
+
+    /// Opens a registry as a whole, to list its repositories.
+    ///
+    /// # Errors
+    /// As for [`open`](Registry::open).
+    pub fn open_whole(registry: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
+        Registry::open_for(registry, client, peer, Scope::catalog())
     }
 
     /// Opens a repository at the host in its name, for requests of a given scope. The machine's
@@ -150,13 +161,18 @@ impl Registry {
         &self.scope
     }
 
-    /// The URL of an API resource in this repository.
+    /// The URL of an API resource in this repository, or in the registry if this is a registry as a
+    /// whole.
     ///
     /// # Errors
     /// Usage if the URL is too long.
     pub fn url(&self, rest: &str) -> Result<Url> {
         let root = self.session.root();
-        let path = format!("{}{}/{rest}", root.path(), self.repository.path());
+        let repository = match self.repository.path() {
+            "" => String::new(),
+            path => format!("{path}/"),
+        };
+        let path = format!("{}{repository}{rest}", root.path());
         let url = root.join(&path).map_err(Error::usage)?;
         match &self.namespace {
             Some(name) => url.with_query(&[("ns", name)]).map_err(Error::usage),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads one page of a list of tags while it arrives: each tag is passed on and then forgotten, so
-//! the memory does not depend on the size of the page.
+//! Reads one page of a list of names while it arrives: each name is passed on and then forgotten,
+//! so the memory does not depend on the size of the page.
 //!
 //! The strict JSON reader of `common` is not used: it limits the number of values, and a long list
 //! has more. It also builds the complete document in memory.
@@ -16,27 +16,33 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 /// The maximum size of a page, in bytes.
 pub(crate) const MAX_PAGE: u64 = 64 << 20;
 
-/// The maximum length of one string in a page, in bytes as sent. A tag has at most 128 characters.
+/// The maximum length of one string in a page, in bytes as sent. A repository's path has at most
+/// 255 characters.
 pub(crate) const MAX_STRING: u64 = 64 << 10;
 
 /// The size of the buffer between the connection and the parser, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Passes every tag of a page to `each`, which returns whether to continue. Returns whether all
-/// tags were passed. An absent `tags` field or `null` is an empty list.
+/// Passes every name in the `field` of a page to `each`, which returns whether to continue. Returns
+/// whether all names were passed. An absent field or `null` is an empty list.
 ///
 /// # Errors
-/// Malformed if the page is not a list of tags, or is too large. Unavailable, and worth a retry, if
-/// the connection breaks. `each` may have received tags by then.
-pub(crate) fn read(body: impl Read, mut each: impl FnMut(&str) -> bool) -> Result<bool, Failure> {
+/// Malformed if the page is not a list of names, or is too large. Unavailable, and worth a retry,
+/// if the connection breaks. `each` may have received names by then.
+pub(crate) fn read(
+    body: impl Read,
+    field: &'static str,
+    mut each: impl FnMut(&str) -> bool,
+) -> Result<bool, Failure> {
     let bytes = Limited { body, left: MAX_PAGE, string: None, escaped: false };
     let mut parser = serde_json::Deserializer::from_reader(BufReader::with_capacity(BUFFER, bytes));
     let mut goes_on = true;
-    let mut take = |tag: &str| {
-        goes_on = each(tag);
+    let mut take = |name: &str| {
+        goes_on = each(name);
         goes_on
     };
-    let parsed = parser.deserialize_any(Page(&mut take)).and_then(|()| parser.end());
+    let parsed =
+        parser.deserialize_any(Page { field, each: &mut take }).and_then(|()| parser.end());
     if !goes_on {
         return Ok(false);
     }
@@ -93,8 +99,11 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// A page: an object with the field `tags`.
-struct Page<'a>(&'a mut dyn FnMut(&str) -> bool);
+/// A page: an object with the field.
+struct Page<'a> {
+    field: &'static str,
+    each: &'a mut dyn FnMut(&str) -> bool,
+}
 
 impl<'de> Visitor<'de> for Page<'_> {
     type Value = ();
@@ -106,23 +115,23 @@ impl<'de> Visitor<'de> for Page<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let mut seen = false;
         while let Some(key) = entries.next_key::<String>()? {
-            if key != "tags" {
+            if key != self.field {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
             if std::mem::replace(&mut seen, true) {
-                return Err(serde::de::Error::custom("tags appears twice"));
+                return Err(serde::de::Error::custom(format_args!("{} appears twice", self.field)));
             }
-            entries.next_value_seed(Tags(self.0))?;
+            entries.next_value_seed(Names(&mut *self.each))?;
         }
         Ok(())
     }
 }
 
-/// The list in `tags`.
-struct Tags<'a>(&'a mut dyn FnMut(&str) -> bool);
+/// The list in the field.
+struct Names<'a>(&'a mut dyn FnMut(&str) -> bool);
 
-impl<'de> DeserializeSeed<'de> for Tags<'_> {
+impl<'de> DeserializeSeed<'de> for Names<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -130,11 +139,11 @@ impl<'de> DeserializeSeed<'de> for Tags<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Tags<'_> {
+impl<'de> Visitor<'de> for Names<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of tags")
+        f.write_str("an array of names")
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
@@ -142,15 +151,15 @@ impl<'de> Visitor<'de> for Tags<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Tag(self.0))?.is_some() {}
+        while items.next_element_seed(Name(self.0))?.is_some() {}
         Ok(())
     }
 }
 
-/// One tag. It is passed on here.
-struct Tag<'a>(&'a mut dyn FnMut(&str) -> bool);
+/// One name. It is passed on here.
+struct Name<'a>(&'a mut dyn FnMut(&str) -> bool);
 
-impl<'de> DeserializeSeed<'de> for Tag<'_> {
+impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -158,16 +167,16 @@ impl<'de> DeserializeSeed<'de> for Tag<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Tag<'_> {
+impl<'de> Visitor<'de> for Name<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tag")
+        f.write_str("a name")
     }
 
-    fn visit_str<E: serde::de::Error>(self, tag: &str) -> Result<(), E> {
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<(), E> {
         // The caller knows the reason, and ignores this error.
-        if (self.0)(tag) { Ok(()) } else { Err(E::custom("stopped")) }
+        if (self.0)(name) { Ok(()) } else { Err(E::custom("stopped")) }
     }
 }
 
@@ -177,7 +186,7 @@ mod tests {
 
     fn tags(body: &str) -> Result<Vec<String>, String> {
         let mut tags = Vec::new();
-        let all = read(body.as_bytes(), |tag| {
+        let all = read(body.as_bytes(), "tags", |tag| {
             tags.push(tag.to_owned());
             true
         });
@@ -219,7 +228,7 @@ mod tests {
     #[test]
     fn the_caller_can_stop() {
         let mut taken = 0;
-        let read = read(r#"{"tags":["a","b"]}"#.as_bytes(), |_| {
+        let read = read(r#"{"tags":["a","b"]}"#.as_bytes(), "tags", |_| {
             taken += 1;
             false
         });

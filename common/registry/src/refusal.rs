@@ -3,6 +3,7 @@
 //! is needed; with one, the credential was rejected or not sufficient.
 
 use common::error::Error;
+use common::reference::Repository;
 use machine::credentials::Lookup;
 use net::response::Refusal;
 
@@ -11,11 +12,12 @@ pub(crate) fn unattributed() -> Refusal {
     Refusal { words: "or there is no such repository".to_owned(), hint: None }
 }
 
-/// The refusal text for a registry. `found` holds the credentials for it, and `given` says whether
-/// they are from the command line or the environment.
-pub(crate) fn by_registry(found: &Lookup, given: bool, host: &str) -> Refusal {
-    let Refusal { words, hint } = by_token_server(found, given, host);
-    Refusal { words: format!("{words}, or no such repository"), hint }
+/// The refusal text for a repository in a registry. `found` holds the credentials for it, and
+/// `given` says whether they are from the command line or the environment.
+pub(crate) fn by_registry(found: &Lookup, given: bool, repository: &Repository) -> Refusal {
+    let Refusal { words, hint } = by_token_server(found, given, repository.host());
+    let or = if repository.is_whole() { "no permission" } else { "no such repository" };
+    Refusal { words: format!("{words}, or {or}"), hint }
 }
 
 /// The refusal text for a registry's token server. `found` and `given` are as for

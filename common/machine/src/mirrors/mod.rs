@@ -162,9 +162,12 @@ impl Place {
         }
     }
 
-    /// The place, if its host and path are valid for a repository.
+    /// The place, if its host and path are valid for a repository, or for a registry as a whole.
     fn checked(self) -> std::result::Result<Place, String> {
-        Repository::at(&self.host, &self.path).map(|_| self)
+        match self.path.as_str() {
+            "" => Repository::whole(&self.host).map(|_| self),
+            path => Repository::at(&self.host, path).map(|_| self),
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Known {
                 Err(Error::refused(why).context(host).hint(hint).into())
             }
             None => {
-                let refusal = refusal::by_registry(found, false, api.repository.host());
+                let refusal = refusal::by_registry(found, false, &api.repository);
                 Err(refusal::error(&format!("{}: 401", api.repository), &refusal).into())
             }
         }
@@ -218,13 +218,11 @@ impl Known {
     /// The refusal text for the credential that was sent.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {
-            (Some(found), given) => {
-                refusal::by_registry(found, given.is_some(), api.repository.host())
-            }
+            (Some(found), given) => refusal::by_registry(found, given.is_some(), &api.repository),
             (None, Some(given)) if given_token(api).is_some() => {
                 let credential = Some(given.credential.clone());
                 let found = Lookup { credential, origin: given.origin.clone(), unread: Vec::new() };
-                refusal::by_registry(&found, true, api.repository.host())
+                refusal::by_registry(&found, true, &api.repository)
             }
             (None, _) => refusal::unattributed(),
         }

@@ -18,6 +18,11 @@ impl Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }
 
+    /// Permission to list the repositories of a registry.
+    pub fn catalog() -> Scope {
+        Scope(vec!["registry:catalog:*".to_owned()])
+    }
+
     /// This scope plus pull from another repository, as a cross-repository mount needs. The target
     /// repository is first, because some token servers use only the first scope.
     pub fn and_pull(&self, path: &str) -> Scope {

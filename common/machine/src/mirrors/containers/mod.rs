@@ -176,18 +176,18 @@ impl Tables {
 
     /// The configuration for a repository.
     fn lookup(&self, repository: &Repository) -> Result<Option<Configured>> {
-        let name = format!("{}/{}", repository.host(), repository.path());
+        let name = name_of(repository.host(), repository.path());
         let Some((matched, entry)) = self.find(&name) else { return Ok(None) };
         let rest = &name[matched..];
         let place = |location: &str, line: usize| {
-            place(&format!("{location}{rest}"), &entry.origin)
+            place(&format!("{location}{rest}"), &entry.origin, repository.is_whole())
                 .map_err(|why| wrong(&entry.origin, &Wrong { line, why }))
         };
         let mut mirrors = Vec::new();
         for mirror in &entry.mirrors {
             let there = place(&mirror.location, mirror.line)?;
             // A blocked repository is also blocked as a mirror of another one.
-            match self.blocks(&format!("{}/{}", there.host, there.path)) {
+            match self.blocks(&name_of(&there.host, &there.path)) {
                 Some(by) => notice::say(
                     "mirror",
                     &format!(
@@ -210,7 +210,7 @@ impl Tables {
             "" => Place::at(repository.host(), repository.path(), &entry.origin),
             location => place(location, entry.line)?,
         };
-        let there = format!("{}/{}", own.host, own.path);
+        let there = name_of(&own.host, &own.path);
         if let Some(by) = self.blocks(&there) {
             let why = format!("{name}: its location is {there}, which is blocked by {by}");
             return Err(wrong(&entry.origin, &Wrong { line: entry.line, why }));
@@ -221,9 +221,19 @@ impl Tables {
     }
 }
 
-/// The place of a complete name, `HOST/PATH`.
-fn place(name: &str, origin: &str) -> std::result::Result<Place, String> {
+/// The name of a repository, `HOST/PATH`, or of a registry as a whole, `HOST`.
+fn name_of(host: &str, path: &str) -> String {
+    if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
+}
+
+/// The place of a complete name, `HOST/PATH`. For a registry as a whole (`is_whole`) the name may
+/// be just `HOST`.
+fn place(name: &str, origin: &str, is_whole: bool) -> std::result::Result<Place, String> {
     let shown = || printable(name);
+    if is_whole && !name.contains('/') {
+        let registry = Repository::whole(name).map_err(|why| format!("\"{}\": {why}", shown()))?;
+        return Ok(Place::at(registry.host(), registry.path(), origin));
+    }
     let read: Reference = name.parse().map_err(|why| format!("\"{}\": {why}", shown()))?;
     let Reference { repository, tag: None, digest: None } = read else {
         return Err(format!("\"{}\" is not a repository", shown()));

@@ -73,6 +73,39 @@ location = "hub.example"
 "#;
 
 #[test]
+fn a_registry_as_a_whole_is_matched_by_its_host() {
+    let conf = r#"
+        [[registry]]
+        prefix = "a.test"
+        location = "b.test"
+        insecure = true
+        mirror = [{ location = "m.test" }, { location = "n.test/sub" }]
+        [[registry]]
+        prefix = "a.test:5000"
+        location = "b.test/sub"
+        [[registry]]
+        location = "a.test/team"
+        insecure = true
+        [[registry]]
+        location = "blocked.test"
+        blocked = true
+    "#;
+    let of = |host: &str| {
+        let whole = Repository::whole(host).unwrap();
+        tables(&[conf]).unwrap().lookup(&whole).unwrap()
+    };
+    let found = of("a.test").unwrap();
+    assert_eq!(shown(&found.own), ["b.test/!"]);
+    assert_eq!(shown(&found.mirrors), ["m.test/", "n.test/sub"]);
+    assert_eq!(shown(&of("a.test:5000").unwrap().own), ["b.test/sub"]);
+    assert_eq!(of("blocked.test").unwrap().blocked.as_deref(), Some("0.conf"));
+    assert_eq!(of("c.test"), None);
+    // The location of a repository still needs a path.
+    let short = "[[registry]]\nprefix = 'a.test/x'\nlocation = 'b.test'";
+    assert!(lookup(&[short], "a.test/x").unwrap_err().to_string().contains("not a complete"));
+}
+
+#[test]
 fn a_location_replaces_the_prefix() {
     let cases: [(&str, &[&str], &[&str]); 6] = [
         (
