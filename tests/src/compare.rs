@@ -286,14 +286,19 @@ pub fn compare_at(hosts: [String; 3], steps: &[Step]) {
 
 /// The steps that push an image to `app`, under a tag.
 pub fn push(image: &Image, tag: &str) -> Vec<Step> {
+    push_to("app", image, tag)
+}
+
+/// The steps that push an image to a repository, under a tag.
+pub fn push_to(repository: &str, image: &Image, tag: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for blob in image.blobs() {
-        steps.push(ask("POST", "app/blobs/uploads/"));
+        steps.push(ask("POST", &format!("{repository}/blobs/uploads/")));
         steps.push(ask("PUT", &format!("{{location}}&digest={}", blob.digest)).body(&blob.bytes));
     }
     let manifest = &image.manifest;
     steps.push(
-        ask("PUT", &format!("app/manifests/{tag}"))
+        ask("PUT", &format!("{repository}/manifests/{tag}"))
             .with(&format!("Content-Type: {}", manifest.media_type))
             .body(&manifest.bytes),
     );

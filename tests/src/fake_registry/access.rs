@@ -54,6 +54,9 @@ impl Access {
 /// The scopes that a request needs, as in CNCF Distribution. Cancelling an upload needs `delete`,
 /// not the scopes of the upload.
 fn needed(request: &Request, name: &str) -> Vec<Scope> {
+    if request.path == "/v2/_catalog" {
+        return vec!["registry:catalog:*".to_owned()];
+    }
     if name.is_empty() {
         return Vec::new();
     }

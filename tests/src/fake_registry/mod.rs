@@ -17,7 +17,7 @@
 //! decides earlier, and can prevent the registry from doing it.
 //!
 //! Correct behaviour follows the OCI distribution specification: ranges, HEAD, digests in headers,
-//! pages of tags with Link, uploads in one or several requests, mounts, refusal of a manifest that
+//! pages of tags and repositories with Link, uploads in one or several requests, mounts, refusal of a manifest that
 //! references a missing blob or manifest, errors in JSON. Optionally the registry requires tokens,
 //! which it issues for every request, or has features that only some registries have
 //! ([`Settings`]).
@@ -182,7 +182,7 @@ impl FakeRegistry {
         *lock(&self.content.grants) = Some(Box::new(grants));
     }
 
-    /// Lists at most `count` tags per page, even if the request asks for more.
+    /// Lists at most `count` tags or repositories per page, even if the request asks for more.
     pub fn tags_a_page(&self, count: usize) {
         *lock(&self.content.page) = Some(count);
     }
@@ -359,6 +359,10 @@ impl Content {
         };
         if path.is_empty() {
             return Reply::json(200, &json!({}));
+        }
+        if path == "_catalog" {
+            let repositories = lock(&self.repositories);
+            return repository::catalog(repositories.keys(), request, *lock(&self.page));
         }
         let Some((name, part, rest)) = parts(path) else {
             return no_page();

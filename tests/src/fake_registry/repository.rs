@@ -12,6 +12,35 @@ use crate::fake::{Reply, Request};
 use crate::images::{Blob, sha512, types};
 use crate::schema1;
 
+/// The largest number of repositories on a page that a request may ask for, as in CNCF Distribution.
+const MAX_CATALOG: usize = 1000;
+
+/// The sorted list of the repositories after `last`. If there are more, the page has a Link.
+pub(super) fn catalog<'a>(
+    names: impl Iterator<Item = &'a String>,
+    request: &Request,
+    page: Option<usize>,
+) -> Reply {
+    let last = request.param("last").unwrap_or_default();
+    let names: Vec<&String> = names.filter(|name| **name > last).collect();
+    let asked = request.param("n").and_then(|n| n.parse().ok());
+    if asked.is_some_and(|n| n > MAX_CATALOG) {
+        let why = "invalid number of results requested";
+        return Reply::error(400, "PAGINATION_NUMBER_INVALID", why);
+    }
+    let count = [asked, page].into_iter().flatten().min().unwrap_or(100);
+    let shown = &names[..names.len().min(count)];
+    let reply = Reply::json(200, &json!({"repositories": shown}));
+    match shown.last() {
+        Some(last) if shown.len() < names.len() => {
+            let last = last.replace('/', "%2F");
+            let next = format!("</v2/_catalog?last={last}&n={count}>; rel=\"next\"");
+            reply.header("Link", next)
+        }
+        _ => reply,
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Repository {
     /// By digest.

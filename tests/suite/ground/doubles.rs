@@ -6,7 +6,7 @@
 //! Not compared, because neither real registry supports them: the referrers API and OCI-Subject,
 //! tags in the query, a blob in the POST.
 
-use tests::compare::{Step, ask, compare, compare_with, push};
+use tests::compare::{Step, ask, compare, compare_with, push, push_to};
 use tests::images::{Image, sha256, types};
 
 /// An image in `app:1`, and these steps.
@@ -88,6 +88,19 @@ fn tag_lists_are_the_same() {
         // Version 2.8 lists all tags on one page, in the order of the directory.
         steps.push(ask("GET", &format!("app/tags/list{query}")).as_version_3());
     }
+    compare(&steps);
+}
+
+#[test]
+fn lists_of_repositories_are_the_same() {
+    let mut steps = vec![ask("GET", "_catalog")];
+    for name in ["app", "b/c", "b/a", "d"] {
+        steps.extend(push_to(name, &Image::small(), "1"));
+    }
+    for query in ["", "?n=2", "?n=2&last=b/a", "?n=2&last=d", "?n=4", "?last=bb", "?n=1000"] {
+        steps.push(ask("GET", &format!("_catalog{query}")));
+    }
+    steps.push(ask("GET", "_catalog?n=1001"));
     compare(&steps);
 }
 

@@ -27,6 +27,7 @@ fn challenges_name_the_same_scopes() {
     let blob = format!("app/blobs/{digest}");
     compare(&[
         ask("GET", "/v2/"),
+        ask("GET", "_catalog"),
         ask("GET", "app/manifests/1"),
         ask("HEAD", "app/manifests/1"),
         ask("PUT", "app/manifests/1").body("{}"),
@@ -64,6 +65,7 @@ fn a_token_that_suffices_is_accepted_in_the_same_way() {
     compare(&[
         ask("GET", "/v2/"),
         with("GET", "/v2/", ""),
+        with("GET", "_catalog", "registry:catalog:*"),
         with("GET", "app/tags/list", "repository:app:pull"),
         with("POST", "app/blobs/uploads/", app),
         with("PUT", &format!("{{location}}&digest={digest}"), app).body("some data"),
