@@ -24,6 +24,7 @@ mod list_layer;
 mod list_layer_extract;
 mod list_layer_image;
 mod list_layer_markers;
+mod list_repositories;
 mod list_tags;
 mod list_tags_pages;
 mod null_members;

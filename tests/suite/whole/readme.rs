@@ -60,6 +60,9 @@ pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run 
         if let Some(rest) = word.strip_prefix("registry.example/") {
             return registry.repo(rest);
         }
+        if let Some(rest) = word.strip_prefix("registry.example") {
+            return format!("{}{rest}", registry.host());
+        }
         match word.trim_end_matches([' ', '\n', ')', '"']).split(':').next() {
             Some("alpine") => registry.repo(word),
             _ => word.to_owned(),
