@@ -7,7 +7,7 @@
 
 // The DER tags of a sequence, an integer, a bit string, an object identifier, and the optional
 // version of a certificate.
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -33,10 +33,10 @@ pub(crate) struct Fields<'a> {
 }
 
 /// A DER element: its tag, its content, and all its bytes including tag and length.
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
-    whole: &'a [u8],
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+    pub(super) whole: &'a [u8],
 }
 
 /// The fields of a certificate (RFC 5280, section 4.1); `None` if it is invalid.
@@ -156,7 +156,12 @@ fn seconds(time: &Element<'_>) -> Option<u64> {
 }
 
 /// The element with this tag at the start of the bytes, and the bytes after it.
-fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
+pub(super) fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
+    any_element(bytes).filter(|(element, _)| element.tag == tag)
+}
+
+/// The element at the start of the bytes, and the bytes after it.
+pub(super) fn any_element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&length, mut rest) = rest.split_first()?;
     let mut size = usize::from(length);
@@ -172,8 +177,7 @@ fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     }
     let (content, behind) = rest.split_at_checked(size)?;
     let whole = &bytes[..bytes.len() - behind.len()];
-    let element = Element { tag: first, content, whole };
-    (element.tag == tag).then_some((element, behind))
+    Some((Element { tag: first, content, whole }, behind))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@
 //! | `exchange` | key exchange by P-521 |
 //! | `names` | names of algorithms and errors, for messages |
 //! | `der` | the fields of a certificate that are needed here |
+//! | `distinguished_name` | the text of a name in a certificate |
+//! | [`presented`] | the certificates that servers presented, to be shown |
 //! | `history` | the hosts that have used TLS in this process |
 //! | `failure` | why a connection failed |
 //!
@@ -21,11 +23,13 @@ mod algorithms;
 pub(super) mod certificates;
 
 mod der;
+mod distinguished_name;
 mod exchange;
 pub(super) mod failure;
 pub(super) mod history;
 pub(super) mod host_certificates;
 mod names;
+pub mod presented;
 pub(super) mod secure;
 pub(super) mod trust;
 mod verifier;

@@ -71,7 +71,7 @@ fn named(names: &[(&[u8], &str)], oid: &[u8]) -> String {
 }
 
 /// An object identifier as numbers with dots. A number beyond 64 bits is shown as `?`.
-fn dotted(oid: &[u8]) -> String {
+pub(super) fn dotted(oid: &[u8]) -> String {
     let mut text = String::new();
     let mut number = Some(0_u64);
     for byte in oid {

@@ -22,7 +22,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 
-use super::{der, names};
+use super::{der, names, presented};
 
 /// The lengths of RSA keys, in bits, whose signatures ring verifies.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
@@ -82,6 +82,7 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        presented::checking(certificate);
         let judged = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now);
         // rustls reports an authority's certificate with this error, which has no specific variant.
         let Err(Error::InvalidCertificate(CertificateError::Other(_))) = judged else {
