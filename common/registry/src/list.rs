@@ -53,6 +53,31 @@ const CATALOG: Kind = Kind {
     failure: catalog::failure,
 };
 
+/// A list, for [`first_page`](Registry::first_page).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The tags of a repository.
+    Tags,
+    /// The repositories of a registry, which must be opened as a whole.
+    Repositories,
+}
+
+/// The first page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstPage {
+    /// A page.
+    Names {
+        /// The first name.
+        first: Option<String>,
+        /// The number of distinct names.
+        count: u64,
+        /// Whether the page has a link to the next one.
+        has_next: bool,
+    },
+    /// 400: the registry refused the number of names.
+    SizeRefused,
+}
+
 /// The end of a page.
 enum End {
     /// No more names are wanted, or they cannot be passed on.
@@ -96,6 +121,38 @@ impl Registry {
         each: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
         self.list(&CATALOG, last, page, each).map_err(|error| catalog::explained(self, error))
+    }
+
+    /// Reads the first page of a list, for a tool that shows how a registry pages. The request asks
+    /// for `n` names.
+    ///
+    /// # Errors
+    /// As for [`tags`](Registry::tags).
+    pub fn first_page(&self, names: Names, n: u64) -> Result<FirstPage> {
+        let kind = match names {
+            Names::Tags => &TAGS,
+            Names::Repositories => &CATALOG,
+        };
+        let url = self.list_url(kind, None, Some(n))?;
+        let (mut first, mut count) = (None, 0);
+        let mut list = List::new(
+            kind,
+            |name: &str| {
+                count += 1;
+                first.get_or_insert_with(|| name.to_owned());
+                Ok(true)
+            },
+            None,
+        );
+        let end = self.page(&url, true, false, &mut list)?;
+        Ok(match end {
+            End::SizeRefused => FirstPage::SizeRefused,
+            End::Stopped => FirstPage::Names { first, count, has_next: false },
+            End::Complete(next) => {
+                let has_next = next.map_err(|why| self.incomplete(&why))?.is_some();
+                FirstPage::Names { first, count, has_next }
+            }
+        })
     }
 
     fn list(

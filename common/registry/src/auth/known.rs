@@ -215,6 +215,12 @@ impl Known {
         self.found.as_ref().is_some_and(|found| found.credential.is_some())
     }
 
+    /// The source of the credential, if one was found.
+    pub(super) fn credential_origin(&self) -> Option<&str> {
+        let found = self.found.as_ref().filter(|found| found.credential.is_some())?;
+        Some(&found.origin)
+    }
+
     /// The refusal text for the credential that was sent.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {

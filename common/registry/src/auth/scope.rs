@@ -18,6 +18,11 @@ impl Scope {
         Scope(vec![format!("repository:{path}:pull,push")])
     }
 
+    /// No permission, for the API's root.
+    pub fn none() -> Scope {
+        Scope(Vec::new())
+    }
+
     /// Permission to list the repositories of a registry.
     pub fn catalog() -> Scope {
         Scope(vec!["registry:catalog:*".to_owned()])

@@ -230,6 +230,12 @@ impl Session {
         peer.login.is_none() && !peer.authorizes() && !self.known().has_credential()
     }
 
+    /// The file, helper or option that the credential is from, once the registry has asked for one.
+    /// `None` if no credential was found or needed.
+    pub fn credential_origin(&self) -> Option<String> {
+        self.known().credential_origin().map(str::to_owned)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
