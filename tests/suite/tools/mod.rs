@@ -34,6 +34,8 @@ mod pack_layer_changes;
 mod pack_layer_outputs;
 mod partial_files;
 mod platforms;
+mod probe_registry;
+mod probe_registry_write;
 mod put_manifest;
 mod put_manifest_subject;
 mod schema1;

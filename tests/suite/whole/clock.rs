@@ -8,10 +8,14 @@
 use std::path::{Path, PathBuf};
 
 /// Each file that reads the wall clock, and the purpose.
-const READERS: [(&str, &str); 4] = [
+const READERS: [(&str, &str); 5] = [
     ("common/net/src/response.rs", "the date in Retry-After, within --max-wait"),
     ("tools/fetch-blob/src/destination.rs", "the modification time of the result"),
     ("tools/fetch-blob/src/partial_files.rs", "the modification time of the result"),
+    (
+        "tools/probe-registry/src/clock.rs",
+        "the difference to the registry's clock, which is only shown",
+    ),
     (
         "tools/sweep-layout/src/age.rs",
         "the age of files; a clock set forward can make new files look old",
