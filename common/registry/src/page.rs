@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read};
 
 use common::error::{Error, printable};
 use net::failure::Failure;
-use net::response::body_words;
+use net::response::{body_failure, body_words};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The maximum size of a page, in bytes.
@@ -27,7 +27,7 @@ const BUFFER: usize = 64 << 10;
 /// whether all names were passed. An absent field or `null` is an empty list.
 ///
 /// # Errors
-/// Malformed if the page is not a list of names, or is too large. Unavailable, and worth a retry,
+/// Malformed if the page is not a list of names, or if it or its framing is too large. Unavailable, and worth a retry,
 /// if the connection breaks. `each` may have received names by then.
 pub(crate) fn read(
     body: impl Read,
@@ -53,7 +53,7 @@ pub(crate) fn read(
     let cause = io::Error::from(error);
     match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(error) => Err(error.clone().into()),
-        None => Err(Failure::temporary(Error::unavailable(body_words(&cause)))),
+        None => Err(body_failure(&cause, body_words(&cause))),
     }
 }
 

@@ -131,6 +131,18 @@ fn endless_trailers_of_a_blob_give_status_6() {
     assert_eq!(server.connections(), 1, "{run}");
 }
 
+#[test]
+fn endless_trailers_of_a_page_give_status_6() {
+    let page = "{\"tags\":[\"a\"],\"repositories\":[\"a\"]}";
+    let trailers = format!("{CHUNKED}{:x}\r\n{page}\r\n0\r\n", page.len());
+    for (name, path) in [("list-tags", "/app"), ("list-repositories", "")] {
+        let server = Endless::start(&trailers, "A: b\r\n");
+        let run = plain(name).arg(format!("{}{path}", server.host)).run();
+        run.fails(6, "more than 65536 bytes of trailers").stdout("a\n");
+        assert_eq!(server.connections(), 1, "{run}");
+    }
+}
+
 /// Responses to all kinds of requests are read in the same way, including writes and requests to a
 /// token server.
 #[test]
@@ -139,8 +151,8 @@ fn endless_trailers_end_every_kind_of_request() {
     scratch.write("m", Image::small().manifest.bytes);
     let (trailers, pattern) = ("0\r\n", "A: b\r\n");
     for (status, commands) in [
-        ("200 OK", ["list-tags", "fetch-token"].as_slice()),
-        ("404 Not Found", &["list-tags", "fetch-manifest", "fetch-blob"]),
+        ("200 OK", ["list-tags", "fetch-token", "probe-registry"].as_slice()),
+        ("404 Not Found", &["list-tags", "fetch-manifest", "fetch-blob", "probe-registry"]),
         ("202 Accepted", &["push-blob"]),
         ("201 Created", &["put-manifest"]),
         ("307 Temporary Redirect\r\nLocation: /x", &["list-tags", "fetch-manifest"]),
