@@ -14,7 +14,6 @@ mod checked_readers;
 mod cli;
 mod copy;
 mod file_bytes;
-mod interrupt;
 mod jobs;
 mod memory;
 mod push_files;
@@ -33,7 +32,7 @@ use common::error::{Error, Result};
 use common::parallel::in_order_until_failure;
 use common::progress::Progress;
 use common::reference::StoreName;
-use common::{exit, stdio};
+use common::{exit, interrupt, stdio};
 use registry::Registry;
 use store::Remote;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A cleanup that runs before a signal or `--timeout` ends the process. It cancels the open upload
+//! A cleanup that runs before a signal or `--timeout` ends the process: it cancels open upload
 //! sessions, because the registry would keep them open.
 //!
 //! The signal still ends the process, at most [`PATIENCE`] later. A second signal ends it at once.
@@ -13,11 +13,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::error::{Error, Result};
-use common::{exit, stdio};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
+
+use crate::error::{Error, Result};
+use crate::{exit, stdio};
 
 /// The longest time that the cleanup may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,7 +31,7 @@ static CLEANUP: Mutex<Option<Cleanup>> = Mutex::new(None);
 ///
 /// # Errors
 /// Local if the signal handlers cannot be installed.
-pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
+pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     *CLEANUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cleanup));
     exit::before_end(run);
     let failed = |cause: std::io::Error| Error::local("catch signals", &cause);
@@ -52,9 +53,9 @@ pub(crate) fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// Runs the cleanup, then ends the process as SIGPIPE would: the reader of standard output has
+/// Runs the cleanup, if one is installed, then ends the process as SIGPIPE would: the reader of standard output has
 /// closed it.
-pub(crate) fn die_of_sigpipe() -> ! {
+pub fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);
     std::process::exit(128 + SIGPIPE)
