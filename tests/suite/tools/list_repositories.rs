@@ -184,9 +184,12 @@ fn memory_does_not_grow_with_the_page() {
 #[test]
 fn the_credential_of_the_host_is_used_and_not_that_of_a_namespace() {
     let registry = registry_with(&["a"]);
-    registry.fault(|request, right| match tests::logins::has_login(request) {
-        true => right,
-        false => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"a test\""),
+    registry.fault(|request, right| {
+        if tests::logins::has_login(request) {
+            right
+        } else {
+            Reply::new(401).header("WWW-Authenticate", "Basic realm=\"a test\"")
+        }
     });
     let scratch = Scratch::new();
     let host = registry.host();

@@ -53,7 +53,8 @@ pub(crate) fn fact(run: &Run, name: &str) -> String {
     let start = format!("{name}: ");
     let lines = run.lines();
     let line = lines.iter().find_map(|line| line.strip_prefix(&start));
-    line.unwrap_or_else(|| panic!("no fact {name}: {run}")).to_owned()
+    assert!(line.is_some(), "no fact {name}: {run}");
+    line.unwrap().to_owned()
 }
 
 /// Checks these facts.
@@ -279,11 +280,12 @@ fn the_rate_limit_is_read_in_its_forms() {
     }
     // Also of a response that refuses the request because of the limit.
     let registry = FakeRegistry::with_image();
-    registry.fault(|request, right| match request.is_manifest() {
-        true => {
+    registry.fault(|request, right| {
+        if request.is_manifest() {
             Reply::error(429, "TOOMANYREQUESTS", "slow down").header("RateLimit-Remaining", "0")
+        } else {
+            right
         }
-        false => right,
     });
     let run = probe(&[&registry.repo("app")]).run();
     facts(run.status(0), &[("rate-limit", "0")]);
@@ -295,25 +297,26 @@ fn a_refused_head_or_range_is_seen() {
     type Fault = fn(&Request, Reply) -> Reply;
     let cases: [(Fault, &str, &str); 9] = [
         (
-            |request, right| match request.is_manifest() && request.method == "HEAD" {
-                true => Reply::new(405),
-                false => right,
+            |request, right| {
+                if request.is_manifest() && request.method == "HEAD" {
+                    Reply::new(405)
+                } else {
+                    right
+                }
             },
             "manifest-head",
             "no: 405 for 1, but GET finds it",
         ),
         (
-            |request, right| match request.is_manifest() {
-                true => right.without("Docker-Content-Digest"),
-                false => right,
+            |request, right| {
+                if request.is_manifest() { right.without("Docker-Content-Digest") } else { right }
             },
             "manifest-head",
             "yes (without a Docker-Content-Digest header)",
         ),
         (
-            |request, right| match request.is_blob() && request.method == "HEAD" {
-                true => Reply::new(405),
-                false => right,
+            |request, right| {
+                if request.is_blob() && request.method == "HEAD" { Reply::new(405) } else { right }
             },
             "blob-head",
             "no: 405 Method Not Allowed",
@@ -340,27 +343,36 @@ fn a_refused_head_or_range_is_seen() {
             "no: 416",
         ),
         (
-            |request, right| match request.path.contains("/referrers/") {
-                true => Reply::json(200, &json!({})),
-                false => right,
+            |request, right| {
+                if request.path.contains("/referrers/") {
+                    Reply::json(200, &json!({}))
+                } else {
+                    right
+                }
             },
             "referrers",
             "no: 200 without a list of manifests",
         ),
         (
-            |request, right| match request.path.contains("/referrers/") {
-                true => Reply::ok("{\"manifests\":[]}")
-                    .header("Content-Type", "application/vnd.oci.image.index.v1+json")
-                    .header("OCI-Filters-Applied", "artifactType"),
-                false => right,
+            |request, right| {
+                if request.path.contains("/referrers/") {
+                    Reply::ok("{\"manifests\":[]}")
+                        .header("Content-Type", "application/vnd.oci.image.index.v1+json")
+                        .header("OCI-Filters-Applied", "artifactType")
+                } else {
+                    right
+                }
             },
             "referrers-filter",
             "yes",
         ),
         (
-            |request, right| match request.path.contains("/referrers/") {
-                true => Reply::json(200, &json!({"manifests": []})),
-                false => right,
+            |request, right| {
+                if request.path.contains("/referrers/") {
+                    Reply::json(200, &json!({"manifests": []}))
+                } else {
+                    right
+                }
             },
             "referrers",
             "yes (with the Content-Type \"application/json\")",
@@ -378,9 +390,12 @@ fn a_blob_at_another_host_is_said_to_be_there() {
     let registry = FakeRegistry::with_image();
     let storage = FakeRegistry::with_image();
     let url = storage.server.url();
-    registry.fault(move |request, right| match request.is_blob() {
-        true => Reply::redirect(307, &format!("{url}{}", request.path)),
-        false => right,
+    registry.fault(move |request, right| {
+        if request.is_blob() {
+            Reply::redirect(307, &format!("{url}{}", request.path))
+        } else {
+            right
+        }
     });
     let run = probe(&[&registry.repo("app")]).run();
     facts(run.ok(), &[("blob-head", &format!("yes (redirected to {})", storage.host()))]);
@@ -403,9 +418,10 @@ fn the_pages_of_a_list_are_described() {
             }
             let count = asked.min(largest).min(total);
             let reply = Reply::json(200, &json!({"tags": names(count)}));
-            match linked && count < total {
-                true => reply.header("Link", "</v2/app/tags/list?n=1&last=x>; rel=\"next\""),
-                false => reply,
+            if linked && count < total {
+                reply.header("Link", "</v2/app/tags/list?n=1&last=x>; rel=\"next\"")
+            } else {
+                reply
             }
         });
         let run = probe(&[&format!("{}/app", server.host())]).run();

@@ -7,10 +7,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tests::commands::plain;
-use tests::fake::{Reply, Request};
+use tests::fake::{Intake, Reply, Request};
 use tests::fake_registry::FakeRegistry;
 use tests::images::Image;
-use tests::tools::{Command, tool};
+use tests::tools::{Command, Signal, shell, tool};
 
 use super::probe_registry::{fact, facts};
 
@@ -211,6 +211,41 @@ fn a_location_that_is_not_allowed_gets_no_bytes() {
     let upload = fact(run.ok(), "upload");
     assert!(upload.starts_with("unknown: Location: "), "{run}");
     assert!(!registry.server.requests().iter().any(Request::is_patch));
+}
+
+#[test]
+fn an_interrupted_run_cancels_the_upload() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let registry = registry();
+        registry.intake(|r| if r.is_patch() { Intake::stall(0) } else { Intake::whole() });
+        let running = probe(&registry).start();
+        registry.server.wait_for_stalls(1);
+        assert_eq!(registry.sessions().len(), 1);
+        running.signal(signal);
+        running.wait().ended_by(signal);
+        assert_eq!(registry.sessions(), []);
+        assert_eq!(writes(&registry).last().unwrap(), "DELETE session");
+    }
+}
+
+#[test]
+fn a_run_that_is_out_of_time_cancels_the_upload() {
+    let registry = registry();
+    registry.intake(|r| if r.is_patch() { Intake::stall(0) } else { Intake::whole() });
+    let run = probe(&registry).args(["--timeout", "1"]).run();
+    run.fails(5, "out of time");
+    assert_eq!(registry.sessions(), []);
+}
+
+#[test]
+fn a_closed_stdout_ends_the_run_quietly_and_leaves_no_session() {
+    let registry = registry();
+    let script = "{ probe-registry --plain-http $HOST/app --write $HOST/other; echo $? >&2; } | \
+        head -n 1";
+    let run = shell(script).env("HOST", registry.host()).run();
+    run.status(0);
+    assert_eq!(run.stderr, format!("{}\n", 128 + Signal::PIPE.as_raw()), "{run}");
+    assert_eq!(registry.sessions(), []);
 }
 
 #[test]

@@ -84,5 +84,5 @@ fn probe(target: &Target, client: &Client, peer: &Peer, report: &mut Report) -> 
     let Some(write) = &target.write else {
         return report.unknown(writing::FACTS, "needs --write REPO");
     };
-    writing::probe(&Registry::open_to_push(write, client, peer)?, repository, &image, report)
+    writing::probe(Registry::open_to_push(write, client, peer)?, repository, &image, report)
 }

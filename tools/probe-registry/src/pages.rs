@@ -29,7 +29,7 @@ pub(crate) fn probe(
         Err(error) => {
             let (is, why) = answers::failed(registry, &error);
             report.put(list, is, why)?;
-            report.unknown(&[paging, limit], "there is no list")?;
+            report.unknown(&[paging, limit], "the list cannot be read")?;
             return Ok(None);
         }
     };

@@ -2,9 +2,10 @@
 //! The facts, and their output: a line each as they are found, or one JSON object at the end.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use common::error::{Error, Result, printable};
+use common::interrupt;
 use serde_json::{Map, Value, json};
 
 /// The maximum number of characters of a text that is printed.
@@ -89,8 +90,10 @@ impl Report {
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
-        let written = self.output.write_all(text.as_bytes());
-        written.map_err(|cause| Error::local("standard output", &cause))
+        self.output.write_all(text.as_bytes()).map_err(|cause| match cause.kind() {
+            ErrorKind::BrokenPipe => interrupt::die_of_sigpipe(),
+            _ => Error::local("standard output", &cause),
+        })
     }
 }
 

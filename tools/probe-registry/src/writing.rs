@@ -6,19 +6,18 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use common::digest::Algorithm;
-use common::error::Result;
+use common::error::{Error, Result};
 use common::reference::Repository;
 use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
 use registry::Registry;
-use registry::auth::Scope;
 use registry::manifest::ACCEPT;
 
 use crate::answers;
 use crate::report::{Is, Report};
 use crate::repository::Image;
-use crate::upload::Upload;
+use crate::upload::{Started, Uploads};
 
 /// The names of the facts.
 pub(crate) const FACTS: &[&str] =
@@ -31,109 +30,89 @@ const MAX_PART: u64 = 16 << 20;
 /// repository `from`.
 ///
 /// # Errors
-/// Local if standard output cannot be written.
+/// Local if standard output cannot be written, or if the signal handlers cannot be installed.
 pub(crate) fn probe(
-    registry: &Registry,
+    registry: Registry,
     from: &Repository,
     image: &Image,
     report: &mut Report,
 ) -> Result<()> {
-    mount(registry, from, image, report)?;
-    upload(registry, report)?;
+    let uploads = Uploads::new(registry)?;
+    mount(&uploads, from, image, report)?;
+    upload(&uploads, report)?;
     let random = RandomState::new().build_hasher().finish();
     let tag = format!("regutils-probe-{random:016x}");
-    delete(registry, "untag", &tag, "tag", report)?;
+    delete(uploads.registry(), "untag", &tag, "tag", report)?;
     let digest = Algorithm::Sha256.digest(tag.as_bytes()).to_string();
-    delete(registry, "deletes", &digest, "digest", report)
+    delete(uploads.registry(), "deletes", &digest, "digest", report)
 }
 
 /// Reports whether a blob can be mounted. Only a blob that the repository has is mounted, so nothing
 /// changes.
-fn mount(registry: &Registry, from: &Repository, image: &Image, report: &mut Report) -> Result<()> {
+fn mount(uploads: &Uploads, from: &Repository, image: &Image, report: &mut Report) -> Result<()> {
+    let registry = uploads.registry();
+    let to = registry.repository();
     let mut put = |is, why: String| report.put("mount", is, why);
     let digest = match &image.blob {
         Ok(blob) => &blob.digest,
         Err(why) => return put(Is::Unknown, format!("no blob to mount: {why}")),
     };
-    let to = registry.repository();
     match with_attempts(registry.client(), || registry.has_blob(digest, None)) {
         Ok(true) => {}
         Ok(false) => return put(Is::Unknown, format!("a mount would add a blob to {to}")),
         Err(error) => return put(Is::Unknown, answers::failed(registry, &error).1),
     }
+    let text = digest.to_string();
     let url = registry.url("blobs/uploads/")?;
-    let query = [("mount", digest.to_string()), ("from", from.path().to_owned())];
-    let query: Vec<(&str, &str)> =
-        query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let url = url.with_query(&query).map_err(common::error::Error::usage)?;
-    let scope =
-        if from == to { registry.scope().clone() } else { registry.scope().and_pull(from.path()) };
-    match start(registry, &scope, &url) {
+    let url = url.with_query(&[("mount", &text), ("from", from.path())]).map_err(Error::usage)?;
+    let own = registry.scope();
+    let scope = if from == to { own.clone() } else { own.and_pull(from.path()) };
+    match uploads.start(&scope, &url) {
         Err(error) => {
             let (is, why) = answers::failed(registry, &error);
             put(is, why)
         }
-        Ok(response) if response.status.as_u16() == 201 && from == to => {
-            put(Is::Yes, "from the same repository".to_owned())
-        }
-        Ok(response) if response.status.as_u16() == 201 => put(Is::Yes, String::new()),
-        Ok(response) if response.status.as_u16() == 202 => {
-            if let Ok(upload) = Upload::opened(registry, &response) {
-                // The result of cancelling is reported for the other upload.
-                let _ = upload.cancel(registry);
-            }
+        Ok(Started::Open(_)) => {
+            // The result of cancelling is reported for the other upload.
+            let _ = uploads.cancel();
             put(Is::No, "an upload was started instead".to_owned())
         }
-        Ok(response) => {
+        Ok(Started::Other(response)) if response.status.as_u16() == 201 => {
+            let why = if from == to { "from the same repository" } else { "" };
+            put(Is::Yes, why.to_owned())
+        }
+        Ok(Started::Other(response)) => {
             let (is, why) = answers::refused(response);
             put(is, why)
         }
     }
 }
 
-/// A POST without a body.
-fn start(registry: &Registry, scope: &Scope, url: &net::url::Url) -> Result<Response> {
-    let post = Request::new(Method::Post, url, &[]);
-    answers::send_once(registry, scope, post, &mut Payload::Bytes(&[]))
-}
-
 /// Reports the facts about an upload: opens a session, sends parts and cancels it.
-fn upload(registry: &Registry, report: &mut Report) -> Result<()> {
-    let others = ["least-chunk", "chunked-upload", "upload-cancel"];
+fn upload(uploads: &Uploads, report: &mut Report) -> Result<()> {
+    let registry = uploads.registry();
     let url = registry.url("blobs/uploads/")?;
-    let (is, why) = match start(registry, registry.scope(), &url) {
+    let (is, why) = match uploads.start(registry.scope(), &url) {
+        Ok(Started::Open(response)) => return in_session(uploads, &response, report),
+        Ok(Started::Other(response)) => answers::refused(response),
         Err(error) => answers::failed(registry, &error),
-        Ok(response) if response.status.as_u16() != 202 => answers::refused(response),
-        Ok(response) => match Upload::opened(registry, &response) {
-            Err(error) => (Is::Unknown, error.to_string()),
-            Ok(upload) => {
-                report.put("upload", Is::Yes, "")?;
-                return in_session(registry, upload, &response, report);
-            }
-        },
     };
     report.put("upload", is, why)?;
-    report.unknown(&others, "no upload was started")
+    report.unknown(&["least-chunk", "chunked-upload", "upload-cancel"], "no upload was started")
 }
 
-fn in_session(
-    registry: &Registry,
-    mut upload: Upload,
-    opened: &Response,
-    report: &mut Report,
-) -> Result<()> {
+/// Reports the facts about an open session, and cancels it.
+fn in_session(uploads: &Uploads, opened: &Response, report: &mut Report) -> Result<()> {
     let least = opened.header("oci-chunk-min-length").map(|text| text.trim().to_owned());
-    let part = match least.as_deref().map(str::parse::<u64>) {
-        None => Some(1),
-        Some(Ok(least)) => Some(least.max(1)).filter(|least| *least <= MAX_PART),
-        Some(Err(_)) => Some(1),
-    };
-    let parts = match part {
-        None => (Is::Unknown, format!("parts of more than {MAX_PART} bytes are not sent")),
-        Some(length) => send_parts(registry, &mut upload, length),
+    let length = least.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1).max(1);
+    let (is_chunked, why) = if length <= MAX_PART {
+        send_parts(uploads, length)
+    } else {
+        (Is::Unknown, format!("parts of more than {MAX_PART} bytes are not sent"))
     };
     // The session is cancelled before anything can fail.
-    let cancelled = upload.cancel(registry);
+    let cancelled = uploads.cancel();
+    report.put("upload", Is::Yes, "")?;
     match least {
         None => report.put("least-chunk", Is::No, "no OCI-Chunk-Min-Length header")?,
         Some(text) => match text.parse() {
@@ -141,20 +120,21 @@ fn in_session(
             Err(_) => report.put("least-chunk", Is::Text(text), "not a number")?,
         },
     }
-    report.put("chunked-upload", parts.0, parts.1)?;
+    report.put("chunked-upload", is_chunked, why)?;
     let (is, why) = match cancelled {
-        Err(error) => answers::failed(registry, &error),
+        Err(error) => answers::failed(uploads.registry(), &error),
         Ok(response) if response.status.is_success() => (Is::Yes, String::new()),
         Ok(response) => answers::refused(response),
     };
     report.put("upload-cancel", is, why)
 }
 
-/// Sends two parts: some registries accept only one.
-fn send_parts(registry: &Registry, upload: &mut Upload, length: u64) -> (Is, String) {
-    for number in ["first", "second"] {
-        match upload.send_part(registry, length) {
-            Err(error) => return answers::failed(registry, &error),
+/// Sends two parts of `length` zeros: some registries accept only one.
+fn send_parts(uploads: &Uploads, length: u64) -> (Is, String) {
+    let zeros: Vec<u8> = std::iter::repeat_n(0, length as usize).collect();
+    for (offset, number) in [(0, "first"), (length, "second")] {
+        match uploads.send_part(offset, &zeros) {
+            Err(error) => return answers::failed(uploads.registry(), &error),
             Ok(response) if matches!(response.status.as_u16(), 201 | 202 | 204) => {}
             Ok(response) => {
                 let (is, why) = answers::refused(response);
