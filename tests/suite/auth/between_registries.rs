@@ -347,6 +347,8 @@ fn no_tool_runs_a_helper_without_a_challenge() {
         ("fetch-manifest", vec![format!("{app}:1")]),
         ("fetch-blob", vec![app.clone(), blob.digest.clone()]),
         ("list-tags", vec![app.clone()]),
+        ("list-repositories", vec![registry.host()]),
+        ("probe-registry", vec![app.clone(), "--write".to_owned(), app.clone()]),
         ("push-blob", vec![app.clone(), "m".to_owned()]),
         ("put-manifest", vec![format!("{app}:2"), "m".to_owned()]),
         ("fetch-token", vec![app.clone()]),

@@ -98,10 +98,13 @@ fn a_password_on_stdin_is_accepted_if_stdin_is_unused() {
     home.write("m", &image.manifest.bytes);
     home.write("f", "x");
     let repo = registry.repo("app");
+    let host = registry.host();
     let tagged = format!("{repo}:2");
     for (name, args) in [
         ("fetch-blob", &[repo.as_str(), image.config.digest.as_str()][..]),
         ("list-tags", &[&repo]),
+        ("list-repositories", &[&host]),
+        ("probe-registry", &[&repo]),
         ("push-blob", &["--media-type", "a/b", &repo, "f"]),
         ("put-manifest", &[&tagged, "m"]),
     ] {

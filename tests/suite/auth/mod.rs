@@ -14,6 +14,7 @@ mod with_peers {
     mod real_logins;
     mod secrets_repeated;
     mod server_urls;
+    mod server_urls_probes;
     mod server_urls_tokens;
     mod server_urls_uploads;
 }
