@@ -53,8 +53,8 @@ pub fn before_dying(cleanup: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Runs the cleanup, if one is installed, then ends the process as SIGPIPE would: the reader of standard output has
-/// closed it.
+/// Runs the cleanup, if one is installed, then ends the process as SIGPIPE would: the reader of
+/// standard output has closed it.
 pub fn die_of_sigpipe() -> ! {
     run();
     let _ = low_level::emulate_default_handler(SIGPIPE);

@@ -7,8 +7,8 @@
 //!   [`calendar`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
 //!   [`parallel`].
-//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]. Parts of the tools that
-//!   build manifests: [`building`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]. Parts of the tools
+//!   that build manifests: [`building`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
 //! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`blob`], [`manifest`], [`list`] | read operations |
 //! | `catalog` | a registry without a list of its repositories |
-//! | `page`, `link`, `after` | one page of names, the link to the next one, the names after a name |
+//! | `page`, `link`, `after` | one page of names, the link to the next, the names after a name |
 //! | `put`, `referrers` | write operations |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |

@@ -27,8 +27,8 @@ const BUFFER: usize = 64 << 10;
 /// whether all names were passed. An absent field or `null` is an empty list.
 ///
 /// # Errors
-/// Malformed if the page is not a list of names, or if it or its framing is too large. Unavailable, and worth a retry,
-/// if the connection breaks. `each` may have received names by then.
+/// Malformed if the page is not a list of names, or if it or its framing is too large. Unavailable,
+/// and worth a retry, if the connection breaks. `each` may have received names by then.
 pub(crate) fn read(
     body: impl Read,
     field: &'static str,

@@ -23,8 +23,8 @@ use operand::Operand;
 
 /// List the repositories of a registry
 ///
-/// HOST is a registry, HOST[:PORT], or oci:DIR for the layouts below a directory. All pages are
-/// read; each is printed when it arrives.
+/// HOST is a registry, with or without a port, or oci:DIR for the layouts below a directory. All
+/// pages are read; each is printed when it arrives.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

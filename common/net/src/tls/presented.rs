@@ -35,7 +35,7 @@ type Places = HashMap<(String, u16), Presented>;
 static PRESENTED: Mutex<Option<Places>> = Mutex::new(None);
 
 thread_local! {
-    /// The certificate in this thread's current handshake. rustls does not keep it if it is refused.
+    /// The certificate in this thread's current handshake. rustls drops a refused one.
     static CURRENT: RefCell<Option<CertificateDer<'static>>> = const { RefCell::new(None) };
 }
 
