@@ -17,10 +17,10 @@
 //! decides earlier, and can prevent the registry from doing it.
 //!
 //! Correct behaviour follows the OCI distribution specification: ranges, HEAD, digests in headers,
-//! pages of tags and repositories with Link, uploads in one or several requests, mounts, refusal of a manifest that
-//! references a missing blob or manifest, errors in JSON. Optionally the registry requires tokens,
-//! which it issues for every request, or has features that only some registries have
-//! ([`Settings`]).
+//! pages of tags and repositories with Link, uploads in one or several requests, mounts, refusal of
+//! a manifest that references a missing blob or manifest, errors in JSON. Optionally the registry
+//! requires tokens, which it issues for every request, or has features that only some registries
+//! have ([`Settings`]).
 
 mod access;
 mod repository;

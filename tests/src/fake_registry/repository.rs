@@ -12,7 +12,8 @@ use crate::fake::{Reply, Request};
 use crate::images::{Blob, sha512, types};
 use crate::schema1;
 
-/// The largest number of repositories on a page that a request may ask for, as in CNCF Distribution.
+/// The largest number of repositories on a page that a request may ask for: that of CNCF
+/// Distribution.
 const MAX_CATALOG: usize = 1000;
 
 /// The sorted list of the repositories after `last`. If there are more, the page has a Link.

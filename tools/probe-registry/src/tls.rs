@@ -12,7 +12,8 @@ use net::url::Url;
 use crate::clock::days_until;
 use crate::report::{Is, Report};
 
-/// The end of the year 9999, in seconds since the epoch. The date format has four digits for a year.
+/// The end of the year 9999, in seconds since the epoch: the last time that the date format can
+/// show.
 const LAST: u64 = 253_402_300_799;
 
 /// Reports the facts about the connection to a URL. `failed` says whether the connection failed.

@@ -47,8 +47,8 @@ pub(crate) fn probe(
     delete(uploads.registry(), "deletes", &digest, "digest", report)
 }
 
-/// Reports whether a blob can be mounted. Only a blob that the repository has is mounted, so nothing
-/// changes.
+/// Reports whether a blob can be mounted. Only a blob that the repository has is mounted, so
+/// nothing changes.
 fn mount(uploads: &Uploads, from: &Repository, image: &Image, report: &mut Report) -> Result<()> {
     let registry = uploads.registry();
     let to = registry.repository();
