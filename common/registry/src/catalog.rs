@@ -50,13 +50,29 @@ fn no_catalog(failure: Failure) -> Failure {
 }
 
 /// The same error, with a hint at another list if the registry is known to have one.
-pub(super) fn explained(registry: &Registry, error: Error) -> Error {
-    let host = registry.repository.host();
+pub(super) fn explained(host: &str, error: Error) -> Error {
     let other = OTHER_LISTS.iter().find(|(of, _)| host.eq_ignore_ascii_case(of));
     match other {
         Some((_, hint)) if matches!(error.status(), Status::Absent | Status::Refused) => {
             error.hint(hint)
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_list_is_named_if_one_is_known() {
+        let hint = |host: &str, error: Error| explained(host, error).hint_text().map(str::to_owned);
+        for (host, words) in [("docker.io", "hub.docker.com"), ("GHCR.io", "api.github.com")] {
+            for error in [Error::refused("401"), Error::absent("404").hint(NO_CATALOG)] {
+                assert!(hint(host, error).unwrap().contains(words));
+            }
+            assert_eq!(hint(host, Error::unavailable("503")), None);
+        }
+        assert_eq!(hint("a.example", Error::refused("401")), None);
     }
 }

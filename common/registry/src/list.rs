@@ -120,7 +120,8 @@ impl Registry {
         page: Option<u64>,
         each: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        self.list(&CATALOG, last, page, each).map_err(|error| catalog::explained(self, error))
+        self.list(&CATALOG, last, page, each)
+            .map_err(|error| catalog::explained(self.repository.host(), error))
     }
 
     /// Reads the first page of a list, for a tool that shows how a registry pages. The request asks
