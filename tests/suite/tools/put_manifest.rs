@@ -100,14 +100,6 @@ fn additional_tags_cost_one_request_each_or_none() {
 }
 
 #[test]
-fn without_a_tag_the_tag_is_latest() {
-    let (registry, image) = registry_with_blobs();
-    let run = put_manifest(&registry.repo("app")).stdin(image.manifest.bytes.clone()).run();
-    run.ok();
-    assert_eq!(registry.tags("app"), [("latest".to_owned(), image.manifest.digest)]);
-}
-
-#[test]
 fn a_manifest_put_by_digest_gets_no_tag() {
     let (registry, image) = registry_with_blobs();
     for digest in [sha256(&image.manifest.bytes), sha512(&image.manifest.bytes)] {

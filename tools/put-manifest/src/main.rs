@@ -7,6 +7,7 @@
 
 mod complete;
 mod input;
+mod names;
 mod to_layout;
 mod to_registry;
 
@@ -28,7 +29,7 @@ use store::options::{Network, Stdin};
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// The destination: a reference, or oci:DIR with or without a tag
+    /// The destination: a repository or oci:DIR, with a tag or a digest
     #[arg(value_name = "REF")]
     location: Location,
     /// The manifest; standard input if omitted or "-"
@@ -36,6 +37,9 @@ struct Cli {
     /// Also store the manifest under this tag (repeatable)
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Store the manifest by its digest, without a tag
+    #[arg(long)]
+    by_digest: bool,
     /// First check that everything the manifest names exists, and list what is missing
     #[arg(long)]
     check: bool,
@@ -58,14 +62,16 @@ fn run(cli: Cli) -> Result<()> {
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
     let mut output = stdio::stdout()?;
     let digestfile = cli.digestfile.as_deref().map(Output::open).transpose()?;
+    names::check(&cli.location, &cli.tags, cli.by_digest)?;
     let mut document = input::read(cli.file.as_deref(), &cli.location)?;
+    let tags = names::tags(&cli.location, &cli.tags, cli.by_digest, &document.manifest)?;
     match &cli.location {
         Location::Registry(reference) => {
-            to_registry::put(reference, &cli.tags, cli.check, &remote, &document)?;
+            to_registry::put(reference, &tags, cli.check, &remote, &document)?;
         }
         Location::Layout(place) => {
             document = document.for_layout();
-            to_layout::put(place, &cli.tags, &document)?;
+            to_layout::put(place, &tags, &document)?;
         }
     }
     if let Some(digestfile) = digestfile {

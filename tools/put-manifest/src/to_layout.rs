@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Stores a manifest in a layout that has everything the manifest names.
 
-use common::error::{Error, Result, Status};
+use common::error::{Result, Status};
 use common::manifest::referrer;
 use common::reference::LayoutReference;
 use layout::Layout;
@@ -9,16 +9,13 @@ use store::Document;
 
 use crate::complete;
 
-/// Stores a manifest and adds an entry to `index.json` for each of its names, or one entry without
-/// a name if it has none.
+/// Stores a manifest and adds an entry to `index.json` for each tag, or one entry without a name if
+/// there are none.
 ///
 /// # Errors
-/// Usage if a tag is empty. Malformed if something that the manifest names is missing. Local if the
-/// layout cannot be written.
+/// Malformed if something that the manifest names is missing. Local if the layout cannot be
+/// written.
 pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document) -> Result<()> {
-    if let Some(wrong) = tags.iter().find(|tag| tag.is_empty()) {
-        return Err(Error::usage(format_args!("--tag \"{wrong}\": not a tag")));
-    }
     let Document { bytes, descriptor, manifest } = document;
     // The check precedes the creation of a layout, because a refused manifest must not create one.
     // The layout stays open until the end, so that no blob is removed after it was checked.
@@ -37,9 +34,8 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         Some(_) => referrer(bytes, descriptor)?,
         None => descriptor.clone(),
     };
-    let names: Vec<&str> = place.tag.iter().chain(tags).map(String::as_str).collect();
-    if names.is_empty() {
+    if tags.is_empty() {
         return layout.tag(&entry, None);
     }
-    names.iter().try_for_each(|name| layout.tag(&entry, Some(name)))
+    tags.iter().try_for_each(|tag| layout.tag(&entry, Some(tag)))
 }
