@@ -298,6 +298,15 @@ impl Descriptor {
         }
     }
 
+    /// Whether this is a non-distributable layer: its media type says so, and it has `urls`. Such a
+    /// layer is not pushed by default, and may be missing from a store, because it can be fetched
+    /// from its `urls`. Without `urls` it is a layer like any other.
+    pub fn is_non_distributable(&self) -> bool {
+        let foreign =
+            matches!(mediatype::kind(&self.media_type), Kind::Layer { foreign: true, .. });
+        foreign && self.urls().next().is_some()
+    }
+
     /// Whether an index entry describes another entry (an attestation) or is an artifact. Such an
     /// entry is never chosen for a platform.
     pub fn is_about_another(&self) -> bool {
@@ -402,6 +411,22 @@ mod tests {
         let marked = plain.clone().with_annotation(UNCOMPRESSED, "x");
         assert_eq!(marked.annotation(UNCOMPRESSED), Some("x"));
         assert_eq!(marked.without_annotation(UNCOMPRESSED), plain);
+    }
+
+    #[test]
+    fn a_layer_is_non_distributable_by_its_media_type_and_its_urls() {
+        const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+        for (media_type, urls, want) in [
+            (FOREIGN, r#"["https://example.com/x"]"#, true),
+            (FOREIGN, "[]", false),
+            (FOREIGN, "null", false),
+            (mediatype::OCI_LAYER_GZIP, r#"["https://example.com/x"]"#, false),
+            (mediatype::OCI_CONFIG, r#"["https://example.com/x"]"#, false),
+        ] {
+            let text = line(&format!(r#","size":0,"urls":{urls}"#)).replace("a/b", media_type);
+            let read = Descriptor::from_line(text.as_bytes()).unwrap();
+            assert_eq!(read.is_non_distributable(), want, "{text}");
+        }
     }
 
     #[test]

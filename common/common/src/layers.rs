@@ -16,10 +16,7 @@ pub enum LayerLine {
     /// The line of the image config.
     Config,
     /// The line of a layer.
-    Layer {
-        /// Whether the layer is non-distributable.
-        foreign: bool,
-    },
+    Layer,
 }
 
 impl LayerLine {
@@ -30,7 +27,7 @@ impl LayerLine {
     pub fn of(descriptor: &Descriptor, any_type: bool) -> Result<LayerLine> {
         match kind(&descriptor.media_type) {
             Kind::Config => Ok(LayerLine::Config),
-            Kind::Layer { foreign, .. } => Ok(LayerLine::Layer { foreign }),
+            Kind::Layer { .. } => Ok(LayerLine::Layer),
             Kind::Index | Kind::Manifest | Kind::Schema1 => Err(Error::malformed(format_args!(
                 "{}: a manifest, not a layer",
                 descriptor.digest
@@ -39,7 +36,7 @@ impl LayerLine {
                 "fetch-manifest -p OS/ARCH selects an image of an index, list-blobs lists its \
                  layers",
             )),
-            _ if any_type => Ok(LayerLine::Layer { foreign: false }),
+            _ if any_type => Ok(LayerLine::Layer),
             _ if is_document(&descriptor.media_type) => Err(Error::malformed(format_args!(
                 "{}: {} is a document, not a layer",
                 descriptor.digest, descriptor.media_type

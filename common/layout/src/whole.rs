@@ -69,7 +69,8 @@ impl Layout {
             if is_too_deep || seen.len() + open.len() + named.len() > MAX_DIGESTS {
                 return Ok(Missing::TooMany);
             }
-            let wanted = named.into_iter().rev().filter(|named| !is_foreign(named)).cloned();
+            let wanted =
+                named.into_iter().rev().filter(|named| !named.is_non_distributable()).cloned();
             open.extend(wanted.map(|descriptor| Open { descriptor, depth: depth + 1 }));
         }
         Ok(Missing::Nothing)
@@ -107,8 +108,4 @@ impl Layout {
         }
         Ok(None)
     }
-}
-
-fn is_foreign(descriptor: &Descriptor) -> bool {
-    matches!(mediatype::kind(&descriptor.media_type), Kind::Layer { foreign: true, .. })
 }

@@ -231,7 +231,7 @@ impl Registry {
             missing = parsed.as_ref().map(|parsed| self.absent(parsed)).unwrap_or_default();
         }
         if is_missing || !missing.is_empty() {
-            let error = rejection::lacking(what, &code, &missing, parsed.as_ref());
+            let error = rejection::lacking(what, status, &code, &missing, parsed.as_ref());
             // With a status of 500 or more, a later attempt does not help.
             let may_arrive = is_missing && status < 500;
             return Err(Rejected { failure: error.into(), is_missing: may_arrive });
@@ -246,7 +246,7 @@ impl Registry {
         for descriptor in parsed.named().into_iter().take(MAX_CHECKED) {
             let digest = &descriptor.digest;
             let exists = match mediatype::kind(&descriptor.media_type) {
-                Kind::Layer { foreign: true, .. } => Ok(true),
+                _ if descriptor.is_non_distributable() => Ok(true),
                 Kind::Manifest | Kind::Index | Kind::Schema1 => self.has_manifest(digest),
                 _ => self.has_blob(digest, descriptor.size).map_err(|failure| failure.error),
             };

@@ -4,11 +4,12 @@
 //! Registries differ in their error codes, and some describe the error only in the text of the
 //! message.
 
+use common::descriptor::Descriptor;
 use common::digest::Algorithm;
 use common::error::Error;
 use common::json;
 use common::manifest::Manifest;
-use common::mediatype::{self, Kind};
+use common::mediatype::{self, Kind, kind};
 use net::failure::Failure;
 
 use super::answer::ErrorBody;
@@ -47,9 +48,10 @@ pub(crate) fn missing_digests(body: &ErrorBody, parsed: Option<&Manifest>) -> Ve
     body.said_digests.iter().filter(|digest| named.contains(digest)).cloned().collect()
 }
 
-/// The error that the registry lacks blobs or manifests that the manifest names.
+/// The error that the registry lacks blobs or manifests that the manifest names, or says so.
 pub(crate) fn lacking(
     what: &str,
+    status: u16,
     code: &str,
     missing: &[String],
     parsed: Option<&Manifest>,
@@ -61,20 +63,35 @@ pub(crate) fn lacking(
         _ => shown.join(" "),
     };
     let error = Error::malformed(format_args!("{what}: {code}: the registry lacks {list}"));
-    let is_foreign = |digest: &String| {
-        parsed.into_iter().flat_map(Manifest::named).any(|named| {
-            let is_foreign =
-                matches!(mediatype::kind(&named.media_type), Kind::Layer { foreign: true, .. });
-            is_foreign && named.digest.to_string() == *digest
-        })
+    error.hint(hint_for_missing(status, missing, parsed))
+}
+
+/// The hint for digests that the registry reports as missing.
+///
+/// docker-registry 2.8 and distribution 3 also report a blob as missing if they do not accept the
+/// `urls` in its descriptor. The status is then 500, and sending the blob does not help.
+fn hint_for_missing(status: u16, missing: &[String], parsed: Option<&Manifest>) -> &'static str {
+    let named: Vec<&Descriptor> = parsed.into_iter().flat_map(Manifest::named).collect();
+    let all_are = |is: &dyn Fn(&Descriptor) -> bool| {
+        let is_one = |digest: &String| {
+            named.iter().any(|named| named.digest.to_string() == *digest && is(named))
+        };
+        !missing.is_empty() && missing.iter().all(is_one)
     };
-    if !missing.is_empty() && missing.iter().all(is_foreign) {
-        return error.hint(
-            "the registry requires these non-distributable layers: push-blob \
-             --allow-nondistributable sends them",
-        );
+    let has_urls = |named: &Descriptor| named.urls().next().is_some();
+    let is_foreign =
+        |named: &Descriptor| matches!(kind(&named.media_type), Kind::Layer { foreign: true, .. });
+    if status >= 500 && all_are(&has_urls) {
+        "the registry may not permit the urls of these layers: its administrator can permit them"
+    } else if status >= 500 && all_are(&|named| is_foreign(named) && !has_urls(named)) {
+        "the registry may require urls for layers of this media type: \
+         build-manifest --oci changes the media types"
+    } else if all_are(&Descriptor::is_non_distributable) {
+        "the registry requires these non-distributable layers: push-blob \
+         --allow-nondistributable sends them"
+    } else {
+        "push its blobs with push-blob first"
     }
-    error.hint("push its blobs with push-blob first")
 }
 
 /// Adds a hint to any other rejection, where its cause can be guessed.

@@ -223,14 +223,13 @@ impl Repository {
     }
 
     /// The digests that a document references and that are missing here. Non-distributable layers
-    /// may be missing.
+    /// with `urls` may be missing.
     fn missing(&self, document: &Value) -> Vec<String> {
         let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();
         let foreign = |layer: &Value| {
             let media_type = layer["mediaType"].as_str().unwrap_or_default();
-            layer["urls"].is_array()
-                || media_type.contains("nondistributable")
-                || media_type.contains("foreign")
+            let is_foreign = ["nondistributable", "foreign"].iter().any(|w| media_type.contains(w));
+            is_foreign && layer["urls"].as_array().is_some_and(|urls| !urls.is_empty())
         };
         let config = document.get("config").cloned();
         let layers = list("layers").into_iter().filter(|layer| !foreign(layer));

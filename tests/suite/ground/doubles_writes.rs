@@ -232,10 +232,19 @@ fn a_non_distributable_layer_may_be_missing_in_the_same_way() {
     let image = Image::small();
     let mut manifest = image.manifest_json();
     let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar";
-    let mut foreign = Blob::new(kind, "x").descriptor();
-    foreign["urls"] = json!(["https://example.com/x"]);
+    let foreign = Blob::new(kind, "x").descriptor();
     manifest["layers"].as_array_mut().unwrap().push(foreign);
-    with_image([put("2", types::MANIFEST, manifest.to_string())]);
+    let without_urls = manifest.to_string();
+    manifest["layers"][2]["urls"] = json!(["https://example.com/x"]);
+    let with_urls = manifest.to_string();
+    manifest["layers"][2]["mediaType"] = json!(types::TAR);
+    let ordinary = manifest.to_string();
+    with_image([
+        put("2", types::MANIFEST, with_urls),
+        put("3", types::MANIFEST, without_urls),
+        // docker-registry 2.8 does not look for a layer that has urls.
+        put("4", types::MANIFEST, ordinary).as_version_3(),
+    ]);
 }
 
 #[test]

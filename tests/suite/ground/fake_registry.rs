@@ -71,6 +71,9 @@ fn an_index_needs_its_manifests_and_foreign_layers_may_be_missing() {
     let mut manifest = image.manifest_json();
     let foreign = Blob::new("application/vnd.oci.image.layer.nondistributable.v1.tar", "x");
     manifest["layers"].as_array_mut().unwrap().push(foreign.descriptor());
+    let without_urls = manifest.to_string();
+    assert_eq!(put(&registry, "2", types::MANIFEST, without_urls.as_bytes()).status(), "400");
+    manifest["layers"][2]["urls"] = json!(["https://example.com/x"]);
     let manifest = manifest.to_string();
     assert_eq!(put(&registry, "2", types::MANIFEST, manifest.as_bytes()).status(), "201");
 }

@@ -128,7 +128,10 @@ fn non_distributable_layers_are_skipped_with_a_warning_and_printed() {
     let foreign = Blob::new(kind, "some data");
     write_image(&scratch.join("l"), "1", &image);
     write_layout(&scratch.join("l"), "2", &foreign, []);
-    let lines = format!("{}{}", image.lines(), foreign.line());
+    let mut line = foreign.descriptor();
+    line["urls"] = json!(["https://example.com/x"]);
+    let line = format!("{line}\n");
+    let lines = format!("{}{line}", image.lines());
     let run = push_blob(&registry.repo("app"), "oci:l").stdin(lines.clone());
     let run = run.dir(scratch.path()).run();
     run.status(0).stdout(&lines).says("push-blob: warning: ");
@@ -136,7 +139,7 @@ fn non_distributable_layers_are_skipped_with_a_warning_and_printed() {
     assert!(registry.blob("app", &foreign.digest).is_none());
 
     let run = push_blob(&registry.repo("app"), "oci:l").arg("--allow-nondistributable");
-    run.stdin(foreign.line()).dir(scratch.path()).run().ok().stdout(foreign.line());
+    run.stdin(line.clone()).dir(scratch.path()).run().ok().stdout(line);
     assert!(registry.blob("app", &foreign.digest).is_some());
 }
 

@@ -27,6 +27,7 @@ mod list_layer_markers;
 mod list_repositories;
 mod list_tags;
 mod list_tags_pages;
+mod non_distributable;
 mod null_members;
 mod pack_layer;
 mod pack_layer_capabilities;

@@ -174,9 +174,11 @@ fn check_looks_up_the_manifests_of_an_index_but_no_non_distributable_layer() {
     assert!(matches!(run.code(), Some(3 | 6)), "{run}");
     run.says(&image.manifest.digest);
 
-    let foreign = Blob::new("application/vnd.oci.image.layer.nondistributable.v1.tar", "x");
+    let mut foreign =
+        Blob::new("application/vnd.oci.image.layer.nondistributable.v1.tar", "x").descriptor();
+    foreign["urls"] = json!(["https://example.com/x"]);
     let mut manifest = image.manifest_json();
-    manifest["layers"].as_array_mut().unwrap().push(foreign.descriptor());
+    manifest["layers"].as_array_mut().unwrap().push(foreign);
     let run = put_manifest(&tagged(&registry, "1")).arg("--check").stdin(manifest.to_string());
     run.run().status(0);
 }
@@ -260,8 +262,10 @@ fn a_layout_with_missing_blobs_gives_status_6_and_a_list() {
     assert_eq!(read_index(&scratch.join("l")), before);
 
     let mut manifest = other.manifest_json();
-    let foreign = Blob::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "x");
-    manifest["layers"].as_array_mut().unwrap().push(foreign.descriptor());
+    let mut foreign =
+        Blob::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "x").descriptor();
+    foreign["urls"] = json!(["https://example.com/x"]);
+    manifest["layers"].as_array_mut().unwrap().push(foreign);
     put(manifest.to_string().as_bytes()).status(0);
 }
 

@@ -300,6 +300,7 @@ fn a_missing_non_distributable_layer_is_passed_on_with_a_warning() {
     let (image, oci) = layout(&dir);
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let line = image.layers[0].line().replace(types::TAR_GZIP, foreign);
+    let line = line.replace('}', r#","urls":["https://example.com/x"]}"#);
     fs::remove_file(blob(&dir, &image.layers[0].digest)).unwrap();
     let run = verify().args(["--from", &oci]).stdin(line.clone()).run();
     run.status(0).says("verify-digest: warning: ").stdout(&line);

@@ -254,7 +254,7 @@ impl<'a> Layers<'a> {
                     return Err(second_config());
                 }
                 LayerLine::Config => self.diff_ids.expect(self.blobs.config(&descriptor)?)?,
-                LayerLine::Layer { .. } => {
+                LayerLine::Layer => {
                     return Ok(Some(Layer {
                         name: descriptor.digest.to_string(),
                         digest: Some(descriptor.digest.clone()),

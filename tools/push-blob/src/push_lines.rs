@@ -23,13 +23,16 @@ impl Run {
     /// # Errors
     /// The errors of the source and of the target.
     pub(crate) fn push_blob(&self, descriptor: Descriptor) -> Result<Descriptor> {
-        let kind = mediatype::kind(&descriptor.media_type);
-        if matches!(kind, Kind::Layer { foreign: true, .. }) && !self.allow_nondistributable {
+        if descriptor.is_non_distributable() && !self.allow_nondistributable {
             notice::warn("foreign layer", || {
-                format!("{}: a non-distributable layer: skipped", descriptor.digest)
+                format!(
+                    "{}: a non-distributable layer: skipped without --allow-nondistributable",
+                    descriptor.digest
+                )
             });
             return Ok(descriptor);
         }
+        let kind = mediatype::kind(&descriptor.media_type);
         let source = self.source()?;
         let mut blob = StoredBlob::of(source, &descriptor);
         if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {

@@ -8,7 +8,7 @@ use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
 use common::manifest::{Content, Manifest};
-use common::mediatype::{self, Kind};
+use common::mediatype;
 use common::notice;
 use common::parallel;
 use common::reference::LayoutReference;
@@ -100,10 +100,7 @@ fn wanted(manifest: &Manifest) -> Vec<Line> {
         return unsized_lines(image.layers());
     }
     let mut seen = HashSet::new();
-    let foreign = |d: &Descriptor| {
-        matches!(mediatype::kind(&d.media_type), Kind::Layer { foreign: true, .. })
-    };
-    let named = manifest.named().into_iter().filter(|d| !foreign(d));
+    let named = manifest.named().into_iter().filter(|d| !d.is_non_distributable());
     named.filter(|d| seen.insert(d.digest.clone())).cloned().map(Line::Whole).collect()
 }
 

@@ -98,11 +98,11 @@ impl LineSource {
     fn item(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         match LayerLine::of(&descriptor, self.any_type)? {
             LayerLine::Config => self.config(descriptor),
-            LayerLine::Layer { foreign } => self.layer(descriptor, foreign),
+            LayerLine::Layer => self.layer(descriptor),
         }
     }
 
-    fn layer(&mut self, descriptor: Descriptor, foreign: bool) -> Result<SourceItem> {
+    fn layer(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
         let diff_id = match &self.diff_ids {
             None => None,
             Some(ids) => match ids.get(self.layers) {
@@ -118,13 +118,11 @@ impl LineSource {
                 layout.dir().display(),
                 descriptor.digest
             ));
-            return Err(if foreign {
-                absent.hint(
-                    "the layer is non-distributable: copy its blob into the layout by other means",
-                )
+            return Err(absent.hint(if descriptor.is_non_distributable() {
+                "fetch-blob REPO --into fetches it, if necessary from the urls in its line"
             } else {
-                absent.hint("fetch-blob REPO --into fetches it")
-            });
+                "fetch-blob REPO --into fetches it"
+            }));
         };
         if size != descriptor.size {
             let error = Error::content(format_args!(

@@ -14,10 +14,9 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::lines::Lines;
-use common::mediatype::Kind;
 use common::parallel::{self, processors};
 use common::verify::{Verifier, verify};
-use common::{mediatype, notice, stdio};
+use common::{notice, stdio};
 use layout::Layout;
 
 /// The largest number of verified blobs that are remembered. A remembered blob is not read again if
@@ -73,7 +72,7 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
     let Some((file, size)) = layout.open_blob(digest)? else {
         // Non-distributable layers are usually not copied into a layout: they stay at their own
         // URLs.
-        if matches!(mediatype::kind(&descriptor.media_type), Kind::Layer { foreign: true, .. }) {
+        if descriptor.is_non_distributable() {
             notice::warn("foreign layer", || {
                 format!("{digest}: a non-distributable layer, not in {layout}: not verified")
             });
