@@ -4,10 +4,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`blob`], [`manifest`], [`list`] | read operations |
-//! | `catalog` | a registry without a list of its repositories |
-//! | `page`, `link`, `after` | one page of names, the link to the next, the names after a name |
-//! | `put`, `referrers` | write operations |
+//! | [`blob`], [`manifest`], [`tags`] | read operations |
+//! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
+//! | `put`, `referrers`, [`upload`] | write operations |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |
 //!
@@ -15,9 +14,8 @@
 //! and port). The one exception: a user name and password or an identity token is also sent to the
 //! token server that the registry names.
 //!
-//! Not here: a single HTTP exchange (crate `net`), mirrors (crate `store`), and blob uploads. Only
-//! push-blob uploads blobs; it sends its requests through [`session`](Registry::session). Start
-//! reading at [`Registry`].
+//! Not here: a single HTTP exchange (crate `net`), mirrors (crate `store`), and uploads of large
+//! blobs (push-blob). Start reading at [`Registry`].
 
 mod after;
 pub mod answer;
@@ -33,6 +31,7 @@ mod put;
 mod referrers;
 mod refusal;
 mod rejection;
+pub mod upload;
 
 use common::error::{Error, Result};
 use common::reference::Repository;

@@ -5,20 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use net::url::Url;
-
-/// The time limit for cancelling a session. It is short: a user who pressed Ctrl-C waits for it.
-pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+use registry::upload::{CANCEL_TIMEOUT, UploadUrl};
 
 /// An open upload session.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadSession {
     id: u64,
-    pub(super) url: Url,
-    /// Whether the URL is at the registry itself. Only then are credentials sent.
-    pub(super) at_registry: bool,
+    pub(super) at: UploadUrl,
     /// The number of bytes that the registry is known to have.
     pub(crate) offset: u64,
     /// The minimum size of each part but the last, if the registry requires one.
@@ -33,7 +27,7 @@ impl UploadSession {
     /// The URL, as it is saved for a later run. The URL is not a credential: writing to the session
     /// still requires the permission to push to the repository.
     pub(crate) fn address(&self) -> String {
-        self.url.as_sent()
+        self.at.url.as_sent()
     }
 }
 
@@ -72,24 +66,11 @@ impl OpenSessions {
     }
 
     /// Adds a session that was opened.
-    pub(super) fn opened(
-        &self,
-        url: Url,
-        at_registry: bool,
-        min_chunk: Option<u64>,
-    ) -> UploadSession {
+    pub(super) fn opened(&self, at: UploadUrl, min_chunk: Option<u64>) -> UploadSession {
         let mut state = self.lock();
         state.count += 1;
         let id = state.count;
-        let session = UploadSession {
-            id,
-            url,
-            at_registry,
-            offset: 0,
-            min_chunk,
-            reopened: false,
-            kept: false,
-        };
+        let session = UploadSession { id, at, offset: 0, min_chunk, reopened: false, kept: false };
         state.open.insert(id, session.clone());
         session
     }

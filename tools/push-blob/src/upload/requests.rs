@@ -3,25 +3,23 @@
 //! the interpretation of their responses.
 //!
 //! Each call makes one attempt. [`setbacks`](super::setbacks) decides how the upload continues
-//! after a refusal: retry, start over, or send in parts. The URL of a session is opaque: it is used
-//! exactly as the registry last sent it, including the bytes of its query.
+//! after a refusal: retry, start over, or send in parts. The rules for the URL of a session are in
+//! `registry::upload`.
 
 use std::io::Read;
 
 use common::digest::Digest;
 use common::error::{Error, Status};
 use net::failure::Failure;
-use net::request::{Method, Payload, Request, Role};
+use net::request::{Method, Payload, Request};
 use net::response::Response;
-use net::url::{Purpose, Url};
+use net::url::Purpose;
 use registry::answer;
+use registry::upload::{Commit, OpenedUpload, UploadUrl, differs, stored_digest};
 
 use super::Uploads;
-use super::open_sessions::{CANCEL_TIMEOUT, UploadSession};
+use super::open_sessions::UploadSession;
 use super::refused::{Refused, refused};
-
-/// The largest `OCI-Chunk-Min-Length` that is obeyed, in bytes. A larger value is ignored.
-pub(crate) const MAX_MIN_CHUNK: u64 = 1 << 30;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
@@ -64,7 +62,7 @@ impl Uploads {
         let post = Request::new(Method::Post, &url, &[]);
         match self.registry.session().send(&scope, post, &mut Payload::Bytes(&[])) {
             Ok(response) if response.status.as_u16() == 201 => {
-                if stored(&response).is_some_and(|stored| differs(&stored, digest)) {
+                if stored_digest(&response).is_some_and(|stored| differs(&stored, digest)) {
                     Mount::NEVER
                 } else {
                     Mount::Mounted
@@ -95,45 +93,17 @@ impl Uploads {
     /// The failure, classified for a retry; malformed if the response is neither a session nor an
     /// error.
     pub(crate) fn begin(&self) -> Result<UploadSession, Failure> {
-        let url = self.registry.url("blobs/uploads/")?;
         let _opening = self.open.opening();
-        let post = Request::new(Method::Post, &url, &[]);
-        let response =
-            self.registry.session().send(self.registry.scope(), post, &mut Payload::Bytes(&[]))?;
-        match response.status.as_u16() {
-            202 => Ok(self.opened(response)?),
-            status @ 200..=399 => {
-                let what = format_args!(
-                    "{}: start an upload: unexpected status {status}",
-                    self.registry.repository()
-                );
-                Err(Error::malformed(what).into())
-            }
-            404 => {
-                let what = format!("{}: start an upload", self.registry.repository());
-                let Failure { error, retry } = answer::failure(response, &what);
-                let hint = "some registries want the repository to be created first";
-                Err(Failure { error: error.hint(hint), retry })
-            }
-            _ => Err(answer::failure(
-                response,
-                &format!("{}: start an upload", self.registry.repository()),
-            )),
-        }
+        Ok(self.track(self.registry.open_upload()?))
     }
 
     /// The session that a response opened.
-    fn opened(&self, mut response: Response) -> Result<UploadSession, Error> {
-        let (url, at_registry) = self.location(&response)?.ok_or_else(|| {
-            Error::malformed(format_args!(
-                "{}: start an upload: the response has no Location",
-                self.registry.repository()
-            ))
-        })?;
-        let least = response.header("oci-chunk-min-length").and_then(|l| l.trim().parse().ok());
-        let least = least.filter(|least| (1..=MAX_MIN_CHUNK).contains(least));
-        response.error_text();
-        Ok(self.open.opened(url, at_registry, least))
+    fn opened(&self, response: Response) -> Result<UploadSession, Error> {
+        Ok(self.track(self.registry.opened_upload(response)?))
+    }
+
+    fn track(&self, opened: OpenedUpload) -> UploadSession {
+        self.open.opened(opened.at, opened.min_chunk)
     }
 
     /// The session at `address`, which an earlier run saved.
@@ -144,20 +114,10 @@ impl Uploads {
         let session = self.registry.session();
         let target = session.http().decide(Purpose::Upload, session.root(), address);
         let target = target.map_err(|refusal| refusal.why)?;
-        let mut session = self.open.opened(target.url, target.same_origin, None);
+        let at = UploadUrl { url: target.url, at_registry: target.same_origin };
+        let mut session = self.open.opened(at, None);
         session.reopened = true;
         Ok(session)
-    }
-
-    /// The URL in the Location header of a response, and whether it is at the registry itself.
-    fn location(&self, response: &Response) -> Result<Option<(Url, bool)>, Error> {
-        let text = response.header("location").filter(|text| !text.trim().is_empty());
-        let Some(text) = text else { return Ok(None) };
-        let http = self.registry.session().http();
-        let target = http.decide(Purpose::Upload, &response.url, text).map_err(|refusal| {
-            refusal.error(format_args!("{}: upload Location", self.registry.repository()))
-        })?;
-        Ok(Some((target.url, target.same_origin)))
     }
 
     /// Sends the complete blob in one request, which closes the session.
@@ -190,33 +150,17 @@ impl Uploads {
         digest: &Digest,
         payload: &mut Payload<'_>,
     ) -> Result<(), Refused> {
-        let url = session.url.with_query(&[("digest", &digest.to_string())]);
-        let url = url.map_err(Error::malformed)?;
-        let put = Request { commits: true, ..Request::new(Method::Put, &url, &[OCTETS]) };
-        let response = self.in_session(session, put, payload)?;
-        let status = response.status.as_u16();
-        let stored = stored(&response);
-        match status {
-            201 | 204 if session.at_registry => {}
-            // Ask the registry whether it has the blob. Any web server can send a 200, and another
-            // host does not know which blobs the registry has.
-            200..=202 | 204 => {
-                let size = session.offset.max(payload.length());
-                if !matches!(self.registry.has_blob(digest, size), Ok(true)) {
-                    let what = self.registry.blob_name(digest);
-                    let what = format_args!("{what}: {status}, but the registry does not have it");
-                    return Err(Error::malformed(what).into());
-                }
+        let size = session.offset.max(payload.length());
+        match self.registry.commit_upload(&session.at, digest, size, payload)? {
+            Commit::Stored => {
+                self.open.closed(session);
+                Ok(())
             }
-            _ => return Err(refused(response, &self.registry.blob_name(digest))),
-        }
-        self.open.closed(session);
-        match stored {
-            Some(stored) if differs(&stored, digest) => {
-                let what = self.registry.blob_name(digest);
-                Err(Error::content(format_args!("{what}: the registry stored {stored}")).into())
+            Commit::StoredOther(other) => {
+                self.open.closed(session);
+                Err(self.registry.stored_other(digest, &other).into())
             }
-            _ => Ok(()),
+            Commit::Rejected(response) => Err(refused(*response, &self.registry.blob_name(digest))),
         }
     }
 
@@ -235,9 +179,13 @@ impl Uploads {
         let end = session.offset + length;
         let range = format!("{}-{}", session.offset, end.saturating_sub(1));
         let headers = [OCTETS, ("Content-Range", range.as_str())];
-        let url = session.url.clone();
+        let url = session.at.url.clone();
         let patch = Request::new(Method::Patch, &url, &headers);
-        let response = self.in_session(session, patch, &mut Payload::Stream { reader, length })?;
+        let response = self.registry.send_in_upload(
+            &session.at,
+            patch,
+            &mut Payload::Stream { reader, length },
+        )?;
         match response.status.as_u16() {
             201 | 202 | 204 => {}
             _ => return Err(refused(response, what)),
@@ -259,9 +207,9 @@ impl Uploads {
     /// # Errors
     /// The failure, classified for a retry.
     pub(crate) fn ask(&self, session: &mut UploadSession) -> Result<Option<u64>, Failure> {
-        let url = session.url.clone();
+        let url = session.at.url.clone();
         let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
-        let response = self.in_session(session, get, &mut Payload::None)?;
+        let response = self.registry.send_in_upload(&session.at, get, &mut Payload::None)?;
         match response.status.as_u16() {
             200 | 202 | 204 => {
                 self.follow_session(session, &response)?;
@@ -276,11 +224,7 @@ impl Uploads {
 
     /// Cancels a session. A failure is ignored, because registries remove old sessions themselves.
     pub(crate) fn cancel(&self, session: &UploadSession) {
-        let within = Some(CANCEL_TIMEOUT);
-        let delete = Request { within, ..Request::new(Method::Delete, &session.url, &[]) };
-        if let Ok(mut response) = self.in_session(session, delete, &mut Payload::None) {
-            response.error_text();
-        }
+        self.registry.cancel_upload(&session.at);
         // Remove the session only now: if the run ends during the request, the cleanup must find
         // it.
         self.open.closed(session);
@@ -307,54 +251,17 @@ impl Uploads {
         }
     }
 
-    /// Sends a request of a session. Credentials and the user's headers are sent only if the
-    /// session's URL is at the registry itself.
-    fn in_session(
-        &self,
-        session: &UploadSession,
-        request: Request<'_>,
-        payload: &mut Payload<'_>,
-    ) -> Result<Response, Failure> {
-        let request = Request { role: Role::Session, ..request };
-        if session.at_registry {
-            return self.registry.session().send(self.registry.scope(), request, payload);
-        }
-        let response =
-            self.registry.session().http().send(Request { redirects: 0, ..request }, payload)?;
-        match response.status.as_u16() {
-            status @ (301..=303 | 307 | 308 | 401) => {
-                let host = session.url.authority();
-                let what =
-                    format_args!("{}: upload at {host}: {status}", self.registry.repository());
-                Err(Error::malformed(what).into())
-            }
-            _ => Ok(response),
-        }
-    }
-
     /// Moves a session to the URL in a response's Location header, if there is one.
     fn follow_session(
         &self,
         session: &mut UploadSession,
         response: &Response,
     ) -> Result<(), Error> {
-        if let Some((url, at_registry)) = self.location(response)? {
-            session.url = url;
-            session.at_registry = at_registry;
+        if let Some(at) = self.registry.upload_location(response)? {
+            session.at = at;
         }
         Ok(())
     }
-}
-
-/// The digest that the registry reports as stored.
-fn stored(response: &Response) -> Option<Digest> {
-    response.header("docker-content-digest")?.trim().parse().ok()
-}
-
-/// Whether the registry stored another blob. False if the algorithms differ, because the digests
-/// cannot be compared then.
-fn differs(stored: &Digest, digest: &Digest) -> bool {
-    stored.algorithm() == digest.algorithm() && stored != digest
 }
 
 /// The number of bytes that the registry reports: `Range: 0-LAST`, with or without `bytes=`.
