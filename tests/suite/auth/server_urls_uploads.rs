@@ -6,9 +6,10 @@
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
+use serde_json::json;
 use tests::attack::{Attack, Credential};
 use tests::fake::{Reply, Request};
-use tests::images::{Blob, Image, noise, types};
+use tests::images::{Blob, Image, noise, sha256, types};
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run};
 use tests::urls::{Shape, Verdict, paths, shapes};
@@ -121,6 +122,33 @@ fn an_upload_location_receives_only_the_bytes() {
             attack.forget();
             let run = push(&attack, &scratch, credential, &[]).run();
             judge(&attack, &shape, &run, &format!("{credential:?} by PUT to {:.200}", shape.text));
+        }
+    }
+}
+
+/// put-manifest uploads the blobs that a manifest carries.
+#[test]
+fn an_upload_location_for_a_carried_blob_receives_only_the_bytes() {
+    for by_tls in [false, true] {
+        let (attack, scratch, blob) = attack(by_tls);
+        let config = json!({"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
+            "digest": sha256(b"{}"), "data": "e30="});
+        let manifest = json!({"schemaVersion": 2, "mediaType": types::MANIFEST, "config": config,
+            "layers": [blob.descriptor()]});
+        scratch.write("m", manifest.to_string());
+        for (credential, shape) in all_shapes(&attack) {
+            let target = shape.text.clone();
+            attack.fault(move |request, right| {
+                if !request.is_start() {
+                    return right;
+                }
+                right.without("Location").header("Location", &target)
+            });
+            attack.forget();
+            let command = attack.tool("put-manifest", credential);
+            let command = command.arg(attack.registry.repo("app") + ":1").arg("m");
+            let run = command.dir(scratch.path()).run();
+            judge(&attack, &shape, &run, &format!("{credential:?} to {:.200}", shape.text));
         }
     }
 }

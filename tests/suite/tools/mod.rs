@@ -38,6 +38,7 @@ mod platforms;
 mod probe_registry;
 mod probe_registry_write;
 mod put_manifest;
+mod put_manifest_data;
 mod put_manifest_names;
 mod put_manifest_subject;
 mod schema1;

@@ -165,11 +165,12 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
     prepared.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
     prepared.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
     prepared.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
+    prepared.insert("put-manifest", &["echo x >notes.txt"]);
     prepared.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
     prepared
         .insert("build-index", &["mkdir amd64 arm64 && echo x >amd64/file && echo y >arm64/file"]);
     for name in ["build-config", "build-manifest"] {
-        prepared.insert(name, &["echo x >file && tar -czf app.tar.gz file"]);
+        prepared.insert(name, &["echo x >file && tar -czf app.tar.gz file && echo x >notes.txt"]);
     }
     let common = ["regutils.7", "regutils-network.7", "regutils-layout.5", "regutils-recipes.7"];
     let common = common.map(|page| top().join("man").join(page));

@@ -15,21 +15,27 @@ use common::reference::LayoutReference;
 use layout::{Held, Layout};
 use registry::Registry;
 
+use crate::carried::Carried;
+
 /// The number of concurrent checks in a registry.
 const CONNECTIONS: usize = 4;
 
 /// The maximum number of missing digests in a message. More would not fit into one.
 const SHOWN: usize = 10;
 
-/// Checks that the registry has everything that the manifest names.
+/// Checks that the registry has everything that the manifest names, except `carried` blobs.
 ///
 /// # Errors
 /// Malformed if something is missing; the message lists it. Otherwise as the registry responds.
-pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Result<()> {
+pub(crate) fn in_registry(
+    registry: &Arc<Registry>,
+    manifest: &Manifest,
+    carried: &[Carried],
+) -> Result<()> {
     let wanted = match &manifest.content {
         // A registry requires all blobs of schema 1, also those that are not layers of the image.
         Content::Schema1(image) => unsized_lines(image.blobs.iter()),
-        _ => wanted(manifest),
+        _ => wanted(manifest, carried),
     };
     let mut missing = Vec::new();
     let work = {
@@ -62,13 +68,13 @@ pub(crate) fn in_registry(registry: &Arc<Registry>, manifest: &Manifest) -> Resu
     require_none_missing(&registry.repository().to_string(), &missing)
 }
 
-/// Checks that the layout has everything that the manifest names.
+/// Checks that the layout has everything that the manifest names, except `carried` blobs.
 ///
 /// # Errors
 /// Malformed if something is missing; the message lists it. Local if the layout cannot be read.
-pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
+pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest, carried: &[Carried]) -> Result<()> {
     let mut missing = Vec::new();
-    for line in wanted(manifest) {
+    for line in wanted(manifest, carried) {
         let digest = line.digest();
         let size = match &line {
             Line::Whole(descriptor) => Some(descriptor.size),
@@ -86,20 +92,26 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest) -> Result<()> {
     require_none_missing(&printable(&layout.to_string()), &missing)
 }
 
-/// For a layout that does not exist: everything that the manifest names is missing.
+/// For a layout that does not exist: everything that the manifest names is missing, except `carried`
+/// blobs.
 ///
 /// # Errors
-/// Malformed, unless the manifest names nothing.
-pub(crate) fn in_absent_layout(place: &LayoutReference, manifest: &Manifest) -> Result<()> {
-    require_none_missing(&printable(&format!("oci:{}", place.dir.display())), &wanted(manifest))
+/// Malformed, unless the manifest names nothing else.
+pub(crate) fn in_absent_layout(
+    place: &LayoutReference,
+    manifest: &Manifest,
+    carried: &[Carried],
+) -> Result<()> {
+    let place = printable(&format!("oci:{}", place.dir.display()));
+    require_none_missing(&place, &wanted(manifest, carried))
 }
 
-/// The descriptors to check, without duplicates and without non-distributable layers.
-fn wanted(manifest: &Manifest) -> Vec<Line> {
+/// The descriptors to check, without duplicates, non-distributable layers and `carried` blobs.
+fn wanted(manifest: &Manifest, carried: &[Carried]) -> Vec<Line> {
     if let Content::Schema1(image) = &manifest.content {
         return unsized_lines(image.layers());
     }
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<Digest> = carried.iter().map(|blob| blob.digest.clone()).collect();
     let named = manifest.named().into_iter().filter(|d| !d.is_non_distributable());
     named.filter(|d| seen.insert(d.digest.clone())).cloned().map(Line::Whole).collect()
 }

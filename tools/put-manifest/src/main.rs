@@ -3,8 +3,10 @@
 //! they are sent.
 //!
 //! This is the last step of a push: the tag moves when everything that the manifest names exists.
-//! Not here: sending the blobs (push-blob) and creating a manifest (build-manifest).
+//! Blobs whose bytes are in the manifest are stored first. Not here: sending all other blobs
+//! (push-blob) and creating a manifest (build-manifest).
 
+mod carried;
 mod complete;
 mod input;
 mod names;

@@ -7,9 +7,9 @@ use common::reference::LayoutReference;
 use layout::Layout;
 use store::Document;
 
-use crate::complete;
+use crate::{carried, complete};
 
-/// Stores a manifest and adds an entry to `index.json` for each tag, or one entry without a name if
+/// Stores a manifest and the blobs that it carries, and adds an entry to `index.json` for each tag, or one entry without a name if
 /// there are none.
 ///
 /// # Errors
@@ -23,11 +23,15 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         Err(error) if error.status() == Status::Absent => None,
         layout => Some(layout?),
     };
+    let carried = carried::blobs(manifest);
     match &open {
-        Some(layout) => complete::in_layout(layout, manifest)?,
-        None => complete::in_absent_layout(place, manifest)?,
+        Some(layout) => complete::in_layout(layout, manifest, &carried)?,
+        None => complete::in_absent_layout(place, manifest, &carried)?,
     }
     let layout = Layout::create(&place.dir)?;
+    for blob in &carried {
+        layout.put_bytes(&blob.digest, &blob.bytes)?;
+    }
     layout.put_bytes(&descriptor.digest, bytes)?;
     let entry = match manifest.subject {
         // Other programs find referrers by these fields of the layout's entries.

@@ -8,13 +8,14 @@ use common::reference::Reference;
 use registry::Registry;
 use store::{Document, Remote};
 
-use crate::complete;
+use crate::{carried, complete};
 
-/// Puts a manifest under the tags. If there are none, or if the reference has a digest and no tag,
+/// Puts a manifest, after the blobs that it carries, under the tags. If there are none, or if the reference has a digest and no tag,
 /// puts it by its digest. With `check`, first checks that everything the manifest names exists.
 ///
 /// # Errors
-/// Malformed if `check` finds something missing. Otherwise as for [`Registry::publish`].
+/// Malformed if `check` finds something missing. Otherwise as for [`Registry::put_blob`] and
+/// [`Registry::publish`].
 pub(crate) fn put(
     reference: &Reference,
     tags: &[String],
@@ -25,8 +26,12 @@ pub(crate) fn put(
     let registry =
         Arc::new(Registry::open_to_push(&reference.repository, &remote.client, &remote.peer)?);
     let Document { bytes, descriptor, manifest } = document;
+    let carried = carried::blobs(manifest);
     if check {
-        complete::in_registry(&registry, manifest)?;
+        complete::in_registry(&registry, manifest, &carried)?;
+    }
+    for blob in &carried {
+        registry.put_blob(&blob.digest, &blob.bytes)?;
     }
     // A manifest that is put under a tag is also available by its digest, but a registry may not
     // know it by a digest of another algorithm than its own.
