@@ -140,7 +140,7 @@ fn curl_can_use_a_token_from_fetch_token() {
     let registry = Registry::with_tokens_of(&server);
     let home = home(&registry);
     script(PUSH, &registry, &home).run().ok();
-    let curl = "curl -fsS --noproxy '*' -H \"$(fetch-token --header $REPO)\" \
+    let curl = "curl -fsS --noproxy '*' -H \"$(fetch-token --print-header $REPO)\" \
          http://$HOST/v2/app/tags/list";
     let run = script(curl, &registry, &home).run();
     assert!(String::from_utf8_lossy(&run.ok().stdout).contains("\"1\""), "{run}");

@@ -36,7 +36,8 @@ fn a_printed_token_works_in_another_run() {
 #[test]
 fn the_whole_header_is_printed() {
     let registry = public();
-    let lines = tool("fetch-token").args(["--header", &registry.repo("app")]).run().ok().lines();
+    let lines =
+        tool("fetch-token").args(["--print-header", &registry.repo("app")]).run().ok().lines();
     assert!(lines[0].starts_with(&format!("Authorization: Bearer {TOKEN}")), "{lines:?}");
 }
 
@@ -51,6 +52,15 @@ fn the_options_select_the_scopes() {
         (
             &["--push", "--mount-from", &other],
             &["repository:app:pull,push", "repository:other:pull"],
+        ),
+        (&["--scope", "registry:catalog:*"], &["registry:catalog:*"]),
+        (
+            &["--scope", "repository:b:pull,delete", "--scope", "any text"],
+            &["repository:b:pull,delete", "any text"],
+        ),
+        (
+            &["--push", "--scope", "repository:app:delete", "--scope", "a:b"],
+            &["repository:app:delete,pull,push", "a:b"],
         ),
     ] {
         registry.server.forget();
@@ -78,8 +88,12 @@ fn for_a_registry_without_tokens_only_the_header_is_printed() {
             .args([&registry.repo("app"), "-u", USER])
             .env("REGISTRY_PASSWORD", PASSWORD)
     };
-    run().run().fails(4, "has no tokens").says("hint: --header").stdout("");
-    run().arg("--header").run().ok().stdout(format!("Authorization: {}\n", basic(USER, PASSWORD)));
+    run().run().fails(4, "has no tokens").says("hint: --print-header").stdout("");
+    run()
+        .arg("--print-header")
+        .run()
+        .ok()
+        .stdout(format!("Authorization: {}\n", basic(USER, PASSWORD)));
 }
 
 #[test]
@@ -129,7 +143,8 @@ fn a_challenge_for_writing_only_is_found_with_push() {
     assert_eq!(registry.sessions(), []);
 
     let registry = with_anonymous_reading_only("Basic realm=\"it\"");
-    let run = tool("fetch-token").args(["--push", "--header", "-u", USER, &registry.repo("app")]);
+    let run =
+        tool("fetch-token").args(["--push", "--print-header", "-u", USER, &registry.repo("app")]);
     let run = run.env("REGISTRY_PASSWORD", PASSWORD).run();
     run.ok().stdout(format!("Authorization: {}\n", basic(USER, PASSWORD)));
 }
@@ -146,12 +161,29 @@ fn a_refusal_without_a_challenge_gives_status_4() {
 }
 
 #[test]
-fn the_short_header_option_applies_to_the_registry_only() {
-    let registry = public();
-    tool("fetch-token").args([&registry.repo("app"), "-H", "X-Own: 1"]).run().ok();
+fn the_header_option_sends_a_header_to_the_registry_only() {
+    for option in ["-H", "--header"] {
+        let registry = public();
+        tool("fetch-token").args([&registry.repo("app"), option, "X-Own: 1"]).run().ok();
+        let requests = registry.server.requests();
+        assert_eq!(requests[0].header("x-own"), Some("1"));
+        assert_eq!(requests[1].header("x-own"), None);
+    }
+}
+
+/// With a scope that changes a repository, a challenge for writing is looked for, as with --push.
+#[test]
+fn a_challenge_for_writing_only_is_found_with_a_scope() {
+    let registry = with_anonymous_reading_only("Bearer realm=\"http://HOST/token\",service=\"s\"");
+    let fetch =
+        |scope: &str| tool("fetch-token").args(["--scope", scope]).arg(registry.repo("app")).run();
+    fetch("repository:app:pull").fails(3, "no authentication");
+    fetch("registry:catalog:*").fails(3, "no authentication");
+    registry.server.forget();
+    assert!(fetch("repository:app:delete").ok().lines()[0].starts_with(TOKEN));
     let requests = registry.server.requests();
-    assert_eq!(requests[0].header("x-own"), Some("1"));
-    assert_eq!(requests[1].header("x-own"), None);
+    let scopes = requests.last().map(|request| request.params("scope"));
+    assert_eq!(scopes, Some(vec!["repository:app:delete".to_owned()]));
 }
 
 #[test]
@@ -162,6 +194,7 @@ fn wrong_usage_gives_status_2() {
         (&["a.example/b", "--mount-from", "a.example/c"], "--push"),
         (&["a.example/b", "--push", "--mount-from", "c.example/c"], "same registry"),
         (&["a.example/b", "--push", "--mount-from", "oci:l"], "same registry"),
+        (&["a.example/b", "--scope", ""], "--scope"),
     ] {
         tool("fetch-token").args(args).run().fails(2, words).stdout("");
     }

@@ -11,6 +11,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use common::error::{Error, Result};
 use common::reference::{Repository, StoreName};
 use common::{exit, stdio};
@@ -23,11 +24,10 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token allows pulling from REPO. It is requested with the user's credentials, or anonymously
+/// The token allows pulling from REPO, or what --scope says. It is requested with the user's credentials, or anonymously
 /// if there are none. The token is a secret: save it in a variable, do not print it to a terminal.
-// The network option --header is available only as -H, because --header is this tool's own option.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, mut_arg("headers", |option| option.long(None)))]
+#[command(version, max_term_width = 100)]
 struct Cli {
     /// The repository
     #[arg(value_name = "REPO")]
@@ -38,9 +38,13 @@ struct Cli {
     /// Also allow mounting from REPO, in the same registry (repeatable)
     #[arg(long, value_name = "REPO", requires = "push")]
     mount_from: Vec<StoreName>,
+    /// Request this scope instead of pulling, for example registry:catalog:* (repeatable); with
+    /// --push, in addition
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    scopes: Vec<String>,
     /// Print the complete Authorization header, for curl -H
-    #[arg(long = "header", id = "whole")]
-    header: bool,
+    #[arg(long)]
+    print_header: bool,
     /// No warnings
     #[arg(short, long)]
     quiet: bool,
@@ -58,21 +62,22 @@ fn run(cli: Cli) -> Result<()> {
     let mut output = stdio::stdout()?;
     let repository = repository(&cli.store)?;
     let sources = sources(repository, &cli.mount_from)?;
-    let scope = scope(repository, cli.push, &sources);
+    let scope = scope(repository, cli.push, &sources, &cli.scopes);
     let registry = Registry::open_for(repository, &client, &peer, scope.clone())?;
     let authorization = Authorization::learn(&registry, &scope)?;
     let host = repository.host();
     let text = match authorization {
-        Authorization::Bearer(token) if cli.header => format!("Authorization: Bearer {token}"),
+        Authorization::Bearer(token) if cli.print_header => {
+            format!("Authorization: Bearer {token}")
+        }
         Authorization::Bearer(token) => token,
-        Authorization::Basic(basic) if cli.header => format!("Authorization: {basic}"),
+        Authorization::Basic(basic) if cli.print_header => format!("Authorization: {basic}"),
         Authorization::Basic(_) => {
             let what = format_args!(
                 "{host}: the registry requires a user name and password, and has no tokens"
             );
-            return Err(
-                Error::refused(what).hint("--header prints the Authorization header with them")
-            );
+            let hint = "--print-header prints the Authorization header with them";
+            return Err(Error::refused(what).hint(hint));
         }
         Authorization::Nothing => {
             let what = format_args!("{host}: no token: the registry requires no authentication");
@@ -84,13 +89,18 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// The scope of the token.
-fn scope(repository: &Repository, push: bool, sources: &[Repository]) -> Scope {
-    if !push {
-        return Scope::pull(repository.path());
+/// The scope of the token. The scopes that the user chose replace the default, which is to pull.
+fn scope(repository: &Repository, push: bool, sources: &[Repository], chosen: &[String]) -> Scope {
+    let chosen = chosen.iter().map(String::as_str);
+    if push {
+        let push = Scope::push(repository.path());
+        let all = sources.iter().fold(push, |all, source| all.and_pull(source.path()));
+        chosen.fold(all, |all, scope| all.and(scope))
+    } else if chosen.len() == 0 {
+        Scope::pull(repository.path())
+    } else {
+        Scope::of(chosen)
     }
-    let push = Scope::push(repository.path());
-    sources.iter().fold(push, |all, source| all.and_pull(source.path()))
 }
 
 fn repository(store: &StoreName) -> Result<&Repository> {

@@ -2,7 +2,8 @@
 //! Scopes: the permissions that a request needs, in the syntax of the token specification.
 
 /// The permissions that a request needs, as in distribution's token specification:
-/// `repository:PATH:ACTION,ACTION`. Each repository appears at most once.
+/// `repository:PATH:ACTION,ACTION`. Each repository appears at most once. A scope that the user
+/// chose may be any text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Vec<String>);
 
@@ -36,15 +37,28 @@ impl Scope {
         both
     }
 
+    /// These scopes, in order. Each may be any text.
+    pub fn of<'a>(scopes: impl Iterator<Item = &'a str>) -> Scope {
+        scopes.fold(Scope(Vec::new()), |all, scope| all.and(scope))
+    }
+
+    /// This scope plus another, which may be any text.
+    pub fn and(&self, scope: &str) -> Scope {
+        let mut both = self.clone();
+        both.add_any(scope);
+        both
+    }
+
     /// The scopes as text, in order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether the scope includes push.
+    /// Whether the scope includes an action on a repository that changes it: any but pull.
     pub fn writes(&self) -> bool {
-        let mut actions = self.names().filter_map(|scope| Some(scope.rsplit_once(':')?.1));
-        actions.any(|actions| actions.split(',').any(|action| action == "push"))
+        let of_repositories = self.names().filter(|scope| scope.starts_with("repository"));
+        let mut actions = of_repositories.filter_map(|scope| Some(scope.rsplit_once(':')?.1));
+        actions.any(|actions| actions.split(',').any(|action| action != "pull"))
     }
 
     /// This scope plus the scopes named in a challenge. With `in_front`, the challenge's scopes are
@@ -52,7 +66,7 @@ impl Scope {
     pub(super) fn with<'a>(&self, named: impl Iterator<Item = &'a str>, in_front: bool) -> Scope {
         let mut all = if in_front { Scope(Vec::new()) } else { self.clone() };
         named.for_each(|scope| all.add(scope));
-        self.0.iter().for_each(|scope| all.add(scope));
+        self.0.iter().for_each(|scope| all.add_any(scope));
         all
     }
 
@@ -71,12 +85,25 @@ impl Scope {
         wanted.all(|(resource, actions)| actions.split(',').all(|action| had(resource, action)))
     }
 
+    /// Adds one scope, even if it has no resource.
+    fn add_any(&mut self, scope: &str) {
+        if scope.contains(':') {
+            self.add(scope);
+        } else if !self.0.iter().any(|known| known == scope) {
+            self.0.push(scope.to_owned());
+        }
+    }
+
     /// Adds one scope. If the resource is listed already, its actions are merged.
     fn add(&mut self, scope: &str) {
         let Some((resource, actions)) = scope.rsplit_once(':') else { return };
         for known in &mut self.0 {
             let Some((name, had)) = known.rsplit_once(':') else { continue };
             if name == resource {
+                let has = |action: &str| had.split(',').any(|had| had == action);
+                if actions.split(',').all(has) {
+                    return;
+                }
                 let mut all: Vec<&str> = had.split(',').chain(actions.split(',')).collect();
                 all.sort_unstable();
                 all.dedup();
@@ -101,6 +128,26 @@ mod tests {
         }
         let want = ["repository:a/b:delete,pull,push", "repository:c:pull", "registry:catalog:*"];
         assert_eq!(scope.0, want);
+    }
+
+    #[test]
+    fn scopes_of_the_user_may_be_any_text() {
+        let texts = ["a word", "openid", "repository:a:*", "openid"];
+        let scope = Scope::of(texts.into_iter());
+        assert_eq!(scope.0, ["a word", "openid", "repository:a:*"]);
+        let more = scope.with(["repository:b:pull"].into_iter(), true);
+        assert_eq!(more.0, ["repository:b:pull", "a word", "openid", "repository:a:*"]);
+        assert_eq!(Scope::pull("a").and("repository:a:delete").0, ["repository:a:delete,pull"]);
+        for (text, writes) in [
+            ("repository:a:*", true),
+            ("repository:a:delete", true),
+            ("repository(plugin):a:push", true),
+            ("repository:a:pull", false),
+            ("registry:catalog:*", false),
+            ("repository", false),
+        ] {
+            assert_eq!(Scope::of([text].into_iter()).writes(), writes, "{text}");
+        }
     }
 
     #[test]
