@@ -15,6 +15,7 @@ mod fetch_blob_races;
 mod fetch_blob_resume;
 mod fetch_manifest;
 mod fetch_manifest_if_changed;
+mod fetch_manifest_index;
 mod fetch_manifest_kept;
 mod fetch_token;
 mod foreign_layers;

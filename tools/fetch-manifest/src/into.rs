@@ -26,22 +26,27 @@ impl IntoLayout<'_> {
     }
 
     /// Stores the manifest in the layout. It gets an entry in `index.json` when the layout has all
-    /// its blobs.
+    /// its blobs. `index` is the index from which it was chosen. It is stored as a blob without an
+    /// entry, because the layout lacks its other images.
     ///
     /// # Errors
     /// The errors of the layout.
-    pub(crate) fn store(&self, document: Document) -> Result<()> {
+    pub(crate) fn store(&self, document: Document, index: Option<&Document>) -> Result<()> {
         let name = self.name(&document.descriptor);
         let layout = Layout::create(&self.place.dir)?;
-        let descriptor = document.descriptor.clone().without_annotation(REF_NAME);
-        // A file that cannot be read is replaced, too.
-        let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
-        if !matches!(held, Ok(Held::Blob(_))) {
-            layout.put_bytes(&descriptor.digest, &document.bytes)?;
+        for Document { bytes, descriptor, .. } in index.into_iter().chain([&document]) {
+            // A file that cannot be read is replaced, too.
+            let held = layout.check_blob(&descriptor.digest, Some(descriptor.size), true);
+            if !matches!(held, Ok(Held::Blob(_))) {
+                layout.put_bytes(&descriptor.digest, bytes)?;
+            }
         }
         if let Location::Registry(reference) = self.from {
-            layout.remember_source(&reference.repository, std::slice::from_ref(&descriptor.digest));
+            let stored = index.into_iter().chain([&document]);
+            let digests: Vec<_> = stored.map(|stored| stored.descriptor.digest.clone()).collect();
+            layout.remember_source(&reference.repository, &digests);
         }
+        let descriptor = document.descriptor.without_annotation(REF_NAME);
         layout.name_when_whole(&descriptor, name.as_deref())
     }
 

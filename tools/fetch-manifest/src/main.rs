@@ -14,6 +14,7 @@ use clap::Parser;
 use common::cli;
 use common::error::{Error, Result};
 use common::exit;
+use common::manifest::Content;
 use common::output::Output;
 use common::platform::Platform;
 use common::reference::{LayoutReference, Location};
@@ -107,14 +108,17 @@ fn run(cli: Cli) -> Result<()> {
     }
 
     let mut document = store.manifest(Which::of(&cli.reference), asking)?;
+    let mut index = None;
     if let Some(platform) = &cli.platform {
+        let is_index = matches!(document.manifest.content, Content::Index { .. });
+        index = (is_index && into.is_some()).then(|| document.clone());
         document = store.for_platform(document, platform, asking)?;
     }
     if let Some(into) = &into {
         if cli.if_changed && into.has(&document.descriptor) {
             return Err(Error::unchanged());
         }
-        into.store(document.clone().for_layout())?;
+        into.store(document.clone().for_layout(), index.as_ref())?;
     }
     if cli.digest {
         output.write(format!("{}\n", document.descriptor.digest).as_bytes())

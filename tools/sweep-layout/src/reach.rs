@@ -25,6 +25,7 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
     let mut walk = Walk {
         layout,
         allow_missing,
+        is_listed: true,
         reached: HashSet::new(),
         news: Vec::new(),
         read: HashSet::new(),
@@ -35,6 +36,10 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
     let mut referrers: HashMap<Digest, Vec<Descriptor>> = HashMap::new();
     let mut staged = Vec::new();
     for unlisted in unlisted::find(layout, ages, &walk.reached)? {
+        if unlisted.is_index_of_reached {
+            // Only the index itself is kept: the images of other platforms are not in the layout.
+            walk.keep(&unlisted.descriptor.digest)?;
+        }
         if unlisted.is_new {
             staged.push(unlisted.descriptor);
         } else if let Some(subject) = unlisted.subject {
@@ -43,6 +48,7 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
     }
     // A manifest that no entry lists yet may name another one that does not exist yet.
     walk.allow_missing = true;
+    walk.is_listed = false;
     loop {
         for digest in std::mem::take(&mut walk.news) {
             staged.extend(referrers.remove(&digest).into_iter().flatten());
@@ -57,6 +63,8 @@ struct Walk<'a> {
     layout: &'a Layout,
     /// Whether a missing manifest of an index is skipped.
     allow_missing: bool,
+    /// Whether the walk is below an entry. Only then is a missing manifest worth a warning.
+    is_listed: bool,
     reached: HashSet<Digest>,
     /// The digests that were reached since this list was last emptied.
     news: Vec<Digest>,
@@ -101,9 +109,11 @@ impl Walk<'_> {
     fn missing(&self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         let (layout, digest) = (self.layout, &descriptor.digest);
         if depth > 0 && self.allow_missing {
-            notice::warn("missing manifest", || {
-                format!("{layout}: no manifest {digest}: what it names is not kept")
-            });
+            if self.is_listed {
+                notice::warn("missing manifest", || {
+                    format!("{layout}: no manifest {digest}: what it names is not kept")
+                });
+            }
             return Ok(());
         }
         let error =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests that no entry reaches: referrers that were copied without an entry, and manifests
-//! whose image is not complete yet.
+//! Manifests that no entry reaches: referrers that were copied without an entry, manifests whose
+//! image is not complete yet, and indexes of which the layout has the image of one platform.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -9,7 +9,7 @@ use std::io::Read;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
-use common::manifest::{MAX_DIGESTS, MAX_SIZE, Manifest, Schema1};
+use common::manifest::{Content, MAX_DIGESTS, MAX_SIZE, Manifest, Schema1};
 use layout::Layout;
 
 use crate::age::Ages;
@@ -22,10 +22,13 @@ pub(crate) struct Unlisted {
     /// Whether the manifest, or a blob that it names and no entry reaches, was stored or used a
     /// short time ago. A pipeline may still be storing its image.
     pub(crate) is_new: bool,
+    /// Whether it is an index that was fetched from a repository, and names a manifest that an
+    /// entry reaches. fetch-manifest stores such an index beside the image of one platform.
+    pub(crate) is_index_of_reached: bool,
 }
 
-/// The manifests among the blobs that are not reached, if they are new or have a subject. Blobs
-/// that are not valid manifests are left out.
+/// The manifests among the blobs that are not reached, if they are new, have a subject, or are an
+/// index of a reached manifest. Blobs that are not valid manifests are left out.
 ///
 /// # Errors
 /// Malformed if there are more than [`MAX_DIGESTS`]. Local if a directory or a blob cannot be read.
@@ -35,6 +38,7 @@ pub(crate) fn find(
     reached: &HashSet<Digest>,
 ) -> Result<Vec<Unlisted>> {
     let mut found = Vec::new();
+    let sources = layout.distribution_sources().read();
     layout.for_each_blob(|digest, metadata| {
         if reached.contains(&digest) || metadata.len() > MAX_SIZE {
             return Ok(());
@@ -46,7 +50,10 @@ pub(crate) fn find(
         let is_new = ages.is_new(metadata)
             || own.into_iter().any(|named| is_new(layout, ages, &named.digest));
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
-        if !is_new && subject.is_none() {
+        let is_index_of_reached = matches!(manifest.content, Content::Index { .. })
+            && manifest.named().into_iter().any(|named| reached.contains(&named.digest))
+            && !sources.sightings(&digest).is_empty();
+        if !is_new && subject.is_none() && !is_index_of_reached {
             return Ok(());
         }
         if found.len() >= MAX_DIGESTS {
@@ -54,7 +61,7 @@ pub(crate) fn find(
             return Err(Error::malformed(what));
         }
         let descriptor = Descriptor::new(&manifest.media_type, digest, metadata.len());
-        found.push(Unlisted { descriptor, subject, is_new });
+        found.push(Unlisted { descriptor, subject, is_new, is_index_of_reached });
         Ok(())
     })?;
     Ok(found)
