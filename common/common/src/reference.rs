@@ -197,13 +197,39 @@ impl std::str::FromStr for Location {
     }
 }
 
-/// A STORE operand: a repository or a layout, without tag or digest.
+/// A repository or a layout, without tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreName {
     /// A repository in a registry.
     Repository(Repository),
     /// A layout's directory.
     Layout(PathBuf),
+}
+
+impl StoreName {
+    /// The store that a reference is in. Its tag and its digest are ignored.
+    ///
+    /// # Errors
+    /// A sentence, if the text is not a reference, or if it looks like a host and a port without a
+    /// repository, which would otherwise be a repository of Docker Hub with a tag.
+    pub fn of_reference(text: &str) -> Result<StoreName, String> {
+        let location: Location = text.parse()?;
+        if let Location::Registry(Reference { tag: Some(tag), .. }) = &location {
+            let name = text.split([':', '@']).next().unwrap_or_default();
+            let is_host = !text.contains('/') && (name.contains('.') || name == "localhost");
+            if is_host && tag.parse::<u16>().is_ok() {
+                return Err(format!("{name}:{tag} is a host: expected {name}:{tag}/REPOSITORY"));
+            }
+        }
+        Ok(StoreName::in_which(location))
+    }
+
+    fn in_which(location: Location) -> StoreName {
+        match location {
+            Location::Registry(reference) => StoreName::Repository(reference.repository),
+            Location::Layout(layout) => StoreName::Layout(layout.dir),
+        }
+    }
 }
 
 impl fmt::Display for StoreName {
@@ -218,15 +244,13 @@ impl fmt::Display for StoreName {
 impl std::str::FromStr for StoreName {
     type Err = String;
 
+    /// Parses the name of a store without tag and digest.
     fn from_str(text: &str) -> Result<StoreName, String> {
         let location: Location = text.parse()?;
         if !location.is_bare() {
             return Err("expected a repository or oci:DIR, without tag or digest".to_owned());
         }
-        Ok(match location {
-            Location::Registry(reference) => StoreName::Repository(reference.repository),
-            Location::Layout(layout) => StoreName::Layout(layout.dir),
-        })
+        Ok(StoreName::in_which(location))
     }
 }
 
@@ -441,6 +465,34 @@ mod tests {
             assert_eq!(repository.to_string(), want);
             assert_eq!(want.parse::<Reference>().unwrap().repository, repository);
         }
+    }
+
+    #[test]
+    fn a_reference_is_taken_for_its_store() {
+        let digest = format!("sha256:{HEX}");
+        for (text, want) in [
+            ("a.example/b/c:1".to_owned(), "a.example/b/c"),
+            ("localhost:5000/b:1".to_owned(), "localhost:5000/b"),
+            ("localhost:5000/b".to_owned(), "localhost:5000/b"),
+            (format!("[::1]:5000/b:1@{digest}"), "[::1]:5000/b"),
+            ("alpine:3".to_owned(), "alpine"),
+            ("a.b:edge".to_owned(), "a.b"),
+            (format!("a.b@{digest}"), "a.b"),
+            ("oci:a/b:tag".to_owned(), "oci:a/b"),
+            ("oci:a:localhost:5000".to_owned(), "oci:a"),
+            (format!("oci:a@{digest}"), "oci:a"),
+            ("oci:a".to_owned(), "oci:a"),
+        ] {
+            assert_eq!(StoreName::of_reference(&text).unwrap().to_string(), want, "{text}");
+        }
+        for text in ["localhost:5000", "localhost:0", "registry.example:443", "127.0.0.1:5000"] {
+            let error = StoreName::of_reference(text).unwrap_err();
+            assert!(error.contains("is a host: expected"), "{text}: {error}");
+        }
+        for text in ["", "oci:", "oci:a:", "oci:a@x", "a b", "a:", "UPPER"] {
+            StoreName::of_reference(text).unwrap_err();
+        }
+        assert!("a.example/b:1".parse::<StoreName>().is_err());
     }
 
     #[test]

@@ -174,12 +174,10 @@ fn wrong_usage_gives_status_2() {
     layer(&scratch, "layer", 1000, 1);
     let app = registry.repo("app");
     let tagged = format!("{app}:1");
-    let by_digest = format!("{app}@{}", sha256(b""));
     for args in [
         &[][..],
-        &[&tagged, "layer"],
-        &[&by_digest, "layer"],
-        &["oci:l:1", "layer"],
+        &["localhost:5000", "layer"],
+        &["oci:l:", "layer"],
         &["https://example.org/app", "layer"],
         &["-j", "0", &app, "layer"],
         &["--chunk", "0", &app, "layer"],
@@ -188,7 +186,7 @@ fn wrong_usage_gives_status_2() {
         &["--media-type", "no type", &app, "layer"],
         &["--from", "oci:l", &app, "layer"],
         &["--from", "oci:l", "--media-type", types::TAR, &app],
-        &["--from", &tagged, &app],
+        &["--from", "localhost:5000", &app],
         &["--mount-from", "other.example/base", &app, "layer"],
         &["--mount-from", &tagged, &app, "layer"],
     ] {

@@ -437,7 +437,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--annotation", "a"], "expected KEY=VALUE"),
         (&["--annotation", "a=1", "--annotation", "a=1"], "--annotation: \"a\" given twice"),
         (&["--artifact-type", "sbom"], "not a media type"),
-        (&["--from", "oci:x:1"], "without tag or digest"),
+        (&["--from", "localhost:5000"], "is a host"),
         (&["x"], "unexpected argument"),
     ];
     for (args, words) in cases {

@@ -315,7 +315,7 @@ fn wrong_usage_gives_status_2() {
     let digest = sha256(b"x");
     for args in [
         &[][..],
-        &["app:tag", &digest],
+        &["localhost:5000", &digest],
         &["app", "sha256:abc"],
         &["app", "blake3:00"],
         &["app", &digest, &digest],

@@ -336,7 +336,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--recursive"], "--from"),
         (&["--from", "oci:x"], "--from goes with --recursive or -p"),
         (&["--recursive", "--from", "oci:x", "-p", "linux/amd64"], "cannot be used with"),
-        (&["--recursive", "--from", "oci:x:tag"], "without tag or digest"),
+        (&["--recursive", "--from", "localhost:5000"], "is a host"),
         (&["-p", "linux"], "invalid platform"),
         (&["a", "b"], "unexpected argument"),
         (&["--frob"], "--frob"),

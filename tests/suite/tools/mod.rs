@@ -43,6 +43,7 @@ mod put_manifest_data;
 mod put_manifest_names;
 mod put_manifest_subject;
 mod schema1;
+mod stores;
 mod sweep_layout;
 mod sweep_layout_in_use;
 mod verify_digest;

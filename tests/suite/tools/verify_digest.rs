@@ -355,7 +355,7 @@ fn a_wrong_command_line_is_refused() {
     }
     verify().args(["-a", "md5", "--print"]).run().fails(2, "unsupported digest algorithm");
     verify().args(["--status", &digest]).run().fails(2, "--check");
-    verify().args(["--from", "oci:x:tag"]).run().fails(2, "without tag or digest");
+    verify().args(["--from", "localhost:5000"]).run().fails(2, "is a host");
 }
 
 #[test]

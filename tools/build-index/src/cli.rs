@@ -20,7 +20,7 @@ use serde_json::Value;
 pub(crate) struct Cli {
     /// Read the manifests and their configs from this layout, for the platform and the artifact
     /// type of each entry
-    #[arg(long, value_name = "oci:DIR")]
+    #[arg(long, value_name = "oci:DIR", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
 
     /// Write a Docker manifest list instead of an OCI image index

@@ -22,7 +22,7 @@ use crate::family::Family;
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Read the config from this layout, and check the layers against it
-    #[arg(long, value_name = "oci:DIR")]
+    #[arg(long, value_name = "oci:DIR", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
 
     /// Convert all media types to Docker's

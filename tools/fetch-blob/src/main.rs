@@ -52,6 +52,7 @@ use store::options::{Mirrored, Network, Stdin};
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The source of the blobs: a repository, or oci:DIR
+    #[arg(value_parser = StoreName::of_reference)]
     store: StoreName,
     /// Digests of the blobs; if none is given, descriptor lines are read from standard input
     #[arg(value_name = "DIGEST")]

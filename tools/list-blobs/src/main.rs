@@ -56,7 +56,7 @@ struct Cli {
     recursive: bool,
 
     /// Read the manifests below an index from STORE: a repository, or oci:DIR
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
 
     /// Drop warnings

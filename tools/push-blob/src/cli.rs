@@ -22,12 +22,13 @@ use store::options::{FromNetwork, Mirrored, Network, Stdin};
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The target of the blobs: a repository, or oci:DIR
+    #[arg(value_parser = StoreName::of_reference)]
     pub(crate) store: StoreName,
     /// Files to push, each as one blob; "-" is standard input
     #[arg(value_name = "FILE", conflicts_with = "from")]
     pub(crate) files: Vec<PathBuf>,
     /// Read descriptor lines, and push the blobs that they name from STORE
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     pub(crate) from: Option<StoreName>,
     /// Mount blobs from REPO, which is in the same registry (repeatable)
     #[arg(long, value_name = "REPO")]
