@@ -5,7 +5,7 @@
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::commands::push_blob;
 use tests::fake::Intake;
 use tests::fake_registry::FakeRegistry;
@@ -167,6 +167,42 @@ fn a_descriptor_line_given_as_bytes_is_refused_with_a_hint_at_from() {
     assert!(registry.blob("app", &sha256(line.as_bytes())).is_some());
 }
 
+/// The line leaves with a title, which build-manifest keeps in the manifest.
+#[test]
+fn the_lines_of_bytes_get_the_annotations() {
+    const TITLE: &str = "org.opencontainers.image.title";
+    let registry = FakeRegistry::start();
+    let scratch = Scratch::new();
+    scratch.write("a", "first");
+    scratch.write("b", "second");
+    let annotations = ["--annotation", &format!("{TITLE}=a \"ü\" b=c"), "--annotation", "k="];
+    let expected = json!({TITLE: "a \"ü\" b=c", "k": ""});
+    for (files, stdin) in [(&["a", "b"][..], ""), (&[], "bytes"), (&["a"], "")] {
+        for target in [registry.repo("app"), "oci:l".to_owned()] {
+            let run = push_blob().args(annotations).arg(target).args(files).dir(scratch.path());
+            let run = if stdin.is_empty() { run.run() } else { run.stdin(stdin).run() };
+            for line in run.ok().lines() {
+                let line: Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(line["annotations"], expected);
+            }
+            assert_eq!(run.lines().len(), files.len().max(1));
+        }
+    }
+    scratch.write("t.tar", tar(&[file("f", "x")]));
+    let run = push_blob().args(annotations).args(["--compress", "gzip", "oci:l", "t.tar"]);
+    let run = run.dir(scratch.path()).run();
+    let line: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
+    assert_eq!(line["annotations"][TITLE], expected[TITLE]);
+    assert!(line["annotations"]["containerd.io/uncompressed"].is_string(), "{line}");
+    let script = format!(
+        "push-blob oci:l --media-type text/plain --annotation {TITLE}=a a |
+         build-manifest --artifact-type application/x"
+    );
+    let run = shell(&script).dir(scratch.path()).run();
+    let manifest: Value = serde_json::from_slice(&run.ok().stdout).unwrap();
+    assert_eq!(manifest["layers"][0]["annotations"], json!({TITLE: "a"}));
+}
+
 #[test]
 fn wrong_usage_gives_status_2() {
     let registry = FakeRegistry::start();
@@ -187,6 +223,11 @@ fn wrong_usage_gives_status_2() {
         &["--from", "oci:l", &app, "layer"],
         &["--from", "oci:l", "--media-type", types::TAR, &app],
         &["--from", "localhost:5000", &app],
+        &["--annotation", "k", &app, "layer"],
+        &["--annotation", "=v", &app, "layer"],
+        &["--annotation", "k=1", "--annotation", "k=2", &app, "layer"],
+        &["--annotation", "k=1", "--from", "oci:l", &app],
+        &["--compress", "gzip", "--annotation", "containerd.io/uncompressed=x", &app, "layer"],
         &["--mount-from", "other.example/base", &app, "layer"],
         &["--mount-from", &tagged, &app, "layer"],
     ] {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use common::cli;
+use common::descriptor::UNCOMPRESSED;
 use common::error::{Error, Result};
 use common::mediatype::{self, Compression};
 use common::parallel::processors;
@@ -36,6 +37,9 @@ pub(crate) struct Cli {
     /// The media type to print for the blobs
     #[arg(long, value_name = "TYPE", conflicts_with = "from", value_parser = media_type)]
     pub(crate) media_type: Option<String>,
+    /// Set an annotation in the lines that are printed for the blobs (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "from", value_parser = cli::key_value)]
+    pub(crate) annotation: Vec<(String, String)>,
     /// Compress the bytes, or uncompressed layers of --from
     #[arg(long, value_name = "HOW", value_enum)]
     pub(crate) compress: Option<Format>,
@@ -92,11 +96,17 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 impl Cli {
-    /// Refuses options that have no effect without `--from`.
+    /// Refuses options that have no effect without `--from`, and annotations that are given twice or
+    /// contradict `--compress`.
     ///
     /// # Errors
-    /// Usage if such an option is given without `--from`.
+    /// Usage if there are such options.
     pub(crate) fn check(&self) -> Result<()> {
+        cli::refuse_repeated("--annotation", &self.annotation)?;
+        if self.compress.is_some() && self.annotation.iter().any(|(key, _)| key == UNCOMPRESSED) {
+            let what = format_args!("--annotation {UNCOMPRESSED}: --compress sets it");
+            return Err(Error::usage(what));
+        }
         let of_lines = self.allow_nondistributable.then_some("--allow-nondistributable");
         let of_from = self.from_network.given().or(self.mirrored.given());
         if self.from.is_none()

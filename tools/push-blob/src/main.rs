@@ -69,6 +69,7 @@ fn run(cli: Cli) -> Result<()> {
         mount_from,
         compress: cli.method()?,
         media_type: cli.media_type,
+        annotations: cli.annotation,
         chunk: cli.chunk,
         allow_nondistributable: cli.allow_nondistributable,
         progress: Progress::new(cli.progress, cli.quiet),

@@ -27,6 +27,8 @@ pub(crate) struct Run {
     /// The repositories of `--mount-from`.
     pub(crate) mount_from: Vec<Repository>,
     pub(crate) media_type: Option<String>,
+    /// The annotations of the lines that are printed for bytes.
+    pub(crate) annotations: Vec<(String, String)>,
     pub(crate) compress: Option<Method>,
     pub(crate) chunk: Option<u64>,
     pub(crate) allow_nondistributable: bool,
@@ -44,8 +46,8 @@ impl Run {
     /// The errors of the source and of the target.
     pub(crate) fn push(&self, job: Job) -> Result<String> {
         let descriptor = match job {
-            Job::Stdin => self.push_stdin()?,
-            Job::File(path) => self.push_file(&path)?,
+            Job::Stdin => self.annotated(self.push_stdin()?),
+            Job::File(path) => self.annotated(self.push_file(&path)?),
             Job::Blob(descriptor) => self.push_blob(descriptor)?,
             Job::Unsized(line) => {
                 let size = self.source()?.blob_size(line.digest())?;
@@ -59,6 +61,12 @@ impl Run {
             stored.push(descriptor.digest.clone());
         }
         Ok(descriptor.line() + "\n")
+    }
+
+    fn annotated(&self, descriptor: Descriptor) -> Descriptor {
+        self.annotations
+            .iter()
+            .fold(descriptor, |line, (key, value)| line.with_annotation(key, value))
     }
 
     /// Delivers a blob to the target. Notes which repositories at the target's host have the blob
