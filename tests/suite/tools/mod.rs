@@ -26,6 +26,7 @@ mod list_layer_extract;
 mod list_layer_image;
 mod list_layer_markers;
 mod list_repositories;
+mod list_blobs_diff_ids;
 mod list_tags;
 mod list_tags_pages;
 mod non_distributable;

@@ -165,6 +165,7 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
     prepared.insert("verify-digest", &["mkdir docs && echo a >docs/a && tar -cf a.tar docs"]);
     prepared.insert("detect-mediatype", &["tar -cf layer /dev/null"]);
     prepared.insert("push-blob", &["mkdir docs && echo a >docs/a"]);
+    prepared.insert("list-blobs", &["fetch-manifest oci:image:3.20 >base.json"]);
     prepared.insert("put-manifest", &["echo x >notes.txt"]);
     prepared.insert("pack-layer", &["mkdir rootfs && echo 1 >rootfs/version"]);
     prepared

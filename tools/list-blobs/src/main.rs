@@ -5,6 +5,7 @@
 //! read the manifests below the given one. Not here: fetching the blobs, or checking that they
 //! exist.
 
+mod diff_ids;
 mod direct;
 mod lines;
 mod recursive;
@@ -55,7 +56,11 @@ struct Cli {
     #[arg(long, requires = "from", conflicts_with_all = ["platform", "config", "layers"])]
     recursive: bool,
 
-    /// Read the manifests below an index from STORE: a repository, or oci:DIR
+    /// Add the diff ID from the image config to the line of each layer, as build-config needs it
+    #[arg(long, requires = "from", conflicts_with_all = ["config", "recursive"])]
+    diff_ids: bool,
+
+    /// Read the manifests below an index, or the config, from STORE: a repository, or oci:DIR
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
 
@@ -75,8 +80,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
-    if cli.from.is_some() && cli.platform.is_none() && !cli.recursive {
-        return Err(Error::usage("--from goes with --recursive or -p").into());
+    if cli.from.is_some() && cli.platform.is_none() && !cli.recursive && !cli.diff_ids {
+        return Err(Error::usage("--from goes with --recursive or -p or --diff-ids").into());
     }
     if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
         return Err(Error::usage(format_args!("{option} goes with --from")).into());
@@ -99,6 +104,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
+        (Some(from), platform) if cli.diff_ids => {
+            let store = store(from)?;
+            let image = match platform {
+                Some(platform) if is_index => store.for_platform(document, platform, asking)?,
+                _ => document,
+            };
+            let manifest = diff_ids::add(image.manifest, &store)?;
+            direct::print(manifest, part, None, &mut output)?;
+        }
         (Some(from), None) => {
             Walk::new(store(from)?, asking, &mut output).print_below(document)?;
         }
@@ -106,11 +120,20 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let image = store(from)?.for_platform(document, platform, asking)?;
             direct::print(image.manifest, part, None, &mut output)?;
         }
+        // An index without entries is printed itself, because the next program treats empty input as
+        // a failure.
+        (None, None) if is_empty_index(&document) && part == Part::All => {
+            output.put(&document.descriptor)?;
+        }
         (_, platform) => {
             direct::print(document.manifest, part, platform.as_ref(), &mut output)?;
         }
     }
     Ok(output.flush()?)
+}
+
+fn is_empty_index(document: &Document) -> bool {
+    matches!(&document.manifest.content, Content::Index { manifests } if manifests.is_empty())
 }
 
 /// Reads the manifest from the file or stdin.
