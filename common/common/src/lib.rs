@@ -35,6 +35,7 @@ pub mod parallel;
 pub mod platform;
 pub mod progress;
 pub mod reference;
+pub mod referrers;
 pub mod schema1;
 pub mod secret;
 pub mod selection;

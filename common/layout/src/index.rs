@@ -8,6 +8,8 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status, printable};
 use common::json;
 use common::manifest::{self, Manifest, Schema1};
+use common::mediatype::OCI_INDEX;
+use common::referrers::is_fallback_tag;
 use serde_json::{Map, Value};
 
 use crate::{Layout, read_limited};
@@ -41,6 +43,20 @@ impl Entries {
         self.entries.iter().find(|entry| entry.digest == *digest)
     }
 
+    /// The entries with this name.
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Descriptor> {
+        self.entries.iter().filter(move |entry| entry.annotation(REF_NAME) == Some(name))
+    }
+
+    /// Removes entries. Returns whether there were any.
+    pub(crate) fn remove(&mut self, is_unwanted: impl Fn(&Descriptor) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !is_unwanted(entry));
+        let is_removed = self.entries.len() < before;
+        self.changed |= is_removed;
+        is_removed
+    }
+
     /// Adds an entry as [`Layout::tag`] describes.
     pub(crate) fn put(&mut self, descriptor: &Descriptor, tag: Option<&str>) {
         let entry = match tag {
@@ -66,8 +82,7 @@ impl Entries {
 /// The digests of the entries with this name, sorted; empty if `name` is `None`.
 pub(crate) fn digests_of(index: &Entries, name: Option<&str>) -> Vec<Digest> {
     let Some(name) = name else { return Vec::new() };
-    let named = index.entries.iter().filter(|entry| entry.annotation(REF_NAME) == Some(name));
-    let mut digests: Vec<Digest> = named.map(|entry| entry.digest.clone()).collect();
+    let mut digests: Vec<Digest> = index.named(name).map(|entry| entry.digest.clone()).collect();
     digests.sort_by_key(Digest::to_string);
     digests
 }
@@ -127,7 +142,8 @@ impl Layout {
     /// The entry that a reference names.
     ///
     /// With a digest: that manifest, even if no entry lists it. With a tag: the entry of that name,
-    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry.
+    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry,
+    /// lists of referrers not counted.
     /// `choose` selects among entries with the same name.
     ///
     /// # Errors
@@ -171,6 +187,12 @@ impl Layout {
     }
 
     fn only(&self, mut entries: Vec<Descriptor>) -> Result<Descriptor> {
+        let is_list = |entry: &Descriptor| {
+            entry.media_type == OCI_INDEX && entry.annotation(REF_NAME).is_some_and(is_fallback_tag)
+        };
+        if !entries.iter().all(is_list) {
+            entries.retain(|entry| !is_list(entry));
+        }
         match entries.len() {
             1 => entries.pop().ok_or_else(|| Error::absent("no entry")),
             0 => {

@@ -14,6 +14,8 @@
 //! | `index` | the entries of `index.json`, and the entry that a reference names |
 //! | `names` | names that wait for the blobs of their images |
 //! | `whole` | whether everything that a manifest refers to is in the layout |
+//! | `remove` | removing entries |
+//! | `referrers` | the lists of referrers |
 //! | `blobs` | blobs under their final names |
 //! | [`ingest`] | a new blob, which gets its name when it is complete |
 //! | [`distribution_sources`] | the repositories in which a blob was seen |
@@ -27,6 +29,8 @@ pub mod distribution_sources;
 mod index;
 pub mod ingest;
 mod names;
+mod referrers;
+mod remove;
 mod usage;
 mod whole;
 

@@ -47,7 +47,8 @@ impl Layout {
     /// As for [`tag`](Layout::tag).
     pub fn name_when_whole(&self, descriptor: &Descriptor, name: Option<&str>) -> Result<()> {
         if self.missing_of(descriptor)? == Missing::Nothing {
-            return self.tag(descriptor, name);
+            self.tag(descriptor, name)?;
+            return self.list_referrers([&descriptor.digest]);
         }
         {
             let _lock = self.lock()?;
@@ -99,7 +100,7 @@ impl Layout {
         if whole.is_empty() {
             return Ok(());
         }
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut entries = self.index()?;
         let mut left: Vec<Waiting> = Vec::new();
         let mut renamed = HashSet::new();
@@ -124,7 +125,9 @@ impl Layout {
             }
         }
         self.write_index(entries)?;
-        self.write_waiting(left)
+        self.write_waiting(left)?;
+        drop(lock);
+        self.list_referrers(whole.iter().map(|waiting| &waiting.descriptor.digest))
     }
 
     /// Whether the image is complete and already has the name. If so, this call also drops the
@@ -154,10 +157,23 @@ impl Layout {
 
     /// Drops the waiting images of a name. The caller must hold the lock.
     pub(crate) fn drop_waiting(&self, name: &str) -> Result<()> {
+        self.drop_waiting_if(|other, _| other == Some(name)).map(|_| ())
+    }
+
+    /// Drops waiting images by their name and digest. Returns whether there were any. The caller
+    /// must hold the lock.
+    pub(crate) fn drop_waiting_if(
+        &self,
+        is_unwanted: impl Fn(Option<&str>, &Digest) -> bool,
+    ) -> Result<bool> {
         let mut waiting = self.waiting();
         let before = waiting.len();
-        waiting.retain(|other| other.name.as_deref() != Some(name));
-        if waiting.len() == before { Ok(()) } else { self.write_waiting(waiting) }
+        waiting.retain(|other| !is_unwanted(other.name.as_deref(), &other.descriptor.digest));
+        if waiting.len() == before {
+            return Ok(false);
+        }
+        self.write_waiting(waiting)?;
+        Ok(true)
     }
 
     fn names_file(&self) -> PathBuf {

@@ -7,6 +7,8 @@
 //! | [`blob`], [`manifest`], [`tags`] | read operations |
 //! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
 //! | `put`, `referrers`, [`upload`] | write operations |
+//! | `put`, `delete` | writing and deleting manifests |
+//! | `referrers_api`, `referrers` | reading the lists of referrers; the list under the fallback tag |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |
 //!
@@ -22,6 +24,7 @@ pub mod answer;
 pub mod auth;
 pub mod blob;
 mod catalog;
+mod delete;
 mod error_body;
 mod link;
 pub mod list;
@@ -29,9 +32,12 @@ pub mod manifest;
 mod page;
 mod put;
 mod referrers;
+mod referrers_api;
 mod refusal;
 mod rejection;
 pub mod upload;
+
+use std::sync::atomic::AtomicBool;
 
 use common::error::{Error, Result};
 use common::reference::Repository;
@@ -56,6 +62,8 @@ pub struct Registry {
     /// For a mirror of several registries: the name of the mirrored registry, sent as `ns` in the
     /// query.
     namespace: Option<String>,
+    /// Whether the registry answered that it has no referrers API.
+    lacks_referrers: AtomicBool,
 }
 
 impl Registry {
@@ -84,6 +92,18 @@ impl Registry {
     /// As for [`open`](Registry::open).
     pub fn open_whole(registry: &Repository, client: &Client, peer: &Peer) -> Result<Registry> {
         Registry::open_for(registry, client, peer, Scope::catalog())
+    }
+
+    /// Opens a repository for deleting. Otherwise like [`open`](Registry::open).
+    ///
+    /// # Errors
+    /// As for [`open`](Registry::open).
+    pub fn open_to_delete(
+        repository: &Repository,
+        client: &Client,
+        peer: &Peer,
+    ) -> Result<Registry> {
+        Registry::open_for(repository, client, peer, Scope::delete(repository.path()))
     }
 
     /// Opens a repository at the host in its name, for requests of a given scope. The machine's
@@ -137,7 +157,8 @@ impl Registry {
         let http = Http::new(client.clone(), root.origin(), peer);
         let repository = repository.clone();
         let session = Session::new(http, root, repository.clone());
-        Ok(Registry { repository, session, scope, namespace: None })
+        let lacks_referrers = AtomicBool::new(false);
+        Ok(Registry { repository, session, scope, namespace: None, lacks_referrers })
     }
 
     /// The repository.

@@ -11,6 +11,7 @@ use net::failure::Failure;
 use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::retry::with_attempts;
+use net::url::Url;
 
 use super::{Registry, answer};
 
@@ -133,15 +134,19 @@ impl Registry {
     /// The failure that the response reports, for any status except 200 and 404.
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("manifests/{digest}"))?;
-        let accept = ACCEPT.join(", ");
-        let headers = [("Accept", accept.as_str())];
+        self.has_at(&url, &ACCEPT.join(", "), &self.manifest_name(&digest.to_string()))
+    }
+
+    /// Whether the registry has a manifest at this URL. `what` names it in messages.
+    pub(super) fn has_at(&self, url: &Url, accept: &str, what: &str) -> Result<bool> {
+        let headers = [("Accept", accept)];
         with_attempts(self.client(), || {
-            let head = Request::new(Method::Head, &url, &headers);
+            let head = Request::new(Method::Head, url, &headers);
             let response = self.session.send(&self.scope, head, &mut Payload::None)?;
             match response.status.as_u16() {
                 200 => Ok(true),
                 404 => Ok(false),
-                _ => Err(answer::failure(response, &self.manifest_name(&digest.to_string()))),
+                _ => Err(answer::failure(response, what)),
             }
         })
     }

@@ -4,7 +4,7 @@
 //! If a mirror does not have the requested content, the next place is tried. If a mirror fails in
 //! another way (it is unreachable, refuses, or sends wrong content), it is not used again in this
 //! run, and a warning is recorded. If every place fails, the registry's error is reported. Mirrors
-//! are used for manifests and blobs only: a mirror's list of tags may be outdated. Not here:
+//! are used for manifests and blobs only: a mirror's list of tags or referrers may be outdated. Not here:
 //! writing, which always goes to the registry.
 //!
 //! A mirror is another host, so the command line's settings for the registry do not apply to it. A
@@ -222,6 +222,20 @@ impl Places {
     ) -> Result<()> {
         registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
         self.own()?.tags(last, page, each)
+    }
+
+    /// Like [`Registry::referrers`], from the registry itself only.
+    ///
+    /// # Errors
+    /// As for [`Registry::referrers`].
+    pub fn referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        each: &mut dyn FnMut(Descriptor) -> Result<()>,
+    ) -> Result<bool> {
+        registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
+        self.own()?.referrers(subject, artifact_type, each)
     }
 
     /// The result from the first mirror that has the content, and that mirror's number.

@@ -51,7 +51,9 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let mut printer = Printer { output, sizes: HashMap::new() };
     let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
     let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
-    let done: Vec<Digest> = stored.iter().cloned().collect();
+    let mut done: Vec<Digest> = stored.iter().cloned().collect();
+    // The order in which referrers are listed must not depend on the run.
+    done.sort_by_key(Digest::to_string);
     // sweep-layout keeps new blobs. The first blob may have been stored hours ago, and no entry may
     // name it yet.
     layout.touch(&done);
@@ -60,8 +62,9 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     }
     // Images are named even after a failure: the blobs that were stored may complete another image.
     let named = layout.name_whole_images(&stored);
+    let listed = layout.list_referrers(&done);
     connections.run().progress.end();
-    outcome.and(named)
+    outcome.and(named).and(listed)
 }
 
 /// Passes each digest to the connections once, and each line to the printer. Reads at most

@@ -81,13 +81,18 @@ impl Run {
     /// The errors of the source and of the target.
     pub(crate) fn push_manifest(&self, descriptor: Descriptor) -> Result<Descriptor> {
         let Descriptor { digest, size, .. } = &descriptor;
-        if self.target.has_manifest(&descriptor)? {
+        // A referrer may be there, but not in the list of its subject's referrers: an earlier run
+        // may have been stopped between the two. In a registry it is put again.
+        let is_listed = descriptor.artifact_type().is_none() || self.target.repository().is_none();
+        if is_listed && self.target.has_manifest(&descriptor)? {
+            self.target.list_referrer(digest)?;
             self.progress.done(digest, *size, How::Present);
             return Ok(descriptor);
         }
         let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
         let document = self.source()?.described(descriptor.clone(), asking)?;
         self.target.put_manifest(&document)?;
+        self.target.list_referrer(digest)?;
         self.progress.done(digest, *size, How::Pushed);
         Ok(descriptor)
     }

@@ -9,12 +9,13 @@ use store::Document;
 
 use crate::{carried, complete};
 
-/// Stores a manifest and the blobs that it carries, and adds an entry to `index.json` for each tag, or one entry without a name if
-/// there are none.
+/// Stores a manifest and the blobs that it carries, and adds an entry to `index.json` for each tag,
+/// or one entry without a name if there are none. A manifest with a subject is also listed as a
+/// referrer of it.
 ///
 /// # Errors
-/// Malformed if something that the manifest names is missing. Local if the layout cannot be
-/// written.
+/// Malformed if something that the manifest names is missing, or if the subject's fallback tag
+/// names something other than a list. Local if the layout cannot be written.
 pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document) -> Result<()> {
     let Document { bytes, descriptor, manifest } = document;
     // The check precedes the creation of a layout, because a refused manifest must not create one.
@@ -39,7 +40,9 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         None => descriptor.clone(),
     };
     if tags.is_empty() {
-        return layout.tag(&entry, None);
+        layout.tag(&entry, None)?;
     }
-    tags.iter().try_for_each(|tag| layout.tag(&entry, Some(tag)))
+    tags.iter().try_for_each(|tag| layout.tag(&entry, Some(tag)))?;
+    // Programs that do not use those fields search the list of the subject's referrers.
+    layout.list_referrers([&descriptor.digest])
 }

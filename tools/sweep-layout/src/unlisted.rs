@@ -4,12 +4,11 @@
 
 use std::collections::HashSet;
 use std::fs::Metadata;
-use std::io::Read;
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
-use common::error::{Error, Result, Status};
-use common::manifest::{Content, MAX_DIGESTS, MAX_SIZE, Manifest, Schema1};
+use common::error::{Error, Result};
+use common::manifest::{Content, MAX_DIGESTS, MAX_SIZE};
 use layout::Layout;
 
 use crate::age::Ages;
@@ -43,7 +42,7 @@ pub(crate) fn find(
         if reached.contains(&digest) || metadata.len() > MAX_SIZE {
             return Ok(());
         }
-        let Some(manifest) = read(layout, &digest)? else { return Ok(()) };
+        let Some((_, manifest)) = layout.manifest_in(&digest)? else { return Ok(()) };
         // Only blobs that no entry reaches count: a reached blob may be new because of another
         // image.
         let own = manifest.named().into_iter().filter(|named| !reached.contains(&named.digest));
@@ -65,25 +64,6 @@ pub(crate) fn find(
         Ok(())
     })?;
     Ok(found)
-}
-
-/// The manifest in a small blob; `None` if the blob is not a valid manifest or was removed
-/// meanwhile.
-fn read(layout: &Layout, digest: &Digest) -> Result<Option<Manifest>> {
-    let Some((mut file, _)) = layout.open_blob(digest)? else { return Ok(None) };
-    // Most blobs are layers: their first byte shows that they are not JSON.
-    let mut first = [0];
-    let count = file
-        .read(&mut first)
-        .map_err(|cause| Error::local(format_args!("read {layout}: {digest}"), &cause))?;
-    if count == 0 || !b"{ \t\r\n".contains(&first[0]) {
-        return Ok(None);
-    }
-    match layout.read_blob(digest, MAX_SIZE) {
-        Ok(bytes) => Ok(Manifest::parse(&bytes, None, "", Schema1::Allowed).ok()),
-        Err(error) if error.status() == Status::Local => Err(error),
-        Err(_) => Ok(None),
-    }
 }
 
 /// Whether a blob or its partial file is new.

@@ -29,6 +29,12 @@ impl Scope {
         Scope(vec!["registry:catalog:*".to_owned()])
     }
 
+    /// Permission to delete from a repository. Includes pull, because the subject of a manifest is
+    /// read before the manifest is deleted.
+    pub fn delete(path: &str) -> Scope {
+        Scope(vec![format!("repository:{path}:pull,delete")])
+    }
+
     /// This scope plus pull from another repository, as a cross-repository mount needs. The target
     /// repository is first, because some token servers use only the first scope.
     pub fn and_pull(&self, path: &str) -> Scope {

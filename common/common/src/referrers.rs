@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Lists of referrers: the index under a tag that is derived from the subject's digest, for a
+//! registry without the referrers API and for a layout.
+//!
+//! The tag may name another manifest: some registries read `sha256-HEX` as the digest `sha256:HEX`
+//! and return the subject. A user may also have given this name to an index of images. Anything
+//! that is not a list of referrers is refused, so that it is never replaced. Not here: reading and
+//! storing the index.
+
+use serde_json::{Map, Value};
+
+use crate::descriptor::Descriptor;
+use crate::digest::{Algorithm, Digest};
+use crate::json;
+use crate::manifest::{Content, MAX_SIZE, Manifest, Schema1};
+use crate::mediatype::OCI_INDEX;
+
+/// The maximum length, in characters, of the two parts of a fallback tag: the digest's algorithm
+/// and its hexadecimal digits.
+const MAX_ALGORITHM: usize = 32;
+const MAX_DIGITS: usize = 64;
+
+const NO_LIST: &str = "not a list of referrers";
+
+/// The referrers fallback tag of a digest (distribution specification, "referrers tag schema").
+pub fn fallback_tag(subject: &Digest) -> String {
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let algorithm = cut(subject.algorithm().name(), MAX_ALGORITHM);
+    format!("{algorithm}-{}", cut(subject.hex(), MAX_DIGITS))
+}
+
+/// Whether a name has the form of a referrers fallback tag.
+pub fn is_fallback_tag(name: &str) -> bool {
+    Algorithm::ALL.iter().any(|algorithm| {
+        let digits = name.strip_prefix(algorithm.name()).and_then(|rest| rest.strip_prefix('-'));
+        digits.is_some_and(|digits| {
+            digits.len() == algorithm.hex_len().min(MAX_DIGITS)
+                && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
+    })
+}
+
+/// A list of referrers. The fields of the document other than its entries are kept.
+#[derive(Clone, Debug)]
+pub struct ReferrersList {
+    document: Map<String, Value>,
+    entries: Vec<Descriptor>,
+}
+
+impl ReferrersList {
+    /// A list without entries.
+    pub fn empty() -> ReferrersList {
+        let mut document = Map::new();
+        document.insert("schemaVersion".to_owned(), 2.into());
+        document.insert("mediaType".to_owned(), OCI_INDEX.into());
+        ReferrersList { document, entries: Vec::new() }
+    }
+
+    /// Parses the list of the referrers of `subject`. `declared` is the media type that the store
+    /// states.
+    ///
+    /// # Errors
+    /// A sentence, if the bytes are the subject itself, a manifest of another type, an index of
+    /// images for platforms, or malformed.
+    pub fn parse(
+        bytes: &[u8],
+        declared: Option<&str>,
+        subject: &Digest,
+    ) -> Result<ReferrersList, String> {
+        if subject.algorithm().digest(bytes) == *subject {
+            return Err("the subject itself, not a list of its referrers".to_owned());
+        }
+        let parsed = Manifest::parse(bytes, declared, "it", Schema1::Allowed)
+            .map_err(|error| error.to_string())?;
+        let Content::Index { manifests } = parsed.content else { return Err(NO_LIST.to_owned()) };
+        // A referrer is listed with its artifact type, and an image with its platform.
+        let is_image =
+            |entry: &Descriptor| entry.platform().is_some() && entry.artifact_type().is_none();
+        if parsed.media_type != OCI_INDEX || manifests.iter().any(is_image) {
+            return Err(NO_LIST.to_owned());
+        }
+        Ok(ReferrersList { document: json::parse_object(bytes)?, entries: manifests })
+    }
+
+    /// The referrers, in the order of the list.
+    pub fn into_entries(self) -> Vec<Descriptor> {
+        self.entries
+    }
+
+    /// Whether the list has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a referrer. Returns whether the list changed: a referrer that is listed already is not
+    /// added again.
+    pub fn add(&mut self, referrer: &Descriptor) -> bool {
+        let is_new = self.entries.iter().all(|entry| entry.digest != referrer.digest);
+        if is_new {
+            self.entries.push(referrer.clone());
+        }
+        is_new
+    }
+
+    /// Removes a referrer. Returns whether the list changed.
+    pub fn remove(&mut self, referrer: &Digest) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.digest != *referrer);
+        self.entries.len() < before
+    }
+
+    /// The document to store.
+    ///
+    /// # Errors
+    /// A sentence, if the document would be larger than a manifest may be.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let entries = self.entries.iter().cloned().map(Descriptor::into_value).collect();
+        let mut document = self.document.clone();
+        document.insert("manifests".to_owned(), Value::Array(entries));
+        let bytes = Value::Object(document).to_string().into_bytes();
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err("no room for another referrer in this index".to_owned());
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_digest_is_cut_to_fit_a_tag() {
+        let short = Algorithm::Sha256.digest(b"");
+        assert_eq!(fallback_tag(&short), format!("sha256-{}", short.hex()));
+        let long = Algorithm::Sha512.digest(b"");
+        assert_eq!(fallback_tag(&long), format!("sha512-{}", &long.hex()[..64]));
+        for digest in [short, long] {
+            let tag = fallback_tag(&digest);
+            assert!(is_fallback_tag(&tag));
+            for other in [format!("{tag}0"), tag[1..].to_owned(), format!("{tag}.sig")] {
+                assert!(!is_fallback_tag(&other), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_must_fit_into_a_manifest() {
+        let mut list = ReferrersList::empty();
+        let spare = MAX_SIZE as usize - list.to_bytes().unwrap().len();
+        list.document.insert("x".to_owned(), "".into());
+        let padded = |n: usize| {
+            let mut list = list.clone();
+            list.document.insert("x".to_owned(), "y".repeat(n).into());
+            list.to_bytes()
+        };
+        let field = r#","x":"""#.len();
+        assert_eq!(padded(spare - field).unwrap().len() as u64, MAX_SIZE);
+        assert!(padded(spare - field + 1).is_err());
+    }
+}
