@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`manifest`] | reading and verifying a manifest |
 //! | [`platform`] | choosing the manifest for a platform from an index |
+//! | [`below`] | everything below a manifest |
 //! | [`blob`] | one request for a blob |
 //! | [`reading`] | reading a blob across broken connections |
 //! | [`kept`] | manifests that a layout has already |
@@ -14,6 +15,7 @@
 //! This crate never writes to a store. A tool that needs only one kind of store uses the crate
 //! `registry` or `layout` directly. Start reading at [`Store`].
 
+pub mod below;
 pub mod blob;
 pub mod kept;
 mod login;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-use common::descriptor::{Descriptor, Unsized};
+use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::{mediatype, stdio};
@@ -26,7 +26,7 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
-        self.put_line(&descriptor.line())
+        self.put_text(&descriptor.line())
     }
 
     /// Prints the line of a layer of a schema 1 manifest, which has no size.
@@ -34,10 +34,21 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put_schema1(&mut self, layer: &Digest) -> Result<()> {
-        self.put_line(&Unsized::new(mediatype::DOCKER_LAYER_GZIP, layer.clone()).line())
+        self.put_text(&Unsized::new(mediatype::DOCKER_LAYER_GZIP, layer.clone()).line())
     }
 
-    fn put_line(&mut self, line: &str) -> Result<()> {
+    /// Writes a line to the buffer.
+    ///
+    /// # Errors
+    /// Local if stdout cannot be written.
+    pub(crate) fn put_line(&mut self, line: &Line) -> Result<()> {
+        match line {
+            Line::Whole(descriptor) => self.put(descriptor),
+            Line::Unsized(line) => self.put_text(&line.line()),
+        }
+    }
+
+    fn put_text(&mut self, line: &str) -> Result<()> {
         writeln!(self.0, "{line}").map_err(|cause| Error::local("standard output", &cause))
     }
 

@@ -8,7 +8,6 @@
 mod diff_ids;
 mod direct;
 mod lines;
-mod recursive;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,12 +21,12 @@ use common::manifest::{self, Content, Manifest};
 use common::platform::Platform;
 use common::reference::StoreName;
 use common::{cli, exit, schema1};
+use store::below::{Step, Walk};
 use store::options::{Mirrored, Network, Stdin};
 use store::{Asking, Document, Store};
 
 use direct::Part;
 use lines::LineWriter;
-use recursive::Walk;
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
@@ -114,14 +113,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             direct::print(manifest, part, None, &mut output)?;
         }
         (Some(from), None) => {
-            Walk::new(store(from)?, asking, &mut output).print_below(document)?;
+            print_below(&store(from)?, asking, document, &mut output)?;
         }
         (Some(from), Some(platform)) if is_index => {
             let image = store(from)?.for_platform(document, platform, asking)?;
             direct::print(image.manifest, part, None, &mut output)?;
         }
-        // An index without entries is printed itself, because the next program treats empty input as
-        // a failure.
         (None, None) if is_empty_index(&document) && part == Part::All => {
             output.put(&document.descriptor)?;
         }
@@ -132,8 +129,28 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
+/// Whether the document is an index without entries. It is printed itself, because the next program
+/// treats empty input as a failure.
 fn is_empty_index(document: &Document) -> bool {
     matches!(&document.manifest.content, Content::Index { manifests } if manifests.is_empty())
+}
+
+/// Prints everything below a manifest, but not the manifest itself, unless it is an index without
+/// entries.
+fn print_below(
+    store: &Store,
+    asking: Asking<'_>,
+    document: Document,
+    output: &mut LineWriter,
+) -> Result<()> {
+    if is_empty_index(&document) {
+        return output.put(&document.descriptor);
+    }
+    Walk::new(store, asking).below(document.manifest, &mut |step| match step {
+        Step::Line(line) => output.put_line(&line),
+        // The next program can use the lines so far while the next manifest is read.
+        Step::Pause => output.flush(),
+    })
 }
 
 /// Reads the manifest from the file or stdin.
