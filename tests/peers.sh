@@ -65,6 +65,7 @@ test -z "$missing" || install_packages
 # Each line: a command, the Go package that contains it, and its version.
 modules='
 crane    github.com/google/go-containerregistry/cmd/crane v0.22.1
+olareg   github.com/olareg/olareg/cmd/olareg v0.1.2
 oras     oras.land/oras/cmd/oras v1.3.6
 regctl   github.com/regclient/regclient/cmd/regctl v0.11.7
 registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
@@ -108,7 +109,15 @@ esac
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOBIN="$work"
 echo "$missing" | while read -r command package version; do
 	echo "building: $package@$version" >&2
-	go install -p 2 -ldflags=-s "$package@$version" </dev/null
+	case $command in
+	# Some proxies have this version, but not the list of versions, which go install reads.
+	olareg)
+		mkdir "$work/module"
+		printf 'module peers\n\nrequire %s %s\n' "${package%/cmd/*}" "$version" >"$work/module/go.mod"
+		(cd "$work/module" && go build -mod=mod -p 2 -ldflags=-s -o "$work/$command" "$package") </dev/null
+		;;
+	*) go install -p 2 -ldflags=-s "$package@$version" </dev/null ;;
+	esac
 	mv "$work/$command" "$cache/$command-$version"
 	# The tests use this name; a newer version replaces it.
 	ln -sfn "$command-$version" "$cache/$command"

@@ -53,6 +53,8 @@ pub struct Settings {
     pub whole_posts: bool,
     /// Has the referrers API, and sends OCI-Subject.
     pub referrers: bool,
+    /// Lists at most this number of referrers per page.
+    pub referrers_a_page: Option<usize>,
     /// Accepts more tags in the query of a manifest's PUT, and sends OCI-Tag.
     pub tags_by_query: bool,
     /// Sends every Location without scheme and host.
@@ -393,7 +395,9 @@ impl Content {
             ("GET" | "HEAD", "/blobs/") => repository.blob(request, rest),
             ("DELETE", "/blobs/") => repository.delete_blob(rest),
             ("GET", "/tags/list") => repository.list(name, request, *lock(&self.page), &settings),
-            ("GET", "/referrers/") if settings.referrers => repository.referrers(rest),
+            ("GET", "/referrers/") if settings.referrers => {
+                repository.referrers(name, request, rest, settings.referrers_a_page)
+            }
             (_, "/referrers/") => no_page(),
             _ => not_allowed(),
         }

@@ -134,9 +134,16 @@ impl Repository {
         }
     }
 
-    /// The manifests whose subject has this digest.
-    pub(super) fn referrers(&self, digest: &str) -> Reply {
-        let manifests: Vec<Value> = self
+    /// The manifests whose subject has this digest, sorted, with at most `count` on a page. The
+    /// filter of the artifact type is applied, as in olareg.
+    pub(super) fn referrers(
+        &self,
+        name: &str,
+        request: &Request,
+        digest: &str,
+        count: Option<usize>,
+    ) -> Reply {
+        let mut manifests: Vec<Value> = self
             .manifests
             .values()
             .filter_map(|manifest| {
@@ -153,8 +160,24 @@ impl Repository {
                 })
             })
             .collect();
+        let mut reply = Reply::new(200).header("Content-Type", types::INDEX);
+        let wanted = request.param("artifactType");
+        if let Some(wanted) = &wanted {
+            manifests.retain(|entry| entry["artifactType"] == wanted.as_str());
+            reply = reply.header("OCI-Filters-Applied", "artifactType");
+        }
+        let last = request.param("last").unwrap_or_default();
+        manifests.retain(|entry| entry["digest"].as_str() > Some(&last));
+        if let Some(count) = count.filter(|count| *count < manifests.len()) {
+            manifests.truncate(count);
+            let last = manifests.last().map_or(Value::Null, |entry| entry["digest"].clone());
+            let last = last.as_str().unwrap_or_default();
+            let filter = wanted.map_or(String::new(), |wanted| format!("&artifactType={wanted}"));
+            let next = format!("</v2/{name}/referrers/{digest}?last={last}{filter}>; rel=\"next\"");
+            reply = reply.header("Link", next);
+        }
         let index = json!({"schemaVersion": 2, "mediaType": types::INDEX, "manifests": manifests});
-        Reply::new(200).header("Content-Type", types::INDEX).body(index.to_string())
+        reply.body(index.to_string())
     }
 
     /// Stores a manifest if its media type is the Content-Type, its digest is the one in the

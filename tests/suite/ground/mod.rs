@@ -4,6 +4,7 @@
 #[path = "."]
 mod with_peers {
     mod doubles;
+    mod doubles_referrers;
     mod doubles_tokens;
     mod doubles_writes;
     mod fake_registry;
