@@ -148,21 +148,26 @@ impl Registry {
                 _ => return Err(answer::failure(response, what)),
             }
             let said = mediatype::said(response.header("content-type"));
-            let is_json = |said: &str| said == OCI_INDEX || said == "application/json";
-            if !said.as_deref().is_none_or(is_json) {
-                let said = printable(&said.unwrap_or_default());
-                if is_next {
-                    return Err(
-                        Error::malformed(format_args!("{what}: not an index ({said})")).into()
-                    );
+            let is_index = |said: &str| said == OCI_INDEX || said == "application/json";
+            let page = match &said {
+                Some(said) if !is_index(said) => Err(Error::malformed(printable(said)).into()),
+                _ => read(response),
+            };
+            match page {
+                // Another server may answer 200 to every request.
+                Err(Failure { error, .. })
+                    if !is_next
+                        && said.as_deref() != Some(OCI_INDEX)
+                        && error.status() == Status::Malformed =>
+                {
+                    self.lacks_referrers.store(true, Ordering::Relaxed);
+                    notice::warn("referrers API", || {
+                        format!("{what}: not an index ({error}): only the fallback tag is read")
+                    });
+                    Ok(None)
                 }
-                self.lacks_referrers.store(true, Ordering::Relaxed);
-                notice::warn("referrers API", || {
-                    format!("{what}: not an index ({said}): only the fallback tag is read")
-                });
-                return Ok(None);
+                page => page.map(Some).map_err(|failure| failure.context(what)),
             }
-            read(response).map(Some).map_err(|failure| failure.context(what))
         })
     }
 

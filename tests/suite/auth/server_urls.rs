@@ -278,6 +278,32 @@ fn a_next_page_at_another_origin_is_refused() {
 }
 
 #[test]
+fn the_link_of_a_page_of_referrers_leaks_no_secret() {
+    for by_tls in [false, true] {
+        let (attack, blob) = attack(by_tls);
+        attack.registry.set(|settings| settings.referrers = true);
+        let all = shapes(&attack, "/x/referrers").into_iter().chain(paths(&attack));
+        for (number, shape) in all.enumerate() {
+            let credential = nth_credential(number);
+            let link = format!("<{}>; rel=\"next\"", shape.text);
+            attack.fault(move |request, right| {
+                let is_page = request.path.contains("/referrers/");
+                if is_page { right.header("Link", &link) } else { right }
+            });
+            attack.forget();
+            let subject = format!("{}@{}", repo(&attack), blob.digest);
+            let run = attack.tool("list-referrers", credential).arg(subject).run();
+            let what = format!("{credential:?}: {:.200}", shape.text);
+            attack.received_no_secret(&run, &what);
+            assert_eq!(attack.received().len(), 0, "{what}: {run}");
+            if shape.verdict != Verdict::Own {
+                assert_eq!(run.code(), Some(6), "{what}: {run}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_urls_of_a_layer_leak_no_secret() {
     for by_tls in [false, true] {
         let (attack, blob) = attack(by_tls);

@@ -27,6 +27,8 @@ mod list_layer_extract;
 mod list_layer_image;
 mod list_layer_markers;
 mod list_repositories;
+mod list_referrers;
+mod list_referrers_in_layouts;
 mod list_tags;
 mod list_tags_pages;
 mod non_distributable;
