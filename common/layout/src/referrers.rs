@@ -16,7 +16,7 @@ use common::notice;
 use common::referrers::{ReferrersList, fallback_tag};
 
 use crate::Layout;
-use crate::index::{Entries, REF_NAME};
+use crate::index::Entries;
 use crate::whole::Missing;
 
 impl Layout {
@@ -87,8 +87,10 @@ impl Layout {
     }
 
     /// Changes the list of the referrers of `subject` in these entries. Stores the new list, but
-    /// not the entries. A list that becomes empty loses its entry. Returns what `change` returns.
-    /// The caller must hold the lock.
+    /// not the entries. Returns what `change` returns. The caller must hold the lock.
+    ///
+    /// A list that becomes empty stays: sweep-layout keeps the referrers without an entry of a
+    /// subject that has no list.
     pub(crate) fn change_list_in(
         &self,
         index: &mut Entries,
@@ -99,10 +101,6 @@ impl Layout {
         let mut list = self.list_under(index, &tag, subject)?;
         if !change(&mut list) {
             return Ok(false);
-        }
-        if list.is_empty() {
-            index.remove(|entry| entry.annotation(REF_NAME) == Some(tag.as_str()));
-            return Ok(true);
         }
         let bytes = list.to_bytes().map_err(|why| self.not_a_list(&tag, &why))?;
         let digest = Algorithm::Sha256.digest(&bytes);

@@ -7,6 +7,7 @@ mod build_config_schema1_ids;
 mod build_index;
 mod build_manifest;
 mod contract;
+mod delete_manifest;
 mod detect_mediatype;
 mod failed_lines;
 mod fetch_blob;
@@ -26,9 +27,9 @@ mod list_layer;
 mod list_layer_extract;
 mod list_layer_image;
 mod list_layer_markers;
-mod list_repositories;
 mod list_referrers;
 mod list_referrers_in_layouts;
+mod list_repositories;
 mod list_tags;
 mod list_tags_pages;
 mod non_distributable;
@@ -54,4 +55,5 @@ mod verify_digest;
 #[path = "."]
 mod with_peers {
     mod fetch_blob_calls;
+    mod referrers_in_registries;
 }

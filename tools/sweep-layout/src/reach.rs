@@ -8,8 +8,9 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::manifest::{Content, MAX_DEPTH, MAX_DIGESTS, Schema1};
+use common::referrers::fallback_tag;
 use common::{mediatype, notice};
-use layout::Layout;
+use layout::{Layout, REF_NAME};
 
 use crate::age::Ages;
 use crate::unlisted;
@@ -30,9 +31,12 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
         news: Vec::new(),
         read: HashSet::new(),
     };
-    for entry in layout.entries()? {
-        walk.visit(&entry, 0)?;
+    let entries = layout.entries()?;
+    for entry in &entries {
+        walk.visit(entry, 0)?;
     }
+    let names: HashSet<&str> =
+        entries.iter().filter_map(|entry| entry.annotation(REF_NAME)).collect();
     let mut referrers: HashMap<Digest, Vec<Descriptor>> = HashMap::new();
     let mut staged = Vec::new();
     for unlisted in unlisted::find(layout, ages, &walk.reached)? {
@@ -42,7 +46,10 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
         }
         if unlisted.is_new {
             staged.push(unlisted.descriptor);
-        } else if let Some(subject) = unlisted.subject {
+        } else if let Some(subject) = unlisted.subject
+            // If there is a list of the subject's referrers, this one was removed from it.
+            && !names.contains(fallback_tag(&subject).as_str())
+        {
             referrers.entry(subject).or_default().push(unlisted.descriptor);
         }
     }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! delete-manifest: removes a tag, or a manifest with all its tags, from a registry or a layout.
+//!
+//! A tag is removed alone. It is never removed by the digest of its manifest, which would remove
+//! the other tags too. Not here: deleting blobs, which is the registry's garbage collection, or
+//! sweep-layout's in a layout.
+
+mod lines;
+mod target;
+
+use std::io::BufReader;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::error::{Result, Status};
+use common::reference::Location;
+use common::{exit, stdio};
+use store::options::{Network, Stdin};
+
+use target::{Name, Target};
+
+/// Remove a tag or a manifest from a registry or a layout
+///
+/// REF with a tag removes that tag alone. REF with a digest removes the manifest and all its tags.
+/// REF with neither removes the manifests whose descriptor lines are read from standard input.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// The tag or manifest, or the repository or layout of the lines
+    #[arg(value_name = "REF")]
+    reference: Location,
+    /// Succeed if the tag or manifest does not exist
+    #[arg(long)]
+    ignore_missing: bool,
+    /// No warnings
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+fn main() -> ExitCode {
+    exit::run("delete-manifest", run)
+}
+
+fn run(cli: Cli) -> Result<()> {
+    exit::quiet(cli.quiet);
+    let name = Name::of(&cli.reference)?;
+    let stdin = if name.is_none() { Stdin::Data } else { Stdin::Free };
+    let remote = cli.network.remote(stdin)?;
+    let remove = |target: &Target, name: &Name| match target.remove(name) {
+        Err(error) if cli.ignore_missing && error.status() == Status::Absent => Ok(()),
+        outcome => outcome,
+    };
+    match name {
+        Some(name) => match Target::open(&cli.reference, &remote) {
+            Err(error) if cli.ignore_missing && error.status() == Status::Absent => Ok(()),
+            target => remove(&target?, &name),
+        },
+        None => lines::for_each(
+            BufReader::new(stdio::stdin()?),
+            || Target::open(&cli.reference, &remote),
+            |target, digest| remove(target, &Name::Digest(digest)),
+        ),
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The repository or layout from which something is removed, and what is removed.
+
+use common::digest::Digest;
+use common::error::{Error, Result, printable};
+use common::reference::Location;
+use layout::Layout;
+use registry::Registry;
+use store::Remote;
+
+/// What to remove.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    /// A tag, or the name of an entry in a layout.
+    Tag(String),
+    /// A manifest.
+    Digest(Digest),
+}
+
+impl Name {
+    /// The name in a reference; `None` if it has neither a tag nor a digest.
+    ///
+    /// # Errors
+    /// Usage if the reference has both: they need not belong together.
+    pub(crate) fn of(location: &Location) -> Result<Option<Name>> {
+        let (tag, digest) = match location {
+            Location::Registry(reference) => (&reference.tag, &reference.digest),
+            Location::Layout(place) => (&place.tag, &place.digest),
+        };
+        match (tag, digest) {
+            (Some(_), Some(_)) => {
+                let error = Error::usage(format_args!("{location}: both a tag and a digest"));
+                Err(error.hint("a tag removes that tag alone; a digest removes the manifest"))
+            }
+            (Some(tag), None) => Ok(Some(Name::Tag(tag.clone()))),
+            (None, Some(digest)) => Ok(Some(Name::Digest(digest.clone()))),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// The repository or layout.
+pub(crate) enum Target {
+    Registry(Box<Registry>),
+    Layout(Layout),
+}
+
+impl Target {
+    /// Opens the repository or layout of a reference.
+    ///
+    /// # Errors
+    /// As for [`Registry::open`], or for [`Layout::open`] and [`Layout::create`].
+    pub(crate) fn open(location: &Location, remote: &Remote) -> Result<Target> {
+        Ok(match location {
+            Location::Registry(reference) => {
+                let repository = &reference.repository;
+                let registry = Registry::open_to_delete(repository, &remote.client, &remote.peer)?;
+                Target::Registry(Box::new(registry))
+            }
+            Location::Layout(place) => {
+                // A missing layout is not created, but a layout of another program may lack parts
+                // that these tools need for writing.
+                Layout::open(&place.dir)?;
+                Target::Layout(Layout::create(&place.dir)?)
+            }
+        })
+    }
+
+    /// Removes a tag alone, or a manifest.
+    ///
+    /// # Errors
+    /// Absent if it does not exist. Otherwise as for [`Registry::remove_tag`],
+    /// [`Registry::remove_manifest`], [`Layout::remove_name`] and [`Layout::remove_manifest`].
+    pub(crate) fn remove(&self, name: &Name) -> Result<()> {
+        let (layout, is_removed) = match (self, name) {
+            (Target::Registry(registry), Name::Tag(tag)) => return registry.remove_tag(tag),
+            (Target::Registry(registry), Name::Digest(digest)) => {
+                return registry.remove_manifest(digest);
+            }
+            (Target::Layout(layout), Name::Tag(tag)) => (layout, layout.remove_name(tag)?),
+            (Target::Layout(layout), Name::Digest(digest)) => {
+                (layout, layout.remove_manifest(digest)?)
+            }
+        };
+        if is_removed {
+            return Ok(());
+        }
+        let layout = printable(&layout.to_string());
+        Err(Error::absent(match name {
+            Name::Tag(tag) => format!("{layout}: no entry named \"{}\"", printable(tag)),
+            Name::Digest(digest) => format!("{layout}: no entry for {digest}"),
+        }))
+    }
+}
