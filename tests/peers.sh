@@ -112,9 +112,8 @@ echo "$missing" | while read -r command package version; do
 	case $command in
 	# Some proxies have this version, but not the list of versions, which go install reads.
 	olareg)
-		mkdir "$work/module"
-		printf 'module peers\n\nrequire %s %s\n' "${package%/cmd/*}" "$version" >"$work/module/go.mod"
-		(cd "$work/module" && go build -mod=mod -p 2 -ldflags=-s -o "$work/$command" "$package") </dev/null
+		printf 'module peers\nrequire %s %s\n' "${package%/cmd/*}" "$version" >"$work/go.mod"
+		(cd "$work" && go build -mod=mod -p 2 -ldflags=-s -o "$command" "$package") </dev/null
 		;;
 	*) go install -p 2 -ldflags=-s "$package@$version" </dev/null ;;
 	esac

@@ -19,29 +19,53 @@ use crate::Layout;
 use crate::index::Entries;
 use crate::whole::Missing;
 
+/// The hint if a referrer cannot be listed.
+const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
+
 impl Layout {
-    /// Lists those of the stored blobs that are manifests with a subject, in the list of their
-    /// subject's referrers. A manifest is listed only if everything that it refers to is in the
-    /// layout.
+    /// Lists those of the stored blobs that are manifests with a subject, as
+    /// [`list_referrer`](Layout::list_referrer) does. If one cannot be listed, a warning is
+    /// recorded: the blobs are stored nevertheless.
     ///
     /// # Errors
-    /// Malformed if the fallback tag names something other than a list of referrers, which is left
-    /// unchanged. Otherwise as for [`tag`](Layout::tag).
+    /// As for [`tag`](Layout::tag).
     pub fn list_referrers<'a>(&self, stored: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
         for digest in stored {
-            let Some((bytes, manifest)) = self.manifest_in(digest)? else { continue };
-            let Some(subject) = &manifest.subject else { continue };
-            let own = Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64);
-            if let Missing::Blob(missing) = self.missing_of(&own)? {
-                notice::warn("incomplete referrer", || {
-                    format!("{self}: {digest} is not listed as a referrer: no blob {missing}")
-                });
-                continue;
+            match self.list_referrer(digest) {
+                Err(error) if error.status() == Status::Malformed => {
+                    notice::warn("unlisted referrer", || {
+                        format!("{digest} is not listed as a referrer: {error}")
+                    });
+                }
+                outcome => outcome?,
             }
-            let referrer = manifest::referrer(&bytes, &own)?;
-            self.change_list(&subject.digest, |list| list.add(&referrer))?;
         }
         Ok(())
+    }
+
+    /// If a stored blob is a manifest with a subject, adds it to the list of its subject's
+    /// referrers.
+    ///
+    /// # Errors
+    /// Malformed if a blob of the manifest is missing, or if the fallback tag names something other
+    /// than a list of referrers, which is left unchanged. Otherwise as for [`tag`](Layout::tag).
+    pub fn list_referrer(&self, digest: &Digest) -> Result<()> {
+        let Some((bytes, manifest)) = self.manifest_in(digest)? else { return Ok(()) };
+        let Some(Descriptor { digest: subject, .. }) = &manifest.subject else { return Ok(()) };
+        let own = Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64);
+        if let Missing::Blob(missing) = self.missing_of(&own)? {
+            return Err(Error::malformed(format_args!("{self}: no blob {missing}")));
+        }
+        let referrer = manifest::referrer(&bytes, &own)?;
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        if let Err(why) = self.change_list(&mut index, subject, |list| list.add(&referrer))? {
+            let tag = fallback_tag(subject);
+            let what = format_args!("{self}:{tag}: {why}: left unchanged");
+            return Err(Error::malformed(what).hint(UNLISTED));
+        }
+        self.write_index(index)?;
+        self.drop_waiting(&fallback_tag(subject))
     }
 
     /// The manifest in a small blob, and its bytes. `None` if the blob is absent, wrong or not a
@@ -72,59 +96,49 @@ impl Layout {
         }
     }
 
-    /// Changes the list of the referrers of `subject`. `change` returns whether it changed
-    /// anything.
-    fn change_list(
-        &self,
-        subject: &Digest,
-        change: impl FnOnce(&mut ReferrersList) -> bool,
-    ) -> Result<()> {
-        let _lock = self.lock()?;
-        let mut index = self.index()?;
-        self.change_list_in(&mut index, subject, change)?;
-        self.write_index(index)?;
-        self.drop_waiting(&fallback_tag(subject))
-    }
-
-    /// Changes the list of the referrers of `subject` in these entries. Stores the new list, but
-    /// not the entries. Returns what `change` returns. The caller must hold the lock.
+    /// Changes the list of the referrers of `subject` in these entries. `change` returns whether it
+    /// changed anything, and so does this function. Stores the new list, but not the entries. The
+    /// caller must hold the lock. The inner error says why the fallback tag does not name a list.
     ///
     /// A list that becomes empty stays: sweep-layout keeps the referrers without an entry of a
     /// subject that has no list.
-    pub(crate) fn change_list_in(
+    pub(crate) fn change_list(
         &self,
         index: &mut Entries,
         subject: &Digest,
         change: impl FnOnce(&mut ReferrersList) -> bool,
-    ) -> Result<bool> {
+    ) -> Result<std::result::Result<bool, String>> {
         let tag = fallback_tag(subject);
-        let mut list = self.list_under(index, &tag, subject)?;
+        let mut list = match self.list_under(index, &tag, subject) {
+            Ok(list) => list,
+            Err(why) => return Ok(Err(why)),
+        };
         if !change(&mut list) {
-            return Ok(false);
+            return Ok(Ok(false));
         }
-        let bytes = list.to_bytes().map_err(|why| self.not_a_list(&tag, &why))?;
+        let bytes = match list.to_bytes() {
+            Ok(bytes) => bytes,
+            Err(why) => return Ok(Err(why)),
+        };
         let digest = Algorithm::Sha256.digest(&bytes);
         self.put_bytes(&digest, &bytes)?;
         index.put(&Descriptor::new(OCI_INDEX, digest, bytes.len() as u64), Some(&tag));
-        Ok(true)
+        Ok(Ok(true))
     }
 
     /// The list that an entry names. It is empty if there is no such entry.
-    fn list_under(&self, index: &Entries, tag: &str, subject: &Digest) -> Result<ReferrersList> {
+    fn list_under(
+        &self,
+        index: &Entries,
+        tag: &str,
+        subject: &Digest,
+    ) -> std::result::Result<ReferrersList, String> {
         let mut named = index.named(tag);
         let Some(entry) = named.next() else { return Ok(ReferrersList::empty()) };
         if named.any(|other| other.digest != entry.digest) {
-            return Err(self.not_a_list(tag, "it names several manifests"));
+            return Err("it names several manifests".to_owned());
         }
-        let bytes = self
-            .read_described(entry, MAX_SIZE)
-            .map_err(|error| self.not_a_list(tag, &error.to_string()))?;
+        let bytes = self.read_described(entry, MAX_SIZE).map_err(|error| error.to_string())?;
         ReferrersList::parse(&bytes, Some(&entry.media_type), subject)
-            .map_err(|why| self.not_a_list(tag, &why))
-    }
-
-    fn not_a_list(&self, tag: &str, why: &str) -> Error {
-        Error::malformed(format_args!("{self}:{tag}: {why}: left unchanged"))
-            .hint("the list of the subject's referrers was not changed")
     }
 }

@@ -30,8 +30,7 @@ impl Layout {
     /// Names that wait for this manifest are dropped. Returns whether there were any.
     ///
     /// # Errors
-    /// Malformed if the subject's fallback tag names something other than a list of referrers.
-    /// Otherwise as for [`tag`](Layout::tag).
+    /// As for [`tag`](Layout::tag).
     pub fn remove_manifest(&self, digest: &Digest) -> Result<bool> {
         let manifest = self.manifest_in(digest)?.map(|(_, manifest)| manifest);
         let subject = manifest.and_then(|manifest| manifest.subject);
@@ -39,8 +38,10 @@ impl Layout {
         let mut index = self.index()?;
         let mut is_removed = index.remove(|entry| entry.digest == *digest);
         if let Some(subject) = subject {
-            is_removed |=
-                self.change_list_in(&mut index, &subject.digest, |list| list.remove(digest))?;
+            let changed =
+                self.change_list(&mut index, &subject.digest, |list| list.remove(digest))?;
+            // If the fallback tag does not name a list, there is nothing to remove.
+            is_removed |= changed.unwrap_or(false);
         }
         self.write_index(index)?;
         let was_waiting = self.drop_waiting_if(|_, other| other == digest)?;

@@ -8,7 +8,7 @@
 //! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
 //! | `put`, `referrers`, [`upload`] | write operations |
 //! | `put`, `delete` | writing and deleting manifests |
-//! | `referrers_api`, `referrers` | reading the lists of referrers; the list under the fallback tag |
+//! | `referrers_api`, `referrers` | listing referrers; the list under the fallback tag |
 //! | [`auth`] | authentication: challenges and tokens |
 //! | [`answer`], `error_body`, `refusal`, `rejection` | error responses and their messages |
 //!

@@ -31,8 +31,6 @@ const SETTLING: Duration = Duration::from_millis(150);
 
 const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
 
-const STILL_LISTED: &str = "the manifest is still listed as a referrer of its subject";
-
 /// The list under a fallback tag.
 struct Listed {
     list: ReferrersList,
@@ -49,28 +47,30 @@ impl Registry {
     /// unchanged. Unavailable if other writers keep changing the index. Otherwise the errors of
     /// reading or putting a manifest.
     pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
-        self.change_list(subject, UNLISTED, |list| list.add(referrer)).map(|_| ())
+        self.change_list(subject, |list| list.add(referrer))?.map_err(|wrong| wrong.hint(UNLISTED))
     }
 
     /// Removes a manifest from the list under the fallback tag of `subject`, if it is listed there.
     /// A list that becomes empty is deleted with its tag, or else an empty list is stored. Returns
-    /// the entry that was removed.
+    /// the entry that was removed. If the tag names something other than a list, there is nothing
+    /// to remove.
     ///
     /// # Errors
-    /// As for `list_referrer`.
+    /// Unavailable if other writers keep changing the index. Otherwise the errors of reading or
+    /// putting a manifest.
     pub(super) fn unlist_referrer(
         &self,
         subject: &Digest,
         referrer: &Digest,
     ) -> Result<Option<Descriptor>> {
         let mut removed = None;
-        self.change_list(subject, STILL_LISTED, |list| {
+        let changed = self.change_list(subject, |list| {
             let entries = list.clone().into_entries();
             removed =
                 entries.into_iter().find(|entry| entry.digest == *referrer).or(removed.take());
             list.remove(referrer)
         })?;
-        Ok(removed)
+        Ok(removed.filter(|_| changed.is_ok()))
     }
 
     /// The referrers in the list under the fallback tag of `subject`. `None` if there is no such
@@ -89,31 +89,35 @@ impl Registry {
     }
 
     /// Changes the list under the fallback tag of `subject` until `change`, which returns whether
-    /// it changed anything, finds nothing to change. `hint` is the hint if the tag does not name a
-    /// list.
+    /// it changed anything, finds nothing to change. The inner error says that the tag does not
+    /// name a list, or that the list would be too large.
     fn change_list(
         &self,
         subject: &Digest,
-        hint: &str,
         mut change: impl FnMut(&mut ReferrersList) -> bool,
-    ) -> Result<()> {
+    ) -> Result<std::result::Result<(), Error>> {
         let tag = fallback_tag(subject);
         let what = self.manifest_name(&tag);
-        let wrong = |why: String| {
-            Error::malformed(format_args!("{what}: {why}: left unchanged")).hint(hint)
-        };
+        let wrong =
+            |why: String| Ok(Err(Error::malformed(format_args!("{what}: {why}: left unchanged"))));
         for _ in 0..MAX_ROUNDS {
             let Listed { mut list, digest: old, entity_tag } =
-                self.list_under(&tag, subject)?.map_err(wrong)?;
+                match self.list_under(&tag, subject)? {
+                    Ok(listed) => listed,
+                    Err(why) => return wrong(why),
+                };
             if !change(&mut list) {
-                return Ok(());
+                return Ok(Ok(()));
             }
             if let (true, Some(old)) = (list.is_empty(), old)
                 && self.delete(&old.to_string()).is_ok()
             {
                 continue;
             }
-            let bytes = list.to_bytes().map_err(wrong)?;
+            let bytes = match list.to_bytes() {
+                Ok(bytes) => bytes,
+                Err(why) => return wrong(why),
+            };
             let digest = &Algorithm::Sha256.digest(&bytes);
             let manifest = Outgoing { bytes: &bytes, digest, media_type: OCI_INDEX };
             match self.put_manifest_if(&tag, manifest, entity_tag.as_ref())? {

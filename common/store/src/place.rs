@@ -4,8 +4,8 @@
 //! If a mirror does not have the requested content, the next place is tried. If a mirror fails in
 //! another way (it is unreachable, refuses, or sends wrong content), it is not used again in this
 //! run, and a warning is recorded. If every place fails, the registry's error is reported. Mirrors
-//! are used for manifests and blobs only: a mirror's list of tags or referrers may be outdated. Not here:
-//! writing, which always goes to the registry.
+//! are used for manifests and blobs only: a mirror's lists of tags and referrers may be outdated.
+//! Not here: writing, which always goes to the registry.
 //!
 //! A mirror is another host, so the command line's settings for the registry do not apply to it. A
 //! mirror's manifests are verified before they are used. A blob is passed on before it is verified,

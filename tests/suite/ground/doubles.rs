@@ -3,8 +3,8 @@
 //! of the double that a real registry has too. If the double differs from both on purpose, the step
 //! says `on_purpose` with the reason.
 //!
-//! Not compared, because neither real registry supports them: tags in the query, a blob in the POST.
-//! The referrers API is compared with olareg in `doubles_referrers`.
+//! Not compared, because neither real registry supports them: tags in the query, a blob in the
+//! POST. The referrers API is compared with olareg in `doubles_referrers`.
 
 use tests::compare::{Step, ask, compare, compare_with, push, push_to};
 use tests::images::{Image, sha256, types};

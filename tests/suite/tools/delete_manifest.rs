@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use tests::fake::{End, Intake, Reply, first};
 use tests::fake_registry::FakeRegistry;
-use tests::images::{Blob, Image, read_blob, read_index, types, write_image};
+use tests::images::{Blob, Image, read_blob, read_index, types, write_image, write_layout};
 use tests::referrers::{Referrer, SBOM, digests, fallback, list};
 use tests::scratch::Scratch;
 use tests::tools::{Run, shell, tool};
@@ -255,6 +255,24 @@ fn a_referrer_that_cannot_be_deleted_stays_listed() {
         entries.sort_by_key(|entry| entry["annotations"].to_string());
         assert_eq!(entries, [a.listed(), b.listed()]);
     }
+}
+
+#[test]
+fn a_fallback_tag_that_is_no_list_does_not_prevent_the_removal() {
+    let (registry, image) = registry();
+    let a = Referrer::of(&image, SBOM, "a");
+    a.add_to(&registry);
+    registry.add_manifest("app", &fallback(&image), &image);
+    delete(&registry, &format!("@{}", a.manifest.digest), &[]).ok();
+    assert!(registry.manifest("app", &a.manifest.digest).is_none());
+    assert_eq!(tags(&registry).len(), 3);
+
+    let dir = Scratch::new();
+    for (tag, one) in [("a", &a.manifest), (&fallback(&image), &image)] {
+        write_layout(&dir.join("x"), tag, one, []);
+    }
+    delete_from(&dir, &[&format!("oci:x@{}", a.manifest.digest)]).ok();
+    assert_eq!(names(&dir), [fallback(&image)]);
 }
 
 #[test]

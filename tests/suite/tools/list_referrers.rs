@@ -367,7 +367,8 @@ fn a_copy_in_one_line_has_the_image_and_all_its_referrers() {
         let dir = Scratch::new();
         for b in [target.repo("app"), "oci:copy".to_owned()] {
             let run = shell(
-                "list-referrers --recursive \"$A\" | push-blob \"$B\" --from \"${A%:*}\" >/dev/null &&
+                "list-referrers --recursive \"$A\" |
+                    push-blob \"$B\" --from \"${A%:*}\" >/dev/null &&
                 fetch-manifest \"$A\" | put-manifest \"$B:1\" >/dev/null &&
                 list-referrers \"$B:1\" && list-referrers \"$B@$SBOM\"",
             )

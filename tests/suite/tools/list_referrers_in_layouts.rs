@@ -236,7 +236,7 @@ fn a_referrer_without_its_blobs_is_not_listed() {
         .dir(dir.path())
         .stdin(format!("{}\n", a.listed()))
         .run();
-    run.status(0).says("not listed as a referrer: no blob");
+    run.status(0).says("not listed as a referrer: oci:x: no blob");
     assert_eq!(listed(&dir, &image), Vec::<Value>::new());
 }
 

@@ -27,7 +27,7 @@ impl<'a> Source<'a> {
     /// subject.
     ///
     /// # Errors
-    /// As for [`Registry::referrers`](registry::Registry::referrers); for a layout, Malformed if
+    /// As for [`Places::referrers`](store::place::Places::referrers); for a layout, Malformed if
     /// `index.json` is invalid, and Local if it cannot be read.
     pub(crate) fn referrers(
         &self,

@@ -44,5 +44,5 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
     }
     tags.iter().try_for_each(|tag| layout.tag(&entry, Some(tag)))?;
     // Programs that do not use those fields search the list of the subject's referrers.
-    layout.list_referrers([&descriptor.digest])
+    layout.list_referrer(&descriptor.digest)
 }
