@@ -67,11 +67,8 @@ pub struct Settings {
     pub keeps_of_broken: Option<usize>,
     /// Keeps the state of an upload the same for all requests.
     pub steady: bool,
-    /// Refuses an old state in DELETE too, as CNCF Distribution does: after a request that broke, a
-    /// client has to ask for the last state before it can cancel the upload.
-    pub exact_cancel: bool,
-    /// Refuses an old state in GET and DELETE too, as docker-registry 2.8 does: after a request
-    /// that broke, a client can neither continue nor cancel the upload.
+    /// Refuses an old state in GET too, as docker-registry 2.8 does: after a request that broke, a
+    /// client can neither continue nor cancel the upload.
     pub strict: bool,
     /// Ignores the query of a request for tags, as docker-registry 2.8 does: lists all tags in the
     /// order in which they were added.
@@ -426,10 +423,8 @@ impl Content {
                     _ => uploads.begin(name, &origin),
                 }
             }
-            ("DELETE", _) if settings.exact_cancel && uploads.is_stale(request, id) => {
-                uploads::stale(&settings)
-            }
-            ("GET" | "DELETE", _) if settings.strict && uploads.is_stale(request, id) => {
+            ("DELETE", _) if uploads.is_stale(request, id, &settings) => uploads::stale(&settings),
+            ("GET", _) if settings.strict && uploads.is_stale(request, id, &settings) => {
                 uploads::stale(&settings)
             }
             ("PATCH", _) => uploads.patched(request, id, &origin),

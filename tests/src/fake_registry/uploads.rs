@@ -140,8 +140,8 @@ impl Uploads {
     }
 
     /// Whether a request returns an old state.
-    pub(super) fn is_stale(&self, request: &Request, id: &str) -> bool {
-        let settings = Settings { any_spelling: true, ..Settings::default() };
+    pub(super) fn is_stale(&self, request: &Request, id: &str, settings: &Settings) -> bool {
+        let settings = Settings { any_spelling: true, ..settings.clone() };
         self.open.get(id).is_some_and(|session| !session.is_given_back(request, &settings))
     }
 

@@ -109,20 +109,10 @@ fn an_old_state_is_the_same() {
         ask("PUT", &format!("{{first}}&digest={}", sha256(b""))).as_version_3(),
         ask("GET", "{first}").as_version_3(),
         patch("", "data"),
-        ask("DELETE", "{first}").on_purpose("most tests ask only whether a session was cancelled"),
-    ]);
-}
-
-#[test]
-fn with_the_setting_exact_cancel_an_old_state_cancels_nothing_as_in_version_3() {
-    let steps = [
-        start(),
-        patch("", "some "),
         ask("DELETE", "{first}").as_version_3(),
         ask("GET", "{first}").as_version_3(),
         ask("DELETE", "{location}"),
-    ];
-    compare_with(|settings| settings.exact_cancel = true, &steps);
+    ]);
 }
 
 #[test]

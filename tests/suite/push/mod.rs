@@ -2,6 +2,7 @@
 //! Pushes of blobs and manifests to a registry, and the faults that can occur.
 
 mod bytes;
+mod cancelled;
 mod faults;
 mod lines;
 mod manifest_faults;

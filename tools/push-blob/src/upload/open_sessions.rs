@@ -2,11 +2,20 @@
 //! The open upload sessions, so that they can be cancelled when the run ends.
 //!
 //! The run may end during a request that opens a session. The cleanup waits for that request first.
+//! It may also end while a request sends bytes. [`Sending`] then stops the request, because each
+//! byte that arrives at the registry changes the state with which the session is cancelled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use common::error::{Error, Status};
 use registry::upload::{CANCEL_TIMEOUT, UploadUrl};
+
+/// The longest wait for a request that sends bytes to stop. It does not stop if the registry does
+/// not read its bytes.
+const STOP_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// An open upload session.
 #[derive(Clone, Debug)]
@@ -45,7 +54,9 @@ struct Table {
     open: BTreeMap<u64, UploadSession>,
     /// The number of running requests that may open a session.
     opening: usize,
-    /// Whether the run is ending. No session is opened then.
+    /// The sessions to which a request sends bytes.
+    sending: BTreeSet<u64>,
+    /// Whether the run is ending. No session is opened then, and no bytes are sent.
     closing: bool,
 }
 
@@ -57,12 +68,29 @@ impl OpenSessions {
     /// Counts a request that may open a session, until the returned value is dropped. If the run is
     /// ending, this blocks until the process ends.
     pub(super) fn opening(&self) -> Opening<'_> {
+        self.lock_unless_closing().opening += 1;
+        Opening { sessions: self }
+    }
+
+    /// Counts a request that sends bytes to a session, until the returned value is dropped. If the
+    /// run is ending, this blocks until the process ends.
+    pub(super) fn sending(&self, session: &UploadSession) -> Sending<'_> {
+        self.lock_unless_closing().sending.insert(session.id);
+        Sending { sessions: self, id: session.id }
+    }
+
+    fn lock_unless_closing(&self) -> MutexGuard<'_, Table> {
         let mut state = self.lock();
         while state.closing {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.opening += 1;
-        Opening { sessions: self }
+        state
+    }
+
+    /// Stops counting a request that sent bytes to this session.
+    fn sent(&self, id: u64) {
+        self.lock().sending.remove(&id);
+        self.changed.notify_all();
     }
 
     /// Adds a session that was opened.
@@ -87,9 +115,11 @@ impl OpenSessions {
         self.lock().open.remove(&session.id);
     }
 
-    /// Prevents new sessions, waits for the running requests that may open a session, and returns
-    /// the open sessions. The wait ends when no request finishes within [`CANCEL_TIMEOUT`].
-    pub(super) fn close(&self) -> Vec<UploadSession> {
+    /// Prevents new sessions and new parts, waits for the running requests, and returns the open
+    /// sessions that `is_wanted` selects. A request that may open a session is waited for until no
+    /// such request finishes within [`CANCEL_TIMEOUT`], a request that sends bytes to a selected
+    /// session for [`STOP_TIMEOUT`].
+    pub(super) fn close(&self, is_wanted: impl Fn(&UploadSession) -> bool) -> Vec<UploadSession> {
         let mut state = self.lock();
         state.closing = true;
         while state.opening > 0 {
@@ -102,7 +132,13 @@ impl OpenSessions {
                 break;
             }
         }
-        state.open.values().cloned().collect()
+        let is_sending = |state: &mut Table| {
+            let mut sending = state.sending.iter().filter_map(|id| state.open.get(id));
+            sending.any(&is_wanted)
+        };
+        let stopped = self.changed.wait_timeout_while(state, STOP_TIMEOUT, is_sending);
+        let (state, _) = stopped.unwrap_or_else(PoisonError::into_inner);
+        state.open.values().filter(|session| is_wanted(session)).cloned().collect()
     }
 }
 
@@ -115,5 +151,46 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.sessions.lock().opening -= 1;
         self.sessions.changed.notify_all();
+    }
+}
+
+/// A running request that sends bytes to a session.
+pub(super) struct Sending<'a> {
+    sessions: &'a OpenSessions,
+    id: u64,
+}
+
+impl Sending<'_> {
+    /// The bytes of the request. Reading them fails when the run is ending, and the connection is
+    /// then closed.
+    pub(super) fn stoppable<'r>(&'r self, reader: &'r mut dyn Read) -> impl Read + 'r {
+        Stoppable { sessions: self.sessions, reader }
+    }
+
+    /// Called when the request has failed. If the run is ending, this blocks until the process
+    /// ends: the end of the run is perhaps the reason, and must not be reported as an error.
+    pub(super) fn failed(&self) {
+        self.sessions.sent(self.id);
+        drop(self.sessions.lock_unless_closing());
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.sessions.sent(self.id);
+    }
+}
+
+struct Stoppable<'a> {
+    sessions: &'a OpenSessions,
+    reader: &'a mut dyn Read,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.sessions.lock().closing {
+            return Err(io::Error::other(Error::new(Status::Local, "the run is ending")));
+        }
+        self.reader.read(buffer)
     }
 }

@@ -7,6 +7,7 @@
 //! `registry::upload`.
 
 use std::io::Read;
+use std::time::Duration;
 
 use common::digest::Digest;
 use common::error::{Error, Status};
@@ -15,11 +16,22 @@ use net::request::{Method, Payload, Request};
 use net::response::Response;
 use net::url::Purpose;
 use registry::answer;
-use registry::upload::{Commit, OpenedUpload, UploadUrl, differs, stored_digest};
+use registry::upload::{CANCEL_TIMEOUT, Commit, OpenedUpload, UploadUrl, differs, stored_digest};
 
 use super::Uploads;
-use super::open_sessions::UploadSession;
+use super::open_sessions::{Sending, UploadSession};
 use super::refused::{Refused, refused};
+
+/// The waits before the attempts to cancel sessions. Together they are shorter than the time that
+/// the end of a run may take after a signal.
+const CANCEL_PAUSES: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
@@ -151,7 +163,11 @@ impl Uploads {
         payload: &mut Payload<'_>,
     ) -> Result<(), Refused> {
         let size = session.offset.max(payload.length());
-        match self.registry.commit_upload(&session.at, digest, size, payload)? {
+        let sending = self.open.sending(session);
+        let commit = |payload: &mut Payload<'_>| {
+            self.registry.commit_upload(&session.at, digest, size, payload)
+        };
+        match while_sending(&sending, payload, commit)? {
             Commit::Stored => {
                 self.open.closed(session);
                 Ok(())
@@ -181,11 +197,12 @@ impl Uploads {
         let headers = [OCTETS, ("Content-Range", range.as_str())];
         let url = session.at.url.clone();
         let patch = Request::new(Method::Patch, &url, &headers);
-        let response = self.registry.send_in_upload(
-            &session.at,
-            patch,
-            &mut Payload::Stream { reader, length },
-        )?;
+        let payload = &mut Payload::Stream { reader, length };
+        // Until the new state is stored, the session cannot be cancelled.
+        let sending = self.open.sending(session);
+        let send =
+            |payload: &mut Payload<'_>| self.registry.send_in_upload(&session.at, patch, payload);
+        let response = while_sending(&sending, payload, send)?;
         match response.status.as_u16() {
             201 | 202 | 204 => {}
             _ => return Err(refused(response, what)),
@@ -207,8 +224,16 @@ impl Uploads {
     /// # Errors
     /// The failure, classified for a retry.
     pub(crate) fn ask(&self, session: &mut UploadSession) -> Result<Option<u64>, Failure> {
+        self.ask_within(session, None)
+    }
+
+    fn ask_within(
+        &self,
+        session: &mut UploadSession,
+        within: Option<Duration>,
+    ) -> Result<Option<u64>, Failure> {
         let url = session.at.url.clone();
-        let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
+        let get = Request { redirects: 0, within, ..Request::new(Method::Get, &url, &[]) };
         let response = self.registry.send_in_upload(&session.at, get, &mut Payload::None)?;
         match response.status.as_u16() {
             200 | 202 | 204 => {
@@ -224,10 +249,52 @@ impl Uploads {
 
     /// Cancels a session. A failure is ignored, because registries remove old sessions themselves.
     pub(crate) fn cancel(&self, session: &UploadSession) {
-        self.registry.cancel_upload(&session.at);
-        // Remove the session only now: if the run ends during the request, the cleanup must find
-        // it.
-        self.open.closed(session);
+        self.cancel_each(vec![session.clone()]);
+    }
+
+    /// Cancels sessions. A request that was stopped or broke left bytes in its session, and its
+    /// last bytes may still be arriving. They change the state of the session, and many registries
+    /// refuse to cancel it with an old state. Several attempts are therefore made.
+    fn cancel_each(&self, sessions: Vec<UploadSession>) {
+        let mut left = sessions.clone();
+        for pause in CANCEL_PAUSES {
+            std::thread::sleep(pause);
+            left.retain_mut(|session| !self.try_cancel(session));
+            if left.is_empty() {
+                break;
+            }
+        }
+        // Remove the sessions only now: if the run ends during a request, the cleanup must find
+        // them.
+        sessions.iter().for_each(|session| self.open.closed(session));
+    }
+
+    /// Makes one attempt to cancel a session. If its state is old, requests the new one first.
+    /// Returns false if a later attempt may succeed: the state has changed again.
+    fn try_cancel(&self, session: &mut UploadSession) -> bool {
+        self.delete(session) || !self.update(session) || self.delete(session)
+    }
+
+    /// Requests that a session is cancelled. Returns false if its state is perhaps old.
+    fn delete(&self, session: &UploadSession) -> bool {
+        let within = Some(CANCEL_TIMEOUT);
+        let delete = Request { within, ..Request::new(Method::Delete, &session.at.url, &[]) };
+        let outcome = self.registry.send_in_upload(&session.at, delete, &mut Payload::None);
+        let Ok(mut response) = outcome else { return true };
+        match response.status.as_u16() {
+            400 | 404 | 416 => {
+                answer::failure_with_body(response, "").1.code == "BLOB_UPLOAD_UNKNOWN"
+            }
+            _ => {
+                response.error_text();
+                true
+            }
+        }
+    }
+
+    /// Requests the new state of a session. Returns false if there is none.
+    fn update(&self, session: &mut UploadSession) -> bool {
+        matches!(self.ask_within(session, Some(CANCEL_TIMEOUT)), Ok(Some(_)))
     }
 
     /// Marks a session that a later run may continue.
@@ -244,11 +311,7 @@ impl Uploads {
     /// Ends the uploads of this run: prevents new sessions and cancels the open ones. With `keep`,
     /// sessions that a later run may continue stay open.
     pub(crate) fn cancel_all(&self, keep: bool) {
-        for session in self.open.close() {
-            if !(keep && session.kept) {
-                self.cancel(&session);
-            }
-        }
+        self.cancel_each(self.open.close(|session| !(keep && session.kept)));
     }
 
     /// Moves a session to the URL in a response's Location header, if there is one.
@@ -262,6 +325,23 @@ impl Uploads {
         }
         Ok(())
     }
+}
+
+/// Sends a request that has a body. If the run is ending, the request is stopped, and this does not
+/// return.
+fn while_sending<T>(
+    sending: &Sending<'_>,
+    payload: &mut Payload<'_>,
+    send: impl FnOnce(&mut Payload<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let outcome = match payload {
+        Payload::Stream { reader, length } => {
+            let mut reader = sending.stoppable(*reader);
+            send(&mut Payload::Stream { reader: &mut reader, length: *length })
+        }
+        payload => send(payload),
+    };
+    outcome.inspect_err(|_| sending.failed())
 }
 
 /// The number of bytes that the registry reports: `Range: 0-LAST`, with or without `bytes=`.
