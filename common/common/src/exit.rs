@@ -5,6 +5,7 @@
 //!   servers and files made printable. At most one more line follows: `tool: hint: …`.
 //! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind of
 //!   warning is printed once, with a count. `-q` suppresses all warnings.
+//! - A run that had nothing to do may say so in one line, `tool: what: why`. `-q` suppresses it.
 //! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
 //!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
 //!   no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings and
@@ -14,6 +15,7 @@
 //!   local failure (7). If nothing is new (8), there is no error line.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -35,6 +37,13 @@ static BEFORE_END: OnceLock<fn()> = OnceLock::new();
 /// Sets whether warnings are dropped (`-q`).
 pub fn quiet(yes: bool) {
     QUIET.store(yes, Ordering::Relaxed);
+}
+
+/// Prints why a successful run had nothing to do, unless it is quiet (`-q`).
+pub fn inform(text: impl Display) {
+    if !QUIET.load(Ordering::Relaxed) {
+        let _ = writeln!(std::io::stderr(), "{}: {}", tool(), shown(&text.to_string()));
+    }
 }
 
 /// Turns the trace on. Returns the function that writes one block of it to stderr.

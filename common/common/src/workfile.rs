@@ -75,7 +75,9 @@ fn is_same(named: &io::Result<Metadata>, opened: &Metadata) -> bool {
     named.as_ref().is_ok_and(|named| identity(named) == identity(opened))
 }
 
-fn is_ours(metadata: &Metadata) -> bool {
+/// Whether a file may be a work file of this user: a regular file that this user owns and that has
+/// no other hard link.
+pub fn is_ours(metadata: &Metadata) -> bool {
     let user = rustix::process::geteuid().as_raw();
     // If the number of links is 0, the file was removed meanwhile: `is_still` detects that.
     metadata.is_file() && metadata.uid() == user && metadata.nlink() <= 1

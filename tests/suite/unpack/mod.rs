@@ -14,6 +14,7 @@ mod not_a_layer;
 mod overlay;
 mod parser;
 mod races;
+mod same_image;
 mod sparse;
 mod steps;
 mod streams;

@@ -79,7 +79,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     pub(crate) max_entries: u64,
 
-    /// Replace an existing DIR by the new tree, in one step
+    /// Replace an existing DIR by the new tree, in one step; with --from, unless DIR is this image
     #[arg(long, conflicts_with = "onto")]
     pub(crate) replace: bool,
 
@@ -149,6 +149,19 @@ impl Cli {
         } else {
             Existing::Refuse
         }
+    }
+
+    /// Everything but the image on which the result depends, in one line: the rules for the tree,
+    /// the rules for input lines, and the privileges of the process.
+    pub(crate) fn note_options(&self) -> String {
+        let rules = self.rules();
+        let lines = (self.no_config, self.any_type);
+        let capabilities = rustix::thread::capabilities(None).map(|sets| sets.effective.bits());
+        let [users, groups] = ["uid", "gid"].map(|ids| {
+            let map = std::fs::read_to_string(format!("/proc/self/{ids}_map")).unwrap_or_default();
+            map.split_whitespace().collect::<Vec<_>>().join(" ")
+        });
+        format!("{rules:?} {lines:?} {capabilities:?} {users} {groups}")
     }
 
     /// The rules for the tree.

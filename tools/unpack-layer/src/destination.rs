@@ -9,6 +9,9 @@
 //! removed completely, for example because a file is immutable, it is renamed to `.NAME.old`, with
 //! a warning. The run still succeeds, and the next run can create its staging directory.
 //!
+//! With `--replace` and descriptor lines, the file `.NAME.image` beside DIR describes the image of
+//! the new tree ([`known_image`]). All other runs remove it.
+//!
 //! Only `--onto` changes DIR itself. The file `.NAME.dirty` beside DIR marks it while the changes
 //! are incomplete.
 
@@ -19,10 +22,12 @@ use std::path::{Path, PathBuf};
 
 use archive::shown as shown_path;
 use common::error::{Error, Result, Status};
-use common::notice;
+use common::{exit, notice};
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::known_image::{self, Image, KnownImage};
+use crate::tree::fingerprint::{fingerprint, state};
 use crate::tree::mounts;
 use crate::tree::remove::remove;
 
@@ -170,6 +175,36 @@ impl Destination {
         Ok(true)
     }
 
+    /// The image that DIR was made of, if `--replace` may leave it alone. `options` is the line that
+    /// a note about it must have.
+    pub(crate) fn known_image(&self, options: &str) -> Option<KnownImage> {
+        let present = self.present.as_ref().filter(|_| self.existing == Existing::Replace)?;
+        let text = known_image::read(&self.parent, &self.image_name())?;
+        let directory = known_image::Existing {
+            parent: self.parent.try_clone().ok()?,
+            name: self.name.clone(),
+            dirty_name: self.dirty_name(),
+            fd: present.try_clone().ok()?,
+        };
+        KnownImage::new(&text, options, directory)
+    }
+
+    /// Reports that DIR is left alone, because it was made of the same image.
+    pub(crate) fn report_same(&self) {
+        exit::inform(format_args!("{}: already this image", self.shown));
+    }
+
+    /// The fingerprint of the tree in the staging directory, if there will be a note about it.
+    /// There is none with `--no-sync`: after a power loss, it could be about a damaged tree.
+    fn fingerprint(&self) -> Option<String> {
+        match &self.working {
+            Some(Working::Staging(fd)) if self.existing == Existing::Replace && self.sync => {
+                fingerprint(fd)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the layers are applied to the existing DIR.
     pub(crate) fn is_onto(&self) -> bool {
         self.existing == Existing::Onto
@@ -199,6 +234,7 @@ impl Destination {
         if ignores_case(present) {
             return Err(self.case_error());
         }
+        known_image::remove(&self.parent, &self.image_name());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
         let marker = rustix::fs::openat(&self.parent, self.dirty_name(), flags, mode)
@@ -301,12 +337,14 @@ impl Destination {
     }
 
     /// Ends a successful run: syncs, and renames the staging directory to DIR or removes the dirty
-    /// mark.
+    /// mark. With `--replace`, a note about the image is written, if it is given with the options.
     ///
     /// # Errors
     /// Local if a system call fails. Without `--onto`, a failure before the rename leaves DIR
     /// unchanged.
-    pub(crate) fn publish(&mut self) -> Result<()> {
+    pub(crate) fn publish(&mut self, image: Option<(&str, &Image)>) -> Result<()> {
+        // The tree does not have its final name yet, so that no other program changes it.
+        let described = image.and_then(|image| Some((image, self.fingerprint()?)));
         let local = |cause: Errno| Error::local(&self.shown, &cause.into());
         match &self.working {
             None => Ok(()),
@@ -328,12 +366,25 @@ impl Destination {
                 self.put_in_place()?;
                 // A dirty mark belongs to the tree that was replaced.
                 let _ = rustix::fs::unlinkat(&self.parent, self.dirty_name(), AtFlags::empty());
+                match described {
+                    Some((image, fingerprint)) => self.describe(fd, image, &fingerprint),
+                    None => known_image::remove(&self.parent, &self.image_name()),
+                }
                 if self.sync {
                     rustix::fs::fsync(&self.parent).map_err(local)?;
                 }
                 self.working = None;
                 Ok(())
             }
+        }
+    }
+
+    /// Writes the note about the image of the new DIR.
+    fn describe(&self, fd: &OwnedFd, (options, image): (&str, &Image), fingerprint: &str) {
+        let tree = rustix::fs::fstat(fd).map(|stat| format!("{} {fingerprint}", state(&stat)));
+        match tree.ok().and_then(|tree| known_image::note(options, &tree, image)) {
+            Some(text) => known_image::write(&self.parent, &self.image_name(), &text),
+            None => known_image::remove(&self.parent, &self.image_name()),
         }
     }
 
@@ -384,6 +435,10 @@ impl Destination {
 
     fn staging_name(&self) -> OsString {
         wrap(&self.name, ".unpacking")
+    }
+
+    fn image_name(&self) -> OsString {
+        wrap(&self.name, ".image")
     }
 
     fn dirty_name(&self) -> OsString {

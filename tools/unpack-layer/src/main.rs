@@ -5,11 +5,12 @@
 //! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
 //! layers and the number of layers were checked.
 //! The tool has no network code. Where to start reading: `unpack` is the complete run, `stream`
-//! reads layers, `tree` makes files, `destination` handles DIR.
-//! layers, `tree` makes files, `destination` handles DIR.
+//! reads layers, `tree` makes files, `destination` handles DIR, and `known_image` is what a later
+//! run needs to know about it.
 
 mod cli;
 mod destination;
+mod known_image;
 mod source;
 mod stream;
 mod tree;
@@ -34,12 +35,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     cli.check()?;
     let destination = Destination::new(&cli.dir, cli.existing(), !cli.no_sync)?;
     let wants_config = cli.from.is_some() && !cli.no_config;
-    let unpacking = Unpacking::new(destination, cli.rules(), wants_config);
+    // Only descriptor lines say which image it is before it is read.
+    let options = cli.from.is_some().then(|| cli.note_options());
+    let known = options.as_ref().and_then(|options| destination.known_image(options));
+    let unpacking = Unpacking::new(destination, cli.rules(), wants_config, options);
 
     let limits = Limits { archive_bytes: cli.max_size };
     let stream = match cli.from {
         Some(StoreName::Layout(dir)) => {
-            Stream::start(move || source::lines(dir, cli.any_type), limits)?
+            Stream::start(move || source::lines(dir, cli.any_type, known), limits)?
         }
         _ => Stream::start(move || source::files(cli.layers, cli.digest, cli.diff_id), limits)?,
     };

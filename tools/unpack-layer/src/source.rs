@@ -7,6 +7,7 @@
 //! The layout is opened at the first line, not at the start: all programs of a pipe start at the
 //! same time, and an earlier one may still have to create the layout.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use common::manifest::diff_ids;
 use common::stdio;
 use layout::Layout;
 
+use crate::known_image::KnownImage;
 use crate::stream::{LayerInput, LayerSource, SourceItem};
 
 /// The buffer size to set for a pipe on stdin, in bytes. A large one means fewer context switches.
@@ -75,11 +77,72 @@ fn sequential(file: File) -> Box<dyn Read + Send> {
     Box::new(file)
 }
 
-/// The layers of the descriptor lines on stdin, whose blobs are in a layout.
-pub(crate) fn lines(layout: PathBuf, any_type: bool) -> Result<LayerSource> {
-    let mut source = LineSource { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
+/// The layers of the descriptor lines on stdin, whose blobs are in a layout. The lines are compared
+/// with those of the image `known`, if there is one.
+pub(crate) fn lines(
+    layout: PathBuf,
+    any_type: bool,
+    known: Option<KnownImage>,
+) -> Result<LayerSource> {
+    let source = LineSource { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
     let lines = Lines::new(stdio::stdin()?);
-    Ok(Box::new(lines.map(move |line| line.and_then(|descriptor| source.item(descriptor)))))
+    Ok(Box::new(ComparedLines { lines, source, known, waiting: VecDeque::new(), error: None }))
+}
+
+/// The items of descriptor lines. As long as all lines are those of a known image, they wait. The
+/// first other line, or a changed DIR, ends the comparison and the waiting.
+struct ComparedLines<L> {
+    lines: L,
+    source: LineSource,
+    /// `None` if the lines are not compared any more.
+    known: Option<KnownImage>,
+    /// The lines that waited.
+    waiting: VecDeque<Descriptor>,
+    /// The invalid line that ended the waiting.
+    error: Option<Error>,
+}
+
+impl<L: Iterator<Item = Result<Descriptor>>> ComparedLines<L> {
+    /// Compares lines as they arrive. `None` if the image is another one.
+    fn compare(&mut self, mut known: KnownImage) -> Option<SourceItem> {
+        loop {
+            match self.lines.next() {
+                Some(Ok(line)) => {
+                    if !known.take(line) {
+                        break;
+                    }
+                }
+                Some(Err(error)) => {
+                    self.error = Some(error);
+                    break;
+                }
+                None if known.is_whole() => return Some(SourceItem::Same(known.into_output())),
+                None => break,
+            }
+        }
+        self.waiting = known.into_lines().into();
+        None
+    }
+}
+
+impl<L: Iterator<Item = Result<Descriptor>>> Iterator for ComparedLines<L> {
+    type Item = Result<SourceItem>;
+
+    fn next(&mut self) -> Option<Result<SourceItem>> {
+        if let Some(known) = self.known.take()
+            && let Some(same) = self.compare(known)
+        {
+            return Some(Ok(same));
+        }
+        let line = match self.waiting.pop_front() {
+            Some(line) => line,
+            None => match self.error.take().map(Err).or_else(|| self.lines.next())? {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        Some(self.source.item(line))
+    }
 }
 
 /// Checks descriptor lines and opens their blobs.

@@ -10,6 +10,7 @@ use common::notice;
 use common::stdio;
 
 use crate::destination::{Destination, REMAINS};
+use crate::known_image::Image;
 use crate::stream::{Layer, Step, Stream, Verdict};
 use crate::tree::{DEVICE, Rules, Tree};
 use archive::Reader;
@@ -24,6 +25,10 @@ pub(crate) struct Unpacking {
     /// `None` before the first entry.
     tree: Option<Tree>,
     diff_ids: DiffIds,
+    /// The lines of the image, for the note about DIR.
+    image: Image,
+    /// The options of the note; `None` if there is no note.
+    options: Option<String>,
     /// The next output line. It is printed when the next step begins; the last line of the run is
     /// printed after DIR was published.
     held: Option<String>,
@@ -31,13 +36,20 @@ pub(crate) struct Unpacking {
 
 impl Unpacking {
     /// The state before the first layer.
-    pub(crate) fn new(destination: Destination, rules: Rules, wants_config: bool) -> Unpacking {
+    pub(crate) fn new(
+        destination: Destination,
+        rules: Rules,
+        wants_config: bool,
+        options: Option<String>,
+    ) -> Unpacking {
         Unpacking {
             destination,
             rules,
             wants_config,
             tree: None,
             diff_ids: DiffIds::default(),
+            image: Image::default(),
+            options,
             held: None,
         }
     }
@@ -57,7 +69,16 @@ impl Unpacking {
         while let Some(step) = stream.step()? {
             self.release_line()?;
             match step {
+                Step::Same(lines) => {
+                    for line in lines {
+                        self.held = Some(line.line());
+                        self.release_line()?;
+                    }
+                    self.destination.report_same();
+                    return Ok(());
+                }
                 Step::Config(line, diff_ids) => {
+                    self.image.add_config(&line);
                     self.held = Some(line.line());
                     self.diff_ids.expect(diff_ids)?;
                 }
@@ -67,9 +88,10 @@ impl Unpacking {
                     if self.rules.strict {
                         no_warnings().map_err(context)?;
                     }
-                    let line = line(&layer, &verdict).line();
+                    let line = line(&layer, &verdict);
+                    self.image.add_layer(&line, &verdict.diff_id);
                     self.diff_ids.add(verdict.diff_id)?;
-                    self.held = Some(line);
+                    self.held = Some(line.line());
                 }
             }
         }
@@ -81,7 +103,7 @@ impl Unpacking {
         if self.rules.strict {
             no_warnings()?;
         }
-        self.destination.publish()?;
+        self.destination.publish(self.options.as_deref().map(|options| (options, &self.image)))?;
         self.release_line()?;
         if self.rules.strict { no_warnings() } else { Ok(()) }
     }

@@ -30,6 +30,8 @@ pub(crate) enum SourceItem {
     Layer(LayerInput),
     /// The descriptor of an image config, and the diff IDs in the config.
     Config(Descriptor, Vec<Digest>),
+    /// All lines are those of the image that DIR was made of. They have the diff IDs.
+    Same(Vec<Descriptor>),
 }
 
 /// A source of layers, used on the reading thread.
@@ -55,4 +57,6 @@ pub(crate) enum Step {
     Layer(Box<Layer>),
     /// The descriptor of an image config, and the diff IDs in the config.
     Config(Descriptor, Vec<Digest>),
+    /// All lines are those of the image that DIR was made of. They have the diff IDs.
+    Same(Vec<Descriptor>),
 }

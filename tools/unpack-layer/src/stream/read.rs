@@ -78,6 +78,7 @@ impl Reading {
                         self.send(Event::Step(Step::Config(line, ids)))?
                     }
                     SourceItem::Layer(layer) => self.layer(layer)?,
+                    SourceItem::Same(lines) => self.send(Event::Step(Step::Same(lines)))?,
                 }
             }
             Ok(())

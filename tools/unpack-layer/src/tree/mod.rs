@@ -19,6 +19,7 @@ mod directories;
 mod directory;
 mod entry_directories;
 mod files;
+pub(crate) mod fingerprint;
 mod image_archive;
 mod implied;
 pub(crate) mod mounts;
