@@ -291,7 +291,7 @@ fn the_token_is_for_deleting() {
     delete(&registry, ":1", &[]).ok();
     let requests = registry.server.requests();
     let asked = requests.iter().filter_map(|request| request.param("scope"));
-    assert_eq!(asked.collect::<Vec<_>>(), ["repository:app:delete,pull"]);
+    assert_eq!(asked.collect::<Vec<_>>(), ["repository:app:pull,delete"]);
     // A token server that does not know the action grants less: the registry's refusal is shown.
     registry.grant(|scope| !scope.contains("delete"));
     registry.add_image("app", "1", &Image::small());
