@@ -117,10 +117,9 @@ pub fn payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let first = formats.next().transpose()?.unwrap_or_default();
     for (i, other) in formats.enumerate() {
         if other? != first {
-            let what = format_args!(
-                "signatures[{}]: its payload differs from that of signatures[0]",
-                i + 1
-            );
+            let at = i + 1;
+            let what =
+                format_args!("signatures[{at}]: its payload differs from that of signatures[0]");
             return Err(Error::malformed(what));
         }
     }
@@ -245,7 +244,8 @@ impl Image {
             let generation = Generation::of(&compatibility, blob, text)
                 .map_err(|e| within(format!("v1Compatibility: {e}")))?;
             if !is_id(&generation.id) {
-                let what = format_args!("image ID '{}' is invalid", printable(&generation.id));
+                let id = printable(&generation.id);
+                let what = format_args!("image ID '{id}' is invalid");
                 return Err(Error::malformed(what));
             }
             generations.push(generation);

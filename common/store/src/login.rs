@@ -70,7 +70,8 @@ impl Login {
         if let Some(file) = &self.authfile
             && !file.exists()
         {
-            let what = format_args!("--authfile {}: no such file", file.display());
+            let file = file.display();
+            let what = format_args!("--authfile {file}: no such file");
             return Err(Error::absent(what));
         }
         let Some(user) = &self.username else { return token() };

@@ -241,8 +241,8 @@ impl PartialFiles {
         }
         let partial = self.partial(0);
         if !workfile::is_still(&partial, whole).map_err(local)? {
-            let what =
-                format_args!("{}: another program removed or replaced it", partial.display());
+            let partial = partial.display();
+            let what = format_args!("{partial}: another program removed or replaced it");
             return Err(Error::new(Status::Local, what));
         }
         std::fs::rename(partial, &self.path).map_err(local)

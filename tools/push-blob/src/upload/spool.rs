@@ -76,7 +76,8 @@ impl Spool {
         }
         let dir = directory();
         let local_error = |cause: io::Error| {
-            let what = format_args!("write a temporary file in {}", dir.display());
+            let dir = dir.display();
+            let what = format_args!("write a temporary file in {dir}");
             Error::local(what, &cause).hint("TMPDIR can name another directory")
         };
         let file = match self.file.take() {

@@ -304,7 +304,8 @@ impl<'a> Upload<'a> {
     fn wait_for_blob(&mut self) -> Step {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {
-            let what = format_args!("{}: the upload session is gone", self.name());
+            let name = self.name();
+            let what = format_args!("{name}: the upload session is gone");
             if let Err(error) = backoff.wait(Failure::temporary(Error::unavailable(what))) {
                 return Step::failed(State::EndedAtClose, error);
             }

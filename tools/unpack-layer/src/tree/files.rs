@@ -226,7 +226,8 @@ impl Workspace {
                         return Err(to("a directory"));
                     }
                     if cause == Errno::XDEV {
-                        let what = format_args!("hard link to {}", shown(&entry.link));
+                        let link = shown(&entry.link);
+                        let what = format_args!("hard link to {link}");
                         return Err(Error::local(what, &cause.into()));
                     }
                     let error = os_error(&format!("hard link to {}", shown(&entry.link)), cause);
