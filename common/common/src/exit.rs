@@ -10,7 +10,8 @@
 //!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
 //!   no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings and
 //!   hints are quoted so that a shell executes nothing in them.
-//! - Success is silent. This module writes to stdout only for help and version.
+//! - Success is silent. This module writes to stdout only for help and version. The version names
+//!   the project and, in a release build, the commit: `fetch-blob (regutils) 0.1.0 (abc1234)`.
 //! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
 //!   local failure (7). If nothing is new (8), there is no error line.
 
@@ -18,8 +19,8 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
@@ -28,6 +29,13 @@ use crate::error::{Error, Status, printable};
 use crate::shell::inert;
 use crate::stdio::{self, write_stdout};
 use crate::{notice, secret};
+
+/// The text of `--version` after the name of the tool.
+static VERSION: LazyLock<String> = LazyLock::new(|| version(COMMIT));
+
+/// The commit that was built, as the Makefile gives it. A build script would run again at each
+/// commit; this variable is not set while the code is developed, so nothing is built again then.
+const COMMIT: Option<&str> = option_env!("REGUTILS_COMMIT");
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static TRACED: AtomicBool = AtomicBool::new(false);
@@ -86,7 +94,8 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
 /// printed.
 fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Option<Cli>> {
     use clap::error::ErrorKind;
-    match Cli::try_parse_from(args) {
+    let command = Cli::command().version(VERSION.as_str());
+    match command.try_get_matches_from(args).and_then(|given| Cli::from_arg_matches(&given)) {
         Ok(cli) => Ok(Some(cli)),
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
@@ -95,6 +104,15 @@ fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Op
             Ok(None)
         }
         Err(error) => Err(usage_error(&error.render().to_string()).into()),
+    }
+}
+
+/// The project, its version and the commit.
+fn version(commit: Option<&str>) -> String {
+    let version = concat!("(regutils) ", env!("CARGO_PKG_VERSION"));
+    match commit {
+        Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
+        _ => version.to_owned(),
     }
 }
 
@@ -204,6 +222,14 @@ mod tests {
             "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is not a digest",
         );
         assert!(!said.contains("SECRET"), "{said}");
+    }
+
+    #[test]
+    fn the_version_has_a_commit_only_if_the_build_was_given_one() {
+        assert!(version(Some("abc1234")).ends_with(" (abc1234)"));
+        for unknown in [None, Some("")] {
+            assert!(version(unknown).ends_with(env!("CARGO_PKG_VERSION")), "{unknown:?}");
+        }
     }
 
     #[test]
