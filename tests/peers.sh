@@ -17,6 +17,7 @@ curl            curl
 dash            dash
 debootstrap     debootstrap
 docker-registry docker-registry
+fish            fish
 getfattr        attr
 go              golang-go
 jq              jq
@@ -25,6 +26,7 @@ musl-gcc        musl-tools
 nginx           nginx
 openssl         openssl
 pigz            pigz
+script          bsdutils
 setcap          libcap2-bin
 skopeo          skopeo
 squid           squid
@@ -32,6 +34,7 @@ strace          strace
 time            time
 umoci           umoci
 xz              xz-utils
+zsh             zsh
 zstd            zstd
 '
 

@@ -3,6 +3,7 @@
 
 mod all_tags;
 mod clock;
+mod completions;
 mod fault_table;
 mod layering;
 mod names;
