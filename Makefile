@@ -8,16 +8,56 @@ CARGO = cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 TOOLS = $(notdir $(wildcard tools/*))
 
-all:
-	$(CARGO) build --locked --release --workspace --bins
+# "dist" is a smaller build for packages, which takes longer.
+PROFILE = release
+BUILT = $(TARGET)/$(PROFILE)
+ZSH = share/zsh/site-functions
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install $(addprefix $(TARGET)/release/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
-	for page in man/*.[0-9]; do \
-		section=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.} && \
-		install -d "$$section" && install -m 644 "$$page" "$$section" || exit; \
+# The commit that "-V" shows, if this is a git checkout; a packager may set it. The targets for development
+# do not use it: if it changes, all our code is compiled again.
+REGUTILS_COMMIT ?= $(if $(wildcard .git),$(shell git rev-parse --short=7 HEAD 2>/dev/null))
+COMMIT = $(if $(REGUTILS_COMMIT),REGUTILS_COMMIT='$(REGUTILS_COMMIT)')
+
+all:
+	$(COMMIT) $(CARGO) build --locked --profile $(PROFILE) --workspace --bins
+	$(BUILT)/completions $(BUILT) $(BUILT)/shells $(TOOLS)
+
+# The installed files, below PREFIX.
+PAGES = $(notdir $(wildcard man/*.[0-9]))
+FILES = $(TOOLS:%=bin/%) \
+	$(foreach page,$(PAGES),share/man/man$(subst .,,$(suffix $(page)))/$(page)) \
+	$(TOOLS:%=share/bash-completion/completions/%) $(TOOLS:%=$(ZSH)/_%) \
+	$(TOOLS:%=share/fish/vendor_completions.d/%.fish)
+
+# Builds nothing, so that root does not run compilers.
+install:
+	@for tool in $(TOOLS); do \
+		test -x "$(BUILT)/$$tool" -a -e "$(BUILT)/shells/zsh/_$$tool" || \
+			{ echo "$$tool is not built: run \"make\" first, as an ordinary user" >&2; exit 1; }; \
 	done
+	@for file in $(FILES); do \
+		name=$${file##*/} mode=644; \
+		case $$file in \
+		bin/*) from=$(BUILT)/$$name mode=755 ;; \
+		share/man/*) from=man/$$name ;; \
+		share/bash-*) from=$(BUILT)/shells/bash/$$name ;; \
+		*.fish) from=$(BUILT)/shells/fish/$$name ;; \
+		*) from=$(BUILT)/shells/zsh/$$name ;; \
+		esac; \
+		install -D -m $$mode "$$from" "$(DESTDIR)$(PREFIX)/$$file" || exit; \
+	done
+
+# Directories are left: others may use them.
+uninstall:
+	@for file in $(FILES); do rm -f "$(DESTDIR)$(PREFIX)/$$file" || exit; done
+
+# A Debian package for this machine, in $(TARGET)/packages.
+deb: all
+	MAKE='$(MAKE)' packaging/deb.sh $(BUILT) $(TARGET)/packages
+
+# Archives of static programs, with their checksums, in $(TARGET)/packages.
+dist:
+	CARGO='$(CARGO)' PROFILE='$(PROFILE)' MAKE='$(MAKE)' packaging/dist.sh $(TARGET) $(TARGET)/packages
 
 # All tests that need neither root nor peer programs. They take about a minute. `make test T=NAME`
 # instead runs all tests with NAME in their names, and builds only the tools that these tests run.
@@ -42,18 +82,20 @@ check: peers
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	for page in man/*.[0-9]; do mandoc -T lint -W warning "$$page" || exit; done
 	CARGO='$(CARGO)' tests/cross.sh
-	$(CARGO) build --locked --release --workspace --bins
+	$(MAKE) all PROFILE=release REGUTILS_COMMIT=
 	REGUTILS_BIN=$(abspath $(TARGET))/release $(CARGO) test --locked --workspace --no-fail-fast
 
 # Installs the peer programs that the suite needs.
 peers:
 	tests/peers.sh
 
-demo: all
-	PATH="$(abspath $(TARGET))/release:$$PATH" tests/demo.sh
+demo:
+	$(MAKE) all REGUTILS_COMMIT=
+	PATH="$(abspath $(BUILT)):$$PATH" tests/demo.sh
 
-bench: all
-	PATH="$(abspath $(TARGET))/release:$$PATH" tests/bench/run
+bench:
+	$(MAKE) all REGUTILS_COMMIT=
+	PATH="$(abspath $(BUILT)):$$PATH" tests/bench/run
 
 # Known vulnerabilities, licences and sources of the dependencies. Needs the RustSec advisory database from the
 # network, and is therefore not part of "check".
@@ -64,4 +106,4 @@ audit:
 clean:
 	$(CARGO) clean
 
-.PHONY: all install test check peers demo bench audit clean
+.PHONY: all install uninstall deb dist test check peers demo bench audit clean

@@ -17,10 +17,12 @@ curl            curl
 dash            dash
 debootstrap     debootstrap
 docker-registry docker-registry
+dpkg-shlibdeps  dpkg-dev
 fish            fish
 getfattr        attr
 go              golang-go
 jq              jq
+lintian         lintian
 mandoc          mandoc
 musl-gcc        musl-tools
 nginx           nginx

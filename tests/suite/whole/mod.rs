@@ -14,6 +14,7 @@ mod tables;
 mod with_peers {
     mod build_image;
     mod demo;
+    mod installing;
     mod make;
     pub(super) mod readme;
 }

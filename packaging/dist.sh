@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# dist.sh TARGET DIR: builds the tools as static programs for each machine, and makes an archive for
+# each, with pages and completions, in DIR, with SHA256SUMS. TARGET is cargo's directory. The same
+# commit and compiler give the same bytes.
+#
+# $MACHINES names the machines, this one first. Another machine needs Debian's cross compiler.
+set -eu
+mkdir -p "$1" "$2"
+target=$(realpath "$1")
+dir=$(realpath "$2")
+cd "$(dirname "$0")/.."
+CARGO=${CARGO:-cargo}
+MAKE=${MAKE:-make}
+PROFILE=${PROFILE:-release}
+here=$(uname -m)
+case $here in
+x86_64) other=aarch64 ;;
+*) other=x86_64 ;;
+esac
+MACHINES=${MACHINES:-$here $other}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+REGUTILS_COMMIT=${REGUTILS_COMMIT:-$(git rev-parse --short=7 HEAD)}
+export SOURCE_DATE_EPOCH REGUTILS_COMMIT
+# The directories of this machine are not part of the programs.
+RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/regutils --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+CFLAGS="${CFLAGS:-} -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+export RUSTFLAGS CFLAGS
+umask 022
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for machine in $MACHINES; do
+	triple=$machine-unknown-linux-musl
+	if test "$machine" != "$here"; then
+		# The C code of our dependencies has the same calls in both C libraries.
+		compiler=$machine-linux-gnu-gcc
+		name=$(echo "$triple" | tr 'a-z-' 'A-Z_')
+		export "CC_$(echo "$triple" | tr - _)=$compiler" "CARGO_TARGET_${name}_LINKER=$compiler"
+	fi
+	test -d "$(rustc --print sysroot)/lib/rustlib/$triple" || rustup target add "$triple"
+	$CARGO build --locked --profile "$PROFILE" --target "$triple" --workspace --bins --target-dir "$target/dist"
+	built=$target/dist/$triple/$PROFILE
+	# Completions are made by programs of this machine; they are the same for all.
+	if test "$machine" != "$here"; then
+		rm -rf "$built/shells"
+		cp -r "$target/dist/$here-unknown-linux-musl/$PROFILE/shells" "$built"
+	else
+		"$built/completions" "$built" "$built/shells" $(ls tools)
+	fi
+	name=regutils-$version-$machine-linux
+	$MAKE --no-print-directory install BUILT="$built" DESTDIR="$work/$name" PREFIX=
+	cp README.md CHANGELOG.md LICENSE "$work/$name"
+	tar --create --directory "$work" --sort=name --owner=0 --group=0 --numeric-owner --format=posix \
+		--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
+		--mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip -9n >"$dir/$name.tar.gz"
+done
+(cd "$dir" && sha256sum regutils-"$version"-*-linux.tar.gz >SHA256SUMS && cat SHA256SUMS)
