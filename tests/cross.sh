@@ -1,13 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds for other targets than this machine's: checks that the code compiles for arm64, and builds
-# and tests static binaries for musl. A target that is not available here is reported, and is not a
-# failure.
+# Builds with the lowest Rust that Cargo.toml promises, and for other targets than this machine's:
+# checks that the code compiles for arm64, and builds and tests static binaries for musl. A compiler
+# or target that is not available here is reported, and is not a failure.
 set -eu
 cd "$(dirname "$0")/.."
 CARGO=${CARGO:-cargo}
 musl=$(uname -m)-unknown-linux-musl
 arm=aarch64-unknown-linux-gnu
+
+lowest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if rustup run "$lowest" cargo --version >/dev/null 2>&1 || rustup toolchain install "$lowest" --profile minimal; then
+	rustup run "$lowest" cargo check --locked --workspace --bins --target-dir "${CARGO_TARGET_DIR:-target}/lowest"
+else
+	echo "NOT CHECKED: Rust $lowest is missing" >&2
+fi
 
 # have TARGET COMPILER: whether Rust and C code can be compiled for the target (some dependencies
 # have C code).
