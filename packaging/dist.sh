@@ -19,6 +19,10 @@ x86_64) other=aarch64 ;;
 *) other=x86_64 ;;
 esac
 MACHINES=${MACHINES:-$here $other}
+if test -n "$(git status --porcelain --untracked-files=no 2>/dev/null)"; then
+	echo "dist: commit first: the working tree differs from the commit that -V would show" >&2
+	exit 1
+fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 REGUTILS_COMMIT=${REGUTILS_COMMIT:-$(git rev-parse --short=7 HEAD)}
