@@ -20,11 +20,13 @@ use crate::stdio;
 ///
 /// # Errors
 /// Malformed if stdin is closed. An item of the iterator is an error in the same cases as for
-/// [`Lines`]. It is also Malformed if the lines so far have more than [`MAX_SIZE`] bytes.
+/// [`Lines`]. It is also Malformed if it is an early line, or if the lines so far have more than
+/// [`MAX_SIZE`] bytes.
 pub fn lines() -> Result<impl Iterator<Item = Result<Descriptor>>> {
     let mut size = 0;
     Ok(Lines::new(stdio::stdin()?).map(move |line| {
         let descriptor = line?;
+        descriptor.refuse_early()?;
         size += descriptor.line().len() as u64;
         if size > MAX_SIZE {
             let what = format_args!("too many lines: a manifest has at most {MAX_SIZE} bytes");

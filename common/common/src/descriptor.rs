@@ -5,11 +5,16 @@
 //! and `size` are required and checked. Each other known field must have the right type or be
 //! `null`, which counts as absent. All fields are kept unchanged and in their order. The largest
 //! size is 2^63-1, because the specification uses int64.
+//!
+//! An *early line* has the additional member `"early":true`. It says that fetch-blob is still
+//! storing the blob. The member belongs to the line, not to the descriptor: reading a line removes
+//! it, so that no tool passes it on.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
+use crate::error::Error;
 use crate::json;
 use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
@@ -20,6 +25,12 @@ pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// The annotation with which BuildKit marks an index entry that describes another entry.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// The member that marks an early line.
+const EARLY: &str = "early";
+
+/// The hint of a tool that cannot use an early line.
+pub const EARLY_HINT: &str = "only unpack-layer takes the early lines of fetch-blob --early";
 
 const KNOWN: [&str; 8] =
     ["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
@@ -33,6 +44,8 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The size of the content, in bytes.
     pub size: u64,
+    /// Whether it was read from an early line: the store may not have the content yet.
+    pub early: bool,
     /// All fields, unchanged.
     fields: Map<String, Value>,
 }
@@ -99,7 +112,7 @@ impl Line {
         let mut value = json::parse(line)?;
         let Some(fields) = value.as_object_mut().filter(|fields| !fields.contains_key("size"))
         else {
-            return Descriptor::from_value(value).map(Line::Whole);
+            return Descriptor::from_parsed_line(value).map(Line::Whole);
         };
         fields.insert("size".to_owned(), 0.into());
         let mut descriptor = Descriptor::from_value(value)?;
@@ -115,7 +128,7 @@ impl Descriptor {
         fields.insert("mediaType".to_owned(), media_type.into());
         fields.insert("digest".to_owned(), digest.to_string().into());
         fields.insert("size".to_owned(), size.into());
-        Descriptor { media_type: media_type.to_owned(), digest, size, fields }
+        Descriptor { media_type: media_type.to_owned(), digest, size, early: false, fields }
     }
 
     /// Makes a descriptor from a parsed JSON value.
@@ -163,7 +176,7 @@ impl Descriptor {
                 }
             }
         }
-        Ok(Descriptor { media_type, digest, size, fields })
+        Ok(Descriptor { media_type, digest, size, early: false, fields })
     }
 
     /// Parses a descriptor line.
@@ -171,12 +184,27 @@ impl Descriptor {
     /// # Errors
     /// A sentence that says what is invalid.
     pub fn from_line(line: &[u8]) -> Result<Descriptor, String> {
-        json::parse(line).and_then(Descriptor::from_value)
+        json::parse(line).and_then(Descriptor::from_parsed_line)
+    }
+
+    fn from_parsed_line(mut value: Value) -> Result<Descriptor, String> {
+        let early = value.get(EARLY) == Some(&Value::Bool(true));
+        if early && let Some(fields) = value.as_object_mut() {
+            fields.shift_remove(EARLY);
+        }
+        Ok(Descriptor { early, ..Descriptor::from_value(value)? })
     }
 
     /// The descriptor as one line of JSON, without the newline.
     pub fn line(&self) -> String {
         Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// The descriptor as an early line, without the newline.
+    pub fn early_line(&self) -> String {
+        let mut fields = self.fields.clone();
+        fields.insert(EARLY.to_owned(), true.into());
+        Value::Object(fields).to_string()
     }
 
     /// The descriptor as a JSON value with all its fields.
@@ -261,6 +289,20 @@ impl Descriptor {
         self
     }
 
+    /// Refuses an early line, for tools that do not read the blob and would not notice that it is
+    /// absent.
+    ///
+    /// # Errors
+    /// Malformed if the line is early.
+    pub fn refuse_early(&self) -> crate::error::Result<()> {
+        if !self.early {
+            return Ok(());
+        }
+        let what =
+            format_args!("{}: an early line: the blob may not have arrived yet", self.digest);
+        Err(Error::malformed(what).hint(EARLY_HINT))
+    }
+
     /// The same descriptor with another media type. The order of the fields is kept.
     #[must_use]
     pub fn with_media_type(mut self, media_type: &str) -> Descriptor {
@@ -343,6 +385,21 @@ mod tests {
         }
         let other_case = text.replace("\"x\"", "\"Size\"");
         Line::from_line(other_case.as_bytes()).unwrap_err();
+    }
+
+    #[test]
+    fn the_mark_of_an_early_line_is_read_and_not_passed_on() {
+        let text = line(r#","size":7,"x":1"#);
+        let plain = Descriptor::from_line(text.as_bytes()).unwrap();
+        let marked = plain.early_line();
+        assert_eq!(marked, line(r#","size":7,"x":1,"early":true"#));
+        let early = Descriptor::from_line(marked.as_bytes()).unwrap();
+        assert_eq!((plain.early, early.early, early.line()), (false, true, text));
+        assert_eq!(Line::from_line(marked.as_bytes()), Ok(Line::Whole(early)));
+        for other in [r#","size":7,"early":false"#, r#","size":7,"early":"true""#] {
+            let kept = Descriptor::from_line(line(other).as_bytes()).unwrap();
+            assert_eq!((kept.early, kept.line()), (false, line(other)));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
-use common::descriptor::Descriptor;
+use common::descriptor::{Descriptor, EARLY_HINT};
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::manifest::{MAX_SIZE, Manifest, Schema1};
@@ -34,6 +34,22 @@ impl Layout {
     /// The final path of a blob.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
+    }
+
+    /// The path of the file that holds a prefix of a blob while the blob is being downloaded. Its
+    /// length is the length of the prefix. The process that downloads the blob holds a flock on it
+    /// until the file has the blob's final name.
+    pub fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.ingest_dir().join(format!("{}-{}", digest.algorithm(), digest.hex()))
+    }
+
+    /// The error for a blob that the layout does not have.
+    pub fn absent(&self, digest: &Digest) -> Error {
+        if self.partial_path(digest).is_file() {
+            let what = format_args!("{self}: no blob {digest}: it has not arrived yet");
+            return Error::absent(what).hint(EARLY_HINT);
+        }
+        Error::absent(format_args!("{self}: no blob {digest}"))
     }
 
     /// Checks whether the layout has a blob, before the caller writes the blob or relies on it.
@@ -149,9 +165,7 @@ impl Layout {
     /// Absent if the blob does not exist; Malformed if it is larger than `limit` bytes; Content if
     /// its digest differs; Local if it cannot be read.
     pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
-        let (file, size) = self
-            .open_blob(digest)?
-            .ok_or_else(|| Error::absent(format_args!("{self}: no blob {digest}")))?;
+        let (file, size) = self.open_blob(digest)?.ok_or_else(|| self.absent(digest))?;
         if size > limit {
             let what = format_args!("{self}: {digest}: {size} bytes, larger than {limit}");
             return Err(Error::malformed(what));

@@ -172,8 +172,7 @@ impl Store {
 
 /// The bytes of a layout's blob from `start`.
 fn stored(layout: &Layout, digest: &Digest, start: u64) -> Result<BlobAnswer, Error> {
-    let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
-    let (mut file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;
+    let (mut file, size) = layout.open_blob(digest)?.ok_or_else(|| layout.absent(digest))?;
     if start > 0 && start >= size {
         return Ok(BlobAnswer::Unsatisfiable { total: Some(size) });
     }

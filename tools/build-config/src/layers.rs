@@ -28,12 +28,13 @@ impl Layers {
     /// Reads standard input to its end.
     ///
     /// # Errors
-    /// Malformed if there are no lines or too many, if a line does not describe a layer, or if a
-    /// line has no diff ID.
+    /// Malformed if there are no lines or too many, if a line is early, if it does not describe a
+    /// layer, or if it has no diff ID.
     pub(crate) fn read() -> Result<Layers> {
         let mut layers = Layers::none();
         for line in Lines::new(stdio::stdin()?) {
             let descriptor = line.map_err(hint_no_layers)?;
+            descriptor.refuse_early()?;
             refuse_non_layer(&descriptor)?;
             if layers.blobs.len() == MAX_LAYERS {
                 return Err(Error::malformed(format_args!("more than {MAX_LAYERS} layers")));

@@ -38,8 +38,7 @@ impl<'a> StoredBlob<'a> {
 /// Opens a layout's blob and checks its size.
 fn open(layout: &Layout, descriptor: &Descriptor) -> Result<FileBytes> {
     let Descriptor { digest, size: want, .. } = descriptor;
-    let missing = || Error::absent(format_args!("{layout}: no blob {digest}"));
-    let (file, size) = layout.open_blob(digest)?.ok_or_else(missing)?;
+    let (file, size) = layout.open_blob(digest)?.ok_or_else(|| layout.absent(digest))?;
     if size != *want {
         let what = format_args!("{layout}: {digest}: size differs: got {size}, want {want}");
         let hint = format_args!("fetch-blob STORE --into {layout} --recheck fetches it again");

@@ -71,14 +71,14 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
     let digest = &descriptor.digest;
     let Some((file, size)) = layout.open_blob(digest)? else {
         // Non-distributable layers are usually not copied into a layout: they stay at their own
-        // URLs.
-        if descriptor.is_non_distributable() {
+        // URLs. An early line says that this one is on its way.
+        if !descriptor.early && descriptor.is_non_distributable() {
             notice::warn("foreign layer", || {
                 format!("{digest}: a non-distributable layer, not in {layout}: not verified")
             });
             return Ok(());
         }
-        return Err(Error::absent(format_args!("{layout}: no blob {digest}")));
+        return Err(layout.absent(digest));
     };
     let repair = format_args!("fetch-blob STORE --into {layout} --recheck repairs it");
     if size != descriptor.size {
