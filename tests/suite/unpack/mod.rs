@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The results of unpacking layers, including hostile ones.
 
+mod arriving;
 mod attributes;
 mod faults;
 mod fuzz;

@@ -5,9 +5,11 @@
 //! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
 //! layers and the number of layers were checked.
 //! The tool has no network code. Where to start reading: `unpack` is the complete run, `stream`
-//! reads layers, `tree` makes files, `destination` handles DIR, and `known_image` is what a later
-//! run needs to know about it.
+//! reads layers, `tree` makes files, `destination` handles DIR, `known_image` is what a later run
+//! needs to know about it, and `arriving` waits for the bytes of blobs that fetch-blob still
+//! downloads.
 
+mod arriving;
 mod cli;
 mod destination;
 mod known_image;

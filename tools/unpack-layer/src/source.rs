@@ -21,6 +21,7 @@ use common::manifest::diff_ids;
 use common::stdio;
 use layout::Layout;
 
+use crate::arriving::{self, Opened};
 use crate::known_image::KnownImage;
 use crate::stream::{LayerInput, LayerSource, SourceItem};
 
@@ -43,6 +44,7 @@ pub(crate) fn files(
             size: None,
             diff_id: diff_id.clone(),
             descriptor: None,
+            arriving: None,
         }))
     })))
 }
@@ -174,34 +176,42 @@ impl LineSource {
             },
         };
         self.layers += 1;
-        let layout = self.layout()?;
-        let Some((blob, size)) = layout.open_blob(&descriptor.digest)? else {
-            let absent = Error::absent(format_args!(
-                "oci:{}: no blob {}",
-                layout.dir().display(),
-                descriptor.digest
-            ));
-            return Err(absent.hint(if descriptor.is_non_distributable() {
-                "fetch-blob REPO --into fetches it, if necessary from the urls in its line"
-            } else {
-                "fetch-blob REPO --into fetches it"
-            }));
+        let digest = descriptor.digest.clone();
+        let size = descriptor.size;
+        let (input, arriving): (Box<dyn Read + Send>, _) = match self.open(&descriptor)? {
+            Opened::Whole(_, got) if got != size => {
+                let what = format_args!("{digest}: size differs: got {got}, want {size}");
+                return Err(Error::content(what).hint("fetch-blob REPO --into fetches it again"));
+            }
+            Opened::Whole(blob, _) => (sequential(blob), None),
+            Opened::Arriving(arriving) => (Box::new(arriving.reader()), Some(arriving)),
         };
-        if size != descriptor.size {
-            let error = Error::content(format_args!(
-                "{}: size differs: got {size}, want {}",
-                descriptor.digest, descriptor.size
-            ));
-            return Err(error.hint("fetch-blob REPO --into fetches it again"));
-        }
         Ok(SourceItem::Layer(LayerInput {
-            name: descriptor.digest.to_string(),
-            input: sequential(blob),
-            digest: Some(descriptor.digest.clone()),
-            size: Some(descriptor.size),
+            name: digest.to_string(),
+            input,
+            digest: Some(digest),
+            size: Some(size),
             diff_id,
             descriptor: Some(descriptor),
+            arriving,
         }))
+    }
+
+    fn open(&mut self, descriptor: &Descriptor) -> Result<Opened> {
+        let layout = self.layout()?;
+        if descriptor.early {
+            return arriving::open(layout, descriptor);
+        }
+        match layout.open_blob(&descriptor.digest)? {
+            Some((blob, size)) => Ok(Opened::Whole(blob, size)),
+            None => {
+                Err(layout.absent(&descriptor.digest).hint(if descriptor.is_non_distributable() {
+                    "fetch-blob REPO --into fetches it, if necessary from the urls in its line"
+                } else {
+                    "fetch-blob REPO --into fetches it"
+                }))
+            }
+        }
     }
 
     fn config(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
@@ -209,7 +219,15 @@ impl LineSource {
             return Err(second_config());
         }
         let digest = &descriptor.digest;
-        let bytes = self.layout()?.read_blob(digest, MAX_CONFIG)?;
+        let layout = self.layout()?;
+        if descriptor.early
+            && let Opened::Arriving(arriving) = arriving::open(layout, &descriptor)?
+        {
+            arriving
+                .wait_until_whole()
+                .map_err(|e| e.context(format_args!("image config {digest}")))?;
+        }
+        let bytes = layout.read_blob(digest, MAX_CONFIG)?;
         if bytes.len() as u64 != descriptor.size {
             return Err(Error::content(format_args!(
                 "image config {digest}: size differs: got {}, want {}",

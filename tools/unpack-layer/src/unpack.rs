@@ -117,7 +117,7 @@ impl Unpacking {
         match self.apply(stream, verifiable) {
             Ok(()) => {
                 let verdict = stream.verdict()?;
-                check("digest", &verdict.digest, layer.digest.as_ref())?;
+                check_digest(layer, &verdict)?;
                 // With an image config, `DiffIds` compares the diff IDs instead.
                 if self.diff_ids.wanted().is_none() {
                     check("diff ID", &verdict.diff_id, layer.diff_id.as_ref())?;
@@ -127,10 +127,8 @@ impl Unpacking {
             // If the layer's bytes do not have the expected digest, they are probably malformed for
             // that reason: report the digest.
             Err(error) if layer.digest.is_some() => match stream.verdict_after(&error) {
-                Some(verdict) => {
-                    check("digest", &verdict.digest, layer.digest.as_ref()).and(Err(error))
-                }
-                None => Err(error),
+                Some(verdict) => check_digest(layer, &verdict).and(Err(error)),
+                None => Err(stream.no_verdict().unwrap_or(error)),
             },
             Err(error) => Err(error),
         }
@@ -189,6 +187,16 @@ fn no_warnings() -> Result<()> {
         (0..device.count).for_each(|_| notice::warn(DEVICE, || device.text.clone()));
     }
     Ok(())
+}
+
+/// Checks the digest of the stored bytes. If they were read while they arrived, fetch-blob may have
+/// replaced some of them meanwhile.
+fn check_digest(layer: &Layer, verdict: &Verdict) -> Result<()> {
+    let checked = check("digest", &verdict.digest, layer.digest.as_ref());
+    match &layer.arriving {
+        Some(arriving) => checked.map_err(|error| arriving.verdict().unwrap_or(error)),
+        None => checked,
+    }
 }
 
 fn check(what: &str, got: &Digest, want: Option<&Digest>) -> Result<()> {

@@ -8,6 +8,8 @@ use common::digest::Digest;
 use common::error::Result;
 use common::mediatype::Compression;
 
+use crate::arriving::Arriving;
+
 /// A layer to unpack, before its first byte is read.
 pub(crate) struct LayerInput {
     /// The name in messages.
@@ -22,6 +24,8 @@ pub(crate) struct LayerInput {
     pub(crate) diff_id: Option<Digest>,
     /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
+    /// The partial file, if the blob has not arrived yet.
+    pub(crate) arriving: Option<Arriving>,
 }
 
 /// An item of a source.
@@ -47,6 +51,8 @@ pub(crate) struct Layer {
     pub(crate) diff_id: Option<Digest>,
     /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
+    /// The partial file, if the blob had not arrived yet.
+    pub(crate) arriving: Option<Arriving>,
     /// The compression, detected from the first bytes.
     pub(crate) compression: Option<Compression>,
 }

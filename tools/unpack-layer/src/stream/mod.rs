@@ -121,6 +121,16 @@ impl Stream {
         self.verdicts.recv().ok()
     }
 
+    /// The error that prevented a verdict, if the rest of the layer's bytes did not arrive.
+    pub(crate) fn no_verdict(&mut self) -> Option<Error> {
+        let later = self.events.try_iter().filter_map(|event| match event {
+            Event::Failed { error, hashed: false } => Some(error),
+            _ => None,
+        });
+        let first = self.failed.take().filter(|(_, hashed)| !hashed).map(|(error, _)| error);
+        first.into_iter().chain(later).find(|error| error.status() == Status::Unavailable)
+    }
+
     fn give_back(&self, buffer: Arc<Buffer>) {
         // Sending fails if the reading thread has ended: then the buffer is not needed.
         let _ = self.back.send(buffer);

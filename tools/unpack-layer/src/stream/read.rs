@@ -129,7 +129,14 @@ impl Reading {
     }
 
     fn decode(&mut self, input: &mut Input<'_>) -> Outcome<()> {
-        let first = self.stored(input)?;
+        // The caller names the layer in later errors, when it has the step of the layer.
+        let first = self.stored(input).map_err(|stop| match stop {
+            Stop::Failed { error, drain } if input.layer.descriptor.is_some() => {
+                let name = &input.layer.name;
+                Stop::Failed { error: error.context(format_args!("layer {name}")), drain }
+            }
+            stop => stop,
+        })?;
         let start = first.as_ref().map_or(&b""[..], |buffer| buffer.filled());
         let verifiable = input.layer.digest.is_some() || input.layer.diff_id.is_some();
         if start.is_empty() && !verifiable {
@@ -156,6 +163,7 @@ impl Reading {
             digest: input.layer.digest.clone(),
             diff_id: input.layer.diff_id.clone(),
             descriptor: input.layer.descriptor.clone(),
+            arriving: input.layer.arriving.clone(),
             compression,
         }))))?;
         match (sniffed?, first) {
@@ -252,12 +260,7 @@ impl Reading {
                 Ok(0) => break,
                 Ok(count) => buffer.len += count,
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => {
-                    return Err(fail(Error::local(
-                        format_args!("read {}", input.layer.name),
-                        &cause,
-                    )));
-                }
+                Err(cause) => return Err(fail(read_error(&input.layer.name, &cause))),
             }
         }
         input.read += buffer.len as u64;
@@ -280,6 +283,14 @@ impl Reading {
 /// The algorithm of an expected digest; the default algorithm if no digest is expected.
 fn algorithm(digest: Option<&Digest>) -> Algorithm {
     digest.map_or_else(Algorithm::default, Digest::algorithm)
+}
+
+/// The error of a source that fails. A blob that does not arrive has an error of its own.
+fn read_error(name: &str, cause: &std::io::Error) -> Error {
+    match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(error) => error.clone(),
+        None => Error::local(format_args!("read {name}"), cause),
+    }
 }
 
 /// A failure after which the rest of the layer is not hashed.
