@@ -12,6 +12,7 @@ mod detect_mediatype;
 mod failed_lines;
 mod fetch_blob;
 mod fetch_blob_disk;
+mod fetch_blob_early;
 mod fetch_blob_races;
 mod fetch_blob_resume;
 mod fetch_manifest;

@@ -4,6 +4,7 @@
 mod all_tags;
 mod clock;
 mod completions;
+mod early;
 mod fault_table;
 mod layering;
 mod names;

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) parts: Vec<Part>,
     /// The size of the complete blob: stated by the descriptor, or learned from the source.
     pub(crate) size: Option<u64>,
+    /// Whether this run has received any bytes.
+    pub(crate) arriving: bool,
     /// The error that made the blob fail.
     failed: Option<Error>,
     /// Whether all bytes came from one uninterrupted response. If such bytes are wrong, requesting
@@ -72,6 +74,7 @@ impl Blob {
         let state = State {
             parts: Vec::new(),
             size: stated,
+            arriving: false,
             failed: None,
             single_response: true,
             ignores_ranges: false,
@@ -180,6 +183,21 @@ impl Blob {
     /// not worthwhile.
     pub(crate) fn split(&self) -> Result<Option<u64>> {
         let mut state = self.lock();
+        let parts = state.parts.iter().enumerate().filter(|(_, part)| part.busy);
+        let Some((i, part)) =
+            parts.max_by_key(|(_, part)| part.left()).filter(|(_, part)| part.is_worth_splitting())
+        else {
+            return Ok(None);
+        };
+        let middle = part.at + part.left() / 2;
+        let Some(half) = self.cut(&mut state, i, middle)? else { return Ok(None) };
+        half.begin();
+        Ok(Some(half.start))
+    }
+
+    /// Cuts a part in two near the offset `middle`, and returns the second part. `None` if that is
+    /// not possible.
+    fn cut<'a>(&self, state: &'a mut State, i: usize, middle: u64) -> Result<Option<&'a mut Part>> {
         if state.failed.is_some()
             || state.ignores_ranges
             || state.connection_failed
@@ -188,9 +206,7 @@ impl Blob {
         {
             return Ok(None);
         }
-        let largest = state.parts.iter_mut().filter(|p| p.busy).max_by_key(|part| part.left());
-        let Some(part) = largest.filter(|part| part.is_worth_splitting()) else { return Ok(None) };
-        let middle = (part.at + part.left() / 2).next_multiple_of(SPLIT_ALIGN);
+        let middle = middle.next_multiple_of(SPLIT_ALIGN);
         let Ok(file) = self.files.open_part(middle) else {
             // The first connection downloads the rest.
             state.connection_failed = true;
@@ -198,13 +214,71 @@ impl Blob {
         };
         let file = Arc::new(file);
         file.set_len(0).map_err(|e| self.write_error(&e))?;
-        let mut half = Part::new(middle, part.end, middle, file);
-        half.begin();
+        let part = &mut state.parts[i];
+        let second = Part::new(middle, part.end, middle, file);
         part.end = middle;
-        let position = state.parts.partition_point(|part| part.start < middle);
-        state.parts.insert(position, half);
+        state.parts.insert(i + 1, second);
         state.single_response = false;
-        Ok(Some(middle))
+        Ok(state.parts.get_mut(i + 1))
+    }
+
+    /// The number of parts that connections are filling. 0 if the blob lacks at most `small` bytes.
+    pub(crate) fn busy_parts(&self, small: u64) -> usize {
+        let state = self.lock();
+        if state.missing() <= small {
+            return 0;
+        }
+        state.parts.iter().filter(|part| part.busy).count()
+    }
+
+    /// Takes the first incomplete part that no connection is filling, if the blob lacks at most
+    /// `most` bytes. Of a part that is much larger than `range`, only that many bytes are taken.
+    pub(crate) fn take_first(&self, most: u64, range: Option<u64>) -> Result<Option<u64>> {
+        let mut state = self.lock();
+        if state.failed.is_some() || state.missing() > most {
+            return Ok(None);
+        }
+        let first = state.parts.iter().position(|part| !part.busy && part.at < part.end);
+        let Some(i) = first else { return Ok(None) };
+        self.limit(&mut state, i, range)?;
+        state.parts[i].begin();
+        Ok(Some(state.parts[i].start))
+    }
+
+    /// Takes the bytes after the next `range` bytes of the first part that a connection is filling.
+    /// `None` if no such part lacks much more.
+    pub(crate) fn take_after_first(&self, range: u64) -> Result<Option<u64>> {
+        let mut state = self.lock();
+        let first = state.parts.iter().position(|part| part.busy && part.left() > 2 * range);
+        let Some(i) = first else { return Ok(None) };
+        if !self.limit(&mut state, i, Some(range))? {
+            return Ok(None);
+        }
+        self.limit(&mut state, i + 1, Some(range))?;
+        state.parts[i + 1].begin();
+        Ok(Some(state.parts[i + 1].start))
+    }
+
+    /// Cuts a part that lacks much more than `range` bytes. Returns whether it was cut.
+    fn limit(&self, state: &mut State, i: usize, range: Option<u64>) -> Result<bool> {
+        let part = &state.parts[i];
+        match range {
+            Some(range) if part.left() > 2 * range => {
+                let middle = part.at + range;
+                Ok(self.cut(state, i, middle)?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits until the first bytes arrive in a file that other processes can find. Returns false if
+    /// none will.
+    pub(crate) fn wait_for_bytes(&self) -> bool {
+        let mut state = self.lock();
+        while !state.arriving && state.failed.is_none() && !state.is_full() {
+            state = self.wait(state);
+        }
+        state.arriving && self.files.has_parts()
     }
 
     /// Gives a part up. Its range is added to the part before it.
@@ -275,6 +349,11 @@ impl State {
     /// The part whose file has the byte at `offset`.
     pub(crate) fn part_with(&self, offset: u64) -> Option<&Part> {
         self.parts.iter().find(|part| part.start <= offset && offset < part.at)
+    }
+
+    /// The number of bytes that have not been received.
+    fn missing(&self) -> u64 {
+        self.parts.iter().map(Part::left).fold(0, u64::saturating_add)
     }
 
     /// Whether every part is complete.

@@ -3,15 +3,17 @@
 //! it, each connection downloads next.
 //!
 //! The blobs are begun in input order, one for each connection. If no blob is left to begin, an
-//! idle connection helps with the largest blob that is being downloaded. A small blob is hashed by
-//! the connection that downloaded it, a larger blob by its own thread.
+//! idle connection helps with the largest blob that is being downloaded. With `--early`,
+//! [`in_order`] chooses instead. A small blob is verified by the connection that downloaded it, a
+//! larger blob by its own thread.
 //!
 //! Threads are not joined. If the run fails, the process ends while they run. They leave ordinary
 //! partial files, with which the next run continues.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::error::{Error, Result, Status};
 use common::progress::How;
@@ -21,8 +23,10 @@ use crate::blob::{Blob, check_size};
 use crate::destination::{Destination, Run};
 use crate::download::download;
 use crate::hashing::hash;
+use crate::in_order;
 use crate::lines::Wanted;
 use crate::partial_files::FirstFile;
+use crate::width::Width;
 
 /// A blob of at most this many bytes is hashed by its connection after the download.
 const SMALL: u64 = 1 << 20;
@@ -37,17 +41,48 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The position of a blob in the input, and its size or error.
 type Outcome = (usize, Result<u64>);
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Wanted>,
+/// The blobs of a run, and their outcomes.
+pub(crate) struct Queue {
+    pub(crate) waiting: VecDeque<Wanted>,
     /// The number of blobs that were taken from `waiting` and are not in `under_way` yet.
-    beginning: usize,
-    under_way: Vec<Arc<Blob>>,
+    pub(crate) beginning: usize,
+    /// The number of these blobs that are not small.
+    pub(crate) beginning_large: usize,
+    /// The blobs that are being downloaded, by their position in the input.
+    pub(crate) under_way: BTreeMap<usize, Arc<Blob>>,
+    /// The positions of the blobs whose first bytes have arrived, with `--early`.
+    arriving: BTreeSet<usize>,
     outcomes: Vec<Outcome>,
     closed: bool,
+    /// The number of connections to use with `--early`.
+    pub(crate) width: Width,
+}
+
+/// The next work of an idle connection.
+pub(crate) enum Next {
+    /// The part of the blob that begins at this offset.
+    Part(Arc<Blob>, u64),
+    /// A new blob.
+    Begin(Box<Wanted>),
+    /// Nothing at present.
+    Wait,
 }
 
 impl Queue {
+    /// An empty queue for `count` connections.
+    pub(crate) fn new(count: usize, now: Instant) -> Queue {
+        Queue {
+            waiting: VecDeque::new(),
+            beginning: 0,
+            beginning_large: 0,
+            under_way: BTreeMap::new(),
+            arriving: BTreeSet::new(),
+            outcomes: Vec::new(),
+            closed: false,
+            width: Width::new(count, now),
+        }
+    }
+
     /// Whether all blobs are done and no more blobs will be added.
     fn is_done(&self) -> bool {
         self.closed && self.waiting.is_empty() && self.beginning == 0 && self.under_way.is_empty()
@@ -65,7 +100,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Starts `count` threads. Each has one connection at a time.
     pub(crate) fn start(run: Run, count: usize) -> Arc<Connections> {
-        let queue = Mutex::new(Queue::default());
+        let queue = Mutex::new(Queue::new(count, Instant::now()));
         let connections = Arc::new(Connections { run, count, queue, changed: Condvar::new() });
         for _ in 0..count {
             let connections = connections.clone();
@@ -96,14 +131,30 @@ impl Connections {
     /// Its error, or the error of another blob that has failed meanwhile: the run then ends without
     /// waiting for this one.
     pub(crate) fn outcome(&self, index: usize) -> Result<u64> {
+        loop {
+            if let Some(size) = self.wait_for(index, false)? {
+                return Ok(size);
+            }
+        }
+    }
+
+    /// Like [`outcome`](Connections::outcome), but returns `None` when the blob begins to arrive.
+    pub(crate) fn outcome_or_begin(&self, index: usize) -> Result<Option<u64>> {
+        self.wait_for(index, true)
+    }
+
+    fn wait_for(&self, index: usize, or_begin: bool) -> Result<Option<u64>> {
         let mut queue = self.lock();
         loop {
             if let Some(i) = queue.outcomes.iter().position(|(which, _)| *which == index) {
-                return queue.outcomes.swap_remove(i).1;
+                return queue.outcomes.swap_remove(i).1.map(Some);
             }
             let failed = queue.outcomes.iter().filter(|(_, outcome)| outcome.is_err());
             if let Some((_, Err(error))) = failed.min_by_key(|(which, _)| *which) {
                 return Err(error.clone());
+            }
+            if or_begin && queue.arriving.contains(&index) {
+                return Ok(None);
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -126,42 +177,60 @@ impl Connections {
     /// The loop of a connection. It returns when there is nothing left to download.
     fn work(self: &Arc<Self>) {
         let mut queue = self.lock();
-        loop {
-            let part =
-                queue.under_way.iter().find_map(|blob| Some((blob.clone(), blob.take_part()?)));
-            if let Some((blob, start)) = part {
-                drop(queue);
-                self.download(&blob, start);
-            } else if queue.under_way.len() < UNDER_WAY * self.count
-                && let Some(wanted) = queue.waiting.pop_front()
-            {
-                queue.beginning += 1;
-                drop(queue);
-                let index = wanted.index;
-                match self.begin(wanted) {
-                    Ok(None) => {}
-                    Ok(Some(size)) => self.finish(index, Ok(size)),
-                    Err(error) => self.finish(index, Err(error)),
-                }
-                self.lock().beginning -= 1;
-                self.changed.notify_all();
-            } else if queue.is_done() {
-                return;
-            } else if let Some((blob, start)) = split(&queue) {
-                drop(queue);
-                self.download(&blob, start);
+        while !queue.is_done() {
+            let next = if self.run.early {
+                let received = self.run.received.load(Ordering::Relaxed);
+                in_order::next(&mut queue, UNDER_WAY * self.count, received, Instant::now())
             } else {
-                let waited = self.changed.wait_timeout(queue, LOOK_AGAIN);
-                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
+                self.next(&mut queue)
+            };
+            match next {
+                Next::Part(blob, start) => {
+                    drop(queue);
+                    download(&blob, start, &self.run);
+                    self.changed.notify_all();
+                }
+                Next::Begin(wanted) => {
+                    let large = usize::from(!in_order::is_small(&wanted));
+                    queue.beginning += 1;
+                    queue.beginning_large += large;
+                    drop(queue);
+                    let index = wanted.index;
+                    match self.begin(*wanted) {
+                        Ok(None) => {}
+                        Ok(Some(size)) => self.finish(index, Ok(size)),
+                        Err(error) => self.finish(index, Err(error)),
+                    }
+                    queue = self.lock();
+                    queue.beginning -= 1;
+                    queue.beginning_large -= large;
+                    self.changed.notify_all();
+                    continue;
+                }
+                Next::Wait => {
+                    let waited = self.changed.wait_timeout(queue, LOOK_AGAIN);
+                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
             }
             queue = self.lock();
         }
     }
 
-    fn download(&self, blob: &Blob, start: u64) {
-        download(blob, start, &self.run.store, &self.run.progress);
-        self.changed.notify_all();
+    fn next(&self, queue: &mut Queue) -> Next {
+        let mut blobs = queue.under_way.values();
+        if let Some((blob, start)) = blobs.find_map(|blob| Some((blob, blob.take_part()?))) {
+            return Next::Part(blob.clone(), start);
+        }
+        if queue.under_way.len() < UNDER_WAY * self.count
+            && let Some(wanted) = queue.waiting.pop_front()
+        {
+            return Next::Begin(Box::new(wanted));
+        }
+        match split(queue) {
+            Some((blob, start)) => Next::Part(blob, start),
+            None => Next::Wait,
+        }
     }
 
     /// Begins a blob. Returns its size if it is done already, and `None` if its download has begun.
@@ -201,12 +270,16 @@ impl Connections {
         if stated.is_some_and(|size| size <= SMALL) {
             return self.fetch_small(&blob).map(Some);
         }
-        self.lock().under_way.push(blob.clone());
+        self.lock().under_way.insert(index, blob.clone());
         self.changed.notify_all();
         let connections = self.clone();
         std::thread::spawn(move || {
+            if connections.run.early && blob.wait_for_bytes() {
+                connections.lock().arriving.insert(index);
+                connections.changed.notify_all();
+            }
             let outcome = connections.verify(&blob, |connections| connections.changed.notify_all());
-            connections.lock().under_way.retain(|other| !Arc::ptr_eq(other, &blob));
+            connections.lock().under_way.remove(&index);
             connections.finish(index, outcome);
         });
         Ok(None)
@@ -215,7 +288,7 @@ impl Connections {
     fn fetch_small(&self, blob: &Blob) -> Result<u64> {
         let download_all = |connections: &Connections| {
             while let Some(start) = blob.take_part() {
-                connections.download(blob, start);
+                download(blob, start, &connections.run);
             }
         };
         download_all(self);
@@ -264,7 +337,7 @@ fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
     if !queue.waiting.is_empty() {
         return None;
     }
-    let blob = queue.under_way.iter().max_by_key(|blob| blob.largest_left())?;
+    let blob = queue.under_way.values().max_by_key(|blob| blob.largest_left())?;
     match blob.split() {
         Ok(start) => Some((blob.clone(), start?)),
         Err(error) => {

@@ -2,6 +2,7 @@
 //! The destination of the blobs, a layout or a file, and the check whether it has a blob already.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::digest::Digest;
@@ -50,9 +51,19 @@ pub(crate) struct Run {
     /// The time to wait for another process that downloads the same blob but makes no progress.
     pub(crate) patience: Duration,
     pub(crate) progress: Progress,
+    /// Whether the bytes are used while they arrive, so that they should arrive in order.
+    pub(crate) early: bool,
+    /// The number of bytes received by all connections.
+    pub(crate) received: AtomicU64,
 }
 
 impl Run {
+    /// Counts received bytes.
+    pub(crate) fn received(&self, bytes: u64) {
+        self.progress.add(bytes);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// The size of the blob if the destination has it already.
     pub(crate) fn present(&self, digest: &Digest, stated: Option<u64>) -> Result<Option<u64>> {
         let present = match &self.destination {

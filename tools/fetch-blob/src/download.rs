@@ -10,13 +10,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use common::error::{Error, Result, Status};
-use common::progress::Progress;
 use net::failure::Failure;
 use registry::blob::{BlobAnswer, ByteRange};
-use store::Store;
 use store::reading::{IGNORES_RANGES, Reading};
 
 use crate::blob::Blob;
+use crate::destination::Run;
 
 /// The maximum size of one read, in bytes.
 const BUFFER: usize = 128 << 10;
@@ -38,14 +37,13 @@ enum AttemptEnd {
 }
 
 /// Fills the part that begins at `start`. The first final error makes the blob fail.
-pub(crate) fn download(blob: &Blob, start: u64, store: &Store, progress: &Progress) {
+pub(crate) fn download(blob: &Blob, start: u64, run: &Run) {
     let (at, size) = {
         let mut state = blob.lock();
         (state.part(start).map_or(0, |part| part.at), state.size)
     };
-    let reading = Reading::new(store, &blob.digest, size, blob.urls.clone(), at);
-    let mut download =
-        Download { blob, start, reading, progress, short: 0, buffer: vec![0; BUFFER] };
+    let reading = Reading::new(&run.store, &blob.digest, size, blob.urls.clone(), at);
+    let mut download = Download { blob, start, reading, run, short: 0, buffer: vec![0; BUFFER] };
     match download.run() {
         Ok(()) => {}
         // The registry may limit the number of connections. Another connection downloads this part.
@@ -59,7 +57,7 @@ struct Download<'a> {
     blob: &'a Blob,
     start: u64,
     reading: Reading<'a>,
-    progress: &'a Progress,
+    run: &'a Run,
     short: u32,
     buffer: Vec<u8>,
 }
@@ -217,15 +215,16 @@ impl Download<'_> {
         now.at = (part.at + bytes.len() as u64).min(now.end);
         let more = now.at < now.end;
         let added = now.at - part.at;
+        let is_first = !std::mem::replace(&mut state.arriving, true);
         drop(state);
         // The bytes of later parts are hashed when they are appended to the first file.
         if self.start == 0 {
             self.blob.hash_received(part.at, &self.buffer[..added as usize])?;
         }
-        if !more {
+        if !more || is_first {
             self.blob.notify();
         }
-        self.progress.add(added);
+        self.run.received(added);
         Ok(more)
     }
 

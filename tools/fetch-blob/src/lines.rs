@@ -31,7 +31,7 @@ impl Wanted {
         Wanted { index, digest, descriptor: None, line: None }
     }
 
-    fn line(index: usize, line: Line) -> Wanted {
+    pub(crate) fn line(index: usize, line: Line) -> Wanted {
         match line {
             Line::Whole(descriptor) => {
                 let digest = descriptor.digest.clone();

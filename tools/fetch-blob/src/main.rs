@@ -12,9 +12,10 @@
 //! | `to_stdout` | the download to standard output, which a later run cannot resume |
 //! | `destination` | the layout or file for the blobs, and the check whether it has a blob |
 //! | `connections` | the choice of the blob and the part that each connection downloads next |
+//! | `in_order`, `width` | that choice with `--early`, and the number of connections for it |
 //! | `blob`, `part` | the shared state of a blob during its download |
 //! | `download` | the download of one part, by one connection |
-//! | `hashing` | the hash of the complete blob: of received bytes at once, of others from the files |
+//! | `hashing` | the hash of the blob: of received bytes at once, of others from the files |
 //! | `partial_files` | the files of an incomplete blob, and their lock |
 //!
 //! Not here: manifests, which fetch-manifest fetches, and unpacking layers, which unpack-layer
@@ -25,12 +26,14 @@ mod connections;
 mod destination;
 mod download;
 mod hashing;
+mod in_order;
 mod lines;
 mod many;
 mod one;
 mod part;
 mod partial_files;
 mod to_stdout;
+mod width;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +66,9 @@ struct Cli {
     /// Store the blobs in a layout
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
+    /// Print a line as soon as its blob begins to arrive, for unpack-layer
+    #[arg(long, requires = "into")]
+    early: bool,
     /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
@@ -92,6 +98,9 @@ fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     if cli.recheck && cli.into.is_none() {
         return Err(Error::usage("--recheck goes with --into"));
+    }
+    if cli.early && cli.into.is_none() {
+        return Err(Error::usage("--early goes with --into"));
     }
     let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
     let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many blobs into a layout. Each line is printed again, in input order, when the layout has its
-//! blob.
+//! blob. With `--early`, a line is printed as an early line when its blob begins to arrive.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use common::digest::Digest;
@@ -44,12 +45,16 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
         recheck: cli.recheck,
         patience: remote.client.idle_timeout,
         progress,
+        early: cli.early,
+        received: AtomicU64::new(0),
     };
     let connections = Connections::start(run, usize::from(cli.jobs));
     let wanted = feed(first, wanted, connections.clone());
 
-    let mut printer = Printer { output, sizes: HashMap::new() };
-    let outcome = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
+    let mut printer =
+        Printer { output, sizes: HashMap::new(), begun: HashMap::new(), early: Vec::new() };
+    let printed = wanted.iter().try_for_each(|wanted| printer.print(wanted?, &connections));
+    let outcome = printed.and_then(|()| printer.await_early(&connections));
     let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
     let mut done: Vec<Digest> = stored.iter().cloned().collect();
     // The order in which referrers are listed must not depend on the run.
@@ -95,28 +100,74 @@ fn feed(
 /// Prints the lines in input order. A repeated digest is fetched once and printed each time.
 struct Printer {
     output: File,
-    /// The sizes of the blobs that were printed.
+    /// The sizes of the blobs that are stored.
     sizes: HashMap<Digest, u64>,
+    /// The positions of the blobs that were printed in early lines.
+    begun: HashMap<Digest, usize>,
+    /// The digests and stated sizes of the early lines.
+    early: Vec<(Digest, u64)>,
 }
 
 impl Printer {
     fn print(&mut self, wanted: Wanted, connections: &Connections) -> Result<()> {
         let digest = &wanted.digest;
-        let size = match self.sizes.get(digest) {
-            Some(size) => *size,
-            None => connections.outcome(wanted.index)?,
+        let may_be_early = connections.run().early && wanted.descriptor.is_some();
+        let Some(size) = self.size(digest, wanted.index, may_be_early, connections)? else {
+            let Some(descriptor) = wanted.descriptor else { return Ok(()) };
+            self.begun.entry(wanted.digest.clone()).or_insert(wanted.index);
+            self.early.push((wanted.digest, descriptor.size));
+            return self.write(&descriptor.early_line());
         };
-        if let Some(descriptor) = &wanted.descriptor
-            && descriptor.size != size
-        {
-            let want = descriptor.size;
-            let what = format_args!("{digest}: size differs: got {size}, want {want}");
-            return Err(Error::content(what));
+        if let Some(descriptor) = &wanted.descriptor {
+            check_size(digest, size, descriptor.size)?;
         }
-        self.sizes.insert(digest.clone(), size);
-        let line = wanted.described(size).line();
+        self.write(&wanted.described(size).line())
+    }
+
+    /// Waits until the layout has the blob, and returns its size. If the line may be early, this
+    /// waits only until the blob begins to arrive: `None`.
+    fn size(
+        &mut self,
+        digest: &Digest,
+        index: usize,
+        may_be_early: bool,
+        connections: &Connections,
+    ) -> Result<Option<u64>> {
+        if let Some(size) = self.sizes.get(digest) {
+            return Ok(Some(*size));
+        }
+        let index = self.begun.get(digest).copied().unwrap_or(index);
+        let size = if may_be_early {
+            connections.outcome_or_begin(index)?
+        } else {
+            Some(connections.outcome(index)?)
+        };
+        if let Some(size) = size {
+            self.sizes.insert(digest.clone(), size);
+        }
+        Ok(size)
+    }
+
+    /// Waits until the layout has the blobs of all early lines.
+    fn await_early(&mut self, connections: &Connections) -> Result<()> {
+        for (digest, stated) in std::mem::take(&mut self.early) {
+            if let Some(size) = self.size(&digest, 0, false, connections)? {
+                check_size(&digest, size, stated)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &str) -> Result<()> {
         self.output
             .write_all(format!("{line}\n").as_bytes())
             .map_err(|cause| Error::local("standard output", &cause))
     }
+}
+
+fn check_size(digest: &Digest, got: u64, want: u64) -> Result<()> {
+    if got == want {
+        return Ok(());
+    }
+    Err(Error::content(format_args!("{digest}: size differs: got {got}, want {want}")))
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One blob to standard output or a file.
 
+use std::sync::atomic::AtomicU64;
+
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::Result;
@@ -29,6 +31,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
                 recheck: cli.recheck,
                 patience: remote.client.idle_timeout,
                 progress,
+                early: false,
+                received: AtomicU64::new(0),
             };
             let connections = Connections::start(run, usize::from(cli.jobs));
             let digest = wanted.digest.clone();

@@ -69,9 +69,10 @@ impl PartialFiles {
     /// # Errors
     /// Local if the directories of the layout cannot be created.
     pub(crate) fn in_layout(layout: &Layout, digest: &Digest) -> Result<PartialFiles> {
+        let first = layout.partial_path(digest);
         Ok(PartialFiles {
             dir: layout.ingest_dir(),
-            stem: format!("{}-{}", digest.algorithm(), digest.hex()).into(),
+            stem: first.file_name().unwrap_or_default().to_owned(),
             path: layout.prepare_blob(digest)?,
             unnamed: Mutex::default(),
         })
