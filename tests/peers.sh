@@ -74,6 +74,7 @@ olareg   github.com/olareg/olareg/cmd/olareg v0.1.2
 oras     oras.land/oras/cmd/oras v1.3.6
 regctl   github.com/regclient/regclient/cmd/regctl v0.11.7
 registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
+umoci    github.com/opencontainers/umoci/cmd/umoci v0.6.0
 '
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/regutils-peers
 go=1.26.8
@@ -104,6 +105,14 @@ fetch_go() {
 	find "$tree/bin" "$tree/pkg/tool" -type f -exec chmod 755 {} +
 	PATH=$tree/bin:$PATH
 }
+# Builds MODULE's command from its archive at the module proxy.
+build_from_archive() (
+	proxy=${GOPROXY:-https://proxy.golang.org}
+	curl -fsSL -o "$work/module.zip" "${proxy%%[,|]*}/$1/@v/$3.zip"
+	bsdtar -xf "$work/module.zip" -C "$work"
+	cd "$work/$1@$3"
+	go build -p 2 -mod=mod -ldflags="-s -X main.version=${3#v}" -o "$work/$2" "./cmd/$2"
+)
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -115,7 +124,9 @@ export GOTOOLCHAIN=auto CGO_ENABLED=0 GOBIN="$work"
 echo "$missing" | while read -r command package version; do
 	echo "building: $package@$version" >&2
 	case $command in
-	# Some proxies have this version, but not the list of versions, which go install reads.
+	# "go install" refuses a module that replaces another one.
+	umoci) build_from_archive "${package%/cmd/*}" "$command" "$version" </dev/null ;;
+	# Some proxies have this version, but not the list of versions, which "go install" reads.
 	olareg)
 		printf 'module peers\nrequire %s %s\n' "${package%/cmd/*}" "$version" >"$work/go.mod"
 		(cd "$work" && go build -mod=mod -p 2 -ldflags=-s -o "$command" "$package") </dev/null
