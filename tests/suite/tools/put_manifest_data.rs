@@ -255,7 +255,7 @@ fn a_file_is_attached_to_an_image_in_a_layout() {
     let tags = plain("list-tags").arg("oci:l").dir(scratch.path()).run();
     // The list of the image's referrers has a name too, as in a registry.
     let list = image.manifest.digest.replace(':', "-");
-    tags.ok().stdout(&format!("1\n{list}\n"));
+    tags.ok().stdout(format!("1\n{list}\n"));
 }
 
 mod with_peers {
