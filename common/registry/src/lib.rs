@@ -4,9 +4,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`blob`], [`manifest`], [`tags`] | read operations |
-//! | `page`, `link`, `after` | one page of tags, the link to the next one, the tags after a tag |
-//! | `put`, `referrers`, [`upload`] | write operations |
+//! | [`blob`], [`manifest`] | read operations |
+//! | [`list`], `catalog` | the tags of a repository; the repositories of a registry |
+//! | `page`, `link`, `after` | one page of a list, the link to the next one, the rest of a list after an item |
+//! | [`upload`] | uploading a small blob, and the requests of larger uploads |
 //! | `put`, `delete` | writing and deleting manifests |
 //! | `referrers_api`, `referrers` | listing referrers; the list under the fallback tag |
 //! | [`auth`] | authentication: challenges and tokens |
