@@ -14,7 +14,7 @@ pub(crate) const SPLIT_ALIGN: u64 = 1 << 20;
 /// A part is split only if its connection would need longer than this for the rest. For a shorter
 /// rest, splitting is not worthwhile, because the bytes of the second part must be copied to the
 /// first file.
-const SPLIT_WORTH: Duration = Duration::from_secs(2);
+const SPLIT_WORTH: Duration = Duration::from_secs(4);
 
 /// The time for which the speed of a connection is measured before it is used.
 const SPEED_AFTER: Duration = Duration::from_millis(100);
