@@ -134,7 +134,7 @@ impl Digest {
     }
 
     /// Whether this is the digest of zero bytes.
-    pub fn is_of_nothing(&self) -> bool {
+    pub fn is_of_empty(&self) -> bool {
         *self == self.algorithm.digest(b"")
     }
 }
@@ -244,7 +244,7 @@ mod tests {
     fn a_valid_digest_reads_back_as_itself() {
         let digest: Digest = EMPTY.parse().unwrap();
         assert_eq!(digest.to_string(), EMPTY);
-        assert!(digest.is_of_nothing());
+        assert!(digest.is_of_empty());
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Store {
     /// As for [`Store::blob`]. Malformed if the registry does not state the size.
     pub fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
         let no_size = || Error::malformed(format_args!("{self}: {digest}: no size stated"));
-        if digest.is_of_nothing() {
+        if digest.is_of_empty() {
             return Ok(0);
         }
         let mut reading = Reading::new(self, digest, None, Vec::new(), 0);

@@ -242,7 +242,7 @@ impl Connections {
             return Ok(Some(size));
         }
         check_size(stated, run.max_size, &digest)?;
-        if digest.is_of_nothing() {
+        if digest.is_of_empty() {
             // The empty blob is not requested, because some registries cannot store it.
             return run.put_empty(&digest, stated).map(Some);
         }

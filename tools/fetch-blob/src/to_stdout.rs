@@ -34,7 +34,7 @@ pub(crate) fn stream(
     progress: &Progress,
 ) -> Result<u64> {
     check_size(stated, max_size, digest)?;
-    if digest.is_of_nothing() {
+    if digest.is_of_empty() {
         return check_empty_size(digest, stated).map(|()| 0);
     }
     progress.announce(stated.unwrap_or(0));

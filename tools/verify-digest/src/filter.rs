@@ -20,7 +20,7 @@ use crate::signed;
 /// a descriptor line. Local if a stream cannot be read or written.
 pub(crate) fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
     let mut input = stdio::stdin()?;
-    if is_empty_input(&mut input)? && !digest.is_of_nothing() {
+    if is_empty_input(&mut input)? && !digest.is_of_empty() {
         return Err(Error::malformed(NO_INPUT));
     }
     let document = signed::read_document(&mut input, STDIN)?;

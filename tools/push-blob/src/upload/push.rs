@@ -29,7 +29,7 @@ impl Uploads {
     /// Content if the source does not match the digest; otherwise the errors of the source and of
     /// the registry.
     pub(crate) fn push(&self, push: Push<'_>, source: &mut dyn Rereadable) -> Result<()> {
-        if push.size == 0 && !push.digest.is_of_nothing() {
+        if push.size == 0 && !push.digest.is_of_empty() {
             let what = format_args!(
                 "{}: the size is 0, but this is not the digest of 0 bytes",
                 push.digest
