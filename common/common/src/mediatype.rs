@@ -128,7 +128,7 @@ pub fn is_docker(media_type: &str) -> bool {
 
 /// The media type in a Content-Type header: without parameters, trimmed, lower case. `None` if the
 /// header is absent or has a generic type, which servers send when they do not know the type.
-pub fn said(content_type: Option<&str>) -> Option<String> {
+pub fn of_content_type(content_type: Option<&str>) -> Option<String> {
     let stem = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_generic = matches!(stem.as_str(), "" | "text/plain" | OCTETS | "application/json");
     (!is_generic).then_some(stem)
@@ -183,9 +183,9 @@ mod tests {
 
     #[test]
     fn a_generic_content_type_counts_as_absent() {
-        assert_eq!(said(None), None);
-        assert_eq!(said(Some("application/json; charset=utf-8")), None);
-        assert_eq!(said(Some("text/plain")), None);
-        assert_eq!(said(Some(" Text/HTML ; x=y")), Some("text/html".to_owned()));
+        assert_eq!(of_content_type(None), None);
+        assert_eq!(of_content_type(Some("application/json; charset=utf-8")), None);
+        assert_eq!(of_content_type(Some("text/plain")), None);
+        assert_eq!(of_content_type(Some(" Text/HTML ; x=y")), Some("text/html".to_owned()));
     }
 }

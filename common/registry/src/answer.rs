@@ -120,6 +120,6 @@ fn temporary(response: &Response, error: Error) -> Failure {
 
 /// Whether the response is a web page (a login page, for example) instead of a registry's response.
 pub(super) fn is_html(response: &Response) -> bool {
-    common::mediatype::said(response.header("content-type"))
+    common::mediatype::of_content_type(response.header("content-type"))
         .is_some_and(|said| said == "text/html" || said == "application/xhtml+xml")
 }

@@ -85,7 +85,7 @@ impl Registry {
                 _ => answer::failure(response, "manifest"),
             });
         }
-        let said = mediatype::said(response.header("content-type"));
+        let said = mediatype::of_content_type(response.header("content-type"));
         if answer::is_html(&response) {
             let said = said.unwrap_or_default();
             return Err(Error::malformed(format_args!("not a registry's response ({said})")).into());
@@ -118,7 +118,7 @@ impl Registry {
             _ => return Ok(None),
         };
         let described = || {
-            let said = mediatype::said(response.header("content-type"))?;
+            let said = mediatype::of_content_type(response.header("content-type"))?;
             let digest = response.header("docker-content-digest")?.parse().ok()?;
             let size: u64 = response.header("content-length")?.trim().parse().ok()?;
             let fits = matches!(mediatype::kind(&said), Kind::Manifest | Kind::Index)

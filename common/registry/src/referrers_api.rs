@@ -147,7 +147,7 @@ impl Registry {
                 }
                 _ => return Err(answer::failure(response, what)),
             }
-            let said = mediatype::said(response.header("content-type"));
+            let said = mediatype::of_content_type(response.header("content-type"));
             let is_index = |said: &str| said == OCI_INDEX || said == "application/json";
             let page = match &said {
                 Some(said) if !is_index(said) => Err(Error::malformed(printable(said)).into()),

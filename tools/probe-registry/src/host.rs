@@ -50,7 +50,7 @@ pub(crate) fn probe(registry: &Registry, report: &mut Report) -> Result<()> {
 /// Reports whether the response is that of a registry.
 fn api(response: &Response, is_own: bool, report: &mut Report) -> Result<()> {
     let status = response.status;
-    let is_html = common::mediatype::said(response.header("content-type"))
+    let is_html = common::mediatype::of_content_type(response.header("content-type"))
         .is_some_and(|said| said.ends_with("html") || said.ends_with("html+xml"));
     let (is, why) = match status.as_u16() {
         200 | 401 if is_html => (Is::No, format!("{} with a web page", status.as_u16())),
