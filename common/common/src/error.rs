@@ -92,7 +92,7 @@ impl Error {
     /// An error with [`Status::Local`], from the failed action (a verb and the name that the user
     /// knows) and the system's error.
     pub fn local(what: impl fmt::Display, cause: &std::io::Error) -> Error {
-        Error::new(Status::Local, format_args!("{what}: {}", os_words(cause)))
+        Error::new(Status::Local, format_args!("{what}: {}", os_message(cause)))
     }
 
     /// The same failure with a hint for the user, printed on a line of its own.
@@ -129,7 +129,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The system's text for an I/O error, lower case and without the "(os error 28)".
-pub fn os_words(error: &std::io::Error) -> String {
+pub fn os_message(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut words = String::with_capacity(text.len());
@@ -210,6 +210,6 @@ mod tests {
     #[test]
     fn the_systems_words_are_lower_case_without_the_number() {
         let full = std::io::Error::from_raw_os_error(28);
-        assert_eq!(os_words(&full), "no space left on device");
+        assert_eq!(os_message(&full), "no space left on device");
     }
 }

@@ -203,7 +203,7 @@ pub fn end_after(limit: Duration) {
 /// The text of one error in a chain. Errors of the system are rewritten to our message shape.
 fn message_of(cause: &(dyn std::error::Error + 'static)) -> String {
     match cause.downcast_ref::<std::io::Error>() {
-        Some(error) => crate::error::os_words(error),
+        Some(error) => crate::error::os_message(error),
         None => cause.to_string(),
     }
 }

@@ -10,7 +10,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use common::error::{Error, Result, os_words};
+use common::error::{Error, Result, os_message};
 use common::notice;
 
 use crate::credentials::config_home;
@@ -87,7 +87,7 @@ fn first(places: &[PathBuf], names: &[String]) -> Result<Option<PathBuf>> {
 }
 
 fn pass_over(path: &Path, cause: &std::io::Error) {
-    notice::warn("certs.d", || format!("{}: {}: passed over", path.display(), os_words(cause)));
+    notice::warn("certs.d", || format!("{}: {}: passed over", path.display(), os_message(cause)));
 }
 
 /// The files of a directory; `None` if there is no permission to read it.

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use common::error::{Error, os_words, printable};
+use common::error::{Error, os_message, printable};
 use ureq::http::StatusCode;
 
 use crate::connection::MAX_HEAD;
@@ -121,7 +121,7 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
             io::ErrorKind::UnexpectedEof => {
                 later("the connection ended before the response".to_owned())
             }
-            _ => later(printable(&os_words(&cause))),
+            _ => later(printable(&os_message(&cause))),
         },
         ureq::Error::LargeResponseHeader(..) => never(Error::malformed(format_args!(
             "the response's header is larger than {MAX_HEAD} bytes"

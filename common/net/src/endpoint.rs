@@ -14,7 +14,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::error::{Error, Result, os_words};
+use common::error::{Error, Result, os_message};
 use common::host::is_loopback;
 use common::reference::Repository;
 use machine::mirrors::Scheme;
@@ -85,7 +85,7 @@ fn uses_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
         }
     };
     let Some(mut stream) = addresses.into_iter().find_map(connect) else {
-        let why = refused.map_or_else(|| "no address".to_owned(), |cause| os_words(&cause));
+        let why = refused.map_or_else(|| "no address".to_owned(), |cause| os_message(&cause));
         return Err(Failure::temporary(Error::unavailable(format_args!(
             "{}: {why}",
             url.authority()

@@ -201,7 +201,7 @@ pub fn body_words(cause: &io::Error) -> String {
             "the connection ended in the middle of the response".to_owned()
         }
         io::ErrorKind::TimedOut => "timed out: the response stalled".to_owned(),
-        _ => printable(&common::error::os_words(cause)),
+        _ => printable(&common::error::os_message(cause)),
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn detect(
         Ok(inner) if is_tar(&inner) => Ok(with_tar.to_owned()),
         Ok(_) => Ok(without.to_owned()),
         Err(cause) => {
-            let why = printable(&common::error::os_words(&cause));
+            let why = printable(&common::error::os_message(&cause));
             Err(Error::malformed(format_args!("begins as {without}, but: {why}")).into())
         }
     }

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::digest::Digest;
-use common::error::{Error, Result, Status, os_words};
+use common::error::{Error, Result, Status, os_message};
 use common::notice;
 use common::output::FilePlace;
 use common::tempfile::TempFile;
@@ -119,7 +119,7 @@ impl PartialFiles {
             let file = match workfile::open(&path, MODE) {
                 Ok(file) => file,
                 Err(cause) => {
-                    let unnamed = self.open_unnamed(&os_words(&cause)).map_err(|_| local(cause));
+                    let unnamed = self.open_unnamed(&os_message(&cause)).map_err(|_| local(cause));
                     return unnamed.map(|file| FirstFile { file, waited });
                 }
             };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use common::error::os_words;
+use common::error::os_message;
 use common::json;
 use common::reference::Repository;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ impl AuthFile {
             Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) && !self.named => {
                 return Ok(None);
             }
-            Err(cause) => return Err(format!("{shown}: {}", os_words(&cause))),
+            Err(cause) => return Err(format!("{shown}: {}", os_message(&cause))),
             Ok(n) if n as u64 > MAX_FILE => {
                 return Err(format!("{shown}: larger than {MAX_FILE} bytes"));
             }

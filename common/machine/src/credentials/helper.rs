@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use common::error::{os_words, printable};
+use common::error::{os_message, printable};
 use common::{json, secret};
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn ask_once(helper: &str, name: &str, limit: Duration) -> Outcome {
     let (bytes, status) = run(helper, name, deadline)
         .map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => "no such program".to_owned(),
-            _ => os_words(&cause),
+            _ => os_message(&cause),
         })?
         .ok_or_else(|| format!("no response after {} seconds", limit.as_secs_f64()))?;
     if bytes.len() as u64 > MAX_ANSWER {

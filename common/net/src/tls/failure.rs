@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use common::error::{Error, os_words, printable};
+use common::error::{Error, os_message, printable};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
@@ -76,7 +76,7 @@ impl TlsFailure {
                 (std::io::ErrorKind::UnexpectedEof, Stage::Handshake) => Failure::temporary(
                     Error::unavailable("the connection ended in the TLS handshake"),
                 ),
-                _ => Failure::temporary(Error::unavailable(printable(&os_words(cause)))),
+                _ => Failure::temporary(Error::unavailable(printable(&os_message(cause)))),
             },
             (Cause::Tls(rustls::Error::AlertReceived(alert)), client_cert)
                 if !answered

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use archive::Segment;
-use common::error::{Error, Result, Status, os_words};
+use common::error::{Error, Result, Status, os_message};
 use compress::Compressor;
 use rustix::io::Errno;
 
@@ -76,5 +76,5 @@ fn read<W: Write + Send + 'static>(
 
 /// The error for a file that cannot be read.
 pub(super) fn read_error(cause: Errno) -> Error {
-    Error::new(Status::Local, os_words(&cause.into()))
+    Error::new(Status::Local, os_message(&cause.into()))
 }

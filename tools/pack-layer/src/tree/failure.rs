@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The errors of a tree that changes while it is read.
 
-use common::error::{Error, Status, os_words};
+use common::error::{Error, Status, os_message};
 use rustix::io::Errno;
 
 /// The error for a file that changed.
@@ -20,7 +20,7 @@ pub(crate) fn system_error(cause: Errno) -> Error {
         Errno::NOENT => Error::content("vanished while the tree was read"),
         Errno::LOOP | Errno::NOTDIR => changed(),
         _ => {
-            let words = os_words(&cause.into());
+            let words = os_message(&cause.into());
             Error::new(Status::Local, words)
         }
     }

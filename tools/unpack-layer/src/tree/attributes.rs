@@ -125,7 +125,7 @@ pub(super) fn set(target: &Target<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<
                 )
             }),
             Err(cause @ (Errno::TOOBIG | Errno::RANGE)) => {
-                let words = common::error::os_words(&cause.into());
+                let words = common::error::os_message(&cause.into());
                 return Err(Error::malformed(format_args!(
                     "extended attribute {}: {words}",
                     shown()

@@ -139,7 +139,7 @@ pub(super) fn os_error(what: &str, cause: Errno) -> Error {
     let words = std::io::Error::from(cause);
     match cause {
         Errno::NAMETOOLONG | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT => {
-            Error::malformed(format_args!("{what}: {}", common::error::os_words(&words)))
+            Error::malformed(format_args!("{what}: {}", common::error::os_message(&words)))
         }
         Errno::NOSYS => Error::local(what, &words).hint("/proc must be mounted"),
         Errno::XDEV => {
