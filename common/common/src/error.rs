@@ -158,7 +158,7 @@ pub fn printable(text: &str) -> String {
             clean.push('…');
             break;
         }
-        if is_steering(c) {
+        if needs_escape(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -178,7 +178,7 @@ pub fn source_error(cause: &std::io::Error) -> Error {
 
 /// Whether a character can control a terminal or disguise text: a control character, a character
 /// without width, or a bidirectional control.
-pub fn is_steering(c: char) -> bool {
+pub fn needs_escape(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Quoting of text that a user may paste into a shell, so that the shell executes nothing in it.
 
-use crate::error::{is_steering, printable};
+use crate::error::{needs_escape, printable};
 use crate::secret;
 
 /// Quotes text as one shell word in which the shell executes nothing. Text without control or
@@ -11,7 +11,7 @@ use crate::secret;
 /// substitution removes newlines at the end. Secrets are not redacted here: that is the caller's
 /// task.
 pub fn quoted(text: &str) -> Option<String> {
-    if !text.contains(is_steering) {
+    if !text.contains(needs_escape) {
         return Some(single(text));
     }
     if text.ends_with('\n') || text.contains('\0') {
@@ -27,7 +27,7 @@ pub fn quoted(text: &str) -> Option<String> {
             '\t' => format.push_str("\\t"),
             // printf would read a leading `-` as an option.
             '-' if i == 0 => format.push_str("\\055"),
-            c if is_steering(c) => {
+            c if needs_escape(c) => {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
                     format.push_str(&format!("\\{byte:03o}"));

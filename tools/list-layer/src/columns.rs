@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use archive::EntryType;
 use common::calendar::Moment;
-use common::error::is_steering;
+use common::error::needs_escape;
 
 use crate::line::Line;
 
@@ -101,7 +101,7 @@ fn escape(name: &[u8], text: &mut Vec<u8>) {
                 '\r' => text.extend_from_slice(b"\\r"),
                 '\t' => text.extend_from_slice(b"\\t"),
                 '\x0b' => text.extend_from_slice(b"\\v"),
-                c if is_steering(c) => octal(c.encode_utf8(&mut [0; 4]).as_bytes(), text),
+                c if needs_escape(c) => octal(c.encode_utf8(&mut [0; 4]).as_bytes(), text),
                 c => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }

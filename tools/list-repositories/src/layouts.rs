@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use common::error::{Error, Result, is_steering, printable};
+use common::error::{Error, Result, needs_escape, printable};
 use common::notice;
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
@@ -44,7 +44,7 @@ pub(crate) fn below(dir: &Path, mut each: impl FnMut(&Path) -> Result<bool>) -> 
 /// if the reference would not be a printable line.
 pub(crate) fn reference(layout: &Path) -> Option<String> {
     let name = layout.to_str().filter(|name| !name.contains([':', '@']));
-    let name = name.filter(|name| !name.chars().any(is_steering));
+    let name = name.filter(|name| !name.chars().any(needs_escape));
     if name.is_none() {
         notice::warn("name", || {
             let shown = printable(&layout.to_string_lossy());
