@@ -351,7 +351,7 @@ impl Descriptor {
 
     /// Whether an index entry describes another entry (an attestation) or is an artifact. Such an
     /// entry is never chosen for a platform.
-    pub fn is_about_another(&self) -> bool {
+    pub fn is_attestation_or_artifact(&self) -> bool {
         self.artifact_type().is_some()
             || self.annotation(REFERENCE_TYPE).is_some()
             || self.platform().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
@@ -436,7 +436,7 @@ mod tests {
             let text = line(&format!(r#","size":0,"{key}":null"#));
             let read = Descriptor::from_line(text.as_bytes()).unwrap();
             assert_eq!(read.line(), text);
-            assert!(!read.is_about_another() && read.data().is_none(), "{key}");
+            assert!(!read.is_attestation_or_artifact() && read.data().is_none(), "{key}");
             assert_eq!(read.with_annotation("k", "v").annotation("k"), Some("v"), "{key}");
         }
         assert!(Descriptor::from_line(line(r#","size":null"#).as_bytes()).is_err());

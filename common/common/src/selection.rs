@@ -22,7 +22,7 @@ pub const MAX_EXAMINED: usize = 16;
 pub fn candidates<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut ranked: Vec<(bool, Option<Rank>, &Descriptor)> = manifests
         .iter()
-        .filter(|entry| !entry.is_about_another())
+        .filter(|entry| !entry.is_attestation_or_artifact())
         .filter_map(|entry| match entry.platform() {
             Some(platform) => wanted.rank(&platform).map(|rank| (false, Some(rank), entry)),
             None if mediatype::kind(&entry.media_type) == Kind::Index => Some((true, None, entry)),
@@ -38,13 +38,13 @@ pub fn unlabelled(manifests: &[Descriptor]) -> impl Iterator<Item = &Descriptor>
     manifests.iter().filter(|entry| {
         mediatype::kind(&entry.media_type) == Kind::Manifest
             && entry.platform().is_none()
-            && !entry.is_about_another()
+            && !entry.is_attestation_or_artifact()
     })
 }
 
 /// The platforms that the entries of an index state, without attestations.
 pub fn offered(manifests: &[Descriptor]) -> Vec<Platform> {
-    let entries = manifests.iter().filter(|entry| !entry.is_about_another());
+    let entries = manifests.iter().filter(|entry| !entry.is_attestation_or_artifact());
     entries.filter_map(Descriptor::platform).collect()
 }
 

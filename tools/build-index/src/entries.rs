@@ -85,7 +85,7 @@ pub(crate) fn refuse_duplicates(entries: &[Descriptor]) -> Result<()> {
     let mut seen: HashMap<Key, &Digest> = HashMap::new();
     for entry in entries {
         let digest = &entry.digest;
-        let platform = entry.platform().filter(|_| !entry.is_about_another());
+        let platform = entry.platform().filter(|_| !entry.is_attestation_or_artifact());
         let (key, shown) = match platform {
             Some(platform) => {
                 let shown = printable(&platform.to_string());
