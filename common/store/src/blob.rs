@@ -162,9 +162,9 @@ impl Store {
     /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
     /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
     /// worthwhile.
-    pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
+    pub fn drop_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         match self {
-            Store::Registry(registry) => registry.leave_mirrors_of(digest, why),
+            Store::Registry(registry) => registry.drop_mirrors_of(digest, why),
             Store::Layout(_) => false,
         }
     }

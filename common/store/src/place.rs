@@ -125,7 +125,7 @@ impl Places {
     /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
     /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
     /// worthwhile.
-    pub fn leave_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
+    pub fn drop_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         let mirrors = self.served_by().remove(digest).unwrap_or_default();
         for mirror in &mirrors {
             self.mirrors[*mirror].stop_using(&self.remote.client, why);

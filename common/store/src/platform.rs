@@ -133,7 +133,7 @@ impl Store {
             let what =
                 format_args!("{self}: config: digest differs: got {got}, want {}", config.digest);
             let error = Error::content(what);
-            if !self.leave_mirrors_of(&config.digest, &error) {
+            if !self.drop_mirrors_of(&config.digest, &error) {
                 return Err(error);
             }
         }

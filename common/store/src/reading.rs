@@ -43,7 +43,7 @@ pub struct Reading<'a> {
     backoff: Backoff,
     /// The offset at which the count of failed attempts was last reset.
     counted_from: u64,
-    left_a_mirror: bool,
+    has_dropped_mirror: bool,
 }
 
 /// The response that is being read.
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
             restarts: 0,
             backoff: store.backoff(),
             counted_from: at,
-            left_a_mirror: false,
+            has_dropped_mirror: false,
         }
     }
 
@@ -92,8 +92,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a mirror that sent some of the bytes failed later.
-    pub fn left_a_mirror(&self) -> bool {
-        self.left_a_mirror
+    pub fn has_dropped_mirror(&self) -> bool {
+        self.has_dropped_mirror
     }
 
     /// Reads the next bytes, with as many attempts as needed. Returns 0 at the end of the blob.
@@ -247,9 +247,9 @@ impl<'a> Reading<'a> {
         }
         // A local error is not caused by the mirror.
         if failure.error.status() != Status::Local
-            && self.store.leave_mirrors_of(&self.digest, &failure.error)
+            && self.store.drop_mirrors_of(&self.digest, &failure.error)
         {
-            self.left_a_mirror = true;
+            self.has_dropped_mirror = true;
             return Ok(());
         }
         self.backoff.wait(failure)

@@ -300,7 +300,7 @@ impl Connections {
     /// this is tried once.
     fn can_refetch(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
-        is_wrong && self.run.store.leave_mirrors_of(&blob.digest, error)
+        is_wrong && self.run.store.drop_mirrors_of(&blob.digest, error)
             || error.status() == Status::Content && !blob.lock().single_response && again == 0
     }
 

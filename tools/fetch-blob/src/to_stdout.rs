@@ -74,9 +74,9 @@ impl Passed<'_> {
 /// right bytes.
 fn is_from_mirror(error: &Error, reading: &Reading<'_>, store: &Store, digest: &Digest) -> bool {
     match error.status() {
-        Status::Content => store.leave_mirrors_of(digest, error) || reading.left_a_mirror(),
+        Status::Content => store.drop_mirrors_of(digest, error) || reading.has_dropped_mirror(),
         // The blob is larger than `--max-size`, or the response was invalid.
-        Status::Malformed => store.leave_mirrors_of(digest, error),
+        Status::Malformed => store.drop_mirrors_of(digest, error),
         _ => false,
     }
 }

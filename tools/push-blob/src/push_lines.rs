@@ -117,7 +117,7 @@ fn retry_without_mirrors<T>(
     let is_wrong = |error: &Error| matches!(error.status(), Status::Content | Status::Malformed);
     loop {
         match take() {
-            Err(error) if is_wrong(&error) && source.leave_mirrors_of(digest, &error) => {}
+            Err(error) if is_wrong(&error) && source.drop_mirrors_of(digest, &error) => {}
             outcome => return outcome,
         }
     }
