@@ -256,7 +256,7 @@ impl KnownSources {
 impl Layout {
     /// Records that blobs were seen in a repository. The record is only a hint for later mounts, so
     /// a failure is a warning.
-    pub fn remember_source(&self, repository: &Repository, digests: &[Digest]) {
+    pub fn record_repository(&self, repository: &Repository, digests: &[Digest]) {
         let sightings: Vec<_> =
             digests.iter().map(|digest| Sighting::of(digest, repository)).collect();
         self.record_sources(&sightings);
@@ -271,7 +271,7 @@ impl Layout {
 
     /// Whether blob sources may be recorded here: the layout is ours (it has `ingest/`), and this
     /// user may write to it.
-    pub fn takes_notes(&self) -> bool {
+    pub fn can_record_sources(&self) -> bool {
         let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         writable(&self.dir) && writable(&self.ingest_dir())
     }

@@ -63,7 +63,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     // name it yet.
     layout.touch(&done);
     if let Store::Registry(registry) = &connections.run().store {
-        layout.remember_source(registry.repository(), &done);
+        layout.record_repository(registry.repository(), &done);
     }
     // Images are named even after a failure: the blobs that were stored may complete another image.
     let named = layout.name_whole_images(&stored);

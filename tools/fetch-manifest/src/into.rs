@@ -44,7 +44,7 @@ impl IntoLayout<'_> {
         if let Location::Registry(reference) = self.from {
             let stored = index.into_iter().chain([&document]);
             let digests: Vec<_> = stored.map(|stored| stored.descriptor.digest.clone()).collect();
-            layout.remember_source(&reference.repository, &digests);
+            layout.record_repository(&reference.repository, &digests);
         }
         let descriptor = document.descriptor.without_annotation(REF_NAME);
         layout.name_when_whole(&descriptor, name.as_deref())

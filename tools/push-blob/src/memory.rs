@@ -62,7 +62,7 @@ impl Memory {
     /// to the user's state directory. Repositories that lack the blob are removed from both.
     pub(crate) fn save(&self, layout: Option<&Layout>) {
         let sightings = std::mem::take(&mut *self.lock());
-        let layout = layout.filter(|layout| layout.takes_notes());
+        let layout = layout.filter(|layout| layout.can_record_sources());
         if let Some(layout) = layout {
             layout.record_sources(&sightings);
         }
