@@ -91,7 +91,7 @@ impl Http {
     ///
     /// # Errors
     /// Refused if the URL is plain HTTP and uses a proxy. Usage if the proxy's URL is invalid.
-    pub fn refuse_to_show(&self, url: &Url) -> common::error::Result<()> {
+    pub fn check_proxy_cannot_read(&self, url: &Url) -> common::error::Result<()> {
         match self.agents.proxy(url)? {
             Some(proxy) if !url.is_https() => Err(proxy.would_read(url)),
             _ => Ok(()),
@@ -100,7 +100,7 @@ impl Http {
 
     /// Records that this Authorization header is not secret: its token was given to an anonymous
     /// client. From now on it may be sent through a proxy that can read it.
-    pub fn is_for_anybody(&self, header: &str) {
+    pub fn mark_anonymous(&self, header: &str) {
         let mut anonymous = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
         // A server may issue any number of tokens. A header that is forgotten counts as secret.
         if anonymous.len() >= MAX_ANONYMOUS {
@@ -136,7 +136,7 @@ impl Http {
         // commands must not send it either.
         let proxy = self.agents.proxy(request.url)?;
         if request.headers.iter().any(|(name, value)| self.may_be_secret(name, value)) {
-            self.refuse_to_show(request.url)?;
+            self.check_proxy_cannot_read(request.url)?;
         }
         let Some(trace) = &self.client().trace else { return self.send_untraced(request, payload) };
         let traced = Traced { agents: &self.agents, request, proxy: proxy.as_ref() };

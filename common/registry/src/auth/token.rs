@@ -114,7 +114,7 @@ fn ask(
     if found.credential.is_some() {
         // Over plain HTTP through a proxy, the proxy could read the token later. It could also have
         // replaced this realm's URL to receive the credential.
-        api.http.refuse_to_show(&api.root)?;
+        api.http.check_proxy_cannot_read(&api.root)?;
     }
     let response = match &found.credential {
         Some(Credential::Identity { user, token }) => {
@@ -155,7 +155,7 @@ fn ask(
     let (text, life) = read(&body).map_err(wrong)?;
     let header = format!("Bearer {text}");
     if found.credential.is_none() {
-        api.http.is_for_anybody(&header);
+        api.http.mark_anonymous(&header);
     }
     Ok(Token { header, asked: scope.clone(), expires: Instant::now() + life })
 }
@@ -200,7 +200,7 @@ fn post(
     let body = form(&fields);
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     // The exchange checks only headers for secrets, and this secret is in the body.
-    api.http.refuse_to_show(realm)?;
+    api.http.check_proxy_cannot_read(realm)?;
     let request = Request { role, ..Request::new(Method::Post, realm, &headers) };
     let context = |failure: Failure| failure.context("token server");
     api.http.send(request, &mut Payload::Bytes(body.as_bytes())).map_err(context)
