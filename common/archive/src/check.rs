@@ -38,7 +38,7 @@ impl Check {
     /// # Errors
     /// Malformed if the bytes are not a tar archive, if it is damaged, if readers would read it
     /// differently, or if data follows its end.
-    pub fn look(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub fn update(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             if self.parser.has_ended() {
                 if is_zero(bytes) {
@@ -103,7 +103,7 @@ mod tests {
     /// Checks the bytes in pieces of the given size. Returns the error message, if any.
     fn outcome(bytes: &[u8], piece: usize) -> Option<String> {
         let mut check = Check::new();
-        let looked = bytes.chunks(piece).try_for_each(|bytes| check.look(bytes));
+        let looked = bytes.chunks(piece).try_for_each(|bytes| check.update(bytes));
         looked.and_then(|()| check.finish()).err().map(|error| error.to_string())
     }
 

@@ -88,7 +88,7 @@ fn all(reader: &mut Reader<impl BufRead>) -> Result<(Vec<Seen>, u64, Ending)> {
 fn push(data: &[u8], piece: usize) -> std::result::Result<(), String> {
     let mut check = Check::new();
     data.chunks(piece)
-        .try_for_each(|bytes| check.look(bytes))
+        .try_for_each(|bytes| check.update(bytes))
         .and_then(|()| check.finish())
         .map_err(|error| error.to_string())
 }

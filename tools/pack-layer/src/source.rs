@@ -102,7 +102,7 @@ impl Tarball {
             match self.input.read(room) {
                 Ok(0) => return check.finish().map_err(with_name),
                 Ok(count) => {
-                    check.look(&room[..count]).map_err(with_name)?;
+                    check.update(&room[..count]).map_err(with_name)?;
                     output.advance(count);
                 }
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}

@@ -52,7 +52,7 @@ impl Read for Archive<'_> {
         let checked = if n == 0 && !buffer.is_empty() {
             self.check.finish()
         } else {
-            self.check.look(&buffer[..n])
+            self.check.update(&buffer[..n])
         };
         checked.map_err(|error| io::Error::other(error.context("--compress")))?;
         Ok(n)
