@@ -29,7 +29,7 @@ pub const PLACES: [&str; 2] = ["/dev/shm", "/var/tmp"];
 pub struct Cage {
     scratch: Scratch,
     options: Vec<String>,
-    nobody: bool,
+    unprivileged: bool,
 }
 
 /// Runs a case in memory and on the disk.
@@ -45,7 +45,7 @@ pub fn everywhere_and_unprivileged(case: impl Fn(&mut Cage)) {
     everywhere(&case);
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody();
+        cage.unprivileged();
         case(&mut cage);
     }
 }
@@ -65,13 +65,13 @@ impl Cage {
             scratch.chmod(&name, 0o666);
         }
         std::os::unix::fs::symlink("hello", scratch.join("box/victim/link")).unwrap();
-        Cage { scratch, options: Vec::new(), nobody: false }
+        Cage { scratch, options: Vec::new(), unprivileged: false }
     }
 
     /// From now on the tool runs as an unprivileged user.
-    pub fn nobody(&mut self) -> &mut Cage {
+    pub fn unprivileged(&mut self) -> &mut Cage {
         self.scratch.chmod("box", 0o777);
-        self.nobody = true;
+        self.unprivileged = true;
         self
     }
 
@@ -108,7 +108,7 @@ impl Cage {
         let command = tool("unpack-layer").dir(self.dir()).args(["root", "--no-sync"]);
         let command = command.args(&self.options);
         let command = command.under(&["prlimit", &format!("--nofile={DESCRIPTORS}"), "--"]);
-        if self.nobody { command.as_nobody() } else { command }
+        if self.unprivileged { command.as_unprivileged() } else { command }
     }
 
     /// Writes layers, each given by its parts, to files that the tool can read, and returns their

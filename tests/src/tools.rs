@@ -212,7 +212,7 @@ impl Command {
     /// root, this changes nothing. Not for [`shell`]: that user may not be able to reach the tools
     /// on its PATH.
     #[must_use]
-    pub fn as_nobody(mut self) -> Command {
+    pub fn as_unprivileged(mut self) -> Command {
         if !rustix::process::geteuid().is_root() {
             return self;
         }

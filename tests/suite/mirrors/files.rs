@@ -138,13 +138,13 @@ fn an_unreadable_file_is_named_in_the_error() {
     let scratch = Scratch::new();
     let conf = scratch.write(".config/containers/registries.conf", "");
     scratch.chmod(".config/containers/registries.conf", 0);
-    let run = fetch_manifest().env("HOME", scratch.path()).as_nobody().run();
+    let run = fetch_manifest().env("HOME", scratch.path()).as_unprivileged().run();
     run.fails(7, &format!("{}: permission denied", conf.display())).stdout("");
     std::fs::remove_file(conf).unwrap();
     for dir in [".config/containers/registries.conf.d", ".config/containerd/certs.d"] {
         std::fs::create_dir_all(scratch.join(dir)).unwrap();
         scratch.chmod(dir, 0);
-        let run = fetch_manifest().env("HOME", scratch.path()).as_nobody().run();
+        let run = fetch_manifest().env("HOME", scratch.path()).as_unprivileged().run();
         run.fails(7, &format!("{}", scratch.join(dir).display()));
         run.says("permission denied").stdout("");
         scratch.chmod(dir, 0o755);

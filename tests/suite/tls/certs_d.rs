@@ -263,14 +263,14 @@ fn an_unreadable_file_or_directory_is_a_warning_or_an_error() {
     let directory = setup.trusting();
     let relative = Path::new(PLACES[0]).join(setup.registry.host());
     setup.home.chmod(relative.join("ca.crt"), 0);
-    setup.fetch().as_nobody().run().fails(7, "ca.crt: permission denied");
+    setup.fetch().as_unprivileged().run().fails(7, "ca.crt: permission denied");
     setup.home.chmod(&relative, 0);
-    let run = setup.fetch().as_nobody().run();
+    let run = setup.fetch().as_unprivileged().run();
     run.status(6).says("unknown issuer").says("permission denied: passed over");
     setup.home.chmod(PLACES[0], 0);
     let second = setup.directory(PLACES[1], &setup.registry.host());
     copy(&setup.authority.certificate(), &second.join("ca.crt"));
-    let run = setup.fetch().as_nobody().run();
+    let run = setup.fetch().as_unprivileged().run();
     run.status(0).says("permission denied: passed over");
     setup.home.chmod(PLACES[0], 0o755);
     setup.home.chmod(&relative, 0o755);

@@ -293,7 +293,7 @@ fn an_unreadable_file_is_named_in_the_error() {
     let dir = Scratch::new();
     let file = dir.write("secret", "x");
     dir.chmod("secret", 0o600);
-    let run = detect().arg(file).as_nobody().run();
+    let run = detect().arg(file).as_unprivileged().run();
     // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "/secret: permission denied");

@@ -60,7 +60,7 @@ fn a_directory_without_permission_gives_status_7() {
     scratch.chmod(".", 0o555);
     let args = [&registry.repo("app"), &digest];
     for target in [["-o", "out"], ["--into", "oci:l"]] {
-        let run = fetch_blob().args(args).args(target).dir(scratch.path()).as_nobody().run();
+        let run = fetch_blob().args(args).args(target).dir(scratch.path()).as_unprivileged().run();
         run.fails(7, "permission denied").stdout("");
     }
     assert_eq!(scratch.list(), nothing());

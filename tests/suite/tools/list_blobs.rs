@@ -70,7 +70,7 @@ fn a_named_file_is_read() {
     list().arg(dir.join("none")).run().fails(3, "/none: no such file");
     list().arg(dir.path()).run().fails(7, "is a directory");
     dir.chmod("m", 0o600);
-    let run = list().arg(&file).as_nobody().run();
+    let run = list().arg(&file).as_unprivileged().run();
     // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "permission denied");

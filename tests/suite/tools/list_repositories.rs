@@ -282,7 +282,7 @@ fn an_unreadable_directory_is_an_error() {
     write_image(&scratch.join("l/a"), "1", &Image::small());
     std::fs::create_dir_all(scratch.join("l/b")).unwrap();
     scratch.chmod("l/b", 0o000);
-    let run = tool("list-repositories").arg("oci:l").dir(scratch.path()).as_nobody().run();
+    let run = tool("list-repositories").arg("oci:l").dir(scratch.path()).as_unprivileged().run();
     scratch.chmod("l/b", 0o755);
     run.fails(7, "l/b").stdout("oci:l/a\n");
 }

@@ -98,13 +98,13 @@ fn a_tree_survives_a_round_trip() {
 fn an_ordinary_user_packs_readable_files() {
     let place = Place::new();
     place.scratch.write("tree/d/f", "x");
-    let run = place.pack().args(["-o", "-"]).as_nobody().run();
+    let run = place.pack().args(["-o", "-"]).as_unprivileged().run();
     let as_root = place.pack().args(["-o", "-"]).run();
     run.ok().stdout(as_root.stdout);
     place.scratch.write("tree/d/closed", "x");
     place.scratch.chmod("tree/d/closed", 0);
     place.scratch.chmod(".", 0o777);
-    let run = place.pack().args(["-o", "out"]).as_nobody().run();
+    let run = place.pack().args(["-o", "out"]).as_unprivileged().run();
     run.fails(7, "tree/d/closed: permission denied").stdout("");
     assert!(!place.scratch.join("out").exists());
     assert_eq!(fs::read_dir(place.scratch.path()).unwrap().count(), 1);

@@ -254,7 +254,7 @@ mod as_root {
         std::fs::write(&partial, &place.bytes[..MIB]).unwrap();
         std::fs::set_permissions(&partial, std::fs::Permissions::from_mode(0o666)).unwrap();
         let fetch = fetch_blob().args([&place.registry.repo("app"), &place.digest]).args(options);
-        let run = fetch.dir(&shared).as_nobody().run();
+        let run = fetch.dir(&shared).as_unprivileged().run();
         run.status(0).says("a later run cannot continue this download");
         assert!(std::fs::read(shared.join(&path)).unwrap() == place.bytes);
         assert_eq!(shared.join(&path).metadata().unwrap().uid(), NOBODY);

@@ -520,7 +520,7 @@ fn a_failure_of_the_disk_or_of_stdout_is_7() {
     assert!(place.has(&other("x")));
     place.dir.chmod(".", 0o755);
     place.dir.chmod("l/blobs/sha256", 0o555);
-    place.command(&[]).as_nobody().run().fails(7, "remove l/blobs/sha256/").stdout("");
+    place.command(&[]).as_unprivileged().run().fails(7, "remove l/blobs/sha256/").stdout("");
     place.dir.chmod("l/blobs/sha256", 0o755);
     let run = shell("sweep-layout l >/dev/full").dir(place.dir.path()).run();
     run.status(7).says("no space left on device");

@@ -125,7 +125,7 @@ fn a_file_that_cannot_be_read_is_named() {
     verify().arg(&digest).arg(dir.path()).run().fails(7, "is a directory");
     dir.write("secret", "x");
     dir.chmod("secret", 0o600);
-    let run = verify().arg(&digest).arg(dir.join("secret")).as_nobody().run();
+    let run = verify().arg(&digest).arg(dir.join("secret")).as_unprivileged().run();
     // If the tests do not run as root, the tool runs as the owner of the file and can read it.
     if run.code() != Some(0) {
         run.fails(7, "/secret: permission denied");

@@ -50,7 +50,7 @@ fn invalid_owner_ids_are_refused() {
 fn an_ordinary_user_owns_all_files_that_it_unpacks() {
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody();
+        cage.unprivileged();
         cage.unpack(&[&[dir("d").owner(5, 6), file("d/f", "").owner(7, 8), symlink("s", "x")]])
             .ok();
         for name in ["", "d", "d/f", "s"] {
@@ -63,7 +63,7 @@ fn an_ordinary_user_owns_all_files_that_it_unpacks() {
 fn mapping_to_the_own_ids_needs_no_privilege() {
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody().options(&["--uid-map", "0:65534:1", "--gid-map", "0:65534:1"]);
+        cage.unprivileged().options(&["--uid-map", "0:65534:1", "--gid-map", "0:65534:1"]);
         cage.unpack(&[&[dir("d"), file("d/f", "").mode(0o4755), symlink("s", "x")]]).ok();
         assert_eq!(cage.mode("d/f"), 0o4755);
         cage.options(&["--replace"]);
@@ -91,7 +91,7 @@ const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 fn capabilities_that_may_not_be_set_are_counted_in_a_warning() {
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody();
+        cage.unprivileged();
         let part = file("ping", "x").mode(0o4755).xattr("security.capability", CAPABILITY);
         let part = part.xattr("security.ima", "\x04signature");
         let run = cage.unpack(&[std::slice::from_ref(&part)]);

@@ -376,7 +376,7 @@ mod as_root {
             cage.judged(unpack.under(&["unshare", "-m", "dash", "-c", script])).ok();
             assert!(portrait(&cage.root("")) == complete_tree(place));
             let mut cage = Cage::new(place);
-            cage.nobody();
+            cage.unprivileged();
             cage.unpack(&[&[dir("locked").mode(0), file("other", "")]]).ok();
             cage.options(&["--onto"]);
             let layer = cage.write(&[&[file(LOCKED, "")]]);

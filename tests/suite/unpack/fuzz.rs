@@ -374,7 +374,7 @@ mod at_length {
     #[test]
     fn changed_archives_do_no_harm_to_an_ordinary_user() {
         let mut cage = Cage::new(PLACES[0]);
-        cage.nobody().options(&["--replace", "--skip-devices"]);
+        cage.unprivileged().options(&["--replace", "--skip-devices"]);
         runs(150, 20_000, &cage, true, true);
     }
 

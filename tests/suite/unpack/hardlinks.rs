@@ -175,7 +175,7 @@ fn deferred_attributes_are_not_set_on_a_replacement() {
             let mut cage = Cage::new(place);
             // For an ordinary user, the mode of a directory is set only after the files in it are
             // created.
-            cage.nobody();
+            cage.unprivileged();
             let early = dir("d").mode(0o500).mtime(5).xattr("user.x", "1");
             let parts = [early, file("d/f", ""), taker];
             cage.unpack(&[&[], &parts, &[whiteout("d"), file("g", "")]]).status(0);
@@ -244,7 +244,7 @@ mod as_root {
         assert_eq!(fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap(), "1\n");
         for place in PLACES {
             let mut cage = Cage::new(place);
-            cage.nobody();
+            cage.unprivileged();
             fs::create_dir(cage.root("")).unwrap();
             fs::write(cage.root("theirs"), "").unwrap();
             must(peer("chown").args(["65534:65534"]).arg(cage.root("")));

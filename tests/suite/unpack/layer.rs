@@ -88,9 +88,9 @@ fn an_ordinary_user_gets_the_same_modes() {
     for (name, entries) in [("l1", &entries[..]), ("l2", &more[..])] {
         place.scratch.write(name, tar(entries));
     }
-    place.unpack().args(["l1", "l2"]).as_nobody().run().ok();
+    place.unpack().args(["l1", "l2"]).as_unprivileged().run().ok();
     assert_eq!(place.stat("locked").mode() & 0o7777, 0);
-    place.unpack().args(["--replace", "l1"]).as_nobody().run().ok();
+    place.unpack().args(["--replace", "l1"]).as_unprivileged().run().ok();
     fs::set_permissions(place.scratch.join("root/locked"), fs::Permissions::from_mode(0o700))
         .unwrap();
     assert_eq!(place.stat("locked/below").mode() & 0o7777, 0o555);

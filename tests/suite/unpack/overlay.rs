@@ -239,7 +239,7 @@ mod as_root {
         });
         for place in PLACES {
             let mut cage = Cage::new(place);
-            cage.nobody().options(&["--whiteouts", "overlay"]);
+            cage.unprivileged().options(&["--whiteouts", "overlay"]);
             cage.unpack(&[&[dir("d"), opaque("d")]]).ok();
             assert_eq!(mark(&cage.root("d"), "user.overlay"), "y");
         }
@@ -357,7 +357,7 @@ mod as_root {
             for (i, parts) in layers.iter().enumerate() {
                 let unpack =
                     tool("unpack-layer").dir(scratch.path()).args(["--whiteouts", "overlay"]);
-                unpack.arg(format!("l{i}")).stdin(archive(parts)).as_nobody().run().ok();
+                unpack.arg(format!("l{i}")).stdin(archive(parts)).as_unprivileged().run().ok();
             }
             let script = "mkdir m && mount -t overlay -o userxattr,lowerdir=l1:l0 none m &&
             cd m && find . -mindepth 1 | sort";

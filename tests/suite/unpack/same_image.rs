@@ -50,7 +50,7 @@ impl Place {
     fn command(&self, options: &[&str]) -> Command {
         let command = tool("unpack-layer").dir(self.scratch.path()).args(["root", "--replace"]);
         let command = command.args(options);
-        if self.unprivileged { command.as_nobody() } else { command }
+        if self.unprivileged { command.as_unprivileged() } else { command }
     }
 
     fn unpack(&self, options: &[&str]) -> Command {

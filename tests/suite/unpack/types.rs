@@ -72,7 +72,7 @@ fn invalid_device_numbers_are_refused() {
 fn an_ordinary_user_cannot_create_devices_but_can_skip_them() {
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody();
+        cage.unprivileged();
         let parts = [character("null", 1, 3), block("b", 7, 1), fifo("p"), file("f", "")];
         let run = cage.unpack(&[&parts]);
         run.fails(7, "entry \"null\": make the device").says("hint: ").says("--skip-devices");

@@ -319,7 +319,7 @@ fn existing_files_with_whiteout_names_are_ordinary() {
 fn an_unreadable_directory_is_hidden_too() {
     for place in PLACES {
         let mut cage = Cage::new(place);
-        cage.nobody();
+        cage.unprivileged();
         let lower = [dir("d"), dir("d/e"), file("d/e/f", ""), dir("d/e").mode(0), dir("d").mode(0)];
         cage.unpack(&[&lower, &[whiteout("d/e/f")]]).ok();
         assert_eq!(cage.mode("d"), 0);
