@@ -10,7 +10,7 @@ use common::error::{Error, Result};
 use common::manifest::{Content, MAX_DEPTH, MAX_DIGESTS, Manifest};
 use common::mediatype;
 
-use crate::{Asking, Store};
+use crate::{ReadOptions, Store};
 
 /// A step of a walk.
 #[derive(Debug)]
@@ -25,14 +25,14 @@ pub enum Step {
 /// calls.
 pub struct Walk<'a> {
     store: &'a Store,
-    asking: Asking<'a>,
+    options: ReadOptions<'a>,
     seen: HashSet<Digest>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk through the manifests of a store, which are read with the options in `asking`.
-    pub fn new(store: &'a Store, asking: Asking<'a>) -> Walk<'a> {
-        Walk { store, asking, seen: HashSet::new() }
+    /// A walk through the manifests of a store, which are read with these options.
+    pub fn new(store: &'a Store, options: ReadOptions<'a>) -> Walk<'a> {
+        Walk { store, options, seen: HashSet::new() }
     }
 
     /// Passes everything below a manifest to `each`, but not the manifest itself.
@@ -100,7 +100,7 @@ impl<'a> Walk<'a> {
         for entry in manifests {
             if mediatype::is_manifest(&entry.media_type) && !self.seen.contains(&entry.digest) {
                 each(Step::Pause)?;
-                let child = self.store.described(entry.clone(), self.asking)?;
+                let child = self.store.described(entry.clone(), self.options)?;
                 self.walk(child.manifest, depth + 1, each)?;
             }
             self.once(&entry, each)?;

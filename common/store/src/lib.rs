@@ -32,7 +32,7 @@ use net::client::Client;
 use net::peer::Peer;
 use net::retry::Backoff;
 
-pub use crate::manifest::{Asking, Document, Which};
+pub use crate::manifest::{Document, ReadOptions, Which};
 use crate::place::{Mirrors, Places};
 
 /// The settings for reaching a registry: those of the run, those of this registry, and its mirrors.

@@ -53,7 +53,7 @@ impl<'a> Which<'a> {
 
 /// Options for reading a manifest.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct ReadOptions<'a> {
     /// The media types for the Accept header. If empty, all supported types.
     pub accept: &'a [String],
     /// Whether schema 1 is allowed.
@@ -87,17 +87,17 @@ impl Store {
     ///
     /// # Errors
     /// The errors of [`Registry::manifest_head`](registry::Registry::manifest_head).
-    pub fn head(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Option<Descriptor>> {
+    pub fn head(&self, which: Which<'_>, options: ReadOptions<'_>) -> Result<Option<Descriptor>> {
         match (self, which) {
             (Store::Registry(registry), Which::Digest(digest)) => {
-                let found = registry.manifest_head(&digest.to_string(), &accept(asking))?;
+                let found = registry.manifest_head(&digest.to_string(), &accept(options))?;
                 Ok(found.filter(|found| found.digest == *digest))
             }
             (Store::Registry(registry), Which::Tag(tag)) => {
-                registry.manifest_head(tag, &accept(asking))
+                registry.manifest_head(tag, &accept(options))
             }
             (Store::Registry(registry), Which::Unnamed) => {
-                registry.manifest_head("latest", &accept(asking))
+                registry.manifest_head("latest", &accept(options))
             }
             (Store::Layout(_), _) => Ok(None),
         }
@@ -109,7 +109,7 @@ impl Store {
     /// Absent, Refused or Unavailable, depending on the registry's response. Content if the digest
     /// or size differs. Malformed if it is not a valid manifest. For a layout also Usage if no name
     /// is given and several entries exist, and Local if the layout cannot be read.
-    pub fn manifest(&self, which: Which<'_>, asking: Asking<'_>) -> Result<Document> {
+    pub fn manifest(&self, which: Which<'_>, options: ReadOptions<'_>) -> Result<Document> {
         match self {
             Store::Registry(registry) => {
                 let (name, want) = match which {
@@ -117,11 +117,11 @@ impl Store {
                     Which::Digest(digest) => (digest.to_string(), Some(digest)),
                     Which::Unnamed => ("latest".to_owned(), None),
                 };
-                let remote = registry.manifest(&name, want, &accept(asking))?;
+                let remote = registry.manifest(&name, want, &accept(options))?;
                 let separator = if want.is_some() { '@' } else { ':' };
                 let shown = format!("{}{separator}{name}", registry.repository());
                 let said = remote.said.as_deref();
-                let manifest = Manifest::parse(&remote.bytes, said, &shown, asking.schema1)
+                let manifest = Manifest::parse(&remote.bytes, said, &shown, options.schema1)
                     .map_err(|e| e.context(&shown))?;
                 let size = remote.bytes.len() as u64;
                 let descriptor = Descriptor::new(&manifest.media_type, remote.digest, size);
@@ -133,13 +133,13 @@ impl Store {
                     Which::Digest(digest) => (None, Some(digest)),
                     Which::Unnamed => (None, None),
                 };
-                let choose = |named: &[Descriptor]| match asking.platform {
-                    Some(wanted) => self.choose(named, wanted, asking),
+                let choose = |named: &[Descriptor]| match options.platform {
+                    Some(wanted) => self.choose(named, wanted, options),
                     None => Err(Error::usage("no platform is given")),
                 };
-                let choose = asking.platform.map(|_| &choose as layout::Choose<'_>);
+                let choose = options.platform.map(|_| &choose as layout::Choose<'_>);
                 let entry = layout.resolve(tag, digest, choose)?;
-                self.described(entry, asking)
+                self.described(entry, options)
             }
         }
     }
@@ -148,11 +148,11 @@ impl Store {
     ///
     /// # Errors
     /// As for [`manifest`](Store::manifest).
-    pub fn described(&self, descriptor: Descriptor, asking: Asking<'_>) -> Result<Document> {
+    pub fn described(&self, descriptor: Descriptor, options: ReadOptions<'_>) -> Result<Document> {
         let registry = match self {
             Store::Registry(registry) => registry,
             Store::Layout(layout) => {
-                let (bytes, manifest) = layout.read_manifest(&descriptor, asking.schema1)?;
+                let (bytes, manifest) = layout.read_manifest(&descriptor, options.schema1)?;
                 return Ok(Document { bytes, descriptor, manifest });
             }
         };
@@ -162,7 +162,7 @@ impl Store {
             let what = format_args!("{shown}: {} bytes, larger than {}", descriptor.size, MAX_SIZE);
             return Err(Error::malformed(what));
         }
-        let bytes = registry.manifest(&digest.to_string(), Some(digest), &accept(asking))?.bytes;
+        let bytes = registry.manifest(&digest.to_string(), Some(digest), &accept(options))?.bytes;
         if !schema1::has_size(&bytes, descriptor.size) {
             return Err(Error::content(format_args!(
                 "{shown}: size differs: got {}, want {}",
@@ -171,17 +171,17 @@ impl Store {
             )));
         }
         let said = Some(descriptor.media_type.as_str());
-        let manifest =
-            Manifest::parse(&bytes, said, &shown, asking.schema1).map_err(|e| e.context(&shown))?;
+        let manifest = Manifest::parse(&bytes, said, &shown, options.schema1)
+            .map_err(|e| e.context(&shown))?;
         Ok(Document { bytes, descriptor, manifest })
     }
 }
 
 /// The media types for the Accept header.
-fn accept(asking: Asking<'_>) -> Vec<&str> {
-    if !asking.accept.is_empty() {
-        return asking.accept.iter().map(String::as_str).collect();
+fn accept(options: ReadOptions<'_>) -> Vec<&str> {
+    if !options.accept.is_empty() {
+        return options.accept.iter().map(String::as_str).collect();
     }
-    let schema1: &[&str] = if asking.schema1 == Schema1::Allowed { &ACCEPT_SCHEMA1 } else { &[] };
+    let schema1: &[&str] = if options.schema1 == Schema1::Allowed { &ACCEPT_SCHEMA1 } else { &[] };
     ACCEPT.iter().chain(schema1).copied().collect()
 }

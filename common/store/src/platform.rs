@@ -16,13 +16,13 @@ use common::platform::Platform;
 use common::selection;
 
 use crate::Store;
-use crate::manifest::{Asking, Document};
+use crate::manifest::{Document, ReadOptions};
 
 /// A search for a platform in an index.
 struct Search<'a> {
     store: &'a Store,
     wanted: &'a Platform,
-    asking: Asking<'a>,
+    options: ReadOptions<'a>,
     /// The entries without a platform that were found, in order.
     unlabelled: Vec<Descriptor>,
     /// The platforms that the outermost index states.
@@ -42,7 +42,7 @@ impl Store {
         &self,
         document: Document,
         wanted: &Platform,
-        asking: Asking<'_>,
+        options: ReadOptions<'_>,
     ) -> Result<Document> {
         let digest = &document.descriptor.digest;
         let shown = format!("{self}@{digest}");
@@ -51,14 +51,14 @@ impl Store {
             return Ok(document);
         };
         let offered = selection::offered(manifests);
-        let mut search = Search { store: self, wanted, asking, unlabelled: Vec::new(), offered };
+        let mut search = Search { store: self, wanted, options, unlabelled: Vec::new(), offered };
         if let Some(found) = search.descend(document, 0)? {
             return Ok(found);
         }
         let Search { unlabelled, offered, .. } = search;
-        let read = |entry: &Descriptor| self.platform_of(entry, asking);
+        let read = |entry: &Descriptor| self.platform_of(entry, options);
         let chosen = selection::by_config(&unlabelled, wanted, offered, read);
-        self.described(chosen.map_err(|error| error.context(shown))?, asking)
+        self.described(chosen.map_err(|error| error.context(shown))?, options)
     }
 
     /// Checks that an image is for a platform. An artifact, and an image whose config is not in the
@@ -87,20 +87,24 @@ impl Store {
         &self,
         named: &[Descriptor],
         wanted: &Platform,
-        asking: Asking<'_>,
+        options: ReadOptions<'_>,
     ) -> Result<Descriptor> {
         if let Some(entry) = selection::candidates(named, wanted).first() {
             return Ok((*entry).clone());
         }
         let unlabelled: Vec<_> = selection::unlabelled(named).cloned().collect();
-        let read = |entry: &Descriptor| self.platform_of(entry, asking);
+        let read = |entry: &Descriptor| self.platform_of(entry, options);
         selection::by_config(&unlabelled, wanted, selection::offered(named), read)
     }
 
     /// The platform in the image config of an entry. `None` if the entry is not an image that can
     /// be read, or if its config states no platform.
-    fn platform_of(&self, entry: &Descriptor, asking: Asking<'_>) -> Result<Option<Platform>> {
-        let config = self.described(entry.clone(), asking).and_then(|document| {
+    fn platform_of(
+        &self,
+        entry: &Descriptor,
+        options: ReadOptions<'_>,
+    ) -> Result<Option<Platform>> {
+        let config = self.described(entry.clone(), options).and_then(|document| {
             let Content::Image { config, .. } = document.manifest.content else { return Ok(None) };
             let is_image = mediatype::kind(&config.media_type) == Kind::Config;
             if is_image && config.size <= MAX_CONFIG {
@@ -164,7 +168,7 @@ impl Search<'_> {
         for entry in selection::candidates(manifests, self.wanted) {
             let chosen = match mediatype::kind(&entry.media_type) {
                 Kind::Manifest | Kind::Index | Kind::Schema1 => {
-                    self.store.described(entry.clone(), self.asking)?
+                    self.store.described(entry.clone(), self.options)?
                 }
                 _ => continue,
             };

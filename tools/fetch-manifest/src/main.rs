@@ -20,7 +20,7 @@ use common::platform::Platform;
 use common::reference::{LayoutReference, Location};
 use layout::Layout;
 use store::options::{Mirrored, Network, Stdin};
-use store::{Asking, Store, Which};
+use store::{ReadOptions, Store, Which};
 
 use into::IntoLayout;
 
@@ -85,14 +85,14 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(layout) = into.and_then(|into| Layout::open(&into.dir).ok()) {
         store = store.with_kept(layout);
     }
-    let asking = Asking {
+    let options = ReadOptions {
         accept: &cli.media_types,
         schema1: cli::schema1(),
         platform: cli.platform.as_ref(),
     };
 
     let only_described = (cli.descriptor || cli.digest) && into.is_none() && cli.platform.is_none();
-    if only_described && let Some(descriptor) = store.head(Which::of(&cli.reference), asking)? {
+    if only_described && let Some(descriptor) = store.head(Which::of(&cli.reference), options)? {
         let text = if cli.digest { descriptor.digest.to_string() } else { descriptor.line() };
         return output.write(format!("{text}\n").as_bytes());
     }
@@ -101,18 +101,18 @@ fn run(cli: Cli) -> Result<()> {
     if cli.if_changed
         && cli.platform.is_none()
         && let Some(into) = &into
-        && let Some(descriptor) = store.head(Which::of(&cli.reference), asking)?
+        && let Some(descriptor) = store.head(Which::of(&cli.reference), options)?
         && into.has(&descriptor)
     {
         return Err(Error::unchanged());
     }
 
-    let mut document = store.manifest(Which::of(&cli.reference), asking)?;
+    let mut document = store.manifest(Which::of(&cli.reference), options)?;
     let mut index = None;
     if let Some(platform) = &cli.platform {
         let is_index = matches!(document.manifest.content, Content::Index { .. });
         index = (is_index && into.is_some()).then(|| document.clone());
-        document = store.for_platform(document, platform, asking)?;
+        document = store.for_platform(document, platform, options)?;
     }
     if let Some(into) = &into {
         if cli.if_changed && into.has(&document.descriptor) {

@@ -23,7 +23,7 @@ use common::reference::StoreName;
 use common::{cli, exit, schema1};
 use store::below::{Step, Walk};
 use store::options::{Mirrored, Network, Stdin};
-use store::{Asking, Document, Store};
+use store::{Document, ReadOptions, Store};
 
 use direct::Part;
 use lines::LineWriter;
@@ -100,23 +100,23 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     // The store is opened after the input was read: the program that fills the store may have
     // started at the same time.
     let store = |name: &StoreName| Store::open(name, &remote);
-    let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
+    let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
     let is_index = matches!(document.manifest.content, Content::Index { .. });
     match (&cli.from, &cli.platform) {
         (Some(from), platform) if cli.diff_ids => {
             let store = store(from)?;
             let image = match platform {
-                Some(platform) if is_index => store.for_platform(document, platform, asking)?,
+                Some(platform) if is_index => store.for_platform(document, platform, options)?,
                 _ => document,
             };
             let manifest = diff_ids::add(image.manifest, &store)?;
             direct::print(manifest, part, None, &mut output)?;
         }
         (Some(from), None) => {
-            print_below(&store(from)?, asking, document, &mut output)?;
+            print_below(&store(from)?, options, document, &mut output)?;
         }
         (Some(from), Some(platform)) if is_index => {
-            let image = store(from)?.for_platform(document, platform, asking)?;
+            let image = store(from)?.for_platform(document, platform, options)?;
             direct::print(image.manifest, part, None, &mut output)?;
         }
         (None, None) if is_empty_index(&document) && part == Part::All => {
@@ -139,14 +139,14 @@ fn is_empty_index(document: &Document) -> bool {
 /// entries.
 fn print_below(
     store: &Store,
-    asking: Asking<'_>,
+    options: ReadOptions<'_>,
     document: Document,
     output: &mut LineWriter,
 ) -> Result<()> {
     if is_empty_index(&document) {
         return output.put(&document.descriptor);
     }
-    Walk::new(store, asking).below(document.manifest, &mut |step| match step {
+    Walk::new(store, options).below(document.manifest, &mut |step| match step {
         Step::Line(line) => output.put_line(&line),
         // The next program can use the lines so far while the next manifest is read.
         Step::Pause => output.flush(),

@@ -18,7 +18,7 @@ use common::error::Result;
 use common::reference::Location;
 use common::{cli, exit};
 use store::options::{Mirrored, Network, Stdin};
-use store::{Asking, Store, Which};
+use store::{ReadOptions, Store, Which};
 
 use lines::LineWriter;
 use source::Source;
@@ -64,29 +64,29 @@ fn run(cli: Cli) -> Result<()> {
     let mut output = LineWriter::new()?;
     let store = Store::of(&cli.reference, &remote)?;
     let source = Source::new(&store);
-    let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
+    let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
     let which = Which::of(&cli.reference);
     let artifact_type = cli.artifact_type.as_deref();
     if cli.recursive {
-        return recursive::print(&source, which, asking, artifact_type, &mut output);
+        return recursive::print(&source, which, options, artifact_type, &mut output);
     }
-    let subject = digest(&store, which, asking)?;
+    let subject = digest(&store, which, options)?;
     let is_listed =
         source.referrers(&subject, artifact_type, &mut |referrer| output.put(&referrer))?;
     if !is_listed && matches!(which, Which::Digest(_)) {
         // A subject need not exist, but nothing at all is more likely to be a wrong digest.
-        store.manifest(which, asking)?;
+        store.manifest(which, options)?;
     }
     Ok(())
 }
 
 /// The digest of the subject. A digest that is given need not exist.
-fn digest(store: &Store, which: Which<'_>, asking: Asking<'_>) -> Result<Digest> {
+fn digest(store: &Store, which: Which<'_>, options: ReadOptions<'_>) -> Result<Digest> {
     if let Which::Digest(digest) = which {
         return Ok(digest.clone());
     }
-    match store.head(which, asking)? {
+    match store.head(which, options)? {
         Some(descriptor) => Ok(descriptor.digest),
-        None => Ok(store.manifest(which, asking)?.descriptor.digest),
+        None => Ok(store.manifest(which, options)?.descriptor.digest),
     }
 }

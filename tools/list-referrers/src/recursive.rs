@@ -13,7 +13,7 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::{mediatype, notice};
 use store::below::{Step, Walk};
-use store::{Asking, Document, Which};
+use store::{Document, ReadOptions, Which};
 
 use crate::lines::LineWriter;
 use crate::source::Source;
@@ -42,14 +42,14 @@ struct Printer<'a> {
 pub(crate) fn print(
     source: &Source<'_>,
     which: Which<'_>,
-    asking: Asking<'_>,
+    options: ReadOptions<'_>,
     artifact_type: Option<&str>,
     output: &mut LineWriter,
 ) -> Result<()> {
-    let walk = Walk::new(source.store, asking);
+    let walk = Walk::new(source.store, options);
     let mut printer = Printer { walk, open: VecDeque::new(), output };
     let mut missing = None;
-    match source.store.manifest(which, asking) {
+    match source.store.manifest(which, options) {
         Ok(document) => {
             // An entry of a layout has annotations that do not belong to the manifest.
             let Descriptor { media_type, digest, size, .. } = &document.descriptor;
@@ -67,7 +67,7 @@ pub(crate) fn print(
     while let Some(Subject { digest: subject, is_image }) = printer.open.pop_front() {
         let artifact_type = artifact_type.filter(|_| is_image);
         let is_listed = source.referrers(&subject, artifact_type, &mut |referrer| {
-            printer.print_referrer(source, referrer, &subject, asking)
+            printer.print_referrer(source, referrer, &subject, options)
         })?;
         if let Some(missing) = missing.take() {
             if !is_listed {
@@ -87,7 +87,7 @@ impl Printer<'_> {
         source: &Source<'_>,
         referrer: Descriptor,
         subject: &Digest,
-        asking: Asking<'_>,
+        options: ReadOptions<'_>,
     ) -> Result<()> {
         if self.walk.has_passed(&referrer.digest) {
             return Ok(());
@@ -98,7 +98,7 @@ impl Printer<'_> {
             let what = format_args!("{store}: the referrer {digest} is not a manifest");
             return Err(Error::malformed(what));
         }
-        let document = match store.described(referrer.clone(), asking) {
+        let document = match store.described(referrer.clone(), options) {
             Err(error) if error.status() == Status::Absent => {
                 notice::warn("missing referrer", || {
                     format!("{store}: {digest} is listed as a referrer, but is not there: skipped")

@@ -9,7 +9,7 @@ use common::mediatype::{self, Kind};
 use common::notice;
 use common::progress::How;
 use common::verify::Verifier;
-use store::{Asking, Store};
+use store::{ReadOptions, Store};
 
 use crate::checked_readers::Verified;
 use crate::run::Run;
@@ -89,8 +89,8 @@ impl Run {
             self.progress.done(digest, *size, How::Present);
             return Ok(descriptor);
         }
-        let asking = Asking { accept: &[], schema1: cli::schema1(), platform: None };
-        let document = self.source()?.described(descriptor.clone(), asking)?;
+        let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
+        let document = self.source()?.described(descriptor.clone(), options)?;
         self.target.put_manifest(&document)?;
         self.target.list_referrer(digest)?;
         self.progress.done(digest, *size, How::Pushed);
