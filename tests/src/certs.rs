@@ -23,7 +23,7 @@ pub struct Authority {
     dir: Scratch,
 }
 
-/// A certificate and its key, PEM files both.
+/// A certificate and its key, both as PEM files.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The certificate.

@@ -239,8 +239,9 @@ fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
 /// Sends the steps to a scripted registry and to both real ones, all newly started. The scripted
 /// one must respond as each step says.
 ///
-/// # Panics When responses differ that must be equal, or are equal although the step says that they
-/// differ.
+/// # Panics
+/// When responses that must be equal differ, or when responses are equal although the step says
+/// that they differ.
 #[track_caller]
 pub fn compare(steps: &[Step]) {
     compare_with(|_| {}, steps);

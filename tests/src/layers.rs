@@ -85,7 +85,7 @@ pub fn opaque(dir: &str) -> Part {
     file(format!("{dir}{}.wh..wh..opq", if dir.is_empty() { "" } else { "/" }), "")
 }
 
-/// An extended header as a part of its own: `x` for the next entry, `g` for all that follow.
+/// An extended header as a separate part: `x` for the next entry, `g` for all that follow.
 pub fn extended(typeflag: u8, records: impl AsRef<[u8]>) -> Part {
     entry(typeflag, "PaxHeaders/x", records)
 }

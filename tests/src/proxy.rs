@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A proxy that keeps every byte that it receives. It knows only the hosts that a test gives it. It
-//! never uses the machine's resolver. A client that reaches one of these hosts has therefore used
-//! the proxy.
+//! A proxy that keeps every byte that it receives. It has addresses only for the hosts that a test
+//! gives it, and never uses the machine's resolver. A client that reaches one of these hosts has
+//! therefore used the proxy.
 //!
 //! It tunnels by CONNECT and by SOCKS 5. It forwards plain HTTP, request by request, without the
 //! headers for the proxy itself. A script may respond instead. Not here: caching, TLS to the proxy,

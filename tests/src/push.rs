@@ -13,7 +13,8 @@ use crate::tools::{Command, Run, tool};
 pub struct Push {
     /// The registry.
     pub registry: FakeRegistry,
-    /// The directory with the blob in the file `layer` and in the layout `l`, and with a home.
+    /// The directory with the blob in the file `layer` and in the layout `l`, and with a home
+    /// directory.
     pub scratch: Scratch,
     /// The blob.
     pub blob: Blob,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Small real registries in memory: olareg, which has the referrers API, and crane's, which has
-//! not. They start empty, use plain HTTP, and are killed when dropped.
+//! Small real registries in memory: olareg, which has the referrers API, and crane's, which does
+//! not have it. They start empty, use plain HTTP, and are killed when dropped.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
