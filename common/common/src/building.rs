@@ -20,8 +20,8 @@ use crate::stdio;
 ///
 /// # Errors
 /// Malformed if stdin is closed. An item of the iterator is an error in the same cases as for
-/// [`Lines`]. It is also Malformed if it is an early line, or if the lines so far have more than
-/// [`MAX_SIZE`] bytes.
+/// [`Lines`]. An item is also Malformed if its line is an early line, or if the lines so far have
+/// more than [`MAX_SIZE`] bytes.
 pub fn lines() -> Result<impl Iterator<Item = Result<Descriptor>>> {
     let mut size = 0;
     Ok(Lines::new(stdio::stdin()?).map(move |line| {

@@ -43,7 +43,7 @@ impl Moment {
     }
 }
 
-/// As in RFC 3339, which has the years from 0 to 9999 only.
+/// Formats the moment as in RFC 3339, which allows only the years from 0 to 9999.
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Moment { year, month, day, hour, minute, second } = self;

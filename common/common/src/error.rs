@@ -95,7 +95,7 @@ impl Error {
         Error::new(Status::Local, format_args!("{what}: {}", os_message(cause)))
     }
 
-    /// The same failure with a hint for the user, printed on a line of its own.
+    /// The same failure with a hint for the user, which is printed on a separate line.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Error {
         self.hint = Some(hint.to_string());

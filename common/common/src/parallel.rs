@@ -46,7 +46,7 @@ where
     run(threads, jobs, work, |_| None, take)
 }
 
-/// Like [`in_order`], but returns at once when a job fails, even if earlier jobs are still at work.
+/// Like [`in_order`], but returns at once when a job fails, even if earlier jobs are still running.
 /// Before it returns, it passes the ready results that have no unfinished job before them.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ fn was_closed(stream: &AtomicBool) -> bool {
     stream.load(Ordering::Relaxed)
 }
 
-/// Restores the default action of SIGPIPE: if the reader of a pipe goes away, the tool ends
+/// Restores the default action of SIGPIPE: if the reader of a pipe closes it, the tool ends
 /// silently, as cat does. Sockets are not affected: std and ureq send with MSG_NOSIGNAL. Must be
 /// called first in main.
 pub fn restore_sigpipe() {
@@ -63,7 +63,7 @@ pub fn ignore_sigxfsz() {
     }
 }
 
-/// From now on, if the reader of a pipe goes away, the write fails and the process goes on.
+/// From now on, if the reader of a pipe closes it, the write fails and the process continues.
 pub fn ignore_sigpipe() {
     // SAFETY: SIG_IGN is a valid disposition, and no handler of ours is replaced.
     unsafe {

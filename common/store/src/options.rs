@@ -43,8 +43,8 @@ pub struct Network {
     /// Send this header to the registry too (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Also go to HOST if the registry names it as token server or storage, although its address is
-    /// private or it uses plain HTTP (repeatable)
+    /// Allow HOST as token server or storage, even if its address is private or it uses plain HTTP
+    /// (repeatable)
     #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
     allowed: Vec<AllowedHost>,
     /// Attempts without progress before giving up

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads one blob and resumes after broken connections.
 //!
-//! A [`Reading`] knows its offset, so a new attempt requests only the bytes that have not been
+//! A [`Reading`] stores its offset, so a new attempt requests only the bytes that have not been
 //! read. If a server ignores ranges and starts again from 0, the bytes that were already read are
 //! skipped. The number of such restarts is limited. A mirror that fails is not used again. Other
 //! failures are retried after a wait, until too many attempts in a row make no progress.

@@ -235,8 +235,8 @@ fn location(text: &str, line: usize) -> Parsed<&str> {
     Ok(text)
 }
 
-/// New versions of those programs support a proxy for a single registry. Here one proxy setting
-/// applies to all registries.
+/// New versions of podman, skopeo and buildah support a proxy for a single registry. Here one proxy
+/// setting applies to all registries.
 fn warn_of_proxy(table: &Table, origin: &str) -> Parsed<()> {
     if !table.text("proxy")?.is_empty() {
         notice::warn("mirror proxy", || {
