@@ -351,7 +351,7 @@ fn a_mirror_is_accepted_only_for_reads() {
         &["list-blobs", "--mirror", "m.invalid"],
         &["list-layer", "--mirror", "m.invalid"],
     ] {
-        tool(args[0]).args(&args[1..]).stdin("x").run().fails(2, "--mirror goes with --from");
+        tool(args[0]).args(&args[1..]).stdin("x").run().fails(2, "--mirror requires --from");
     }
     for name in ["put-manifest", "fetch-token", "list-tags"] {
         tool(name).args(["--mirror", "m.invalid", "127.0.0.1:1/a"]).run().status(2);

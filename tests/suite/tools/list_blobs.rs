@@ -334,7 +334,7 @@ fn a_wrong_command_line_is_refused() {
     let cases: [(&[&str], &str); 8] = [
         (&["--config", "--layers"], "cannot be used with"),
         (&["--recursive"], "--from"),
-        (&["--from", "oci:x"], "--from goes with --recursive or -p"),
+        (&["--from", "oci:x"], "--from requires --recursive, -p or --diff-ids"),
         (&["--recursive", "--from", "oci:x", "-p", "linux/amd64"], "cannot be used with"),
         (&["--recursive", "--from", "localhost:5000"], "is a host"),
         (&["-p", "linux"], "invalid platform"),

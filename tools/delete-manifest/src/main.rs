@@ -32,7 +32,7 @@ struct Cli {
     /// Succeed if the tag or manifest does not exist
     #[arg(long)]
     ignore_missing: bool,
-    /// No warnings
+    /// Drop warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

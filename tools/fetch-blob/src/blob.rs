@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One blob that is downloaded into a file: its parts, the connections that fill them, and its size
-//! as far as it is known.
+//! One blob that is downloaded into a file: its parts, the connections that fill them, and its
+//! size, if known.
 //!
 //! The parts cover the blob without gaps or overlaps. A connection takes a part, and downloads the
 //! bytes that the part's file does not have yet. An idle connection may split the rest of a part in
@@ -232,7 +232,8 @@ impl Blob {
     }
 
     /// Takes the first incomplete part that no connection is filling, if the blob lacks at most
-    /// `most` bytes. Of a part that is much larger than `range`, only that many bytes are taken.
+    /// `most` bytes. If the part lacks much more than `range` bytes, takes only the next `range`
+    /// bytes.
     pub(crate) fn take_first(&self, most: u64, range: Option<u64>) -> Result<Option<u64>> {
         let mut state = self.lock();
         if state.failed.is_some() || state.missing() > most {
@@ -246,7 +247,7 @@ impl Blob {
     }
 
     /// Takes the bytes after the next `range` bytes of the first part that a connection is filling.
-    /// `None` if no such part lacks much more.
+    /// `None` if no such part lacks much more than `range` bytes.
     pub(crate) fn take_after_first(&self, range: u64) -> Result<Option<u64>> {
         let mut state = self.lock();
         let first = state.parts.iter().position(|part| part.busy && part.left() > 2 * range);
@@ -272,7 +273,7 @@ impl Blob {
     }
 
     /// Waits until the first bytes arrive in a file that other processes can find. Returns false if
-    /// none will.
+    /// no bytes will arrive there.
     pub(crate) fn wait_for_bytes(&self) -> bool {
         let mut state = self.lock();
         while !state.arriving && state.failed.is_none() && !state.is_full() {
@@ -281,7 +282,7 @@ impl Blob {
         state.arriving && self.files.has_parts()
     }
 
-    /// Gives a part up. Its range is added to the part before it.
+    /// Gives up a part, and adds its range to the part before it.
     pub(crate) fn give_back(&self, start: u64) {
         let mut state = self.lock();
         let Some(i) = state.parts.iter().position(|part| part.start == start && start > 0) else {

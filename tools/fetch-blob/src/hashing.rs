@@ -81,7 +81,8 @@ struct Stored<'a> {
     end: u64,
 }
 
-/// Waits until a file has bytes that are not hashed yet. `None` if all bytes of the blob are hashed.
+/// Waits until a file has bytes that are not hashed yet. `None` if all bytes of the blob are
+/// hashed.
 fn next(blob: &Blob) -> Result<Option<Stored<'_>>> {
     loop {
         let hashed = blob.hashed();
@@ -96,8 +97,8 @@ fn next(blob: &Blob) -> Result<Option<Stored<'_>>> {
         if state.is_full() {
             return Ok(None);
         }
-        // A connection may hash from here on. It cannot have new bytes before `wait` gives the
-        // state back.
+        // A connection may hash from here on. It cannot have new bytes before `wait` unlocks the
+        // state.
         drop(hashed);
         drop(blob.wait(state));
     }
@@ -114,8 +115,8 @@ impl Blob {
     /// # Errors
     /// Content if the blob is larger than its stated size.
     pub(crate) fn hash_received(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        // The thread that reads back holds the lock for one chunk. It is worth waiting for: that
-        // chunk is often the one before these bytes.
+        // The thread that reads back holds the lock for one chunk. Waiting for the lock is
+        // worthwhile, because that chunk is often the one before these bytes.
         let mut hashed = self.hashed();
         let done = hashed.at.checked_sub(offset).and_then(|done| usize::try_from(done).ok());
         match done.and_then(|done| bytes.get(done..)) {

@@ -54,7 +54,7 @@ pub(crate) fn is_small(wanted: &Wanted) -> bool {
     wanted.descriptor.as_ref().is_some_and(|descriptor| descriptor.size <= SMALL_REST)
 }
 
-/// The first blob of which `take` takes a part.
+/// The part that `take` takes from the first blob that has one.
 fn first(queue: &Queue, take: impl Fn(&Blob) -> Result<Option<u64>>) -> Option<Next> {
     for blob in queue.under_way.values() {
         match take(blob) {
@@ -176,11 +176,11 @@ mod tests {
         downloads.begins(0);
         downloads.takes(0, 0);
         downloads.waits();
-        // 2 MiB in a second: after it, a second connection is tried. The ranges have 4 MiB.
+        // At 2 MiB in a second, a second connection is tried, and the ranges have 4 MiB.
         downloads.receives(0, 0, 2 << 20);
         downloads.now += Duration::from_secs(1);
         downloads.takes(0, 6 << 20);
-        // It doubles the speed, so a third one is tried.
+        // The second connection doubles the speed, so a third connection is tried.
         downloads.waits();
         downloads.receives(0, 0, 2 << 20);
         downloads.receives(0, 6 << 20, 2 << 20);

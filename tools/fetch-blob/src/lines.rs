@@ -57,7 +57,7 @@ impl Wanted {
 pub(crate) fn only_blob(digests: &[Digest]) -> Result<Wanted> {
     let too_many = || {
         Error::usage("several blobs, and only one can go to standard output or a file")
-            .hint("--into oci:DIR takes many")
+            .hint("--into oci:DIR stores any number of blobs")
     };
     match digests {
         [digest] => return Ok(Wanted::operand(0, digest.clone())),

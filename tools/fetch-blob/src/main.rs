@@ -97,10 +97,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     if cli.recheck && cli.into.is_none() {
-        return Err(Error::usage("--recheck goes with --into"));
+        return Err(Error::usage("--recheck requires --into"));
     }
     if cli.early && cli.into.is_none() {
-        return Err(Error::usage("--early goes with --into"));
+        return Err(Error::usage("--early requires --into"));
     }
     let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
     let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;

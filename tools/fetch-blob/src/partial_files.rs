@@ -4,7 +4,7 @@
 //! A blob has one partial file from its first byte on. While several connections download it, it
 //! has one more file for each later part, named by the offset of the part. Each file holds
 //! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
-//! show which bytes are there, and the next run requests only the rest.
+//! show which bytes they have, and the next run requests only the rest.
 //!
 //! The lock on the first file covers all files of the blob. Another process may hold the lock and
 //! make no progress. Or the file with that name may be unusable and impossible to remove. The blob

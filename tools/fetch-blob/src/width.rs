@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The number of connections that download at the same time with `--early`.
 //!
-//! The bytes at the front of the first blob are needed first. If one connection uses the link to
-//! its full speed, more connections only take bytes away from that front. More connections are
-//! therefore used only while they make the whole download faster. This is measured: after an
-//! interval one connection more is used, and it is dropped again if the speed did not increase
-//! clearly. The attempt is repeated later, at growing intervals.
+//! The next bytes of the first blob are needed first. If one connection uses the full speed of the
+//! link, additional connections only delay these bytes. Additional connections are therefore used
+//! only while they make the whole download faster. This is measured: after an interval, one more
+//! connection is used. If the speed does not increase by the factor [`GAIN`], that connection is
+//! given up. The attempt is repeated later, at growing intervals.
 
 use std::time::{Duration, Instant};
 
 /// The time over which the speed is measured.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The speed with one connection more, divided by the speed without it, from which on it is kept.
+/// An additional connection is kept if the speed with it is at least this many times the speed
+/// without it.
 const GAIN: f64 = 1.2;
 
 /// The shortest and the longest time until another connection is tried again.
@@ -37,7 +38,7 @@ pub(crate) struct Width {
     from: u64,
     /// The last measured speed, in bytes per second.
     speed: f64,
-    /// The speed with one connection less, while another connection is tried.
+    /// The speed before another connection was added, while that connection is tried.
     before: Option<f64>,
     /// No connection is added before this time.
     pause_until: Option<Instant>,
@@ -125,7 +126,7 @@ mod tests {
     fn a_full_link_is_left_to_one_connection() {
         let seen = simulate(4, 200, |_| 50 << 20);
         assert_eq!(seen[..6], [2, 1, 1, 1, 1, 1]);
-        // Another one is tried from time to time.
+        // A second connection is tried from time to time.
         let tries = seen.iter().filter(|n| **n == 2).count();
         assert!((3..8).contains(&tries), "{tries}");
         assert!(seen.iter().all(|n| *n <= 2));

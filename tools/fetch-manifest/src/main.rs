@@ -57,7 +57,7 @@ struct Cli {
     /// Request only this media type (repeatable)
     #[arg(long = "media-type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
-    /// No warnings
+    /// Drop warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

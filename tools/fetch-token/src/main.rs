@@ -24,8 +24,9 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token allows pulling from REPO, or what --scope says. It is requested with the user's credentials, or anonymously
-/// if there are none. The token is a secret: save it in a variable, do not print it to a terminal.
+/// The token allows pulling from REPO, or what --scope says. It is requested with the user's
+/// credentials, or anonymously if there are none. The token is a secret: save it in a variable, do
+/// not print it to a terminal.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -45,7 +46,7 @@ struct Cli {
     /// Print the complete Authorization header, for curl -H
     #[arg(long)]
     print_header: bool,
-    /// No warnings
+    /// Drop warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

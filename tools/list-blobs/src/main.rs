@@ -80,10 +80,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     exit::quiet(cli.quiet);
     if cli.from.is_some() && cli.platform.is_none() && !cli.recursive && !cli.diff_ids {
-        return Err(Error::usage("--from goes with --recursive or -p or --diff-ids").into());
+        return Err(Error::usage("--from requires --recursive, -p or --diff-ids").into());
     }
     if let (None, Some(option)) = (&cli.from, cli.mirrored.given()) {
-        return Err(Error::usage(format_args!("{option} goes with --from")).into());
+        return Err(Error::usage(format_args!("{option} requires --from")).into());
     }
     let part = if cli.config {
         Part::Config

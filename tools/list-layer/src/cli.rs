@@ -101,10 +101,10 @@ impl Cli {
             return Err(Error::usage("--no-config and --any-type require --from"));
         }
         if let (None, Some(option)) = (&self.from, self.mirrored.given()) {
-            return Err(Error::usage(format_args!("{option} goes with --from")));
+            return Err(Error::usage(format_args!("{option} requires --from")));
         }
         if self.no_config && !self.is_of_image() {
-            return Err(Error::usage("--no-config goes with --merged or --extract"));
+            return Err(Error::usage("--no-config requires --merged or --extract"));
         }
         if self.verify && self.from.is_none() {
             self.check_readable_twice()?;

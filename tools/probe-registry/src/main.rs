@@ -48,7 +48,7 @@ struct Cli {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// No warnings
+    /// Drop warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

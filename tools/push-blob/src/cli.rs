@@ -96,8 +96,8 @@ fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 impl Cli {
-    /// Refuses options that have no effect without `--from`, and annotations that are given twice or
-    /// contradict `--compress`.
+    /// Refuses options that have no effect without `--from`, and annotations that are given twice
+    /// or contradict `--compress`.
     ///
     /// # Errors
     /// Usage if there are such options.
@@ -112,7 +112,7 @@ impl Cli {
         if self.from.is_none()
             && let Some(option) = of_lines.or(of_from)
         {
-            return Err(Error::usage(format_args!("{option} goes with --from")));
+            return Err(Error::usage(format_args!("{option} requires --from")));
         }
         Ok(())
     }

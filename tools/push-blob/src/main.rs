@@ -4,9 +4,9 @@
 //!
 //! Start reading here. `cli` defines the command line, and `jobs` turns the input into jobs. `run`
 //! passes each job to `push_files`, `push_streams` or `push_lines`. These three modules open the
-//! blob's bytes and pass them to the `target`. If the target is a repository, it first asks the
-//! registry whether the blob is there, then tries to mount it, and sends it as an `upload` only if
-//! both fail.
+//! blob's bytes and pass them to the `target`. For a repository, `target` first asks the registry
+//! whether the repository has the blob. If not, it tries to mount the blob. If that fails too, it
+//! sends the blob as an `upload`.
 //!
 //! Not here: tags, which put-manifest sets, and making layers, which pack-layer does.
 

@@ -81,8 +81,9 @@ impl Run {
     /// The errors of the source and of the target.
     pub(crate) fn push_manifest(&self, descriptor: Descriptor) -> Result<Descriptor> {
         let Descriptor { digest, size, .. } = &descriptor;
-        // A referrer may be there, but not in the list of its subject's referrers: an earlier run
-        // may have been stopped between the two. In a registry it is put again.
+        // The target may have a referrer that is not in the list of its subject's referrers: an
+        // earlier run may have been stopped between the two writes. In a registry, the referrer is
+        // therefore put again.
         let is_listed = descriptor.artifact_type().is_none() || self.target.repository().is_none();
         if is_listed && self.target.has_manifest(&descriptor)? {
             self.target.list_referrer(digest)?;

@@ -48,7 +48,7 @@ struct Cli {
     /// Write the manifest's digest to FILE after it is stored
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
-    /// No warnings
+    /// Drop warnings
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -3,9 +3,9 @@
 //!
 //! fetch-blob writes the blob into a partial file, whose length is the length of a valid prefix. It
 //! holds a lock on the file until the file has its final name. The open file stays readable under
-//! either name. A reader that has read the prefix waits until the file is longer. It fails when no
-//! process holds the lock any more, or when the file becomes shorter or is removed: then the rest
-//! of the bytes will not arrive in this file.
+//! either name. A reader that has read the prefix waits until the file is longer. The reader fails
+//! when no process holds the lock any more, or when the file becomes shorter or is removed: the
+//! rest of the bytes will then not arrive in this file.
 //!
 //! Nothing is verified here. The caller hashes the bytes. If the digest differs,
 //! [`Arriving::verdict`] says whether the downloaded bytes were wrong or another attempt is
@@ -44,16 +44,16 @@ pub(crate) struct Arriving {
 pub(crate) enum Opened {
     /// The layout has the blob, of this size.
     Whole(File, u64),
-    /// A part of the blob is there.
+    /// The layout has a part of the blob.
     Arriving(Arriving),
 }
 
-/// Opens the blob of an early line. A partial file that is being downloaded comes before a file
+/// Opens the blob of an early line. A partial file that is being downloaded is preferred to a file
 /// with the blob's final name, which may be a damaged blob that is being replaced.
 ///
 /// # Errors
-/// Content if the layout has neither the blob nor a part of it, because fetch-blob has removed wrong
-/// bytes; Local if the file cannot be opened.
+/// Content if the layout has neither the blob nor a part of it, because fetch-blob has removed
+/// wrong bytes; Local if the file cannot be opened.
 pub(crate) fn open(layout: &Layout, descriptor: &Descriptor) -> Result<Opened> {
     let digest = &descriptor.digest;
     for _ in 0..MAX_ATTEMPTS {
@@ -71,7 +71,7 @@ pub(crate) fn open(layout: &Layout, descriptor: &Descriptor) -> Result<Opened> {
             return Ok(Opened::Arriving(arriving));
         }
     }
-    // After any other end of fetch-blob, the partial file is still there.
+    // fetch-blob removes the partial file only after it has received wrong bytes.
     Err(refused().context(format_args!("{layout}: {digest}")))
 }
 
@@ -106,7 +106,7 @@ impl Arriving {
         }))
     }
 
-    /// A reader of the bytes, which waits for those that are not there yet.
+    /// A reader of the bytes, which waits for bytes that have not arrived yet.
     pub(crate) fn reader(&self) -> impl Read + Send + 'static {
         Reader { arriving: self.clone(), at: 0 }
     }
@@ -114,7 +114,7 @@ impl Arriving {
     /// Waits until fetch-blob has verified the blob and given it its final name.
     ///
     /// # Errors
-    /// Unavailable if fetch-blob ends before; Content if it refused the bytes.
+    /// Unavailable if fetch-blob ends before that; Content if it refused the bytes.
     pub(crate) fn wait_until_whole(&self) -> Result<()> {
         loop {
             let state = self.state()?;
@@ -131,8 +131,9 @@ impl Arriving {
         }
     }
 
-    /// The cause if all bytes were read and have a wrong digest. `None` if fetch-blob refused them,
-    /// too. Waits until fetch-blob has verified its bytes, because it may fetch wrong ones again.
+    /// The reason why the bytes that were read have a wrong digest, after all were read. `None` if
+    /// fetch-blob refused the bytes too. Waits until fetch-blob has verified its bytes, because it
+    /// may fetch wrong bytes again.
     pub(crate) fn verdict(&self) -> Option<Error> {
         loop {
             match self.state() {
@@ -170,7 +171,7 @@ impl Arriving {
 
     fn state(&self) -> Result<State> {
         let failed = |cause: io::Error| Error::local("read a partial file", &cause);
-        // The lock first: no bytes are added after the lock was released.
+        // Examine the lock before the length: no bytes are added after the lock is released.
         let locked = match flock(&*self.file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => {
                 flock(&*self.file, FlockOperation::Unlock).map_err(|e| failed(e.into()))?;
@@ -199,7 +200,7 @@ fn ended_at(length: u64, size: u64) -> Error {
     unavailable(format_args!("fetch-blob ended after {length} of {size} bytes"))
 }
 
-/// fetch-blob received wrong bytes for some of those that were read, and fetched them again.
+/// The error if some of the bytes that were read were wrong, and fetch-blob fetched them again.
 fn discarded() -> Error {
     unavailable("fetch-blob discarded wrong bytes to fetch them again")
 }

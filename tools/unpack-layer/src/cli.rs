@@ -151,8 +151,8 @@ impl Cli {
         }
     }
 
-    /// Everything but the image on which the result depends, in one line: the rules for the tree,
-    /// the rules for input lines, and the privileges of the process.
+    /// Everything on which the result depends except the image, in one line: the rules for the
+    /// tree, the rules for input lines, and the privileges of the process.
     pub(crate) fn note_options(&self) -> String {
         let rules = self.rules();
         let lines = (self.no_config, self.any_type);

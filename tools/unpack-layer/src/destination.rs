@@ -175,8 +175,8 @@ impl Destination {
         Ok(true)
     }
 
-    /// The image that DIR was made of, if `--replace` may leave it alone. `options` is the line that
-    /// a note about it must have.
+    /// The image that DIR was made of, if `--replace` may leave DIR unchanged. `options` is the
+    /// line that a note about DIR must have.
     pub(crate) fn known_image(&self, options: &str) -> Option<KnownImage> {
         let present = self.present.as_ref().filter(|_| self.existing == Existing::Replace)?;
         let text = known_image::read(&self.parent, &self.image_name())?;
@@ -189,13 +189,13 @@ impl Destination {
         KnownImage::new(&text, options, directory)
     }
 
-    /// Reports that DIR is left alone, because it was made of the same image.
+    /// Reports that DIR is left unchanged, because it was made of the same image.
     pub(crate) fn report_same(&self) {
         exit::inform(format_args!("{}: already this image", self.shown));
     }
 
-    /// The fingerprint of the tree in the staging directory, if there will be a note about it.
-    /// There is none with `--no-sync`: after a power loss, it could be about a damaged tree.
+    /// The fingerprint of the tree in the staging directory, if a note about it will be written. No
+    /// note is written with `--no-sync`: after a power loss, it could describe a damaged tree.
     fn fingerprint(&self) -> Option<String> {
         match &self.working {
             Some(Working::Staging(fd)) if self.existing == Existing::Replace && self.sync => {
@@ -248,7 +248,8 @@ impl Destination {
         fd
     }
 
-    /// Creates the staging directory and locks it. One that an earlier run left is removed first.
+    /// Creates the staging directory and locks it. A staging directory that an earlier run left is
+    /// removed first.
     fn stage(&self) -> Result<OwnedFd> {
         let name = self.staging_name();
         let local = |cause: Errno| Error::local(name.to_string_lossy(), &cause.into());
@@ -293,8 +294,8 @@ impl Destination {
         }
     }
 
-    /// Renames a staging directory that cannot be removed, so that it is not in the way of a new
-    /// one. Returns its new name, or `None` if that fails too.
+    /// Renames a staging directory that cannot be removed, so that a new one can be created.
+    /// Returns its new name, or `None` if that fails too.
     fn set_aside(&self) -> Option<OsString> {
         let staging = self.staging_name();
         (0..MAX_ASIDE).find_map(|number| {
@@ -337,7 +338,7 @@ impl Destination {
     }
 
     /// Ends a successful run: syncs, and renames the staging directory to DIR or removes the dirty
-    /// mark. With `--replace`, a note about the image is written, if it is given with the options.
+    /// mark. With `--replace`, writes a note if `image` is given: the options and the image.
     ///
     /// # Errors
     /// Local if a system call fails. Without `--onto`, a failure before the rename leaves DIR

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The image that DIR was made of, so that `--replace` can leave the same image alone.
+//! The image that DIR was made of, so that `--replace` can leave a DIR of the same image unchanged.
 //!
 //! A run with `--replace` and `--from` writes the file `.NAME.image` beside DIR. It holds the
 //! image's descriptor lines with the diff IDs, the options of the run, and the state of the tree.
 //! The next such run compares each input line with it as the line arrives.
 //!
-//! The file is only a note: it is believed if everything in it matches, and DIR is unpacked
-//! otherwise. An incomplete file matches nothing, so that it needs no temporary name.
+//! The file is only a note. If anything in it does not match, the image is unpacked. An incomplete
+//! file never matches, so the file needs no temporary name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,10 +22,10 @@ use rustix::io::Errno;
 
 use crate::tree::fingerprint::{fingerprint, state};
 
-/// The largest note, in bytes. There is none about an image that needs a larger one.
+/// The maximum size of a note, in bytes. If an image needs a larger note, none is written.
 pub(crate) const MAX_NOTE: usize = 256 << 10;
 
-/// The maximum size of the input lines that are compared, in bytes. They are in memory.
+/// The maximum size of the input lines that are compared, in bytes. They are kept in memory.
 pub(crate) const MAX_LINES: usize = 16 << 20;
 
 /// The start of every note.
@@ -110,7 +110,7 @@ pub(crate) fn read(parent: &OwnedFd, name: &OsStr) -> Option<String> {
     (text.len() <= MAX_NOTE).then_some(text)
 }
 
-/// Writes a note. If that fails, or if another file has its name, there is none, and the next run
+/// Writes a note. If that fails, or if another file has its name, no note exists, and the next run
 /// unpacks.
 pub(crate) fn write(parent: &OwnedFd, name: &OsStr, text: &str) {
     remove(parent, name);

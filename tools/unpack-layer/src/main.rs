@@ -3,11 +3,10 @@
 //!
 //! One thread reads and decompresses, one hashes, and the main thread writes files. The tree is
 //! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
-//! layers and the number of layers were checked.
-//! The tool has no network code. Where to start reading: `unpack` is the complete run, `stream`
-//! reads layers, `tree` makes files, `destination` handles DIR, `known_image` is what a later run
-//! needs to know about it, and `arriving` waits for the bytes of blobs that fetch-blob still
-//! downloads.
+//! layers and the number of layers were checked. The tool has no network code. Where to start
+//! reading: `unpack` is the complete run, `stream` reads layers, `tree` makes files, `destination`
+//! handles DIR, `known_image` writes and reads the note about the image in DIR, and `arriving`
+//! waits for the bytes of blobs that fetch-blob is still downloading.
 
 mod arriving;
 mod cli;
@@ -37,7 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     cli.check()?;
     let destination = Destination::new(&cli.dir, cli.existing(), !cli.no_sync)?;
     let wants_config = cli.from.is_some() && !cli.no_config;
-    // Only descriptor lines say which image it is before it is read.
+    // Only descriptor lines identify the image before its layers are read.
     let options = cli.from.is_some().then(|| cli.note_options());
     let known = options.as_ref().and_then(|options| destination.known_image(options));
     let unpacking = Unpacking::new(destination, cli.rules(), wants_config, options);

@@ -57,7 +57,8 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
             let error = Error::usage("standard input: a terminal, not a layer");
             return Err(error.hint("give a file, or descriptor lines with --from oci:DIR"));
         }
-        // Fails if stdin is not a pipe, or if the size is not permitted: then the size stays.
+        // Fails if stdin is not a pipe, or if the size is not permitted: the size is then
+        // unchanged.
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_SIZE);
         let local = |cause: std::io::Error| Error::local("standard input", &cause);
         let file = stdin.try_clone_to_owned().map(File::from).map_err(local)?;
@@ -79,8 +80,8 @@ fn sequential(file: File) -> Box<dyn Read + Send> {
     Box::new(file)
 }
 
-/// The layers of the descriptor lines on stdin, whose blobs are in a layout. The lines are compared
-/// with those of the image `known`, if there is one.
+/// The layers of the descriptor lines on stdin, whose blobs are in a layout. If an image `known` is
+/// given, the lines are compared with its lines.
 pub(crate) fn lines(
     layout: PathBuf,
     any_type: bool,
@@ -91,16 +92,17 @@ pub(crate) fn lines(
     Ok(Box::new(ComparedLines { lines, source, known, waiting: VecDeque::new(), error: None }))
 }
 
-/// The items of descriptor lines. As long as all lines are those of a known image, they wait. The
-/// first other line, or a changed DIR, ends the comparison and the waiting.
+/// The items of descriptor lines. The lines are held back while all of them are equal to those of a
+/// known image. The first line that differs, or a changed DIR, ends the comparison, and the lines
+/// are then used.
 struct ComparedLines<L> {
     lines: L,
     source: LineSource,
     /// `None` if the lines are not compared any more.
     known: Option<KnownImage>,
-    /// The lines that waited.
+    /// The lines that were held back.
     waiting: VecDeque<Descriptor>,
-    /// The invalid line that ended the waiting.
+    /// The error of the invalid line that ended the comparison.
     error: Option<Error>,
 }
 

@@ -71,7 +71,7 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
     let digest = &descriptor.digest;
     let Some((file, size)) = layout.open_blob(digest)? else {
         // Non-distributable layers are usually not copied into a layout: they stay at their own
-        // URLs. An early line says that this one is on its way.
+        // URLs. An early line means that this layer is being downloaded.
         if !descriptor.early && descriptor.is_non_distributable() {
             notice::warn("foreign layer", || {
                 format!("{digest}: a non-distributable layer, not in {layout}: not verified")

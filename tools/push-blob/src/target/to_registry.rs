@@ -13,7 +13,7 @@ use crate::upload::requests::Mount;
 use crate::upload::rereadable::Rereadable;
 use crate::upload::{UploadSession, Uploads};
 
-/// Pushes a blob into the repository: checks whether it is there, then tries to mount it, then
+/// Pushes a blob into the repository: checks whether it exists there, then tries to mount it, then
 /// uploads it.
 ///
 /// # Errors

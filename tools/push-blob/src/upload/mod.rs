@@ -7,7 +7,7 @@
 //! | [`plan`] | the input of an upload, its way of sending, and the limits on its recovery |
 //! | [`states`], [`setbacks`] | the states of an upload; the next state after a refusal |
 //! | [`stream`] | the upload of bytes whose length and digest are not known at the start |
-//! | [`spool`] | those bytes in a temporary file, for a registry that takes one part only |
+//! | [`spool`] | those bytes in a temporary file, for a registry that accepts only one part |
 //! | [`requests`] | each request of an upload session, and the interpretation of its response |
 //! | [`refused`] | the reasons why a registry refused a request |
 //! | [`rereadable`], [`hashed_once`] | bytes that can be read again; hashing each byte once |

@@ -116,9 +116,9 @@ impl OpenSessions {
     }
 
     /// Prevents new sessions and new parts, waits for the running requests, and returns the open
-    /// sessions that `is_wanted` selects. A request that may open a session is waited for until no
-    /// such request finishes within [`CANCEL_TIMEOUT`], a request that sends bytes to a selected
-    /// session for [`STOP_TIMEOUT`].
+    /// sessions that `is_wanted` selects. The wait for requests that may open a session ends when
+    /// none of them finishes within [`CANCEL_TIMEOUT`]. The wait for requests that send bytes to a
+    /// selected session ends after at most [`STOP_TIMEOUT`].
     pub(super) fn close(&self, is_wanted: impl Fn(&UploadSession) -> bool) -> Vec<UploadSession> {
         let mut state = self.lock();
         state.closing = true;

@@ -292,7 +292,7 @@ impl Uploads {
         }
     }
 
-    /// Requests the new state of a session. Returns false if there is none.
+    /// Requests the new state of a session. Returns false if the registry does not send it.
     fn update(&self, session: &mut UploadSession) -> bool {
         matches!(self.ask_within(session, Some(CANCEL_TIMEOUT)), Ok(Some(_)))
     }
@@ -346,8 +346,8 @@ fn while_sending<T>(
 
 /// The number of bytes that the registry reports: `Range: 0-LAST`, with or without `bytes=`.
 ///
-/// `0-0` can mean no bytes or one byte. It is read as none: if one byte is sent twice, the registry
-/// refuses it, but if one byte is skipped, the registry does not notice.
+/// `0-0` can mean no bytes or one byte. It is read as no bytes: if one byte is sent twice, the
+/// registry refuses it, but if one byte is skipped, the registry does not notice.
 fn reported_offset(response: &Response) -> Option<u64> {
     parse_offset(response.header("range")?)
 }

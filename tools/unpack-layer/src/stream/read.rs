@@ -285,7 +285,7 @@ fn algorithm(digest: Option<&Digest>) -> Algorithm {
     digest.map_or_else(Algorithm::default, Digest::algorithm)
 }
 
-/// The error of a source that fails. A blob that does not arrive has an error of its own.
+/// The error of a source that fails. The error of a blob that does not arrive is kept unchanged.
 fn read_error(name: &str, cause: &std::io::Error) -> Error {
     match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
         Some(error) => error.clone(),

@@ -77,9 +77,9 @@ impl Workspace {
                 .map_err(|e| os_error("set the times", e))?;
             return Ok(true);
         }
-        // The owner is checked only before a change of owner, mode or attributes. On a file system
-        // that gives all files to one user, the check would fail, but none of these changes is
-        // permitted.
+        // The owner is checked only before a change of owner, mode or attributes. Some file systems
+        // give all files to one user. The check would fail there, but these changes are not
+        // permitted there either.
         let user = self.state.rules.owner.caller.0;
         let changes = chowned || again || !entry.xattrs.is_empty();
         let fd = open_made(here, name, entry, changes.then_some(user))?;
@@ -280,7 +280,7 @@ impl Workspace {
 }
 
 /// Opens a symbolic link, device or named pipe that was just made. In an existing tree, another
-/// process may have put a different file in its place, which must not get the entry's owner. If
+/// process may have replaced it by a different file, which must not get the entry's owner. If
 /// `user` is given, the file must have this owner.
 fn open_made(here: &Directory, name: &[u8], entry: &Entry, user: Option<u32>) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

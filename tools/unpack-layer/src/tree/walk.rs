@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finds the directory of a name, as if the tree's root were the root directory of the process.
 //!
-//! A name is walked component by component. Each directory is opened relative to the one before,
+//! A name is walked component by component. Each directory is opened relative to the previous one,
 //! without following symbolic links. The text of a symbolic link is read and walked in the same
-//! way. `..` goes back to the directory before, but not above the root. Nothing outside the tree
+//! way. `..` goes back to the previous directory, but not above the root. Nothing outside the tree
 //! can therefore be reached, even if a layer has hostile links or another process changes the tree.
 //! This works on any kernel and with paths of any length. (openat2 with `RESOLVE_IN_ROOT` would
 //! also stay inside the tree, but does not give the identity of the parent directories, which
