@@ -8,7 +8,7 @@ use tests::scratch::Scratch;
 use tests::tools::{shell, tool};
 
 /// Scripts that use `$REF` as a store, and `$TO` as another.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     "list-blobs m | fetch-blob $REF --into oci:new | unpack-layer --no-same-owner --from oci:new:x root",
     "list-blobs --config m | fetch-blob $REF -o config",
     "list-blobs m | push-blob $TO --from $REF",
@@ -16,6 +16,7 @@ const SCRIPTS: [&str; 8] = [
     "list-blobs -p linux/amd64 --from $REF top",
     "list-blobs m | verify-digest --from oci:l:1",
     "list-blobs m | build-manifest --from oci:l:1",
+    "list-blobs m | list-layer --from $REF",
     "fetch-manifest --descriptor oci:l:1 | build-index --from oci:l:1",
 ];
 

@@ -27,6 +27,7 @@ pub(crate) struct Cli {
     /// Read descriptor lines on standard input, and their blobs from STORE: a repository, or
     /// oci:DIR
     #[arg(long, value_name = "STORE", conflicts_with = "layers")]
+    #[arg(value_parser = StoreName::of_reference)]
     pub(crate) from: Option<StoreName>,
 
     /// Print a line of JSON for each entry

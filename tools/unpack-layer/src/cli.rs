@@ -28,7 +28,8 @@ pub(crate) struct Cli {
     pub(crate) layers: Vec<PathBuf>,
 
     /// Read descriptor lines on stdin, and their blobs from this layout (oci:DIR)
-    #[arg(long, value_name = "STORE", conflicts_with = "layers", value_parser = StoreName::of_reference)]
+    #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
+    #[arg(conflicts_with = "layers")]
     pub(crate) from: Option<StoreName>,
 
     /// The expected digest of the layer's stored bytes

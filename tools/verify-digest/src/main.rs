@@ -49,7 +49,8 @@ struct Cli {
 
     /// Verify the blobs of a layout that descriptor lines on standard input name, and print each
     /// verified line again
-    #[arg(long, value_name = "oci:DIR", group = "mode", conflicts_with = "operands", value_parser = StoreName::of_reference)]
+    #[arg(long, value_name = "oci:DIR", value_parser = StoreName::of_reference)]
+    #[arg(group = "mode", conflicts_with = "operands")]
     from: Option<StoreName>,
 
     /// The algorithm, sha256 or sha512: --print uses it [default: sha256], --check requires it of
