@@ -18,7 +18,7 @@
 //! Memory is bounded by constants: 1 MiB for an extended header, 16 headers about one entry, 10,000
 //! segments of a sparse file.
 //!
-//! The reader returns names as they are: its caller cleans them.
+//! The reader returns names unchanged. Its caller cleans them.
 //!
 //! Not here: the tree and the effects of whiteouts on it, access to files, and compression.
 

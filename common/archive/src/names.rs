@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names of entries: their components, and the meaning of whiteout names.
 //!
-//! Not here: the tree. Its owner finds the file of a name, through symbolic links.
+//! Not here: finding the file of a name in the tree, through symbolic links
+//! ([`walk`](crate::walk)).
 
 use common::error::{Error, Result};
 

@@ -142,9 +142,8 @@ impl Layout {
     /// The entry that a reference names.
     ///
     /// With a digest: that manifest, even if no entry lists it. With a tag: the entry of that name,
-    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry,
-    /// lists of referrers not counted.
-    /// `choose` selects among entries with the same name.
+    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry;
+    /// lists of referrers are not counted. `choose` selects among entries with the same name.
     ///
     /// # Errors
     /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a

@@ -100,8 +100,8 @@ impl Layout {
     /// changed anything, and so does this function. Stores the new list, but not the entries. The
     /// caller must hold the lock. The inner error says why the fallback tag does not name a list.
     ///
-    /// A list that becomes empty stays: sweep-layout keeps the referrers without an entry of a
-    /// subject that has no list.
+    /// A list that becomes empty stays: if a subject has no list, sweep-layout keeps all its
+    /// referrers, even those without an entry.
     pub(crate) fn change_list(
         &self,
         index: &mut Entries,

@@ -11,7 +11,8 @@ use crate::index::{CONTAINERD_NAME, REF_NAME};
 
 impl Layout {
     /// Removes the entries with a name, searched as [`resolve`](Layout::resolve) does. Images that
-    /// wait for this name are dropped from the waiting names. Returns whether there were any.
+    /// wait for this name are dropped from the waiting names. Returns whether any entry or waiting
+    /// image had the name.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -27,7 +28,7 @@ impl Layout {
     }
 
     /// Removes all entries of a manifest, and its entry in the list of its subject's referrers.
-    /// Names that wait for this manifest are dropped. Returns whether there were any.
+    /// Names that wait for this manifest are dropped. Returns whether anything was removed.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Registries that do not list their repositories (`_catalog`). The distribution specification
-//! does not have this list: registries may lack it, or show it to administrators only.
+//! Registries that do not list their repositories (`_catalog`). The distribution specification does
+//! not define this list: a registry may lack it, or show it to administrators only.
 
 use common::error::{Error, Status};
 use net::failure::Failure;
@@ -8,17 +8,18 @@ use net::response::Response;
 
 use super::{Registry, answer};
 
-/// Public registries without a usable list, and what lists their repositories instead.
+/// Public registries without a usable list, and another list for each of them.
 const OTHER_LISTS: [(&str, &str); 2] = [
     (
         "docker.io",
         "Docker Hub has no such list; \
-         https://hub.docker.com/v2/repositories/NAMESPACE/ lists those of a namespace",
+         https://hub.docker.com/v2/repositories/NAMESPACE/ lists the repositories of a namespace",
     ),
     (
         "ghcr.io",
         "GitHub has no such list; \
-         https://api.github.com/users/NAME/packages?package_type=container lists those of a user",
+         https://api.github.com/users/NAME/packages?package_type=container \
+         lists the repositories of a user",
     ),
 ];
 
@@ -42,14 +43,14 @@ pub(super) fn failure(registry: &Registry, response: Response, what: &str) -> Fa
     }
 }
 
-/// The same failure as "there is no list".
+/// Turns a failure into the error that the registry has no list.
 fn no_catalog(failure: Failure) -> Failure {
     Error::absent(format_args!("{} (the registry has no list)", failure.error))
         .hint(NO_CATALOG)
         .into()
 }
 
-/// The same error, with a hint at another list if the registry is known to have one.
+/// The same error, with a hint to another list if one is known for the registry.
 pub(super) fn explained(host: &str, error: Error) -> Error {
     let other = OTHER_LISTS.iter().find(|(of, _)| host.eq_ignore_ascii_case(of));
     match other {

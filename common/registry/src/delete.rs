@@ -2,7 +2,8 @@
 //! Deleting a tag or a manifest.
 //!
 //! A tag is never deleted by the digest of its manifest: that would delete all its tags. Many
-//! registries cannot delete a tag alone. They answer 400, 404, 405 or 501, or delete nothing.
+//! registries cannot delete a tag alone. Their response is 400, 404, 405 or 501, or a success
+//! although nothing was deleted.
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
@@ -31,7 +32,7 @@ const NEITHER: &str = "the registry's operator can allow deletes (in CNCF Distri
 
 /// The outcome of a DELETE that is not an error.
 enum Deleted {
-    /// Accepted with 202, or gone after an earlier attempt.
+    /// Accepted with 202, or absent after an earlier attempt.
     Done,
     /// A success status that the specification does not define. Any web server may answer 200.
     Unconfirmed,
@@ -43,12 +44,13 @@ enum Deleted {
 
 impl Registry {
     /// Deletes a manifest with all its tags. Before that, removes it from the list of its subject's
-    /// referrers, so that the list never names a manifest that is gone. If the manifest cannot be
+    /// referrers, so that the list never names a deleted manifest. If the manifest cannot be
     /// deleted, it is listed again.
     ///
     /// # Errors
     /// Absent if the repository does not have the manifest. Malformed if the registry does not
-    /// delete manifests. Otherwise as the registry responds, and the errors of changing the list.
+    /// delete manifests. Refused or Unavailable, depending on the registry's response. Otherwise
+    /// the errors of changing the list.
     pub fn remove_manifest(&self, digest: &Digest) -> Result<()> {
         let name = digest.to_string();
         let Some(subject) = self.subject_of(digest)? else { return self.delete(&name) };
@@ -66,13 +68,13 @@ impl Registry {
     /// Deletes a tag alone. The manifest and its other tags stay.
     ///
     /// # Errors
-    /// Absent if there is no such tag. Malformed if the registry cannot delete a tag alone.
-    /// Otherwise as the registry responds.
+    /// Absent if the tag does not exist. Malformed if the registry cannot delete a tag alone.
+    /// Refused or Unavailable, depending on the registry's response.
     pub fn remove_tag(&self, tag: &str) -> Result<()> {
         self.delete(tag)
     }
 
-    /// The digest of a manifest's subject. `None` also for a manifest that is not valid: it can be
+    /// The digest of a manifest's subject. `None` also for an invalid manifest, which can be
     /// deleted, too.
     fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
         let accept: Vec<&str> = ACCEPT.iter().chain(&ACCEPT_SCHEMA1).copied().collect();
@@ -112,7 +114,9 @@ impl Registry {
         match deleted {
             Deleted::Done => Ok(()),
             Deleted::Unconfirmed if self.serves_name(name)? => {
-                let what = format_args!("{what}: the registry accepts the request, but keeps it");
+                let what = format_args!(
+                    "{what}: the registry accepted the request, but did not delete it"
+                );
                 Err(Error::malformed(what).hint(if is_tag(name) { NEITHER } else { SWITCHED_OFF }))
             }
             Deleted::Unconfirmed => Ok(()),
@@ -121,7 +125,8 @@ impl Registry {
                 let what = format_args!("{what}: the registry cannot remove a tag alone: 404");
                 Err(Error::malformed(what).hint(NO_UNTAG))
             }
-            // A registry that cannot delete a tag answers the same if there is no such tag.
+            // A registry that cannot delete a tag sends the same response if the tag does not
+            // exist.
             Deleted::Kept(error) if self.serves_name(name)? => Err(error),
             Deleted::Absent | Deleted::Kept(_) => {
                 let kind = if is_tag(name) { "tag" } else { "manifest" };

@@ -4,10 +4,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`blob`], [`manifest`] | read operations |
-//! | [`list`], `catalog` | the tags of a repository; the repositories of a registry |
-//! | `page`, `link`, `after` | one page of a list, the link to the next one, the rest of a list after an item |
-//! | [`upload`] | uploading a small blob, and the requests of larger uploads |
+//! | [`blob`], [`manifest`] | reading blobs and manifests |
+//! | [`list`], `catalog` | lists of tags and of repositories; registries without the latter |
+//! | `page`, `link`, `after` | one page of names; the link to the next; the names after a name |
+//! | [`upload`] | uploading a small blob; the requests of larger uploads |
 //! | `put`, `delete` | writing and deleting manifests |
 //! | `referrers_api`, `referrers` | listing referrers; the list under the fallback tag |
 //! | [`auth`] | authentication: challenges and tokens |

@@ -124,8 +124,8 @@ impl Registry {
             .map_err(|error| catalog::explained(self.repository.host(), error))
     }
 
-    /// Reads the first page of a list, for a tool that shows how a registry pages. The request asks
-    /// for `n` names.
+    /// Reads the first page of a list, for a tool that shows how a registry divides a list into
+    /// pages. The request asks for `n` names.
     ///
     /// # Errors
     /// As for [`tags`](Registry::tags).

@@ -173,7 +173,7 @@ impl Registry {
                 }
                 // Any web server may answer 200, so the manifest is read back.
                 if status != 201 && stored.is_none() && !self.serves(name, manifest) {
-                    let what = format_args!("{what}: {status}, but the registry does not serve it");
+                    let what = format_args!("{what}: {status}, but the registry does not have it");
                     return Err(Error::malformed(what).into());
                 }
                 let knows_subject = Some(response.header("oci-subject").is_some());

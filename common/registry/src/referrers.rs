@@ -88,9 +88,9 @@ impl Registry {
         })
     }
 
-    /// Changes the list under the fallback tag of `subject` until `change`, which returns whether
-    /// it changed anything, finds nothing to change. The inner error says that the tag does not
-    /// name a list, or that the list would be too large.
+    /// Applies `change` to the list under the fallback tag of `subject`, and stores the list, until
+    /// there is nothing to change. `change` returns whether it changed anything. The inner error
+    /// says that the tag does not name a list, or that the list would be too large.
     fn change_list(
         &self,
         subject: &Digest,

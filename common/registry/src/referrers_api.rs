@@ -6,8 +6,8 @@
 //! the lists that clients wrote before. Some registries have the API but do not send OCI-Subject,
 //! so clients write the list too.
 //!
-//! The answers of a registry without the API differ: 404, 400, 405, 501, or a web page. A
-//! repository that does not exist gets 404 too, so its absence cannot be detected here.
+//! Registries without the API send different responses: 404, 400, 405, 501, or a web page. The
+//! response for a missing repository is also 404, so its absence cannot be detected here.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -55,8 +55,8 @@ impl Registry {
     /// With `artifact_type`, only referrers of that type. An entry without an artifact type gets
     /// the type and the annotations of its manifest.
     ///
-    /// Returns whether the registry has a list for this subject. `false` also if the repository
-    /// does not exist.
+    /// Returns whether the registry has a list for this subject. `false` also if the repository is
+    /// missing.
     ///
     /// # Errors
     /// Refused or Unavailable, depending on the registry's response. Malformed if a page or the
@@ -135,7 +135,7 @@ impl Registry {
                 200 => {}
                 400 | 404 | 405 | 406 | 410 | 501 if !is_next => {
                     let body = ErrorBody::parse(&response.error_text());
-                    // Some registries with the API answer so for an unknown subject.
+                    // Some registries with the API send this response for an unknown subject.
                     let is_about_subject =
                         matches!(body.code.as_str(), "MANIFEST_UNKNOWN" | "NAME_UNKNOWN");
                     self.lacks_referrers.store(!is_about_subject, Ordering::Relaxed);

@@ -48,7 +48,8 @@ pub(crate) fn missing_digests(body: &ErrorBody, parsed: Option<&Manifest>) -> Ve
     body.said_digests.iter().filter(|digest| named.contains(digest)).cloned().collect()
 }
 
-/// The error that the registry lacks blobs or manifests that the manifest names, or says so.
+/// The error for blobs or manifests that the manifest names and the registry does not have, or
+/// reports as missing.
 pub(crate) fn lacking(
     what: &str,
     status: u16,

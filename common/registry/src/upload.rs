@@ -6,8 +6,8 @@
 //! bytes of its query. It may be at another host, which then gets neither credentials nor headers
 //! of the user.
 //!
-//! [`put_blob`](Registry::put_blob) uploads a blob that is in memory. Not here: uploads in parts and
-//! their recovery, which push-blob does.
+//! [`put_blob`](Registry::put_blob) uploads a blob that is in memory. Not here: uploads in parts
+//! and their recovery, which push-blob does.
 
 use std::time::Duration;
 
@@ -189,7 +189,8 @@ impl Registry {
     /// request, so the blob should be small.
     ///
     /// # Errors
-    /// As the registry responds. Content if it stored another blob.
+    /// Refused or Unavailable, depending on the registry's response. Content if it stored another
+    /// blob.
     pub fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let size = bytes.len() as u64;
         with_attempts(&self.client().clone(), || {

@@ -122,7 +122,7 @@ fn a_registry_that_cannot_untag_deletes_nothing_and_says_so() {
         (|| Reply::error(404, "MANIFEST_UNKNOWN", "no"), "cannot remove a tag alone"),
         (|| Reply::error(405, "UNSUPPORTED", "no"), "cannot remove a tag alone"),
         (|| Reply::new(501), "cannot remove a tag alone"),
-        (|| Reply::ok("<html>"), "keeps it"),
+        (|| Reply::ok("<html>"), "but did not delete it"),
     ];
     for (answer, why) in answers {
         let (registry, _) = registry();

@@ -318,7 +318,7 @@ fn recursive_skips_referrers_that_are_missing_or_of_another_subject() {
     let entries = [missing.listed(), other.listed(), own];
     registry.add_manifest("app", &fallback(&image), &list(&entries));
     let run = list_referrers(&registry, &["--recursive"]);
-    run.status(0).says("not there: skipped").says("another subject: skipped");
+    run.status(0).says("does not exist: skipped").says("another subject: skipped");
     let printed = digests(&run);
     assert_eq!(printed.len(), Image::small().blobs().count() + 1, "{printed:?}");
 }

@@ -109,7 +109,7 @@ fn a_repository_is_only_read() {
         &[
             ("tag-list", "yes"),
             ("tag-pages", "yes"),
-            ("tag-page-limit", "unknown: none seen: a page of 2 names came"),
+            ("tag-page-limit", "unknown: no limit found: a page had 2 names"),
             ("rate-limit", "no: no RateLimit-Remaining header"),
             ("manifest-head", "yes"),
             ("blob-head", "yes"),
@@ -429,8 +429,12 @@ fn the_pages_of_a_list_are_described() {
         (fact(&run, "tag-pages"), fact(&run, "tag-page-limit"))
     };
     for ((total, largest, refuses, linked), want, limit) in [
-        ((0, 100, false, true), "unknown: the list is empty", "none seen: a page of 0 names came"),
-        ((1, 100, false, true), "unknown: the list has one name only", "none seen: a page of 1"),
+        ((0, 100, false, true), "unknown: the list is empty", "no limit found: a page had 0 names"),
+        (
+            (1, 100, false, true),
+            "unknown: the list has one name only",
+            "no limit found: a page had 1",
+        ),
         ((300, 100, false, true), "yes", "100"),
         ((300, 1000, true, true), "yes", "unknown: at least 1000, less than 10000"),
         ((300, 50, true, true), "yes", "unknown: less than 100"),
@@ -438,7 +442,7 @@ fn the_pages_of_a_list_are_described() {
         (
             (300, 1_000_000, false, false),
             "no: n=1 is respected, but no link to the next page follows",
-            "unknown: none seen: a page of 300 names came",
+            "unknown: no limit found: a page had 300 names",
         ),
     ] {
         let (paged, limited) = pages(total, largest, refuses, linked);
@@ -634,7 +638,7 @@ mod with_peers {
             assert!(fact(&run, "referrers").starts_with("no: 404"), "{run}");
             // Both clocks are the same.
             let clock = fact(&run, "clock-difference");
-            assert!(clock.ends_with("(no difference seen)"), "{run}");
+            assert!(clock.ends_with("(no difference found)"), "{run}");
         }
     }
 

@@ -30,12 +30,13 @@ pub(crate) fn read() -> Result<Vec<Descriptor>> {
 fn refuse_other_types(descriptor: &Descriptor) -> Result<()> {
     let Descriptor { digest, media_type, size, .. } = descriptor;
     match kind(media_type) {
-        Kind::Manifest | Kind::Index if *size == 0 => {
-            Err(Error::malformed(format_args!("{digest}: the size is 0: no manifest is empty")))
-        }
+        Kind::Manifest | Kind::Index if *size == 0 => Err(Error::malformed(format_args!(
+            "{digest}: the size is 0, but a manifest is not empty"
+        ))),
         Kind::Manifest | Kind::Index => Ok(()),
         Kind::Schema1 => {
-            let what = format_args!("{digest}: a Docker schema 1 manifest: no index lists these");
+            let what =
+                format_args!("{digest}: a Docker schema 1 manifest: an index cannot list it");
             Err(Error::malformed(what))
         }
         _ => {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! build-index: builds an image index from the descriptor lines of manifests.
 //!
-//! Only indexes that our own readers accept are written, and no platform is listed twice. Only
-//! `--from` uses a layout, and only to read the manifests and their configs. Not here: a check that
-//! the blobs exist, the upload of the index, and any network.
+//! Only indexes that our own readers accept are written. By default a platform that is listed twice
+//! is refused. A layout is used only for `--from`, to read the manifests and their configs. Not
+//! here: a check that the blobs exist, the upload of the index, and any network.
 
 mod cli;
 mod entries;

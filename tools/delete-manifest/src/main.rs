@@ -2,8 +2,8 @@
 //! delete-manifest: removes a tag, or a manifest with all its tags, from a registry or a layout.
 //!
 //! A tag is removed alone. It is never removed by the digest of its manifest, which would remove
-//! the other tags too. Not here: deleting blobs, which is the registry's garbage collection, or
-//! sweep-layout's in a layout.
+//! the other tags too. Not here: deleting blobs. A registry's garbage collection does that, and in
+//! a layout sweep-layout does.
 
 mod lines;
 mod target;
@@ -21,15 +21,16 @@ use target::{Name, Target};
 
 /// Remove a tag or a manifest from a registry or a layout
 ///
-/// REF with a tag removes that tag alone. REF with a digest removes the manifest and all its tags.
-/// REF with neither removes the manifests whose descriptor lines are read from standard input.
+/// If REF has a tag, removes that tag alone. If REF has a digest, removes the manifest and all its
+/// tags. If REF has neither, reads descriptor lines from standard input, and removes the manifests
+/// that they name.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// The tag or manifest, or the repository or layout of the lines
+    /// The tag or manifest; or the repository or layout, for descriptor lines
     #[arg(value_name = "REF")]
     reference: Location,
-    /// Succeed if the tag or manifest does not exist
+    /// Succeed if the tag, the manifest or the layout does not exist
     #[arg(long)]
     ignore_missing: bool,
     /// Drop warnings

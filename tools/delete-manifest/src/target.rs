@@ -21,7 +21,7 @@ impl Name {
     /// The name in a reference; `None` if it has neither a tag nor a digest.
     ///
     /// # Errors
-    /// Usage if the reference has both: they need not belong together.
+    /// Usage if the reference has both: the tag may name another manifest.
     pub(crate) fn of(location: &Location) -> Result<Option<Name>> {
         let (tag, digest) = match location {
             Location::Registry(reference) => (&reference.tag, &reference.digest),
@@ -30,7 +30,8 @@ impl Name {
         match (tag, digest) {
             (Some(_), Some(_)) => {
                 let error = Error::usage(format_args!("{location}: both a tag and a digest"));
-                Err(error.hint("a tag removes that tag alone; a digest removes the manifest"))
+                Err(error
+                    .hint("with a tag, that tag alone is removed; with a digest, the manifest"))
             }
             (Some(tag), None) => Ok(Some(Name::Tag(tag.clone()))),
             (None, Some(digest)) => Ok(Some(Name::Digest(digest.clone()))),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Determines the authorization that a registry requires.
 //!
-//! Up to three requests to the registry find its challenge; the token server is then asked for a
-//! token. Whether the registry accepts the token is not tested.
+//! Up to three requests to the registry find its challenge. The token is then requested from the
+//! token server. Whether the registry accepts the token is not tested.
 
 use common::error::Result;
 use net::failure::Failure;

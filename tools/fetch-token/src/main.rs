@@ -2,8 +2,8 @@
 //! fetch-token: prints a bearer token (or the complete Authorization header) for use by other
 //! programs.
 //!
-//! The token is for the same credential that the other tools find, or anonymous. It is printed and
-//! not stored. Whether the registry accepts the token is not tested.
+//! The token is requested with the credential that the other tools would use, or anonymously. It is
+//! printed and not stored. Whether the registry accepts the token is not tested.
 
 mod authorization;
 
@@ -24,9 +24,9 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token allows pulling from REPO, or what --scope says. It is requested with the user's
-/// credentials, or anonymously if there are none. The token is a secret: save it in a variable, do
-/// not print it to a terminal.
+/// The token allows pulling from REPO, unless an option requests another scope. It is requested
+/// with the user's credentials, or anonymously if there are none. The token is a secret: save it in
+/// a variable, do not print it to a terminal.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -90,7 +90,8 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// The scope of the token. The scopes that the user chose replace the default, which is to pull.
+/// The scope of the token. Scopes that the user chose replace the default, which is to pull. With
+/// `push`, they are added to the scope for pushing.
 fn scope(repository: &Repository, push: bool, sources: &[Repository], chosen: &[String]) -> Scope {
     let chosen = chosen.iter().map(String::as_str);
     if push {
@@ -120,7 +121,7 @@ fn sources(target: &Repository, named: &[StoreName]) -> Result<Vec<Repository>> 
             Ok(source.clone())
         }
         other => Err(Error::usage(format_args!(
-            "--mount-from {other}: only a repository of the same registry can be mounted from"
+            "--mount-from {other}: not a repository of the same registry"
         ))),
     };
     named.iter().map(same).collect()

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! list-blobs: lists the blobs that a manifest names, as descriptor lines.
 //!
-//! A descriptor is printed with all its fields. A store is used only with `--from`, and only to
-//! read the manifests below the given one. Not here: fetching the blobs, or checking that they
-//! exist.
+//! A descriptor is printed with all its fields. A store is used only with `--from`, to read the
+//! manifests below the given one, and the image config for `--diff-ids`. Not here: fetching the
+//! blobs, or checking that they exist.
 
 mod diff_ids;
 mod direct;

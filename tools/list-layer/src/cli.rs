@@ -38,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "extract")]
     pub(crate) merged: bool,
 
-    /// With --merged: print the entries that a higher layer hides, and which layer does
+    /// With --merged: print the entries that a higher layer hides, with the digest of that layer
     #[arg(long, requires = "merged")]
     pub(crate) hidden: bool,
 

@@ -12,8 +12,8 @@ use common::error::needs_escape;
 
 use crate::line::Line;
 
-/// The width of owner, group and size together, with the two characters between them, that GNU tar
-/// begins with. It grows with longer values.
+/// The initial width of owner, group and size together, with the two characters between them, as in
+/// GNU tar. Longer values widen it.
 const WIDTH: usize = 19;
 
 /// The columns, which are as wide as the widest value so far.

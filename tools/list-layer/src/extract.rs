@@ -2,13 +2,13 @@
 //! Writes one file of the image to standard output, and stops reading there.
 //!
 //! The layers are searched from the top down, so that only the layers above the file's, and the
-//! part of its layer before it, are read. That is cheap, but less certain than [`verified`]:
+//! part of its layer before it, are read. The result is less certain than that of [`verified`]:
 //!
 //! - The bytes of the file's layer are not verified, because its end is not read. If its digest is
 //!   known, a warning says so.
 //! - If a layer has two entries of the same name, the first one is used.
 //! - Files and whiteouts that a higher layer names through a symbolic link of a lower layer are not
-//!   seen.
+//!   found.
 //! - In the path and in the targets of links, `..` removes the name before it, even if that name is
 //!   a symbolic link.
 //!
@@ -34,7 +34,7 @@ use crate::stream::{Budget, Stream, skip_data};
 ///
 /// # Errors
 /// Absent if the image has no such regular file. Usage if standard input would have to be read
-/// twice. Otherwise as the layers cannot be read, are malformed or not those that were asked for.
+/// twice. Otherwise the errors of reading and verifying the layers.
 pub(crate) fn run(
     path: &[u8],
     mut layers: Layers<'_>,
@@ -95,13 +95,13 @@ struct Search<'a> {
     kept: Kept,
 }
 
-/// The result of reading on in a layer.
+/// The result of reading the next entry of a layer.
 enum Step {
     /// The file was written.
     Written,
-    /// The index now says something about the path.
+    /// The index now has the path, or a part of it.
     Look,
-    /// The entry does not matter.
+    /// The entry does not concern the path.
     Next,
     /// The layer has ended.
     End(Ending),
@@ -131,7 +131,7 @@ impl Search<'_> {
                 Some(Says::Other(why)) => return Err(Missing::Not(why)),
                 Some(Says::Regular) => return Ok(self.read_again(at, &path)?),
                 Some(Says::Symlink(target)) => (path, at) = (target, 0),
-                // It leads to a file of this layer or of a lower one.
+                // A hard link leads to a file of this layer or of a lower one.
                 Some(Says::Hardlink(target)) => path = target,
             }
             links += 1;
@@ -142,14 +142,14 @@ impl Search<'_> {
         Err(Missing::Not("not in the image"))
     }
 
-    /// What a layer says about a path, after the layers above it said nothing.
+    /// The file that a layer has at a path, if no layer above it has the path or hides it.
     fn says(&self, at: usize, path: &[u8]) -> Option<Says> {
         let (above, rest) = self.indexes.split_at(at);
         rest.first()?.says(path, |path, is_link| above.iter().any(|i| i.replaces(path, is_link)))
     }
 
-    /// Reads on in a layer until the index says something about the path, or to the end of the
-    /// layer, which is then verified. Returns whether the file was found and written.
+    /// Continues to read a layer until the index has the path, or to the end of the layer, which is
+    /// then verified. Returns whether the file was found and written.
     fn read_on(&mut self, at: usize, path: &[u8]) -> Result<bool> {
         let mut reader = match self.open.take() {
             Some((open, reader)) if open == at => reader,
@@ -181,7 +181,7 @@ impl Search<'_> {
         }
     }
 
-    /// Reads the next entry of a layer, and the file if it is the one.
+    /// Reads the next entry of a layer. If it is the file, writes it.
     fn step(&mut self, at: usize, path: &[u8], reader: &mut Reader<Stream<'_>>) -> Result<Step> {
         let Some(entry) = reader.next()? else { return Ok(Step::End(reader.finish()?)) };
         self.count.add().map_err(|error| path::in_entry(error, &entry))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The names that were seen in one layer, for a search from the top layer down.
+//! The names that were read from one layer, for a search from the top layer down.
 //!
 //! Not here: files that a layer names through a symbolic link of a lower layer.
 
@@ -12,22 +12,22 @@ use common::error::Result;
 
 use crate::path::Kept;
 
-/// What a layer says about a path.
+/// The file that a layer has at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// It has this regular file.
+    /// A regular file.
     Regular,
-    /// The path leads through a symbolic link, to this other path.
+    /// A symbolic link, at the path or above it. It leads to this other path.
     Symlink(Vec<u8>),
-    /// It has a hard link to this path, in this layer or a lower one.
+    /// A hard link to this path, in this layer or a lower one.
     Hardlink(Vec<u8>),
-    /// It has another file there.
+    /// No regular file, for this reason.
     Other(&'static str),
-    /// It hides the path in lower layers.
+    /// None: the layer hides the path in lower layers.
     Hidden,
 }
 
-/// Why a directory is not written.
+/// The reason why a directory is not written.
 pub(crate) const DIRECTORY: &str = "a directory, not a regular file";
 
 enum Seen {
@@ -38,7 +38,7 @@ enum Seen {
     Special,
 }
 
-/// The names of a layer that were seen so far.
+/// The names of a layer that were read so far.
 #[derive(Default)]
 pub(crate) struct Index {
     files: BTreeMap<Vec<u8>, Seen>,
@@ -93,8 +93,9 @@ impl Index {
         !is_link && below.next().is_some_and(|(name, _)| name.starts_with(&start))
     }
 
-    /// What the layer says about a clean path; `None` if it does not say anything. Whiteouts count
-    /// only after the whole layer was read, because they do not hide files of their own layer.
+    /// The file that the layer has at a clean path; `None` if the layer neither has the path nor
+    /// hides it. Whiteouts count only after the complete layer was read, because they do not hide
+    /// files of their own layer.
     ///
     /// `replaced` gets the path of a file of this layer, and whether it is a symbolic link. It
     /// returns whether a higher layer has a directory there.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lines of JSON. Nothing that an entry says is lost: a name that is not UTF-8 also appears in
-//! base64, as do the values of extended attributes.
+//! Lines of JSON, without loss: a name that is not UTF-8 also appears in base64, and the values of
+//! extended attributes are in base64.
 
 use std::io::Write as _;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A line of output: what it says about an entry, and its two forms.
+//! A line of output about an entry: its content and its two forms.
 
 use archive::{Entry, EntryType};
 use common::digest::Digest;
@@ -28,7 +28,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// A line about an entry as it is in its layer.
+    /// A line about an entry with the name and the attributes in its layer.
     pub(crate) fn of(entry: &'a Entry) -> Line<'a> {
         Line {
             entry,
@@ -45,7 +45,7 @@ impl<'a> Line<'a> {
 
 /// The form of the lines.
 pub(crate) enum Form {
-    /// The columns of `tar -tv`. With `layers`, the digests of layers are in front.
+    /// The columns of `tar -tv`. With `layers`, the digests of layers precede them.
     Columns {
         /// The widths of the columns so far.
         columns: Columns,

@@ -2,7 +2,7 @@
 //! Lists the entries of each layer, in the order of the archive.
 //!
 //! The last lines of a layer are held back until it is verified. If a layer is malformed, the lines
-//! before the fault are printed, unless its digest shows that these are not its bytes.
+//! before the fault are printed, unless the digest shows that the bytes are not those of the layer.
 
 use common::error::Result;
 
@@ -16,8 +16,7 @@ use crate::stream::{Budget, read_whole};
 /// Lists all layers.
 ///
 /// # Errors
-/// As the layers cannot be read, are malformed or not those that were asked for; Local if standard
-/// output cannot be written.
+/// The errors of reading and verifying the layers; Local if standard output cannot be written.
 pub(crate) fn run(cli: &Cli, mut layers: Layers<'_>, budget: &Budget) -> Result<()> {
     let mut form = Form::new(cli.json, false);
     while let Some(mut layer) = layers.next()? {

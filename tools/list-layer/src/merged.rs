@@ -16,7 +16,7 @@ use crate::tree::{Tree, Visible};
 /// digests.
 ///
 /// # Errors
-/// As the layers cannot be read, are malformed or not those that were asked for.
+/// The errors of reading and verifying the layers.
 pub(crate) fn read(
     mut layers: Layers<'_>,
     budget: &Budget,
@@ -82,7 +82,7 @@ pub(crate) fn run(cli: &Cli, layers: Layers<'_>, budget: &Budget) -> Result<()> 
     output.release()
 }
 
-/// The attributes of a directory that no layer has an entry for, as unpack-layer makes it.
+/// The attributes that unpack-layer gives to a directory without an entry.
 fn implied_directory() -> Entry {
     Entry {
         name: Vec::new(),
@@ -101,7 +101,7 @@ fn implied_directory() -> Entry {
     }
 }
 
-/// A path from the root as it is printed: a directory's ends in a slash, and the root's is `./`.
+/// The printed form of a path from the root: a directory's ends in a slash, and the root is `./`.
 fn shown_name(mut path: Vec<u8>, entry_type: EntryType) -> Vec<u8> {
     if path.is_empty() {
         path.push(b'.');

@@ -6,7 +6,7 @@ use archive::{Entry, EntryType, shown};
 use common::error::{Error, Result};
 use common::notice;
 
-/// The clean name of an entry, whose meaning is valid too.
+/// The clean name of an entry. Its meaning is checked, too.
 ///
 /// # Errors
 /// Malformed, with the name of the entry, if unpack-layer refuses the name, or the type for this
@@ -40,7 +40,7 @@ pub(crate) fn in_entry(error: Error, entry: &Entry) -> Error {
     error.context(format_args!("entry {}", shown(&entry.name)))
 }
 
-/// The kind of whiteout that a clean name is, as it is printed.
+/// The kind of whiteout that a clean name is, in the form that is printed.
 pub(crate) fn whiteout(clean: &[u8]) -> Option<&'static str> {
     match names::meaning(clean) {
         Ok(Meaning::Whiteout(_)) => Some("file"),
@@ -83,7 +83,7 @@ pub(crate) struct Kept {
     bytes: usize,
 }
 
-/// The most bytes of names, link targets and extended attributes of all layers that are kept.
+/// The maximum number of bytes that are kept for all layers together.
 pub(crate) const MAX_KEPT: usize = 256 << 20;
 
 impl Kept {

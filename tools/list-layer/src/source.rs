@@ -25,7 +25,7 @@ use store::{Remote, Store};
 use crate::cli::Cli;
 use crate::stream::{Budget, Stream, Verdict};
 
-/// The most layers of a run.
+/// The maximum number of layers in a run.
 const MAX_LAYERS: usize = 10_000;
 
 /// The location of a layer's stored bytes.
@@ -230,10 +230,12 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// The next layer; `None` after the last one. The line of the image config is used here.
+    /// The next layer; `None` after the last one. If the line of the image config is next, reads
+    /// the config and continues with the line after it.
     ///
     /// # Errors
-    /// As a line is invalid or the image config cannot be read. Malformed after too many layers.
+    /// Malformed if a line is invalid, or after too many layers. Otherwise the errors of reading
+    /// the image config.
     pub(crate) fn next(&mut self) -> Result<Option<Layer>> {
         let layer = self.take()?;
         if layer.is_some() {

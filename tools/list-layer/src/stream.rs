@@ -19,8 +19,8 @@ use compress::decode::{Decoder, MAGIC, sniff, warn_of_label};
 use crate::path;
 use crate::source::{Layer, Place};
 
-/// The size of the buffer for stored bytes. A small one, because a run that stops early has fetched
-/// up to this many bytes in vain.
+/// The size of the buffer for stored bytes. It is small, because a run that stops early has fetched
+/// up to this many bytes more than it needs.
 const STORED: usize = 64 << 10;
 
 /// The size of the buffer for decompressed bytes.
@@ -33,7 +33,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is used.
+    /// An unused budget.
     pub(crate) fn new(limit: Option<u64>) -> Budget {
         Budget { limit, used: Cell::new(0) }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The referrers in a layout: the manifests with a subject that an entry of `index.json` reaches.
 //!
-//! This finds the referrers of all programs: entries, and the lists of referrers, which are entries
-//! too. What a list says about a referrer is not used: the manifest itself is read. A manifest that
-//! no entry reaches is not part of the layout any more.
+//! This finds the referrers that any program has stored: those with an entry, and those in a list
+//! of referrers, which has an entry itself. The fields of a referrer in a list are not used: the
+//! manifest itself is read. A manifest that no entry reaches is not part of the layout any more.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,8 +35,8 @@ impl Found {
         Ok(found)
     }
 
-    /// Passes the descriptor of every referrer of `subject` to `each`. Returns whether there are
-    /// any, whatever their artifact type.
+    /// Passes the descriptor of every referrer of `subject` to `each`. With `artifact_type`, only
+    /// those of that type. Returns whether `subject` has any referrer, of any type.
     ///
     /// # Errors
     /// Content if a manifest changed. Local if it cannot be read. Otherwise the error of `each`.

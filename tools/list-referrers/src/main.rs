@@ -74,13 +74,13 @@ fn run(cli: Cli) -> Result<()> {
     let is_listed =
         source.referrers(&subject, artifact_type, &mut |referrer| output.put(&referrer))?;
     if !is_listed && matches!(which, Which::Digest(_)) {
-        // A subject need not exist, but nothing at all is more likely to be a wrong digest.
+        // A subject need not exist. If it also has no referrers, the digest is probably wrong.
         store.manifest(which, options)?;
     }
     Ok(())
 }
 
-/// The digest of the subject. A digest that is given need not exist.
+/// The digest of the subject. If the reference has a digest, the subject need not exist.
 fn digest(store: &Store, which: Which<'_>, options: ReadOptions<'_>) -> Result<Digest> {
     if let Which::Digest(digest) = which {
         return Ok(digest.clone());

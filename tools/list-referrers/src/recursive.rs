@@ -21,11 +21,12 @@ use crate::source::Source;
 /// A manifest whose referrers are to be listed.
 struct Subject {
     digest: Digest,
-    /// Whether it is a part of the image. The artifact type applies only to its referrers.
+    /// Whether the manifest is a part of the image. Only the referrers of such a manifest are
+    /// selected by artifact type.
     is_image: bool,
 }
 
-/// What was printed, and what is still to be printed.
+/// The digests that were printed, and the manifests whose referrers are not printed yet.
 struct Printer<'a> {
     walk: Walk<'a>,
     open: VecDeque<Subject>,
@@ -101,7 +102,9 @@ impl Printer<'_> {
         let document = match store.described(referrer.clone(), options) {
             Err(error) if error.status() == Status::Absent => {
                 notice::warn("missing referrer", || {
-                    format!("{store}: {digest} is listed as a referrer, but is not there: skipped")
+                    format!(
+                        "{store}: {digest} is listed as a referrer, but does not exist: skipped"
+                    )
                 });
                 return Ok(());
             }
@@ -111,7 +114,7 @@ impl Printer<'_> {
         if stated != Some(subject) {
             notice::warn("wrong referrer", || {
                 format!(
-                    "{store}: {digest} is listed as a referrer, but of another subject: skipped"
+                    "{store}: {digest} is listed as a referrer, but has another subject: skipped"
                 )
             });
             return Ok(());

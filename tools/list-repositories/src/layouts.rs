@@ -73,7 +73,7 @@ fn search(dir: &OwnedFd, path: &Path, depth: usize, each: Each<'_>) -> Result<bo
         let path = path.join(&name);
         let child = match openat(dir, &name, flags, Mode::empty()) {
             Ok(child) => child,
-            // Removed or replaced since its name was read.
+            // The directory was removed or replaced after its name was read.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(cause) => return Err(local(&path, cause)),
         };
@@ -104,7 +104,7 @@ fn directories(dir: &OwnedFd, path: &Path, limit: usize) -> Result<Vec<OsString>
     Ok(names)
 }
 
-/// Whether an entry is a directory. Some file systems do not say this in the list.
+/// Whether an entry is a directory. Some file systems do not state the type in the list of names.
 fn is_directory(dir: &OwnedFd, entry: &DirEntry) -> bool {
     match entry.file_type() {
         FileType::Unknown => {

@@ -66,7 +66,7 @@ fn run(cli: Cli) -> Result<()> {
                 return Err(Error::usage("--last: expected a repository, without its host"));
             }
             let registry = Registry::open_whole(host, &client, &peer)?;
-            // The limit is also the page size: no page needs more names.
+            // The limit is also requested as the page size, because more names are not needed.
             registry.catalog(last, cli.limit, print)
         }
         Operand::Layouts(dir) => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests whose unsuccessful responses are facts, not failures, and the words for them.
+//! Requests whose unsuccessful responses are facts, not failures, and the texts about them.
 
 use common::error::{Error, Result, Status};
 use net::request::{Payload, Request};
@@ -10,7 +10,7 @@ use registry::{Registry, answer};
 
 use crate::report::Is;
 
-/// Sends a request that reads and returns its response, whatever the status.
+/// Sends a read request. Returns its response, whatever the status.
 ///
 /// # Errors
 /// The failure if there is no response, or if a challenge cannot be answered.
@@ -23,8 +23,8 @@ pub(crate) fn send(
     with_attempts(registry.client(), || registry.session().send(scope, request, payload))
 }
 
-/// Like [`send`], but without retries, for a request that writes: if its response is lost, it may
-/// have been done.
+/// Like [`send`], but without retries, for a request that writes: if its response is lost, the
+/// registry may have executed it.
 ///
 /// # Errors
 /// As for [`send`].
@@ -55,8 +55,8 @@ pub(crate) fn refused(response: Response) -> (Is, String) {
     (is, words(response))
 }
 
-/// The value of a fact for an error: `No` if the registry refused the request, or does not have
-/// what was requested; else `Unknown`.
+/// The value of a fact for an error: `No` if the registry refused the request, or does not have the
+/// requested resource; else `Unknown`.
 pub(crate) fn failed(registry: &Registry, error: &Error) -> (Is, String) {
     let is = match error.status() {
         Status::Absent | Status::Refused => Is::No,

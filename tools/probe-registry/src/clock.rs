@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The difference between the registry's clock and this machine's, from the Date header of a
-//! response. The registry wrote the header between the request and the response, and it has whole
-//! seconds; both widen the bounds of the difference.
+//! response. The registry wrote the header at an unknown time between the request and the response,
+//! and the header has whole seconds. Both facts widen the bounds of the difference.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ pub(crate) struct Exchange {
     after: SystemTime,
 }
 
-/// Runs an exchange and takes its time.
+/// Runs an exchange. Also returns its start and its end.
 pub(crate) fn timed<T>(exchange: impl FnOnce() -> T) -> (T, Exchange) {
     let before = SystemTime::now();
     let outcome = exchange();
@@ -49,7 +49,7 @@ pub(crate) fn probe(response: &Response, exchange: Exchange, report: &mut Report
     } else if most < 0.0 {
         "the registry's clock is behind"
     } else {
-        "no difference seen"
+        "no difference found"
     };
     put(Is::Seconds(least, most), why)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The facts that the API's root tells: headers, TLS, clock, login.
+//! The facts in the response of the API's root: headers, TLS, clock, login.
 
 use common::error::Result;
 use net::request::{Method, Payload, Request};
@@ -15,7 +15,7 @@ use crate::{answers, clock, tls};
 /// Reports the facts.
 ///
 /// # Errors
-/// The failure if the API's root could not be requested; the facts about TLS are reported before.
+/// The failure if the API's root could not be requested; the facts about TLS are reported anyway.
 /// Local if standard output cannot be written.
 pub(crate) fn probe(registry: &Registry, report: &mut Report) -> Result<()> {
     let session = registry.session();

@@ -42,7 +42,8 @@ struct Cli {
     /// The registry, and a repository in it that can be read
     #[arg(value_name = "HOST[/REPO]")]
     target: Target,
-    /// Start an upload in REPO and cancel it, and delete what does not exist there
+    /// Also start and cancel an upload in REPO, mount a blob that it has, and delete a tag and a
+    /// digest that do not exist
     #[arg(long, value_name = "REPO")]
     write: Option<StoreName>,
     /// Print one JSON object instead of lines

@@ -107,7 +107,7 @@ fn limited(largest: &Largest) -> (Is, String) {
             (Is::Unknown, format!("at least {size}, less than {refused}"))
         }
         Largest::Page { page: FirstPage::Names { count, .. }, .. } => {
-            (Is::Unknown, format!("none seen: a page of {count} names came"))
+            (Is::Unknown, format!("no limit found: a page had {count} names"))
         }
     }
 }

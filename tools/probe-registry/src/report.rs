@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The facts, and their output: a line each as they are found, or one JSON object at the end.
+//! The facts, and their output: a line for each fact when it is found, or one JSON object at the
+//! end.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};

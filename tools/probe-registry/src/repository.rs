@@ -42,7 +42,7 @@ pub(crate) struct Image {
     pub(crate) blob: std::result::Result<Descriptor, String>,
 }
 
-/// Reports the facts. Reads the manifest `name`, else the first tag of the list.
+/// Reports the facts. Reads the manifest `name`, or else that of the first tag of the list.
 ///
 /// # Errors
 /// Local if standard output cannot be written.
@@ -109,8 +109,8 @@ fn report_head(
     }
 }
 
-/// Reports the requests that are left. The headers are those of Docker Hub and of the draft for
-/// RateLimit headers: `76;w=21600`, where `w` is a time in seconds.
+/// Reports the number of requests that are left. The headers are those of Docker Hub and of the
+/// draft for RateLimit headers: `76;w=21600`, where `w` is a time in seconds.
 fn rate_limit(response: &Response, report: &mut Report) -> Result<()> {
     let header = |name: &str| {
         let names = [format!("ratelimit-{name}"), format!("x-ratelimit-{name}")];
@@ -171,7 +171,7 @@ fn blob_of(
     blobs.min_by_key(|blob| blob.size).ok_or_else(|| "the manifest names no blob".to_owned())
 }
 
-/// Reports whether HEAD finds a blob, and which host serves it.
+/// Reports whether HEAD finds a blob, and the host that it is redirected to.
 fn blob_head(registry: &Registry, blob: &Descriptor, report: &mut Report) -> Result<()> {
     let url = registry.url(&format!("blobs/{}", blob.digest))?;
     let head = Request::new(Method::Head, &url, &[]);
@@ -217,8 +217,8 @@ fn blob_range(registry: &Registry, blob: &Descriptor, report: &mut Report) -> Re
     report.put("blob-range", is, why)
 }
 
-/// Reports whether the registry has the referrers API. It must answer for any digest, also for one
-/// that does not exist.
+/// Reports whether the registry has the referrers API. This API returns a list for any digest, even
+/// if the registry has no manifest with that digest.
 fn referrers(registry: &Registry, digest: Option<&Digest>, report: &mut Report) -> Result<()> {
     let digest = digest.cloned().unwrap_or_else(|| Algorithm::Sha256.digest(b""));
     let url = registry.url(&format!("referrers/{digest}"))?;

@@ -49,7 +49,7 @@ impl Uploads {
         interrupt::before_dying(move || {
             let mut open = interrupted.open();
             if let Some(session) = open.take() {
-                // The run ends: its result does not matter.
+                // The run ends, so the result of this request does not matter.
                 let _ = interrupted.cancel_session(&session);
             }
             // No other session is opened from now on.
@@ -66,7 +66,7 @@ impl Uploads {
     /// Sends a POST without a body, which may open a session.
     ///
     /// # Errors
-    /// The failure if there is no response. Malformed if a session has no Location, or one that is
+    /// The failure if there is no response. Malformed if the Location of a session is missing or
     /// not allowed.
     pub(crate) fn start(&self, scope: &Scope, url: &Url) -> Result<Started> {
         let post = Request::new(Method::Post, url, &[]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The facts that need requests that write: mounts, uploads in parts, deletes. Nothing stays in the
-//! registry: an upload is cancelled, a blob is mounted only where it is already, and only names are
-//! deleted that do not exist.
+//! registry: an upload is cancelled, a blob is mounted only into a repository that has it already,
+//! and only names that do not exist are deleted.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The blobs that a manifest carries itself: the field `data` of a descriptor has the content, as in
-//! the empty config that build-manifest writes. put-manifest stores these blobs, because no other
-//! tool has their bytes.
+//! The blobs that a manifest carries itself: the field `data` of a descriptor has the content.
+//! build-manifest writes the empty config of an artifact in this way. put-manifest stores these
+//! blobs, because no other tool has their bytes.
 //!
 //! The bytes are bounded by the size of the manifest.
 
@@ -17,9 +17,9 @@ pub(crate) struct Carried {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The blobs that the config and the layers carry, without duplicates. If `data` has another size or
-/// digest than the descriptor, it is ignored with a warning. Entries of an index are manifests, not
-/// blobs, and non-distributable layers are not pushed.
+/// The blobs that the descriptors of the config and the layers carry, without duplicates. If `data`
+/// has another size or digest than the descriptor, it is ignored with a warning. Entries of an
+/// index are manifests, not blobs. Non-distributable layers are not pushed.
 pub(crate) fn blobs(manifest: &Manifest) -> Vec<Carried> {
     let Content::Image { config, layers } = &manifest.content else { return Vec::new() };
     let mut blobs: Vec<Carried> = Vec::new();

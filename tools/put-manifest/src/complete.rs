@@ -20,13 +20,14 @@ use crate::carried::Carried;
 /// The number of concurrent checks in a registry.
 const CONNECTIONS: usize = 4;
 
-/// The maximum number of missing digests in a message. More would not fit into one.
+/// The maximum number of missing digests in a message. More digests would make it too long.
 const SHOWN: usize = 10;
 
 /// Checks that the registry has everything that the manifest names, except `carried` blobs.
 ///
 /// # Errors
-/// Malformed if something is missing; the message lists it. Otherwise as the registry responds.
+/// Malformed if something is missing; the message lists it. Refused or Unavailable, depending on
+/// the registry's response.
 pub(crate) fn in_registry(
     registry: &Arc<Registry>,
     manifest: &Manifest,
@@ -92,11 +93,10 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest, carried: &[Carried
     require_none_missing(&printable(&layout.to_string()), &missing)
 }
 
-/// For a layout that does not exist: everything that the manifest names is missing, except `carried`
-/// blobs.
+/// The same check for a layout that does not exist: everything is missing, except `carried` blobs.
 ///
 /// # Errors
-/// Malformed, unless the manifest names nothing else.
+/// Malformed, unless the manifest names only `carried` blobs.
 pub(crate) fn in_absent_layout(
     place: &LayoutReference,
     manifest: &Manifest,
@@ -134,5 +134,6 @@ fn require_none_missing(place: &str, missing: &[Line]) -> Result<()> {
         named.push(format!("and {} more", missing.len() - SHOWN));
     }
     let what = format_args!("{place}: missing, but named by the manifest: {}", named.join(" "));
-    Err(Error::malformed(what).hint("push-blob or fetch-blob copies what list-blobs prints"))
+    Err(Error::malformed(what)
+        .hint("push-blob or fetch-blob copies the blobs that list-blobs prints"))
 }

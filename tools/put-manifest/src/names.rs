@@ -29,8 +29,8 @@ pub(crate) fn check(location: &Location, tags: &[String], by_digest: bool) -> Re
 /// stored by its digest.
 ///
 /// # Errors
-/// Usage if the destination has neither a tag nor a digest, no option says what to do, and the
-/// manifest has no subject. A referrer is found by its subject, so it needs no tag.
+/// Usage if the destination has neither a tag nor a digest, neither `--tag` nor `--by-digest` is
+/// given, and the manifest has no subject. A referrer is found by its subject, so it needs no tag.
 pub(crate) fn tags(
     location: &Location,
     tags: &[String],

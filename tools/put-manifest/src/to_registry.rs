@@ -10,8 +10,9 @@ use store::{Document, Remote};
 
 use crate::{carried, complete};
 
-/// Puts a manifest, after the blobs that it carries, under the tags. If there are none, or if the reference has a digest and no tag,
-/// puts it by its digest. With `check`, first checks that everything the manifest names exists.
+/// Puts a manifest under the tags, after the blobs that it carries. If there are no tags, or if the
+/// reference has a digest and no tag, puts the manifest by its digest. With `check`, first checks
+/// that everything the manifest names exists.
 ///
 /// # Errors
 /// Malformed if `check` finds something missing. Otherwise as for [`Registry::put_blob`] and

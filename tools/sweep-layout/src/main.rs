@@ -41,7 +41,7 @@ struct Cli {
     /// Keep blobs and partial files that are newer than AGE: a number with s, m, h or d
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = age::parse)]
     keep_newer: Duration,
-    /// Skip manifests of an index that are not in the layout. What they name is not kept
+    /// Skip manifests of an index that are not in the layout; the blobs that they name are not kept
     #[arg(long)]
     allow_missing: bool,
     /// Drop warnings

@@ -41,13 +41,13 @@ pub(crate) fn walk(layout: &Layout, ages: &Ages, allow_missing: bool) -> Result<
     let mut staged = Vec::new();
     for unlisted in unlisted::find(layout, ages, &walk.reached)? {
         if unlisted.is_index_of_reached {
-            // Only the index itself is kept: the images of other platforms are not in the layout.
+            // Only the index itself is kept, not the images of other platforms.
             walk.keep(&unlisted.descriptor.digest)?;
         }
         if unlisted.is_new {
             staged.push(unlisted.descriptor);
         } else if let Some(subject) = unlisted.subject
-            // If there is a list of the subject's referrers, this one was removed from it.
+            // If the subject has a list of referrers, this referrer was removed from the list.
             && !names.contains(fallback_tag(&subject).as_str())
         {
             referrers.entry(subject).or_default().push(unlisted.descriptor);
@@ -128,7 +128,7 @@ impl Walk<'_> {
         Err(if depth == 0 {
             error.hint("fetch-manifest REPO@DIGEST --into oci:DIR fetches it again")
         } else {
-            error.hint("an index names it; --allow-missing skips the manifests that are not here")
+            error.hint("an index names it; --allow-missing skips missing manifests")
         })
     }
 

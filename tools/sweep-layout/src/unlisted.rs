@@ -22,7 +22,7 @@ pub(crate) struct Unlisted {
     /// short time ago. A pipeline may still be storing its image.
     pub(crate) is_new: bool,
     /// Whether it is an index that was fetched from a repository, and names a manifest that an
-    /// entry reaches. fetch-manifest stores such an index beside the image of one platform.
+    /// entry reaches. fetch-manifest stores such an index together with the image of one platform.
     pub(crate) is_index_of_reached: bool,
 }
 

@@ -68,8 +68,8 @@ impl Purpose {
         }
     }
 
-    /// The decision about a file where the walk needs a directory, and would make it if it were
-    /// missing. `own` means that the current layer has the file.
+    /// The decision about a file in the place of a directory that the walk needs, and would make if
+    /// it were missing. `own` means that the current layer has the file.
     ///
     /// # Errors
     /// Malformed if the directory of an entry is a file of the same layer.
@@ -124,7 +124,7 @@ pub trait Chain {
     /// symbolic link often leads back into it.
     ///
     /// # Errors
-    /// As the tree cannot be read or changed, or is malformed.
+    /// The errors of reading and changing the tree. Malformed if an entry in it is invalid.
     fn find(
         &mut self,
         depth: usize,
@@ -135,13 +135,13 @@ pub trait Chain {
     /// Ends the chain at this depth.
     ///
     /// # Errors
-    /// As the tree cannot be read or changed.
+    /// The errors of reading and changing the tree.
     fn back_to(&mut self, depth: usize) -> Result<()>;
 
     /// Appends a directory that was found.
     ///
     /// # Errors
-    /// As the tree cannot be read or changed.
+    /// The errors of reading and changing the tree.
     fn push(&mut self, name: &[u8], directory: Self::Directory) -> Result<()>;
 
     /// Called if the walk to an entry's directory follows a symbolic link of a lower layer, which
@@ -151,7 +151,7 @@ pub trait Chain {
 
 /// The end of a walk.
 pub struct Walked {
-    /// Whether the directory was entered. Only then the chain ends with it.
+    /// Whether the directory was entered. Only then does the chain end with it.
     pub reached: Reached,
     /// Whether symbolic links led to it.
     pub through_link: bool,
@@ -160,7 +160,7 @@ pub struct Walked {
 /// Walks from the root to the directory with a clean name.
 ///
 /// # Errors
-/// Malformed after more than [`MAX_LINKS`] symbolic links. Otherwise as the chain fails.
+/// Malformed after more than [`MAX_LINKS`] symbolic links. Otherwise the errors of the chain.
 pub fn walk(chain: &mut impl Chain, name: &[u8], purpose: Purpose) -> Result<Walked> {
     let ended = |reached| Ok(Walked { reached, through_link: false });
     let mut depth = 0usize;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Limits the path components that a layer makes a reader walk.
+//! Limits the number of path components that are walked for a layer.
 
 use common::error::{Error, Result};
 
@@ -18,7 +18,7 @@ const STEPS_PER_ENTRY: u64 = 64;
 pub struct Steps(u64);
 
 impl Steps {
-    /// Counts steps of a layer of which this number of entries was read.
+    /// Counts walked components of a layer. `entries` is the number of its entries that were read.
     ///
     /// # Errors
     /// Malformed if the layer's names need more than 2^18 components, plus 64 for each entry.

@@ -251,9 +251,9 @@ impl Tree {
         self.directories.len() - 1
     }
 
-    /// The content of the file that a hard link leads to. `here` and `name` are the place of the
-    /// link itself, whose existing file is removed. If that is a directory with the target, the
-    /// target is missing, as for unpack-layer.
+    /// The content of the file that a hard link leads to. `here` and `name` are the directory and
+    /// the name of the link itself. An existing file of that name is removed. If it is a directory
+    /// that contains the target, the target is missing, as for unpack-layer.
     fn link_target(&mut self, entry: &Entry, here: DirectoryId, name: &[u8]) -> Result<EntryId> {
         let to = |what: &str| {
             Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))

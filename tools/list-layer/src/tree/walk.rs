@@ -35,7 +35,7 @@ impl Walk {
         names.join(&b'/')
     }
 
-    /// The same if symbolic links led there.
+    /// That path if symbolic links led there; `None` otherwise.
     pub(super) fn real_path_through_link(&self) -> Option<Vec<u8>> {
         self.through_link.then(|| self.real_path())
     }

@@ -82,8 +82,8 @@ impl Tree {
         let layer = Some(self.layer());
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
-            // Then it has no files of lower layers any more. A layer may repeat a whiteout as often
-            // as it likes.
+            // Such a directory has no files of lower layers any more. Without this check, a layer
+            // that repeats a whiteout very often would take very long.
             if self.directories[id].cleared == layer {
                 continue;
             }
