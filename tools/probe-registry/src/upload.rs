@@ -111,7 +111,22 @@ impl Uploads {
         cancelled
     }
 
+    /// Cancels a session. A registry may refuse that if it took bytes of a part that it refused: the
+    /// state in the URL is then old. The new one is requested, and the session is cancelled with it.
     fn cancel_session(&self, session: &Session) -> Result<Response> {
+        let refused = self.delete(session)?;
+        if !matches!(refused.status.as_u16(), 400 | 404 | 416) {
+            return Ok(refused);
+        }
+        let get = Request::new(Method::Get, &session.url, &[]);
+        let state = self.send(session, get, &mut Payload::None)?;
+        match self.located(&state)? {
+            Some(moved) if state.status.is_success() => self.delete(&moved),
+            _ => Ok(refused),
+        }
+    }
+
+    fn delete(&self, session: &Session) -> Result<Response> {
         let delete = Request::new(Method::Delete, &session.url, &[]);
         self.send(session, delete, &mut Payload::None)
     }
