@@ -4,10 +4,10 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::lines::NO_INPUT;
 use crate::manifest::{SCHEMA1_VARIABLE, Schema1};
-use crate::reference::StoreName;
+use crate::reference::{Location, Reference, StoreName};
 use crate::stdio;
 
 /// Whether [`SCHEMA1_VARIABLE`] allows Docker schema 1.
@@ -76,6 +76,35 @@ pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<
     }
 }
 
+/// Adds a hint to the error for a `file` that does not exist, if its name is that of an image.
+/// `line` gives the command that reads the image, from its reference and its store.
+#[must_use]
+pub fn or_image(
+    error: Error,
+    file: Option<&Path>,
+    line: impl FnOnce(&str, &StoreName) -> String,
+) -> Error {
+    let name = file.and_then(Path::to_str).filter(|_| error.status() == Status::Absent);
+    match name.and_then(|name| Some((name, store_of_image(name)?))) {
+        Some((name, store)) => error.hint(line(name, &store)),
+        None => error,
+    }
+}
+
+/// The store of an image, if text that could be a file or an image is more likely an image: it has
+/// a tag, a digest or a host, or is a single word without a suffix.
+fn store_of_image(text: &str) -> Option<StoreName> {
+    match text.parse().ok()? {
+        Location::Layout(layout) => Some(StoreName::Layout(layout.dir)),
+        Location::Registry(Reference { repository, tag, digest }) => {
+            let is_hub = repository.host() == "docker.io";
+            let is_word = !text.contains(['.', '/']);
+            let is_likely = tag.is_some() || digest.is_some() || !is_hub || is_word;
+            is_likely.then_some(StoreName::Repository(repository))
+        }
+    }
+}
+
 /// Reads a document of at most `limit` bytes from a file, or from stdin if the operand is `-` or
 /// missing.
 ///
@@ -111,6 +140,18 @@ pub fn read_document(operand: Option<&Path>, limit: u64) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_name_and_an_image_are_told_apart() {
+        for image in
+            ["alpine", "alpine:3.20", "h.example/app", "localhost:5000/app", "oci:d", "a/b:1"]
+        {
+            assert!(store_of_image(image).is_some(), "{image}");
+        }
+        for file in ["m.json", "./m", "/tmp/m", "out/m", "M", "m.json.gz", ""] {
+            assert!(store_of_image(file).is_none(), "{file}");
+        }
+    }
 
     #[test]
     fn sizes_are_powers_of_1024() {

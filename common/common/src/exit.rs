@@ -19,23 +19,16 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
 
 use crate::error::{Error, Status, printable};
+use crate::operands::Operands;
 use crate::shell::inert;
-use crate::stdio::{self, write_stdout};
-use crate::{notice, secret};
-
-/// The text of `--version` after the name of the tool.
-static VERSION: LazyLock<String> = LazyLock::new(|| version(COMMIT));
-
-/// The commit that was built, as the Makefile gives it. A build script would run again at each
-/// commit; this variable is not set while the code is developed, so nothing is built again then.
-const COMMIT: Option<&str> = option_env!("REGUTILS_COMMIT");
+use crate::{notice, secret, stdio, usage};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static TRACED: AtomicBool = AtomicBool::new(false);
@@ -83,69 +76,16 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
     stdio::restore_sigpipe();
     stdio::ignore_sigxfsz();
     let _ = TOOL.set(tool);
-    let outcome = parse(std::env::args_os()).and_then(|cli| match cli {
-        Some(cli) => story(cli).map_err(Into::into),
-        None => Ok(()),
-    });
-    end(tool, outcome)
-}
-
-/// The parsed command line. `None` if it asked for help or the version, which is then already
-/// printed.
-fn parse<Cli: Parser>(args: impl Iterator<Item = OsString>) -> anyhow::Result<Option<Cli>> {
-    use clap::error::ErrorKind;
-    let command = Cli::command().version(VERSION.as_str());
-    match command.try_get_matches_from(args).and_then(|given| Cli::from_arg_matches(&given)) {
-        Ok(cli) => Ok(Some(cli)),
-        Err(error)
-            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
-        {
-            write_stdout(error.render().to_string().as_bytes())?;
-            Ok(None)
-        }
-        Err(error) => Err(usage_error(&error.render().to_string()).into()),
-    }
-}
-
-/// The project, its version and the commit.
-fn version(commit: Option<&str>) -> String {
-    let version = concat!("(regutils) ", env!("CARGO_PKG_VERSION"));
-    match commit {
-        Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
-        _ => version.to_owned(),
-    }
-}
-
-/// Reduces clap's message to one line: its first paragraph, without "error:".
-fn usage_error(rendered: &str) -> Error {
-    let paragraph: Vec<&str> = rendered
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.is_empty() && !line.starts_with("Usage:"))
-        .collect();
-    let text = paragraph.join(" ");
-    let text = without_secret(text.strip_prefix("error: ").unwrap_or(&text));
-    Error::usage(text).hint(format_args!("see {} --help", tool()))
-}
-
-/// Hides a password in a value that clap refused: the value may be a URL with `USER:PASSWORD@`. The
-/// text before the first `@` is replaced if it contains a colon, unless the `@` begins a digest.
-fn without_secret(text: &str) -> String {
-    const BEFORE: &str = "invalid value '";
-    let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
-    let Some((value, after)) = rest.split_once("' for ") else { return text.to_owned() };
-    match value.split_once('@') {
-        Some((user, host)) if user.contains(':') && !host.starts_with("sha") => {
-            let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
-            let shown = if explained.contains('@') { "not a reference" } else { explained };
-            format!("{start}{BEFORE}[secret]@{host}': {shown}")
-        }
-        _ => text.to_owned(),
+    let args: Vec<OsString> = std::env::args_os().collect();
+    match usage::parse(&args) {
+        Ok(Some((cli, operands))) => end(tool, story(cli).map_err(Into::into), &operands),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => end(tool, Err(error), &Operands::default()),
     }
 }
 
 /// Prints the warnings, the error and the hint, and turns the outcome into an exit status.
-fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
+fn end(tool: &str, outcome: anyhow::Result<()>, operands: &Operands) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     if !QUIET.load(Ordering::Relaxed) {
         for notice in notice::take() {
@@ -163,7 +103,9 @@ fn end(tool: &str, outcome: anyhow::Result<()>) -> ExitCode {
     }
     let message: Vec<String> = error.chain().map(message_of).collect();
     let _ = writeln!(stderr, "{tool}: {}", shown(&message.join(": ")));
-    if let Some(hint) = own.and_then(Error::hint_text) {
+    // A mistaken operand explains more than the failure that it led to.
+    let mistake = own.and_then(|error| operands.hint(error));
+    if let Some(hint) = mistake.as_deref().or(own.and_then(Error::hint_text)) {
         let _ = writeln!(stderr, "{tool}: hint: {}", shown(hint));
     }
     ExitCode::from(own.map_or(Status::Local, Error::status) as u8)
@@ -205,38 +147,5 @@ fn message_of(cause: &(dyn std::error::Error + 'static)) -> String {
     match cause.downcast_ref::<std::io::Error>() {
         Some(error) => crate::error::os_message(error),
         None => cause.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_an_operand_is_not_shown() {
-        let said = without_secret(
-            "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is not a URL",
-        );
-        assert_eq!(said, "invalid value '[secret]@h/x': a reference is not a URL");
-        let said = without_secret(
-            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is not a digest",
-        );
-        assert!(!said.contains("SECRET"), "{said}");
-    }
-
-    #[test]
-    fn the_version_has_a_commit_only_if_the_build_was_given_one() {
-        assert!(version(Some("abc1234")).ends_with(" (abc1234)"));
-        for unknown in [None, Some("")] {
-            assert!(version(unknown).ends_with(env!("CARGO_PKG_VERSION")), "{unknown:?}");
-        }
-    }
-
-    #[test]
-    fn clap_errors_become_one_line() {
-        let rendered = "error: the following required arguments were not provided:\n  <REF>\n\nUsage: x <REF>\n\nFor more information, try '--help'.\n";
-        let error = usage_error(rendered);
-        assert_eq!(error.to_string(), "the following required arguments were not provided: <REF>");
-        assert_eq!(error.status(), Status::Usage);
     }
 }

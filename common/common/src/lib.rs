@@ -7,8 +7,9 @@
 //!   [`calendar`].
 //! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
 //!   [`parallel`].
-//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]. Parts of the tools
-//!   that build manifests: [`building`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]; hints for mistaken
+//!   options and names (`usage`, `familiar`, `transports`, `operands`).
+//! - Parts of the tools that build manifests: [`building`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
 //! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:
@@ -22,6 +23,7 @@ pub mod descriptor;
 pub mod digest;
 pub mod error;
 pub mod exit;
+mod familiar;
 pub mod host;
 pub mod interrupt;
 pub mod json;
@@ -30,6 +32,7 @@ pub mod lines;
 pub mod manifest;
 pub mod mediatype;
 pub mod notice;
+mod operands;
 pub mod output;
 pub mod parallel;
 pub mod platform;
@@ -43,5 +46,7 @@ pub mod shell;
 pub mod state;
 pub mod stdio;
 pub mod tempfile;
+mod transports;
+mod usage;
 pub mod verify;
 pub mod workfile;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::error::printable;
+use crate::transports;
 
 /// The longest repository path, in characters: the limit of Docker's reference library.
 pub const MAX_PATH: usize = 255;
@@ -94,7 +95,8 @@ impl fmt::Display for Repository {
         let familiar = path.strip_prefix(HUB_NAMESPACE).unwrap_or(path);
         let is_same = || {
             let (read_host, read_path) = split_host(familiar);
-            let is_other = familiar == LAYOUT || is_image_id(familiar);
+            let is_other =
+                familiar == LAYOUT || is_image_id(familiar) || transports::is_transport(familiar);
             read_host == HUB && read_path == *path && !is_other
         };
         if host == HUB && is_same() { f.write_str(familiar) } else { write!(f, "{host}/{path}") }
@@ -191,8 +193,8 @@ impl std::str::FromStr for Location {
 
     fn from_str(text: &str) -> Result<Location, String> {
         match text.strip_prefix("oci:") {
-            Some(rest) => parse_layout(rest).map(Location::Layout),
-            None => text.parse().map(Location::Registry),
+            Some(rest) if !rest.starts_with("//") => parse_layout(rest).map(Location::Layout),
+            _ => text.parse().map(Location::Registry),
         }
     }
 }
@@ -283,8 +285,9 @@ impl std::str::FromStr for Reference {
         if text.is_empty() {
             return Err("empty reference".to_owned());
         }
-        if text.contains("://") {
-            return Err("a reference is not a URL: remove the scheme".to_owned());
+        let text = transports::reference(text);
+        if let Some(why) = transports::refusal(text) {
+            return Err(why);
         }
         if is_image_id(text) {
             return Err("64 hexadecimal digits are an image ID, not a repository".to_owned());
@@ -459,6 +462,8 @@ mod tests {
             ("docker.io/a.b/c", "docker.io/a.b/c"),
             ("docker.io/localhost/c", "docker.io/localhost/c"),
             ("oci", "docker.io/library/oci"),
+            ("dir", "docker.io/library/dir"),
+            ("docker.io/library/docker-archive:1", "docker.io/library/docker-archive"),
             (&id, &id),
         ] {
             let repository = text.parse::<Reference>().unwrap().repository;

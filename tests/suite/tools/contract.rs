@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// The names of all tools, which are the names of their folders.
-fn tools() -> Vec<String> {
+pub(super) fn tools() -> Vec<String> {
     let folders = std::fs::read_dir(root().join("tools")).into_iter().flatten().flatten();
     let mut names: Vec<_> =
         folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();

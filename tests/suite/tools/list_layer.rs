@@ -186,7 +186,11 @@ fn contradictory_options_are_refused() {
     }
     stream(Image::small().lines()).fails(2, "a descriptor line, not a layer").says("--from STORE");
     list().arg(scratch.join("none")).run().fails(3, "none: no such file");
-    list().arg("oci:none").run().fails(3, "oci:none: no such file").says("hint: --from STORE");
+    list()
+        .arg("oci:none")
+        .run()
+        .fails(3, "oci:none: no such file")
+        .says("list-layer --from oci:none\n");
     list().arg(scratch.path()).run().fails(7, "is a directory");
     stream("").fails(6, "no input");
 }

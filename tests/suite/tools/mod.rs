@@ -21,6 +21,8 @@ mod fetch_manifest_index;
 mod fetch_manifest_kept;
 mod fetch_token;
 mod foreign_layers;
+mod known_names;
+mod known_options;
 mod layout_blobs;
 mod list_blobs;
 mod list_blobs_diff_ids;

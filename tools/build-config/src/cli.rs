@@ -24,29 +24,38 @@ use crate::values::{absolute, arguments, not_empty, port, signal};
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// Start from the image config in FILE
+    ///
     /// Start from the image config in FILE; the lines are layers on top of its own layers
     #[arg(long, value_name = "FILE")]
     pub(crate) base: Option<PathBuf>,
 
+    /// Read no lines of layers
+    ///
     /// Read no lines: the image has only the layers of the base, or no layers
     #[arg(long)]
     pub(crate) no_layers: bool,
 
+    /// Convert a Docker schema 1 manifest
+    ///
     /// Convert the Docker schema 1 manifest in FILE; the lines are its layers
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "FILE",
         conflicts_with_all = ["base", "no_layers", "RuntimeOptions", "author", "created", "comment",
             "created_by", "no_history"]
     )]
     pub(crate) schema1: Option<PathBuf>,
 
+    /// Store it in a layout, print its descriptor line
+    ///
     /// Store the config in this layout, and print its descriptor line instead of the config
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
 
     /// Print Docker's media type in the descriptor line; the config is the same
-    #[arg(long, requires = "into")]
+    #[arg(long, requires = "into", hide_short_help = true)]
     docker: bool,
 
     /// Write to FILE instead of standard output
@@ -60,30 +69,34 @@ pub(crate) struct Cli {
     )]
     pub(crate) output: PathBuf,
 
+    /// The platform of the image: OS/ARCH, or local
+    ///
     /// The platform of the image: OS/ARCH, optionally with /VARIANT and :OSVERSION, or local
     /// [default: the platform of the base, else local]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
 
     /// The author of the image
-    #[arg(long, value_name = "TEXT", value_parser = not_empty)]
+    #[arg(long, hide_short_help = true, value_name = "TEXT", value_parser = not_empty)]
     pub(crate) author: Option<String>,
 
+    /// The creation time
+    ///
     /// The creation time, as in RFC 3339 or @SECONDS [default: $SOURCE_DATE_EPOCH, else the time of
     /// the base, else 1970-01-01]
-    #[arg(long, value_name = "TIME", value_parser = created::parse)]
+    #[arg(long, hide_short_help = true, value_name = "TIME", value_parser = created::parse)]
     pub(crate) created: Option<String>,
 
     /// The command that made the new layers, for their history entries
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, hide_short_help = true, value_name = "TEXT")]
     pub(crate) created_by: Option<String>,
 
     /// A comment for the history entries of the new layers
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, hide_short_help = true, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
 
     /// Write no history, not even that of the base
-    #[arg(long, conflicts_with_all = ["created_by", "comment"])]
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["created_by", "comment"])]
     pub(crate) no_history: bool,
 
     /// Drop warnings
@@ -98,11 +111,15 @@ pub(crate) struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Container options")]
 struct RuntimeOptions {
+    /// The program and its arguments (repeatable)
+    ///
     /// The program and its arguments: each use gives one argument, or a JSON array gives all (an
     /// argument that begins with a dash: --entrypoint=-v); removes the base's --cmd
     #[arg(long, value_name = "ARG")]
     entrypoint: Vec<String>,
 
+    /// The arguments of the entrypoint (repeatable)
+    ///
     /// The arguments of the entrypoint, or without an entrypoint the program and its arguments;
     /// given like --entrypoint
     #[arg(long, value_name = "ARG")]
@@ -112,10 +129,14 @@ struct RuntimeOptions {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     env: Vec<(String, String)>,
 
+    /// The directory that the program starts in
+    ///
     /// The directory that the program starts in, absolute
     #[arg(long, value_name = "DIR", value_parser = absolute)]
     workdir: Option<String>,
 
+    /// The user that the program runs as
+    ///
     /// The user that the program runs as, by name or number: USER or USER:GROUP
     #[arg(long, value_name = "USER", value_parser = not_empty)]
     user: Option<String>,
@@ -125,15 +146,15 @@ struct RuntimeOptions {
     label: Vec<(String, String)>,
 
     /// A port that the program listens on; the protocol is tcp (default), udp or sctp (repeatable)
-    #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = port)]
+    #[arg(long, hide_short_help = true, value_name = "PORT[/PROTOCOL]", value_parser = port)]
     exposed_port: Vec<String>,
 
     /// A directory where a volume is mounted, absolute (repeatable)
-    #[arg(long, value_name = "DIR", value_parser = absolute)]
+    #[arg(long, hide_short_help = true, value_name = "DIR", value_parser = absolute)]
     volume: Vec<String>,
 
     /// The signal that stops the program: for example SIGTERM or SIGRTMIN+3, or a number
-    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long, hide_short_help = true, value_name = "SIGNAL", value_parser = signal)]
     stop_signal: Option<String>,
 }
 

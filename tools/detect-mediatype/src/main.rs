@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -77,7 +78,11 @@ fn media_type(file: &OsStr, schema1: Schema1) -> Result<String> {
     }
     let name = file.display().to_string();
     let input = File::open(file).map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => Error::absent(format_args!("{name}: no such file")),
+        ErrorKind::NotFound => {
+            let error = Error::absent(format_args!("{name}: no such file"));
+            let line = |image: &str, _: &_| format!("fetch-manifest {image} | detect-mediatype");
+            cli::or_image(error, Some(Path::new(file)), line)
+        }
         _ => Error::local(format_args!("read {name}"), &cause),
     })?;
     of_input(input, &name, false, schema1)

@@ -57,6 +57,8 @@ struct Cli {
     /// The source of the blobs: a repository, or oci:DIR
     #[arg(value_parser = StoreName::of_reference)]
     store: StoreName,
+    /// Digests of the blobs; without, descriptor lines are read
+    ///
     /// Digests of the blobs; if none is given, descriptor lines are read from standard input
     #[arg(value_name = "DIGEST")]
     digests: Vec<Digest>,
@@ -72,16 +74,22 @@ struct Cli {
     /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
+    /// Hash the blobs of the layout, fetch wrong ones again
+    ///
     /// Hash the blobs that the layout has already, and fetch wrong ones again
     #[arg(long, requires = "into")]
     recheck: bool,
+    /// Refuse a blob of more than SIZE bytes
+    ///
     /// Refuse a blob of more than SIZE bytes (k, M, G, T are powers of 1024)
     #[arg(long, value_name = "SIZE", value_parser = cli::bytes)]
     max_size: Option<u64>,
     /// Show progress on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     progress: Mode,
-    /// Print no warnings, and show a progress bar only with --progress bar
+    /// Drop warnings and the progress bar
+    ///
+    /// Drop warnings, and show a progress bar only with --progress bar
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -34,6 +34,8 @@ struct Cli {
     /// The manifest or index to fetch
     #[arg(value_name = "REF")]
     reference: Location,
+    /// From an index, fetch the manifest for OS/ARCH
+    ///
     /// From an index, fetch the manifest for this platform: OS/ARCH, with optional /VARIANT and
     /// :OSVERSION, or local; a single image must be for this platform
     #[arg(short, long, value_name = "PLATFORM")]
@@ -44,9 +46,13 @@ struct Cli {
     /// Print only the manifest's digest
     #[arg(long)]
     digest: bool,
+    /// Also store it in a layout, as TAG or REF's tag
+    ///
     /// Also store the manifest in a layout, under TAG or else REF's tag
     #[arg(long, value_name = "oci:DIR[:TAG]")]
     into: Option<Location>,
+    /// If the layout has the image, end with status 8
+    ///
     /// If the layout has this image already, under the same name and complete, do nothing and end
     /// with status 8
     #[arg(long, requires = "into")]

@@ -46,19 +46,27 @@ struct Cli {
     #[arg(long)]
     layers: bool,
 
+    /// From an index, print only the entry for OS/ARCH
+    ///
     /// From an index, print only the manifest for this platform (for example linux/arm64/v8, or
     /// local); with --from, print that manifest's blobs
     #[arg(short, long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
+    /// Print everything below an index
+    ///
     /// Print everything below an index: every digest once, every manifest after its blobs
     #[arg(long, requires = "from", conflicts_with_all = ["platform", "config", "layers"])]
     recursive: bool,
 
+    /// Add the diff ID to the line of each layer
+    ///
     /// Add the diff ID from the image config to the line of each layer, as build-config needs it
     #[arg(long, requires = "from", conflicts_with_all = ["config", "recursive"])]
     diff_ids: bool,
 
+    /// Read the manifests below an index from STORE
+    ///
     /// Read the manifests below an index, or the config, from STORE: a repository, or oci:DIR
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
@@ -155,7 +163,9 @@ fn print_below(
 
 /// Reads the manifest from the file or stdin.
 fn read_manifest(file: Option<&Path>) -> Result<Document> {
-    let bytes = cli::read_document(file, manifest::MAX_SIZE)?;
+    let bytes = cli::read_document(file, manifest::MAX_SIZE).map_err(|error| {
+        cli::or_image(error, file, |image, _| format!("fetch-manifest {image} | list-blobs"))
+    })?;
     let name = match file {
         Some(path) if path.as_os_str() != "-" => path.display().to_string(),
         _ => "standard input".to_owned(),

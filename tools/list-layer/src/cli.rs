@@ -24,6 +24,8 @@ pub(crate) struct Cli {
     #[arg(value_name = "LAYER")]
     pub(crate) layers: Vec<PathBuf>,
 
+    /// Read the layers of descriptor lines from STORE
+    ///
     /// Read descriptor lines on standard input, and their blobs from STORE: a repository, or
     /// oci:DIR
     #[arg(long, value_name = "STORE", conflicts_with = "layers")]
@@ -34,18 +36,26 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "extract")]
     pub(crate) json: bool,
 
+    /// Print the files of all layers together
+    ///
     /// Print the files of all layers together, after whiteouts and replacements
     #[arg(long, conflicts_with = "extract")]
     pub(crate) merged: bool,
 
-    /// With --merged: print the entries that a higher layer hides, with the digest of that layer
+    /// With --merged: print the hidden entries
+    ///
+    /// With --merged: print the entries that a higher layer hides, and which layer does
     #[arg(long, requires = "merged")]
     pub(crate) hidden: bool,
 
+    /// Write the file PATH of the image
+    ///
     /// Write the regular file PATH of the image to standard output, and stop reading after it
     #[arg(long, value_name = "PATH")]
     pub(crate) extract: Option<OsString>,
 
+    /// With --extract: read and verify all layers
+    ///
     /// With --extract: read and verify all layers, instead of stopping after the file
     #[arg(long, requires = "extract")]
     pub(crate) verify: bool,
@@ -54,25 +64,31 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "from")]
     pub(crate) digest: Option<Digest>,
 
+    /// The expected digest of the uncompressed layer
+    ///
     /// The expected digest of the layer's uncompressed archive
     #[arg(long, value_name = "DIGEST", conflicts_with = "from")]
     pub(crate) diff_id: Option<Digest>,
 
+    /// Refuse more uncompressed bytes than this
+    ///
     /// Refuse more than this many bytes in total, uncompressed (suffixes k, M, G, T)
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
 
+    /// Refuse more entries than this
+    ///
     /// Refuse a layer with more than this many entries; with --merged or --extract, all layers
     /// together
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    #[arg(long, hide_short_help = true, value_name = "COUNT", default_value_t = 1_000_000)]
     pub(crate) max_entries: u64,
 
     /// With --from and --merged or --extract: do not require the line of the image config
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_config: bool,
 
     /// With --from: accept lines of any other media type as layers
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) any_type: bool,
 
     /// Drop warnings

@@ -18,8 +18,8 @@ use common::layers::{DiffIds, LayerLine, MAX_CONFIG, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
 use common::reference::StoreName;
-use common::stdio;
 use common::verify::{BUFFER, Verifier};
+use common::{cli, stdio};
 use store::{Remote, Store};
 
 use crate::cli::Cli;
@@ -141,11 +141,12 @@ impl Blobs {
                 Ok(file) => Ok(Box::new(file)),
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {
                     let error = Error::absent(format_args!("{name}: no such file"));
-                    if !name.starts_with("oci:") {
-                        return Err(error);
-                    }
-                    Err(error
-                        .hint("--from STORE reads the layers of descriptor lines from a layout"))
+                    Err(cli::or_image(error, Some(path), |image, store| {
+                        format!(
+                            "fetch-manifest -p local {image} | list-blobs | \
+                             list-layer --from {store}"
+                        )
+                    }))
                 }
                 Err(cause) => Err(Error::local(name, &cause)),
             },

@@ -22,9 +22,13 @@ use crate::time::{self, Time};
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
 pub(crate) struct Cli {
+    /// A directory, or a tar archive (- is standard input)
+    ///
     /// A directory, or a tar archive that is packed unchanged (- is standard input)
     pub(crate) path: PathBuf,
 
+    /// Write the layer to FILE (- is standard output)
+    ///
     /// Write the layer to FILE, which appears only when it is complete (- is standard output; then
     /// no descriptor line is printed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "into")]
@@ -34,22 +38,32 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
 
+    /// The compression: gzip, zstd or none
+    ///
     /// The compression format
     #[arg(long, value_name = "HOW", value_enum, default_value = "gzip")]
     compress: Format,
 
+    /// The compression level
+    ///
     /// The compression level: gzip 1 to 9 [default: 6], zstd 1 to 19 [default: 3]
     #[arg(long, value_name = "N")]
     level: Option<u32>,
 
+    /// The number of compression threads
+    ///
     /// The number of compression threads [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
+    /// Print Docker's media type in the line
+    ///
     /// Print Docker's media type in the descriptor line, not OCI's
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     docker: bool,
 
+    /// Pack only the changes since this directory
+    ///
     /// Pack only the changes since this directory, with a whiteout for each name that was removed
     #[arg(long, value_name = "DIR")]
     pub(crate) base: Option<PathBuf>,
@@ -58,18 +72,22 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "UID:GID")]
     owner: Option<Owner>,
 
+    /// Set the time of every entry
+    ///
     /// Set the time of every entry: @SECONDS, or a time like 2024-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     mtime: Option<Time>,
 
     /// Leave out the entry of the directory itself
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_root: bool,
 
     /// Do not enter other file systems
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     one_file_system: bool,
 
+    /// Files named as whiteouts: refuse or keep
+    ///
     /// The treatment of files with the name of a whiteout (.wh.NAME)
     #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]
     whiteouts: Whiteouts,

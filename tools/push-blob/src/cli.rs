@@ -28,21 +28,29 @@ pub(crate) struct Cli {
     /// Files to push, each as one blob; "-" is standard input
     #[arg(value_name = "FILE", conflicts_with = "from")]
     pub(crate) files: Vec<PathBuf>,
-    /// Read descriptor lines, and push the blobs that they name from STORE
+    /// Push the blobs of descriptor lines, from STORE
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     pub(crate) from: Option<StoreName>,
+    /// Mount blobs from REPO (repeatable)
+    ///
     /// Mount blobs from REPO, which is in the same registry (repeatable)
     #[arg(long, value_name = "REPO")]
     pub(crate) mount_from: Vec<StoreName>,
     /// The media type to print for the blobs
     #[arg(long, value_name = "TYPE", conflicts_with = "from", value_parser = media_type)]
     pub(crate) media_type: Option<String>,
+    /// Set an annotation in the printed lines (repeatable)
+    ///
     /// Set an annotation in the lines that are printed for the blobs (repeatable)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "from", value_parser = cli::key_value)]
     pub(crate) annotation: Vec<(String, String)>,
+    /// Compress the bytes with gzip or zstd
+    ///
     /// Compress the bytes, or uncompressed layers of --from
     #[arg(long, value_name = "HOW", value_enum)]
     pub(crate) compress: Option<Format>,
+    /// Send in parts of SIZE
+    ///
     /// Send in parts of SIZE (k, M, G, T are powers of 1024)
     #[arg(long, value_name = "SIZE", value_parser = chunk)]
     pub(crate) chunk: Option<u64>,
@@ -55,7 +63,9 @@ pub(crate) struct Cli {
     /// Show progress on standard error
     #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
     pub(crate) progress: Mode,
-    /// Print no warnings, and show a progress bar only with --progress bar
+    /// Drop warnings and the progress bar
+    ///
+    /// Drop warnings, and show a progress bar only with --progress bar
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use common::descriptor::Descriptor;
 use common::error::{Error, Result, Status};
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use common::verify::BUFFER;
-use common::{mediatype, stdio};
+use common::{cli, mediatype, stdio};
 
 use crate::file_bytes::FileBytes;
 use crate::run::Run;
@@ -57,7 +57,12 @@ impl Run {
     pub(crate) fn push_file(&self, path: &Path) -> Result<Descriptor> {
         let name = path.display().to_string();
         let mut file = File::open(path).map_err(|cause| match cause.kind() {
-            ErrorKind::NotFound => Error::absent(format_args!("{name}: no such file")),
+            ErrorKind::NotFound => {
+                let error = Error::absent(format_args!("{name}: no such file"));
+                cli::or_image(error, Some(path), |image, store| {
+                    format!("fetch-manifest {image} | list-blobs | push-blob REPO --from {store}")
+                })
+            }
             _ => Error::local(format_args!("read {name}"), &cause),
         })?;
         let metadata = file.metadata();

@@ -20,8 +20,11 @@ use store::Document;
 /// digest differs from the digest in the location. Usage if the input is a descriptor line. Absent
 /// if the file does not exist, Local if it cannot be read.
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
-    let bytes = read_document(file, MAX_SIZE)?;
     let name = location.to_string();
+    let bytes = read_document(file, MAX_SIZE).map_err(|error| {
+        let line = |image: &str, _: &_| format!("fetch-manifest {image} | put-manifest {name}");
+        cli::or_image(error, file, line)
+    })?;
     let manifest = match Manifest::parse(&bytes, None, &name, cli::schema1()) {
         Err(_) if looks_like_descriptor(&bytes) => {
             let error = Error::usage("got a descriptor line, want a manifest");

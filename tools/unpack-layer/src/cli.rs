@@ -27,6 +27,8 @@ pub(crate) struct Cli {
     /// Layer files, base first; - or no file means stdin
     pub(crate) layers: Vec<PathBuf>,
 
+    /// Read the layers of descriptor lines from oci:DIR
+    ///
     /// Read descriptor lines on stdin, and their blobs from this layout (oci:DIR)
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     #[arg(conflicts_with = "layers")]
@@ -36,6 +38,8 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "from")]
     pub(crate) digest: Option<Digest>,
 
+    /// The expected digest of the uncompressed layer
+    ///
     /// The expected digest of the layer's uncompressed archive
     #[arg(long, value_name = "DIGEST", conflicts_with = "from")]
     pub(crate) diff_id: Option<Digest>,
@@ -44,16 +48,28 @@ pub(crate) struct Cli {
     #[arg(long, value_enum, default_value_t = WhiteoutsArgument::Apply)]
     pub(crate) whiteouts: WhiteoutsArgument,
 
+    /// Make the user the owner of all files
+    ///
     /// Make the user the owner of all files (the default unless run as root)
     #[arg(long)]
     pub(crate) no_same_owner: bool,
 
     /// Map COUNT user IDs, from CONTAINER in the layers to HOST in DIR (repeatable)
-    #[arg(long, value_name = "CONTAINER:HOST:COUNT", conflicts_with = "no_same_owner")]
+    #[arg(
+        long,
+        value_name = "CONTAINER:HOST:COUNT",
+        conflicts_with = "no_same_owner",
+        hide_short_help = true
+    )]
     pub(crate) uid_map: Vec<IdRange>,
 
     /// Map group IDs in the same way (repeatable)
-    #[arg(long, value_name = "CONTAINER:HOST:COUNT", conflicts_with = "no_same_owner")]
+    #[arg(
+        long,
+        value_name = "CONTAINER:HOST:COUNT",
+        conflicts_with = "no_same_owner",
+        hide_short_help = true
+    )]
     pub(crate) gid_map: Vec<IdRange>,
 
     /// Leave devices out, with a warning
@@ -61,25 +77,29 @@ pub(crate) struct Cli {
     pub(crate) skip_devices: bool,
 
     /// Fail instead of printing a warning
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) strict: bool,
 
     /// Keep a symbolic link to a directory if a layer has a directory of the same name
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) keep_dirlinks: bool,
 
     /// With --onto: refuse to enter mount points below DIR
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) one_file_system: bool,
 
+    /// Refuse more uncompressed bytes than this
+    ///
     /// Refuse more than this many bytes in total, uncompressed (suffixes k, M, G, T)
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, hide_short_help = true, value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
 
     /// Refuse a layer with more than this many entries
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    #[arg(long, hide_short_help = true, value_name = "COUNT", default_value_t = 1_000_000)]
     pub(crate) max_entries: u64,
 
+    /// Replace an existing DIR by the new tree
+    ///
     /// Replace an existing DIR by the new tree, in one step; with --from, unless DIR is this image
     #[arg(long, conflicts_with = "onto")]
     pub(crate) replace: bool,
@@ -89,15 +109,15 @@ pub(crate) struct Cli {
     pub(crate) onto: bool,
 
     /// Do not wait until the tree is written to the disk
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_sync: bool,
 
     /// Do not require the line of the image config
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", hide_short_help = true)]
     pub(crate) no_config: bool,
 
     /// Accept lines of any other media type as layers
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", hide_short_help = true)]
     pub(crate) any_type: bool,
 
     /// Drop warnings
@@ -122,6 +142,22 @@ impl Cli {
     /// # Errors
     /// Usage if options or operands contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(name) = self.dir.to_str()
+            && name.starts_with("oci:")
+        {
+            let what = format_args!("{name}: a layout, not a directory to unpack to");
+            let hint = format_args!("unpack-layer --from {name} DIR reads its layers");
+            return Err(Error::usage(what).hint(hint));
+        }
+        if let [layer] = self.layers.as_slice()
+            && self.dir.is_file()
+            && !layer.is_file()
+        {
+            let (dir, layer) = (self.dir.display(), layer.display());
+            let error = Error::usage(format_args!("{dir}: a file, not a directory to unpack to"));
+            let line = format_args!("unpack-layer {layer} {dir}");
+            return Err(error.hint(format_args!("the operands are in the wrong order: {line}")));
+        }
         if self.layers.len() > 1 && (self.digest.is_some() || self.diff_id.is_some()) {
             return Err(Error::usage("--digest and --diff-id accept only one layer"));
         }

@@ -46,7 +46,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(StoreName::Layout(dir)) => {
             Stream::start(move || source::lines(dir, cli.any_type, known), limits)?
         }
-        _ => Stream::start(move || source::files(cli.layers, cli.digest, cli.diff_id), limits)?,
+        _ => Stream::start(
+            move || source::files(cli.layers, cli.dir, cli.digest, cli.diff_id),
+            limits,
+        )?,
     };
     Ok(unpacking.run(stream)?)
 }

@@ -18,7 +18,8 @@ use common::error::{Error, Result};
 use common::layers::{LayerLine, MAX_CONFIG, mismatch, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
-use common::stdio;
+use common::reference::StoreName;
+use common::{cli, stdio};
 use layout::Layout;
 
 use crate::arriving::{self, Opened};
@@ -28,15 +29,17 @@ use crate::stream::{LayerInput, LayerSource, SourceItem};
 /// The buffer size to set for a pipe on stdin, in bytes. A large one means fewer context switches.
 const PIPE_SIZE: usize = 1 << 20;
 
-/// The layers in the given files. `-` means stdin, and so does an empty list.
+/// The layers in the given files. `-` means stdin, and so does an empty list. `dir` is the
+/// directory to unpack to, for a hint.
 pub(crate) fn files(
     layers: Vec<PathBuf>,
+    dir: PathBuf,
     digest: Option<Digest>,
     diff_id: Option<Digest>,
 ) -> Result<LayerSource> {
     let layers = if layers.is_empty() { vec![PathBuf::from("-")] } else { layers };
     Ok(Box::new(layers.into_iter().map(move |layer| {
-        let (name, input) = open(&layer)?;
+        let (name, input) = open(&layer, &dir)?;
         Ok(SourceItem::Layer(LayerInput {
             name,
             input,
@@ -49,7 +52,22 @@ pub(crate) fn files(
     })))
 }
 
-fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
+/// The pipeline that unpacks an image of a store to `dir`.
+fn pipeline(image: &str, store: &StoreName, dir: &Path) -> String {
+    let dir = dir.display();
+    match store {
+        StoreName::Layout(_) => format!(
+            "fetch-manifest -p local {image} | list-blobs | unpack-layer --from {store} {dir}"
+        ),
+        StoreName::Repository(_) => format!(
+            "fetch-manifest -p local {image} --into oci:DIR | list-blobs | \
+             fetch-blob {store} --into oci:DIR | unpack-layer --from oci:DIR {dir}"
+        ),
+    }
+}
+
+/// Opens a layer's file. `dir` is the directory to unpack to, for a hint.
+fn open(layer: &Path, dir: &Path) -> Result<(String, Box<dyn Read + Send>)> {
     if layer.as_os_str() == "-" {
         drop(stdio::stdin()?);
         let stdin = rustix::stdio::stdin();
@@ -68,7 +86,8 @@ fn open(layer: &Path) -> Result<(String, Box<dyn Read + Send>)> {
     match File::open(layer) {
         Ok(file) => Ok((name, sequential(file))),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::absent(format_args!("{name}: no such file")))
+            let error = Error::absent(format_args!("{name}: no such file"));
+            Err(cli::or_image(error, Some(layer), |image, store| pipeline(image, store, dir)))
         }
         Err(cause) => Err(Error::local(name, &cause)),
     }

@@ -39,25 +39,35 @@ struct Cli {
     #[arg(value_name = "DIGEST", required_unless_present_any = ["check", "print", "from"])]
     operands: Vec<OsString>,
 
+    /// Verify the files of a LIST, as sha256sum writes it
+    ///
     /// Verify the files of a LIST that --print or sha256sum wrote (standard input without LIST)
     #[arg(short, long, group = "mode")]
     check: bool,
 
+    /// Print the digest and the name of each file
+    ///
     /// Print the digest and the name of each file; without FILE, only the digest of standard input
     #[arg(long, group = "mode")]
     print: bool,
 
+    /// Verify the blobs of descriptor lines in a layout
+    ///
     /// Verify the blobs of a layout that descriptor lines on standard input name, and print each
     /// verified line again
     #[arg(long, value_name = "oci:DIR", value_parser = StoreName::of_reference)]
     #[arg(group = "mode", conflicts_with = "operands")]
     from: Option<StoreName>,
 
+    /// With --print or --check: sha256 or sha512
+    ///
     /// The algorithm, sha256 or sha512: --print uses it [default: sha256], --check requires it of
     /// all digests
     #[arg(short, long, value_name = "ALG", conflicts_with = "from", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
 
+    /// The exact number of bytes of the input
+    ///
     /// The exact number of bytes that the input must have (k, M, G, T are powers of 1024)
     #[arg(long, value_name = "N", conflicts_with = "mode", value_parser = cli::bytes)]
     size: Option<u64>,
@@ -66,17 +76,21 @@ struct Cli {
     #[arg(long, requires = "check")]
     ignore_missing: bool,
 
+    /// With --check, print nothing
+    ///
     /// With --check, print nothing on standard output: the exit status is the result
     #[arg(long, requires = "check")]
     status: bool,
 
+    /// Drop warnings and the lines of matching files
+    ///
     /// Drop warnings, and with --check the lines of matching files
     #[arg(short, long)]
     quiet: bool,
 }
 
 const USAGE: &str = "verify-digest [--size N] DIGEST [FILE...]
-       verify-digest --check [-a ALG] [--ignore-missing] [-q | --status] [LIST...]
+       verify-digest -c [-a ALG] [--ignore-missing] [-q | --status] [LIST...]
        verify-digest --print [-a ALG] [FILE...]
        verify-digest --from oci:DIR";
 
@@ -110,7 +124,13 @@ fn run(cli: Cli) -> Result<()> {
         return Err(Error::usage("-a needs --print or --check: a digest names its algorithm"));
     }
     let (digest, files) = cli.operands.split_first().ok_or_else(|| Error::usage("no digest"))?;
-    let digest = typed_digest(digest)?;
+    let digest = typed_digest(digest).map_err(|error| match files {
+        [last] if last.to_str().is_some_and(|text| text.parse::<Digest>().is_ok()) => {
+            let line = format!("verify-digest {} {}", last.display(), digest.display());
+            error.hint(format_args!("the operands are in the wrong order: {line}"))
+        }
+        _ => error,
+    })?;
     match files {
         [] => filter::filter(&digest, cli.size),
         [file] if file == "-" => filter::filter(&digest, cli.size),

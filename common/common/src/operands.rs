@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Hints for a run that failed because an operand is not what it was taken for: a layout without
+//! `oci:`, a file in the place of a reference, operands in the wrong order.
+//!
+//! A word can be a repository and also the name of a directory or a file. The grammar decides, not
+//! the disk, so that the same command does the same everywhere. The disk is only looked at after a
+//! failure.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{ArgMatches, Command};
+
+use crate::digest::Digest;
+use crate::error::{Error, Status};
+use crate::exit::tool;
+use crate::reference::{LayoutReference, Location, StoreName};
+
+/// The operands and options of a run that can be mistaken.
+#[derive(Default)]
+pub(crate) struct Operands {
+    /// The text of each repository or reference in a registry.
+    remote: Vec<String>,
+    /// The first two operands.
+    first: Option<(String, String)>,
+}
+
+impl Operands {
+    /// The operands of a parsed command line.
+    pub(crate) fn of(command: &Command, matches: &ArgMatches) -> Operands {
+        let mut operands = Vec::new();
+        let mut remote = Vec::new();
+        for arg in command.get_arguments() {
+            let id = arg.get_id().as_str();
+            let Ok(Some(raw)) = matches.try_get_raw(id) else { continue };
+            let raw: Vec<String> = raw.map(|text| text.to_string_lossy().into_owned()).collect();
+            if is_name(matches, id) {
+                remote.extend(raw.iter().filter(|text| !text.starts_with("oci:")).cloned());
+            }
+            if arg.is_positional() {
+                operands.extend(raw);
+            }
+        }
+        let first = match operands.as_slice() {
+            [first, second] if remote.contains(first) => Some((first.clone(), second.clone())),
+            _ => None,
+        };
+        Operands { remote, first }
+    }
+
+    /// The hint for a failed run, if an operand explains the failure.
+    pub(crate) fn hint(&self, error: &Error) -> Option<String> {
+        use Status::{Absent, Refused, Unavailable, Usage};
+        if !matches!(error.status(), Absent | Refused | Unavailable | Usage) {
+            return None;
+        }
+        if let Some((first, second)) = &self.first
+            && let Some(line) = swapped(first, second)
+        {
+            return Some(line);
+        }
+        if error.status() == Usage {
+            return None;
+        }
+        let dir = self.remote.iter().find(|text| is_layout(text))?;
+        Some(format!("oci:{dir} is the layout in the directory of that name"))
+    }
+}
+
+/// Whether the values of an argument name repositories, layouts or images.
+fn is_name(matches: &ArgMatches, id: &str) -> bool {
+    matches.try_get_many::<Location>(id).is_ok() || matches.try_get_many::<StoreName>(id).is_ok()
+}
+
+/// Whether `oci:` before the text makes it the name of an existing layout, or of an empty
+/// directory, where a layout can be made.
+fn is_layout(text: &str) -> bool {
+    let Ok(Location::Layout(LayoutReference { dir, .. })) = format!("oci:{text}").parse() else {
+        return false;
+    };
+    let is_empty = || std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none());
+    dir.join("oci-layout").is_file() || is_empty()
+}
+
+/// The hint for an operand that should be a reference, followed by `second`. `None` if the two are
+/// not just in the wrong order.
+fn swapped(first: &str, second: &str) -> Option<String> {
+    let is_swapped = Path::new(first).is_file()
+        && !Path::new(second).exists()
+        && second.parse::<Location>().is_ok();
+    is_swapped.then(|| format!("the operands are in the wrong order: {} {second} {first}", tool()))
+}
+
+/// The hint for `value`, which is no reference, if it is a digest or a file and a reference follows
+/// it in the command line.
+pub(crate) fn swapped_in(args: &[OsString], value: &str) -> Option<String> {
+    let at = args.iter().position(|arg| arg == value)?;
+    let next = args.get(at + 1)?.to_str().filter(|next| !next.starts_with('-'))?;
+    let is_reference = next.parse::<Location>().is_ok();
+    let is_other = value.parse::<Digest>().is_ok() || Path::new(value).is_file();
+    (is_reference && is_other)
+        .then(|| format!("the operands are in the wrong order: {} {next} {value}", tool()))
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Text that other programs, or a hurried user, give where a reference is expected: names with a
+//! transport of skopeo, regctl or oras, URLs, paths, digests without a repository.
+//!
+//! Most of them would be names on Docker Hub by its grammar. They are refused, with a hint that
+//! shows what to type. Only `docker://` is accepted, because a reference follows it.
+
+use std::path::Path;
+
+use crate::digest::{Algorithm, Digest};
+
+/// The prefix of skopeo for a reference to a registry.
+const DOCKER: &str = "docker://";
+
+/// The transports of other programs: the prefix, and what is named so.
+const TRANSPORTS: [(&str, &str); 12] = [
+    ("containers-storage:", "an image in the storage of podman"),
+    ("dir:", "a directory in a format of skopeo"),
+    ("docker-archive:", "an archive of docker save"),
+    ("docker-daemon:", "an image in the storage of docker"),
+    ("oci-archive:", "an archive of a layout"),
+    ("oci-dir:", "a layout"),
+    ("oci-layout:", "a layout"),
+    ("ocidir:", "a layout"),
+    ("oci://", "a name of helm for a repository, or a layout"),
+    ("ostree:", "a repository of OSTree"),
+    ("sif:", "an image file of Singularity"),
+    ("tarball:", "an archive of a root file system"),
+];
+
+/// The reference in the text: without `docker://`.
+pub(crate) fn reference(text: &str) -> &str {
+    text.strip_prefix(DOCKER).unwrap_or(text)
+}
+
+/// Whether a repository's name, followed by a colon, would be a transport.
+pub(crate) fn is_transport(name: &str) -> bool {
+    TRANSPORTS.iter().any(|(prefix, _)| prefix.strip_suffix(':') == Some(name))
+}
+
+/// Why the text is not a reference, if it is of a kind that this module knows.
+pub(crate) fn refusal(text: &str) -> Option<String> {
+    if let Some((prefix, what)) = transport(text) {
+        return Some(format!("{prefix} names {what}, which is not a reference"));
+    }
+    if text.contains("://") {
+        return Some("a reference is not a URL: remove the scheme".to_owned());
+    }
+    if text.parse::<Digest>().is_ok() {
+        return Some("a digest, without a repository".to_owned());
+    }
+    is_path(text).then(|| "a path, not a reference".to_owned())
+}
+
+/// What to type instead of text that was refused as a reference, or as a digest (`is_digest`).
+/// `None` if that is not known.
+pub(crate) fn hint(text: &str, is_digest: bool) -> Option<String> {
+    if let Some((prefix, _)) = transport(text) {
+        return Some(converted(prefix, &text[prefix.len()..]));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        // The user name and password of a URL must not be repeated.
+        let rest = rest.trim_end_matches('/');
+        let plain = if scheme == "http" { "--plain-http " } else { "" };
+        return (!rest.contains('@')).then(|| format!("{plain}{rest}"));
+    }
+    let (before, hex) = text.rsplit_once('@').map_or(("", text), |(name, hex)| (name, hex));
+    if let Some(digest) = with_algorithm(hex) {
+        let name = match before {
+            "" if is_digest => String::new(),
+            "" => "REPO@".to_owned(),
+            name => format!("{name}@"),
+        };
+        return Some(format!("a digest names its algorithm: {name}{digest}"));
+    }
+    if text.parse::<Digest>().is_ok() {
+        return Some(format!(
+            "REPO@{text} names a manifest, fetch-blob REPO {text} fetches a blob"
+        ));
+    }
+    if is_path(text) && !Path::new(text).is_file() {
+        let dir = if text == "/" { text } else { text.trim_end_matches('/') };
+        return Some(format!("oci:{dir} names the layout in this directory"));
+    }
+    None
+}
+
+fn transport(text: &str) -> Option<(&'static str, &'static str)> {
+    TRANSPORTS.into_iter().find(|(prefix, _)| text.starts_with(prefix))
+}
+
+/// The command or the reference for what follows a transport's prefix.
+fn converted(prefix: &str, rest: &str) -> String {
+    match prefix {
+        "oci-dir:" | "oci-layout:" | "ocidir:" => {
+            format!("oci:{}", rest.strip_prefix("//").unwrap_or(rest))
+        }
+        "oci://" if rest.starts_with('/') => format!("oci:{rest}"),
+        "oci://" => format!("{rest} for a repository, oci:/{rest} for a layout"),
+        "oci-archive:" => {
+            let file = rest.split(':').next().unwrap_or(rest);
+            format!("mkdir DIR && tar -xf {file} -C DIR unpacks it, then oci:DIR is the layout")
+        }
+        "tarball:" => format!("pack-layer {rest} --into oci:DIR makes a layer of it"),
+        _ => format!("skopeo copy {prefix}{rest} oci:DIR:TAG converts it, then oci:DIR:TAG"),
+    }
+}
+
+/// The digest, if the text is only its hexadecimal digits.
+fn with_algorithm(hex: &str) -> Option<Digest> {
+    Algorithm::ALL.into_iter().find_map(|algorithm| format!("{algorithm}:{hex}").parse().ok())
+}
+
+/// Whether the text can only be a path: no reference begins or ends like this.
+fn is_path(text: &str) -> bool {
+    text.starts_with(['.', '/', '~']) || text.ends_with('/')
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Operands that are not what the tool expects: the names that other programs give to images, paths
+//! and digests for references, operands in the wrong order, references for files.
+
+use std::fs;
+
+use tests::commands::plain;
+use tests::fake_registry::FakeRegistry;
+use tests::images::{Image, write_image};
+use tests::scratch::Scratch;
+use tests::tools::{Command, Run, tool};
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Checks the hint of a run that must not have sent anything: status 2.
+#[track_caller]
+fn hints(run: &Run, name: &str, hint: &str) {
+    run.fails(2, &format!("{name}: hint: {hint}\n")).stdout("");
+}
+
+#[test]
+fn the_transports_of_other_programs_are_named_and_translated() {
+    for (name, what, hint) in [
+        (
+            "docker-archive:a.tar:app:1",
+            "an archive of docker save",
+            "skopeo copy docker-archive:a.tar:app:1 oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "docker-daemon:app:1",
+            "the storage of docker",
+            "skopeo copy docker-daemon:app:1 oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "containers-storage:app",
+            "the storage of podman",
+            "skopeo copy containers-storage:app oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "dir:/tmp/x",
+            "a directory in a format of skopeo",
+            "skopeo copy dir:/tmp/x oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "ostree:x@/repo",
+            "a repository of OSTree",
+            "skopeo copy ostree:x@/repo oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "sif:x.sif",
+            "an image file of Singularity",
+            "skopeo copy sif:x.sif oci:DIR:TAG converts it, then oci:DIR:TAG",
+        ),
+        (
+            "oci-archive:a.tar:1",
+            "an archive of a layout",
+            "mkdir DIR && tar -xf a.tar -C DIR unpacks it, then oci:DIR is the layout",
+        ),
+        (
+            "tarball:root.tar",
+            "an archive of a root file system",
+            "pack-layer root.tar --into oci:DIR makes a layer of it",
+        ),
+        ("oci-layout:d:1", "a layout", "oci:d:1"),
+        ("oci-layout://d:1", "a layout", "oci:d:1"),
+        ("oci-dir:d", "a layout", "oci:d"),
+        ("ocidir://d/e:1", "a layout", "oci:d/e:1"),
+        ("ocidir:d", "a layout", "oci:d"),
+        (
+            "oci://h.example/chart",
+            "a repository, or a layout",
+            "h.example/chart for a repository, oci:/h.example/chart for a layout",
+        ),
+        ("oci:///tmp/d", "a repository, or a layout", "oci:/tmp/d"),
+    ] {
+        for tool_name in ["fetch-manifest", "list-tags", "fetch-blob", "push-blob", "put-manifest"]
+        {
+            let run = tool(tool_name).arg(name).run();
+            hints(&run, tool_name, hint);
+            run.says(what);
+        }
+        for option in [["push-blob", "oci:d", "--from"], ["fetch-blob", "oci:d", "--into"]] {
+            let run = tool(option[0]).args(&option[1..]).arg(name).run();
+            hints(&run, option[0], hint);
+        }
+    }
+}
+
+/// A name on Docker Hub that is also a transport is still reachable by its full name, and is shown
+/// by it.
+#[test]
+fn docker_hubs_images_with_the_name_of_a_transport_have_their_full_name() {
+    let scratch = Scratch::new();
+    let blocked =
+        scratch.write("r.conf", "[[registry]]\nlocation = \"docker.io\"\nblocked = true\n");
+    let run = tool("fetch-manifest")
+        .env("CONTAINERS_REGISTRIES_CONF", blocked)
+        .arg("docker.io/library/dir:1")
+        .run();
+    run.fails(4, "docker.io/library/dir: blocked");
+}
+
+#[test]
+fn a_reference_after_docker_is_read() {
+    let registry = FakeRegistry::with_image();
+    let repo = registry.repo("app");
+    let tags = plain("list-tags").arg(&repo).run();
+    let same = plain("list-tags").arg(format!("docker://{repo}")).run();
+    assert_eq!(same.ok().stdout, tags.ok().stdout);
+    let tag = tags.lines()[0].clone();
+    plain("fetch-manifest").arg(format!("docker://{repo}:{tag}")).run().ok();
+}
+
+#[test]
+fn a_url_gets_the_reference_as_hint() {
+    for (url, hint) in [
+        ("https://h.example/app:1", "h.example/app:1"),
+        ("http://h.example:5000/app/", "--plain-http h.example:5000/app"),
+    ] {
+        let run = tool("fetch-manifest").arg(url).run();
+        hints(&run, "fetch-manifest", hint);
+        run.says("a reference is not a URL");
+    }
+    let run = tool("fetch-manifest").arg("https://me:SECRET@h.example/app").run();
+    run.fails(2, "hint: see fetch-manifest --help").does_not_say("SECRET");
+}
+
+#[test]
+fn a_path_gets_the_layout_as_hint() {
+    for (path, hint) in [
+        ("./layout", "oci:./layout"),
+        ("../a/layout/", "oci:../a/layout"),
+        ("/tmp/layout", "oci:/tmp/layout"),
+        ("~/layout", "oci:~/layout"),
+        ("layout/", "oci:layout"),
+        (".", "oci:."),
+        ("/", "oci:/"),
+    ] {
+        for name in ["fetch-manifest", "list-tags"] {
+            let run = tool(name).arg(path).run();
+            hints(&run, name, &format!("{hint} names the layout in this directory"));
+            run.says("a path, not a reference");
+        }
+    }
+}
+
+#[test]
+fn a_digest_without_its_algorithm_or_repository_gets_them_as_hint() {
+    let algorithm = "a digest names its algorithm:";
+    for (args, hint) in [
+        (vec!["fetch-blob", "h.example/app", HEX], format!("{algorithm} {DIGEST}")),
+        (vec!["unpack-layer", "d", "--digest", HEX], format!("{algorithm} {DIGEST}")),
+        (vec!["fetch-manifest", HEX], format!("{algorithm} REPO@{DIGEST}")),
+        (vec!["list-tags", HEX], format!("{algorithm} REPO@{DIGEST}")),
+        (
+            vec![
+                "fetch-manifest",
+                "h.example/app@e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ],
+            format!("{algorithm} h.example/app@{DIGEST}"),
+        ),
+        (vec!["verify-digest", HEX], format!("{algorithm} {DIGEST}")),
+        (
+            vec!["fetch-manifest", DIGEST],
+            format!("REPO@{DIGEST} names a manifest, fetch-blob REPO {DIGEST} fetches a blob"),
+        ),
+        (
+            vec!["fetch-blob", DIGEST],
+            format!("REPO@{DIGEST} names a manifest, fetch-blob REPO {DIGEST} fetches a blob"),
+        ),
+    ] {
+        let run = tool(args[0]).args(&args[1..]).run();
+        hints(&run, args[0], &hint);
+    }
+    let hex = "0".repeat(128);
+    let run = tool("fetch-blob").args(["h.example/app", &hex]).run();
+    hints(&run, "fetch-blob", &format!("{algorithm} sha512:{hex}"));
+}
+
+#[test]
+fn operands_in_the_wrong_order_get_the_right_line_as_hint() {
+    let registry = FakeRegistry::with_image();
+    let image = format!("{}:1", registry.repo("app"));
+    let repo = registry.repo("app");
+    let scratch = Scratch::new();
+    scratch.write("m.json", "{}");
+    scratch.write("layer", "x");
+    let swapped = |args: &[&str], status, line: &str| {
+        let name = args[0];
+        let run = tool(name).args(&args[1..]).dir(scratch.path()).run();
+        let hint = format!("{name}: hint: the operands are in the wrong order: {line}\n");
+        run.fails(status, &hint).stdout("");
+    };
+    swapped(&["fetch-blob", DIGEST, &repo], 2, &format!("fetch-blob {repo} {DIGEST}"));
+    swapped(&["put-manifest", "./m.json", &image], 2, &format!("put-manifest {image} ./m.json"));
+    swapped(&["push-blob", "./layer", &repo], 2, &format!("push-blob {repo} ./layer"));
+    swapped(&["push-blob", "layer", "oci:d"], 3, "push-blob oci:d layer");
+    swapped(&["verify-digest", "layer", DIGEST], 2, &format!("verify-digest {DIGEST} layer"));
+    swapped(&["unpack-layer", "layer", "root"], 2, "unpack-layer root layer");
+    // A name without a slash or a dot could be an image: the disk is looked at after the failure.
+    let run = tool("put-manifest").args(["m.json", &image]).dir(scratch.path()).run();
+    run.says(&format!("the operands are in the wrong order: put-manifest {image} m.json\n"));
+    assert!(registry.server.requests().is_empty(), "{:?}", registry.server.asked());
+}
+
+/// A run without network: Docker Hub is blocked.
+fn without_hub(scratch: &Scratch, name: &str) -> Command {
+    let blocked =
+        scratch.write("r.conf", "[[registry]]\nlocation = \"docker.io\"\nblocked = true\n");
+    tool(name).env("CONTAINERS_REGISTRIES_CONF", blocked).dir(scratch.path())
+}
+
+#[test]
+fn a_layout_without_oci_gets_its_name_as_hint_after_the_failure() {
+    let scratch = Scratch::new();
+    write_image(&scratch.join("layout"), "1", &Image::small());
+    write_image(&scratch.join("a/b"), "1", &Image::small());
+    fs::create_dir(scratch.join("new")).unwrap();
+    for (args, hint) in [
+        (vec!["fetch-manifest", "layout:1"], "oci:layout:1"),
+        (vec!["fetch-manifest", "a/b"], "oci:a/b"),
+        (vec!["list-tags", "layout"], "oci:layout"),
+        (vec!["fetch-blob", "layout", DIGEST], "oci:layout"),
+        (vec!["put-manifest", "new:1", "m.json"], "oci:new:1"),
+    ] {
+        scratch.write("m.json", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#);
+        let run = without_hub(&scratch, args[0]).args(&args[1..]).run();
+        let hint = format!("hint: {hint} is the layout in the directory of that name\n");
+        run.fails(4, &hint).says("blocked");
+    }
+    // A directory that is no layout explains nothing.
+    fs::create_dir(scratch.join("src")).unwrap();
+    scratch.write("src/main.rs", "");
+    let run = without_hub(&scratch, "list-tags").arg("src").run();
+    run.fails(4, "blocked").does_not_say("oci:src");
+}
+
+/// The flagship example has a layout of the same name as the image: the image is what is asked for.
+#[test]
+fn a_directory_does_not_hide_a_repository_of_its_name() {
+    let registry = FakeRegistry::with_image();
+    let repo = registry.repo("app");
+    let scratch = Scratch::new();
+    // The directory "127.0.0.1" could be taken for a layout, and the port for its tag.
+    write_image(&scratch.join(repo.split(':').next().unwrap()), "1", &Image::small());
+    plain("list-tags").arg(&repo).dir(scratch.path()).run().ok().silent();
+}
+
+#[test]
+fn a_reference_for_a_file_gets_the_pipeline_as_hint() {
+    let scratch = Scratch::new();
+    for (args, hint) in [
+        (vec!["list-blobs", "h.example/app:1"], "fetch-manifest h.example/app:1 | list-blobs"),
+        (vec!["list-blobs", "oci:d:1"], "fetch-manifest oci:d:1 | list-blobs"),
+        (vec!["list-blobs", "alpine"], "fetch-manifest alpine | list-blobs"),
+        (
+            vec!["detect-mediatype", "h.example/app:1"],
+            "fetch-manifest h.example/app:1 | detect-mediatype",
+        ),
+        (
+            vec!["put-manifest", "oci:d:2", "h.example/app:1"],
+            "fetch-manifest h.example/app:1 | put-manifest oci:d:2",
+        ),
+        (
+            vec!["push-blob", "oci:d", "h.example/app:1"],
+            "fetch-manifest h.example/app:1 | list-blobs | push-blob REPO --from h.example/app",
+        ),
+        (
+            vec!["list-layer", "h.example/app:1"],
+            "fetch-manifest -p local h.example/app:1 | list-blobs | list-layer --from h.example/app",
+        ),
+        (
+            vec!["list-layer", "oci:d:1"],
+            "fetch-manifest -p local oci:d:1 | list-blobs | list-layer --from oci:d",
+        ),
+        (
+            vec!["unpack-layer", "out", "h.example/app:1"],
+            "fetch-manifest -p local h.example/app:1 --into oci:DIR | list-blobs | fetch-blob \
+             h.example/app --into oci:DIR | unpack-layer --from oci:DIR out",
+        ),
+        (
+            vec!["unpack-layer", "out", "oci:d:1"],
+            "fetch-manifest -p local oci:d:1 | list-blobs | unpack-layer --from oci:d out",
+        ),
+    ] {
+        let run = tool(args[0]).args(&args[1..]).dir(scratch.path()).run();
+        run.fails(3, &format!("{}: hint: {hint}\n", args[0])).says("no such file").stdout("");
+    }
+    // A file name is not taken for an image.
+    let run = tool("list-blobs").arg("m.json").dir(scratch.path()).run();
+    run.fails(3, "m.json: no such file").does_not_say("hint");
+    assert_eq!(scratch.list(), Vec::<String>::new());
+}
+
+#[test]
+fn a_layout_is_not_taken_for_a_directory_or_a_second_operand() {
+    let scratch = Scratch::new();
+    let run = tool("unpack-layer").args(["oci:d", "layer"]).dir(scratch.path()).run();
+    hints(&run, "unpack-layer", "unpack-layer --from oci:d DIR reads its layers");
+    let run = tool("fetch-manifest").args(["h.example/app", "oci:d"]).dir(scratch.path()).run();
+    hints(&run, "fetch-manifest", "--into oci:d");
+    assert_eq!(scratch.list(), Vec::<String>::new());
+}
