@@ -250,6 +250,7 @@ fn sample(value: &str) -> &'static str {
         "PLATFORM" => "linux/amd64",
         "PORT[/PROTOCOL]" => "80",
         "REPO" => "h.example/app",
+        "SCOPE" => "repository:x:pull",
         "SIGNAL" => "SIGTERM",
         "STORE" | "oci:DIR" | "oci:DIR[:TAG]" => "oci:d",
         "TIME" => "@1",

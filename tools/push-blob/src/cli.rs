@@ -42,7 +42,13 @@ pub(crate) struct Cli {
     /// Set an annotation in the printed lines (repeatable)
     ///
     /// Set an annotation in the lines that are printed for the blobs (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "from", value_parser = cli::key_value)]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "KEY=VALUE",
+        conflicts_with = "from",
+        value_parser = cli::key_value
+    )]
     pub(crate) annotation: Vec<(String, String)>,
     /// Compress the bytes with gzip or zstd
     ///
@@ -52,10 +58,10 @@ pub(crate) struct Cli {
     /// Send in parts of SIZE
     ///
     /// Send in parts of SIZE (k, M, G, T are powers of 1024)
-    #[arg(long, value_name = "SIZE", value_parser = chunk)]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = chunk)]
     pub(crate) chunk: Option<u64>,
     /// Push non-distributable layers too
-    #[arg(long, requires = "from")]
+    #[arg(long, hide_short_help = true, requires = "from")]
     pub(crate) allow_nondistributable: bool,
     /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
