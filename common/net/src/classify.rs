@@ -8,6 +8,7 @@ use std::io;
 use common::error::{Error, os_message, printable};
 use ureq::http::StatusCode;
 
+use crate::advice::Options;
 use crate::connection::MAX_HEAD;
 use crate::failure::{Failure, Retry};
 use crate::proxy::tunnel::ProxyFailure;
@@ -16,16 +17,21 @@ use crate::tls::failure::{Cause, ClientCert, Stage, TlsFailure};
 use crate::url::Url;
 
 /// Classifies a failure that precedes any response. Until the tunnel through a proxy is open, the
-/// failure is blamed on the proxy.
-pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> Failure {
-    let Some(proxy) = proxy else { return failure_at(url.authority(), error) };
+/// failure is blamed on the proxy. `options` are those for the URL's host.
+pub(crate) fn classify(
+    url: &Url,
+    options: Options,
+    proxy: Option<&Proxy>,
+    error: ureq::Error,
+) -> Failure {
+    let Some(proxy) = proxy else { return failure_at(url.authority(), options, error) };
     let through = format!("{} through the proxy {proxy}", url.authority());
     let failure = match error {
         ureq::Error::Other(cause) => match cause.downcast::<ProxyFailure>() {
             Ok(failure) => *failure,
-            Err(cause) => return failure_at(&through, ureq::Error::Other(cause)),
+            Err(cause) => return failure_at(&through, options, ureq::Error::Other(cause)),
         },
-        error => return failure_at(&through, error),
+        error => return failure_at(&through, options, error),
     };
     match failure {
         ProxyFailure::Refused { status, schemes } => proxy_refusal(url, proxy, status, &schemes),
@@ -37,7 +43,7 @@ pub(crate) fn classify(url: &Url, proxy: Option<&Proxy>, error: ureq::Error) -> 
                 {
                     Error::refused(format_args!("{place}: {cause}")).into()
                 }
-                ProxyFailure::Connection(error) => failure_at(&place, error),
+                ProxyFailure::Connection(error) => failure_at(&place, Options::None, error),
                 _ => Error::malformed(format_args!("{place}: the response is not HTTP")).into(),
             };
             Failure { error: failure.error.hint(proxy.hint(&url.host())), ..failure }
@@ -88,8 +94,8 @@ fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
     proxy.kind() == Kind::Socks && is_word.iter().any(|word| words.contains(word))
 }
 
-/// Classifies a failure of the server, or the proxy, that `place` names.
-fn failure_at(place: &str, error: ureq::Error) -> Failure {
+/// Classifies a failure of the server, or the proxy, that `place` names and that has these options.
+fn failure_at(place: &str, options: Options, error: ureq::Error) -> Failure {
     let later =
         |what: String| Failure::temporary(Error::unavailable(format_args!("{place}: {what}")));
     let never = |error: Error| Failure { error: error.context(place), retry: Retry::Never };
@@ -107,10 +113,10 @@ fn failure_at(place: &str, error: ureq::Error) -> Failure {
                 stage: Stage::Handshake,
                 client_cert: ClientCert::NotRequested,
             };
-            failure.failure().context(place)
+            failure.failure(options).context(place)
         }
         ureq::Error::Other(other) => match other.downcast::<TlsFailure>() {
-            Ok(trouble) => trouble.failure().context(place),
+            Ok(trouble) => trouble.failure(options).context(place),
             Err(other) => never(Error::malformed(printable(&other.to_string()))),
         },
         ureq::Error::Io(cause) => match cause.kind() {

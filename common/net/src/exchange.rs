@@ -175,7 +175,10 @@ impl Http {
             }
         }
         outcome.map_err(|broken| match broken {
-            Broken::Connection(error) => classify(request.url, proxy.as_ref(), error),
+            Broken::Connection(error) => {
+                let options = self.agents.peer_at(request.url).options;
+                classify(request.url, options, proxy.as_ref(), error)
+            }
             Broken::Payload(error) => error.into(),
         })
     }
@@ -238,6 +241,7 @@ impl Http {
             headers: head.headers,
             body: Body::new(body.into_with_config().limit(u64::MAX).reader(), length),
             url: url.clone(),
+            options: self.agents.peer_at(url).options,
             refusal: None,
             proxy: None,
         })

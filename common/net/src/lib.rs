@@ -13,6 +13,7 @@
 //! | [`request`], [`response`] | one request, one response |
 //! | [`exchange`], `pool`, `connection` | one request and its response, over reused connections |
 //! | [`failure`], `classify`, [`retry`] | failed attempts, and when to retry |
+//! | [`advice`] | hints that name options |
 //! | [`redirect`] | following redirects |
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
 //! | [`trace`] | the requests and responses as curl commands |
@@ -20,6 +21,7 @@
 //! Not here: the meaning of a registry's responses, challenges and tokens (crate `registry`); the
 //! files with credentials and other settings (crate `machine`). Start reading at [`peer`].
 
+pub mod advice;
 pub mod basic;
 mod classify;
 pub mod client;

@@ -14,9 +14,13 @@ use machine::allowed::AllowedHost;
 use machine::credentials::Given;
 use machine::mirrors::{Place, Scheme};
 
+use crate::advice::Options;
+
 /// Settings and secrets of one origin.
 #[derive(Clone, Debug)]
 pub struct Peer {
+    /// The options of the command line that apply to this origin, for hints.
+    pub options: Options,
     /// The scheme to use. `None` means https, with one exception: a host that does not use TLS is
     /// used with http if it is loopback or its verification is
     /// [`Optional`](Verification::Optional).
@@ -64,6 +68,7 @@ impl Peer {
     /// no extra headers.
     pub const fn unconfigured() -> Peer {
         Peer {
+            options: Options::None,
             scheme: None,
             verification: Verification::Required,
             certificate: None,

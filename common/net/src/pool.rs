@@ -117,7 +117,8 @@ impl Agents {
         text: &str,
     ) -> std::result::Result<Target, Refusal> {
         let allowed = [self.client.allowed.as_slice(), &self.peer.allowed].concat();
-        url::decide_with(purpose, registry, &allowed, from, text)
+        let decision = url::decide_with(purpose, registry, &allowed, from, text);
+        decision.map_err(|refusal| refusal.with(self.peer.options))
     }
 
     /// The agent for a URL, and the proxy that it uses.

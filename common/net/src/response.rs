@@ -9,6 +9,7 @@ use common::notice;
 use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode};
 
+use crate::advice::Options;
 use crate::connection::{MAX_FRAMING, begin_read};
 use crate::failure::Failure;
 use crate::proxy::{Kind, Proxy};
@@ -30,6 +31,8 @@ pub struct Response {
     pub body: Body,
     /// The URL of the request.
     pub url: Url,
+    /// The options of the command line that apply to the URL's host.
+    pub options: Options,
     /// The explanation of a 401 or 403, set by the code that knows which credential was sent.
     pub refusal: Option<Refusal>,
     /// The proxy that the exchange used.

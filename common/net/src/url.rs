@@ -15,6 +15,7 @@ use machine::allowed::AllowedHost;
 use machine::mirrors::Scheme;
 use ureq::http::Uri;
 
+use crate::advice::Options;
 use crate::form::form;
 use crate::origin::Origin;
 
@@ -213,6 +214,8 @@ pub struct Refusal {
     pub why: String,
     /// `HOST:PORT`, if the user can allow it.
     allowable: Option<String>,
+    /// The options that apply to the registry.
+    options: Options,
 }
 
 impl Refusal {
@@ -220,15 +223,20 @@ impl Refusal {
     pub fn error(self, what: impl fmt::Display) -> Error {
         let error = Error::malformed(format_args!("{what}: {}", self.why));
         match self.allowable {
-            Some(host) => error.hint(format_args!("--allow-host {host} permits it")),
+            Some(host) => error.hint(self.options.allow(&host)),
             None => error,
         }
+    }
+
+    /// The refusal for a registry to which these options apply.
+    pub(crate) fn with(self, options: Options) -> Refusal {
+        Refusal { options, ..self }
     }
 }
 
 impl From<String> for Refusal {
     fn from(why: String) -> Refusal {
-        Refusal { why, allowable: None }
+        Refusal { why, allowable: None, options: Options::None }
     }
 }
 
@@ -283,7 +291,7 @@ pub fn decide_with(
     let is_allowed = allowed.iter().any(|host| host.includes(&url.host(), url.port()));
     let refused = |why: String, is_allowable: bool| {
         let host = || format!("{}:{}", url.uri.host().unwrap_or_default(), url.port());
-        Err(Refusal { why, allowable: is_allowable.then(host) })
+        Err(Refusal { why, allowable: is_allowable.then(host), options: Options::None })
     };
     if downgrade && !url.is_https() && !(is_allowed && purpose == Purpose::Redirect) {
         let why = format!("refused to go from https to {url}");

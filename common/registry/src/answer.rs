@@ -98,7 +98,7 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
         // registry error code.
         400 if body.code.is_empty() && response.lacks_client_certificate() => {
             let text = format_args!("{text} (the server requested a client certificate)");
-            net::tls::lacking(Error::refused(text)).into()
+            Error::refused(text).hint(response.options.client_certificate()).into()
         }
         _ => Error::malformed(text).into(),
     }

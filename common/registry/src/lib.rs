@@ -21,6 +21,8 @@
 //! blobs (push-blob). Start reading at [`Registry`].
 
 mod after;
+pub use rejection::PUSH_BLOBS_FIRST;
+
 pub mod answer;
 pub mod auth;
 pub mod blob;

@@ -5,6 +5,7 @@
 use common::error::Error;
 use common::reference::Repository;
 use machine::credentials::Lookup;
+use net::peer::Peer;
 use net::response::Refusal;
 
 /// The refusal text if it is not known which credentials were sent.
@@ -12,19 +13,19 @@ pub(crate) fn unattributed() -> Refusal {
     Refusal { words: "or there is no such repository".to_owned(), hint: None }
 }
 
-/// The refusal text for a repository in a registry. `found` holds the credentials for it, and
-/// `given` says whether they are from the command line or the environment.
-pub(crate) fn by_registry(found: &Lookup, given: bool, repository: &Repository) -> Refusal {
-    let Refusal { words, hint } = by_token_server(found, given, repository.host());
+/// The refusal text for a repository in a registry. `found` holds the credentials for it; those of
+/// the command line or the environment are also in `peer`.
+pub(crate) fn by_registry(found: &Lookup, peer: &Peer, repository: &Repository) -> Refusal {
+    let Refusal { words, hint } = by_token_server(found, peer, repository.host());
     let or = if repository.is_whole() { "no permission" } else { "no such repository" };
     Refusal { words: format!("{words}, or {or}"), hint }
 }
 
-/// The refusal text for a registry's token server. `found` and `given` are as for
-/// [`by_registry`].
-pub(crate) fn by_token_server(found: &Lookup, given: bool, host: &str) -> Refusal {
+/// The refusal text for a registry's token server. `found` and `peer` are as for
+/// [`by_registry`]; credentials are stored for `host`.
+pub(crate) fn by_token_server(found: &Lookup, peer: &Peer, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
-        (Some(_), _) if given => {
+        (Some(_), _) if peer.login.is_some() => {
             ("credentials refused", format!("the credentials are from {}", found.origin))
         }
         // An expired login also prevents a pull of a public image.
@@ -38,12 +39,7 @@ pub(crate) fn by_token_server(found: &Lookup, given: bool, host: &str) -> Refusa
         (None, Some(unread)) => {
             ("login needed", format!("some credentials could not be read: {unread}"))
         }
-        (None, None) => (
-            "login needed",
-            format!(
-                "use -u NAME, or store credentials with podman login {host} or docker login {host}"
-            ),
-        ),
+        (None, None) => ("login needed", peer.options.login(host)),
     };
     Refusal { words: words.to_owned(), hint: Some(hint) }
 }

@@ -67,6 +67,13 @@ pub(crate) fn lacking(
     error.hint(hint_for_missing(status, missing, parsed))
 }
 
+/// The hint for blobs that an image's manifest names and the registry lacks.
+pub const PUSH_BLOBS_FIRST: &str = "push its blobs with push-blob first";
+
+/// The hint for manifests that an index names and the registry lacks.
+const PUSH_MANIFESTS_FIRST: &str =
+    "list-blobs --recursive lists all that an index names, and push-blob copies it";
+
 /// The hint for digests that the registry reports as missing.
 ///
 /// docker-registry 2.8 and distribution 3 also report a blob as missing if they do not accept the
@@ -90,8 +97,10 @@ fn hint_for_missing(status: u16, missing: &[String], parsed: Option<&Manifest>) 
     } else if all_are(&Descriptor::is_non_distributable) {
         "the registry requires these non-distributable layers: push-blob \
          --allow-nondistributable sends them"
+    } else if named.iter().any(|named| mediatype::is_manifest(&named.media_type)) {
+        PUSH_MANIFESTS_FIRST
     } else {
-        "push its blobs with push-blob first"
+        PUSH_BLOBS_FIRST
     }
 }
 

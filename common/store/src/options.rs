@@ -12,6 +12,7 @@ use common::exit;
 use common::secret;
 use machine::allowed::{self, AllowedHost};
 use machine::mirrors::{self, Scheme};
+use net::advice::Options;
 use net::client::Client;
 use net::peer::{ClientCertificate, Peer, Verification};
 use net::trace::transcript::Trace;
@@ -102,6 +103,7 @@ impl Network {
             if self.insecure { Verification::Skipped } else { Verification::Required };
         let certificate = self.cert_file.clone();
         let peer = Peer {
+            options: Options::Operand,
             scheme: self.plain_http.then_some(Scheme::Http),
             verification,
             certificate: certificate
@@ -174,7 +176,11 @@ impl FromNetwork {
     /// The settings for the registry of `--from`. The settings for the operand's registry apply
     /// only if it is the same registry (`is_same`).
     pub fn remote(self, operand: &Remote, is_same: bool) -> Remote {
-        let mut peer = if is_same { operand.peer.clone() } else { Peer::unconfigured() };
+        let mut peer = if is_same {
+            operand.peer.clone()
+        } else {
+            Peer { options: Options::From, ..Peer::unconfigured() }
+        };
         if self.from_plain_http {
             peer.scheme = Some(Scheme::Http);
         }

@@ -2,6 +2,7 @@
 //! The network between a tool and a registry: faults, redirects, proxies, fronts; and the number of
 //! requests that a job needs.
 
+mod advice;
 mod allowed_hosts;
 mod changing;
 mod connecting;

@@ -92,7 +92,7 @@ impl Run {
         }
         let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
         let document = self.source()?.described(descriptor.clone(), options)?;
-        self.target.put_manifest(&document)?;
+        self.target.put_manifest(&document).map_err(after_its_blobs)?;
         self.target.list_referrer(digest)?;
         self.progress.done(digest, *size, How::Pushed);
         Ok(descriptor)
@@ -106,6 +106,14 @@ impl Run {
         };
         self.source.get_or_init(open).as_ref().map_err(Error::clone)
     }
+}
+
+/// The hint for a manifest whose blobs the target lacks: their lines did not come before its own.
+fn after_its_blobs(error: Error) -> Error {
+    if error.hint_text() == Some(registry::PUSH_BLOBS_FIRST) {
+        return error.hint("list-blobs --recursive lists a manifest after the blobs that it names");
+    }
+    error
 }
 
 /// Calls `take`, which reads the blob from `source`. If the bytes were wrong and a mirror served

@@ -134,6 +134,14 @@ fn require_none_missing(place: &str, missing: &[Line]) -> Result<()> {
         named.push(format!("and {} more", missing.len() - SHOWN));
     }
     let what = format_args!("{place}: missing, but named by the manifest: {}", named.join(" "));
-    Err(Error::malformed(what)
-        .hint("push-blob or fetch-blob copies the blobs that list-blobs prints"))
+    let is_manifest = |line: &Line| match line {
+        Line::Whole(descriptor) => mediatype::is_manifest(&descriptor.media_type),
+        Line::Unsized(_) => false,
+    };
+    let hint = if missing.iter().any(is_manifest) {
+        "push-blob copies the blobs and manifests that list-blobs --recursive prints"
+    } else {
+        "push-blob or fetch-blob copies the blobs that list-blobs prints"
+    };
+    Err(Error::malformed(what).hint(hint))
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
 use super::names;
+use crate::advice::{Options, UNKNOWN_AUTHORITY};
 use crate::failure::{Failure, Retry};
 
 /// A failed TLS connection.
@@ -58,13 +59,14 @@ impl std::error::Error for TlsFailure {}
 
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.failure().error.to_string())
+        f.write_str(&self.failure(Options::None).error.to_string())
     }
 }
 
 impl TlsFailure {
-    /// The error message, and whether to retry.
-    pub(crate) fn failure(&self) -> Failure {
+    /// The error message, and whether to retry. `options` are those for the server.
+    pub(crate) fn failure(&self, options: Options) -> Failure {
+        let lacking = |error: Error| error.hint(options.client_certificate());
         let answered = self.stage == Stage::Answered;
         match (&self.cause, self.client_cert) {
             (Cause::Ended(_), ClientCert::Missing) if !answered => {
@@ -94,14 +96,11 @@ impl TlsFailure {
             }
             // TLS to this server works: a retry may succeed.
             (Cause::Tls(error), _) if answered => Failure::temporary(broken(error)),
-            (Cause::Tls(error), _) => Failure { error: tls_error(error), retry: Retry::Never },
+            (Cause::Tls(error), _) => {
+                Failure { error: tls_error(error, options), retry: Retry::Never }
+            }
         }
     }
-}
-
-/// Adds the hint for a missing client certificate.
-pub fn lacking(error: Error) -> Error {
-    error.hint("--cert-file FILE and --key-file FILE show one")
 }
 
 /// Whether a server may send this alert because of a client certificate, or because of its absence.
@@ -177,12 +176,17 @@ fn broken(error: &rustls::Error) -> Error {
 }
 
 /// The error for a failed handshake, with a hint for the user if there is one.
-fn tls_error(error: &rustls::Error) -> Error {
+fn tls_error(error: &rustls::Error, options: Options) -> Error {
     use rustls::Error as Tls;
     match error {
         Tls::InvalidCertificate(reason) => distrusted(reason),
-        Tls::InvalidMessage(_) => Error::malformed("the response is not TLS")
-            .hint("--plain-http uses http for a registry without TLS"),
+        Tls::InvalidMessage(_) => {
+            let error = Error::malformed("the response is not TLS");
+            match options.without_tls() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
         Tls::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -208,9 +212,7 @@ fn distrusted(reason: &CertificateError) -> Error {
     let distrusted = |why: &str| Error::malformed(format_args!("certificate not trusted: {why}"));
     let clock = "is this machine's clock right?";
     match reason {
-        Certificate::UnknownIssuer => {
-            distrusted("unknown issuer").hint("--ca-file FILE trusts its authority")
-        }
+        Certificate::UnknownIssuer => distrusted("unknown issuer").hint(UNKNOWN_AUTHORITY),
         Certificate::Expired => distrusted("it has expired").hint(clock),
         Certificate::ExpiredContext { time, not_after } => {
             let end = date(*not_after);
@@ -310,7 +312,7 @@ mod tests {
 
     fn failure(alert: AlertDescription, stage: Stage, client_cert: ClientCert) -> (Status, Retry) {
         let cause = Cause::Tls(rustls::Error::AlertReceived(alert));
-        let failure = TlsFailure { cause, stage, client_cert }.failure();
+        let failure = TlsFailure { cause, stage, client_cert }.failure(Options::None);
         (failure.error.status(), failure.retry)
     }
 

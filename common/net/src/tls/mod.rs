@@ -33,5 +33,3 @@ pub mod presented;
 pub(super) mod secure;
 pub(super) mod trust;
 mod verifier;
-
-pub use failure::lacking;

@@ -10,7 +10,7 @@
 //! Only a target that looks like a registry's API is answered. A challenge from storage, whose URLs
 //! are signed, means that the signature is refused.
 
-use common::error::Error;
+use common::error::{Error, Status};
 use machine::credentials::Lookup;
 use net::failure::Failure;
 use net::origin::Origin;
@@ -63,7 +63,7 @@ impl Elsewhere {
         let anonymous = Lookup { credential: None, origin: String::new(), unread: Vec::new() };
         let (registry, service) = (response.url.authority(), challenge.parameter("service"));
         let token = token::fetch(api, registry, &realm, service, &scope, &anonymous)
-            .map_err(|failure| failure.context(format_args!("redirected to {registry}")))?;
+            .map_err(|failure| of_redirect(failure, registry))?;
         let header = token.header.clone();
         self.tokens.retain(|(of, known)| *of != origin || known.asked != scope);
         if self.tokens.len() == MAX_TOKENS {
@@ -94,4 +94,14 @@ impl Elsewhere {
 /// root, and it has no query that may contain a signature.
 fn is_api(url: &Url) -> bool {
     url.path().starts_with("/v2/") && !url.has_query()
+}
+
+/// The failure to get a token for a registry that was not named by the reference. Storing
+/// credentials for it would not help.
+fn of_redirect(failure: Failure, registry: &str) -> Failure {
+    let Failure { error, retry } = failure.context(format_args!("redirected to {registry}"));
+    let hint =
+        format_args!("a login for {registry} is used only if the reference names {registry}");
+    let error = if error.status() == Status::Refused { error.hint(hint) } else { error };
+    Failure { error, retry }
 }

@@ -144,7 +144,7 @@ impl Known {
                 Err(Error::refused(why).context(host).hint(hint).into())
             }
             None => {
-                let refusal = refusal::by_registry(found, false, &api.repository);
+                let refusal = refusal::by_registry(found, api.http.peer(), &api.repository);
                 Err(refusal::error(&format!("{}: 401", api.repository), &refusal).into())
             }
         }
@@ -196,7 +196,7 @@ impl Known {
         }
         let found = self.found(api).clone();
         let service = challenge.parameter("service");
-        let registry = api.root.authority();
+        let registry = api.repository.host();
         let token = token::fetch(api, registry, &realm, service, wanted, &found).inspect_err(
             |failure| {
                 if failure.error.status() == Status::Refused {
@@ -224,11 +224,11 @@ impl Known {
     /// The refusal text for the credential that was sent.
     pub(super) fn refusal(&mut self, api: &Api) -> Refusal {
         match (&self.found, &api.http.peer().login) {
-            (Some(found), given) => refusal::by_registry(found, given.is_some(), &api.repository),
+            (Some(found), _) => refusal::by_registry(found, api.http.peer(), &api.repository),
             (None, Some(given)) if given_token(api).is_some() => {
                 let credential = Some(given.credential.clone());
                 let found = Lookup { credential, origin: given.origin.clone(), unread: Vec::new() };
-                refusal::by_registry(&found, true, &api.repository)
+                refusal::by_registry(&found, api.http.peer(), &api.repository)
             }
             (None, _) => refusal::unattributed(),
         }

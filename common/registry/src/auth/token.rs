@@ -79,7 +79,8 @@ pub(super) fn realm_elsewhere(api: &Api, from: &Url, realm: &str) -> Result<Url,
 }
 
 /// Fetches a token for these scopes from a token server, and adds the request to the trace.
-/// `registry` is the registry that named the token server, for messages.
+/// `registry` is the host of the registry that named the token server, for messages: the name under
+/// which its credentials are stored.
 ///
 /// # Errors
 /// Refused if the token server rejects the credential or gives no anonymous token, or if a proxy
@@ -145,8 +146,7 @@ fn ask(
     };
     let place = format!("token server {}", realm.authority());
     if !response.status.is_success() {
-        let given = api.http.peer().login.is_some();
-        let refusal = refusal::by_token_server(found, given, registry);
+        let refusal = refusal::by_token_server(found, api.http.peer(), registry);
         return Err(answer::failure(response.about(refusal), &place));
     }
     let body = response.read(MAX_TOKEN_BODY).map_err(|failure| failure.context(&place))?;
