@@ -92,7 +92,8 @@ impl Store {
         if !schema1::has_size(&remote.bytes, descriptor.size) {
             let got = remote.bytes.len();
             let want = descriptor.size;
-            let what = format_args!("{digest}: size differs: got {got}, want {want}");
+            let name = self.name_of(digest);
+            let what = format_args!("{name}: size differs: got {got}, want {want}");
             return Err(Error::content(what));
         }
         Ok(Some(remote.bytes))
@@ -129,12 +130,12 @@ impl Store {
             match reading.next_bytes(&mut buffer)? {
                 0 => break,
                 n => {
-                    verifier.update(&buffer[..n]).map_err(|e| e.context(digest))?;
+                    verifier.update(&buffer[..n]).map_err(|e| e.context(self.name_of(digest)))?;
                     bytes.extend_from_slice(&buffer[..n]);
                 }
             }
         }
-        verifier.finish().map_err(|e| e.context(digest))?;
+        verifier.finish().map_err(|e| e.context(self.name_of(digest)))?;
         Ok(bytes)
     }
 

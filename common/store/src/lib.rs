@@ -25,7 +25,8 @@ pub mod place;
 pub mod platform;
 pub mod reading;
 
-use common::error::{Result, printable};
+use common::digest::Digest;
+use common::error::{Error, Result, Status, printable};
 use common::reference::{Location, StoreName};
 use layout::Layout;
 use net::client::Client;
@@ -84,6 +85,23 @@ impl Store {
             },
             remote,
         )
+    }
+
+    /// The name of a blob of this store, for messages.
+    pub fn name_of(&self, digest: &Digest) -> String {
+        match self {
+            Store::Registry(registry) => format!("{}@{digest}", registry.repository()),
+            Store::Layout(layout) => format!("{}: {digest}", printable(&layout.to_string())),
+        }
+    }
+
+    /// The error about wrong content of one of its blobs, with the store's name in front, unless the
+    /// message has it already.
+    #[must_use]
+    pub fn blame(&self, error: Error) -> Error {
+        let name = self.to_string();
+        let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
+        if is_wrong && !error.to_string().contains(&name) { error.context(name) } else { error }
     }
 
     /// The retry budget for reading from this store. A layout gets a single attempt.

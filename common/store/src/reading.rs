@@ -81,6 +81,11 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The blob's name for messages, with its store.
+    pub fn name(&self) -> String {
+        self.store.name_of(&self.digest)
+    }
+
     /// The blob's size, once it is known.
     pub fn size(&self) -> Option<u64> {
         self.size
@@ -119,7 +124,7 @@ impl<'a> Reading<'a> {
                 return Ok(Some(0));
             }
             let range = (self.at > 0).then_some(ByteRange { start: self.at, end: self.size });
-            let digest = &self.digest;
+            let name = self.name();
             let at = self.at;
             match self.ask(range)? {
                 BlobAnswer::Bytes(bytes) => {
@@ -131,11 +136,11 @@ impl<'a> Reading<'a> {
                 }
                 BlobAnswer::Unsatisfiable { total } if total == Some(at) => return Ok(Some(0)),
                 BlobAnswer::Unsatisfiable { .. } => {
-                    let what = format_args!("{digest}: 416: no bytes from {at} on");
+                    let what = format_args!("{name}: 416: no bytes from {at} on");
                     return Err(Error::malformed(what).into());
                 }
                 BlobAnswer::WrongRange(why) => {
-                    return Err(Error::malformed(format_args!("{digest}: {why}")).into());
+                    return Err(Error::malformed(format_args!("{name}: {why}")).into());
                 }
             }
         }
@@ -201,7 +206,7 @@ impl<'a> Reading<'a> {
             }
             answer.received += n;
             if answer.length.is_some_and(|length| answer.received > length) {
-                let what = format_args!("{}: the response is longer than stated", self.digest);
+                let what = format_args!("{}: the response is longer than stated", self.name());
                 return Err(Error::malformed(what).into());
             }
             if skips {
@@ -221,8 +226,8 @@ impl<'a> Reading<'a> {
     pub fn restart(&mut self, why: &str) -> Result<(), Error> {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
-            let digest = &self.digest;
-            let what = format_args!("{digest}: gave up after {MAX_RESTARTS} restarts: {why}");
+            let name = self.name();
+            let what = format_args!("{name}: gave up after {MAX_RESTARTS} restarts: {why}");
             return Err(Error::unavailable(what));
         }
         Ok(())
@@ -264,7 +269,7 @@ impl<'a> Reading<'a> {
         match (self.size, total) {
             (Some(want), Some(total)) if total != want => Err(Error::content(format_args!(
                 "{}: size differs: the store has {total} bytes, want {want}",
-                self.digest
+                self.name()
             ))),
             _ => Ok(()),
         }
@@ -275,7 +280,7 @@ impl<'a> Reading<'a> {
     }
 
     fn broken_off(&self, why: &str) -> String {
-        format!("{}: {why}, at byte {}", self.digest, self.at)
+        format!("{}: {why}, at byte {}", self.name(), self.at)
     }
 }
 
@@ -294,8 +299,8 @@ impl Read for Reader<'_> {
         }
         let n = self.reading.next_bytes(&mut buffer[..most]).map_err(io::Error::other)?;
         if n == 0 {
-            let Reading { digest, at, .. } = &self.reading;
-            let what = format_args!("{digest}: no bytes from {at} on");
+            let what =
+                format_args!("{}: no bytes from {} on", self.reading.name(), self.reading.at);
             return Err(io::Error::other(Error::malformed(what)));
         }
         Ok(n)

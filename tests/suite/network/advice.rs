@@ -84,7 +84,7 @@ fn an_index_without_its_images_gets_recursive_as_hint() {
     let run = put(&format!("{}:1", registry.repo("app")), &scratch);
     let hint = "list-blobs --recursive lists all that an index names, and push-blob copies it";
     run.fails(6, &format!("put-manifest: hint: {hint}\n"));
-    let hint = "push-blob copies what list-blobs --recursive prints";
+    let hint = "push-blob copies the blobs and manifests that list-blobs --recursive prints";
     put("oci:d:1", &scratch).fails(6, &format!("put-manifest: hint: {hint}\n"));
     let other = Image::small();
     write_layout(&scratch.join("d"), "x", &other.config, []);

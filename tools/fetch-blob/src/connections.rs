@@ -323,7 +323,7 @@ impl Connections {
                 if error.status() == Status::Content || blob.is_empty() {
                     blob.discard();
                 }
-                return Err(error);
+                return Err(self.run.store.blame(error));
             }
         };
         blob.publish()?;

@@ -95,9 +95,9 @@ fn pass(
         let n = reading.next_bytes(&mut buffer)?;
         check_size(reading.size().or(Some(reading.at())), Some(limit), digest)?;
         if n == 0 {
-            return verifier.finish().map_err(|e| e.context(digest));
+            return verifier.finish().map_err(|e| e.context(reading.name()));
         }
-        verifier.update(&buffer[..n]).map_err(|e| e.context(digest))?;
+        verifier.update(&buffer[..n]).map_err(|e| e.context(reading.name()))?;
         output.write(&buffer[..n])?;
         progress.add(n as u64);
     }

@@ -3,7 +3,8 @@
 //! already.
 
 use common::descriptor::Descriptor;
-use common::error::Result;
+use common::error::{Result, printable};
+use common::notice;
 use common::reference::{LayoutReference, Location};
 use layout::{Held, Layout, REF_NAME};
 use store::Document;
@@ -12,6 +13,9 @@ use store::Document;
 pub(crate) struct IntoLayout<'a> {
     pub(crate) place: &'a LayoutReference,
     pub(crate) from: &'a Location,
+    /// Whether a name that moves to another image is reported. With `--if-changed`, the user
+    /// expects it.
+    pub(crate) reports_moves: bool,
 }
 
 impl IntoLayout<'_> {
@@ -47,6 +51,9 @@ impl IntoLayout<'_> {
             layout.record_repository(&reference.repository, &digests);
         }
         let descriptor = document.descriptor.without_annotation(REF_NAME);
+        if let Some(name) = name.as_deref().filter(|_| self.reports_moves) {
+            report_move(&layout, name, &descriptor)?;
+        }
         layout.name_when_whole(&descriptor, name.as_deref())
     }
 
@@ -60,4 +67,19 @@ impl IntoLayout<'_> {
             Location::Layout(l) => l.tag.clone().or_else(named_by_source),
         })
     }
+}
+
+/// Warns if the name has another image so far: it may be an image of another repository.
+fn report_move(layout: &Layout, name: &str, image: &Descriptor) -> Result<()> {
+    let entries = layout.entries()?;
+    let is_other = |entry: &&Descriptor| {
+        entry.annotation(REF_NAME) == Some(name) && entry.digest != image.digest
+    };
+    if let Some(old) = entries.iter().find(is_other) {
+        notice::warn("moved name", || {
+            let (name, old, new) = (printable(name), &old.digest, &image.digest);
+            format!("{layout}: the name \"{name}\" moves from {old} to {new}")
+        });
+    }
+    Ok(())
 }

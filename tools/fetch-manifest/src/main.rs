@@ -103,7 +103,11 @@ fn run(cli: Cli) -> Result<()> {
         return output.write(format!("{text}\n").as_bytes());
     }
 
-    let into = into.map(|place| IntoLayout { place, from: &cli.reference });
+    let into = into.map(|place| IntoLayout {
+        place,
+        from: &cli.reference,
+        reports_moves: !cli.if_changed,
+    });
     if cli.if_changed
         && cli.platform.is_none()
         && let Some(into) = &into

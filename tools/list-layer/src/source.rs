@@ -121,6 +121,7 @@ impl Blobs {
     /// other attempt is made: some of the wrong entries may have been used already.
     pub(crate) fn blame_mirror(&self, layer: &Layer, error: Error) -> Error {
         let (Some(digest), Some(store)) = (&layer.digest, self.store.get()) else { return error };
+        let error = store.blame(error);
         if error.status() == Status::Content && store.drop_mirrors_of(digest, &error) {
             return error.hint("--mirror none asks only the registry itself");
         }

@@ -8,6 +8,7 @@ use common::error::{Error, Result, Status};
 use common::mediatype::{self, Kind};
 use common::notice;
 use common::progress::How;
+use common::reference::Repository;
 use common::verify::Verifier;
 use store::{ReadOptions, Store};
 
@@ -38,16 +39,18 @@ impl Run {
         if let (Kind::Layer { compression: None, .. }, Some(method)) = (kind, self.compress) {
             let media_type = method.media_type(mediatype::is_docker(&descriptor.media_type))?;
             let name = descriptor.digest.to_string();
-            return retry_without_mirrors(source, &descriptor.digest, || {
+            let pushed = retry_without_mirrors(source, &descriptor.digest, || {
                 let verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
                 let mut input = Verified::new(blob.open(0)?, verifier);
                 let sink = self.target.sink(self.chunk)?;
                 self.push_compressed(&mut input, &name, sink, method, media_type)
             });
+            return pushed.map_err(|error| self.of_source(source, error));
         }
         let how = retry_without_mirrors(source, &descriptor.digest, || {
             self.deliver(&descriptor, &mut blob, self.delivery(source), &self.progress)
-        })?;
+        })
+        .map_err(|error| self.of_source(source, error))?;
         if let (Store::Layout(layout), Target::Layout(..)) = (source, &self.target) {
             self.memory.copied(&descriptor.digest, layout);
         }
@@ -56,6 +59,17 @@ impl Run {
             self.memory.seen(&descriptor.digest, source.repository());
         }
         Ok(descriptor)
+    }
+
+    /// The error about wrong bytes of the source, with the source's name. The target's errors have
+    /// its name.
+    fn of_source(&self, source: &Store, error: Error) -> Error {
+        let is_targets = |name: &Repository| error.to_string().contains(&format!("{name}@"));
+        let is_wrong = error.status() == Status::Content;
+        if is_wrong && !self.target.repository().is_some_and(is_targets) {
+            return source.blame(error);
+        }
+        error
     }
 
     /// The delivery options for a blob of the source store.

@@ -199,16 +199,17 @@ impl LineSource {
         self.layers += 1;
         let digest = descriptor.digest.clone();
         let size = descriptor.size;
+        let name = format!("oci:{}: {digest}", self.dir.display());
         let (input, arriving): (Box<dyn Read + Send>, _) = match self.open(&descriptor)? {
             Opened::Whole(_, got) if got != size => {
-                let what = format_args!("{digest}: size differs: got {got}, want {size}");
+                let what = format_args!("{name}: size differs: got {got}, want {size}");
                 return Err(Error::content(what).hint("fetch-blob REPO --into fetches it again"));
             }
             Opened::Whole(blob, _) => (sequential(blob), None),
             Opened::Arriving(arriving) => (Box::new(arriving.reader()), Some(arriving)),
         };
         Ok(SourceItem::Layer(LayerInput {
-            name: digest.to_string(),
+            name,
             input,
             digest: Some(digest),
             size: Some(size),
