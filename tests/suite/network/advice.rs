@@ -7,7 +7,7 @@ use tests::fake::{Reply, Server};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, index, write_layout};
 use tests::scratch::Scratch;
-use tests::tools::{Run, tool};
+use tests::tools::{Run, shell, tool};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -189,5 +189,29 @@ mod with_peers {
             .env("https_proxy", proxy.url())
             .run();
         run.fails(4, "podman login docker.io or docker login docker.io\n");
+    }
+
+    /// What regutils-network(7) says about all programs of a pipe, without an option in it.
+    #[test]
+    fn files_of_the_user_apply_to_all_programs_of_a_pipe() {
+        let authority = Authority::new();
+        let registry = FakeRegistry::with_image_and_tls(authority.server().server_config());
+        let (home, work) = (Scratch::new(), Scratch::new());
+        let host = registry.host();
+        let run = || {
+            let script = format!(
+                "set -e; fetch-manifest {host}/app:1 --into oci:l >m; list-blobs m >lines; \
+                 fetch-blob {host}/app --into oci:l <lines >/dev/null; \
+                 push-blob {host}/copy --from {host}/app <lines; put-manifest {host}/copy:1 m"
+            );
+            shell(&script).env("HOME", home.path()).dir(work.path()).run()
+        };
+        run().status(6);
+        let text = format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n");
+        let directory = home.join(".config/containers/registries.conf.d");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("local.conf"), text).unwrap();
+        run().ok();
+        assert_eq!(registry.tags("copy").len(), 1);
     }
 }

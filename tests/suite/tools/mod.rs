@@ -39,6 +39,7 @@ mod list_tags;
 mod list_tags_pages;
 mod non_distributable;
 mod null_members;
+mod one_meaning;
 mod pack_layer;
 mod pack_layer_capabilities;
 mod pack_layer_changes;

@@ -73,7 +73,7 @@ pub(crate) struct Cli {
     /// Refuse more uncompressed bytes than this
     ///
     /// Refuse more than this many bytes in total, uncompressed (suffixes k, M, G, T)
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
 
     /// Refuse more entries than this

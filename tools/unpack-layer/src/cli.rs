@@ -45,7 +45,7 @@ pub(crate) struct Cli {
     pub(crate) diff_id: Option<Digest>,
 
     /// How to treat whiteouts
-    #[arg(long, value_enum, default_value_t = WhiteoutsArgument::Apply)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = WhiteoutsArgument::Apply)]
     pub(crate) whiteouts: WhiteoutsArgument,
 
     /// Make the user the owner of all files
@@ -91,7 +91,7 @@ pub(crate) struct Cli {
     /// Refuse more uncompressed bytes than this
     ///
     /// Refuse more than this many bytes in total, uncompressed (suffixes k, M, G, T)
-    #[arg(long, hide_short_help = true, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
 
     /// Refuse a layer with more than this many entries
