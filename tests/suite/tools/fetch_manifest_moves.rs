@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fetch-manifest --into: a name of the layout that moves to another image.
 
+#![allow(clippy::unwrap_used)]
+
 use tests::commands::{fetch_blob, fetch_manifest};
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, dir, file, read_index};

@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::contract::tools;
 use super::known_options::listed;
 
+/// The letter and the name of the value of an option.
+type Form = (Option<String>, Option<String>);
+
 /// What differs between the tools for each of their options: letters and value names.
 fn differing() -> BTreeSet<String> {
-    let mut options: BTreeMap<String, BTreeSet<(Option<String>, Option<String>)>> = BTreeMap::new();
+    let mut options: BTreeMap<String, BTreeSet<Form>> = BTreeMap::new();
     let mut count = 0;
     for option in tools().iter().flat_map(|name| listed(name)) {
         count += 1;
