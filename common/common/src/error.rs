@@ -109,6 +109,13 @@ impl Error {
         self
     }
 
+    /// The same failure with `more` at the end of the message.
+    #[must_use]
+    pub fn and(mut self, more: impl fmt::Display) -> Error {
+        self.message = format!("{}: {more}", self.message);
+        self
+    }
+
     /// The exit status.
     pub fn status(&self) -> Status {
         self.status

@@ -6,6 +6,9 @@
 //! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind of
 //!   warning is printed once, with a count. `-q` suppresses all warnings.
 //! - A run that had nothing to do may say so in one line, `tool: what: why`. `-q` suppresses it.
+//! - The first wait before a retry is one line when it begins, `tool: waiting …`. Further waits are
+//!   printed only on a terminal, or if they are long. `-q` suppresses these lines, and a trace has
+//!   them as comments.
 //! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
 //!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
 //!   no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings and
@@ -17,7 +20,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,11 +31,12 @@ use clap::Parser;
 use crate::error::{Error, Status, printable};
 use crate::operands::Operands;
 use crate::shell::inert;
-use crate::{notice, secret, stdio, usage};
+use crate::{notice, screen, secret, stdio, usage};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static TRACED: AtomicBool = AtomicBool::new(false);
 static TOOL: OnceLock<&'static str> = OnceLock::new();
+static HAS_WAITED: AtomicBool = AtomicBool::new(false);
 static BEFORE_END: OnceLock<fn()> = OnceLock::new();
 
 /// Sets whether warnings are dropped (`-q`).
@@ -43,20 +47,37 @@ pub fn quiet(yes: bool) {
 /// Prints why a successful run had nothing to do, unless it is quiet (`-q`).
 pub fn inform(text: impl Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        let _ = writeln!(std::io::stderr(), "{}: {}", tool(), shown(&text.to_string()));
+        screen::write(&format!("{}: {}\n", tool(), shown(&text.to_string())));
     }
 }
 
 /// Turns the trace on. Returns the function that writes one block of it to stderr.
 pub fn trace() -> fn(&str) {
     TRACED.store(true, Ordering::Relaxed);
-    // A write error is ignored: a lost trace is no reason to stop.
-    |block| drop(std::io::stderr().lock().write_all(block.as_bytes()))
+    screen::write
 }
 
 /// Whether the trace is on.
 pub fn is_traced() -> bool {
     TRACED.load(Ordering::Relaxed)
+}
+
+/// A wait of less time is not told.
+const TOLD_WAIT: Duration = Duration::from_millis(100);
+
+/// A wait of at least this time is always told.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
+/// Tells the user about a wait that begins: the first of the run, a long one, or any if stderr is a
+/// terminal.
+pub fn tell_wait(text: &str, wait: Duration) {
+    if QUIET.load(Ordering::Relaxed) || wait < TOLD_WAIT {
+        return;
+    }
+    let is_first = !HAS_WAITED.swap(true, Ordering::Relaxed);
+    if is_first || wait >= LONG_WAIT || std::io::stderr().is_terminal() {
+        screen::write(&format!("{}: {}\n", tool(), shown(text)));
+    }
 }
 
 /// The name of the running tool, as messages show it.
@@ -86,14 +107,14 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
 
 /// Prints the warnings, the error and the hint, and turns the outcome into an exit status.
 fn end(tool: &str, outcome: anyhow::Result<()>, operands: &Operands) -> ExitCode {
-    let mut stderr = std::io::stderr().lock();
+    screen::clear();
     if !QUIET.load(Ordering::Relaxed) {
         for notice in notice::take() {
             let more = match notice.count {
                 1 => String::new(),
                 n => format!(" ({n} times)"),
             };
-            let _ = writeln!(stderr, "{tool}: warning: {}{more}", shown(&notice.text));
+            screen::write(&format!("{tool}: warning: {}{more}\n", shown(&notice.text)));
         }
     }
     let Err(error) = outcome else { return ExitCode::SUCCESS };
@@ -102,11 +123,11 @@ fn end(tool: &str, outcome: anyhow::Result<()>, operands: &Operands) -> ExitCode
         return ExitCode::from(Status::Unchanged as u8);
     }
     let message: Vec<String> = error.chain().map(message_of).collect();
-    let _ = writeln!(stderr, "{tool}: {}", shown(&message.join(": ")));
+    screen::write(&format!("{tool}: {}\n", shown(&message.join(": "))));
     // A mistaken operand explains more than the failure that it led to.
     let mistake = own.and_then(|error| operands.hint(error));
     if let Some(hint) = mistake.as_deref().or(own.and_then(Error::hint_text)) {
-        let _ = writeln!(stderr, "{tool}: hint: {}", shown(hint));
+        screen::write(&format!("{tool}: hint: {}\n", shown(hint)));
     }
     ExitCode::from(own.map_or(Status::Local, Error::status) as u8)
 }
@@ -133,11 +154,8 @@ pub fn end_after(limit: Duration) {
             cleanup();
         }
         let seconds = limit.as_secs_f64();
-        let _ = writeln!(
-            std::io::stderr(),
-            "{}: out of time: not done after {seconds} seconds",
-            tool()
-        );
+        screen::clear();
+        screen::write(&format!("{}: out of time: not done after {seconds} seconds\n", tool()));
         std::process::exit(Status::Unavailable as i32);
     });
 }

@@ -5,7 +5,7 @@
 //!   [`mediatype`], [`layers`], [`platform`], [`mod@reference`], [`host`], [`manifest`],
 //!   [`selection`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`],
 //!   [`calendar`].
-//! - Streams and files: [`stdio`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
+//! - Streams and files: [`stdio`], [`screen`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
 //!   [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]; hints for mistaken
 //!   options and names (`usage`, `familiar`, `transports`, `operands`).
@@ -40,6 +40,7 @@ pub mod progress;
 pub mod reference;
 pub mod referrers;
 pub mod schema1;
+pub mod screen;
 pub mod secret;
 pub mod selection;
 pub mod shell;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Turns an error of ureq into a [`Failure`]: an error message, and whether a retry may succeed.
 //!
+//! No connection to a host that has not answered in this run is a failure of its own kind: most
+//! likely the name is wrong or the host is down, and a long wait would not help.
+//!
 //! These are failures before a response arrives. Not here: the meaning of a response's status.
 
 use std::io;
@@ -11,6 +14,7 @@ use ureq::http::StatusCode;
 use crate::advice::Options;
 use crate::connection::MAX_HEAD;
 use crate::failure::{Failure, Retry};
+use crate::history;
 use crate::proxy::tunnel::ProxyFailure;
 use crate::proxy::{Kind, Proxy};
 use crate::tls::failure::{Cause, ClientCert, Stage, TlsFailure};
@@ -24,6 +28,15 @@ pub(crate) fn classify(
     proxy: Option<&Proxy>,
     error: ureq::Error,
 ) -> Failure {
+    let is_new = !history::of(&url.host(), url.port()).answered;
+    let failure_at = |place: &str, options, error| {
+        let unreached = is_new.then(|| unreached(&error)).flatten();
+        let failure = failure_at(place, options, error);
+        match (failure.retry, unreached) {
+            (Retry::Backoff, Some(retry)) => Failure { retry, ..failure },
+            _ => failure,
+        }
+    };
     let Some(proxy) = proxy else { return failure_at(url.authority(), options, error) };
     let through = format!("{} through the proxy {proxy}", url.authority());
     let failure = match error {
@@ -85,6 +98,27 @@ pub(crate) fn proxy_refusal(url: &Url, proxy: &Proxy, status: u16, schemes: &[St
         }
         _ => Error::malformed(text).hint(hint).into(),
     }
+}
+
+/// The kind of retry if the error means that no connection could be made.
+fn unreached(error: &ureq::Error) -> Option<Retry> {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    let (is_unreached, timed_out) = match error {
+        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => (true, true),
+        ureq::Error::ConnectionFailed => (true, false),
+        ureq::Error::Io(cause) => {
+            let is_refused = matches!(
+                cause.kind(),
+                ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable
+            );
+            let timed_out = cause.kind() == TimedOut;
+            (is_refused || timed_out || lookup_failure(cause).is_some(), timed_out)
+        }
+        _ => (false, false),
+    };
+    is_unreached.then_some(Retry::Unreached { timed_out })
 }
 
 /// Whether a SOCKS proxy refused the connection. ureq reports this only as text.

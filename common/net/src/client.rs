@@ -15,8 +15,8 @@ use crate::trace::transcript::Trace;
 /// Settings that apply to every host.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The number of attempts without progress after which a request fails, at least 1.
-    pub attempts: u32,
+    /// The number of attempts without progress after which a request fails.
+    pub attempts: Attempts,
     /// The longest wait between two attempts.
     pub max_wait: Duration,
     /// How long to wait for the next bytes of a response body.
@@ -33,11 +33,41 @@ pub struct Client {
     pub trace: Option<Trace>,
 }
 
+/// The number of attempts without progress after which a request fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempts {
+    /// For most failures; at least 1.
+    pub usual: u32,
+    /// For a host that never answered, if connecting takes until its time-out; at least 1.
+    pub silent: u32,
+}
+
+impl Attempts {
+    /// The default for most failures.
+    pub const USUAL: u32 = 5;
+
+    /// The default for a silent host: each attempt is a long wait itself.
+    pub const SILENT: u32 = 2;
+
+    /// A single attempt.
+    pub fn one() -> Attempts {
+        Attempts::of(Some(1))
+    }
+
+    /// The given number for all failures, or else the defaults.
+    pub fn of(given: Option<u32>) -> Attempts {
+        Attempts {
+            usual: given.unwrap_or(Attempts::USUAL),
+            silent: given.unwrap_or(Attempts::SILENT),
+        }
+    }
+}
+
 impl Client {
     /// A copy that makes a single attempt: for a host with a substitute, such as a mirror.
     #[must_use]
     pub fn with_one_attempt(&self) -> Client {
-        Client { attempts: 1, ..self.clone() }
+        Client { attempts: Attempts::one(), ..self.clone() }
     }
 
     /// Adds a comment line to the trace, if there is a trace.

@@ -20,11 +20,11 @@ use common::reference::Repository;
 use machine::mirrors::Scheme;
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Failure, Retry};
+use crate::history;
 use crate::peer::{Peer, Verification};
 use crate::proxy::Proxies;
 use crate::retry::with_attempts;
-use crate::tls::history;
 use crate::url::Url;
 
 /// How long the probe waits for a response. A host that does not respond counts as using TLS.
@@ -58,7 +58,7 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     let in_doubt =
         may_be_plain && peer.scheme.is_none() && Proxies::of_environment().of(&https)?.is_none();
     // Connecting to a host that is not running yet is retried, as for any other request.
-    if !in_doubt || with_attempts(client, || uses_tls(&https, client))? {
+    if !in_doubt || with_attempts(client, || uses_tls(&https, client, repository))? {
         return Ok(https);
     }
     client.comment(format_args!("{host} does not use TLS: plain http"));
@@ -67,7 +67,11 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
 
 /// Whether a host uses TLS. Also true if this cannot be determined: the next request then reports
 /// the actual error.
-fn uses_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
+fn uses_tls(
+    url: &Url,
+    client: &Client,
+    repository: &Repository,
+) -> std::result::Result<bool, Failure> {
     if history::of(&url.host(), url.port()).tls {
         return Ok(true);
     }
@@ -76,21 +80,22 @@ fn uses_tls(url: &Url, client: &Client) -> std::result::Result<bool, Failure> {
     let Ok(addresses) = (url.host().as_str(), url.port()).to_socket_addrs() else {
         return Ok(true);
     };
+    let mut timed_out = false;
     let mut refused = None;
     let connect = |address| match TcpStream::connect_timeout(&address, timeout) {
         Ok(stream) => Some(stream),
         Err(cause) => {
+            timed_out = cause.kind() == std::io::ErrorKind::TimedOut;
             refused = Some(cause);
             None
         }
     };
     let Some(mut stream) = addresses.into_iter().find_map(connect) else {
         let why = refused.map_or_else(|| "no address".to_owned(), |cause| os_message(&cause));
-        return Err(Failure::temporary(Error::unavailable(format_args!(
-            "{}: {why}",
-            url.authority()
-        ))));
+        let error = Error::unavailable(format_args!("{repository}: {why}"));
+        return Err(Failure { error, retry: Retry::Unreached { timed_out } });
     };
+    history::record_answer(&url.host(), url.port());
     let mut first = [0];
     let asked = stream.set_read_timeout(Some(timeout)).and_then(|()| stream.write_all(&offer));
     Ok(match asked.and_then(|()| stream.read(&mut first)) {
@@ -127,13 +132,14 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::client::Attempts;
 
     /// The scheme that [`base`] chooses for this kind of verification. The client has a --ca-file,
     /// so that the host is not probed merely because it is loopback.
     fn scheme(registry: &Repository, verification: Verification) -> String {
         let second = Duration::from_secs(1);
         let client = Client {
-            attempts: 1,
+            attempts: Attempts::one(),
             max_wait: second,
             idle_timeout: second,
             connect_timeout: second,

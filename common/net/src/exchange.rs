@@ -16,6 +16,7 @@ use crate::classify::{classify, is_broken, proxy_refusal};
 use crate::client::Client;
 use crate::connection::take_reason;
 use crate::failure::Failure;
+use crate::history;
 use crate::origin::Origin;
 use crate::peer::Peer;
 use crate::pool::Agents;
@@ -164,6 +165,7 @@ impl Http {
         self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
         let outcome = outcome.map(|response| Response { proxy: proxy.clone(), ..response });
         if let Ok(response) = &outcome {
+            history::record_answer(&request.url.host(), request.url.port());
             pass_on_warnings(response);
             if let Some(proxy) = response.reader()
                 && response.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED

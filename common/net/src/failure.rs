@@ -22,6 +22,12 @@ pub enum Retry {
     Never,
     /// Retry after the usual backoff.
     Backoff,
+    /// Retry soon, for a short time only: the host has never answered in this run, and no
+    /// connection to it could be made.
+    Unreached {
+        /// Whether connecting took until its time-out, so that this attempt was a long wait itself.
+        timed_out: bool,
+    },
     /// Retry after the time that the server requested (Retry-After).
     After(Duration),
 }

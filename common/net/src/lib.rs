@@ -14,6 +14,7 @@
 //! | [`exchange`], `pool`, `connection` | one request and its response, over reused connections |
 //! | [`failure`], `classify`, [`retry`] | failed attempts, and when to retry |
 //! | [`advice`] | hints that name options |
+//! | `history` | hosts that answered, or used TLS, in this run |
 //! | [`redirect`] | following redirects |
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
 //! | [`trace`] | the requests and responses as curl commands |
@@ -30,6 +31,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod form;
+mod history;
 pub mod origin;
 pub mod peer;
 mod pool;

@@ -13,15 +13,16 @@ use ureq::unversioned::transport::{Connector, TcpConnector};
 
 use crate::client::Client;
 use crate::connection::Watch;
+use crate::history;
 use crate::origin::Origin;
 use crate::peer::{ClientCertificate, Peer};
 use crate::proxy::tunnel::{NoResolver, ProxyConnector, socks};
 use crate::proxy::{Kind, Proxies, Proxy};
 use crate::tls::certificates::{Pair, Pem, client_certificate, named_pair};
+use crate::tls::failure as tls_failure;
 use crate::tls::host_certificates::{self, HostCertificates};
 use crate::tls::secure::Secure;
 use crate::tls::trust::trusted;
-use crate::tls::{failure as tls_failure, history};
 use crate::url::{self, Purpose, Refusal, Target, Url};
 
 /// The size of a connection's buffers, in bytes.

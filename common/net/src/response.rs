@@ -12,8 +12,8 @@ use ureq::http::{HeaderMap, StatusCode};
 use crate::advice::Options;
 use crate::connection::{MAX_FRAMING, begin_read};
 use crate::failure::Failure;
+use crate::history;
 use crate::proxy::{Kind, Proxy};
-use crate::tls::history;
 use crate::url::Url;
 
 /// The maximum number of bytes that are read of the body of an error response.

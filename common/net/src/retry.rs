@@ -7,18 +7,23 @@
 use std::time::Duration;
 
 use common::error::{Error, Result};
+use common::exit;
 
-use crate::client::Client;
+use crate::client::{Attempts, Client};
 use crate::failure::{Failure, Retry};
 use crate::trace::transcript::Trace;
 
 /// The first wait between attempts. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
+/// The first wait for a host that never answered. With the usual number of attempts, the waits are
+/// about 3 seconds together.
+const FIRST_SHORT_WAIT: Duration = Duration::from_millis(200);
+
 /// Counts attempts without progress and waits between them.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    attempts: u32,
+    attempts: Attempts,
     max_wait: Duration,
     failed: u32,
     trace: Option<Trace>,
@@ -33,7 +38,7 @@ impl Backoff {
 
     /// No retries: the first failure is final. For operations in which a retry would not succeed.
     pub fn single() -> Backoff {
-        Backoff { attempts: 1, max_wait: Duration::ZERO, failed: 0, trace: None }
+        Backoff { attempts: Attempts::one(), max_wait: Duration::ZERO, failed: 0, trace: None }
     }
 
     /// Records progress: the count starts again at 0.
@@ -48,18 +53,23 @@ impl Backoff {
     /// requests a longer wait than the limit; the message says how long.
     pub fn wait(&mut self, failure: Failure) -> Result<()> {
         self.failed += 1;
+        let attempts = match failure.retry {
+            Retry::Unreached { timed_out: true } => self.attempts.silent,
+            _ => self.attempts.usual,
+        };
+        let doubled = |first: Duration| {
+            jitter(first.saturating_mul(1 << (self.failed - 1).min(16))).min(self.max_wait)
+        };
         let wait = match failure.retry {
             Retry::Never => return Err(failure.error),
-            _ if self.failed >= self.attempts => {
+            _ if self.failed >= attempts => {
                 return Err(match self.failed {
                     1 => failure.error,
-                    n => failure.error.context(format_args!("gave up after {n} attempts")),
+                    n => failure.error.and(format_args!("gave up after {n} attempts")),
                 });
             }
-            Retry::Backoff => {
-                let doubled = FIRST_WAIT.saturating_mul(1 << (self.failed - 1).min(16));
-                jitter(doubled).min(self.max_wait)
-            }
+            Retry::Backoff => doubled(FIRST_WAIT),
+            Retry::Unreached { .. } => doubled(FIRST_SHORT_WAIT),
             Retry::After(asked) if asked > self.max_wait => {
                 let seconds = asked.as_secs();
                 let error = failure.error;
@@ -70,8 +80,12 @@ impl Backoff {
             }
             Retry::After(asked) => asked,
         };
-        if let Some(trace) = &self.trace {
-            trace.comment(format_args!("waiting {:.1} s: {}", wait.as_secs_f64(), failure.error));
+        let (seconds, error) = (wait.as_secs_f64(), failure.error);
+        let text =
+            format!("waiting {seconds:.1} s: {error} (attempt {} of {attempts})", self.failed);
+        match &self.trace {
+            Some(trace) => trace.comment(text),
+            None => exit::tell_wait(&text, wait),
         }
         std::thread::sleep(wait);
         Ok(())

@@ -66,8 +66,9 @@ impl Registry {
     pub fn open_upload(&self) -> std::result::Result<OpenedUpload, Failure> {
         let url = self.url("blobs/uploads/")?;
         let post = Request::new(Method::Post, &url, &[]);
-        let response = self.session.send(&self.scope, post, &mut Payload::Bytes(&[]))?;
         let what = format!("{}: start an upload", self.repository);
+        let sent = self.session.send(&self.scope, post, &mut Payload::Bytes(&[]));
+        let response = sent.map_err(|failure| failure.context(&what))?;
         match response.status.as_u16() {
             202 => Ok(self.opened_upload(response)?),
             status @ 200..=399 => {

@@ -13,7 +13,7 @@ use common::secret;
 use machine::allowed::{self, AllowedHost};
 use machine::mirrors::{self, Scheme};
 use net::advice::Options;
-use net::client::Client;
+use net::client::{Attempts, Client};
 use net::peer::{ClientCertificate, Peer, Verification};
 use net::trace::transcript::Trace;
 
@@ -48,9 +48,9 @@ pub struct Network {
     /// (repeatable)
     #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
     allowed: Vec<AllowedHost>,
-    /// Attempts without progress before giving up
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    retry_times: u32,
+    /// Attempts without progress before giving up [default: 5, or 2 if connecting times out]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    retry_times: Option<u32>,
     /// The longest wait between attempts, even if the registry asks for a longer one
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     max_wait: Duration,
@@ -90,7 +90,7 @@ impl Network {
         }
         let login = if own.is_some() { None } else { self.login.given(stdin)? };
         let client = Client {
-            attempts: self.retry_times,
+            attempts: Attempts::of(self.retry_times),
             max_wait: self.max_wait,
             idle_timeout: self.idle_timeout,
             connect_timeout: self.connect_timeout,

@@ -107,7 +107,7 @@ mod with_peers {
             .args(["--plain-http", "--max-wait", "5", &format!("{}:1", registry.repo("app"))])
             .under(&[&strace[..], &[inject, "-o", log.to_str().unwrap()]].concat())
             .run();
-        run.ok().stdout(&Image::small().manifest.bytes);
+        run.status(0).says("waiting 3.0 s: ").stdout(&Image::small().manifest.bytes);
         let log = std::fs::read_to_string(log).unwrap();
         let waits: Vec<_> = log.lines().filter(|line| line.contains("tv_sec=")).collect();
         assert!(waits.len() == 1 && waits[0].contains("{tv_sec=3,"), "{log}");

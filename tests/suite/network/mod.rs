@@ -11,6 +11,7 @@ mod faults;
 mod proxies_http;
 mod redirects;
 mod request_counts;
+mod waits;
 
 #[path = "."]
 mod with_peers {

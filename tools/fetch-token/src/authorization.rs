@@ -57,7 +57,8 @@ fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<Stri
         let writes = method == Method::Patch;
         let mut payload = if writes { Payload::Bytes(&[]) } else { Payload::None };
         let request = Request::new(method, &url, &[]);
-        let mut response = session.send_bare(request, &mut payload)?;
+        let response = session.send_bare(request, &mut payload);
+        let mut response = response.map_err(|failure| failure.context(registry.repository()))?;
         match response.status.as_u16() {
             401 if session.is_own(&response) && session.is_challenge(&response) => {
                 response.error_text();

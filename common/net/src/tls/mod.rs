@@ -14,7 +14,6 @@
 //! | `der` | the fields of a certificate that are needed here |
 //! | `distinguished_name` | the text of a name in a certificate |
 //! | [`presented`] | the certificates that servers presented, to be shown |
-//! | `history` | the hosts that have used TLS in this process |
 //! | `failure` | why a connection failed |
 //!
 //! Not here: the choice of a connection for a URL, in [`pool`](crate::pool).
@@ -26,7 +25,6 @@ mod der;
 mod distinguished_name;
 mod exchange;
 pub(super) mod failure;
-pub(super) mod history;
 pub(super) mod host_certificates;
 mod names;
 pub mod presented;

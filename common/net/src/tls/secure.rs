@@ -23,11 +23,11 @@ use super::algorithms::provider;
 use super::certificates::Pair;
 use super::der;
 use super::failure::{Cause, ClientCert, Stage, TlsFailure};
-use super::history;
 use super::presented;
 use super::trust::Trusted;
 use super::verifier::Verifier;
 use crate::connection::time_left;
+use crate::history;
 
 /// Makes TLS connections with one configuration: trusted authorities and client certificates.
 #[derive(Clone)]
