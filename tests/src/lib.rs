@@ -64,6 +64,7 @@ pub mod scratch;
 pub mod servers;
 pub mod small_registries;
 pub mod squid;
+pub mod terminal;
 pub mod token_server;
 pub mod tools;
 pub mod trace;

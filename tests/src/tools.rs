@@ -23,6 +23,7 @@ pub use rustix::process::Signal;
 use crate::eventually;
 use crate::peers::{find, must, peer};
 use crate::scratch::Scratch;
+use crate::terminal::{OnTerminal, Terminal};
 
 /// A home that does not exist and that not even root can create.
 const HOME: &str = "/proc/none";
@@ -255,6 +256,36 @@ impl Command {
         }
     }
 
+    /// Runs the command to its end with stdout, stderr or both on a terminal of this width. The
+    /// output to the terminal is in the field of the first of them. Both fields are as the tool
+    /// wrote them: the terminal changes nothing.
+    ///
+    /// # Panics
+    /// When the command or the terminal fails.
+    #[track_caller]
+    pub fn run_on_terminal(mut self, columns: u16, on: OnTerminal) -> Run {
+        let terminal = Terminal::new(columns);
+        self.inner.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if matches!(on, OnTerminal::Stdout | OnTerminal::Both) {
+            self.inner.stdout(terminal.stdio());
+        }
+        if matches!(on, OnTerminal::Stderr | OnTerminal::Both) {
+            self.inner.stderr(terminal.stdio());
+        }
+        let mut child = self.inner.spawn().unwrap_or_else(|why| panic!("{}: {why}", self.line));
+        // The command holds the program's side of the terminal, which must be closed here before
+        // the output can end.
+        self.inner.stdout(Stdio::null()).stderr(Stdio::null());
+        let (stdout, stderr) = match (child.stdout.take(), child.stderr.take()) {
+            (None, None) => (terminal.collect(), collect(std::io::empty())),
+            (None, Some(stderr)) => (terminal.collect(), collect(stderr)),
+            (Some(stdout), None) => (collect(stdout), terminal.collect()),
+            (Some(stdout), Some(stderr)) => (collect(stdout), collect(stderr)),
+        };
+        let (stdout, stderr) = (Some(stdout), Some(stderr));
+        Running { stdout, stderr, child, line: self.line, _copy: self.copy }.wait()
+    }
+
     /// Runs the command to its end.
     #[track_caller]
     pub fn run(self) -> Run {
@@ -262,7 +293,7 @@ impl Command {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+pub(crate) fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);

@@ -82,6 +82,11 @@ impl Unsized {
         &self.0.media_type
     }
 
+    /// The descriptor, whose size is not meaningful.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0
+    }
+
     /// The descriptor with its size, in bytes.
     pub fn complete(self, size: u64) -> Descriptor {
         let mut descriptor = self.0;

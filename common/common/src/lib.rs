@@ -4,12 +4,11 @@
 //! - Data and text rules, without files, sockets, clock or environment: [`digest`], [`descriptor`],
 //!   [`mediatype`], [`layers`], [`platform`], [`mod@reference`], [`host`], [`manifest`],
 //!   [`selection`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`],
-//!   [`calendar`].
-//! - Streams and files: [`stdio`], [`screen`], [`lines`], [`verify`], [`tempfile`], [`output`], [`state`],
-//!   [`parallel`].
-//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]; hints for mistaken
-//!   options and names (`usage`, `familiar`, `transports`, `operands`).
-//! - Parts of the tools that build manifests: [`building`].
+//!   [`calendar`], [`human`].
+//! - Streams and files: [`stdio`], [`terminal`], [`screen`], [`lines`], [`line_output`], [`verify`],
+//!   [`tempfile`], [`output`], [`state`], [`parallel`].
+//! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]. Parts of the tools
+//!   that build manifests: [`building`].
 //!
 //! Not here: the network, the image layout, archives and compression (each has its own crate), code
 //! that only one tool needs (it belongs in that tool's crate), and async. Libraries do not print:
@@ -25,9 +24,11 @@ pub mod error;
 pub mod exit;
 mod familiar;
 pub mod host;
+pub mod human;
 pub mod interrupt;
 pub mod json;
 pub mod layers;
+pub mod line_output;
 pub mod lines;
 pub mod manifest;
 pub mod mediatype;
@@ -47,6 +48,7 @@ pub mod shell;
 pub mod state;
 pub mod stdio;
 pub mod tempfile;
+pub mod terminal;
 mod transports;
 mod usage;
 pub mod verify;

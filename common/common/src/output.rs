@@ -11,7 +11,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::descriptor::Descriptor;
 use crate::error::{Error, Result, Status};
+use crate::line_output::LineForm;
 use crate::stdio;
 use crate::tempfile::{TempFile, start_of};
 
@@ -108,6 +110,18 @@ impl Output {
             }
             Err(cause) => Err(local_error(cause)),
         }
+    }
+
+    /// Writes a descriptor line, in the form for this output.
+    ///
+    /// # Errors
+    /// Local if the output cannot be written.
+    pub fn write_line(self, descriptor: &Descriptor) -> Result<()> {
+        let line = match &self {
+            Output::Stream(stream) => LineForm::of(&stream.file).line(descriptor),
+            Output::File(_) => descriptor.line() + "\n",
+        };
+        self.write(line.as_bytes())
     }
 
     /// Writes a complete, verified result from memory.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::terminal::TextOnly;
 
 /// The number of bytes at the end of a stream that are held back until the digest is verified.
 pub const HOLD: usize = 64 << 10;
@@ -139,15 +140,16 @@ pub fn verify(mut input: impl Read, mut verifier: Verifier, name: &str) -> Resul
 }
 
 /// Copies `input` to `output` and verifies it. The last block is written only if all bytes are
-/// correct.
+/// correct. `guard` checks all bytes that are written.
 ///
 /// # Errors
-/// Content if the bytes differ; Local if `input` cannot be read or `output` cannot be written.
-/// `name` is the name of the input in messages.
+/// Content if the bytes differ; Usage if the guard refuses them; Local if `input` cannot be read or
+/// `output` cannot be written. `name` is the name of the input in messages.
 pub fn copy(
     mut input: impl Read,
     output: impl Write,
     mut verifier: Verifier,
+    guard: TextOnly,
     name: &str,
 ) -> Result<u64> {
     let mut output = HeldBack::new(output);
@@ -157,6 +159,7 @@ pub fn copy(
         match read(&mut input, &mut buffer, name)? {
             0 => break,
             n => {
+                guard.check(&buffer[..n])?;
                 verifier.update(&buffer[..n])?;
                 output.write(&buffer[..n]).map_err(write_error)?;
             }
@@ -206,7 +209,8 @@ mod tests {
     fn the_end_of_wrong_bytes_is_never_passed_on() {
         let mut passed = Vec::new();
         let bytes = vec![7; HOLD + 10];
-        let wrong = copy(&bytes[..], &mut passed, verifier(b"x", None), "x").unwrap_err();
+        let wrong =
+            copy(&bytes[..], &mut passed, verifier(b"x", None), TextOnly::off(), "x").unwrap_err();
         assert!(wrong.to_string().starts_with("digest differs: got sha256:"));
         assert_eq!(passed.len(), 10);
     }

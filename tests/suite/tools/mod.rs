@@ -56,6 +56,7 @@ mod schema1;
 mod stores;
 mod sweep_layout;
 mod sweep_layout_in_use;
+mod terminal_lines;
 mod verify_digest;
 
 #[path = "."]

@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<()> {
     let digest = Algorithm::Sha256.digest(&bytes);
     Layout::create(dir)?.put_bytes(&digest, &bytes)?;
     let descriptor = Descriptor::new(cli.media_type(), digest, bytes.len() as u64);
-    output.write(format!("{}\n", descriptor.line()).as_bytes())
+    output.write_line(&descriptor)
 }
 
 /// The config that the command line and the lines on stdin describe.

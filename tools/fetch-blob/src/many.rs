@@ -3,8 +3,7 @@
 //! blob. With `--early`, a line is printed as an early line when its blob begins to arrive.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,8 +11,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::line_output::LineOutput;
 use common::progress::Progress;
-use common::stdio;
 use layout::Layout;
 use store::{Remote, Store};
 
@@ -27,7 +26,7 @@ const READ_AHEAD: usize = 1024;
 
 /// Fetches all blobs of the input into the layout at `into`.
 pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress) -> Result<()> {
-    let output = stdio::stdout()?;
+    let output = LineOutput::stdout()?;
     let (send, wanted) = sync_channel(0);
     lines::read(&cli.digests, send);
     // Wait for the first line: the program before this one in the pipe may still have to create the
@@ -99,7 +98,7 @@ fn feed(
 
 /// Prints the lines in input order. A repeated digest is fetched once and printed each time.
 struct Printer {
-    output: File,
+    output: LineOutput,
     /// The sizes of the blobs that are stored.
     sizes: HashMap<Digest, u64>,
     /// The positions of the blobs that were printed in early lines.
@@ -116,12 +115,12 @@ impl Printer {
             let Some(descriptor) = wanted.descriptor else { return Ok(()) };
             self.begun.entry(wanted.digest.clone()).or_insert(wanted.index);
             self.early.push((wanted.digest, descriptor.size));
-            return self.write(&descriptor.early_line());
+            return self.write(|output| output.print_early(&descriptor));
         };
         if let Some(descriptor) = &wanted.descriptor {
             check_size(digest, size, descriptor.size)?;
         }
-        self.write(&wanted.described(size).line())
+        self.write(|output| output.print(&wanted.described(size)))
     }
 
     /// Waits until the layout has the blob, and returns its size. If the line may be early, this
@@ -158,10 +157,8 @@ impl Printer {
         Ok(())
     }
 
-    fn write(&mut self, line: &str) -> Result<()> {
-        self.output
-            .write_all(format!("{line}\n").as_bytes())
-            .map_err(|cause| Error::local("standard output", &cause))
+    fn write(&mut self, print: impl FnOnce(&mut LineOutput) -> io::Result<()>) -> Result<()> {
+        print(&mut self.output).map_err(|cause| Error::local("standard output", &cause))
     }
 }
 

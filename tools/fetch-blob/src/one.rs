@@ -8,6 +8,7 @@ use common::digest::Digest;
 use common::error::Result;
 use common::output::Output;
 use common::progress::{How, Progress};
+use common::terminal::TextOnly;
 use layout::distribution_sources::{DistributionSources, Sighting};
 use store::{Remote, Store};
 
@@ -45,18 +46,31 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
             return Ok(());
         }
     };
+    // An explicit "-o -" is a request for the bytes, wherever they go.
+    let guard = match cli.output {
+        Some(_) => TextOnly::off(),
+        None => TextOnly::on_stdout("-o FILE writes it to a file, -o - to standard output"),
+    };
     let Wanted { digest, descriptor, .. } = wanted;
     if let Some(descriptor) = &descriptor
         && let Some(bytes) = store.blob_at_once(descriptor)?
     {
+        guard.check(&bytes)?;
         progress.done(&digest, descriptor.size, How::Fetched);
         return Output::Stream(stream).write(&bytes);
     }
     let stated = descriptor.as_ref().map(|d| d.size);
     let urls: Vec<String> =
         descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
-    let outcome =
-        to_stdout::stream(&digest, stated, &urls, cli.max_size, &store, &stream, &progress);
+    let outcome = to_stdout::stream(
+        &digest,
+        stated,
+        &urls,
+        cli.max_size,
+        &store,
+        (&stream, guard),
+        &progress,
+    );
     progress.end();
     progress.done(&digest, outcome?, How::Fetched);
     remember(&store, &digest);

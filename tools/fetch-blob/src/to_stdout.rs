@@ -12,6 +12,7 @@ use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::output::Stream;
 use common::progress::Progress;
+use common::terminal::TextOnly;
 use common::verify::{BUFFER, HeldBack, Verifier};
 use store::Store;
 use store::reading::Reading;
@@ -19,27 +20,28 @@ use store::reading::Reading;
 use crate::blob::{MAX_UNSTATED_SIZE, check_size};
 use crate::destination::check_empty_size;
 
-/// Writes a blob to `stream`. Returns the number of bytes.
+/// Writes a blob to a stream, behind a guard. Returns the number of bytes.
 ///
 /// # Errors
-/// Content if size or digest differ: the last block was not written then. Local if `stream` cannot
-/// be written. Otherwise the store's errors.
+/// Content if size or digest differ: the last block was not written then. Usage if the guard refuses
+/// the bytes. Local if the stream cannot be written. Otherwise the store's errors.
 pub(crate) fn stream(
     digest: &Digest,
     stated: Option<u64>,
     urls: &[String],
     max_size: Option<u64>,
     store: &Store,
-    stream: &Stream,
+    to: (&Stream, TextOnly),
     progress: &Progress,
 ) -> Result<u64> {
+    let (stream, guard) = to;
     check_size(stated, max_size, digest)?;
     if digest.is_of_empty() {
         return check_empty_size(digest, stated).map(|()| 0);
     }
     progress.announce(stated.unwrap_or(0));
     let limit = max_size.unwrap_or(MAX_UNSTATED_SIZE);
-    let mut output = Passed { held: HeldBack::new(&stream.file), stream };
+    let mut output = Passed { held: HeldBack::new(&stream.file), stream, guard };
     let count = loop {
         let mut reading = Reading::new(store, digest, stated, urls.to_vec(), 0);
         let verifier = Verifier::new(digest, stated);
@@ -62,10 +64,12 @@ pub(crate) fn stream(
 struct Passed<'a> {
     held: HeldBack<&'a File>,
     stream: &'a Stream,
+    guard: TextOnly,
 }
 
 impl Passed<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.guard.check(bytes)?;
         self.held.write(bytes).map_err(|cause| self.stream.write_error(&cause))
     }
 }

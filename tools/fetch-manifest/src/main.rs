@@ -99,8 +99,11 @@ fn run(cli: Cli) -> Result<()> {
 
     let only_described = (cli.descriptor || cli.digest) && into.is_none() && cli.platform.is_none();
     if only_described && let Some(descriptor) = store.head(Which::of(&cli.reference), options)? {
-        let text = if cli.digest { descriptor.digest.to_string() } else { descriptor.line() };
-        return output.write(format!("{text}\n").as_bytes());
+        return if cli.digest {
+            output.write(format!("{}\n", descriptor.digest).as_bytes())
+        } else {
+            output.write_line(&descriptor)
+        };
     }
 
     let into = into.map(|place| IntoLayout {
@@ -133,7 +136,7 @@ fn run(cli: Cli) -> Result<()> {
     if cli.digest {
         output.write(format!("{}\n", document.descriptor.digest).as_bytes())
     } else if cli.descriptor {
-        output.write(format!("{}\n", document.descriptor.line()).as_bytes())
+        output.write_line(&document.descriptor)
     } else {
         output.write(&document.bytes)
     }

@@ -7,10 +7,14 @@ use std::io::{BufWriter, Write};
 use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::line_output::LineForm;
 use common::{mediatype, stdio};
 
 /// A buffered writer of descriptor lines to stdout.
-pub(crate) struct LineWriter(BufWriter<File>);
+pub(crate) struct LineWriter {
+    output: BufWriter<File>,
+    form: LineForm,
+}
 
 impl LineWriter {
     /// Opens stdout.
@@ -18,7 +22,9 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout is closed.
     pub(crate) fn new() -> Result<LineWriter> {
-        Ok(LineWriter(BufWriter::new(stdio::stdout()?)))
+        let output = stdio::stdout()?;
+        let form = LineForm::of(&output);
+        Ok(LineWriter { output: BufWriter::new(output), form })
     }
 
     /// Writes one line to the buffer.
@@ -26,7 +32,7 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
-        self.put_text(&descriptor.line())
+        self.put_text(&self.form.line(descriptor))
     }
 
     /// Prints the line of a layer of a schema 1 manifest, which has no size.
@@ -34,7 +40,8 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put_schema1(&mut self, layer: &Digest) -> Result<()> {
-        self.put_text(&Unsized::new(mediatype::DOCKER_LAYER_GZIP, layer.clone()).line())
+        let line = Unsized::new(mediatype::DOCKER_LAYER_GZIP, layer.clone());
+        self.put_text(&self.form.unsized_line(&line))
     }
 
     /// Writes a line to the buffer.
@@ -44,12 +51,13 @@ impl LineWriter {
     pub(crate) fn put_line(&mut self, line: &Line) -> Result<()> {
         match line {
             Line::Whole(descriptor) => self.put(descriptor),
-            Line::Unsized(line) => self.put_text(&line.line()),
+            Line::Unsized(line) => self.put_text(&self.form.unsized_line(line)),
         }
     }
 
     fn put_text(&mut self, line: &str) -> Result<()> {
-        writeln!(self.0, "{line}").map_err(|cause| Error::local("standard output", &cause))
+        let written = self.output.write_all(line.as_bytes());
+        written.map_err(|cause| Error::local("standard output", &cause))
     }
 
     /// Writes all buffered lines to stdout.
@@ -57,6 +65,6 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.0.flush().map_err(|cause| Error::local("standard output", &cause))
+        self.output.flush().map_err(|cause| Error::local("standard output", &cause))
     }
 }

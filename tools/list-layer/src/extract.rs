@@ -22,10 +22,11 @@ use std::io::Write as _;
 use archive::walk::MAX_LINKS;
 use archive::{Ending, Entry, EntryType, Reader};
 use common::error::{Error, Result, printable};
+use common::terminal::TextOnly;
 use common::{notice, stdio};
 
 use crate::index::{DIRECTORY, Index, Says, follow};
-use crate::output::{content, write_error};
+use crate::output::{TO_A_TERMINAL, content, write_error};
 use crate::path::{self, Count, Kept, MAX_KEPT};
 use crate::source::{Blobs, Layer, Layers, Place};
 use crate::stream::{Budget, Stream, skip_data};
@@ -233,7 +234,9 @@ impl Search<'_> {
 
     fn write(&self, entry: &Entry, reader: &mut Reader<Stream<'_>>) -> Result<()> {
         let mut output = stdio::stdout()?;
+        let guard = TextOnly::on_stdout(TO_A_TERMINAL);
         content(entry, reader, self.budget.limit(), |bytes| {
+            guard.check(bytes)?;
             output.write_all(bytes).map_err(write_error)
         })?;
         let stream = reader.get_ref();

@@ -11,6 +11,9 @@ use common::verify::{HOLD, HeldBack};
 
 use crate::stream::Stream;
 
+/// The hint for a binary file on a terminal.
+pub(crate) const TO_A_TERMINAL: &str = "redirect standard output, or pipe it to a program";
+
 /// A block of zeros, for the holes of sparse files.
 static ZEROS: [u8; HOLE] = [0; HOLE];
 

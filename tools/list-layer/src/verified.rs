@@ -8,9 +8,10 @@
 
 use archive::EntryType;
 use common::error::{Error, Result, Status};
+use common::terminal::TextOnly;
 
 use crate::merged;
-use crate::output::{Output, content};
+use crate::output::{Output, TO_A_TERMINAL, content};
 use crate::source::Layers;
 use crate::stream::{Budget, read_whole};
 
@@ -32,12 +33,16 @@ pub(crate) fn run(
     drop(tree);
     budget.reset();
     let mut output = Output::new()?;
+    let guard = TextOnly::on_stdout(TO_A_TERMINAL);
     let mut number = 0;
     let mut is_written = false;
     let verdict = read_whole(blobs.open(layer, budget)?, |entry, reader| {
         if number == position && entry.entry_type == EntryType::Regular {
             is_written = true;
-            content(entry, reader, budget.limit(), |bytes| output.bytes(bytes))?;
+            content(entry, reader, budget.limit(), |bytes| {
+                guard.check(bytes)?;
+                output.bytes(bytes)
+            })?;
         }
         number += 1;
         Ok(())

@@ -2,15 +2,12 @@
 //! Writes descriptor lines to stdout. They are not buffered, so that the next program can use each
 //! line at once.
 
-use std::fs::File;
-use std::io::Write;
-
 use common::descriptor::{Descriptor, Line};
 use common::error::{Error, Result};
-use common::stdio;
+use common::line_output::LineOutput;
 
 /// A writer of descriptor lines to stdout.
-pub(crate) struct LineWriter(File);
+pub(crate) struct LineWriter(LineOutput);
 
 impl LineWriter {
     /// Opens stdout.
@@ -18,7 +15,7 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout is closed.
     pub(crate) fn new() -> Result<LineWriter> {
-        Ok(LineWriter(stdio::stdout()?))
+        Ok(LineWriter(LineOutput::stdout()?))
     }
 
     /// Writes a descriptor.
@@ -26,7 +23,7 @@ impl LineWriter {
     /// # Errors
     /// Local if stdout cannot be written.
     pub(crate) fn put(&mut self, descriptor: &Descriptor) -> Result<()> {
-        self.put_text(&descriptor.line())
+        self.0.print(descriptor).map_err(write_error)
     }
 
     /// Writes a line with or without a size.
@@ -36,13 +33,11 @@ impl LineWriter {
     pub(crate) fn put_line(&mut self, line: &Line) -> Result<()> {
         match line {
             Line::Whole(descriptor) => self.put(descriptor),
-            Line::Unsized(line) => self.put_text(&line.line()),
+            Line::Unsized(line) => self.0.print_unsized(line).map_err(write_error),
         }
     }
+}
 
-    fn put_text(&mut self, text: &str) -> Result<()> {
-        self.0
-            .write_all(format!("{text}\n").as_bytes())
-            .map_err(|cause| Error::local("standard output", &cause))
-    }
+fn write_error(cause: std::io::Error) -> Error {
+    Error::local("standard output", &cause)
 }

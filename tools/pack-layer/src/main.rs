@@ -14,13 +14,13 @@ mod source;
 mod time;
 mod tree;
 
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::error::{Error, Result};
+use common::line_output::LineOutput;
 use common::{exit, stdio};
 use compress::{Compressor, Finished, Method};
 
@@ -42,7 +42,7 @@ fn run(cli: Cli) -> Result<()> {
     let (method, media_type) = cli.method()?;
     // Standard output is opened before the layer is written. If it is closed, the run must fail
     // before it stores a layer whose descriptor line cannot be printed.
-    let mut stdout = stdio::stdout()?;
+    let mut stdout = LineOutput::stdout()?;
     let finished = match Source::open(&cli.path)? {
         Source::Directory(root) => pack(&cli, destination, &root, method)?,
         Source::Archive(tarball) => pass(&cli, destination, tarball, method)?,
@@ -54,10 +54,8 @@ fn run(cli: Cli) -> Result<()> {
         return Ok(());
     }
     let layer = Descriptor::new(media_type, digest, size);
-    let line = layer.with_annotation(UNCOMPRESSED, &diff_id.to_string()).line();
-    stdout
-        .write_all(format!("{line}\n").as_bytes())
-        .map_err(|cause| Error::local("standard output", &cause))
+    let layer = layer.with_annotation(UNCOMPRESSED, &diff_id.to_string());
+    stdout.print(&layer).map_err(|cause| Error::local("standard output", &cause))
 }
 
 /// Packs a directory tree.

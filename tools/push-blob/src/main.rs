@@ -24,15 +24,17 @@ mod stored_blob;
 mod target;
 mod upload;
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use common::descriptor::Descriptor;
 use common::error::{Error, Result};
+use common::line_output::LineOutput;
 use common::parallel::in_order_until_failure;
 use common::progress::Progress;
 use common::reference::StoreName;
-use common::{exit, interrupt, stdio};
+use common::{exit, interrupt};
 use registry::Registry;
 use store::Remote;
 
@@ -51,7 +53,7 @@ fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     cli.check()?;
     let remote = cli.network.remote(cli.stdin())?;
-    let mut output = stdio::stdout()?;
+    let mut output = LineOutput::stdout()?;
     let mount_from = cli.mount_repositories()?;
     let target = target(&cli.store, &remote)?;
     let from = match &cli.from {
@@ -86,8 +88,8 @@ fn run(cli: Cli) -> Result<()> {
     };
     // An invalid line is reported after the lines before it are printed. A failed job is reported
     // at once.
-    let print = |line: Result<String>| {
-        output.write_all(line?.as_bytes()).map_err(|cause| match cause.kind() {
+    let print = |line: Result<Descriptor>| {
+        output.print(&line?).map_err(|cause| match cause.kind() {
             ErrorKind::BrokenPipe => interrupt::die_of_sigpipe(),
             _ => Error::local("standard output", &cause),
         })?;

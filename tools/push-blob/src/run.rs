@@ -40,11 +40,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs one job. Returns the line to print.
+    /// Runs one job. Returns the descriptor to print.
     ///
     /// # Errors
     /// The errors of the source and of the target.
-    pub(crate) fn push(&self, job: Job) -> Result<String> {
+    pub(crate) fn push(&self, job: Job) -> Result<Descriptor> {
         let descriptor = match job {
             Job::Stdin => self.annotated(self.push_stdin()?),
             Job::File(path) => self.annotated(self.push_file(&path)?),
@@ -60,7 +60,7 @@ impl Run {
             let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
             stored.push(descriptor.digest.clone());
         }
-        Ok(descriptor.line() + "\n")
+        Ok(descriptor)
     }
 
     fn annotated(&self, descriptor: Descriptor) -> Descriptor {

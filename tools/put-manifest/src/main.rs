@@ -13,15 +13,15 @@ mod names;
 mod to_layout;
 mod to_registry;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::error::{Error, Result};
+use common::exit;
+use common::line_output::LineOutput;
 use common::output::Output;
 use common::reference::Location;
-use common::{exit, stdio};
 use store::options::{Network, Stdin};
 
 /// Put a manifest into a registry or a layout
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let remote = cli.network.remote(Stdin::unless(cli.file.as_deref()))?;
-    let mut output = stdio::stdout()?;
+    let mut output = LineOutput::stdout()?;
     let digestfile = cli.digestfile.as_deref().map(Output::open).transpose()?;
     names::check(&cli.location, &cli.tags, cli.by_digest)?;
     let mut document = input::read(cli.file.as_deref(), &cli.location)?;
@@ -79,7 +79,5 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(digestfile) = digestfile {
         digestfile.write(format!("{}\n", document.descriptor.digest).as_bytes())?;
     }
-    output
-        .write_all(format!("{}\n", document.descriptor.line()).as_bytes())
-        .map_err(|cause| Error::local("standard output", &cause))
+    output.print(&document.descriptor).map_err(|cause| Error::local("standard output", &cause))
 }

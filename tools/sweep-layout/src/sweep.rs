@@ -9,6 +9,7 @@ use std::path::Path;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::line_output::LineForm;
 use common::mediatype::OCTETS;
 use layout::Layout;
 
@@ -60,8 +61,8 @@ impl Sweep<'_> {
                 return Ok(());
             }
             if self.dry_run {
-                let line = Descriptor::new(OCTETS, digest, metadata.len()).line();
-                return print(output, &format!("{line}\n"));
+                let descriptor = Descriptor::new(OCTETS, digest, metadata.len());
+                return print(output, &LineForm::of(output).line(&descriptor));
             }
             removed.file(&self.layout.blob_path(&digest), metadata.len())
         })?;

@@ -6,8 +6,8 @@ use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
 use common::layers::DiffIds;
+use common::line_output::LineOutput;
 use common::notice;
-use common::stdio;
 
 use crate::destination::{Destination, REMAINS};
 use crate::known_image::Image;
@@ -31,7 +31,7 @@ pub(crate) struct Unpacking {
     options: Option<String>,
     /// The next output line. It is printed when the next step begins; the last line of the run is
     /// printed after DIR was published.
-    held: Option<String>,
+    held: Option<Descriptor>,
 }
 
 impl Unpacking {
@@ -71,7 +71,7 @@ impl Unpacking {
             match step {
                 Step::Same(lines) => {
                     for line in lines {
-                        self.held = Some(line.line());
+                        self.held = Some(line);
                         self.release_line()?;
                     }
                     self.destination.report_same();
@@ -79,7 +79,7 @@ impl Unpacking {
                 }
                 Step::Config(line, diff_ids) => {
                     self.image.add_config(&line);
-                    self.held = Some(line.line());
+                    self.held = Some(line);
                     self.diff_ids.expect(diff_ids)?;
                 }
                 Step::Layer(layer) => {
@@ -91,7 +91,7 @@ impl Unpacking {
                     let line = line(&layer, &verdict);
                     self.image.add_layer(&line, &verdict.diff_id);
                     self.diff_ids.add(verdict.diff_id)?;
-                    self.held = Some(line.line());
+                    self.held = Some(line);
                 }
             }
         }
@@ -168,7 +168,10 @@ impl Unpacking {
 
     fn release_line(&mut self) -> Result<()> {
         match self.held.take() {
-            Some(line) => stdio::write_stdout(format!("{line}\n").as_bytes()),
+            Some(line) => {
+                let printed = LineOutput::stdout()?.print(&line);
+                printed.map_err(|cause| Error::local("standard output", &cause))
+            }
             None => Ok(()),
         }
     }

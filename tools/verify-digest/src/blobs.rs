@@ -6,13 +6,13 @@
 //! line after the first failure.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
+use common::line_output::LineOutput;
 use common::lines::Lines;
 use common::parallel::{self, processors};
 use common::verify::{Verifier, verify};
@@ -29,7 +29,7 @@ const MAX_REMEMBERED: usize = 10_000;
 /// The error of the first line that fails: Content if a size or digest differs, Absent if a blob
 /// does not exist, Malformed if the line is invalid, Local if a blob cannot be read.
 pub(crate) fn check(dir: PathBuf) -> Result<()> {
-    let mut output = stdio::stdout()?;
+    let mut output = LineOutput::stdout()?;
     // The layout is opened at the first line: the program that creates it may have started at the
     // same time as this one.
     let layout = OnceLock::new();
@@ -45,10 +45,10 @@ pub(crate) fn check(dir: PathBuf) -> Result<()> {
                 right.insert(blob);
             }
         }
-        Ok::<_, Error>(descriptor.line() + "\n")
+        Ok::<_, Error>(descriptor)
     };
-    let take = |line: Result<String>| {
-        output.write_all(line?.as_bytes()).map_err(|cause| Error::local("standard output", &cause))
+    let take = |line: Result<Descriptor>| {
+        output.print(&line?).map_err(|cause| Error::local("standard output", &cause))
     };
     parallel::in_order(processors(), lines, work, take)
 }
