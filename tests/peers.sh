@@ -34,6 +34,7 @@ skopeo          skopeo
 squid           squid
 strace          strace
 time            time
+tmux            tmux
 umoci           umoci
 xz              xz-utils
 zsh             zsh

@@ -6,6 +6,8 @@
 //! |---|---|
 //! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
 //! | [`commands`] | the tools with the options that most tests use |
+//! | [`terminal`] | a pseudo-terminal for a tool's output |
+//! | [`tmux`] | a terminal with a shell, and what its screen shows |
 //! | [`scratch`] | directories that are removed with the test; a disk that is too small |
 //! | [`trees`] | directory trees, made and compared |
 //! | [`peers`] | the foreign programs that the suite needs |
@@ -65,6 +67,7 @@ pub mod servers;
 pub mod small_registries;
 pub mod squid;
 pub mod terminal;
+pub mod tmux;
 pub mod token_server;
 pub mod tools;
 pub mod trace;

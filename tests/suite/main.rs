@@ -8,6 +8,7 @@ mod ground;
 mod mirrors;
 mod network;
 mod push;
+mod terminal;
 mod tls;
 mod tools;
 mod trace;

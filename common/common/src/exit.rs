@@ -11,7 +11,7 @@
 //!   them as comments.
 //! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
 //!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
-//!   no progress bar is shown unless the user asks for a bar. With a trace, errors, warnings and
+//!   no progress is shown unless the user asks for it. With a trace, errors, warnings and
 //!   hints are quoted so that a shell executes nothing in them.
 //! - Success is silent. This module writes to stdout only for help and version. The version names
 //!   the project and, in a release build, the commit: `fetch-blob (regutils) 0.1.0 (abc1234)`.
@@ -31,7 +31,7 @@ use clap::Parser;
 use crate::error::{Error, Status, printable};
 use crate::operands::Operands;
 use crate::shell::inert;
-use crate::{notice, screen, secret, stdio, usage};
+use crate::{notice, progress, screen, secret, stdio, usage};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static TRACED: AtomicBool = AtomicBool::new(false);
@@ -107,7 +107,7 @@ pub fn run<Cli: Parser, E: Into<anyhow::Error>>(
 
 /// Prints the warnings, the error and the hint, and turns the outcome into an exit status.
 fn end(tool: &str, outcome: anyhow::Result<()>, operands: &Operands) -> ExitCode {
-    screen::clear();
+    progress::end();
     if !QUIET.load(Ordering::Relaxed) {
         for notice in notice::take() {
             let more = match notice.count {

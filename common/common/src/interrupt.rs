@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::error::{Error, Result};
-use crate::{exit, stdio};
+use crate::{exit, screen, stdio};
 
 /// The longest time that the cleanup may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,6 +63,7 @@ pub fn die_of_sigpipe() -> ! {
 
 /// Runs the cleanup unless it ran already. Waits for it at most [`PATIENCE`].
 fn run() {
+    screen::clear();
     let Some(cleanup) = CLEANUP.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };

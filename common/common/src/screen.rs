@@ -3,13 +3,28 @@
 //! is written to the terminal, and drawn again after it.
 //!
 //! The cursor stays at the start of the line. If the terminal gets narrower and the line is wrapped,
-//! the cursor is then at its first row, and clearing to the end of the screen removes all rows.
+//! the cursor is then at its first row, and the rows below it are cleared too.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Clears the line of progress, and everything below it.
-const CLEAR: &str = "\r\x1b[J";
+use crate::{stdio, terminal};
+
+/// Clears a row.
+const CLEAR_ROW: &str = "\r\x1b[K";
+
+/// Clears a line that was drawn, with all its rows. The sequence that clears to the end of the screen
+/// is not used: in its first row, tmux would save the screen each time.
+fn clearing(line: &str) -> String {
+    let below = line.len().saturating_sub(1) / terminal::width(std::io::stderr()).max(1);
+    let mut sequence = CLEAR_ROW.to_owned();
+    if below > 0 {
+        sequence.push_str(&format!("\x1b[B{CLEAR_ROW}").repeat(below));
+        sequence.push_str(&format!("\x1b[{below}A"));
+    }
+    sequence
+}
 
 /// The line that is drawn at the moment.
 static LINE: Mutex<Option<String>> = Mutex::new(None);
@@ -23,7 +38,7 @@ pub fn write(text: &str) {
     let line = line();
     let text = match &*line {
         None => text.to_owned(),
-        Some(line) => format!("{CLEAR}{text}{line}\r"),
+        Some(line) => format!("{}{text}{line}\r", clearing(line)),
     };
     put(&text);
 }
@@ -34,7 +49,7 @@ pub fn around<T>(write: impl FnOnce() -> T) -> T {
     let line = line();
     match &*line {
         Some(line) if std::io::stdout().is_terminal() => {
-            put(CLEAR);
+            put(&clearing(line));
             let outcome = write();
             put(&format!("{line}\r"));
             outcome
@@ -46,14 +61,35 @@ pub fn around<T>(write: impl FnOnce() -> T) -> T {
 /// Draws the line of progress, which must fit into the terminal's width.
 pub(crate) fn draw(text: String) {
     let mut line = line();
-    put(&format!("{CLEAR}{text}\r"));
+    if !IS_DRAWN.swap(true, Ordering::Relaxed) {
+        stdio::before_fatal_signals(clear_in_handler);
+    }
+    let clearing = line.as_deref().map(clearing).unwrap_or_default();
+    put(&format!("{clearing}{CLEAR_ROW}{text}\r"));
     *line = Some(text);
 }
 
 /// Removes the line of progress.
-pub(crate) fn clear() {
-    if line().take().is_some() {
-        put(CLEAR);
+pub fn clear() {
+    if let Some(line) = line().take() {
+        IS_DRAWN.store(false, Ordering::Relaxed);
+        put(&clearing(&line));
+    }
+}
+
+/// Leaves the line as it is: another program may have written over it.
+pub(crate) fn forget() {
+    IS_DRAWN.store(false, Ordering::Relaxed);
+    line().take();
+}
+
+/// Whether a line is drawn, for a signal handler.
+static IS_DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Clears the line of progress before a signal ends the process. May be called in a signal handler.
+pub(crate) fn clear_in_handler() {
+    if IS_DRAWN.swap(false, Ordering::Relaxed) {
+        let _ = rustix::io::write(rustix::stdio::stderr(), CLEAR_ROW.as_bytes());
     }
 }
 

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The standard streams, and the signals that concern them.
 //!
-//! The only module with `unsafe`, for four tasks that std does not offer:
+//! The only module with `unsafe`, for tasks that std does not offer:
 //! - std ignores SIGPIPE before `main`; this module restores the default action.
 //! - std lets SIGXFSZ end the process; this module ignores the signal.
 //! - std silently opens /dev/null for a standard stream that was closed. A tool whose stdout was
 //!   closed would therefore lose its result and report success. This module detects a closed
 //!   stream.
-//! - std cannot report whether a signal is ignored; this module can.
+//! - std cannot report whether a signal is ignored, block a signal in a thread, or run code before a
+//!   signal ends the process; this module can.
+//! - std cannot use a file descriptor that the user gives as a number; this module can.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{StdinLock, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result, Status};
@@ -80,6 +83,71 @@ pub fn is_ignored(signal: i32) -> bool {
         libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0
             && old.sa_sigaction == libc::SIG_IGN
     }
+}
+
+/// Blocks SIGPIPE in this thread: if the reader of a pipe goes away, a write by this thread fails.
+pub fn block_sigpipe() {
+    // SAFETY: `set` is initialised by sigemptyset before it is used, and the last argument may be
+    // null.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// The function that [`before_fatal_signals`] calls.
+static BEFORE_SIGNAL: OnceLock<fn()> = OnceLock::new();
+
+/// The signals that end a process by default, and that a user or another program sends.
+const FATAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE, libc::SIGTERM];
+
+/// Calls `cleanup`, which must only do what a signal handler may do, before a signal ends the
+/// process. Signals that are ignored or handled otherwise are left alone.
+pub(crate) fn before_fatal_signals(cleanup: fn()) {
+    if BEFORE_SIGNAL.set(cleanup).is_err() {
+        return;
+    }
+    extern "C" fn handle(signal: libc::c_int) {
+        if let Some(cleanup) = BEFORE_SIGNAL.get() {
+            cleanup();
+        }
+        // SAFETY: raise may be called in a handler. The default action was restored when the
+        // handler was entered (SA_RESETHAND), and is taken when the handler returns.
+        unsafe {
+            libc::raise(signal);
+        }
+    }
+    for signal in FATAL {
+        // SAFETY: all zeros is a valid sigaction, which is then filled in. `handle` calls only
+        // functions that a handler may call.
+        unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut old);
+            if old.sa_sigaction != libc::SIG_DFL {
+                continue;
+            }
+            let mut new: libc::sigaction = std::mem::zeroed();
+            new.sa_sigaction = handle as extern "C" fn(libc::c_int) as usize;
+            new.sa_flags = libc::SA_RESETHAND;
+            libc::sigaction(signal, &raw const new, std::ptr::null_mut());
+        }
+    }
+}
+
+/// A copy of the file descriptor with this number, which the user gave.
+///
+/// # Errors
+/// The system's error if it is not open.
+pub fn descriptor(number: i32) -> std::io::Result<File> {
+    // SAFETY: the call only reads the descriptor table and adds a new descriptor to it.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new, so that nothing else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
 }
 
 /// Locks stdin for reading.

@@ -266,7 +266,7 @@ impl Connections {
         let urls =
             descriptor.as_ref().map_or(Vec::new(), |d| d.urls().map(str::to_owned).collect());
         let blob = Arc::new(Blob::open(&digest, stated, urls, run.max_size, files, first)?);
-        run.progress.announce(stated.unwrap_or(0));
+        run.progress.begin(Some(&digest), stated, blob.received());
         if stated.is_some_and(|size| size <= SMALL) {
             return self.fetch_small(&blob).map(Some);
         }
@@ -314,6 +314,7 @@ impl Connections {
         {
             again += 1;
             blob.begin_again()?;
+            self.run.progress.begin(Some(&blob.digest), blob.stated, 0);
             refill(self);
             hashed = hash(blob);
         }
@@ -352,6 +353,11 @@ impl Blob {
     fn publish(&self) -> Result<()> {
         let first = self.lock().parts[0].file.clone();
         self.files.publish(&first)
+    }
+
+    /// The number of bytes that were received.
+    fn received(&self) -> u64 {
+        self.lock().parts.iter().map(|part| part.at - part.start).sum()
     }
 
     /// Whether no bytes were received.

@@ -58,9 +58,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Counts received bytes.
-    pub(crate) fn received(&self, bytes: u64) {
-        self.progress.add(bytes);
+    /// Counts received bytes of a blob.
+    pub(crate) fn received(&self, digest: &Digest, bytes: u64) {
+        self.progress.add(Some(digest), bytes);
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 

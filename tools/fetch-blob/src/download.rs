@@ -173,7 +173,10 @@ impl Download<'_> {
                 self.blob.digest
             ))),
             Some(_) => Ok(()),
-            None => self.blob.learn_size(total),
+            None => {
+                self.run.progress.learn(&self.blob.digest, total);
+                self.blob.learn_size(total)
+            }
         }
     }
 
@@ -224,7 +227,7 @@ impl Download<'_> {
         if !more || is_first {
             self.blob.notify();
         }
-        self.run.received(added);
+        self.run.received(&self.blob.digest, added);
         Ok(more)
     }
 

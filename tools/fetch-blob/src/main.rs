@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::digest::Digest;
 use common::error::{Error, Result};
-use common::progress::{Mode, Progress};
+use common::progress::{self, Progress, Work};
 use common::reference::StoreName;
 use common::{cli, exit};
 use store::options::{Mirrored, Network, Stdin};
@@ -84,12 +84,9 @@ struct Cli {
     /// Refuse a blob of more than SIZE bytes (k, M, G, T are powers of 1024)
     #[arg(long, value_name = "SIZE", value_parser = cli::bytes)]
     max_size: Option<u64>,
-    /// Show progress on standard error
-    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
-    progress: Mode,
-    /// Drop warnings and the progress bar
-    ///
-    /// Drop warnings, and show a progress bar only with --progress bar
+    #[command(flatten)]
+    progress: progress::Options,
+    /// Print no warnings or waits, and show progress only with --progress
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -112,7 +109,7 @@ fn run(cli: Cli) -> Result<()> {
     }
     let stdin = if cli.digests.is_empty() { Stdin::Data } else { Stdin::Free };
     let remote = cli.mirrored.remote(cli.network.remote(stdin)?)?;
-    let progress = Progress::new(cli.progress, cli.quiet);
+    let progress = Progress::start(cli.progress, cli.quiet, Work::Network)?;
     match &cli.into {
         Some(StoreName::Layout(dir)) => many::fetch(&cli, &remote, dir, progress),
         Some(StoreName::Repository(name)) => {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::line_output::LineOutput;
-use common::progress::Progress;
+use common::progress::{Expected, Progress};
 use layout::Layout;
 use store::{Remote, Store};
 
@@ -67,7 +67,6 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     // Images are named even after a failure: the blobs that were stored may complete another image.
     let named = layout.name_whole_images(&stored);
     let listed = layout.list_referrers(&done);
-    connections.run().progress.end();
     outcome.and(named).and(listed)
 }
 
@@ -85,12 +84,16 @@ fn feed(
             if let Ok(wanted) = &line
                 && begun.insert(wanted.digest.clone())
             {
+                let stated = wanted.descriptor.as_ref().map(|descriptor| descriptor.size);
+                let expected = stated.map_or(Expected::Unknown, Expected::Bytes);
+                connections.run().progress.expect(expected);
                 connections.push(wanted.clone());
             }
             if send.send(line).is_err() {
                 return;
             }
         }
+        connections.run().progress.all_expected();
         connections.close();
     });
     wanted

@@ -7,7 +7,7 @@ use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::Result;
 use common::output::Output;
-use common::progress::{How, Progress};
+use common::progress::{Expected, How, Progress};
 use common::terminal::TextOnly;
 use layout::distribution_sources::{DistributionSources, Sighting};
 use store::{Remote, Store};
@@ -37,10 +37,10 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
             };
             let connections = Connections::start(run, usize::from(cli.jobs));
             let digest = wanted.digest.clone();
+            expect(&connections.run().progress, wanted.descriptor.as_ref());
             connections.push(wanted);
             connections.close();
             let outcome = connections.outcome(0);
-            connections.run().progress.end();
             outcome?;
             remember(&connections.run().store, &digest);
             return Ok(());
@@ -59,6 +59,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
         progress.done(&digest, descriptor.size, How::Fetched);
         return Output::Stream(stream).write(&bytes);
     }
+    expect(&progress, descriptor.as_ref());
     let stated = descriptor.as_ref().map(|d| d.size);
     let urls: Vec<String> =
         descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
@@ -71,10 +72,15 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
         (&stream, guard),
         &progress,
     );
-    progress.end();
     progress.done(&digest, outcome?, How::Fetched);
     remember(&store, &digest);
     Ok(())
+}
+
+/// Reports that this blob is all that will be fetched.
+fn expect(progress: &Progress, descriptor: Option<&Descriptor>) {
+    progress.expect(descriptor.map_or(Expected::Unknown, |d| Expected::Bytes(d.size)));
+    progress.all_expected();
 }
 
 /// Records in the user's state directory that the repository has the blob, for later mounts by

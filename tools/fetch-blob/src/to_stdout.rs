@@ -39,7 +39,6 @@ pub(crate) fn stream(
     if digest.is_of_empty() {
         return check_empty_size(digest, stated).map(|()| 0);
     }
-    progress.announce(stated.unwrap_or(0));
     let limit = max_size.unwrap_or(MAX_UNSTATED_SIZE);
     let mut output = Passed { held: HeldBack::new(&stream.file), stream, guard };
     let count = loop {
@@ -95,14 +94,21 @@ fn pass(
     progress: &Progress,
 ) -> Result<u64> {
     let mut buffer = vec![0; BUFFER];
+    let stated = reading.size();
+    progress.begin(Some(digest), stated, 0);
     loop {
         let n = reading.next_bytes(&mut buffer)?;
+        if stated.is_none()
+            && let Some(size) = reading.size()
+        {
+            progress.learn(digest, size);
+        }
         check_size(reading.size().or(Some(reading.at())), Some(limit), digest)?;
         if n == 0 {
             return verifier.finish().map_err(|e| e.context(reading.name()));
         }
         verifier.update(&buffer[..n]).map_err(|e| e.context(reading.name()))?;
         output.write(&buffer[..n])?;
-        progress.add(n as u64);
+        progress.add(Some(digest), n as u64);
     }
 }

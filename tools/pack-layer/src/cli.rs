@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use common::cli::layout_dir;
 use common::error::{Error, Result};
 use common::mediatype::Compression;
+use common::progress;
 use common::reference::StoreName;
 use compress::Method;
 
@@ -92,7 +93,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]
     whiteouts: Whiteouts,
 
-    /// Drop warnings
+    #[command(flatten)]
+    pub(crate) progress: progress::Options,
+
+    /// Drop warnings, and show progress only with --progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

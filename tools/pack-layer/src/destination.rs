@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::output::{Output, Stream};
+use common::progress::Progress;
 use common::tempfile::TempFile;
 use layout::Layout;
 
@@ -53,6 +54,7 @@ pub(crate) struct Destination {
     /// Its name in messages.
     name: String,
     kind: Kind,
+    progress: Progress,
 }
 
 enum Kind {
@@ -69,17 +71,17 @@ impl Destination {
     ///
     /// # Errors
     /// Local if the file or the layout cannot be created.
-    pub(crate) fn open(name: DestinationName<'_>) -> Result<Destination> {
+    pub(crate) fn open(name: DestinationName<'_>, progress: Progress) -> Result<Destination> {
         match name {
-            DestinationName::File(operand) => Destination::file(operand),
-            DestinationName::Layout(dir) => Destination::layout(dir, name.to_string()),
+            DestinationName::File(operand) => Destination::file(operand, progress),
+            DestinationName::Layout(dir) => Destination::layout(dir, name.to_string(), progress),
         }
     }
 
-    fn file(operand: &Path) -> Result<Destination> {
+    fn file(operand: &Path, progress: Progress) -> Result<Destination> {
         match Output::open(operand)? {
             Output::Stream(Stream { file, name }) => {
-                Ok(Destination { name, kind: Kind::Stream(file) })
+                Ok(Destination { name, kind: Kind::Stream(file), progress })
             }
             Output::File(place) => {
                 let dir = place.path.parent().unwrap_or(Path::new("."));
@@ -88,16 +90,16 @@ impl Destination {
                     Error::local(format_args!("write {}", operand.display()), &cause)
                 })?;
                 let name = operand.display().to_string();
-                Ok(Destination { name, kind: Kind::File(temp, place.path) })
+                Ok(Destination { name, kind: Kind::File(temp, place.path), progress })
             }
         }
     }
 
-    fn layout(dir: &Path, name: String) -> Result<Destination> {
+    fn layout(dir: &Path, name: String, progress: Progress) -> Result<Destination> {
         let layout = Layout::create(dir)?;
         let temp = TempFile::new(&layout.ingest_dir(), "layer".as_ref())
             .map_err(|cause| Error::local(format_args!("write {name}"), &cause))?;
-        Ok(Destination { name, kind: Kind::Layout(temp, layout) })
+        Ok(Destination { name, kind: Kind::Layout(temp, layout), progress })
     }
 
     /// The file of a stream; `None` for a temporary file.
@@ -132,6 +134,10 @@ impl Write for Destination {
             Err(cause) if cause.kind() != io::ErrorKind::Interrupted => {
                 let what = format_args!("write {}", self.name);
                 Err(io::Error::other(Error::local(what, &cause)))
+            }
+            Ok(count) => {
+                self.progress.add(None, count as u64);
+                Ok(count)
             }
             written => written,
         }

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use common::descriptor::{Descriptor, UNCOMPRESSED};
 use common::error::{Error, Result};
 use common::line_output::LineOutput;
+use common::progress::{How, Progress, Work};
 use common::{exit, stdio};
 use compress::{Compressor, Finished, Method};
 
@@ -43,12 +44,14 @@ fn run(cli: Cli) -> Result<()> {
     // Standard output is opened before the layer is written. If it is closed, the run must fail
     // before it stores a layer whose descriptor line cannot be printed.
     let mut stdout = LineOutput::stdout()?;
+    let progress = Progress::start(cli.progress, cli.quiet, Work::Local)?;
     let finished = match Source::open(&cli.path)? {
-        Source::Directory(root) => pack(&cli, destination, &root, method)?,
-        Source::Archive(tarball) => pass(&cli, destination, tarball, method)?,
+        Source::Directory(root) => pack(&cli, (destination, &progress), &root, method)?,
+        Source::Archive(tarball) => pass(&cli, (destination, &progress), tarball, method)?,
     };
     let Finished { output, diff_id, digest, size } = finished;
     output.finish(&digest, size)?;
+    progress.done(&digest, size, How::Packed);
     if destination.path().is_none() {
         // The layer itself was written to standard output.
         return Ok(());
@@ -61,7 +64,7 @@ fn run(cli: Cli) -> Result<()> {
 /// Packs a directory tree.
 fn pack(
     cli: &Cli,
-    name: DestinationName<'_>,
+    (name, progress): (DestinationName<'_>, &Progress),
     root: &Path,
     method: Method,
 ) -> Result<Finished<Destination>> {
@@ -70,7 +73,7 @@ fn pack(
     if let Some(base) = &cli.base {
         source::directory(base)?;
     }
-    let destination = Destination::open(name)?;
+    let destination = Destination::open(name, progress.clone())?;
     let outputs = outputs(&destination);
     let tree = Tree { root, base: cli.base.as_deref(), rules: &rules, outputs: &outputs };
     let mut archive = Archive::new(compressor(destination, method)?);
@@ -81,7 +84,7 @@ fn pack(
 /// Packs an archive, unchanged.
 fn pass(
     cli: &Cli,
-    name: DestinationName<'_>,
+    (name, progress): (DestinationName<'_>, &Progress),
     mut tarball: Tarball,
     method: Method,
 ) -> Result<Finished<Destination>> {
@@ -89,7 +92,7 @@ fn pass(
         let what = format_args!("{option} does not apply to an archive, which is packed unchanged");
         return Err(Error::usage(what).hint("unpack-layer unpacks an archive to a directory"));
     }
-    let mut output = compressor(Destination::open(name)?, method)?;
+    let mut output = compressor(Destination::open(name, progress.clone())?, method)?;
     tarball.pass(&mut output)?;
     output.finish().map_err(|cause| destination::write_error(&cause))
 }

@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::cli;
 use common::descriptor::UNCOMPRESSED;
 use common::error::{Error, Result};
 use common::mediatype::{self, Compression};
 use common::parallel::processors;
-use common::progress::Mode;
 use common::reference::{Repository, StoreName};
+use common::{cli, progress};
 use compress::Method;
 use store::options::{FromNetwork, Mirrored, Network, Stdin};
 
@@ -66,12 +65,9 @@ pub(crate) struct Cli {
     /// Use at most N connections
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
-    /// Show progress on standard error
-    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
-    pub(crate) progress: Mode,
-    /// Drop warnings and the progress bar
-    ///
-    /// Drop warnings, and show a progress bar only with --progress bar
+    #[command(flatten)]
+    pub(crate) progress: progress::Options,
+    /// Print no warnings or waits, and show progress only with --progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]

@@ -3,11 +3,13 @@
 
 use std::io::{self, Read, Write};
 
+use common::digest::Digest;
 use common::error::{Error, Result, source_error};
 use common::progress::Progress;
 use common::verify::BUFFER;
 
-/// Copies `input` to its end and reports progress. Messages call the input `name`.
+/// Copies `input` to its end and reports progress for the blob with this digest, if
+/// it is known. Messages call the input `name`.
 ///
 /// # Errors
 /// An [`Error`] that the reader or the writer carries in its I/O error is returned unchanged. Local
@@ -16,8 +18,9 @@ pub(crate) fn copy(
     input: &mut dyn Read,
     output: &mut dyn Write,
     name: &str,
-    progress: &Progress,
+    progress: (&Progress, Option<&Digest>),
 ) -> Result<()> {
+    let (progress, digest) = progress;
     let mut buffer = vec![0; BUFFER];
     loop {
         let n = match input.read(&mut buffer) {
@@ -28,6 +31,6 @@ pub(crate) fn copy(
             Err(cause) => return Err(Error::local(format_args!("read {name}"), &cause)),
         };
         output.write_all(&buffer[..n]).map_err(|cause| source_error(&cause))?;
-        progress.add(n as u64);
+        progress.add(digest, n as u64);
     }
 }

@@ -3,13 +3,15 @@
 
 use std::collections::HashSet;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use common::descriptor::{Descriptor, Line, Unsized};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::lines::Lines;
+use common::mediatype::Kind;
+use common::progress::{Expected, Progress};
 use common::{mediatype, stdio};
 
 /// The maximum number of descriptor lines in one run.
@@ -56,28 +58,61 @@ impl Confirmed {
     }
 }
 
-/// The jobs, in input order.
+/// The jobs, in input order. `source` is set if standard input has descriptor lines. It says whether
+/// their non-distributable layers are pushed.
 pub(crate) fn jobs(
     files: Vec<PathBuf>,
-    has_source: bool,
+    source: Option<bool>,
+    progress: &Progress,
     confirmed: Arc<Confirmed>,
 ) -> Box<dyn Iterator<Item = Result<Job>>> {
-    if has_source {
-        return match stdio::stdin() {
-            Ok(stdin) => Box::new(line_jobs(Lines::with_unsized(BufReader::new(stdin)), confirmed)),
-            Err(error) => Box::new(std::iter::once(Err(error))),
+    if let Some(pushes_foreign) = source {
+        let lines = || -> Box<dyn Iterator<Item = Result<Line>>> {
+            match stdio::stdin() {
+                Ok(stdin) => Box::new(Lines::with_unsized(BufReader::new(stdin))),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
         };
+        let lines = progress.ahead(lines, expected_of_lines(pushes_foreign));
+        return Box::new(line_jobs(lines, confirmed));
     }
     let files = if files.is_empty() { vec!["-".into()] } else { files };
     if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
         let error = Error::usage("standard input is given twice, but it can be read only once");
         return Box::new(std::iter::once(Err(error)));
     }
+    let sizes: Option<Vec<u64>> = files.iter().map(|file| regular_size(file)).collect();
+    if let Some(sizes) = sizes {
+        progress.expect(Expected::Bytes(sizes.iter().sum()));
+        progress.all_expected();
+    }
     Box::new(
         files
             .into_iter()
             .map(|file| Ok(if file.as_os_str() == "-" { Job::Stdin } else { Job::File(file) })),
     )
+}
+
+/// The size of a regular file.
+fn regular_size(file: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(file).ok()?;
+    metadata.is_file().then_some(metadata.len())
+}
+
+/// What each line adds to the bytes that are expected. A blob is pushed once.
+fn expected_of_lines(pushes_foreign: bool) -> impl FnMut(&Result<Line>) -> Expected {
+    let mut seen: HashSet<Digest> = HashSet::new();
+    move |line| match line {
+        Ok(line) if seen.len() >= MAX_LINES || !seen.insert(line.digest().clone()) => {
+            Expected::Nothing
+        }
+        Ok(Line::Unsized(_)) => Expected::Unknown,
+        Ok(Line::Whole(descriptor)) => match mediatype::kind(&descriptor.media_type) {
+            Kind::Layer { foreign: true, .. } if !pushes_foreign => Expected::Nothing,
+            _ => Expected::Bytes(descriptor.size),
+        },
+        Err(_) => Expected::Nothing,
+    }
 }
 
 /// The jobs for descriptor lines. Each blob is pushed once. The job of a manifest is returned only

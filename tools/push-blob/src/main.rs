@@ -32,7 +32,7 @@ use common::descriptor::Descriptor;
 use common::error::{Error, Result};
 use common::line_output::LineOutput;
 use common::parallel::in_order_until_failure;
-use common::progress::Progress;
+use common::progress::{Progress, Work};
 use common::reference::StoreName;
 use common::{exit, interrupt};
 use registry::Registry;
@@ -74,7 +74,7 @@ fn run(cli: Cli) -> Result<()> {
         annotations: cli.annotation,
         chunk: cli.chunk,
         allow_nondistributable: cli.allow_nondistributable,
-        progress: Progress::new(cli.progress, cli.quiet),
+        progress: Progress::start(cli.progress, cli.quiet, Work::Network)?,
         memory: Memory::default(),
         stored: Mutex::default(),
     });
@@ -83,8 +83,9 @@ fn run(cli: Cli) -> Result<()> {
     let jobs = {
         let files = cli.files;
         let confirmed = Arc::clone(&confirmed);
-        let has_source = run.from.is_some();
-        move || jobs::jobs(files, has_source, confirmed)
+        let progress = run.progress.clone();
+        let source = run.from.is_some().then_some(cli.allow_nondistributable);
+        move || jobs::jobs(files, source, &progress, confirmed)
     };
     // An invalid line is reported after the lines before it are printed. A failed job is reported
     // at once.
@@ -107,7 +108,6 @@ fn run(cli: Cli) -> Result<()> {
     }
     run.remember();
     let named = run.target.name_whole_images();
-    run.progress.end();
     outcome.and(named)
 }
 

@@ -30,7 +30,7 @@ impl Run {
         let media_type = self.media_type.as_deref();
         let Some(method) = self.compress else {
             let mut sink = sink;
-            copy(input, &mut sink, name, &self.progress)?;
+            copy(input, &mut sink, name, (&self.progress, None))?;
             let (digest, size) = self.finish(sink)?;
             return Ok(Descriptor::new(media_type.unwrap_or(mediatype::OCTETS), digest, size));
         };
@@ -54,7 +54,7 @@ impl Run {
         let start = |cause: std::io::Error| Error::local("start to compress", &cause);
         let mut compressor = Compressor::new(sink, method).map_err(start)?;
         let mut archive = Archive::new(input);
-        copy(&mut archive, &mut compressor, name, &self.progress)?;
+        copy(&mut archive, &mut compressor, name, (&self.progress, None))?;
         let finished = compressor.finish().map_err(write_error)?;
         let (digest, size) = self.finish(finished.output)?;
         let descriptor = Descriptor::new(media_type, digest, size);
@@ -76,7 +76,7 @@ impl Run {
                 let descriptor = Descriptor::new(mediatype::OCTETS, digest, size);
                 let delivery = Delivery { mount_named: self.mount_paths(), ..Delivery::default() };
                 // Progress was already counted when the bytes arrived.
-                self.deliver(&descriptor, &mut bytes, delivery, &Progress::Silent)?;
+                self.deliver(&descriptor, &mut bytes, delivery, &Progress::silent())?;
                 Ok((descriptor.digest, size))
             }
         }

@@ -51,6 +51,7 @@ impl Run {
             Job::Blob(descriptor) => self.push_blob(descriptor)?,
             Job::Unsized(line) => {
                 let size = self.source()?.blob_size(line.digest())?;
+                self.progress.learn(line.digest(), size);
                 self.push_blob(line.complete(size))?
             }
             Job::Manifest(descriptor) => self.push_manifest(descriptor)?,

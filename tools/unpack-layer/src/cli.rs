@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use common::cli::bytes;
 use common::digest::Digest;
 use common::error::{Error, Result};
+use common::progress;
 use common::reference::StoreName;
 
 use crate::destination::Existing;
@@ -120,7 +121,10 @@ pub(crate) struct Cli {
     #[arg(long, requires = "from", hide_short_help = true)]
     pub(crate) any_type: bool,
 
-    /// Drop warnings
+    #[command(flatten)]
+    pub(crate) progress: progress::Options,
+
+    /// Drop warnings, and show progress only with --progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

@@ -20,6 +20,7 @@ mod unpack;
 use std::process::ExitCode;
 
 use common::exit;
+use common::progress::{Progress, Work};
 use common::reference::StoreName;
 
 use cli::Cli;
@@ -39,17 +40,20 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     // Only descriptor lines identify the image before its layers are read.
     let options = cli.from.is_some().then(|| cli.note_options());
     let known = options.as_ref().and_then(|options| destination.known_image(options));
-    let unpacking = Unpacking::new(destination, cli.rules(), wants_config, options);
+    let progress = Progress::start(cli.progress, cli.quiet, Work::Local)?;
+    let unpacking =
+        Unpacking::new(destination, cli.rules(), wants_config, options, progress.clone());
 
     let limits = Limits { archive_bytes: cli.max_size };
     let stream = match cli.from {
         Some(StoreName::Layout(dir)) => {
-            Stream::start(move || source::lines(dir, cli.any_type, known), limits)?
+            Stream::start(move || source::lines(dir, cli.any_type, known, &progress), limits)?
         }
-        _ => Stream::start(
-            move || source::files(cli.layers, cli.dir, cli.digest, cli.diff_id),
-            limits,
-        )?,
+        _ => {
+            let files =
+                move || source::files(cli.layers, cli.dir, cli.digest, cli.diff_id, &progress);
+            Stream::start(files, limits)?
+        }
     };
     Ok(unpacking.run(stream)?)
 }

@@ -18,6 +18,8 @@ use common::error::{Error, Result};
 use common::layers::{LayerLine, MAX_CONFIG, mismatch, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
+use common::mediatype::{self, Kind};
+use common::progress::{Expected, Progress};
 use common::reference::StoreName;
 use common::{cli, stdio};
 use layout::Layout;
@@ -36,10 +38,21 @@ pub(crate) fn files(
     dir: PathBuf,
     digest: Option<Digest>,
     diff_id: Option<Digest>,
+    progress: &Progress,
 ) -> Result<LayerSource> {
     let layers = if layers.is_empty() { vec![PathBuf::from("-")] } else { layers };
+    let regular = |file: &PathBuf| {
+        let metadata = std::fs::metadata(file).ok()?;
+        metadata.is_file().then_some(metadata.len())
+    };
+    if let Some(sizes) = layers.iter().map(regular).collect::<Option<Vec<u64>>>() {
+        progress.expect(Expected::Bytes(sizes.iter().sum()));
+        progress.all_expected();
+    }
+    let progress = progress.clone();
     Ok(Box::new(layers.into_iter().map(move |layer| {
         let (name, input) = open(&layer, &dir)?;
+        let input = Box::new(progress.counting(digest.clone(), input));
         Ok(SourceItem::Layer(LayerInput {
             name,
             input,
@@ -105,9 +118,27 @@ pub(crate) fn lines(
     layout: PathBuf,
     any_type: bool,
     known: Option<KnownImage>,
+    progress: &Progress,
 ) -> Result<LayerSource> {
-    let source = LineSource { dir: layout, layout: None, any_type, diff_ids: None, layers: 0 };
-    let lines = Lines::new(stdio::stdin()?);
+    let source = LineSource {
+        dir: layout,
+        layout: None,
+        any_type,
+        diff_ids: None,
+        layers: 0,
+        progress: progress.clone(),
+    };
+    let lines = || -> Box<dyn Iterator<Item = Result<Descriptor>>> {
+        match stdio::stdin() {
+            Ok(stdin) => Box::new(Lines::new(stdin)),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    };
+    let expected = |line: &Result<Descriptor>| match line {
+        Ok(line) if mediatype::kind(&line.media_type) != Kind::Config => Expected::Bytes(line.size),
+        _ => Expected::Nothing,
+    };
+    let lines = progress.ahead(lines, expected);
     Ok(Box::new(ComparedLines { lines, source, known, waiting: VecDeque::new(), error: None }))
 }
 
@@ -178,6 +209,7 @@ struct LineSource {
     diff_ids: Option<Vec<Digest>>,
     /// The number of layers so far.
     layers: usize,
+    progress: Progress,
 }
 
 impl LineSource {
@@ -208,9 +240,11 @@ impl LineSource {
             Opened::Whole(blob, _) => (sequential(blob), None),
             Opened::Arriving(arriving) => (Box::new(arriving.reader()), Some(arriving)),
         };
+        self.progress.begin(Some(&digest), Some(size), 0);
+        let input = self.progress.counting(Some(digest.clone()), input);
         Ok(SourceItem::Layer(LayerInput {
             name,
-            input,
+            input: Box::new(input),
             digest: Some(digest),
             size: Some(size),
             diff_id,

@@ -8,6 +8,7 @@ use common::error::{Error, Result, Status};
 use common::layers::DiffIds;
 use common::line_output::LineOutput;
 use common::notice;
+use common::progress::{How, Progress};
 
 use crate::destination::{Destination, REMAINS};
 use crate::known_image::Image;
@@ -22,6 +23,7 @@ pub(crate) struct Unpacking {
     rules: Rules,
     /// Whether the line of the image config is required.
     wants_config: bool,
+    progress: Progress,
     /// `None` before the first entry.
     tree: Option<Tree>,
     diff_ids: DiffIds,
@@ -41,11 +43,13 @@ impl Unpacking {
         rules: Rules,
         wants_config: bool,
         options: Option<String>,
+        progress: Progress,
     ) -> Unpacking {
         Unpacking {
             destination,
             rules,
             wants_config,
+            progress,
             tree: None,
             diff_ids: DiffIds::default(),
             image: Image::default(),
@@ -88,6 +92,7 @@ impl Unpacking {
                     if self.rules.strict {
                         no_warnings().map_err(context)?;
                     }
+                    self.progress.done(&verdict.digest, verdict.size, How::Unpacked);
                     let line = line(&layer, &verdict);
                     self.image.add_layer(&line, &verdict.diff_id);
                     self.diff_ids.add(verdict.diff_id)?;

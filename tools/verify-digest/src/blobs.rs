@@ -15,6 +15,7 @@ use common::error::{Error, Result, Status};
 use common::line_output::LineOutput;
 use common::lines::Lines;
 use common::parallel::{self, processors};
+use common::progress::{Expected, How, Progress};
 use common::verify::{Verifier, verify};
 use common::{notice, stdio};
 use layout::Layout;
@@ -28,18 +29,19 @@ const MAX_REMEMBERED: usize = 10_000;
 /// # Errors
 /// The error of the first line that fails: Content if a size or digest differs, Absent if a blob
 /// does not exist, Malformed if the line is invalid, Local if a blob cannot be read.
-pub(crate) fn check(dir: PathBuf) -> Result<()> {
+pub(crate) fn check(dir: PathBuf, progress: &Progress) -> Result<()> {
     let mut output = LineOutput::stdout()?;
     // The layout is opened at the first line: the program that creates it may have started at the
     // same time as this one.
     let layout = OnceLock::new();
     let right = Mutex::new(HashSet::new());
+    let shown = progress.clone();
     let work = move |line: Result<Descriptor>| {
         let descriptor = line?;
         let layout = layout.get_or_init(|| Layout::open(&dir)).as_ref().map_err(Error::clone)?;
         let blob = (descriptor.digest.clone(), descriptor.size);
         if !remembered(&right).contains(&blob) {
-            check_blob(layout, &descriptor)?;
+            check_blob(layout, &descriptor, &shown)?;
             let mut right = remembered(&right);
             if right.len() < MAX_REMEMBERED {
                 right.insert(blob);
@@ -50,7 +52,8 @@ pub(crate) fn check(dir: PathBuf) -> Result<()> {
     let take = |line: Result<Descriptor>| {
         output.print(&line?).map_err(|cause| Error::local("standard output", &cause))
     };
-    parallel::in_order(processors(), lines, work, take)
+    let read = progress.clone();
+    parallel::in_order(processors(), move || read.ahead(lines, expected()), work, take)
 }
 
 type Blobs = HashSet<(Digest, u64)>;
@@ -67,7 +70,18 @@ fn lines() -> Box<dyn Iterator<Item = Result<Descriptor>>> {
     }
 }
 
-fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
+/// What each line adds to the bytes that are expected. A blob is verified once.
+fn expected() -> impl FnMut(&Result<Descriptor>) -> Expected {
+    let mut seen: HashSet<Digest> = HashSet::new();
+    move |line| match line {
+        Ok(descriptor) if seen.len() < MAX_REMEMBERED && seen.insert(descriptor.digest.clone()) => {
+            Expected::Bytes(descriptor.size)
+        }
+        _ => Expected::Nothing,
+    }
+}
+
+fn check_blob(layout: &Layout, descriptor: &Descriptor, progress: &Progress) -> Result<()> {
     let digest = &descriptor.digest;
     let Some((file, size)) = layout.open_blob(digest)? else {
         // Non-distributable layers are usually not copied into a layout: they stay at their own
@@ -87,8 +101,14 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         return Err(Error::content(what).hint(repair));
     }
     let name = format!("{layout}: {digest}");
+    progress.begin(Some(digest), Some(size), 0);
+    let file = progress.counting(Some(digest.clone()), file);
     match verify(file, Verifier::new(digest, Some(size)), &name) {
         Err(e) if e.status() == Status::Content => Err(e.context(layout).hint(repair)),
-        other => other.map(|_| ()),
+        Err(error) => Err(error),
+        Ok(size) => {
+            progress.done(digest, size, How::Verified);
+            Ok(())
+        }
     }
 }

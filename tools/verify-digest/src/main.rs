@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result};
+use common::progress::{self, Progress, Work};
 use common::reference::StoreName;
 use common::{cli, exit};
 
@@ -82,9 +83,13 @@ struct Cli {
     #[arg(long, requires = "check")]
     status: bool,
 
+    #[command(flatten)]
+    progress: progress::Options,
+
     /// Drop warnings and the lines of matching files
     ///
-    /// Drop warnings, and with --check the lines of matching files
+    /// Drop warnings, show progress only with --progress, and with --check drop the lines of
+    /// matching files
     #[arg(short, long)]
     quiet: bool,
 }
@@ -105,12 +110,18 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     match &cli.from {
-        Some(StoreName::Layout(dir)) => return blobs::check(dir.clone()),
+        Some(StoreName::Layout(dir)) => {
+            let progress = Progress::start(cli.progress, cli.quiet, Work::Local)?;
+            return blobs::check(dir.clone(), &progress);
+        }
         Some(store @ StoreName::Repository(_)) => {
             let error = Error::usage(format_args!("--from {store}: expected oci:DIR"));
             return Err(error.hint("fetch-blob verifies the blobs that it fetches"));
         }
         None => {}
+    }
+    if cli.progress.are_given() {
+        return Err(Error::usage("--progress goes with --from"));
     }
     if cli.print {
         return print::print(cli.operands, cli.algorithm.unwrap_or_default());

@@ -68,7 +68,7 @@ impl Target {
     ) -> Result<How> {
         let Descriptor { digest, size, .. } = descriptor;
         let _lock = digest_lock::lock(digest);
-        progress.announce(*size);
+        progress.begin(Some(digest), Some(*size), 0);
         let outcome = match self {
             Target::Registry(uploads) => {
                 to_registry::push(uploads, descriptor, source, delivery, progress)

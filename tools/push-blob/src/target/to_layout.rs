@@ -32,7 +32,7 @@ pub(super) fn store(
         }
     }
     let mut blob = layout.new_blob(digest.algorithm())?;
-    copy(&mut source.open(0)?, &mut blob, &digest.to_string(), progress)?;
+    copy(&mut source.open(0)?, &mut blob, &digest.to_string(), (progress, Some(digest)))?;
     source.check_unchanged()?;
     blob.finish_as(descriptor)?;
     Ok(How::Pushed)

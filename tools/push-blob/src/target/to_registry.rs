@@ -2,6 +2,7 @@
 //! Pushing a blob of known digest into a repository.
 
 use common::descriptor::Descriptor;
+use common::digest::Digest;
 use common::error::Result;
 use common::progress::{How, Progress};
 
@@ -47,7 +48,7 @@ pub(super) fn push(
             Mount::Refused { .. } => None,
         },
     };
-    let follow = Follow { saved, progress };
+    let follow = Follow { saved, digest, progress };
     let push = Push { digest, size: *size, chunk: delivery.chunk, session, watcher: &follow };
     uploads.push(push, source)?;
     Ok(How::Pushed)
@@ -84,6 +85,7 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mou
 /// Saves the session of an upload, and reports progress.
 struct Follow<'a> {
     saved: Option<SavedSession>,
+    digest: &'a Digest,
     progress: &'a Progress,
 }
 
@@ -105,6 +107,6 @@ impl Watcher for Follow<'_> {
     }
 
     fn sent(&self, bytes: u64) {
-        self.progress.add(bytes);
+        self.progress.add(Some(self.digest), bytes);
     }
 }
