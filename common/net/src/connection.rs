@@ -16,6 +16,8 @@ use ureq::Error;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use crate::timing;
+
 /// The maximum number of bytes of a response's head, including interim responses.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 
@@ -74,10 +76,14 @@ impl<In: Transport> Connector<In> for Watch {
 
     fn connect(
         &self,
-        _: &ConnectionDetails,
+        details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Watched<In>>, Error> {
-        Ok(chained.map(|connection| Watched { connection, received: Some(0), write_closed: false }))
+        Ok(chained.map(|connection| {
+            let facts = timing::is_measured()
+                .then(|| timing::Connection::new(&connection, time_spent(details)));
+            Watched { connection, received: Some(0), write_closed: false, facts }
+        }))
     }
 }
 
@@ -89,6 +95,8 @@ pub(crate) struct Watched<In> {
     received: Option<usize>,
     /// Whether the server closed its receiving side. Its response can still be read.
     write_closed: bool,
+    /// The facts for the trace; `None` if there is no trace.
+    facts: Option<timing::Connection>,
 }
 
 impl<In: Transport> Transport for Watched<In> {
@@ -98,6 +106,9 @@ impl<In: Transport> Transport for Watched<In> {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.received = Some(0);
+        if let Some(facts) = self.facts {
+            timing::sending(facts);
+        }
         if self.write_closed {
             return Ok(());
         }
@@ -120,6 +131,9 @@ impl<In: Transport> Transport for Watched<In> {
         let more = self.connection.await_input(timeout)?;
         let now = self.connection.buffers().input().len();
         RECEIVED.set(RECEIVED.get() + now.saturating_sub(before));
+        if self.received == Some(0) && now > before && self.facts.is_some() {
+            timing::received();
+        }
         if let Some(received) = self.received {
             let input = self.connection.buffers().input();
             let received = received + input.len().saturating_sub(before);
@@ -131,6 +145,7 @@ impl<In: Transport> Transport for Watched<In> {
             }
             self.received = end.is_none().then_some(received);
             if let Some(end) = end {
+                self.facts = self.facts.map(timing::Connection::used);
                 REASON.replace(reason_phrase(&input[..end]));
             }
         }
@@ -174,6 +189,14 @@ pub(crate) fn empty_line(input: &[u8]) -> Option<usize> {
         [b'\n', b'\r', b'\n', ..] => Some(i + 3),
         _ => None,
     })
+}
+
+/// The time that connecting has taken so far.
+fn time_spent(details: &ConnectionDetails<'_>) -> std::time::Duration {
+    match (details.now, (details.current_time)()) {
+        (Instant::Exact(start), Instant::Exact(now)) => now.saturating_duration_since(start),
+        _ => std::time::Duration::ZERO,
+    }
 }
 
 /// The time that is left to connect. `details.timeout` is the limit for all steps of connecting

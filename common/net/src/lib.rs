@@ -17,6 +17,7 @@
 //! | `history` | hosts that answered, or used TLS, in this run |
 //! | [`redirect`] | following redirects |
 //! | [`tls`], [`proxy`] | trust, client certificates, proxies |
+//! | `timing` | how long an exchange takes, and over which connection |
 //! | [`trace`] | the requests and responses as curl commands |
 //!
 //! Not here: the meaning of a registry's responses, challenges and tokens (crate `registry`); the
@@ -40,6 +41,7 @@ pub mod redirect;
 pub mod request;
 pub mod response;
 pub mod retry;
+mod timing;
 pub mod tls;
 pub mod trace;
 pub mod url;

@@ -2,7 +2,7 @@
 //! A response: its head, and its body as a reader.
 
 use std::io::{self, Cursor, Read};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::error::{Error, Result, printable};
 use common::notice;
@@ -14,6 +14,8 @@ use crate::connection::{MAX_FRAMING, begin_read};
 use crate::failure::Failure;
 use crate::history;
 use crate::proxy::{Kind, Proxy};
+use crate::timing::seconds;
+use crate::trace::transcript::Trace;
 use crate::url::Url;
 
 /// The maximum number of bytes that are read of the body of an error response.
@@ -110,7 +112,7 @@ impl Response {
     /// body can still be read from the response.
     pub fn hold(&mut self) {
         let text = self.error_text();
-        self.body = Body { source: Source::Held(Cursor::new(text)), left: None };
+        self.body = Body { source: Source::Held(Cursor::new(text)), left: None, measured: None };
     }
 
     /// The body of an error response, as far as it can be read. A read error is ignored, so that it
@@ -131,6 +133,27 @@ pub struct Body {
     source: Source,
     /// The number of bytes left, if the response states its length.
     left: Option<u64>,
+    /// Set if there is a trace, until the end of the body is in it.
+    measured: Option<Measured>,
+}
+
+/// What the trace needs at the end of a body.
+pub(crate) struct Measured {
+    pub(crate) trace: Trace,
+    /// The start of the exchange.
+    pub(crate) start: Instant,
+    /// The request.
+    pub(crate) what: String,
+    /// The number of bytes received.
+    pub(crate) bytes: u64,
+}
+
+impl Measured {
+    fn end(self) {
+        let Measured { trace, start, what, bytes } = self;
+        let time = seconds(start.elapsed());
+        trace.comment(format_args!("all {time}, {bytes} bytes: {what}"));
+    }
 }
 
 /// The source of a body's bytes.
@@ -156,22 +179,47 @@ impl Read for Source {
 impl Body {
     /// A body whose length is known if the response states it.
     pub fn new(reader: BodyReader<'static>, length: Option<u64>) -> Body {
-        Body { source: Source::Coming(reader), left: length }
+        Body { source: Source::Coming(reader), left: length, measured: None }
+    }
+
+    /// Adds the end of the body to the trace.
+    pub(crate) fn measure(&mut self, measured: Measured) {
+        self.measured = Some(measured);
+    }
+
+    fn end(&mut self) {
+        if let Some(measured) = self.measured.take() {
+            measured.end();
+        }
     }
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(buffer)?;
+        if let Some(measured) = &mut self.measured {
+            measured.bytes += n as u64;
+        }
+        if n == 0 && !buffer.is_empty() {
+            self.end();
+        }
         if let Some(left) = self.left.as_mut().filter(|_| n > 0) {
             *left = left.saturating_sub(n as u64);
             if *left == 0 {
                 // All bytes were received: an error of this read does not matter.
                 let _ = self.source.read(&mut [0]);
                 self.left = None;
+                self.end();
             }
         }
         Ok(n)
+    }
+}
+
+/// A body may be dropped before its end.
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Network {
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     timeout: Option<Duration>,
     /// Show requests and responses on standard error, as curl commands that can be repeated
-    #[arg(long)]
+    #[arg(short = 'v', long)]
     trace: bool,
     #[command(flatten)]
     login: Login,

@@ -27,7 +27,7 @@ use super::presented;
 use super::trust::Trusted;
 use super::verifier::Verifier;
 use crate::connection::time_left;
-use crate::history;
+use crate::{history, timing};
 
 /// Makes TLS connections with one configuration: trusted authorities and client certificates.
 #[derive(Clone)]
@@ -100,6 +100,7 @@ impl<In: Transport> Connector<In> for Secure {
         let known = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
         presented::record(&known, port, &connection);
         outcome.map_err(|cause| tls_failure(cause, Stage::Handshake, client_cert))?;
+        timing::handshake(connection.protocol_version());
         history::record_tls(&known, port, client_cert == ClientCert::Missing);
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());

@@ -8,8 +8,9 @@ use super::command::{Body, Exchange, Traced};
 use super::text;
 use super::transcript::Trace;
 use crate::failure::Failure;
-use crate::request::Payload;
-use crate::response::Response;
+use crate::request::{Payload, Request};
+use crate::response::{Measured, Response};
+use crate::timing::{self, Timing};
 
 /// Makes an exchange by calling `send`, writes its block, and returns the result of `send`.
 ///
@@ -21,7 +22,8 @@ pub(crate) fn exchange(
     payload: &mut Payload<'_>,
     send: impl FnOnce(&mut Payload<'_>) -> Result<Response, Failure>,
 ) -> Result<Response, Failure> {
-    let (outcome, copy);
+    let outer = timing::begin();
+    let (mut outcome, copy);
     let body = match payload {
         Payload::Stream { reader, length } if *length <= text::MAX_INLINE => {
             let mut copying = Copying { reader: &mut **reader, copy: Vec::new() };
@@ -39,8 +41,15 @@ pub(crate) fn exchange(
             }
         }
     };
-    let exchange = Exchange { traced, body, outcome: &outcome };
+    let timing = timing::end(outer);
+    let exchange = Exchange { traced, body, outcome: &outcome, timing };
     trace.block(|names| exchange.render(names));
+    if let (Ok(response), Some(Timing { start, .. })) = (&mut outcome, timing) {
+        let Request { method, url, .. } = traced.request;
+        let place = text::place(&url.uri().to_string(), url);
+        let what = format!("{} {place}", method.name());
+        response.body.measure(Measured { trace: trace.clone(), start, what, bytes: 0 });
+    }
     outcome
 }
 

@@ -17,6 +17,7 @@ use crate::proxy;
 use crate::proxy::Proxy;
 use crate::request::{Method, Request, Role};
 use crate::response::Response;
+use crate::timing::Timing;
 use crate::url::{Purpose, Url};
 
 /// The number of digits of the digest in the name of a blob's file.
@@ -48,6 +49,7 @@ pub(super) struct Exchange<'a> {
     pub(super) traced: Traced<'a>,
     pub(super) body: Body<'a>,
     pub(super) outcome: &'a Result<Response, Failure>,
+    pub(super) timing: Option<Timing>,
 }
 
 /// The next hop, if the client follows it.
@@ -134,14 +136,17 @@ impl Exchange<'_> {
 
     /// The response, or the failure, as comments.
     fn response(&self, what: &str) -> String {
-        match self.outcome {
+        let timing = self.timing.and_then(|timing| timing.words());
+        let timing = timing.map(|words| comment(&words)).unwrap_or_default();
+        let head = match self.outcome {
             Err(failure) => comment(&format!("{what}failed: {}", failure.error)),
             Ok(Response { status, headers, url, .. }) => {
                 let reason = status.canonical_reason().unwrap_or_default();
                 let line = format!("{what}{} {reason}", status.as_u16());
                 format!("{}{}", comment(line.trim_end()), shown_headers(headers, url))
             }
-        }
+        };
+        head + &timing
     }
 
     fn status(&self) -> u16 {
