@@ -5,8 +5,8 @@
 //!   [`mediatype`], [`layers`], [`platform`], [`mod@reference`], [`host`], [`manifest`],
 //!   [`selection`], [`schema1`], [`json`], [`error`], [`notice`], [`secret`], [`shell`],
 //!   [`calendar`], [`human`].
-//! - Streams and files: [`stdio`], [`terminal`], [`screen`], [`lines`], [`line_output`], [`verify`],
-//!   [`tempfile`], [`output`], [`state`], [`parallel`].
+//! - Streams and files: [`stdio`], [`terminal`], [`screen`], [`lines`], [`line_output`],
+//!   [`verify`], [`tempfile`], [`output`], [`state`], [`parallel`].
 //! - Start and end of a tool: [`cli`], [`exit`], [`interrupt`], [`progress`]. Parts of the tools
 //!   that build manifests: [`building`].
 //!

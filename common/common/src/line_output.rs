@@ -2,7 +2,8 @@
 //! Printing descriptor lines. Programs get JSON. A terminal gets a short form for people: one row
 //! with the digest, the size, and the kind or platform, cut at the terminal's width.
 //!
-//! Whether the output is a terminal is the only thing that decides: in `… | cat` the lines are JSON.
+//! Whether the output is a terminal is the only thing that decides: in `… | cat` the lines are
+//! JSON.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};

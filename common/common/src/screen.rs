@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! stderr, which may be a terminal with a line of progress. The line is cleared before anything else
-//! is written to the terminal, and drawn again after it.
+//! stderr, which may be a terminal with a line of progress. The line is cleared before anything
+//! else is written to the terminal, and drawn again after it.
 //!
-//! The cursor stays at the start of the line. If the terminal gets narrower and the line is wrapped,
-//! the cursor is then at its first row, and the rows below it are cleared too.
+//! The cursor stays at the start of the line. If the terminal gets narrower and the line is
+//! wrapped, the cursor is then at its first row, and the rows below it are cleared too.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use crate::{stdio, terminal};
 /// Clears a row.
 const CLEAR_ROW: &str = "\r\x1b[K";
 
-/// Clears a line that was drawn, with all its rows. The sequence that clears to the end of the screen
-/// is not used: in its first row, tmux would save the screen each time.
+/// Clears a line that was drawn, with all its rows. The sequence that clears to the end of the
+/// screen is not used: in its first row, tmux would save the screen each time.
 fn clearing(line: &str) -> String {
     let below = line.len().saturating_sub(1) / terminal::width(std::io::stderr()).max(1);
     let mut sequence = CLEAR_ROW.to_owned();

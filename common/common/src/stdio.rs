@@ -7,8 +7,8 @@
 //! - std silently opens /dev/null for a standard stream that was closed. A tool whose stdout was
 //!   closed would therefore lose its result and report success. This module detects a closed
 //!   stream.
-//! - std cannot report whether a signal is ignored, block a signal in a thread, or run code before a
-//!   signal ends the process; this module can.
+//! - std cannot report whether a signal is ignored, block a signal in a thread, or run code before
+//!   a signal ends the process; this module can.
 //! - std cannot use a file descriptor that the user gives as a number; this module can.
 #![allow(unsafe_code)]
 

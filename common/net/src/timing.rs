@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How long the current exchange of this thread takes, and over which connection, for the trace.
 //!
-//! The parts of a connection report to the thread that uses it: an exchange runs on one thread until
-//! the head of its response has arrived. Uses the monotonic clock only.
+//! The parts of a connection report to the thread that uses it: an exchange runs on one thread
+//! until the head of its response has arrived. Uses the monotonic clock only.
 
 use std::cell::RefCell;
 use std::fmt::Debug;

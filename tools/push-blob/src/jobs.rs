@@ -58,8 +58,8 @@ impl Confirmed {
     }
 }
 
-/// The jobs, in input order. `source` is set if standard input has descriptor lines. It says whether
-/// their non-distributable layers are pushed.
+/// The jobs, in input order. `source` is set if standard input has descriptor lines. It says
+/// whether their non-distributable layers are pushed.
 pub(crate) fn jobs(
     files: Vec<PathBuf>,
     source: Option<bool>,

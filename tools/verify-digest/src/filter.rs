@@ -21,7 +21,8 @@ const TO_A_TERMINAL: &str = "redirect standard output, or pipe it to a program";
 ///
 /// # Errors
 /// Content if the digest or the size differs. Malformed if there is no input. Usage if the input is
-/// a descriptor line, or binary and standard output is a terminal. Local if a stream cannot be read or written.
+/// a descriptor line, or binary and standard output is a terminal. Local if a stream cannot be read
+/// or written.
 pub(crate) fn filter(digest: &Digest, size: Option<u64>) -> Result<()> {
     let mut input = stdio::stdin()?;
     if is_empty_input(&mut input)? && !digest.is_of_empty() {

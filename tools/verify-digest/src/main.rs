@@ -86,8 +86,6 @@ struct Cli {
     #[command(flatten)]
     progress: progress::Options,
 
-    /// Drop warnings and the lines of matching files
-    ///
     /// Drop warnings, show progress only with --progress, and with --check drop the lines of
     /// matching files
     #[arg(short, long)]

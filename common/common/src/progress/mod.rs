@@ -2,9 +2,9 @@
 //! Progress: one line on a terminal, or lines of JSON for another program. regutils-terminal(7)
 //! describes both.
 //!
-//! The work reports what it does to a [`Progress`]: bytes that are expected, bytes of a blob, a blob
-//! that is done. A thread of its own shows this: [`display`] makes the line, `show` draws it or
-//! writes the JSON, and `owner` decides which of the tools on a terminal draws.
+//! The work reports what it does to a [`Progress`]: bytes that are expected, bytes of a blob, a
+//! blob that is done. A thread of its own shows this: [`display`] makes the line, `show` draws it
+//! or writes the JSON, and `owner` decides which of the tools on a terminal draws.
 
 mod ahead;
 mod display;
@@ -166,7 +166,8 @@ impl State {
 static RUNNING: OnceLock<show::Running> = OnceLock::new();
 
 impl Progress {
-    /// Starts the display that the options ask for. Without options, `quiet` or a trace disables it.
+    /// Starts the display that the options ask for. Without options, `quiet` or a trace disables
+    /// it.
     ///
     /// # Errors
     /// Usage if the options contradict each other, or if the file descriptor is not open.
