@@ -296,6 +296,66 @@ fn a_root_directory_closed_to_others_causes_a_warning() {
     place.pack().args(["-o", "layer", "--no-root"]).run().ok();
 }
 
+/// The user's own ID in a layer is often a mistake: on another machine it is another user. One
+/// warning counts all entries.
+#[test]
+fn the_own_id_of_an_ordinary_user_causes_one_warning_with_a_count() {
+    let place = Place::new();
+    place.scratch.write("tree/d/f", "x");
+    fs::hard_link(place.tree().join("d/f"), place.tree().join("d/g")).unwrap();
+    let chown = "chown -hR \"$(id -u nobody)\" tree";
+    if rustix::process::geteuid().is_root() {
+        shell(chown).dir(place.scratch.path()).run().ok();
+    }
+    place.scratch.chmod("tree", 0o755);
+    let pack =
+        |options: &[&str]| place.pack().args(["-o", "-"]).args(options).as_unprivileged().run();
+    let run = pack(&[]);
+    run.status(0).says("pack-layer: warning: tree: owner ").says(
+        " is the user who packs (--owner 0:0 makes root the owner of all entries) (4 times)\n",
+    );
+    assert_eq!(run.stderr.lines().count(), 1);
+    let quiet = pack(&["-q"]);
+    quiet.status(0);
+    assert_eq!((quiet.stdout, quiet.stderr.as_str()), (run.stdout, ""));
+    for owner in ["0:0", "4321:4321"] {
+        let run = pack(&["--owner", owner]);
+        run.status(0);
+        assert_eq!(run.stderr, "");
+    }
+}
+
+#[test]
+fn the_own_id_in_a_difference_is_counted_for_packed_entries_only() {
+    let place = Place::new();
+    place.scratch.write("tree/d/f", "x");
+    place.scratch.write("tree/same", "x");
+    if rustix::process::geteuid().is_root() {
+        let chown = "chown -hR \"$(id -u nobody)\" tree";
+        shell(chown).dir(place.scratch.path()).run().ok();
+    }
+    shell("cp -a tree base && rm base/d/f").dir(place.scratch.path()).run().ok();
+    let run = place.pack().args(["--base", "base", "-o", "-", "--no-root"]).as_unprivileged().run();
+    // The directory changed too: it got the file.
+    run.status(0).says("warning: tree/d: owner ").says("of all entries) (2 times)\n");
+}
+
+/// Root's ID is right in most images, and files of other users were given to them on purpose.
+#[test]
+fn root_gets_no_warning_of_its_own_id() {
+    let place = Place::new();
+    place.scratch.write("tree/d/f", "x");
+    if rustix::process::geteuid().is_root() {
+        place.pack().args(["-o", "-"]).run().ok();
+        shell("chown 1234:1234 tree/d/f").dir(place.scratch.path()).run().ok();
+        place.pack().args(["-o", "-"]).as_unprivileged().run().ok();
+    }
+    // Root of a user namespace.
+    let script = "unshare --user --map-root-user true || exit 0; chmod 755 tree
+        unshare --user --map-root-user pack-layer tree -o - >layer";
+    shell(script).dir(place.scratch.path()).run().status(0);
+}
+
 /// Packs a tree to a fifo and changes the tree in the middle of a large file: the tool is blocked
 /// there until the rest of the fifo is read.
 fn changed_meanwhile(change: impl FnOnce(&Place)) -> Run {

@@ -75,7 +75,10 @@ fn pack(
     }
     let destination = Destination::open(name, progress.clone())?;
     let outputs = outputs(&destination);
-    let tree = Tree { root, base: cli.base.as_deref(), rules: &rules, outputs: &outputs };
+    let user = rustix::process::geteuid();
+    let own_id = (!user.is_root()).then(|| user.as_raw());
+    let base = cli.base.as_deref();
+    let tree = Tree { root, base, rules: &rules, outputs: &outputs, own_id };
     let mut archive = Archive::new(compressor(destination, method)?);
     tree.pack(&mut archive)?;
     archive.finish()

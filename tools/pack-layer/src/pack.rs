@@ -29,6 +29,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) rules: &'a Rules,
     /// The files that are written while the tree is read.
     pub(crate) outputs: &'a [Inode],
+    /// The ID of the user who packs, unless it is root.
+    pub(crate) own_id: Option<u32>,
 }
 
 impl Tree<'_> {
@@ -56,6 +58,7 @@ impl Tree<'_> {
             }
             if self.is_packed(path, &node).map_err(|error| walk.with_path(error))? {
                 let first = firsts.record(&node, path);
+                self.warn_of_own_id(path, &node);
                 archive
                     .node(path, &node, first.as_deref())
                     .map_err(|error| of_entry(error, &walk, archive))?;
@@ -112,6 +115,7 @@ impl Tree<'_> {
             // has in the lower layers.
             for (_, path, directory) in unchanged.drain(..) {
                 if !path.is_empty() || !self.rules.no_root {
+                    self.warn_of_own_id(&path, &directory);
                     archive
                         .node(&path, &directory, None)
                         .map_err(|error| of_entry(error, &walk, archive))?;
@@ -120,6 +124,7 @@ impl Tree<'_> {
             match packed {
                 Some((node, _)) => {
                     let first = firsts.record(node, path);
+                    self.warn_of_own_id(path, node);
                     archive
                         .node(path, node, first.as_deref())
                         .map_err(|error| of_entry(error, &walk, archive))?;
@@ -195,6 +200,22 @@ impl Tree<'_> {
                      (--no-root leaves its entry out)",
                     self.root.display(),
                     node.mode
+                )
+            });
+        }
+    }
+
+    /// Warns if an entry gets the user ID of an ordinary user who packs the tree: the user's files
+    /// often were not meant to belong to that ID on the machine where they are unpacked.
+    fn warn_of_own_id(&self, path: &[u8], node: &Node) {
+        if self.rules.owner.is_none() && self.own_id == Some(node.uid) {
+            notice::warn("own ID", || {
+                format!(
+                    "{}: owner {}:{} is the user who packs \
+                     (--owner 0:0 makes root the owner of all entries)",
+                    shown(self.root, path),
+                    node.uid,
+                    node.gid
                 )
             });
         }
