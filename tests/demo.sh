@@ -39,7 +39,7 @@ say 'An image with one layer for the changes of each state:'
 run 'pack-layer base --into oci:image >1.line'
 run 'pack-layer before --base base --into oci:image >2.line'
 run 'pack-layer source --base before --into oci:image >3.line'
-run 'cat ?.line | build-config --cmd /bin/sh --into oci:image >config.line'
+run 'cat ?.line | build-config --entrypoint /bin/sh --into oci:image >config.line'
 run 'cat config.line ?.line | build-manifest --from oci:image >manifest &&
     put-manifest oci:image:demo manifest >line'
 say

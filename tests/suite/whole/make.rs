@@ -65,6 +65,24 @@ fn the_first_make_pushes_an_image_that_others_read() {
     assert_eq!(fs::read_to_string(dir.join("root/a")).unwrap(), "etc");
 }
 
+/// Another directory, other times of the files, and the files of an ordinary user.
+#[test]
+fn the_same_files_give_the_same_image_elsewhere() {
+    let (registry, dir) = registry_and_directory();
+    make(&dir);
+    let other = Scratch::new();
+    other.write("Makefile", makefile(&registry));
+    let script = "cp -r \"$1\"/bin \"$1\"/etc . && chmod 700 bin etc";
+    let script = script.replace("$1", dir.path().to_str().unwrap());
+    shell(&script).dir(other.path()).run().ok();
+    if rustix::process::geteuid().is_root() {
+        shell("chown -R 4321:4321 bin etc").dir(other.path()).run().ok();
+    }
+    make(&other);
+    let manifest = |dir: &Scratch| fs::read_to_string(dir.join("manifest.json")).unwrap();
+    assert_eq!(manifest(&dir), manifest(&other));
+}
+
 #[test]
 fn a_second_make_does_nothing() {
     let (registry, dir) = registry_and_directory();

@@ -122,6 +122,24 @@ fn the_pipelines_of_the_readme_work_unchanged() {
     let back = "fetch-manifest registry.example/app:1 | list-blobs --layers | tail -n 1 |
         fetch-blob registry.example/app | tar -xzOf - hello\n";
     run(back, &registry, &dir).ok().stdout("mine\n");
+    // The image does not depend on the user and the time: an untouched base, one entry.
+    let entries = "fetch-manifest registry.example/app:1 | list-blobs --layers | tail -n 1 |
+        list-layer --from registry.example/app --json\n";
+    let entries = run(entries, &registry, &dir);
+    let entry: serde_json::Value = serde_json::from_slice(&entries.ok().stdout).unwrap();
+    assert_eq!((&entry["name"], &entry["uid"]), (&"hello".into(), &0.into()), "{entry}");
+    let digest = "fetch-manifest --digest registry.example/app:1\n";
+    let first = run(digest, &registry, &dir).ok().stdout.clone();
+    fs::remove_file(dir.join("app/hello")).unwrap();
+    fs::write(dir.join("app/hello"), "mine\n").unwrap();
+    run(build, &registry, &dir).status(0);
+    run(digest, &registry, &dir).ok().stdout(first);
+    let config = "fetch-manifest registry.example/app:1 | list-blobs --config |
+        fetch-blob registry.example/app\n";
+    let config = run(config, &registry, &dir);
+    let config: serde_json::Value = serde_json::from_slice(&config.ok().stdout).unwrap();
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/bin/hello"]));
+    assert_eq!(config["created"], "2026-01-01T00:00:00Z");
 
     assert_eq!(run(copy, &registry, &dir).ok().lines().len(), 1);
     run("fetch-manifest registry.example/alpine:3.20 | cmp - all.json\n", &registry, &dir).ok();
