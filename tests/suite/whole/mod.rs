@@ -14,6 +14,7 @@ mod tables;
 #[path = "."]
 mod with_peers {
     mod build_image;
+    mod debug;
     mod demo;
     mod installing;
     mod make;
