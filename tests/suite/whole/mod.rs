@@ -18,5 +18,6 @@ mod with_peers {
     mod demo;
     mod installing;
     mod make;
+    mod many_machines;
     pub(super) mod readme;
 }

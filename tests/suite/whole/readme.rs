@@ -78,9 +78,12 @@ pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run 
     shell(&script.replace("secure.example", &secure.host())).dir(dir.path()).run()
 }
 
-/// The `sh` blocks of a Markdown text.
-fn blocks(text: &str) -> Vec<&str> {
-    text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
+/// The blocks of a Markdown text in this language.
+pub(crate) fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    text.split(&format!("```{language}\n"))
+        .skip(1)
+        .map(|rest| rest.split_once("```").unwrap().0)
+        .collect()
 }
 
 /// The commands of a manual page's EXAMPLES section that are run here: the text after each `$`,
@@ -109,8 +112,9 @@ fn the_pipelines_of_the_readme_work_unchanged() {
     let registry = registry();
     let dir = Scratch::new();
     let readme = read("README.md");
-    let [unpack, build, copy] = blocks(&readme)[..] else {
-        panic!("the README has three pipelines")
+    // `many_machines` runs the loop.
+    let [_try, unpack, build, copy, _loop] = blocks(&readme, "sh")[..] else {
+        panic!("the README has three commands, three pipelines and a loop")
     };
     let lines = run(unpack, &registry, &dir);
     assert_eq!(lines.status(0).lines().len(), 3);
@@ -145,6 +149,40 @@ fn the_pipelines_of_the_readme_work_unchanged() {
     run("fetch-manifest registry.example/alpine:3.20 | cmp - all.json\n", &registry, &dir).ok();
     // Repeating the first pipeline fails only because the directory exists.
     run(unpack, &registry, &dir).status(7);
+}
+
+#[test]
+fn the_first_commands_of_the_readme_print_an_image_and_store_nothing() {
+    let registry = FakeRegistry::start();
+    let image = Image::new(&[&[file("etc/alpine-release", "3.20.3\n")]]);
+    let children = [(&image.manifest, "linux/amd64")];
+    registry.add_image("alpine", "", &image);
+    registry.add_manifest("alpine", "3.20", &index(types::INDEX, &children));
+    let dir = Scratch::new();
+    let readme = read("README.md");
+    let commands: Vec<_> = blocks(&readme, "sh")[0].lines().collect();
+    assert_eq!(commands.len(), 3);
+    for (command, want) in commands.iter().zip(["sha256:", " etc/alpine-release\n", "3.20.3\n"]) {
+        let run = run(&format!("{command}\n"), &registry, &dir);
+        run.status(0);
+        assert!(String::from_utf8_lossy(&run.stdout).contains(want), "{run}");
+    }
+    assert_eq!(dir.list(), Vec::<String>::new());
+}
+
+#[test]
+fn the_readme_shows_pictures_and_links_files_that_exist() {
+    let readme = read("README.md");
+    let links: Vec<_> =
+        readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.contains(&"man/flow.svg"), "{links:?}");
+    for link in links {
+        assert!(top().join(link).is_file(), "{link}");
+    }
+    let picture = read("man/flow.svg");
+    for tool in ["fetch-manifest", "list-blobs", "fetch-blob", "unpack-layer"] {
+        assert!(picture.contains(&format!(">{tool}</text>")), "{tool} is not in the picture");
+    }
 }
 
 #[test]
