@@ -35,10 +35,13 @@ rm -f source/etc/hostname
 echo 'made by the demo' >source/etc/demo
 echo 'changed by the demo' >source/etc/motd
 
+# Root's files keep their owners. Those of an ordinary user belong to root in the image.
+owner=
+test "$(id -u)" = 0 || owner='--owner 0:0 '
 say 'An image with one layer for the changes of each state:'
-run 'pack-layer base --into oci:image >1.line'
-run 'pack-layer before --base base --into oci:image >2.line'
-run 'pack-layer source --base before --into oci:image >3.line'
+run "pack-layer ${owner}base --into oci:image >1.line"
+run "pack-layer ${owner}before --base base --into oci:image >2.line"
+run "pack-layer ${owner}source --base before --into oci:image >3.line"
 run 'cat ?.line | build-config --entrypoint /bin/sh --into oci:image >config.line'
 run 'cat config.line ?.line | build-manifest --from oci:image >manifest &&
     put-manifest oci:image:demo manifest >line'
