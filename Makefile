@@ -27,7 +27,7 @@ PAGES = $(notdir $(wildcard man/*.[0-9]))
 FILES = $(TOOLS:%=bin/%) \
 	$(foreach page,$(PAGES),share/man/man$(subst .,,$(suffix $(page)))/$(page)) \
 	$(TOOLS:%=share/bash-completion/completions/%) $(TOOLS:%=$(ZSH)/_%) \
-	$(TOOLS:%=share/fish/vendor_completions.d/%.fish)
+	$(TOOLS:%=share/fish/vendor_completions.d/%.fish) share/regutils/recipes.sh
 
 # Builds nothing, so that root does not run compilers.
 install:
@@ -40,6 +40,7 @@ install:
 		case $$file in \
 		bin/*) from=$(BUILT)/$$name mode=755 ;; \
 		share/man/*) from=man/$$name ;; \
+		share/regutils/*) from=$$file ;; \
 		share/bash-*) from=$(BUILT)/shells/bash/$$name ;; \
 		*.fish) from=$(BUILT)/shells/fish/$$name ;; \
 		*) from=$(BUILT)/shells/zsh/$$name ;; \

@@ -56,6 +56,7 @@ Section: utils
 Priority: optional
 Depends: $depends
 Recommends: ca-certificates
+Suggests: jq, openssl
 Installed-Size: $(du -ks "$root/usr" | cut -f 1)
 Homepage: $repository
 Description: small programs for container registries and image layouts

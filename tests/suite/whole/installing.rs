@@ -69,7 +69,8 @@ fn expected(zsh: &str) -> Vec<String> {
             format!("./share/fish/vendor_completions.d/{name}.fish"),
         ]
     });
-    let mut files: Vec<_> = pages.chain(tools).collect();
+    let recipes = ["./share/regutils/recipes.sh".to_owned()];
+    let mut files: Vec<_> = pages.chain(tools).chain(recipes).collect();
     files.sort();
     files
 }

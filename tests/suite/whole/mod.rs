@@ -20,4 +20,6 @@ mod with_peers {
     mod make;
     mod many_machines;
     pub(super) mod readme;
+    mod recipes;
+    mod recipes_hostile;
 }

@@ -56,6 +56,11 @@ fn registry() -> FakeRegistry {
 /// Runs an example. Names at `alpine` and at `registry.example` are replaced by names in the
 /// registry; `secure.example` is replaced by a registry that requires tokens.
 pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
+    run_after("", example, registry, dir)
+}
+
+/// As [`run`], after a line that is not changed.
+fn run_after(first: &str, example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')', '"']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
             return registry.repo(rest);
@@ -68,7 +73,7 @@ pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run 
             _ => word.to_owned(),
         }
     });
-    let script = words.collect::<String>();
+    let script = format!("{first}{}", words.collect::<String>());
     if !script.contains("secure.example") {
         return shell(&script).dir(dir.path()).run();
     }
@@ -237,6 +242,7 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
         "regutils-terminal.7",
     ];
     let common = common.map(|page| top().join("man").join(page));
+    let sourced = format!(". '{}'\n", top().join("share/regutils/recipes.sh").display());
     for page in pages().into_iter().chain(common) {
         let name = page.file_stem().unwrap().to_str().unwrap();
         let dir = Scratch::new();
@@ -248,7 +254,8 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
         }
         let examples = examples(&fs::read_to_string(&page).unwrap());
         for example in examples {
-            let run = run(&example, &registry, &dir);
+            let functions = if name == "regutils-recipes" { &sourced } else { "" };
+            let run = run_after(functions, &example, &registry, &dir);
             assert_eq!(run.code(), Some(0), "page {name}: {example}{run}");
         }
     }
