@@ -40,7 +40,8 @@ impl Help {
     pub(crate) fn read(text: &str) -> Result<Help> {
         let about = text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
         let mut help = Help { about, ..Help::default() };
-        // A paragraph is a heading with the first option, another option, or text on the option before.
+        // A paragraph is a heading with the first option, another option, or text about the option
+        // before it.
         let mut is_list = false;
         for paragraph in text.split("\n\n") {
             let mut lines = paragraph.lines().filter(|line| !line.trim().is_empty()).peekable();

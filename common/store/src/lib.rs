@@ -95,8 +95,8 @@ impl Store {
         }
     }
 
-    /// The error about wrong content of one of its blobs, with the store's name in front, unless the
-    /// message has it already.
+    /// The error about wrong content of one of its blobs, with the store's name in front, unless
+    /// the message already has it.
     #[must_use]
     pub fn blame(&self, error: Error) -> Error {
         let name = self.to_string();

@@ -111,8 +111,9 @@ impl Uploads {
         cancelled
     }
 
-    /// Cancels a session. A registry may refuse that if it took bytes of a part that it refused: the
-    /// state in the URL is then old. The new one is requested, and the session is cancelled with it.
+    /// Cancels a session. A registry that refused a part may have kept some of its bytes: the state
+    /// in the URL is then old, and the registry refuses to cancel it. In this case, the new state
+    /// is requested, and the session is cancelled with it.
     fn cancel_session(&self, session: &Session) -> Result<Response> {
         let refused = self.delete(session)?;
         if !matches!(refused.status.as_u16(), 400 | 404 | 416) {
