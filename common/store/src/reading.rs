@@ -206,7 +206,8 @@ impl<'a> Reading<'a> {
             }
             answer.received += n;
             if answer.length.is_some_and(|length| answer.received > length) {
-                let what = format_args!("{}: the response is longer than stated", self.name());
+                let name = self.name();
+                let what = format_args!("{name}: the response is longer than stated");
                 return Err(Error::malformed(what).into());
             }
             if skips {

@@ -96,7 +96,8 @@ impl Arriving {
             file => file.map_err(local)?,
         };
         if !file.metadata().map_err(local)?.is_file() {
-            let what = format_args!("{}: not a regular file", partial.display());
+            let name = partial.display();
+            let what = format_args!("{name}: not a regular file");
             return Err(Error::new(Status::Local, what));
         }
         Ok(Some(Arriving {
