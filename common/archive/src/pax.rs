@@ -13,7 +13,7 @@ use crate::number::{self, Time};
 use crate::records::split_first;
 use crate::sparse;
 
-/// The place of the map of a sparse file that an extended header describes.
+/// Where the map of a sparse file is stored.
 #[derive(Debug)]
 pub(crate) enum SparseForm {
     /// In the header itself (0.0 and 0.1).

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hints for a run that failed because an operand is not what it was taken for: a layout without
-//! `oci:`, a file in the place of a reference, operands in the wrong order.
+//! Hints for a run that failed because the tool interpreted an operand in another way than the user:
+//! a layout without `oci:`, a file where a reference is expected, operands in the wrong order.
 //!
-//! A word can be a repository and also the name of a directory or a file. The grammar decides, not
-//! the disk, so that the same command does the same everywhere. The disk is only looked at after a
-//! failure.
+//! A word can be a repository and also the name of a directory or a file. Only the syntax of the
+//! word determines its meaning, so that the same command does the same everywhere. The file system
+//! is examined only after a failure, for a hint.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::error::{Error, Status};
 use crate::exit::tool;
 use crate::reference::{LayoutReference, Location, StoreName};
 
-/// The operands and options of a run that can be mistaken.
+/// The operands and options of a run that the user may have meant in another way.
 #[derive(Default)]
 pub(crate) struct Operands {
     /// The text of each repository or reference in a registry.
@@ -82,8 +82,8 @@ fn is_layout(text: &str) -> bool {
     dir.join("oci-layout").is_file() || is_empty()
 }
 
-/// The hint for an operand that should be a reference, followed by `second`. `None` if the two are
-/// not just in the wrong order.
+/// The hint if two operands are in the wrong order: `first` is a file, and `second` is a reference.
+/// Otherwise `None`.
 fn swapped(first: &str, second: &str) -> Option<String> {
     let is_swapped = Path::new(first).is_file()
         && !Path::new(second).exists()
@@ -91,8 +91,8 @@ fn swapped(first: &str, second: &str) -> Option<String> {
     is_swapped.then(|| format!("the operands are in the wrong order: {} {second} {first}", tool()))
 }
 
-/// The hint for `value`, which is no reference, if it is a digest or a file and a reference follows
-/// it in the command line.
+/// The hint for `value` where a reference was expected. `None` unless `value` is a digest or a file,
+/// and the next argument is a reference.
 pub(crate) fn swapped_in(args: &[OsString], value: &str) -> Option<String> {
     let at = args.iter().position(|arg| arg == value)?;
     let next = args.get(at + 1)?.to_str().filter(|next| !next.starts_with('-'))?;

@@ -49,8 +49,8 @@ pub fn may_be_secret(name: &str) -> bool {
 }
 
 /// Registers the secrets of a header. If the name marks a secret, these are the value, each word in
-/// it, and the text after a word's `=`. For other headers whose value may be secret, it is the
-/// value, if it is long.
+/// it, and the text after a word's `=`. Of any other header whose value may be secret, only
+/// a long value is registered.
 pub fn keep_header(name: &str, value: &str) {
     if may_be_secret(name) && value.len() >= LONG {
         keep(value);

@@ -47,7 +47,7 @@ pub(crate) fn add(mut manifest: Manifest, store: &Store) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Checks that a diff ID that is known without the config is the same.
+/// If the layer's descriptor has a diff ID, checks that the config has the same one.
 fn check(layer: &Descriptor, want: &Digest, number: usize) -> Result<()> {
     let digest = &layer.digest;
     let known = layer.diff_id().map_err(|why| Error::malformed(format_args!("{digest}: {why}")))?;

@@ -30,8 +30,8 @@ use lines::LineWriter;
 
 /// List the blobs that a manifest names, as descriptor lines
 ///
-/// For an image, prints its config and then its layers, base first, as often as the manifest lists
-/// them. For an index, prints its manifests.
+/// For an image, prints its config and then its layers, base first. A layer that the manifest lists
+/// twice is printed twice. For an index, prints its manifests.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

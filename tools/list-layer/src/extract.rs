@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writes one file of the image to standard output, and stops reading there.
 //!
-//! The layers are searched from the top down, so that only the layers above the file's, and the
-//! part of its layer before it, are read. The result is less certain than that of [`verified`]:
+//! The layers are searched from the top down. Only the layers above the file's layer, and the part
+//! of the file's layer up to the file, are read. The result is less certain than that of [`verified`]:
 //!
 //! - The bytes of the file's layer are not verified, because its end is not read. If its digest is
 //!   known, a warning says so.
@@ -100,7 +100,7 @@ struct Search<'a> {
 enum Step {
     /// The file was written.
     Written,
-    /// The index now has the path, or a part of it.
+    /// The names read from the layer now include the path, or a part of it.
     Look,
     /// The entry does not concern the path.
     Next,
@@ -149,8 +149,8 @@ impl Search<'_> {
         rest.first()?.says(path, |path, is_link| above.iter().any(|i| i.replaces(path, is_link)))
     }
 
-    /// Continues to read a layer until the index has the path, or to the end of the layer, which is
-    /// then verified. Returns whether the file was found and written.
+    /// Continues to read a layer until the names read include the path, or to the end of the layer,
+    /// which is then verified. Returns whether the file was found and written.
     fn read_on(&mut self, at: usize, path: &[u8]) -> Result<bool> {
         let mut reader = match self.open.take() {
             Some((open, reader)) if open == at => reader,
@@ -207,7 +207,7 @@ impl Search<'_> {
         }
     }
 
-    /// Reads a layer again up to the file, which the index has, and writes it.
+    /// Reads a layer again up to the file, whose name was read before, and writes it.
     fn read_again(&mut self, at: usize, path: &[u8]) -> Result<()> {
         let layer = &self.layers[at];
         if matches!(layer.place, Place::Stdin) {

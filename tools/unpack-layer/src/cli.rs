@@ -101,7 +101,8 @@ pub(crate) struct Cli {
 
     /// Replace an existing DIR by the new tree
     ///
-    /// Replace an existing DIR by the new tree, in one step; with --from, unless DIR is this image
+    /// Replace an existing DIR by the new tree, in one step. With --from, DIR stays unchanged if it
+    /// was unpacked from the same image and was not changed since
     #[arg(long, conflicts_with = "onto")]
     pub(crate) replace: bool,
 

@@ -34,7 +34,7 @@ impl Counts {
         self.steps = Steps::default();
     }
 
-    /// Begins a pass over this number of directories that does not belong to a layer.
+    /// Begins a pass that does not belong to a layer. It covers this number of directories.
     pub(super) fn begin_pass(&mut self, directories: usize) {
         self.entries = directories as u64;
         self.steps = Steps::default();
@@ -43,7 +43,7 @@ impl Counts {
     /// Counts path components that are walked.
     ///
     /// # Errors
-    /// Malformed if the layer needs too many of them for its entries.
+    /// Malformed if the layer needs more path components than its number of entries permits.
     pub(super) fn add_steps(&mut self, steps: usize) -> Result<()> {
         self.steps.add(steps, self.entries)
     }

@@ -35,8 +35,8 @@ const MAX_TARGET: usize = 4095;
 /// The smallest size of a file in which zeros become holes, in bytes.
 const HOLES_FROM: u64 = 1 << 20;
 
-/// The size of a block of zeros that becomes a hole. Smaller blocks would find more zeros, but
-/// would fragment the file.
+/// The size of a block of zeros that becomes a hole. With smaller blocks, more zeros would
+/// become holes, but the file would be fragmented.
 const HOLE: usize = 64 << 10;
 
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -271,8 +271,8 @@ impl Workspace {
     }
 
     /// Whether a new file here has this owner and group without a chown. If the directory has
-    /// another group, the group of a new file depends on mount options and on the directory's mode:
-    /// then false, and the owner is always set.
+    /// another group, the group of a new file depends on mount options and on the directory's mode.
+    /// The result is false in this case, so that the owner is set.
     fn is_created_as(&mut self, uid: u32, gid: u32) -> bool {
         let caller = self.state.rules.owner.caller;
         (uid, gid) == caller && self.walk.here().gid == gid
@@ -294,8 +294,8 @@ fn open_made(here: &Directory, name: &[u8], entry: &Entry, user: Option<u32>) ->
         EntryType::BlockDevice => kind == FileType::BlockDevice && is_device(&stat, entry),
         _ => kind == FileType::CharacterDevice && is_device(&stat, entry),
     };
-    // A file of this type and owner with a single link gives no more rights than the file that was
-    // made.
+    // A replacement of this type and owner with a single link is harmless: changing it gives no
+    // more rights than changing the file that was made.
     if !is_same || stat.st_nlink != 1 || user.is_some_and(|user| stat.st_uid != user) {
         return Err(Error::new(
             Status::Local,

@@ -19,7 +19,7 @@ const SAVED: (&[u8], &str) = (b"manifest.json", "\"Layers\"");
 /// The maximum number of bytes of a file that are searched for its keyword.
 const MAX_READ: u64 = 64 << 10;
 
-/// The files of such archives that the current layer has in the root directory.
+/// Which of the two files the current layer has in its root directory.
 #[derive(Default)]
 pub(super) struct ImageFiles {
     layout: bool,
@@ -33,7 +33,7 @@ impl ImageFiles {
         self.saved |= name == SAVED.0;
     }
 
-    /// Warns if the files have the content that they have in archives of images.
+    /// Warns if a noted file has the content that it has in an archive of an image.
     pub(super) fn warn(self, root: impl AsFd) {
         let has = |(name, keyword)| contains(&root, name, keyword);
         if self.layout && has(LAYOUT) {
