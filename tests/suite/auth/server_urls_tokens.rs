@@ -278,7 +278,7 @@ fn fetch_token_sends_secrets_only_to_the_token_server() {
                     "/token" => None,
                     path => Some(Reply::redirect(307, &format!("{target}{path}"))),
                 });
-                for args in [&[][..], &["--push"], &["--header"]] {
+                for args in [&[][..], &["--push"], &["--print-header"]] {
                     attack.forget();
                     let run = attack.tool("fetch-token", credential).args(args);
                     let run = run.arg(attack.registry.repo("app")).run();

@@ -221,9 +221,9 @@ fn a_front_that_requires_a_password_only_for_writes_allows_anonymous_reads() {
         let command = tool("fetch-token").args(args).args(["-u", USER]).arg(&app);
         command.env("REGISTRY_PASSWORD", PASSWORD).run()
     };
-    token(&["--header"]).fails(3, "no authentication");
+    token(&["--print-header"]).fails(3, "no authentication");
     let header = format!("Authorization: {}\n", basic(USER, PASSWORD));
-    token(&["--header", "--push"]).ok().stdout(&header);
+    token(&["--print-header", "--push"]).ok().stdout(&header);
 
     let blob = Blob::new(types::TAR, noise(1000, 1));
     scratch.write("layer", &blob.bytes);

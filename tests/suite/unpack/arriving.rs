@@ -215,7 +215,7 @@ fn the_message_names_the_layer_even_if_only_a_few_bytes_arrived() {
     let download = Download::new();
     drop(download.begin(download.layer(), &download.layer().bytes[..3]));
     let run = download.unpack().run();
-    run.fails(5, &format!("layer {}: fetch-blob ended after 3 of", download.layer().digest));
+    run.fails(5, &format!("layer oci:l: {}: fetch-blob ended after 3 of", download.layer().digest));
     download.no_tree();
 }
 

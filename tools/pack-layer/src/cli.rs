@@ -87,7 +87,7 @@ pub(crate) struct Cli {
     #[arg(long, hide_short_help = true)]
     one_file_system: bool,
 
-    /// Files named as whiteouts: refuse or keep
+    /// Whiteout names: refuse or keep them
     ///
     /// The treatment of files with the name of a whiteout (.wh.NAME)
     #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]

@@ -35,8 +35,9 @@ pub struct Options {
         default_value = "auto"
     )]
     mode: Mode,
-    /// Write the lines of --progress json to file descriptor N
-    #[arg(id = "progress_fd", long = "progress-fd", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    /// Write --progress json to file descriptor N
+    #[arg(id = "progress_fd", long = "progress-fd", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     descriptor: Option<i32>,
 }
 
