@@ -117,7 +117,7 @@ fn a_second_run_of_a_mirror_fetches_only_manifests_and_new_blobs() {
     assert_eq!(registry.blob_requests().len(), 0);
     let new = image("new");
     registry.add_image("alpine", "2", &new);
-    mirror(&registry, &dir).ok();
+    mirror(&registry, &dir).status(0).says("the name \"2\" moves");
     assert_eq!(registry.blob_requests().len(), 2);
     let mut tags = registry.tags("alpine");
     tags.sort();

@@ -126,7 +126,9 @@ fn a_download_that_fails_gives_status_5_and_the_same_line_continues() {
         }
     });
     let run = pipeline(&registry.repo("app"), &scratch).run();
-    run.status(5).says("unpack-layer: layer sha256:").says("fetch-blob ended after 2097152 of");
+    run.status(5)
+        .says("unpack-layer: layer oci:layout: sha256:")
+        .says("fetch-blob ended after 2097152 of");
     no_tree(&scratch);
     registry.heal();
     registry.server.forget();

@@ -17,7 +17,8 @@ use tests::images::{Blob, Image, file, index, noise, read_blob, read_index, type
 use tests::scratch::Scratch;
 use tests::tools::{Command, Run, shell, tool};
 
-const PULL: &str = "fetch-manifest --max-wait 0 $REPO:1 --into oci:l | list-blobs |
+// -q drops the warning that the name moves.
+const PULL: &str = "fetch-manifest -q --max-wait 0 $REPO:1 --into oci:l | list-blobs |
     fetch-blob --max-wait 0 -j 1 $REPO --into oci:l >lines";
 
 /// The old image and a newer one, which share their first layer.
@@ -181,7 +182,7 @@ fn of_two_updates_at_once_the_later_manifest_gets_the_name() {
         let repo = registry.repo("app");
         for tag in ["1", "2"] {
             let from = format!("{repo}:{tag}");
-            let fetch = tool("fetch-manifest").args([&from, "--into", "oci:l:1"]);
+            let fetch = tool("fetch-manifest").args(["-q", &from, "--into", "oci:l:1"]);
             fetch.dir(scratch.path()).run().ok();
         }
         let order = if first_to_end == 0 { [&one, &two] } else { [&two, &one] };
@@ -373,7 +374,7 @@ mod with_peers {
                 let repo = registry.repo("app");
                 let manifest = || {
                     let tool = tool("fetch-manifest").arg(format!("{repo}:1"));
-                    tool.args(["--into", "oci:l"]).dir(scratch.path())
+                    tool.args(["-q", "--into", "oci:l"]).dir(scratch.path())
                 };
                 let blobs = || {
                     let tool = tool("fetch-blob").args(["-j", "1", &repo, "--into", "oci:l"]);
@@ -422,7 +423,7 @@ mod with_peers {
                 let repo = registry.repo("app");
                 let from = format!("{repo}:1");
                 tool("fetch-manifest")
-                    .args([&from, "--into", "oci:l"])
+                    .args(["-q", &from, "--into", "oci:l"])
                     .dir(scratch.path())
                     .run()
                     .ok();

@@ -354,7 +354,7 @@ mod with_peers {
         // With Docker's media types, which umoci does not know.
         registry.push("docker/app", "1", &ordinary(), "v2s2");
         let script = script.replace("layout root", "layout docker");
-        pipeline(&script, &registry.repo("docker/app"), &scratch).run().ok();
+        pipeline(&script, &registry.repo("docker/app"), &scratch).run().status(0);
         assert_eq!(tree(&scratch.join("docker")), ours);
     }
 

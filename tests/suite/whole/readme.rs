@@ -234,13 +234,7 @@ fn the_examples_of_the_manual_pages_work_unchanged() {
     for name in ["build-config", "build-manifest"] {
         prepared.insert(name, &["echo x >file && tar -czf app.tar.gz file && echo x >notes.txt"]);
     }
-    let common = [
-        "regutils.7",
-        "regutils-network.7",
-        "regutils-layout.5",
-        "regutils-recipes.7",
-        "regutils-terminal.7",
-    ];
+    let common = ["regutils.7", "regutils-network.7", "regutils-layout.5", "regutils-recipes.7"];
     let common = common.map(|page| top().join("man").join(page));
     let sourced = format!(". '{}'\n", top().join("share/regutils/recipes.sh").display());
     for page in pages().into_iter().chain(common) {
