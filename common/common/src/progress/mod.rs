@@ -32,12 +32,13 @@ pub struct Options {
         long = "progress",
         value_name = "HOW",
         value_enum,
-        default_value = "auto"
+        default_value = "auto",
+        hide_short_help = true
     )]
     mode: Mode,
     /// Write --progress json to file descriptor N
     #[arg(id = "progress_fd", long = "progress-fd", value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..), hide_short_help = true)]
     descriptor: Option<i32>,
 }
 
