@@ -28,8 +28,8 @@ use crate::terminal::{OnTerminal, Terminal};
 /// A home that does not exist and that not even root can create.
 const HOME: &str = "/proc/none";
 
-/// The ID of an ordinary user and group, which root uses in tests that need one. It is the user
-/// `nobody` of Debian.
+/// The ID of an ordinary user and group, which root uses in tests that need one. Debian has a user
+/// with this ID, who owns no files.
 const NOBODY: u32 = 65534;
 
 /// A part of pack-layer's warning about entries that belong to the user who packs.

@@ -77,7 +77,7 @@ impl DiffIds {
     ///
     /// # Errors
     /// Content if they differ from those of the layers so far.
-    pub fn expect(&mut self, wanted: Vec<Digest>) -> Result<()> {
+    pub fn set_wanted(&mut self, wanted: Vec<Digest>) -> Result<()> {
         self.wanted = Some(wanted);
         self.compare()
     }

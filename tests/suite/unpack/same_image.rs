@@ -25,7 +25,7 @@ const NOTE: &str = ".root.image";
 /// A layout with two images of three lines each, and the directory in which `root` is made.
 struct Place {
     scratch: Scratch,
-    /// The user is nobody.
+    /// Whether the tool runs as an ordinary user.
     unprivileged: bool,
     lines: Vec<String>,
     other: Vec<String>,

@@ -86,7 +86,7 @@ fn feed(
             {
                 let stated = wanted.descriptor.as_ref().map(|descriptor| descriptor.size);
                 let expected = stated.map_or(Expected::Unknown, Expected::Bytes);
-                connections.run().progress.expect(expected);
+                connections.run().progress.add_expected(expected);
                 connections.push(wanted.clone());
             }
             if send.send(line).is_err() {

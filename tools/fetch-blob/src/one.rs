@@ -37,7 +37,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
             };
             let connections = Connections::start(run, usize::from(cli.jobs));
             let digest = wanted.digest.clone();
-            expect(&connections.run().progress, wanted.descriptor.as_ref());
+            announce(&connections.run().progress, wanted.descriptor.as_ref());
             connections.push(wanted);
             connections.close();
             let outcome = connections.outcome(0);
@@ -59,7 +59,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
         progress.done(&digest, descriptor.size, How::Fetched);
         return Output::Stream(stream).write(&bytes);
     }
-    expect(&progress, descriptor.as_ref());
+    announce(&progress, descriptor.as_ref());
     let stated = descriptor.as_ref().map(|d| d.size);
     let urls: Vec<String> =
         descriptor.iter().flat_map(Descriptor::urls).map(str::to_owned).collect();
@@ -78,8 +78,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
 }
 
 /// Reports that this blob is all that will be fetched.
-fn expect(progress: &Progress, descriptor: Option<&Descriptor>) {
-    progress.expect(descriptor.map_or(Expected::Unknown, |d| Expected::Bytes(d.size)));
+fn announce(progress: &Progress, descriptor: Option<&Descriptor>) {
+    progress.add_expected(descriptor.map_or(Expected::Unknown, |d| Expected::Bytes(d.size)));
     progress.all_expected();
 }
 

@@ -257,7 +257,7 @@ impl<'a> Layers<'a> {
                 LayerLine::Config if self.diff_ids.wanted().is_some() => {
                     return Err(second_config());
                 }
-                LayerLine::Config => self.diff_ids.expect(self.blobs.config(&descriptor)?)?,
+                LayerLine::Config => self.diff_ids.set_wanted(self.blobs.config(&descriptor)?)?,
                 LayerLine::Layer => {
                     return Ok(Some(Layer {
                         name: descriptor.digest.to_string(),

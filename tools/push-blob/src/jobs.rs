@@ -83,7 +83,7 @@ pub(crate) fn jobs(
     }
     let sizes: Option<Vec<u64>> = files.iter().map(|file| regular_size(file)).collect();
     if let Some(sizes) = sizes {
-        progress.expect(Expected::Bytes(sizes.iter().sum()));
+        progress.add_expected(Expected::Bytes(sizes.iter().sum()));
         progress.all_expected();
     }
     Box::new(

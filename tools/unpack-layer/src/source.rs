@@ -46,7 +46,7 @@ pub(crate) fn files(
         metadata.is_file().then_some(metadata.len())
     };
     if let Some(sizes) = layers.iter().map(regular).collect::<Option<Vec<u64>>>() {
-        progress.expect(Expected::Bytes(sizes.iter().sum()));
+        progress.add_expected(Expected::Bytes(sizes.iter().sum()));
         progress.all_expected();
     }
     let progress = progress.clone();

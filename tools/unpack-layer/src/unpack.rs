@@ -84,7 +84,7 @@ impl Unpacking {
                 Step::Config(line, diff_ids) => {
                     self.image.add_config(&line);
                     self.held = Some(line);
-                    self.diff_ids.expect(diff_ids)?;
+                    self.diff_ids.set_wanted(diff_ids)?;
                 }
                 Step::Layer(layer) => {
                     let context = |e: Error| e.context(format_args!("layer {}", layer.name));

@@ -34,7 +34,7 @@ impl Progress {
         let (send, receive) = sync_channel(READ_AHEAD);
         std::thread::spawn(move || {
             for line in lines() {
-                progress.expect(expected(&line));
+                progress.add_expected(expected(&line));
                 if send.send(line).is_err() {
                     return;
                 }

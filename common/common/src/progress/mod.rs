@@ -211,7 +211,7 @@ impl Progress {
     /// Adds what is expected. The sum becomes the total once [`all_expected`] was called.
     ///
     /// [`all_expected`]: Progress::all_expected
-    pub fn expect(&self, expected: Expected) {
+    pub fn add_expected(&self, expected: Expected) {
         self.change(|state| match expected {
             Expected::Nothing => {}
             Expected::Unknown => state.unknown += 1,
