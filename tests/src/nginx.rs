@@ -68,9 +68,9 @@ impl Front {
     pub fn start(&self) -> Nginx {
         let process = Process::start(|port, dir| {
             let config = dir.join("nginx.conf");
-            std::fs::write(&config, self.config(port, dir)).unwrap();
+            std::fs::write(&config, self.config(port, dir.path())).unwrap();
             let mut nginx = peer("nginx");
-            nginx.arg("-e").arg(dir.join("errors")).arg("-p").arg(dir).arg("-c").arg(config);
+            nginx.arg("-e").arg(dir.join("errors")).arg("-p").arg(dir.path()).arg("-c").arg(config);
             nginx
         });
         Nginx { process }

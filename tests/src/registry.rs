@@ -3,9 +3,7 @@
 //! docker-registry, or version 3. It starts with its own empty storage, keeps an access log, and is
 //! killed when dropped.
 
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::certs::{Authority, Identity};
@@ -13,7 +11,7 @@ use crate::eventually;
 use crate::images::{Blob, Image, write_image};
 use crate::logins::USER;
 use crate::peers::{must, peer};
-use crate::scratch::Scratch;
+use crate::servers::Process;
 use crate::token_server::{ISSUER, TokenServer};
 
 /// bcrypt of [`PASSWORD`](crate::logins::PASSWORD), as htpasswd writes it.
@@ -39,9 +37,7 @@ struct Setting {
 /// A running registry.
 #[derive(Debug)]
 pub struct Registry {
-    process: Child,
-    port: u16,
-    dir: Scratch,
+    process: Process,
     authority: Option<Authority>,
 }
 
@@ -99,40 +95,19 @@ impl Registry {
     }
 
     fn launch(setting: &Setting, authority: Option<Authority>) -> Registry {
-        let dir = Scratch::new();
-        dir.write("htpasswd", format!("{USER}:{BCRYPT}\n"));
-        // Another program may take the free port before it is used.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Process::start(|port, dir| {
+            dir.write("htpasswd", format!("{USER}:{BCRYPT}\n"));
             let config = dir.write("config.yml", config(setting, &dir.join("storage"), port));
-            let log = std::fs::File::create(dir.join("log")).unwrap();
-            let program = if setting.third { "registry" } else { "docker-registry" };
-            let mut process = peer(program)
-                .arg("serve")
-                .arg(config)
-                .env("OTEL_TRACES_EXPORTER", "none")
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let came_up = eventually("a registry", || {
-                if process.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
-            });
-            if came_up {
-                return Registry { process, port, dir, authority };
-            }
-        }
-        let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-        panic!("the registry does not start:\n{log}");
+            let mut command = peer(if setting.third { "registry" } else { "docker-registry" });
+            command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
+            command
+        });
+        Registry { process, authority }
     }
 
     /// `127.0.0.1:PORT`
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.process.host()
     }
 
     /// `127.0.0.1:PORT/REPOSITORY`, to which `:TAG` or `@DIGEST` may be added.
@@ -147,7 +122,7 @@ impl Registry {
 
     /// Pushes an image with skopeo; `format` is `oci`, `v2s2` or `v2s1`.
     pub fn push(&self, repository: &str, tag: &str, image: &Image, format: &str) {
-        let layout = self.dir.join("push");
+        let layout = self.process.scratch().join("push");
         write_image(&layout, tag, image);
         let mut skopeo = peer("skopeo");
         skopeo.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]);
@@ -177,7 +152,7 @@ impl Registry {
             .lines()
             .find_map(|line| line.strip_prefix("Location: "))
             .unwrap_or_else(|| panic!("no Location in {head}"));
-        let body = self.dir.write("body", bytes);
+        let body = self.process.scratch().write("body", bytes);
         let mut curl = self.curl_command();
         curl.args(["-X", "PUT", "-H", "Content-Type: application/octet-stream", "--data-binary"]);
         curl.arg(format!("@{}", body.display()));
@@ -187,7 +162,7 @@ impl Registry {
 
     /// Uploads a manifest under a tag or its digest.
     pub fn put_manifest(&self, repository: &str, reference: &str, manifest: &Blob) {
-        let body = self.dir.write("body", &manifest.bytes);
+        let body = self.process.scratch().write("body", &manifest.bytes);
         self.curl(
             &[
                 "-X",
@@ -235,7 +210,7 @@ impl Registry {
 
     /// The requests so far, as `METHOD PATH STATUS`, in order.
     pub fn answered(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let log = self.process.output();
         // 127.0.0.1 - - [date] "GET /v2/ HTTP/1.1" 200 2 "" "curl/7.88.1"
         let requests = log.lines().filter_map(|line| line.split_once("] \"")?.1.split_once("\" "));
         requests
@@ -286,14 +261,7 @@ impl Registry {
 
     /// The storage directory, for a test that changes files in it.
     pub fn storage(&self) -> PathBuf {
-        self.dir.join("storage")
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.scratch().join("storage")
     }
 }
 

@@ -11,6 +11,9 @@ use crate::eventually;
 use crate::peers::peer;
 use crate::scratch::Scratch;
 
+/// The file that gets a server's output.
+const OUTPUT: &str = "output";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Process {
@@ -26,13 +29,13 @@ impl Process {
     /// # Panics
     /// When it does not start, with its output.
     #[track_caller]
-    pub fn start(command: impl Fn(u16, &Path) -> Command) -> Process {
+    pub fn start(command: impl Fn(u16, &Scratch) -> Command) -> Process {
         let dir = Scratch::new();
         // Another program may take the free port before it is used.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let log = File::create(dir.join("output")).unwrap();
-            let mut process = command(port, dir.path())
+            let log = File::create(dir.join(OUTPUT)).unwrap();
+            let mut process = command(port, &dir)
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log)
@@ -50,7 +53,7 @@ impl Process {
         }
         panic!(
             "the server does not start:\n{}",
-            std::fs::read_to_string(dir.join("output")).unwrap()
+            std::fs::read_to_string(dir.join(OUTPUT)).unwrap()
         );
     }
 
@@ -75,6 +78,16 @@ impl Process {
     /// The directory that only this server uses.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The same directory, to write files in it.
+    pub fn scratch(&self) -> &Scratch {
+        &self.dir
+    }
+
+    /// The output of the server so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.dir.join(OUTPUT)).unwrap_or_default()
     }
 }
 

@@ -5,15 +5,13 @@
 //! squid's default configuration allows CONNECT to few ports only. Here it allows CONNECT to the
 //! ports in the setting, and to no others.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
-
 use crate::certs::Identity;
 use crate::eventually;
 use crate::logins::USER;
 use crate::peers::peer;
 use crate::registry::BCRYPT;
 use crate::scratch::Scratch;
+use crate::servers::Process;
 
 /// A name of the loopback address that only squid knows.
 pub const NAME: &str = "registry.example";
@@ -31,55 +29,31 @@ pub struct Setting<'a> {
 
 /// A running proxy.
 #[derive(Debug)]
-pub struct Squid {
-    process: Child,
-    port: u16,
-    dir: Scratch,
-}
+pub struct Squid(Process);
 
 impl Squid {
     /// Starts squid.
     pub fn start(setting: &Setting<'_>) -> Squid {
-        let dir = Scratch::new();
-        // If root starts squid, squid continues as another user.
-        dir.chmod(".", 0o777);
-        dir.write("hosts", format!("127.0.0.1 {NAME}\n"));
-        dir.write("passwd", format!("{USER}:{BCRYPT}\n"));
-        // Another program may take the free port before it is used.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let file = dir.write("squid.conf", config(setting, &dir, port));
-            let log = std::fs::File::create(dir.join("log")).unwrap();
-            let mut process = peer("squid")
-                .args(["-N", "-n", &format!("test{port}"), "-f"])
-                .arg(file)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let came_up = eventually("squid", || {
-                if process.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
-            });
-            if came_up {
-                return Squid { process, port, dir };
-            }
-        }
-        let read = |name| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-        panic!("squid does not start:\n{}{}", read("log"), read("cache.log"));
+        Squid(Process::start(|port, dir| {
+            // If root starts squid, squid continues as another user.
+            dir.chmod(".", 0o777);
+            dir.write("hosts", format!("127.0.0.1 {NAME}\n"));
+            dir.write("passwd", format!("{USER}:{BCRYPT}\n"));
+            let file = dir.write("squid.conf", config(setting, dir, port));
+            let mut squid = peer("squid");
+            squid.args(["-N", "-n", &format!("test{port}"), "-f"]).arg(file);
+            squid
+        }))
     }
 
     /// `127.0.0.1:PORT`
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.host()
     }
 
     /// The requests so far, as `METHOD TARGET STATUS`, in order.
     pub fn answered(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.0.scratch().join("access.log")).unwrap_or_default();
         // The check that squid has started opens a connection without a request. It is not counted.
         log.lines().filter(|line| !line.starts_with("- error")).map(str::to_owned).collect()
     }
@@ -88,13 +62,6 @@ impl Squid {
     #[track_caller]
     pub fn wait_for_answers(&self, count: usize) -> Vec<String> {
         eventually("squid's log", || Some(self.answered()).filter(|lines| lines.len() >= count))
-    }
-}
-
-impl Drop for Squid {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

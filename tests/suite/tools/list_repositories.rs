@@ -14,7 +14,7 @@ use tests::logins::{PASSWORD, USER};
 use tests::peers::peer;
 use tests::registry::Registry;
 use tests::scratch::Scratch;
-use tests::servers::Process;
+use tests::small_registries::SmallRegistry;
 use tests::tools::{Command, Run, shell, tool};
 
 fn list_repositories() -> Command {
@@ -329,11 +329,7 @@ mod with_peers {
 
     #[test]
     fn the_list_of_crane_is_the_same() {
-        let server = Process::start(|port, _| {
-            let mut crane = peer("crane");
-            crane.args(["registry", "serve", "--address", &format!("127.0.0.1:{port}")]);
-            crane
-        });
+        let server = SmallRegistry::crane();
         assert_eq!(names(&server.host(), &[]), Vec::<String>::new());
         let scratch = Scratch::new();
         write_image(&scratch.join("l"), "1", &Image::small());

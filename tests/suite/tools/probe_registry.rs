@@ -553,7 +553,7 @@ mod with_peers {
     use tests::peers::{must, peer};
     use tests::registry::Registry;
     use tests::scratch::Scratch;
-    use tests::servers::Process;
+    use tests::small_registries::SmallRegistry;
 
     const NAMES: &str = "IP:127.0.0.1";
     const FROM: &str = "20200101000000Z";
@@ -656,11 +656,7 @@ mod with_peers {
 
     #[test]
     fn the_registry_of_crane_is_described() {
-        let server = Process::start(|port, _| {
-            let mut crane = peer("crane");
-            crane.args(["registry", "serve", "--address", &format!("127.0.0.1:{port}")]);
-            crane
-        });
+        let server = SmallRegistry::crane();
         let scratch = Scratch::new();
         tests::images::write_image(&scratch.join("l"), "1", &Image::small());
         let app = format!("{}/app", server.host());

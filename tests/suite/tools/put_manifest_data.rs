@@ -262,7 +262,7 @@ mod with_peers {
     use super::*;
     use tests::peers::{must, peer};
     use tests::registry::Registry;
-    use tests::servers::Process;
+    use tests::small_registries::SmallRegistry;
 
     fn referrers(registry: &str, repository: &str) -> String {
         let mut oras = peer("oras");
@@ -285,11 +285,7 @@ mod with_peers {
 
     #[test]
     fn a_file_is_attached_to_an_image_in_cranes_registry() {
-        let crane = Process::start(|port, _| {
-            let mut crane = peer("crane");
-            crane.args(["registry", "serve", "--address", &format!("127.0.0.1:{port}")]);
-            crane
-        });
+        let crane = SmallRegistry::crane();
         let scratch = Scratch::new();
         tests::images::write_image(&scratch.join("l"), "1", &Image::small());
         let script = "fetch-manifest oci:l:1 >m && list-blobs m | push-blob $REPO --from oci:l && \

@@ -135,7 +135,7 @@ fn nginx_before(registry: &Registry) -> Process {
     let text =
         block("nginx").replace("https://registry.example", &format!("http://{}", registry.host()));
     Process::start(|port, dir| {
-        let at = dir.display();
+        let at = dir.path().display();
         let text = text
             .replace("/var/cache/nginx/blobs", &format!("{at}/cache"))
             .replace("listen 5000", &format!("listen 127.0.0.1:{port}"));
@@ -150,7 +150,7 @@ fn nginx_before(registry: &Registry) -> Process {
         let file = dir.join("nginx.conf");
         fs::write(&file, config).unwrap();
         let mut nginx = peer("nginx");
-        nginx.arg("-e").arg(dir.join("errors")).arg("-p").arg(dir).arg("-c").arg(file);
+        nginx.arg("-e").arg(dir.join("errors")).arg("-p").arg(dir.path()).arg("-c").arg(file);
         nginx
     })
 }
