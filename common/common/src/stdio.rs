@@ -173,6 +173,22 @@ pub fn stdout() -> Result<File> {
     fd.map(File::from).map_err(|cause| Error::local("standard output", &cause))
 }
 
+/// A function that prints names on stdout, a line each, and returns whether more names are wanted:
+/// at most `limit` are printed, which is at least 1.
+///
+/// # Errors
+/// Local if stdout is closed; for the function also if the write fails.
+pub fn name_printer(limit: Option<u64>) -> Result<impl FnMut(&str) -> Result<bool>> {
+    let mut output = stdout()?;
+    let mut left = limit.unwrap_or(u64::MAX);
+    Ok(move |name: &str| {
+        let written = output.write_all(format!("{name}\n").as_bytes());
+        written.map_err(|cause| Error::local("standard output", &cause))?;
+        left = left.saturating_sub(1);
+        Ok(left > 0)
+    })
+}
+
 /// Writes a complete result to stdout.
 ///
 /// # Errors

@@ -8,7 +8,6 @@
 mod layouts;
 mod operand;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,14 +50,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
     let Remote { client, peer, .. } = cli.network.remote(Stdin::Free)?;
-    let mut output = stdio::stdout()?;
-    let mut left = cli.limit.unwrap_or(u64::MAX);
-    let mut print = |name: &str| -> Result<bool> {
-        let written = output.write_all(format!("{name}\n").as_bytes());
-        written.map_err(|cause| Error::local("standard output", &cause))?;
-        left -= 1;
-        Ok(left > 0)
-    };
+    let mut print = stdio::name_printer(cli.limit)?;
     let last = cli.last.as_deref();
     match &cli.place {
         Operand::Registry(host) => {

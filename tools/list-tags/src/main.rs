@@ -4,11 +4,10 @@
 //! Tags are printed in the registry's order, as each page arrives. If a later page fails, the list
 //! is incomplete and the exit status is not 0.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::error::{Error, Result, printable};
+use common::error::{Result, printable};
 use common::reference::{StoreName, is_tag};
 use common::{exit, notice, stdio};
 use store::Store;
@@ -47,14 +46,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     exit::quiet(cli.quiet);
-    let mut output = stdio::stdout()?;
-    let mut left = cli.limit.unwrap_or(u64::MAX);
-    let mut print = |tag: &str| -> Result<bool> {
-        let written = output.write_all(format!("{tag}\n").as_bytes());
-        written.map_err(|cause| Error::local("standard output", &cause))?;
-        left -= 1;
-        Ok(left > 0)
-    };
+    let mut print = stdio::name_printer(cli.limit)?;
     match Store::open(&cli.store, &cli.network.remote(Stdin::Free)?)? {
         // The limit is also the page size: no page needs more tags.
         Store::Registry(registry) => registry.tags(cli.last.as_deref(), cli.limit, print),
