@@ -162,8 +162,10 @@ fn suggestion(error: &clap::Error, command: &Command, args: &[OsString]) -> Opti
         }
         ErrorKind::ValueValidation => {
             let value = context(ContextKind::InvalidValue)?;
-            let is_digest = context(ContextKind::InvalidArg)?.contains("DIGEST");
-            swapped_in(args, value).or_else(|| transports::hint(value, is_digest))
+            let argument = context(ContextKind::InvalidArg)?;
+            // The value of an option does not depend on the order of the operands.
+            let swapped = if argument.starts_with('-') { None } else { swapped_in(args, value) };
+            swapped.or_else(|| transports::hint(value, argument.contains("DIGEST")))
         }
         _ => None,
     }

@@ -204,6 +204,16 @@ fn operands_in_the_wrong_order_get_the_right_line_as_hint() {
     assert!(registry.server.requests().is_empty(), "{:?}", registry.server.asked());
 }
 
+#[test]
+fn the_invalid_value_of_an_option_is_no_operand_in_the_wrong_order() {
+    let scratch = Scratch::new();
+    scratch.write("x", "");
+    for args in [&["--annotation", "x"][..], &["--chunk", "x"]] {
+        let command = tool("push-blob").arg("localhost:1/app").args(args).arg("layer");
+        command.dir(scratch.path()).run().status(2).does_not_say("wrong order");
+    }
+}
+
 /// A run without network: Docker Hub is blocked.
 fn without_hub(scratch: &Scratch, name: &str) -> Command {
     let blocked =

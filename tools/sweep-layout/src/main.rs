@@ -54,9 +54,9 @@ fn directory(text: &str) -> std::result::Result<PathBuf, String> {
     if !text.starts_with("oci:") {
         return Ok(text.into());
     }
-    match text.parse()? {
-        StoreName::Layout(dir) => Ok(dir),
-        StoreName::Repository(_) => Err("expected a directory or oci:DIR".to_owned()),
+    match text.parse() {
+        Ok(StoreName::Layout(dir)) => Ok(dir),
+        _ => Err("expected a directory or oci:DIR, without tag or digest".to_owned()),
     }
 }
 
