@@ -109,10 +109,12 @@ impl Response {
     }
 
     /// Reads the body of an error response into memory, so that the connection can be reused. The
-    /// body can still be read from the response.
-    pub fn hold(&mut self) {
+    /// body can still be read from the response. Returns a copy of it.
+    pub fn hold(&mut self) -> Vec<u8> {
         let text = self.error_text();
-        self.body = Body { source: Source::Held(Cursor::new(text)), left: None, measured: None };
+        self.body =
+            Body { source: Source::Held(Cursor::new(text.clone())), left: None, measured: None };
+        text
     }
 
     /// The body of an error response, as far as it can be read. A read error is ignored, so that it

@@ -19,6 +19,7 @@ use net::response::Response;
 use net::retry::with_attempts;
 use net::url::{Purpose, Url};
 
+use super::error_body::ErrorBody;
 use super::{Registry, answer};
 
 /// The time limit for cancelling a session. It is short: a user who pressed Ctrl-C waits for it.
@@ -55,6 +56,15 @@ pub enum Commit {
     StoredOther(Digest),
     /// The registry refused the request. The response has not been read.
     Rejected(Box<Response>),
+}
+
+/// The outcome of an attempt to cancel a session.
+pub struct Cancelled {
+    /// The last response to a DELETE.
+    pub response: Response,
+    /// Whether the registry refused even the latest state. More bytes have arrived since then, and
+    /// a later attempt may succeed.
+    pub has_changed: bool,
 }
 
 impl Registry {
@@ -177,13 +187,42 @@ impl Registry {
         })
     }
 
-    /// Cancels a session. A failure is ignored, because registries remove old sessions themselves.
-    pub fn cancel_upload(&self, at: &UploadUrl) {
-        let within = Some(CANCEL_TIMEOUT);
-        let delete = Request { within, ..Request::new(Method::Delete, &at.url, &[]) };
-        if let Ok(mut response) = self.send_in_upload(at, delete, &mut Payload::None) {
-            response.error_text();
+    /// Cancels a session: one attempt, of which each request takes at most `within`. A request that
+    /// broke or was refused may have changed the state of the session, and many registries refuse to
+    /// cancel it with an old state. The latest state is then requested, and `at` moves to it.
+    ///
+    /// # Errors
+    /// The failure if there is no response. Malformed if the rules for upload URLs do not allow the
+    /// latest state.
+    pub fn cancel_upload(
+        &self,
+        at: &mut UploadUrl,
+        within: Option<Duration>,
+    ) -> std::result::Result<Cancelled, Failure> {
+        let mut response = self.delete_upload(at, within)?;
+        if !is_old_state(&mut response) {
+            return Ok(Cancelled { response, has_changed: false });
         }
+        let get = Request { redirects: 0, within, ..Request::new(Method::Get, &at.url, &[]) };
+        let state = self.send_in_upload(at, get, &mut Payload::None)?;
+        if !state.status.is_success() {
+            return Ok(Cancelled { response, has_changed: false });
+        }
+        if let Some(latest) = self.upload_location(&state)? {
+            *at = latest;
+        }
+        let mut response = self.delete_upload(at, within)?;
+        let has_changed = is_old_state(&mut response);
+        Ok(Cancelled { response, has_changed })
+    }
+
+    fn delete_upload(
+        &self,
+        at: &UploadUrl,
+        within: Option<Duration>,
+    ) -> std::result::Result<Response, Failure> {
+        let delete = Request { within, ..Request::new(Method::Delete, &at.url, &[]) };
+        self.send_in_upload(at, delete, &mut Payload::None)
     }
 
     /// Uploads a blob that is in memory, unless the repository has it. All bytes are sent in one
@@ -200,7 +239,7 @@ impl Registry {
             if matches!(self.has_blob(digest, size), Ok(true)) {
                 return Ok(());
             }
-            let at = self.open_upload()?.at;
+            let mut at = self.open_upload()?.at;
             let failure = match self.commit_upload(&at, digest, size, &mut Payload::Bytes(bytes)) {
                 Ok(Commit::Stored) => return Ok(()),
                 Ok(Commit::StoredOther(other)) => {
@@ -211,7 +250,8 @@ impl Registry {
                 }
                 Err(failure) => failure,
             };
-            self.cancel_upload(&at);
+            // Registries remove old sessions themselves, so a failure does not matter.
+            let _ = self.cancel_upload(&mut at, Some(CANCEL_TIMEOUT));
             Err(failure)
         })
     }
@@ -220,6 +260,13 @@ impl Registry {
     pub fn stored_other(&self, digest: &Digest, other: &Digest) -> Error {
         Error::content(format_args!("{}: the registry stored {other}", self.blob_name(digest)))
     }
+}
+
+/// Whether a registry perhaps refused to cancel a session because the state is old. The body of the
+/// response can still be read.
+fn is_old_state(response: &mut Response) -> bool {
+    matches!(response.status.as_u16(), 400 | 404 | 416)
+        && ErrorBody::parse(&response.hold()).code != "BLOB_UPLOAD_UNKNOWN"
 }
 
 /// The digest that a response reports as stored.

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::error::{Error, Result};
 use common::interrupt;
-use net::request::{Method, Payload, Request, Role};
+use net::request::{Method, Payload, Request};
 use net::response::Response;
-use net::url::{Purpose, Url};
+use net::url::Url;
 use registry::Registry;
 use registry::auth::Scope;
+use registry::upload::UploadUrl;
 
 use crate::answers;
 
@@ -18,15 +19,7 @@ use crate::answers;
 pub(crate) struct Uploads {
     registry: Registry,
     /// The open session. Locked during a request that may open one, so that a cleanup waits for it.
-    open: Mutex<Option<Session>>,
-}
-
-/// An open session.
-#[derive(Clone)]
-struct Session {
-    url: Url,
-    /// Whether the URL is at the registry itself. Only then are credentials sent.
-    at_registry: bool,
+    open: Mutex<Option<UploadUrl>>,
 }
 
 /// The result of a request that may open a session.
@@ -50,7 +43,7 @@ impl Uploads {
             let mut open = interrupted.open();
             if let Some(session) = open.take() {
                 // The run ends, so the result of this request does not matter.
-                let _ = interrupted.cancel_session(&session);
+                let _ = interrupted.cancel_session(session);
             }
             // No other session is opened from now on.
             std::mem::forget(open);
@@ -75,7 +68,7 @@ impl Uploads {
         if response.status.as_u16() != 202 {
             return Ok(Started::Other(response));
         }
-        let session = self.located(&response)?;
+        let session = self.registry.upload_location(&response)?;
         let session = session.ok_or_else(|| Error::malformed("202 without a Location"))?;
         *open = Some(session);
         Ok(Started::Open(response))
@@ -91,8 +84,9 @@ impl Uploads {
         let headers =
             [("Content-Type", "application/octet-stream"), ("Content-Range", range.as_str())];
         let patch = Request::new(Method::Patch, &session.url, &headers);
-        let response = self.send(&session, patch, &mut Payload::Bytes(bytes))?;
-        if let Some(moved) = self.located(&response)? {
+        let sent = self.registry.send_in_upload(&session, patch, &mut Payload::Bytes(bytes));
+        let response = sent.map_err(|failure| failure.error)?;
+        if let Some(moved) = self.registry.upload_location(&response)? {
             *self.open() = Some(moved);
         }
         Ok(response)
@@ -104,60 +98,19 @@ impl Uploads {
     /// The failure if there is no response.
     pub(crate) fn cancel(&self) -> Result<Response> {
         let session = self.open().clone().ok_or_else(no_session)?;
-        let cancelled = self.cancel_session(&session);
+        let cancelled = self.cancel_session(session);
         // Only now: if the run is interrupted during the request, the cleanup must find the
         // session.
         *self.open() = None;
         cancelled
     }
 
-    /// Cancels a session. A registry that refused a part may have kept some of its bytes: the state
-    /// in the URL is then old, and the registry refuses to cancel it. In this case, the new state
-    /// is requested, and the session is cancelled with it.
-    fn cancel_session(&self, session: &Session) -> Result<Response> {
-        let refused = self.delete(session)?;
-        if !matches!(refused.status.as_u16(), 400 | 404 | 416) {
-            return Ok(refused);
-        }
-        let get = Request::new(Method::Get, &session.url, &[]);
-        let state = self.send(session, get, &mut Payload::None)?;
-        match self.located(&state)? {
-            Some(moved) if state.status.is_success() => self.delete(&moved),
-            _ => Ok(refused),
-        }
+    fn cancel_session(&self, mut session: UploadUrl) -> Result<Response> {
+        let cancelled = self.registry.cancel_upload(&mut session, None);
+        cancelled.map(|cancelled| cancelled.response).map_err(|failure| failure.error)
     }
 
-    fn delete(&self, session: &Session) -> Result<Response> {
-        let delete = Request::new(Method::Delete, &session.url, &[]);
-        self.send(session, delete, &mut Payload::None)
-    }
-
-    /// The session at the Location of a response; `None` if it has no Location.
-    fn located(&self, response: &Response) -> Result<Option<Session>> {
-        let location = response.header("location").filter(|text| !text.trim().is_empty());
-        let Some(location) = location else { return Ok(None) };
-        let http = self.registry.session().http();
-        let target = http.decide(Purpose::Upload, &response.url, location);
-        let target = target.map_err(|refusal| refusal.error("Location"))?;
-        Ok(Some(Session { url: target.url, at_registry: target.same_origin }))
-    }
-
-    fn send(
-        &self,
-        session: &Session,
-        request: Request<'_>,
-        payload: &mut Payload<'_>,
-    ) -> Result<Response> {
-        let request = Request { role: Role::Session, ..request };
-        if session.at_registry {
-            return answers::send_once(&self.registry, self.registry.scope(), request, payload);
-        }
-        let http = self.registry.session().http();
-        let sent = http.send(Request { redirects: 0, ..request }, payload);
-        sent.map_err(|failure| failure.error)
-    }
-
-    fn open(&self) -> MutexGuard<'_, Option<Session>> {
+    fn open(&self) -> MutexGuard<'_, Option<UploadUrl>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

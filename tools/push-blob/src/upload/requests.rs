@@ -224,16 +224,8 @@ impl Uploads {
     /// # Errors
     /// The failure, classified for a retry.
     pub(crate) fn ask(&self, session: &mut UploadSession) -> Result<Option<u64>, Failure> {
-        self.ask_within(session, None)
-    }
-
-    fn ask_within(
-        &self,
-        session: &mut UploadSession,
-        within: Option<Duration>,
-    ) -> Result<Option<u64>, Failure> {
         let url = session.at.url.clone();
-        let get = Request { redirects: 0, within, ..Request::new(Method::Get, &url, &[]) };
+        let get = Request { redirects: 0, ..Request::new(Method::Get, &url, &[]) };
         let response = self.registry.send_in_upload(&session.at, get, &mut Payload::None)?;
         match response.status.as_u16() {
             200 | 202 | 204 => {
@@ -269,32 +261,10 @@ impl Uploads {
         sessions.iter().for_each(|session| self.open.closed(session));
     }
 
-    /// Makes one attempt to cancel a session. If its state is old, requests the new one first.
-    /// Returns false if a later attempt may succeed: the state has changed again.
+    /// Makes one attempt to cancel a session. Returns false if a later attempt may succeed.
     fn try_cancel(&self, session: &mut UploadSession) -> bool {
-        self.delete(session) || !self.update(session) || self.delete(session)
-    }
-
-    /// Requests that a session is cancelled. Returns false if its state is perhaps old.
-    fn delete(&self, session: &UploadSession) -> bool {
-        let within = Some(CANCEL_TIMEOUT);
-        let delete = Request { within, ..Request::new(Method::Delete, &session.at.url, &[]) };
-        let outcome = self.registry.send_in_upload(&session.at, delete, &mut Payload::None);
-        let Ok(mut response) = outcome else { return true };
-        match response.status.as_u16() {
-            400 | 404 | 416 => {
-                answer::failure_with_body(response, "").1.code == "BLOB_UPLOAD_UNKNOWN"
-            }
-            _ => {
-                response.error_text();
-                true
-            }
-        }
-    }
-
-    /// Requests the new state of a session. Returns false if the registry does not send it.
-    fn update(&self, session: &mut UploadSession) -> bool {
-        matches!(self.ask_within(session, Some(CANCEL_TIMEOUT)), Ok(Some(_)))
+        let cancelled = self.registry.cancel_upload(&mut session.at, Some(CANCEL_TIMEOUT));
+        !cancelled.is_ok_and(|cancelled| cancelled.has_changed)
     }
 
     /// Marks a session that a later run may continue.
