@@ -206,10 +206,14 @@ fn every_option_that_decides_about_the_tree_is_compared() {
         &["--any-type"],
         &["--no-config"],
     ] {
+        // The default of an ordinary user.
+        if options == ["--no-same-owner"] && !rustix::process::geteuid().is_root() {
+            continue;
+        }
         let place = Place::new();
         place.unpack(&[]).run().ok();
         let before = place.inode();
-        // As an ordinary user, some of them cannot be obeyed. They are not ignored either.
+        // An ordinary user cannot use some of these options. unpack-layer then fails.
         let run = place.unpack(options).run();
         run.does_not_say("already");
         assert!(run.code() != Some(0) || place.inode() != before, "{options:?}");
