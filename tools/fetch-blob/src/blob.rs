@@ -3,7 +3,7 @@
 //! size, if known.
 //!
 //! The parts cover the blob without gaps or overlaps. A connection takes a part, and downloads the
-//! bytes that the part's file does not have yet. An idle connection may split the rest of a part in
+//! bytes that the part's file does not have yet. An idle connection can split the rest of a part in
 //! two.
 //!
 //! The parts are hashed in order. The bytes of later parts are appended to the file of the first

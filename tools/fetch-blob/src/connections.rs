@@ -295,17 +295,17 @@ impl Connections {
         self.verify(blob, download_all)
     }
 
-    /// Whether another download may fix wrong bytes. It may if a mirror served some of them,
-    /// because that mirror is not used again. It may also if the bytes came from several responses;
-    /// this is tried once.
+    /// Whether downloading wrong bytes again can help. This is possible if a mirror served some of
+    /// them, because that mirror is not used again. It is also possible if the bytes came from
+    /// several responses; this is tried once.
     fn can_refetch(&self, blob: &Blob, error: &Error, again: u32) -> bool {
         let is_wrong = matches!(error.status(), Status::Content | Status::Malformed);
         is_wrong && self.run.store.drop_mirrors_of(&blob.digest, error)
             || error.status() == Status::Content && !blob.lock().single_response && again == 0
     }
 
-    /// Hashes a blob to its end and gives it its final name. Wrong bytes are removed and downloaded
-    /// again if that may help. `refill` starts that download.
+    /// Hashes a blob to its end and gives it its final name. Wrong bytes are removed. If another
+    /// download can help, `refill` starts it.
     fn verify(&self, blob: &Blob, refill: impl Fn(&Connections)) -> Result<u64> {
         let mut hashed = hash(blob);
         let mut again = 0;

@@ -51,7 +51,7 @@ pub(crate) struct Run {
     /// The time to wait for another process that downloads the same blob but makes no progress.
     pub(crate) patience: Duration,
     pub(crate) progress: Progress,
-    /// Whether the bytes are used while they arrive, so that they should arrive in order.
+    /// Whether the bytes are used while they arrive. They should then arrive in order.
     pub(crate) early: bool,
     /// The number of bytes received by all connections.
     pub(crate) received: AtomicU64,
@@ -114,7 +114,7 @@ pub(crate) fn check_empty_size(digest: &Digest, stated: Option<u64>) -> Result<(
 }
 
 /// The size of the blob if a file has it. A file that cannot be read counts as absent, because it
-/// may still be possible to replace it. Otherwise the rename reports the error.
+/// may still be possible to replace it. If it cannot be replaced, the rename reports the error.
 fn present_in_file(place: &FilePlace, digest: &Digest, stated: Option<u64>) -> Option<u64> {
     let file = File::open(&place.path).ok()?;
     let size = file.metadata().ok()?.len();

@@ -4,8 +4,8 @@
 //!
 //! Only a limited number of connections downloads large blobs ([`Width`](crate::width::Width)).
 //! Several of them take consecutive ranges of the first blob. Blobs that are small or almost
-//! complete do not count, so that small blobs are downloaded at the same time, and the request for
-//! the next blob is sent before the current one ends.
+//! complete do not count. Small blobs are therefore downloaded at the same time, and the request
+//! for the next blob is sent before the current blob is complete.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,7 +54,7 @@ pub(crate) fn is_small(wanted: &Wanted) -> bool {
     wanted.descriptor.as_ref().is_some_and(|descriptor| descriptor.size <= SMALL_REST)
 }
 
-/// The part that `take` takes from the first blob that has one.
+/// Calls `take` with one blob after the other, and returns the first part that it takes.
 fn first(queue: &Queue, take: impl Fn(&Blob) -> Result<Option<u64>>) -> Option<Next> {
     for blob in queue.under_way.values() {
         match take(blob) {

@@ -58,8 +58,8 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let mut done: Vec<Digest> = stored.iter().cloned().collect();
     // The order in which referrers are listed must not depend on the run.
     done.sort_by_key(Digest::to_string);
-    // sweep-layout keeps new blobs. The first blob may have been stored hours ago, and no entry may
-    // name it yet.
+    // sweep-layout keeps new blobs. The first blob may have been stored hours ago, and perhaps no
+    // entry names it yet.
     layout.touch(&done);
     if let Store::Registry(registry) = &connections.run().store {
         layout.record_repository(registry.repository(), &done);
@@ -126,8 +126,8 @@ impl Printer {
         self.write(|output| output.print(&wanted.described(size)))
     }
 
-    /// Waits until the layout has the blob, and returns its size. If the line may be early, this
-    /// waits only until the blob begins to arrive: `None`.
+    /// Waits until the layout has the blob, and returns its size. If the line may be early, waits
+    /// only until the blob begins to arrive, and then returns `None`.
     fn size(
         &mut self,
         digest: &Digest,

@@ -77,14 +77,14 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
     Ok(())
 }
 
-/// Reports that this blob is all that will be fetched.
+/// Reports the size of the blob, which is the only blob of the run.
 fn announce(progress: &Progress, descriptor: Option<&Descriptor>) {
     progress.add_expected(descriptor.map_or(Expected::Unknown, |d| Expected::Bytes(d.size)));
     progress.all_expected();
 }
 
 /// Records in the user's state directory that the repository has the blob, for later mounts by
-/// push-blob. A run succeeds without this record.
+/// push-blob. A failure is ignored, because the download does not need this record.
 fn remember(store: &Store, digest: &Digest) {
     if let (Store::Registry(registry), Some(user)) = (store, DistributionSources::user()) {
         let _ = user.record(&[Sighting::of(digest, registry.repository())]);

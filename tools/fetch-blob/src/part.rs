@@ -30,7 +30,7 @@ pub(crate) struct Part {
     /// The end of the bytes in the file, as an offset in the blob.
     pub(crate) at: u64,
     pub(crate) file: Arc<File>,
-    /// Whether a connection is filling it.
+    /// Whether a connection is filling the part.
     pub(crate) busy: bool,
     /// The time and the offset at which that connection began.
     since: (Instant, u64),

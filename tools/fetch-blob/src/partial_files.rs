@@ -2,13 +2,13 @@
 //! The partial files of a blob, which hold its bytes until it is complete.
 //!
 //! A blob has one partial file from its first byte on. While several connections download it, it
-//! has one more file for each later part, named by the offset of the part. Each file holds
+//! has one more file for each later part, named after the offset of the part. Each file holds
 //! consecutive bytes from its offset on. After an interruption the offsets and sizes of the files
 //! show which bytes they have, and the next run requests only the rest.
 //!
-//! The lock on the first file covers all files of the blob. Another process may hold the lock and
-//! make no progress. Or the file with that name may be unusable and impossible to remove. The blob
-//! is then downloaded into an unnamed file, which a later run cannot continue.
+//! The lock on the first file covers all files of the blob. If another process holds the lock and
+//! makes no progress, the blob is downloaded into an unnamed file, which a later run cannot
+//! continue. The same is done if the file with that name can be neither used nor removed.
 //!
 //! Not here: verifying the bytes.
 
@@ -34,8 +34,8 @@ const MODE: u32 = 0o666;
 /// The interval at which a held lock is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// The time that the lock on a later part may be held although the lock on the first file is ours.
-/// A process that ends releases its locks one after the other.
+/// The time to wait for the lock on a later part while we hold the lock on the first file. A
+/// process that ends releases its locks one after the other.
 const PART_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A blob of at most this many bytes is synced to disk before it gets its final name. For a larger
