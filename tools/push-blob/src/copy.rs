@@ -8,8 +8,8 @@ use common::error::{Error, Result, source_error};
 use common::progress::Progress;
 use common::verify::BUFFER;
 
-/// Copies `input` to its end and reports progress for the blob with this digest, if
-/// it is known. Messages call the input `name`.
+/// Copies `input` to its end and reports progress for the blob with this digest, if it is known.
+/// Messages call the input `name`.
 ///
 /// # Errors
 /// An [`Error`] that the reader or the writer carries in its I/O error is returned unchanged. Local

@@ -99,7 +99,7 @@ fn regular_size(file: &Path) -> Option<u64> {
     metadata.is_file().then_some(metadata.len())
 }
 
-/// What each line adds to the bytes that are expected. A blob is pushed once.
+/// Returns the bytes that each line adds to the expected total. A blob is pushed once.
 fn expected_of_lines(pushes_foreign: bool) -> impl FnMut(&Result<Line>) -> Expected {
     let mut seen: HashSet<Digest> = HashSet::new();
     move |line| match line {

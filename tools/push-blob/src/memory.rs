@@ -71,7 +71,7 @@ impl Memory {
             .filter(|sighting| layout.is_none() || self.user_knows(sighting))
             .collect();
         if let Some(user) = DistributionSources::user() {
-            // A run succeeds without this record, for example where nothing can be written.
+            // A failure is ignored, because the push does not need this record.
             let _ = user.record(&for_user);
         }
     }

@@ -61,8 +61,8 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// The error about wrong bytes of the source, with the source's name. The target's errors have
-    /// its name.
+    /// Adds the source's name to an error about wrong bytes of the source. Errors of the target
+    /// have the target's name already.
     fn of_source(&self, source: &Store, error: Error) -> Error {
         let is_targets = |name: &Repository| error.to_string().contains(&format!("{name}@"));
         let is_wrong = error.status() == Status::Content;
@@ -122,7 +122,8 @@ impl Run {
     }
 }
 
-/// The hint for a manifest whose blobs the target lacks: their lines did not come before its own.
+/// Adds a hint if the target lacks blobs of a manifest, because their lines did not precede its own
+/// line.
 fn after_its_blobs(error: Error) -> Error {
     if error.hint_text() == Some(registry::PUSH_BLOBS_FIRST) {
         return error.hint("list-blobs --recursive lists a manifest after the blobs that it names");

@@ -104,7 +104,7 @@ impl Run {
 
     /// Records the repositories that have the blobs, for later mounts. Also marks the blobs of a
     /// target layout as new, so that sweep-layout keeps them: the first blob may have been stored
-    /// hours ago, and no entry may name it yet.
+    /// hours ago, and perhaps no entry names it yet.
     pub(crate) fn remember(&self) {
         if let Some(layout) = self.target.open_layout() {
             layout.touch(&*self.stored.lock().unwrap_or_else(PoisonError::into_inner));

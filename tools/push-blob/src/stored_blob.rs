@@ -11,8 +11,8 @@ use store::Store;
 use crate::file_bytes::FileBytes;
 use crate::upload::rereadable::Rereadable;
 
-/// A blob that a descriptor line names. The store is not asked for it before its bytes are read:
-/// the target may have the blob already.
+/// A blob that a descriptor line names. The store is not asked for the blob before its bytes are
+/// read, because the target may have the blob already.
 pub(crate) enum StoredBlob<'a> {
     /// The blob is embedded in the descriptor's `data` field.
     Carried(Vec<u8>),

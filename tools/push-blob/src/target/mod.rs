@@ -46,7 +46,7 @@ pub(crate) struct Delivery {
     pub(crate) mount_remembered: Vec<String>,
     /// Paths of repositories that turned out not to have the blob.
     pub(crate) missed: RefCell<Vec<String>>,
-    /// Whether a later run can read the same bytes again, and so continue the upload.
+    /// Whether a later run can read the same bytes again, and can therefore continue the upload.
     pub(crate) resumable: bool,
     /// Whether to hash a blob that a target layout has already. A wrong blob can then be replaced,
     /// because the right bytes are available.

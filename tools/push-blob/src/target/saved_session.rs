@@ -62,7 +62,7 @@ impl SavedSession {
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all_at(line.as_bytes(), 0));
     }
 
-    /// Removes the file: there is no session left to continue.
+    /// Removes the file, because no session can be continued.
     pub(super) fn remove(&self) {
         let _ = std::fs::remove_file(&self.path);
     }

@@ -2,8 +2,8 @@
 //! The open upload sessions, so that they can be cancelled when the run ends.
 //!
 //! The run may end during a request that opens a session. The cleanup waits for that request first.
-//! It may also end while a request sends bytes. [`Sending`] then stops the request, because each
-//! byte that arrives at the registry changes the state with which the session is cancelled.
+//! The run may also end while a request sends bytes. [`Sending`] then stops the request, because
+//! each byte that arrives at the registry changes the state with which the session is cancelled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -13,8 +13,8 @@ use std::time::Duration;
 use common::error::{Error, Status};
 use registry::upload::{CANCEL_TIMEOUT, UploadUrl};
 
-/// The longest wait for a request that sends bytes to stop. It does not stop if the registry does
-/// not read its bytes.
+/// The longest time to wait until requests that send bytes have stopped. A request does not stop if
+/// the registry does not read its bytes.
 const STOP_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// An open upload session.

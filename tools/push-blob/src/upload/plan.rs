@@ -15,7 +15,7 @@ pub(crate) trait Watcher {
     /// Called when the upload continues in this session.
     fn session(&self, _: &UploadSession) {}
 
-    /// Called when there is no session left to continue.
+    /// Called when no session can be continued.
     fn forget(&self) {}
 
     /// Called when this number of bytes was read to be sent. Bytes that are sent again are counted
@@ -23,7 +23,7 @@ pub(crate) trait Watcher {
     fn sent(&self, _: u64) {}
 }
 
-/// Saves and reports nothing.
+/// Neither saves nor reports anything.
 impl Watcher for () {}
 
 /// One upload.

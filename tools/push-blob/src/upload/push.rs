@@ -22,8 +22,8 @@ impl Uploads {
     /// Uploads a blob.
     ///
     /// On failure the session is cancelled, with one exception: it stays open if a later run can
-    /// continue it, the failure is temporary, and the registry does not report that it has no
-    /// bytes.
+    /// continue it, the failure is temporary, and the registry reports neither an offset of 0 nor a
+    /// missing session.
     ///
     /// # Errors
     /// Content if the source does not match the digest; otherwise the errors of the source and of

@@ -190,7 +190,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// `Ready`: sends the bytes that the registry does not have, and closes the session.
+    /// `Ready`: sends the missing bytes, and closes the session.
     fn send(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         if self.push.watcher.remembers() {
             self.uploads.keep(&mut session);
@@ -222,7 +222,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Sends the bytes that the registry does not have in parts, and closes the session.
+    /// Sends the missing bytes in parts, and closes the session.
     fn send_parts(&mut self, mut session: UploadSession, source: &mut dyn Rereadable) -> Step {
         let part = match self.plan {
             Plan::Whole => u64::MAX,
