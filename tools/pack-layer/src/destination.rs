@@ -2,7 +2,7 @@
 //! The destination of a layer: a stream, a file, or a blob of a layout.
 //!
 //! The digest of the layer is known only at the end, so a later run cannot resume an interrupted
-//! one. If a destination is dropped before [`Destination::finish`], its temporary file is removed.
+//! run. If a destination is dropped before [`Destination::finish`], its temporary file is removed.
 
 use std::fmt;
 use std::fs::File;
@@ -16,8 +16,8 @@ use common::progress::Progress;
 use common::tempfile::TempFile;
 use layout::Layout;
 
-/// The largest layer, in bytes, that is synced to the disk before it gets its final name. To sync a
-/// larger layer would take as long as to pack it. If a power loss damages an unsynced layer,
+/// The largest layer, in bytes, that is synced to the disk before it gets its final name. Syncing a
+/// larger layer would take as long as packing it. If a power loss damages an unsynced layer,
 /// readers detect that by its size or digest.
 const SYNC_UP_TO: u64 = 4 << 20;
 
@@ -148,8 +148,8 @@ impl Write for Destination {
     }
 }
 
-/// The error for a layer that cannot be written: the one that [`Destination`] reported, or one of
-/// the compressor.
+/// The error for a layer that cannot be written: the error that [`Destination`] reported, or else
+/// an error of the compressor.
 pub(crate) fn write_error(cause: &io::Error) -> Error {
     match cause.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
         Some(error) => error.clone(),

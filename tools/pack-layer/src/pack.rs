@@ -29,7 +29,7 @@ pub(crate) struct Tree<'a> {
     pub(crate) rules: &'a Rules,
     /// The files that are written while the tree is read.
     pub(crate) outputs: &'a [Inode],
-    /// The ID of the user who packs, unless it is root.
+    /// The ID of the user who runs the tool; `None` for root.
     pub(crate) own_id: Option<u32>,
 }
 
@@ -39,7 +39,7 @@ impl Tree<'_> {
     /// # Errors
     /// Content if the tree changes while it is read. Malformed if the tree has a file that a layer
     /// cannot hold. Usage if the output is inside the tree. Local if a file cannot be read or the
-    /// layer not written.
+    /// layer cannot be written.
     pub(crate) fn pack<W: Write + Send + 'static>(&self, archive: &mut Archive<W>) -> Result<()> {
         match self.base {
             None => self.pack_all(archive),
@@ -205,8 +205,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Warns if an entry gets the user ID of an ordinary user who packs the tree: the user's files
-    /// often were not meant to belong to that ID on the machine where they are unpacked.
+    /// Warns if an entry gets the user ID of the ordinary user who packs the tree. On the machine
+    /// where the layer is unpacked, that ID often belongs to another user.
     fn warn_of_own_id(&self, path: &[u8], node: &Node) {
         if self.rules.owner.is_none() && self.own_id == Some(node.uid) {
             notice::warn("own ID", || {

@@ -90,7 +90,7 @@ impl Tarball {
     ///
     /// # Errors
     /// Malformed if the input is not one complete archive. Local if it cannot be read or the layer
-    /// not written.
+    /// cannot be written.
     pub(crate) fn pass<W: Write + Send + 'static>(
         &mut self,
         output: &mut Compressor<W>,

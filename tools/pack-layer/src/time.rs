@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Parses the times of `--mtime` and `SOURCE_DATE_EPOCH`: whole seconds, as a ustar header holds.
+//! Parses the times of `--mtime` and `SOURCE_DATE_EPOCH`, in whole seconds: a ustar header has no
+//! fractions of a second.
 
 use std::str::FromStr;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finds the holes of a file and returns the segments of data between them.
 //!
-//! The file system decides whether a file is packed as a sparse file at all. The content alone
-//! decides where the holes are: each aligned [`GRAIN`] of zeros is a hole, whatever the file
-//! system's block size. Not here: how an archive stores segments.
+//! A file is packed as a sparse file only if the file system reports a hole in it. The positions of
+//! the holes depend on the content alone: each aligned [`GRAIN`] of zeros is a hole, whatever the
+//! file system's block size. Not here: how an archive stores segments.
 
 use std::os::fd::OwnedFd;
 
@@ -18,8 +18,8 @@ use crate::tree::changed;
 /// The size of the smallest hole, in bytes.
 const GRAIN: u64 = 64 << 10;
 
-/// The largest number of segments: tar readers limit the size of the map. For a file with more
-/// segments the grain is doubled until the segments are few enough.
+/// The largest number of segments, because tar readers limit the size of the map. For a file with
+/// more segments the grain is doubled until the segments are few enough.
 const MAX_SEGMENTS: usize = 8192;
 
 /// The segments of a file, in order; `None` if it has no holes.

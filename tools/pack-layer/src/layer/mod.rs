@@ -38,7 +38,7 @@ impl<W: Write + Send + 'static> Archive<W> {
     ///
     /// # Errors
     /// Content if the file changes while it is read. Malformed if the archive cannot hold an
-    /// attribute of the file. Local if the file cannot be read or the layer not written.
+    /// attribute of the file. Local if the file cannot be read or the layer cannot be written.
     pub(crate) fn node(&mut self, path: &[u8], node: &Node, first: Option<&[u8]>) -> Result<()> {
         let name = member_name(path, node.file_type);
         let member = member(&name, node)?;

@@ -72,7 +72,7 @@ impl Node {
         Node::of_open(fd, wanted, rules)
     }
 
-    /// Reads the metadata of a device, fifo, socket or symbolic link without opening it. To open a
+    /// Reads the metadata of a device, fifo, socket or symbolic link without opening it. Opening a
     /// device or a fifo can have side effects, and a symbolic link leads to another file.
     fn special(dir: &OwnedFd, name: &[u8], rules: &Rules) -> Result<Node> {
         let stat =
