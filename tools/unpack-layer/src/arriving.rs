@@ -66,7 +66,7 @@ pub(crate) fn open(layout: &Layout, descriptor: &Descriptor) -> Result<Opened> {
         if let Some((file, size)) = layout.open_blob(digest)? {
             return Ok(Opened::Whole(file, size));
         }
-        // If there is no partial file, it may have got its final name meanwhile.
+        // If no partial file exists, it may have got its final name meanwhile.
         if let Some(arriving) = partial? {
             return Ok(Opened::Arriving(arriving));
         }
@@ -86,7 +86,7 @@ struct State {
 }
 
 impl Arriving {
-    /// Opens the partial file; `None` if there is none.
+    /// Opens the partial file; `None` if it does not exist.
     fn open(layout: &Layout, descriptor: &Descriptor) -> Result<Option<Arriving>> {
         let partial = layout.partial_path(&descriptor.digest);
         let local = |cause: io::Error| Error::local(partial.display(), &cause);
@@ -132,9 +132,9 @@ impl Arriving {
         }
     }
 
-    /// The reason why the bytes that were read have a wrong digest, after all were read. `None` if
-    /// fetch-blob refused the bytes too. Waits until fetch-blob has verified its bytes, because it
-    /// may fetch wrong bytes again.
+    /// The error to report if all bytes were read and have a wrong digest. `None` if fetch-blob
+    /// refused the bytes too. Waits until fetch-blob has verified the blob, because it may replace
+    /// wrong bytes.
     pub(crate) fn verdict(&self) -> Option<Error> {
         loop {
             match self.state() {

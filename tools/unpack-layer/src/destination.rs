@@ -271,7 +271,7 @@ impl Destination {
             let fd = locked.inspect_err(|_| {
                 if made.is_ok() {
                     // This fails if the directory is not empty: another run may have locked it and
-                    // use it.
+                    // be using it.
                     let flags = AtFlags::REMOVEDIR;
                     let _ = rustix::fs::unlinkat(&self.parent, &name, flags);
                 }
@@ -344,7 +344,7 @@ impl Destination {
     /// Local if a system call fails. Without `--onto`, a failure before the rename leaves DIR
     /// unchanged.
     pub(crate) fn publish(&mut self, image: Option<(&str, &Image)>) -> Result<()> {
-        // The tree does not have its final name yet, so that no other program changes it.
+        // The tree does not have its final name yet, so no other program changes it.
         let described = image.and_then(|image| Some((image, self.fingerprint()?)));
         let local = |cause: Errno| Error::local(&self.shown, &cause.into());
         match &self.working {

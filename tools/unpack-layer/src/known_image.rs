@@ -121,8 +121,8 @@ pub(crate) fn write(parent: &OwnedFd, name: &OsStr, text: &str) {
     let _ = File::from(file).write_all(text.as_bytes());
 }
 
-/// Removes a note, also that of another user, but no other file. A failure does not matter: a note
-/// that is left does not match any more.
+/// Removes a note, also that of another user, but no other file. A failure does not matter: an old
+/// note does not match any more.
 pub(crate) fn remove(parent: &OwnedFd, name: &OsStr) {
     let Some(file) = open(parent, name) else { return };
     let mut start = Vec::new();
@@ -170,7 +170,7 @@ pub(crate) struct KnownImage {
     state: String,
     /// The fingerprint of its content.
     fingerprint: String,
-    /// The input lines that arrived so far. All of them are those of the image.
+    /// The input lines that arrived so far. All of them match the image.
     lines: Vec<Descriptor>,
     /// Their size, in bytes.
     size: usize,
@@ -194,8 +194,7 @@ impl KnownImage {
         })
     }
 
-    /// Takes the next input line. Returns whether it is the image's next one, so that the
-    /// comparison may continue.
+    /// Takes the next input line. Returns whether it matches the next line of the image.
     pub(crate) fn take(&mut self, line: Descriptor) -> bool {
         let is_config = kind(&line.media_type) == Kind::Config;
         let known = if is_config {

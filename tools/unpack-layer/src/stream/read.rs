@@ -24,7 +24,7 @@ pub(crate) struct Limits {
     pub(crate) archive_bytes: Option<u64>,
 }
 
-/// Why the thread stops.
+/// The reason why the thread stops.
 enum Stop {
     /// The other threads have ended.
     Gone,
@@ -129,7 +129,8 @@ impl Reading {
     }
 
     fn decode(&mut self, input: &mut Input<'_>) -> Outcome<()> {
-        // The caller names the layer in later errors, when it has the step of the layer.
+        // The caller adds the name of the layer to later errors, after it has received the layer's
+        // step.
         let first = self.stored(input).map_err(|stop| match stop {
             Stop::Failed { error, drain } if input.layer.descriptor.is_some() => {
                 let name = &input.layer.name;

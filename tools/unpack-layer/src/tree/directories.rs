@@ -3,7 +3,7 @@
 //! attributes.
 //!
 //! A user other than root needs access to the directories of the tree until the end of the run. A
-//! mode that denies it is therefore set at the end.
+//! mode that denies this access is therefore set at the end.
 
 use std::os::fd::AsFd;
 

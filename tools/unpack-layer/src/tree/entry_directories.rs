@@ -71,8 +71,8 @@ impl Workspace {
         Ok(Place::Entered)
     }
 
-    /// Sets the entry's attributes on the directory to which a symbolic link leads. If it does not
-    /// lead to a directory, returns `None`, and the walk is in the link's directory again.
+    /// Sets the entry's attributes on the directory to which a symbolic link leads. If the link
+    /// does not lead to a directory, returns `None`, and the walk is in the link's directory again.
     fn behind_link(&mut self, entry: &Entry, name: &[u8]) -> Result<Option<Place>> {
         let parent = self.walk.real_path();
         let path = names::join(parent.clone(), name);

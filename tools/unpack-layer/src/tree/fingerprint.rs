@@ -4,7 +4,7 @@
 //!
 //! It is made of names, inode numbers and change times (ctime). The kernel sets a change time with
 //! every change of a file's content or attributes, and no program can set it. No content is read.
-//! The top directory itself is not included, so that it may be renamed.
+//! The top directory itself is not included, so renaming it does not change the fingerprint.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,7 +17,7 @@ use super::mounts::open_unmounted;
 const MAX_LEVEL: usize = 128;
 
 /// Takes the fingerprint of the tree in a directory. `None` if it cannot be taken: a directory
-/// cannot be opened or has something mounted, or directories are nested deeper than [`MAX_LEVEL`].
+/// cannot be opened or is a mount point, or directories are nested deeper than [`MAX_LEVEL`].
 pub(crate) fn fingerprint(top: impl AsFd) -> Option<String> {
     let inode = rustix::fs::fstat(&top).ok()?.st_ino;
     let mut sum = Sum::default();

@@ -2,9 +2,9 @@
 //! File systems that are mounted in a tree. Their files are never removed, because they do not
 //! belong to the layers.
 //!
-//! A bind mount can have the same device number as the directories around it. Only the kernel's ID
-//! of the mount then shows it. Mounts in other mount namespaces do not matter: the kernel detaches
-//! them when their directory is removed.
+//! A bind mount can have the same device number as the directories around it. It is then recognised
+//! only by the kernel's ID of the mount. Mounts in other mount namespaces do not matter: the kernel
+//! detaches them when their directory is removed.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -21,7 +21,7 @@ use super::directory::OPEN;
 /// Opens a directory. Fails with `EXDEV` if another file system is mounted there.
 ///
 /// If openat2 is missing or forbidden by a system call filter, the IDs of the mounts are compared.
-/// If they are unknown too (Linux before 5.8 without /proc), the device numbers are compared. A
+/// If these IDs are unknown (Linux before 5.8 without /proc), the device numbers are compared. A
 /// bind mount of the same file system is then not detected.
 pub(super) fn open_unmounted(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat2(&parent, name, OPEN, Mode::empty(), ResolveFlags::NO_XDEV) {
@@ -66,7 +66,8 @@ fn relative(line: &[u8], top: &Path) -> Option<PathBuf> {
     Path::new(OsStr::from_bytes(&point)).strip_prefix(top).ok().map(Path::to_owned)
 }
 
-/// A path of mountinfo, in which spaces, tabs, line feeds and backslashes are octal numbers.
+/// A path of mountinfo, in which spaces, tabs, line feeds and backslashes are escaped as octal
+/// numbers.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -5,8 +5,8 @@
 //! links, through which an entry reached the place do not matter.
 //!
 //! Only a hash of each place is kept, eight bytes per entry: 63 bits of SipHash with a random key.
-//! A layer can therefore not construct a collision. The probability that a whiteout wrongly spares
-//! a file of a lower layer is 1 in 10^13 for each name that it checks in a layer of a million
+//! A layer therefore cannot construct a collision. The probability that a whiteout wrongly spares a
+//! file of a lower layer is 1 in 10^13 for each name that it checks in a layer of a million
 //! entries.
 //!
 //! For the first layer of a new tree nothing is recorded, because all files belong to this layer.
@@ -23,8 +23,8 @@ pub(super) struct Upper {
     /// The hashes of places. The lowest bit is set if the place itself has an entry; it is clear
     /// for a parent directory of an entry.
     places: HashSet<u64, BuildHasherDefault<AsIs>>,
-    /// The hashes of places of symbolic links of lower layers that entries of the current layer
-    /// passed, and of the directories above these links.
+    /// The hashes of the places of symbolic links of lower layers through which entries of the
+    /// current layer were reached, and of the directories above these links.
     passed: HashSet<u64, BuildHasherDefault<AsIs>>,
     /// Whether the tree can have files of lower layers.
     over_lower: bool,

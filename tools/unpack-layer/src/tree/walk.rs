@@ -402,7 +402,7 @@ impl Chain for Walking<'_> {
     }
 }
 
-/// The maximum number of `..` components in one path, which is then shorter than the kernel's
+/// The maximum number of `..` components in one path. The path stays shorter than the kernel's
 /// limit.
 const MAX_UP: usize = 1024;
 
@@ -423,7 +423,7 @@ fn go_up(below: &Directory, levels: usize) -> Option<Directory> {
 }
 
 /// Refuses symbolic links in a procfs that is mounted in the tree: some of them do not lead to the
-/// path that is their text.
+/// path in their text.
 fn refuse_procfs(here: &Directory, root: &Directory) -> Result<()> {
     if here.inode.0 == root.inode.0 {
         return Ok(());

@@ -195,8 +195,8 @@ impl Workspace {
                 self.state.warn_if_passed(here.inode, name);
                 continue;
             }
-            // A layer may repeat the same marker, and each time the files that were kept are read
-            // again.
+            // A layer may repeat a marker. Each time, the files that were kept are read again, so
+            // they count as steps.
             self.state.counts.add_steps(1)?;
             if !matches!(
                 entry.file_type(),
