@@ -139,7 +139,7 @@ fn a_descriptor_that_is_not_open_and_other_views_are_refused() {
     fetch(&["--progress-fd", "2"]).fails(2, "--progress-fd goes with --progress json");
     fetch(&["--progress", "json", "--progress-fd", "0"]).fails(2, "--progress-fd");
     let verify = tool("verify-digest").args(["--progress", "json", "--print"]);
-    verify.run().fails(2, "--progress goes with --from");
+    verify.run().fails(2, "--progress requires --from");
 }
 
 /// The reader of the progress goes away: the work goes on.

@@ -346,7 +346,7 @@ fn a_wrong_command_line_is_refused() {
         (&["--size", "1.5", &digest], "invalid size"),
         (&["--size", "1", "-c"], "cannot be used with"),
         (&["-c", "--print"], "cannot be used with"),
-        (&["-a", "sha512", &digest], "-a needs --print or --check"),
+        (&["-a", "sha512", &digest], "-a requires --print or --check"),
         (&["--from", "oci:x", &digest], "cannot be used with"),
         (&["--from", "example.com/x"], "--from example.com/x: expected oci:DIR"),
     ];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The image config that is built: the base's config, or an empty one, which is then changed.
+//! The image config that is built. It starts as the config of the base or as an empty config, and
+//! is then changed.
 //!
 //! Fields that are not handled here keep their values and their order. New fields are added in the
 //! order of the config page of the OCI image specification. If there is a history, it always has
@@ -168,8 +169,8 @@ impl Config {
     }
 
     /// Adds layers on top, each with an entry in the history. If `record` is `None`, the history is
-    /// removed. If there are no layers, but `record` has a text, an entry of an empty layer is
-    /// added.
+    /// removed. If there are no layers, but `record` has a text, the history gets an entry for an
+    /// empty layer.
     ///
     /// # Errors
     /// Malformed if the base's history has entries for a different number of layers than the base
@@ -243,8 +244,8 @@ pub(crate) fn platform_fields(platform: &Platform) -> [(&'static str, &str); 4] 
     ]
 }
 
-/// Sets the platform of a config. If `platform` is `None` and `may_be_local` is set, sets this
-/// machine's platform. Otherwise, `None` requires that the config already has a platform.
+/// Sets the platform of a config. If `platform` is `None` and `may_be_local` is true, sets this
+/// machine's platform. If both are absent, the config must already have a platform.
 ///
 /// # Errors
 /// Malformed if the config must have a platform, but `os` or `architecture` is absent.

@@ -63,7 +63,7 @@ fn compact(text: &str) -> String {
     escape(&compact)
 }
 
-/// Escapes the characters that Go escapes, but other encoders do not. They occur only inside
+/// Escapes the characters that Go escapes but other encoders do not. They occur only inside
 /// strings, so they can be replaced in the complete text.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

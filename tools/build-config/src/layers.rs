@@ -28,8 +28,8 @@ impl Layers {
     /// Reads standard input to its end.
     ///
     /// # Errors
-    /// Malformed if there are no lines or too many, if a line is early, if it does not describe a
-    /// layer, or if it has no diff ID.
+    /// Malformed if there are no lines or too many, if a line is an early line, if it does not
+    /// describe a layer, or if it has no diff ID.
     pub(crate) fn read() -> Result<Layers> {
         let mut layers = Layers::none();
         for line in Lines::new(stdio::stdin()?) {

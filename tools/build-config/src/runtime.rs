@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The object `config` of an image config: it describes the process in a container of the image.
 //!
-//! Each option sets one field and replaces the base's value. Environment variables, labels, ports
+//! Most options set one field and replace the base's value. Environment variables, labels, ports
 //! and volumes are added to those of the base. Only the form of the values is checked, not their
 //! meaning to Docker.
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Encodes the v1Compatibility of images from Docker before 1.8.3 again, as Docker 26 does.
+//! Decodes the v1Compatibility of images from Docker before 1.8.3 and encodes it again, as Docker
+//! 26 does.
 //!
 //! Docker decodes such an entry into its types and encodes them again: unknown fields are dropped,
-//! and missing ones appear with their zero value. The tables here are those types, in their order:
+//! and missing fields appear with their zero value. The tables here are those types, in their
+//! order:
 //! `V1Image` of Docker's package `image`, `Config` of `api/types/container` and `HealthcheckConfig`
 //! of `docker-image-spec`.
 
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::created;
 use crate::go_json::{self, Fields};
 
-/// The first version of Docker whose entries are passed on without being decoded.
+/// The first version of Docker whose entries are kept without being decoded.
 const FIRST_KEPT: &str = "1.8.3";
 
 /// The type of a field.
@@ -99,8 +101,8 @@ const HEALTH: [Field; 6] = [
     ("Retries", Number, true),
 ];
 
-/// The fields of an image config that a v1Compatibility has. They keep their spelling, or are
-/// encoded again if Docker before 1.8.3 made the image.
+/// The image config's fields that a v1Compatibility has. They keep their spelling, or are encoded
+/// again if Docker before 1.8.3 made the image.
 ///
 /// # Errors
 /// An error message that names a field of the wrong type.
@@ -136,7 +138,7 @@ fn is_before(version: &str, other: &str) -> bool {
     pair[0] < pair[1]
 }
 
-/// The fields of a struct, in its order.
+/// The fields of a struct, in the order of the struct.
 fn encode_fields(
     object: &Map<String, Value>,
     fields: &[Field],

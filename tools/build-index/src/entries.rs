@@ -16,7 +16,7 @@ use layout::{CONTAINERD_NAME, REF_NAME};
 /// `index.json`.
 ///
 /// # Errors
-/// Malformed if there are no lines, if a line is not that of a manifest or an index, or if the
+/// Malformed if there are no lines, if a line does not describe a manifest or an index, or if the
 /// lines together have more bytes than an index may have.
 pub(crate) fn read() -> Result<Vec<Descriptor>> {
     let entry = |line: Result<Descriptor>| {

@@ -41,11 +41,12 @@ pub(crate) fn complete(
                     "{}: image config {} has no platform",
                     entry.digest, config.digest
                 );
-                return Err(Error::malformed(what).hint("a platform in the line is kept"));
+                return Err(Error::malformed(what).hint("add the platform to the descriptor line"));
             }
             platform = found;
         } else if artifact_type.is_none() && config.media_type != OCI_EMPTY {
-            // The image specification uses the media type of the config as the artifact type here.
+            // If a manifest states no artifact type, the image specification uses the media type of
+            // its config.
             artifact_type = Some(config.media_type.clone());
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: options, their help texts, the combinations that are refused, and the values
-//! that the options give.
+//! The command line: the options with their help texts, the check for contradictory options, and
+//! the values derived from the options.
 
 use std::path::{Path, PathBuf};
 

@@ -75,8 +75,8 @@ impl Family {
         })
     }
 
-    /// The same descriptor with this family's media type. OCI's family leaves a media type that
-    /// belongs to neither family unchanged.
+    /// The same descriptor with this family's media type. For OCI's family, a media type that
+    /// belongs to neither family is unchanged.
     ///
     /// # Errors
     /// Malformed if the family has no media type for this content.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The repository or layout from which something is removed, and what is removed.
+//! The repository or layout, and the tag or manifest to remove from it.
 
 use common::digest::Digest;
 use common::error::{Error, Result, printable};
@@ -8,7 +8,7 @@ use layout::Layout;
 use registry::Registry;
 use store::Remote;
 
-/// What to remove.
+/// The object to remove.
 #[derive(Clone, Debug)]
 pub(crate) enum Name {
     /// A tag, or the name of an entry in a layout.
@@ -59,8 +59,8 @@ impl Target {
                 Target::Registry(Box::new(registry))
             }
             Location::Layout(place) => {
-                // A missing layout is not created, but a layout of another program may lack parts
-                // that these tools need for writing.
+                // `open` refuses a missing layout. `create` then adds the parts that a layout of
+                // another program may lack and that these tools need for writing.
                 Layout::open(&place.dir)?;
                 Target::Layout(Layout::create(&place.dir)?)
             }

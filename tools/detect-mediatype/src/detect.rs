@@ -30,8 +30,8 @@ pub(crate) const MAX_DOCUMENT: u64 = 2 * manifest::MAX_SIZE;
 const MAX_ZSTD_WINDOW: u32 = 27;
 
 /// The largest archive without files, in bytes. tar programs pad an archive to a full record, which
-/// has 20 blocks by default. If zeros fill the complete head, the file is not an archive, but for
-/// example a disk image.
+/// has 20 blocks by default. If the complete head is zeros, the file is not an archive but, for
+/// example, a disk image.
 const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
 
 /// The media types of a layout's `oci-layout` file and of a descriptor. They are not in

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! detect-mediatype: prints the media type of files.
 //!
-//! Only the bytes decide, never the name of a file. `detect` has the rules; this file opens the
-//! inputs and prints the results. Not here: a full check of a document, and reading a layer beyond
-//! its beginning.
+//! The media type depends only on the bytes, never on the name of a file. `detect` has the rules;
+//! this file opens the inputs and prints the results. Not here: a full check of a document, and
+//! reading a layer beyond its beginning.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

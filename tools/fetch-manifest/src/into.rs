@@ -14,7 +14,7 @@ pub(crate) struct IntoLayout<'a> {
     pub(crate) place: &'a LayoutReference,
     pub(crate) from: &'a Location,
     /// Whether a name that moves to another image is reported. With `--if-changed`, the user
-    /// expects it.
+    /// expects such a move.
     pub(crate) reports_moves: bool,
 }
 
@@ -30,8 +30,8 @@ impl IntoLayout<'_> {
     }
 
     /// Stores the manifest in the layout. It gets an entry in `index.json` when the layout has all
-    /// its blobs. `index` is the index from which it was chosen. It is stored as a blob without an
-    /// entry, because the layout lacks its other images.
+    /// its blobs. `index` is the index from which the manifest was chosen. The index is stored as a
+    /// blob without an entry, because the layout lacks its other images.
     ///
     /// # Errors
     /// The errors of the layout.
@@ -69,7 +69,7 @@ impl IntoLayout<'_> {
     }
 }
 
-/// Warns if the name has another image so far: it may be an image of another repository.
+/// Warns if the name refers to another image, which may be from another repository.
 fn report_move(layout: &Layout, name: &str, image: &Descriptor) -> Result<()> {
     let entries = layout.entries()?;
     let is_other = |entry: &&Descriptor| {

@@ -30,8 +30,8 @@ impl Authorization {
     /// Determines the authorization for requests with this scope.
     ///
     /// # Errors
-    /// As the registry or its token server responds: Refused, Unavailable or Malformed. A missing
-    /// repository (404) is not an error here.
+    /// Refused, Unavailable or Malformed, depending on the response of the registry or its token
+    /// server. A missing repository (404) is not an error here.
     pub(crate) fn learn(registry: &Registry, scope: &Scope) -> Result<Authorization> {
         let header = match registry.session().given_token() {
             Some(given) => Some(given),
@@ -49,7 +49,8 @@ impl Authorization {
 
 /// The Authorization header that answers the first challenge found. The places are tried in this
 /// order: the root of the API, the repository's tag list and, for a scope with push, an upload. The
-/// upload request continues an upload session that does not exist, so nothing is left behind.
+/// upload request continues an upload session that does not exist, so it changes nothing in the
+/// registry.
 fn header(registry: &Registry, scope: &Scope) -> std::result::Result<Option<String>, Failure> {
     let session = registry.session();
     let mut refusal = None;

@@ -12,9 +12,9 @@ use store::Store;
 /// The manifest with a diff ID in the descriptor of each layer. The config is read from the store.
 ///
 /// # Errors
-/// Usage if the manifest is not that of an image. Content if the number of layers or a known diff
-/// ID differs from the config. Malformed if the config is not an image config. Otherwise as for
-/// [`Store::small_blob`].
+/// Usage if the manifest is an index or a schema 1 manifest, or if the media type of its config is
+/// not that of an image config. Content if the number of layers or a known diff ID differs from the
+/// config. Malformed if the config is invalid. Otherwise as for [`Store::small_blob`].
 pub(crate) fn add(mut manifest: Manifest, store: &Store) -> Result<Manifest> {
     let (config, layers) = match &mut manifest.content {
         Content::Image { config, layers } => (config, layers),

@@ -12,8 +12,8 @@
 //! - In the path and in the targets of links, `..` removes the name before it, even if that name is
 //!   a symbolic link.
 //!
-//! A link to an earlier entry of the layer that is being read makes it necessary to read that layer
-//! again from its beginning.
+//! If a link leads to an earlier entry of the layer that is being read, that layer is read again
+//! from its beginning.
 //!
 //! [`verified`]: crate::verified
 
@@ -67,11 +67,11 @@ pub(crate) fn run(
     })
 }
 
-/// Why no file was written.
+/// The reason why no file was written.
 enum Missing {
     /// The run failed.
     Failed(Error),
-    /// The image has no such file, with the reason.
+    /// The image has no such file. The text says why.
     Not(&'static str),
     /// There are too many links.
     Links,
@@ -143,7 +143,7 @@ impl Search<'_> {
         Err(Missing::Not("not in the image"))
     }
 
-    /// The file that a layer has at a path, if no layer above it has the path or hides it.
+    /// The file that a layer has at a path, unless a layer above it has the path or hides it.
     fn says(&self, at: usize, path: &[u8]) -> Option<Says> {
         let (above, rest) = self.indexes.split_at(at);
         rest.first()?.says(path, |path, is_link| above.iter().any(|i| i.replaces(path, is_link)))
@@ -207,7 +207,7 @@ impl Search<'_> {
         }
     }
 
-    /// Reads a layer again up to the file, whose name was read before, and writes it.
+    /// Reads a layer again up to a file whose name was read before, and writes the file.
     fn read_again(&mut self, at: usize, path: &[u8]) -> Result<()> {
         let layer = &self.layers[at];
         if matches!(layer.place, Place::Stdin) {

@@ -17,13 +17,13 @@ use crate::path::Kept;
 pub(crate) enum Says {
     /// A regular file.
     Regular,
-    /// A symbolic link, at the path or above it. It leads to this other path.
+    /// A symbolic link at the path or above it, and the path to which it leads.
     Symlink(Vec<u8>),
     /// A hard link to this path, in this layer or a lower one.
     Hardlink(Vec<u8>),
     /// No regular file, for this reason.
     Other(&'static str),
-    /// None: the layer hides the path in lower layers.
+    /// No file, because the layer hides the path in lower layers.
     Hidden,
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn make(line: &Line<'_>, text: &mut Vec<u8>) {
         put("size", entry.size.into());
     }
     put("mtime", time(entry.mtime).into());
-    // Other entries may have a link name too, which has no meaning.
+    // The link name of any other entry has no meaning.
     if matches!(line.entry_type, EntryType::Symlink | EntryType::Hardlink) {
         put_bytes(&mut put, "link", line.link);
     }
@@ -50,8 +50,8 @@ pub(crate) fn make(line: &Line<'_>, text: &mut Vec<u8>) {
     let _ = write!(text, "{}", Value::Object(object));
 }
 
-/// Adds bytes as text. If they are not UTF-8, the text is only similar, and the bytes follow in
-/// base64.
+/// Adds bytes as text. If they are not UTF-8, the text has replacement characters, and the bytes
+/// follow in base64.
 fn put_bytes(put: &mut impl FnMut(&str, Value) -> Option<Value>, key: &str, bytes: &[u8]) {
     put(key, String::from_utf8_lossy(bytes).into());
     if std::str::from_utf8(bytes).is_err() {

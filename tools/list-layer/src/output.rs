@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Standard output: lines and file contents, of which the last 64 KiB are held back until the layer
-//! is verified.
+//! Standard output, for lines and file contents. The last 64 KiB are held back until the layer is
+//! verified.
 
 use std::fs::File;
 
@@ -49,7 +49,7 @@ impl Output {
         written.map_err(write_error)
     }
 
-    /// Writes all that is held back, after the layer was verified.
+    /// Writes the bytes that were held back. The layer must be verified already.
     ///
     /// # Errors
     /// Local if standard output cannot be written.
@@ -67,8 +67,8 @@ pub(crate) fn write_error(cause: std::io::Error) -> Error {
 /// Reads the content of a regular file from the archive, and passes it to `write`. Holes are zeros.
 ///
 /// # Errors
-/// Malformed if the archive is cut short, or if the file is larger than `limit`. Otherwise as
-/// `write` fails.
+/// Malformed if the archive is cut short, or if the file is larger than `limit`. Otherwise the
+/// error of `write`.
 pub(crate) fn content(
     entry: &Entry,
     reader: &mut Reader<Stream<'_>>,

@@ -40,7 +40,7 @@ pub(crate) fn in_entry(error: Error, entry: &Entry) -> Error {
     error.context(format_args!("entry {}", shown(&entry.name)))
 }
 
-/// The kind of whiteout that a clean name is, in the form that is printed.
+/// The kind of a whiteout with this clean name, as it is printed; `None` for any other name.
 pub(crate) fn whiteout(clean: &[u8]) -> Option<&'static str> {
     match names::meaning(clean) {
         Ok(Meaning::Whiteout(_)) => Some("file"),

@@ -85,15 +85,15 @@ impl Blobs {
     /// Opens a layer and reads its first bytes.
     ///
     /// # Errors
-    /// Absent if it does not exist, Usage if it is a terminal. Otherwise as for [`Stream::start`]
-    /// and as the store fails.
+    /// Absent if it does not exist, Usage if it is a terminal. Otherwise the errors of
+    /// [`Stream::start`] and of the store.
     pub(crate) fn open<'a>(&'a self, layer: &Layer, budget: &'a Budget) -> Result<Stream<'a>> {
         let context = |error: Error| error.context(format_args!("layer {}", layer.name));
         let input = self.bytes(layer)?;
         Stream::start(layer.clone(), input, budget).map_err(context)
     }
 
-    /// The digest of a layer in a regular file, which is read for that; `None` for any other layer.
+    /// Reads a layer in a regular file and returns its digest; `None` for any other layer.
     ///
     /// # Errors
     /// As for [`open`](Blobs::open).
@@ -117,8 +117,9 @@ impl Blobs {
         }
     }
 
-    /// Adds a hint to the error of a layer whose bytes are wrong, if a mirror sent some of them. No
-    /// other attempt is made: some of the wrong entries may have been used already.
+    /// Adds a hint to the error of a layer whose bytes are wrong, if a mirror sent some of them.
+    /// The layer is not fetched again, because some of the wrong entries may have been used
+    /// already.
     pub(crate) fn blame_mirror(&self, layer: &Layer, error: Error) -> Error {
         let (Some(digest), Some(store)) = (&layer.digest, self.store.get()) else { return error };
         let error = store.blame(error);
@@ -287,7 +288,7 @@ impl<'a> Layers<'a> {
         self.diff_ids.check_end(self.wants_config)
     }
 
-    /// All layers of the run, without reading one. Each has its diff ID, if the image config is
+    /// All layers of the run; none of them is read. Each has its diff ID if the image config is
     /// known.
     ///
     /// # Errors

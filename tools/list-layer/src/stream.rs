@@ -43,7 +43,7 @@ impl Budget {
         self.limit
     }
 
-    /// Begins again, because the same layers are read a second time.
+    /// Resets the count, because the same layers are read a second time.
     pub(crate) fn reset(&self) {
         self.used.set(0);
     }
@@ -85,7 +85,7 @@ pub(crate) struct Stream<'a> {
     end: usize,
     at: usize,
     digest: Hasher,
-    /// `None` if the digest is the diff ID too.
+    /// `None` if the digest is also the diff ID.
     diff_id: Option<Hasher>,
     /// An error that is returned instead of the first byte.
     refused: Option<Error>,
@@ -96,8 +96,8 @@ impl<'a> Stream<'a> {
     /// Reads the first bytes of a layer.
     ///
     /// # Errors
-    /// Malformed if there are none and no digest is expected, or if the compression is not
-    /// supported. Usage if they are a descriptor line. Otherwise the error of the input.
+    /// Malformed if the layer is empty and no digest is expected, or if the compression is not
+    /// supported. Usage if the bytes are a descriptor line. Otherwise the error of the input.
     pub(crate) fn start(
         layer: Layer,
         input: Box<dyn Read + 'a>,
@@ -170,10 +170,10 @@ impl<'a> Stream<'a> {
         self.layer.digest.is_some() || self.layer.diff_id.is_some()
     }
 
-    /// The digests of the layer, whose archive was read to its end.
+    /// The digests of the layer. Its archive must have been read to the end.
     ///
     /// # Errors
-    /// Content if one of them is not the expected one.
+    /// Content if a digest is not the expected one.
     pub(crate) fn verdict(self) -> Result<Verdict> {
         let digest = self.digest.finish();
         let diff_id = self.diff_id.map_or_else(|| digest.clone(), Hasher::finish);
@@ -182,9 +182,9 @@ impl<'a> Stream<'a> {
         Ok(Verdict { digest, diff_id })
     }
 
-    /// The error to report after a failure. If the layer is malformed, the rest of it is read: if
-    /// its digest is not the expected one, that is the cause. Also returns whether the bytes are
-    /// those of the layer, so far as that is known.
+    /// The error to report after a failure. If the layer is malformed, the rest of it is read and
+    /// hashed. If the digest is not the expected one, that is reported as the cause. Also returns
+    /// whether the bytes are those of the layer, as far as this is known.
     pub(crate) fn blame(mut self, error: Error) -> (Error, bool) {
         if error.status() != Status::Malformed {
             return (error, false);
@@ -210,7 +210,7 @@ impl<'a> Stream<'a> {
     fn refill(&mut self) -> Result<bool> {
         (self.filled, self.used) = (0, 0);
         let want = self.layer.size();
-        // One byte more than the stated size, to detect that there is more.
+        // One byte more than the stated size, to detect a layer that is too long.
         let left = want.map_or(u64::MAX, |size| size.saturating_sub(self.read).saturating_add(1));
         let room = usize::try_from(left).unwrap_or(STORED).min(STORED);
         while self.filled < room {
@@ -320,19 +320,19 @@ impl BufRead for Stream<'_> {
     }
 }
 
-/// The end of a layer that failed.
+/// The failure of a layer.
 pub(crate) struct Failed {
     /// The error to report, with the name of the layer.
     pub(crate) error: Error,
-    /// Whether the bytes are those of the layer, so far as that is known: then the entries before
-    /// the error may be shown.
+    /// Whether the bytes are those of the layer, as far as this is known. If true, the entries
+    /// before the error may be shown.
     pub(crate) is_genuine: bool,
 }
 
 /// Reads a layer to its end and verifies it. `visit` gets each entry, and may read its data.
 ///
 /// # Errors
-/// As `visit` and the reader fail; Content if a digest differs.
+/// The errors of `visit` and of the reader; Content if a digest differs.
 pub(crate) fn read_whole<'a>(
     stream: Stream<'a>,
     visit: impl FnMut(&Entry, &mut Reader<Stream<'a>>) -> Result<()>,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writes one file of the image to standard output, verified.
 //!
-//! All layers are read and verified first: only then it is known which layer has the file. A higher
-//! layer may replace it, also under another name, through a symbolic link of a lower layer. Then
-//! the layer that has the file is read again, to its end. The last 64 KiB of the file are held back
+//! All layers are first read and verified, to find the layer that has the file. A higher layer may
+//! replace the file, also under another name, through a symbolic link of a lower layer. The layer
+//! that has the file is then read again, to its end. The last 64 KiB of the file are held back
 //! until the layer is verified for the second time.
 
 use archive::EntryType;
@@ -51,8 +51,8 @@ pub(crate) fn run(
     if is_written { output.release() } else { Err(changed()) }
 }
 
-/// The error if a layer has other entries when it is read for the second time. Its digest would
-/// differ, so this is a fault of this program.
+/// The error if a layer has other entries when it is read for the second time. Changed bytes would
+/// have another digest, so this error is a fault of this program.
 fn changed() -> Error {
     Error::new(Status::Local, "the layers changed while they were read")
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The referrers in a layout: the manifests with a subject that an entry of `index.json` reaches.
+//! The referrers in a layout: the manifests that have a subject and that an entry of `index.json`
+//! reaches.
 //!
-//! This finds the referrers that any program has stored: those with an entry, and those in a list
-//! of referrers, which has an entry itself. The fields of a referrer in a list are not used: the
-//! manifest itself is read. A manifest that no entry reaches is not part of the layout any more.
+//! This finds the referrers that any program has stored. A referrer has an entry, or is in a list
+//! of referrers that has an entry. The fields of a referrer in a list are not used: the manifest
+//! itself is read. A manifest that no entry reaches is not part of the layout any more.
 
 use std::collections::{HashMap, HashSet};
 

@@ -37,7 +37,7 @@ struct Printer<'a> {
 /// their own referrers.
 ///
 /// # Errors
-/// Absent if there is neither the image nor a referrer of it. Malformed if a manifest is invalid or
+/// Absent if neither the image nor a referrer of it exists. Malformed if a manifest is invalid or
 /// there are too many digests. Otherwise as for [`Store::manifest`](store::Store::manifest) and
 /// [`Source::referrers`].
 pub(crate) fn print(

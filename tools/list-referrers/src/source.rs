@@ -22,7 +22,7 @@ impl<'a> Source<'a> {
         Source { store, found: OnceCell::new() }
     }
 
-    /// Passes the descriptor of every referrer of `subject` to `each`, each once. With
+    /// Passes the descriptor of every referrer of `subject` to `each`, without duplicates. With
     /// `artifact_type`, only those of that type. Returns whether the store has a list for this
     /// subject.
     ///

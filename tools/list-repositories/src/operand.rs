@@ -10,9 +10,9 @@ use common::reference::{Repository, StoreName};
 /// The place whose repositories are listed.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
-    /// A registry as a whole.
+    /// A registry.
     Registry(Repository),
-    /// The directory in which layouts are searched.
+    /// The directory in which layouts are searched for.
     Layouts(PathBuf),
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests whose unsuccessful responses are facts, not failures, and the texts about them.
+//! Requests for which an unsuccessful response is a fact, not a failure; the texts about such
+//! responses.
 
 use common::error::{Error, Result, Status};
 use net::request::{Payload, Request};

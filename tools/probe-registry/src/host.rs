@@ -75,7 +75,7 @@ fn challenges(response: &Response) -> Vec<Challenge> {
     headers.filter_map(|value| value.to_str().ok()).flat_map(challenge::parse).collect()
 }
 
-/// Reports the schemes of the login.
+/// Reports the authentication schemes.
 fn login(response: &Response, challenges: &[Challenge], report: &mut Report) -> Result<()> {
     let mut schemes: Vec<String> = Vec::new();
     for Challenge { scheme, .. } in challenges {

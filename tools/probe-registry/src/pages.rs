@@ -70,7 +70,8 @@ fn largest(registry: &Registry, names: Names) -> Largest {
     Largest::Refused
 }
 
-/// Whether the registry divides a list as requested. `one` is the page of one name.
+/// Whether the registry divides a list as requested. `one` is the response to the request for one
+/// name.
 fn paged(one: &FirstPage, largest: &Largest) -> (Is, &'static str) {
     let (count, has_next) = match one {
         FirstPage::SizeRefused => return (Is::No, "n=1 is refused"),

@@ -34,15 +34,15 @@ pub(crate) const FACTS: &[&str] = &[
 /// The artifact type in the request for referrers. No artifact has it.
 const NO_TYPE: &str = "application/vnd.regutils.probe";
 
-/// The image in the repository, as far as it was found.
+/// The image in the repository, with the facts that were found about it.
 pub(crate) struct Image {
     /// The digest of the manifest.
     digest: Option<Digest>,
-    /// The smallest blob with at least two bytes, or why there is none.
+    /// The smallest blob with at least two bytes, or the reason why none was found.
     pub(crate) blob: std::result::Result<Descriptor, String>,
 }
 
-/// Reports the facts. Reads the manifest `name`, or else that of the first tag of the list.
+/// Reports the facts. Reads the manifest `name`, or else the manifest of the first tag in the list.
 ///
 /// # Errors
 /// Local if standard output cannot be written.

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The operand: a registry, perhaps with a repository and the name of a manifest.
+//! The operand: a registry, optionally with a repository and the name of a manifest.
 
 use std::str::FromStr;
 
 use common::error::{Error, Result};
 use common::reference::{Reference, Repository, StoreName};
 
-/// What is probed.
+/// The target of the probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// The registry as a whole.
+    /// The registry.
     pub(crate) registry: Repository,
     /// The repository to read.
     pub(crate) repository: Option<Repository>,
@@ -38,7 +38,8 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// The target with the repository of `--write`. That repository is also read, if no other is.
+    /// The target with the repository of `--write`. If no repository to read is given, this one is
+    /// also read.
     ///
     /// # Errors
     /// Usage if it is a layout, or is not in the same registry.

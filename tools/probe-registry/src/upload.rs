@@ -99,8 +99,8 @@ impl Uploads {
     pub(crate) fn cancel(&self) -> Result<Response> {
         let session = self.open().clone().ok_or_else(no_session)?;
         let cancelled = self.cancel_session(session);
-        // Only now: if the run is interrupted during the request, the cleanup must find the
-        // session.
+        // The session is removed only now: if the run is interrupted during the request, the
+        // cleanup must find it.
         *self.open() = None;
         cancelled
     }

@@ -129,7 +129,7 @@ fn in_session(uploads: &Uploads, opened: &Response, report: &mut Report) -> Resu
     report.put("upload-cancel", is, why)
 }
 
-/// Sends two parts of `length` zeros: some registries accept only one.
+/// Sends two parts of `length` zeros, because some registries accept only one part.
 fn send_parts(uploads: &Uploads, length: u64) -> (Is, String) {
     let zeros: Vec<u8> = std::iter::repeat_n(0, length as usize).collect();
     for (offset, number) in [(0, "first"), (length, "second")] {

@@ -10,8 +10,8 @@ use store::Document;
 use crate::{carried, complete};
 
 /// Stores a manifest and the blobs that it carries, and adds an entry to `index.json` for each tag,
-/// or one entry without a name if there are none. A manifest with a subject is also listed as a
-/// referrer of it.
+/// or one entry without a name if there are no tags. A manifest with a subject is also listed as a
+/// referrer of the subject.
 ///
 /// # Errors
 /// Malformed if something that the manifest names is missing, or if the subject's fallback tag

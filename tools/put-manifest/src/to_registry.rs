@@ -34,8 +34,8 @@ pub(crate) fn put(
     for blob in &carried {
         registry.put_blob(&blob.digest, &blob.bytes)?;
     }
-    // A manifest that is put under a tag is also available by its digest, but a registry may not
-    // know it by a digest of another algorithm than its own.
+    // A manifest with a tag is also available by a digest that the registry computes. The digest in
+    // the reference may have another algorithm, so the manifest is then put by that digest, too.
     let by_digest = tags.is_empty() || (reference.tag.is_none() && reference.digest.is_some());
     let digest = by_digest.then(|| descriptor.digest.to_string());
     let names: Vec<String> = digest.into_iter().chain(tags.iter().cloned()).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The age of files, and which age counts as new.
+//! The age of a file, which decides whether the file is new.
 
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime};

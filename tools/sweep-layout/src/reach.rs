@@ -15,7 +15,8 @@ use layout::{Layout, REF_NAME};
 use crate::age::Ages;
 use crate::unlisted;
 
-/// Reads all manifests that are kept. Returns their digests, and the digests of all that they name.
+/// Reads all manifests that are kept. Returns their digests, and the digests of everything that
+/// they name.
 ///
 /// # Errors
 /// Malformed if `index.json` or a manifest is malformed, or if the manifest of an entry is missing.
@@ -70,7 +71,7 @@ struct Walk<'a> {
     layout: &'a Layout,
     /// Whether a missing manifest of an index is skipped.
     allow_missing: bool,
-    /// Whether the walk is below an entry. Only then is a missing manifest worth a warning.
+    /// Whether the walk is below an entry. Only there a missing manifest causes a warning.
     is_listed: bool,
     reached: HashSet<Digest>,
     /// The digests that were reached since this list was last emptied.
@@ -118,7 +119,7 @@ impl Walk<'_> {
         if depth > 0 && self.allow_missing {
             if self.is_listed {
                 notice::warn("missing manifest", || {
-                    format!("{layout}: no manifest {digest}: what it names is not kept")
+                    format!("{layout}: no manifest {digest}: its blobs are not kept")
                 });
             }
             return Ok(());

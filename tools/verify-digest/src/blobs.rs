@@ -70,7 +70,7 @@ fn lines() -> Box<dyn Iterator<Item = Result<Descriptor>>> {
     }
 }
 
-/// What each line adds to the bytes that are expected. A blob is verified once.
+/// Returns the bytes that each line adds to the expected total. A blob is verified once.
 fn expected() -> impl FnMut(&Result<Descriptor>) -> Expected {
     let mut seen: HashSet<Digest> = HashSet::new();
     move |line| match line {
@@ -84,8 +84,8 @@ fn expected() -> impl FnMut(&Result<Descriptor>) -> Expected {
 fn check_blob(layout: &Layout, descriptor: &Descriptor, progress: &Progress) -> Result<()> {
     let digest = &descriptor.digest;
     let Some((file, size)) = layout.open_blob(digest)? else {
-        // Non-distributable layers are usually not copied into a layout: they stay at their own
-        // URLs. An early line means that this layer is being downloaded.
+        // Non-distributable layers are usually not copied into a layout: they are fetched from
+        // their own URLs. An early line means that this layer is being downloaded.
         if !descriptor.early && descriptor.is_non_distributable() {
             notice::warn("foreign layer", || {
                 format!("{digest}: a non-distributable layer, not in {layout}: not verified")

@@ -38,7 +38,7 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// The error of the first file or line that failed, with the number of failures. Absent if no file
-/// was verified, since all are missing and are skipped.
+/// was verified, because all files are missing and skipped.
 pub(crate) fn lists(
     lists: Vec<OsString>,
     algorithm: Option<Algorithm>,

@@ -119,7 +119,7 @@ fn run(cli: Cli) -> Result<()> {
         None => {}
     }
     if cli.progress.are_given() {
-        return Err(Error::usage("--progress goes with --from"));
+        return Err(Error::usage("--progress requires --from"));
     }
     if cli.print {
         return print::print(cli.operands, cli.algorithm.unwrap_or_default());
@@ -130,7 +130,7 @@ fn run(cli: Cli) -> Result<()> {
         return check::lists(operands, algorithm, report);
     }
     if cli.algorithm.is_some() {
-        return Err(Error::usage("-a needs --print or --check: a digest names its algorithm"));
+        return Err(Error::usage("-a requires --print or --check: a digest names its algorithm"));
     }
     let (digest, files) = cli.operands.split_first().ok_or_else(|| Error::usage("no digest"))?;
     let digest = typed_digest(digest).map_err(|error| match files {

@@ -18,7 +18,7 @@ use crate::list;
 ///
 /// # Errors
 /// Absent if a file does not exist. Malformed if standard input is empty. Usage if it is a
-/// descriptor line. Local if an input cannot be read or standard output not written.
+/// descriptor line. Local if an input cannot be read or standard output cannot be written.
 pub(crate) fn print(files: Vec<OsString>, algorithm: Algorithm) -> Result<()> {
     let mut output = stdio::stdout()?;
     let mut put =

@@ -2,7 +2,8 @@
 //! Signed Docker manifests of schema 1. Their digest covers the payload, not the signatures.
 //!
 //! An input that may be such a document is read completely before it is verified. It is accepted if
-//! its payload has the digest. All other inputs, and larger inputs, are streams of bytes.
+//! its payload has the digest. All other inputs, and larger inputs, are verified as streams of
+//! bytes.
 
 use std::io::{BufRead, Read};
 

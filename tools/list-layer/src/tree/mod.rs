@@ -186,7 +186,6 @@ impl Tree {
         Ok(())
     }
 
-    /// Keeps an entry.
     fn keep(&mut self, entry: &Entry, number: u64) -> Result<EntryId> {
         let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.kept.add(entry.name.len() + entry.link.len() + xattrs)?;
@@ -252,8 +251,8 @@ impl Tree {
     }
 
     /// The content of the file that a hard link leads to. `here` and `name` are the directory and
-    /// the name of the link itself. An existing file of that name is removed. If it is a directory
-    /// that contains the target, the target is missing, as for unpack-layer.
+    /// the name of the link itself. An existing file of that name is removed. If that file is a
+    /// directory that contains the target, the target is then missing, as for unpack-layer.
     fn link_target(&mut self, entry: &Entry, here: DirectoryId, name: &[u8]) -> Result<EntryId> {
         let to = |what: &str| {
             Error::malformed(format_args!("hard link to {}: {what}", shown(&entry.link)))

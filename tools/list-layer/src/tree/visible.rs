@@ -10,7 +10,7 @@ use super::{Directory, EntryId, ROOT, Tree, What};
 pub(crate) enum Visible<'a> {
     /// A directory that no layer has an entry for.
     Implied {
-        /// The layer that needs it.
+        /// The layer that needs the directory.
         layer: usize,
     },
     /// A file with an entry.
@@ -42,7 +42,7 @@ impl Tree {
     /// Passes all files to `visit`, sorted by path.
     ///
     /// # Errors
-    /// As `visit` fails.
+    /// The error of `visit`.
     pub(crate) fn visit(
         &self,
         mut visit: impl FnMut(&[u8], Visible<'_>) -> Result<()>,

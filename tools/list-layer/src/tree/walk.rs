@@ -19,7 +19,7 @@ pub(super) struct Walk {
     slots: Vec<(DirectoryId, Box<[u8]>)>,
     /// The name of the directory that was entered last; `None` if it must be walked again.
     entered: Option<Vec<u8>>,
-    /// Whether symbolic links led to it.
+    /// Whether symbolic links led to that directory.
     through_link: bool,
 }
 
@@ -40,7 +40,8 @@ impl Walk {
         self.through_link.then(|| self.real_path())
     }
 
-    /// Must be called after a symbolic link was removed: the same name may now lead elsewhere.
+    /// Must be called after a symbolic link was removed: the same name may now lead to another
+    /// directory.
     pub(super) fn forget_links(&mut self) {
         self.entered = None;
     }
@@ -148,7 +149,7 @@ impl Tree {
         purpose: Purpose,
     ) -> Result<Found<DirectoryId>> {
         self.steps.add(1, self.number)?;
-        // Nothing has to be made for a whiteout: it hides files, but does not become one.
+        // A whiteout hides files but does not become a file, so no directory is made for it.
         let missing = purpose.missing(Missing::Stop);
         let file = self.directories[here].files.get(name);
         let own = file.is_some_and(|file| self.is_own(file));
@@ -191,7 +192,7 @@ impl Tree {
                 path.pop();
             }
             let (parent, name) = archive::names::split(&path);
-            // The walks of the layers do not count here.
+            // The walks of the layers do not count here, only this walk.
             self.steps = walk::Steps::default();
             let is_there =
                 self.enter(parent, Missing::Stop).map_err(|error| error.context(&shown_path))?;
