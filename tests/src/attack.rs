@@ -2,9 +2,9 @@
 //! A registry that sends its clients to an attacker who wants their secrets, and the search for
 //! these secrets in everything that the attacker received.
 //!
-//! Every kind of secret that a client can have has its own text here. The search finds it verbatim,
-//! percent-encoded as in a URL, and inside base64. The tests decide whether a server may send a
-//! client to a URL.
+//! Each kind of secret that a client can have is a different text here. The search finds it
+//! verbatim, percent-encoded as in a URL, and inside base64. The tests decide whether a server may
+//! send a client to a URL.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +44,7 @@ pub const OWN: [(&str, &str); 2] = [("X-Key", "own-9b3e-key"), ("Cookie", "crumb
 const SECRETS: [&str; 7] =
     [PASSWORD, IDENTITY, BEARER, ISSUED, AUTHORIZED, "own-9b3e-key", "own-5d2a-cookie"];
 
-/// How a user authenticates.
+/// The way in which a user authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A password that the registry itself requires.
@@ -176,7 +176,7 @@ impl Attack {
         *lock(&self.detour) = Some(Box::new(detour));
     }
 
-    /// From now on the attacker responds like this.
+    /// Sets the attacker's responses from now on.
     pub fn answer(&self, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         *lock(&self.answer) = Box::new(answer);
     }
@@ -186,7 +186,7 @@ impl Attack {
         self.known(tool(name).args(["--max-wait", "0", "--retry-times", "2"]), credential)
     }
 
-    /// Adds what a command needs to authenticate as this user.
+    /// Adds the options and variables that a command needs to authenticate as this user.
     #[must_use]
     pub fn known(&self, command: Command, credential: Credential) -> Command {
         *lock(&self.credential) = credential;

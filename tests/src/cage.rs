@@ -213,13 +213,13 @@ impl Cage {
         fs::symlink_metadata(&path).unwrap_or_else(|why| panic!("{path}: {why}"))
     }
 
-    /// Its permission bits.
+    /// The permission bits of a file in `root`.
     #[track_caller]
     pub fn mode(&self, name: &str) -> u32 {
         self.stat(name).mode() & 0o7777
     }
 
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     #[track_caller]
     pub fn link(&self, name: &str) -> String {
         fs::read_link(self.root(name)).unwrap().to_string_lossy().into_owned()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The same requests to the scripted registry and to real registries, and the parts of the
-//! responses that matter to a client, compared step by step.
+//! Sends the same requests to the scripted registry and to real registries, and compares the parts
+//! of the responses that matter to a client, step by step.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ const HEADERS: [&str; 12] = [
     "WWW-Authenticate",
 ];
 
-/// Which real registry responds as the scripted one does.
+/// The real registries that respond as the scripted one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Like {
     Both,
@@ -36,7 +36,7 @@ enum Like {
     Neither,
 }
 
-/// A request, and which real registry responds to it as the scripted one does.
+/// A request, and the real registries that respond to it as the scripted one does.
 #[derive(Clone, Debug)]
 pub struct Step {
     method: String,

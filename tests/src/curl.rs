@@ -8,8 +8,8 @@ use crate::peers::peer;
 /// The response that curl received.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status line and headers of the first response; the whole output if there is no complete
-    /// header.
+    /// The status line and headers of the first response; the complete output if there is no
+    /// complete header.
     pub head: String,
     /// The rest of the output, including further responses.
     pub body: String,

@@ -3,7 +3,7 @@
 //! libarchive.
 //!
 //! Each peer unpacks the same archive into its own directory, and the trees must be the same. The
-//! archives may not have unsafe names, because the peers run without a cage.
+//! archives must not have unsafe names, because the peers run without a cage.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;

@@ -76,8 +76,8 @@ pub mod urls;
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for anything. The limit is far above the time needed: a slow machine does
-/// not fail, only a hang does.
+/// The longest time that a test waits for anything. It is far above the time needed, so that a test
+/// fails only if something hangs, and not on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls `ask` until it returns a value. For conditions that another process makes true later.

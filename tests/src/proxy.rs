@@ -13,7 +13,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the proxy does with a request.
+/// The proxy's treatment of a request.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// Forwards it, or opens the tunnel.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories that are removed with the test, and a disk that is too small.
+//! Directories that are removed at the end of a test, and a disk that is too small.
 //!
 //! They are readable by everyone, so that a tool can run in them as an unprivileged user.
 

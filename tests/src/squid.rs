@@ -19,7 +19,7 @@ pub const NAME: &str = "registry.example";
 /// The configuration of the proxy.
 #[derive(Debug, Default)]
 pub struct Setting<'a> {
-    /// The ports that CONNECT is allowed to.
+    /// The ports to which CONNECT is allowed.
     pub tunnels: &'a [u16],
     /// Whether it requires [`USER`] and [`PASSWORD`](crate::logins::PASSWORD).
     pub login: bool,

@@ -54,7 +54,8 @@ impl Terminal {
         self.program.try_clone().unwrap().into()
     }
 
-    /// Collects all that the program writes. A read fails after the program's side was closed.
+    /// Collects everything that the program writes. A read fails after the program's side was
+    /// closed.
     pub(crate) fn collect(self) -> JoinHandle<Vec<u8>> {
         drop(self.program);
         collect(File::from(self.own))

@@ -9,7 +9,7 @@ use crate::peers::{must, peer};
 use crate::scratch::Scratch;
 use crate::tools::{bin, shell};
 
-/// A terminal with an interactive dash, whose directory is empty but for the script `go`.
+/// A terminal with an interactive dash. Its directory has only the script `go`.
 #[derive(Debug)]
 pub struct Tmux {
     /// The shell's directory.
@@ -71,10 +71,10 @@ impl Tmux {
         text.trim_end().lines().map(|line| masked(line) + "\n").collect()
     }
 
-    /// Waits until the screen is this.
+    /// Waits until the screen has this content.
     ///
     /// # Panics
-    /// When it is not within [`PATIENCE`].
+    /// When the screen does not have it within [`PATIENCE`].
     #[track_caller]
     pub fn shows(&self, want: &str) {
         let start = std::time::Instant::now();
@@ -91,7 +91,7 @@ impl Tmux {
     /// Waits until the screen is that of a file in `suite/terminal/screens`.
     ///
     /// # Panics
-    /// When it is not within [`PATIENCE`], or there is no such file.
+    /// When the screen does not have it within [`PATIENCE`], or the file does not exist.
     #[track_caller]
     pub fn shows_file(&self, name: &str) {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/terminal/screens");

@@ -259,9 +259,9 @@ impl Command {
         }
     }
 
-    /// Runs the command to its end with stdout, stderr or both on a terminal of this width. The
-    /// output to the terminal is in the field of the first of them. Both fields are as the tool
-    /// wrote them: the terminal changes nothing.
+    /// Runs the command to its end with stdout, stderr or both on a terminal of this width. If both
+    /// are on the terminal, the output is in the field of stdout. The terminal does not change the
+    /// bytes.
     ///
     /// # Panics
     /// When the command or the terminal fails.

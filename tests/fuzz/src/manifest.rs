@@ -25,7 +25,7 @@ pub fn manifest(data: &[u8]) {
         let named = Manifest::parse(data, Some(&read.media_type), "m", gate);
         assert_eq!(named.expect("a manifest of its own media type"), read);
     }
-    // The payload of a signed schema 1 manifest is unsigned: it is its own payload.
+    // The payload of a signed schema 1 manifest is not signed, so it is returned unchanged.
     let digested = schema1::digested(data);
     assert_eq!(schema1::digested(&digested), digested);
     let _ = manifest::diff_ids(data);

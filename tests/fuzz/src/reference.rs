@@ -32,8 +32,8 @@ pub fn reference(data: &[u8]) {
     }
 }
 
-/// No character with a special meaning in a URL or a path, except for the slashes between
-/// components.
+/// Checks that host and path have no character with a special meaning in a URL or a path, except
+/// for the slashes between components.
 fn is_safe(host: &str, path: &str) {
     let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b);
     assert!(!host.is_empty() && host.bytes().all(in_host), "{host:?}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Each fuzz target with the files of its corpus, and with variations that are the same in every
-//! run.
+//! Runs each fuzz target with the files of its corpus, and with variations of them. The variations
+//! are the same in every run.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a request's body ends: after its Content-Length, or after its last chunk.
+//! The end of a request's body: after its Content-Length, or after its last chunk.
 
 use std::io::{self, BufRead, BufReader, Read};
 

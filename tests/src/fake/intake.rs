@@ -7,7 +7,7 @@
 
 use super::reply::{End, Reply};
 
-/// What happens at a position in a request's body.
+/// An event at a position in a request's body.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     End(End),
@@ -18,9 +18,9 @@ pub(super) enum Then {
 /// The handling of a request whose head has arrived.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    /// A position in the body, and what happens there.
+    /// A position in the body, and the event there.
     pub(super) event: Option<(u64, Then)>,
-    /// The response after the body, sent without doing what the request asks.
+    /// The response after the body, if the server does not do what the request asks.
     pub(super) instead: Option<Box<Reply>>,
     /// Whether `Expect: 100-continue` is ignored.
     pub(super) silent: bool,

@@ -77,7 +77,7 @@ struct Shared {
     stopping: AtomicBool,
 }
 
-/// Ignores poisoning, so that the first panic of a script is the one that is reported.
+/// Ignores poisoning, so that the first panic of a script is reported, not a later one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

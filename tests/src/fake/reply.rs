@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A response, right or wrong, built step by step. The server sends exactly what it describes.
+//! A response, right or wrong, built step by step. The server sends exactly the response that is
+//! described.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::request::Request;
 
-/// How a connection ends early.
+/// An early end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Closed normally (FIN), but without a close_notify under TLS.
@@ -18,14 +19,14 @@ pub enum End {
     Garbled,
 }
 
-/// What happens at a position in the body.
+/// An event at a position in the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     End(End),
     Stall,
 }
 
-/// How the response gives the length of its body.
+/// The way in which the response states the length of its body.
 #[derive(Clone, Debug)]
 pub(super) enum Length {
     /// A correct Content-Length.
@@ -55,7 +56,7 @@ pub struct Reply {
     pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) body: Body,
     pub(super) length: Length,
-    /// A position in the body, and what happens there.
+    /// A position in the body, and the event there.
     pub(super) event: Option<(u64, Event)>,
     /// The number of bytes per write, and the pause after each.
     pub(super) drip: Option<(usize, Duration)>,
@@ -195,7 +196,7 @@ impl Reply {
     /// Makes the body endless: `pattern` is repeated.
     #[must_use]
     pub fn endless(mut self, pattern: impl AsRef<[u8]>) -> Reply {
-        // Long enough to make each write efficient.
+        // The pattern is repeated until it is long enough for efficient writes.
         let pattern = pattern.as_ref();
         self.body = Body::Endless(pattern.repeat(64 * 1024 / pattern.len() + 1));
         if matches!(self.length, Length::Right) {

@@ -8,7 +8,7 @@ use super::reply::{Body, End, Event, Length, Reply};
 use super::wire::{Wire, stall};
 use super::{Request, Shared};
 
-/// Sends a response. Returns how the connection must end, or `None` if it stays open.
+/// Sends a response. Returns the way in which the connection must end, or `None` if it stays open.
 pub(super) fn send(
     shared: &Shared,
     wire: &mut Wire,
@@ -47,8 +47,8 @@ pub(super) fn send(
     let must_close = match (&reply.length, &reply.body) {
         (Length::Right | Length::Chunked { .. }, _) => false,
         (Length::Missing, _) => true,
-        // The connection stays open if the body is longer than Content-Length: only then can the
-        // excess bytes do harm.
+        // The connection stays open if the body is longer than Content-Length, because the excess
+        // bytes can do harm only on an open connection.
         (Length::Text(texts), Body::Bytes { part, .. }) => {
             !texts[0].parse().is_ok_and(|length: usize| length < part.len())
         }

@@ -214,15 +214,15 @@ fn read_head(wire: &mut BufReader<Wire>) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(head))
 }
 
-/// How the reading of a request's body ended.
+/// The result of reading a request's body.
 enum Taken {
     Whole,
     Answer(Box<Reply>, End),
     End(End),
 }
 
-/// Reads a body as the intake says. The bytes go to [`Serve::take`](super::Serve::take) or to the
-/// request.
+/// Reads a body as the intake describes. The bytes go to [`Serve::take`](super::Serve::take) or to
+/// the request.
 fn take_body(
     shared: &Shared,
     wire: &mut BufReader<Wire>,

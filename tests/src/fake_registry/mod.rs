@@ -91,7 +91,7 @@ struct Content {
     secure: bool,
 }
 
-/// The server's share of the registry.
+/// The registry's content, as the server uses it.
 struct Service(Arc<Content>);
 
 /// A registry that runs until it is dropped.

@@ -17,9 +17,9 @@ struct Session {
 }
 
 impl Session {
-    /// The query of a Location. A client that decodes and encodes it again does not return it
-    /// unchanged: it has reserved and unreserved characters, encoded and plain, with hexadecimal
-    /// digits in upper and lower case.
+    /// The query of a Location. It has reserved and unreserved characters, encoded and plain, with
+    /// hexadecimal digits in upper and lower case. A client that decodes it and encodes it again
+    /// therefore returns another text.
     fn query(&self) -> String {
         format!("_state=aZ-{}%2f%2B+~.%7e==&empty=&part=%20x", self.state)
     }
