@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials that users store in files: where they are found, which servers get them, and what
-//! happens if they are wrong.
+//! Credentials that users store in files: the files, the servers that get the credentials, and the
+//! errors if they are wrong.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials given on the command line and in the environment: how they are given, which registry
-//! gets them, and which are refused.
+//! Credentials given on the command line and in the environment: the ways to give them, the
+//! registry that gets them, and refused ones.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -88,7 +88,7 @@ fn another_registry_that_requires_a_login_is_named() {
     let facade = facade_of(&registry);
     let run = fetch_manifest().arg(format!("{}:1", app(&facade))).run();
     run.fails(4, &registry.host()).does_not_say("storage").stdout("");
-    // The same if the other registry requires Basic authentication.
+    // The result is the same if the other registry requires Basic authentication.
     let basic = FakeRegistry::with_image();
     basic.fault(|_, _| Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     let facade = facade_of(&basic);

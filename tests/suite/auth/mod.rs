@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Credentials: how they are found, which servers get them, and which servers must never get them.
+//! Credentials: the places where they are found, the servers that get them, and the servers that
+//! must never get them.
 
 mod between_registries;
 mod credentials;

@@ -100,7 +100,7 @@ const PLACES: [Place; 6] = [
     },
 ];
 
-/// A different credential for each number, in rotation.
+/// The credential with this number. All credentials are used in turn.
 fn nth_credential(number: usize) -> Credential {
     Credential::ALL[number % Credential::ALL.len()]
 }

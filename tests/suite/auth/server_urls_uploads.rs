@@ -168,8 +168,8 @@ fn a_changed_upload_location_receives_only_the_bytes() {
             attack.forget();
             let run = push(&attack, &scratch, credential, &["--chunk", "64k"]).run();
             let what = format!("{credential:?} by PATCH to {:.200}", shape.text);
-            // The next request may go to the session without its state, or with an old one if the
-            // header is no text. The registry refuses it with 416, and the client then sends the
+            // The next request may go to the session without its state, or with an old state if the
+            // header is not text. The registry refuses it with 416, and the client then sends the
             // blob in one request.
             let may_succeed = shape.verdict == Verdict::Own || !shape.text.is_ascii();
             if may_succeed && run.code() == Some(0) {
@@ -264,7 +264,8 @@ fn a_write_is_never_redirected_to_another_origin() {
         let all: Vec<_> = all_shapes(&attack).filter(|(_, s)| s.verdict != Verdict::Own).collect();
         for (name, is_it, args) in kinds {
             for status in [301, 302, 303, 307, 308] {
-                // Each shape with one of the statuses only, except the other origins.
+                // Each URL is tested with one of the statuses, and a URL of another origin with all
+                // of them.
                 let picked = all.iter().enumerate().filter(|(number, (_, shape))| {
                     number % 5 == usize::from(status % 5) || shape.verdict == Verdict::Other
                 });

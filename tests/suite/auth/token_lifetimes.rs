@@ -32,7 +32,7 @@ struct Tokens {
     issued: AtomicUsize,
 }
 
-/// What happens to the request with which the token expires.
+/// The treatment of the request with which the token expires.
 #[derive(Clone, Copy, Debug)]
 enum Expiry {
     /// The registry reads the body and refuses the request.
@@ -231,7 +231,8 @@ fn a_broken_download_resumes_at_its_offset_with_a_new_token() {
         .iter()
         .map(|request| request.range().map_or(0, |range| range.start))
         .collect();
-    // The first request is refused without a token, and each later one first with a used token.
+    // The first request has no token and is refused. Each later one is refused first, because its
+    // token was used before.
     assert_eq!(offsets, [0, 0, 300_000, 300_000, 600_000, 600_000, 900_000, 900_000]);
 }
 

@@ -36,8 +36,8 @@ struct Changes {
 /// Makes a layer that changes some of the names below. The position of a name and `turn` select the
 /// change. No name is changed twice, and nothing below a changed name is changed, because a layer
 /// may not contain both changes. A file becomes a directory, and a directory a link, only if
-/// `links` is set. With `--keep-dirlinks` it is not set, because umoci then sets the time and the
-/// attributes of later entries on the link itself.
+/// `links` is set. It must not be set with `--keep-dirlinks`, because umoci then sets the time and
+/// the attributes of later entries on the link itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     let mut parts = vec![
         dir("dev").mode(0o1755),
@@ -54,7 +54,8 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
             name.match_indices('/').map(|(at, _)| &name[..at]).chain([&name[..]]);
         let touched =
             above.contains(&name[..]) || itself_and_above.clone().any(|n| done.contains(n));
-        // Names near the top are not changed: few directories hold the whole tree.
+        // Names near the top are not changed, because a few of these directories contain most of
+        // the tree.
         if name.matches('/').count() < 2 || touched {
             continue;
         }
@@ -93,9 +94,9 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
 
 /// Both trees without the known differences in times. We give a directory the time of its last
 /// entry. umoci gives a directory the present time if it has no entry, or if something in it was
-/// hidden; the time of such a directory is left out, recognised by its fraction of a second. If the
-/// path of an entry goes through a kept link, umoci sets the time of the link and not of the
-/// directory, so the times of kept links are left out.
+/// hidden. Such a time is recognised by its fraction of a second, and left out. If the path of an
+/// entry goes through a kept link, umoci sets the time of the link and not of the directory, so the
+/// times of kept links are left out.
 ///
 /// One more difference cannot appear, because no layer here sets the set-group-ID bit on a
 /// directory: with umoci, a directory without an entry inherits that bit; with us, its mode is

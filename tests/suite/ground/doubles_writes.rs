@@ -288,7 +288,8 @@ fn unsupported_methods_are_the_same() {
     ]);
 }
 
-/// The bytes that arrive before a connection ends are kept, and the status names them.
+/// The bytes that arrive before a connection ends are kept, and the status of the session includes
+/// them.
 #[test]
 fn a_broken_chunk_is_kept_as_in_version_3() {
     let double = FakeRegistry::start();

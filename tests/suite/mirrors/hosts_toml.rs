@@ -62,7 +62,7 @@ fn a_host_is_read_before_the_registry_and_gets_the_ns_parameter() {
 #[test]
 fn hosts_are_asked_in_the_order_of_the_file_and_then_the_registry() {
     let (own, image) = with_image();
-    // In reverse order of their names: the order of the file must decide, not that of the names.
+    // The hosts are in reverse order of their names, because the order in the file must decide.
     let mut hosts = [FakeRegistry::start(), FakeRegistry::start()];
     hosts.sort_by_key(|host| std::cmp::Reverse(host.host()));
     let text = hosts.each_ref().map(|host| format!("[host.\"http://{}\"]\n", host.host())).concat();
@@ -291,7 +291,7 @@ mod with_peers {
     }
 }
 
-/// A key with which other programs choose another name or server is not ignored silently.
+/// A key with which other programs choose another name or server causes a warning.
 #[test]
 fn an_unknown_key_gives_a_warning() {
     let (mirror, image) = with_image();

@@ -11,7 +11,7 @@ use tests::tools::{Run, shell, tool};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A registry that wants a user name and a password for everything.
+/// A registry that requires a user name and a password for everything.
 fn closed() -> FakeRegistry {
     let registry = FakeRegistry::start();
     registry.fault(|_, _| {
@@ -118,7 +118,7 @@ mod with_peers {
         copy_from(&registry, &blob, &["--ca-file", &ca_file, "--from-plain-http"]).ok();
     }
 
-    /// Does what the hint for a registry without TLS says.
+    /// Follows the hint for a registry without TLS.
     #[test]
     fn insecure_in_registries_conf_serves_all_programs_of_a_pipe() {
         let (registry, authority) = (FakeRegistry::with_image(), Authority::new());
@@ -134,7 +134,7 @@ mod with_peers {
         run.ok().stdout(&Image::small().manifest.bytes);
     }
 
-    /// Does what the hint for an unknown authority says.
+    /// Follows the hint for an unknown authority.
     #[test]
     fn an_unknown_authority_is_trusted_by_a_file_in_certs_d() {
         let authority = Authority::new();
@@ -191,7 +191,8 @@ mod with_peers {
         run.fails(4, "podman login docker.io or docker login docker.io\n");
     }
 
-    /// What regutils-network(7) says about all programs of a pipe, without an option in it.
+    /// As regutils-network(7) says, the user's files apply to all programs of a pipe, without an
+    /// option in it.
     #[test]
     fn files_of_the_user_apply_to_all_programs_of_a_pipe() {
         let authority = Authority::new();

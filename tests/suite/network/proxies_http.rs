@@ -216,7 +216,7 @@ fn a_credential_for_the_token_server_is_not_sent_through_the_proxy() {
     let secret = base64(format!("{USER}:{PASSWORD}"));
     let run = fetch(&proxy).args(["-u", USER]).env("REGISTRY_PASSWORD", PASSWORD).run();
     is_refused_without_leak(&run, &proxy, &[PASSWORD, &secret, "/token"]);
-    // An identity token, which would be in the request's body.
+    // An identity token would be in the request's body.
     let entry = json!({"auth": base64("<token>:x"), "identitytoken": "an-identity-token"});
     keep(&scratch, "auth.json", &auths(HOST, &entry));
     let run = fetch(&proxy).arg("--authfile").arg(scratch.join("auth.json")).run();

@@ -28,7 +28,7 @@ fn only_the_first_short_wait_is_told_off_a_terminal() {
     let begins = format!("fetch-manifest: waiting 0.1 s: {reference}: ");
     assert!(lines[0].starts_with(&begins), "{run}");
     assert!(lines[0].ends_with(" (attempt 1 of 3)"), "{run}");
-    // What was asked for, then why, then how often.
+    // The line has the reference, then the reason, then the number of attempts.
     assert!(lines[1].starts_with(&format!("fetch-manifest: {reference}: ")), "{run}");
     assert!(lines[1].ends_with(": gave up after 3 attempts"), "{run}");
     let run = waiting("fetch-manifest").args(["-q", "--retry-times", "2", &reference]).run();
@@ -52,7 +52,7 @@ fn a_wait_is_a_comment_of_a_trace_and_not_told_twice() {
     run.status(5).says("# waiting 0.1 s: ").does_not_say("list-tags: waiting");
 }
 
-/// Each tool names what was asked for in both lines.
+/// Both lines of each tool name the object that it requested.
 #[test]
 fn a_refused_connection_names_what_was_asked_for() {
     let closed = Closed::new();

@@ -104,7 +104,7 @@ fn with_j_1_a_single_connection_is_used() {
 fn the_same_bytes_twice_are_sent_once_and_printed_twice() {
     let registry = FakeRegistry::start();
     let scratch = Scratch::new();
-    // Large enough for both uploads to be in progress at the same time.
+    // The blob is large enough that both uploads are in progress at the same time.
     let blob = layer(&scratch, "a", 20_000_000, 1);
     layer(&scratch, "b", 20_000_000, 1);
     let run = push_blob().args(["--media-type", types::TAR, &registry.repo("app"), "a", "b"]);
@@ -161,13 +161,13 @@ fn a_descriptor_line_given_as_bytes_is_refused_with_a_hint_at_from() {
     run.fails(2, "--from").stdout("");
     assert_eq!(registry.sessions(), []);
     assert!(registry.blob("app", &sha256(line.as_bytes())).is_none());
-    // A media type says that the line itself is the content.
+    // With a media type, the line itself is pushed as the content.
     let run = push_blob().args(["--media-type", "application/json", &registry.repo("app")]);
     run.stdin(line.clone()).run().status(0);
     assert!(registry.blob("app", &sha256(line.as_bytes())).is_some());
 }
 
-/// The line leaves with a title, which build-manifest keeps in the manifest.
+/// The printed line has a title, which build-manifest keeps in the manifest.
 #[test]
 fn the_lines_of_bytes_get_the_annotations() {
     const TITLE: &str = "org.opencontainers.image.title";

@@ -82,7 +82,7 @@ fn a_registry_that_refuses_the_request_for_the_new_state_is_asked_once() {
 
 #[test]
 fn a_session_is_cancelled_after_a_request_that_broke() {
-    // Too small for a record, so that the session is not kept for another run.
+    // The blob is too small for a record, so the session is not kept for another run.
     let push = Push::of(100_000);
     push.registry.intake(|request| {
         if request.is_patch() || request.is_close() {
@@ -154,7 +154,7 @@ mod with_peers {
 
     const NONE: [u64; 0] = [];
 
-    /// The sizes of the open sessions in a registry's storage. Of a session that was cancelled,
+    /// The sizes of the open sessions in a registry's storage. After a session is cancelled,
     /// version 3 may leave a directory without the file `data`.
     fn sessions(registry: &Registry) -> Vec<u64> {
         let uploads = "docker/registry/v2/repositories/app/_uploads";
@@ -193,7 +193,7 @@ mod with_peers {
         }
     }
 
-    /// Version 2.8 refuses the state of an interrupted request for ever. Between two requests the
+    /// Version 2.8 refuses the state of an interrupted request forever. Between two requests the
     /// state is known.
     #[test]
     fn a_signal_between_two_parts_leaves_no_session_at_either_version() {

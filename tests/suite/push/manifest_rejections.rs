@@ -248,7 +248,7 @@ fn the_hint_names_the_possible_causes() {
         });
         put(&registry, ":1", &image.manifest).fails(3, "404").says(want).does_not_say(not);
     }
-    // A sha512 digest of the manifest, and then of a layer.
+    // First the manifest has a sha512 digest, then a layer has one.
     let mut with_layer = image.manifest_json();
     with_layer["layers"][0]["digest"] = json!(sha512(&image.layers[0].bytes));
     let with_layer = Blob::json(types::MANIFEST, &with_layer);

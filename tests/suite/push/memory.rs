@@ -253,7 +253,7 @@ fn among_equals_the_youngest_is_tried() {
     place.registry.server.forget();
     place.push_file("d");
     assert_eq!(place.tried(), ["a"]);
-    // A repository that gets the blob again becomes the youngest.
+    // A repository that gets the blob again becomes the newest.
     place.push_file("b");
     place.registry.server.forget();
     place.push_file("e");
@@ -270,7 +270,7 @@ fn a_repository_that_lacks_the_blob_is_forgotten() {
     assert_eq!(place.tried(), ["gone"]);
     assert_eq!(place.recorded(RECORD), "has,a");
     place.remove(&["a"]);
-    // The second push tries "a", which is the youngest and lacks the blob now. The third push tries
+    // The second push tries "a", which is the newest and lacks the blob now. The third push tries
     // "has".
     place.push_file("b");
     place.remove(&["b"]);

@@ -124,7 +124,7 @@ fn the_nearest_source_recorded_in_a_layout_is_tried_first() {
     }
     let run = push_blob(&registry, "team/app").args(["--from", "oci:l"]).stdin(blob.line());
     run.dir(scratch.path()).run().ok().stdout(blob.line());
-    // Neither the target itself nor a repository of another registry.
+    // No mount is attempted from the target itself or from a repository of another registry.
     assert_eq!(tried(&registry), ["team/base"]);
     assert_eq!(registry.steps(), ["HEAD blob", "POST mount"]);
 }

@@ -226,7 +226,7 @@ fn a_failed_upload_closes_the_sessions_of_parallel_uploads() {
         Some("6291456") if after.fetch_add(1, Ordering::SeqCst) == 0 => Intake::stall(MIB),
         _ => Intake::whole(),
     });
-    // Without a usable home directory. With one, the session could be recorded and left open.
+    // The home directory is not usable. Otherwise the session could be recorded and left open.
     let run = push.bare().env("HOME", "/proc/none").args(["-j", "2", "--media-type", types::TAR]);
     let run = run.args([&push.registry.repo("app"), "refused", "layer"]).start();
     run.wait().fails(4, "not that one").stdout("");
@@ -249,7 +249,7 @@ fn a_closed_stdout_ends_the_run_quietly_and_leaves_no_session() {
     run.wait().ok().stdout("");
     // 128 plus the number of SIGPIPE.
     assert_eq!(fs::read_to_string(push.scratch.join("status")).unwrap().trim(), "141");
-    // No home directory is set that could record the session.
+    // The session cannot be recorded, because no home directory is set.
     assert_eq!(push.registry.sessions(), [], "{:#?}", push.registry.steps());
 }
 
@@ -290,7 +290,7 @@ fn a_second_signal_ends_the_run_during_the_cleanup() {
     assert_eq!(run.code(), None, "{run}");
 }
 
-/// More than the socket buffers between client and server hold.
+/// A size larger than the socket buffers between client and server.
 const LARGE: u64 = 64 * MIB;
 
 /// Changes a large file after its first part was sent, then lets the upload continue.
@@ -308,7 +308,7 @@ fn changed_in_mid_upload(change: impl FnOnce(&Push)) -> (Push, Run) {
 
 #[test]
 fn a_file_changed_during_the_upload_gives_status_1_and_leaves_no_session() {
-    // Overwritten in place, so that the inode stays the same.
+    // The file is overwritten in place, so the inode stays the same.
     let (push, run) = changed_in_mid_upload(|push| {
         let file = fs::File::options().write(true).open(push.scratch.join("layer")).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &noise(LARGE as usize, 9), 0).unwrap();

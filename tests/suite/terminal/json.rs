@@ -142,7 +142,7 @@ fn a_descriptor_that_is_not_open_and_other_views_are_refused() {
     verify.run().fails(2, "--progress requires --from");
 }
 
-/// The reader of the progress goes away: the work goes on.
+/// If the reader of the progress lines ends, the tool continues its work.
 #[test]
 fn a_closed_reader_of_the_progress_does_not_stop_the_work() {
     let registry = FakeRegistry::start();

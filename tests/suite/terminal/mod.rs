@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people see on a terminal, and progress for programs.
+//! The output for people on a terminal, and the progress for programs.
 
 mod json;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The line of progress in tmux, compared with the files in `screens`. A registry or a pipe stalls
-//! at a byte, so that the line does not change but for the rate and the time, which are masked.
+//! at a byte, so that only the rate and the time in the line can change. These are masked.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -11,8 +11,8 @@ use tests::fake_registry::FakeRegistry;
 use tests::images::{Blob, Image, noise, types, write_image};
 use tests::tmux::Tmux;
 
-/// A registry with two blobs. The second one stalls after 1.5 MB of 2 MB. Also a file with the
-/// lines of both in the terminal's directory.
+/// A registry with two blobs, of which the second stalls after 1.5 MB of 2 MB. A file in the
+/// terminal's directory has the lines of both blobs.
 fn two_blobs(terminal: &Tmux) -> FakeRegistry {
     let registry = FakeRegistry::start();
     let blobs = [400_000, 2_000_000].map(|size| Blob::new(types::TAR, noise(size, 1)));

@@ -79,7 +79,7 @@ fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).unwrap();
 }
 
-/// Copies a pair there, as `NAME.cert` and `NAME.key`.
+/// Copies a pair into a directory, as `NAME.cert` and `NAME.key`.
 fn put(pair: &Identity, directory: &Path, name: &str) {
     copy(&pair.certificate, &directory.join(format!("{name}.cert")));
     copy(&pair.key, &directory.join(format!("{name}.key")));

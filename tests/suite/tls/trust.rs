@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS: which certificates are trusted, and the errors for the others.
+//! TLS: trusted certificates, and the errors for all others.
 
 use tests::certs::Authority;
 use tests::fake::End;

@@ -112,7 +112,7 @@ fn after_the_first_line_that_fails_nothing_more_is_removed() {
     assert!(registry.manifest("app", &image.digest).is_some());
 }
 
-/// The answers of registries that cannot delete a tag alone. The tag is never deleted by digest.
+/// The responses of registries that cannot delete a tag alone. The tag is never deleted by digest.
 #[test]
 fn a_registry_that_cannot_untag_deletes_nothing_and_says_so() {
     type Answer = fn() -> Reply;
@@ -133,7 +133,7 @@ fn a_registry_that_cannot_untag_deletes_nothing_and_says_so() {
         for options in [&[][..], &["--ignore-missing"]] {
             delete(&registry, ":1", options).fails(6, why).says("hint: ");
         }
-        // A tag that does not exist is just that.
+        // A tag that does not exist is still ignored.
         delete(&registry, ":3", &["--ignore-missing"]).ok();
         assert!(deletes(&registry).iter().all(|path| !path.contains("sha256")));
     }
@@ -216,7 +216,7 @@ fn the_list_of_the_subjects_referrers_is_kept_in_step() {
     delete(&registry, &format!("@{}", a.manifest.digest), &[]).ok();
     assert_eq!(listed(&registry, &image), Some(vec![b.listed()]));
     assert!(registry.manifest("app", &a.manifest.digest).is_none());
-    // The last one takes the list with it.
+    // The list is removed together with its last referrer.
     delete(&registry, &format!("@{}", b.manifest.digest), &[]).ok();
     assert_eq!(listed(&registry, &image), None);
     assert_eq!(tags(&registry), ["1", "2"]);

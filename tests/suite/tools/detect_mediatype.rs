@@ -18,7 +18,7 @@ fn detect_bytes(bytes: impl Into<Vec<u8>>) -> Run {
     detect().stdin(bytes).run()
 }
 
-/// The tool prints this media type for these bytes, and nothing else.
+/// Checks that the tool prints this media type for these bytes, and nothing else.
 #[track_caller]
 fn prints(bytes: impl Into<Vec<u8>>, media_type: &str) {
     detect_bytes(bytes).ok().stdout(format!("{media_type}\n"));

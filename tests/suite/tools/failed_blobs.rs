@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The message about a blob that failed names the store that it is from.
+//! The message about a failed blob names the store that the blob is from.
 
 #![allow(clippy::unwrap_used)]
 
@@ -74,7 +74,8 @@ fn wrong_bytes_of_a_layout_name_it() {
     names(&run(&["unpack-layer", "--no-config", "--from", "oci:l", "r"]), "layer oci:l");
 }
 
-/// The registry that the blob is pushed to is not blamed on the source, and the other way round.
+/// An error about the target does not name the source, and an error about the source does not name
+/// the target.
 #[test]
 fn a_target_that_stored_other_bytes_is_not_taken_for_the_source() {
     let target = FakeRegistry::start();

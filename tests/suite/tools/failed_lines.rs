@@ -83,7 +83,7 @@ fn push_blob_ends_at_once_when_a_blob_behind_a_slow_one_fails() {
     let push = push_blob().args([&registry.repo("app"), "--from", "oci:l"]);
     let run = push.stdin(lines(&[&slow, &absent])).dir(scratch.path()).run();
     run.fails(3, &absent.digest).stdout("");
-    // The same with files.
+    // A failed file ends the run in the same way.
     scratch.write("slow", &slow.bytes);
     let push = push_blob().args([&registry.repo("app"), "slow", "absent"]);
     push.dir(scratch.path()).run().fails(3, "absent").stdout("");

@@ -295,7 +295,7 @@ fn lines_that_are_not_descriptors_give_status_6() {
         format!("{{\"mediaType\":\"a/b\",\"digest\":\"{digest}\",\"size\":-1}}\n"),
         format!("{{\"mediaType\":\"a/b\",\"digest\":\"{digest}\",\"size\":1.5}}\n"),
         "{\"mediaType\":\"a/b\",\"digest\":\"sha256:../../etc/passwd\",\"size\":1}\n".to_owned(),
-        // Cut in the middle of a line.
+        // A line that is cut in the middle.
         Blob::new(types::TAR, "x").line()[..60].to_owned(),
     ] {
         let scratch = Scratch::new();

@@ -14,7 +14,7 @@ use tests::images::{Blob, noise, read_blob, types};
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell};
 
-/// Larger than the blobs whose lines are printed when they are complete.
+/// A size above that of the blobs whose lines are printed only when they are complete.
 const LARGE: usize = 3 << 20;
 
 fn early(blob: &Blob) -> String {
@@ -117,7 +117,7 @@ fn a_blob_that_does_not_arrive_has_no_line() {
     }
 }
 
-/// The partial file of an earlier run alone is not yet a blob that arrives.
+/// A partial file of an earlier run does not yet count as an arriving blob.
 #[test]
 fn a_resumed_blob_has_a_line_when_new_bytes_arrive() {
     let registry = FakeRegistry::start();

@@ -103,7 +103,7 @@ fn without_progress_the_run_ends_and_keeps_the_received_bytes() {
     let requests = registry.blob_requests().len();
     assert!((3..=5).contains(&requests), "{requests} requests");
     assert!(!holds(&scratch, &blob));
-    // Repeating the command after the network recovers.
+    // The command is repeated after the network recovers.
     registry.heal();
     registry.server.forget();
     into_layout(&registry, &blob, &scratch).run().ok().stdout(blob.line());

@@ -65,7 +65,7 @@ fn the_index_is_stored_without_an_entry() {
     assert_eq!(digests(&scratch), [amd64.manifest.digest.as_str()]);
     assert_eq!(read_blob(&scratch.join("l"), &top.digest), Some(top.bytes.clone()));
     assert_eq!(read_blob(&scratch.join("l"), &arm64.manifest.digest), None);
-    // The layout has one image, so that its name is not needed.
+    // The layout has one image, so the name is not needed.
     let run = tool("fetch-manifest").arg("oci:l").dir(scratch.path()).run();
     run.ok().stdout(&amd64.manifest.bytes);
     let by_digest = format!("oci:l@{}", top.digest);
@@ -73,7 +73,7 @@ fn the_index_is_stored_without_an_entry() {
     run.ok().stdout(&top.bytes);
 }
 
-/// The digest of the index pins the image without a request.
+/// A reference with the digest of the stored index needs no request.
 #[test]
 fn a_pinned_index_is_not_fetched_again() {
     let (registry, top, [amd64, _]) = start();
@@ -140,14 +140,14 @@ fn sweep_layout_keeps_the_index_while_its_image_has_an_entry() {
     let scratch = Scratch::new();
     pull(&registry, &scratch).ok();
     let is_there = || read_blob(&scratch.join("l"), &top.digest).is_some();
-    // New blobs: no warning about the images that are not in the layout.
+    // The blobs are new, so there is no warning about the images that are not in the layout.
     sweep(&scratch).ok();
     assert!(is_there());
     all_old(&scratch);
     sweep(&scratch).ok().stdout("blobs 0 0\npartial-files 0 0\nsources 0\n");
     assert!(is_there());
 
-    // An update: the old image goes, and its index with it.
+    // An update removes the old image together with its index.
     let new = Image::big(1000, 7);
     registry.add_image("app", "", &new);
     registry.add_manifest("app", "1", &index(types::INDEX, &[(&new.manifest, "linux/amd64")]));

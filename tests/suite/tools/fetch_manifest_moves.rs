@@ -55,7 +55,7 @@ fn a_name_that_moves_to_another_image_is_reported_once() {
     let two = Two::new();
     two.fetch("first", &[]).ok().silent();
     two.complete("first", &two.first);
-    // The same image again is no move.
+    // If the image is the same, the name does not move.
     two.fetch("first", &[]).ok().silent();
     let run = two.fetch("second", &[]);
     assert_eq!(run.status(0).stderr, two.moves());
@@ -85,7 +85,7 @@ fn another_name_is_no_move() {
     fetch.dir(two.scratch.path()).run().ok().silent();
 }
 
-/// put-manifest names the tag on its command line, so that its move is no surprise.
+/// put-manifest does not report that the name moves, because its command line has the tag.
 #[test]
 fn put_manifest_moves_a_name_silently() {
     let two = Two::new();

@@ -171,7 +171,8 @@ fn the_header_option_sends_a_header_to_the_registry_only() {
     }
 }
 
-/// With a scope that changes a repository, a challenge for writing is looked for, as with --push.
+/// For a scope that changes a repository, the tool looks for a challenge for writing, as with
+/// --push.
 #[test]
 fn a_challenge_for_writing_only_is_found_with_a_scope() {
     let registry = with_anonymous_reading_only("Bearer realm=\"http://HOST/token\",service=\"s\"");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Operands that are not what the tool expects: the names that other programs give to images, paths
-//! and digests for references, operands in the wrong order, references for files.
+//! Operands of the wrong kind: the names that other programs give to images, paths and digests for
+//! references, operands in the wrong order, references for files.
 
 use std::fs;
 
@@ -87,8 +87,8 @@ fn the_transports_of_other_programs_are_named_and_translated() {
     }
 }
 
-/// A name on Docker Hub that is also a transport is still reachable by its full name, and is shown
-/// by it.
+/// A name on Docker Hub that is also a transport can still be given in full. Messages show its full
+/// name.
 #[test]
 fn docker_hubs_images_with_the_name_of_a_transport_have_their_full_name() {
     let scratch = Scratch::new();
@@ -198,7 +198,8 @@ fn operands_in_the_wrong_order_get_the_right_line_as_hint() {
     swapped(&["push-blob", "layer", "oci:d"], 3, "push-blob oci:d layer");
     swapped(&["verify-digest", "layer", DIGEST], 2, &format!("verify-digest {DIGEST} layer"));
     swapped(&["unpack-layer", "layer", "root"], 2, "unpack-layer root layer");
-    // A name without a slash or a dot could be an image: the disk is looked at after the failure.
+    // A name without a slash or a dot could be an image, so the file is looked for only after the
+    // failure.
     let run = tool("put-manifest").args(["m.json", &image]).dir(scratch.path()).run();
     run.says(&format!("the operands are in the wrong order: put-manifest {image} m.json\n"));
     assert!(registry.server.requests().is_empty(), "{:?}", registry.server.asked());
@@ -239,20 +240,21 @@ fn a_layout_without_oci_gets_its_name_as_hint_after_the_failure() {
         let hint = format!("hint: {hint} is the layout in the directory of that name\n");
         run.fails(4, &hint).says("blocked");
     }
-    // A directory that is no layout explains nothing.
+    // A directory that is not a layout causes no hint.
     fs::create_dir(scratch.join("src")).unwrap();
     scratch.write("src/main.rs", "");
     let run = without_hub(&scratch, "list-tags").arg("src").run();
     run.fails(4, "blocked").does_not_say("oci:src");
 }
 
-/// The flagship example has a layout of the same name as the image: the image is what is asked for.
+/// A layout has the same name as the image, as in the first example of the README. The operand is
+/// the image.
 #[test]
 fn a_directory_does_not_hide_a_repository_of_its_name() {
     let registry = FakeRegistry::with_image();
     let repo = registry.repo("app");
     let scratch = Scratch::new();
-    // The directory "127.0.0.1" could be taken for a layout, and the port for its tag.
+    // The directory "127.0.0.1" could be mistaken for a layout, and the port for its tag.
     write_image(&scratch.join(repo.split(':').next().unwrap()), "1", &Image::small());
     plain("list-tags").arg(&repo).dir(scratch.path()).run().ok().silent();
 }

@@ -270,7 +270,7 @@ fn chosen(long: &str, value: &str) -> &'static str {
     }
 }
 
-/// An alias of the shell can be overridden: an option given twice is no error.
+/// An option of a shell alias can be overridden, so an option may be given twice.
 #[test]
 fn every_option_can_be_given_twice() {
     for name in tools() {

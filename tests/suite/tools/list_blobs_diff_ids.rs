@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-blobs --diff-ids: the lines of layers with the diff IDs of the config, and what they are
-//! for: another choice of layers in front of build-config. Also the copies of manifests that have
-//! no layers.
+//! list-blobs --diff-ids: the lines of layers with the diff IDs of the config. The lines can be
+//! selected and combined before build-config reads them. The last tests copy manifests without
+//! layers.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -213,7 +213,7 @@ fn built(choose: &str) -> Vec<String> {
     files
 }
 
-/// The own layers are moved from the old base to the new one.
+/// The image's own layers are moved from the old base to the new one.
 #[test]
 fn a_rebase_is_tail_and_cat() {
     let files = built(
@@ -238,7 +238,7 @@ fn dropping_a_layer_is_head() {
     assert_eq!(files, ["last y", "os 1"]);
 }
 
-/// The own layers become one, and the base stays as it is.
+/// The image's own layers become one layer, and the base is unchanged.
 #[test]
 fn squashing_the_upper_layers_is_head_and_cat() {
     let files = built(
@@ -251,7 +251,7 @@ fn squashing_the_upper_layers_is_head_and_cat() {
     assert_eq!(files, ["app mine", "last y", "os 1"]);
 }
 
-// What has no layers.
+// Manifests without layers.
 
 /// Copies a manifest from a registry to another and into a layout, with the pipeline of the manual.
 #[track_caller]

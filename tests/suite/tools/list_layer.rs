@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-layer: the entries of single layers, as columns and as JSON, and what is refused.
+//! list-layer: the entries of single layers, as columns and as JSON, and refused input.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

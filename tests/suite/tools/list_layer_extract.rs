@@ -196,7 +196,7 @@ fn a_stream_is_read_once() {
     run("a").ok().stdout("1");
 }
 
-/// The search may not see what is after the file, but it sees every entry before it.
+/// The search does not read the entries after the file, but it checks every entry before it.
 #[test]
 fn limits_and_hostile_names_count_before_the_file() {
     let parts: Vec<Part> = (0..10).map(|i| file(format!("f{i}"), "x")).collect();

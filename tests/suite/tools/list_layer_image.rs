@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-layer: all layers of an image together, which layer a file is from, what is hidden, and one
+//! list-layer: all layers of an image together, the layer of each file, hidden entries, and one
 //! file of the image, verified.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
@@ -131,7 +131,8 @@ fn an_image_that_unpack_layer_refuses_is_refused_with_its_words() {
     }
 }
 
-/// Layers in which names lead through links, and whiteouts precede and follow what they hide.
+/// Layers in which names lead through links, and whiteouts precede and follow the entries that they
+/// hide.
 fn stacks() -> Vec<Vec<Vec<Part>>> {
     let long = "n".repeat(200);
     vec![

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! list-layer: whiteouts at any position of their layer mean a path of the lower layers, and time
+//! list-layer: a whiteout at any position of its layer refers to a path of the lower layers. Time
 //! and memory are bounded, as in unpack-layer.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Referrers in layouts: what put-manifest, push-blob and fetch-blob list, and what list-referrers
-//! finds, also in layouts of other programs.
+//! Referrers in layouts: the lists that put-manifest, push-blob and fetch-blob write, and the
+//! referrers that list-referrers finds, also in layouts of other programs.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -100,7 +100,7 @@ fn an_entry_with_the_fallback_tag_that_is_no_list_is_left_unchanged() {
 
 #[test]
 fn the_entry_of_a_referrer_is_enough() {
-    // As oras writes it: an entry without a name, and no list.
+    // oras writes an entry without a name, and no list.
     let (dir, image) = layout();
     let a = Referrer::of(&image, SBOM, "a");
     write_layout(&dir.join("x"), "sbom", &a.manifest, [&a.layer, &a.config]);
@@ -114,7 +114,7 @@ fn the_entry_of_a_referrer_is_enough() {
 
 #[test]
 fn a_list_is_enough_and_its_fields_are_not_trusted() {
-    // As regctl writes it: a list, and no entry of the referrer itself.
+    // regctl writes a list, and no entry for the referrer itself.
     let (dir, image) = layout();
     let a = Referrer::of(&image, SBOM, "a");
     let other = Referrer::of(&Image::big(10, 4).manifest, SBOM, "other");
@@ -244,7 +244,7 @@ mod with_peers {
     use super::*;
     use tests::peers::{must, peer};
 
-    /// What oras and regctl say about the referrers of the image in the layout.
+    /// The referrers of the image in the layout, as oras and regctl list them.
     fn seen_by_peers(dir: &Scratch, digest: &str) {
         let mut oras = peer("oras");
         oras.args(["discover", "--format", "json", "--oci-layout", "x:1"]).current_dir(dir.path());

@@ -149,7 +149,7 @@ fn documents_that_are_not_the_list_are_refused() {
     for empty in [json!({"repositories": null}), json!({"repositories": []}), json!({})] {
         list_page(empty).ok().stdout("");
     }
-    // The field of the other list has no meaning here.
+    // The field `tags` has no meaning in this list.
     list_page(json!({"tags": ["a"], "repositories": ["b"]})).ok().stdout("b\n");
     let server =
         Server::start(|_| Reply::ok("<html>log in</html>").header("Content-Type", "text/html"));

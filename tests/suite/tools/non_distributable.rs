@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One rule for non-distributable layers in all tools: the media type says so, and the descriptor
-//! has `urls`. A layer with only one of the two is a layer like any other.
+//! The rule for non-distributable layers, which is the same in all tools: the media type says so,
+//! and the descriptor has `urls`. A layer with only one of the two is a layer like any other.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -163,8 +163,8 @@ mod with_peers {
     use super::*;
     use tests::registry::Registry;
 
-    /// The hints lead to an end: after `--allow-nondistributable` the registry has the layer, but
-    /// still does not permit its URL.
+    /// The hint does not suggest `--allow-nondistributable`: even if the registry has the layer, it
+    /// does not permit the layer's URL.
     #[test]
     fn urls_that_a_real_registry_does_not_permit_are_named_as_the_cause() {
         for registry in [Registry::start(), Registry::version_3()] {
@@ -203,7 +203,7 @@ mod with_peers {
         assert_eq!(to.get("app/manifests/1"), image.manifest.bytes);
     }
 
-    /// The other layer of the rule: Docker's media type is changed, as the hint says.
+    /// The hint for a Docker layer without `urls` is followed: the media type is changed to OCI's.
     #[test]
     fn the_hint_for_a_docker_layer_without_urls_works() {
         let registry = Registry::start();
@@ -219,7 +219,7 @@ mod with_peers {
         assert_eq!(registry.get("app/manifests/1"), std::fs::read(scratch.join("o")).unwrap());
     }
 
-    /// Blobs of the type are no exception either.
+    /// A blob of this media type is pushed like any other, without its manifest.
     #[test]
     fn a_single_line_is_pushed_to_a_real_registry() {
         let registry = Registry::start();

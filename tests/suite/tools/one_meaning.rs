@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An option that several tools have is the same in all of them: its letter, and the name of its
-//! value, which says what it is. CONTRIBUTING.md lists the exceptions, with their reasons.
+//! value, which describes the value. CONTRIBUTING.md lists the exceptions, with their reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::known_options::listed;
 /// The letter and the name of the value of an option.
 type Form = (Option<String>, Option<String>);
 
-/// What differs between the tools for each of their options: letters and value names.
+/// The options whose letter or value name differs between tools.
 fn differing() -> BTreeSet<String> {
     let mut options: BTreeMap<String, BTreeSet<Form>> = BTreeMap::new();
     let mut count = 0;

@@ -269,7 +269,7 @@ fn a_layer_is_pushed_to_a_repository_while_it_is_packed() {
     };
     push();
 
-    // Larger than one request: uploaded in chunks from memory.
+    // The layer is larger than one request, so it is uploaded in chunks from memory.
     scratch.write("tree/large", noise(20_000_000, 1));
     push();
     assert_eq!(registry.sessions(), []);

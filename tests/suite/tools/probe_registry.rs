@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! probe-registry: the facts that a registry tells when it is only read.
+//! probe-registry: the facts that are found by reading alone.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -278,7 +278,7 @@ fn the_rate_limit_is_read_in_its_forms() {
         let run = probe(&[&with_headers(headers).repo("app")]).run();
         facts(run.ok(), &[("rate-limit", want)]);
     }
-    // Also of a response that refuses the request because of the limit.
+    // The limit is also read from a response that refuses the request because of it.
     let registry = FakeRegistry::with_image();
     registry.fault(|request, right| {
         if request.is_manifest() {
@@ -579,18 +579,18 @@ mod with_peers {
         let registry = FakeRegistry::with_image_and_tls(expired.server_config());
         let issuer = ("tls-issuer", "CN=a test's authority");
         let note = "TLS 1.3 (the handshake failed)";
-        // Expired.
+        // The certificate has expired.
         let run = secure(&registry.host()).arg("--ca-file").arg(authority.certificate()).run();
         run.fails(6, "certificate");
         facts(&run, &[issuer, ("tls", note)]);
         let expires = fact(&run, "tls-expires");
         assert!(expires.starts_with("Fri, 01 Jan 2021 00:00:00 GMT (expired "), "{run}");
-        // Of an unknown authority.
+        // The authority of the certificate is unknown.
         let run = secure(&registry.host()).run();
         run.fails(6, "certificate");
         facts(&run, &[issuer, ("tls", note)]);
         assert_eq!(registry.server.asked(), Vec::<String>::new());
-        // Not checked.
+        // The certificate is not checked.
         let run = secure(&registry.host()).arg("--insecure").run();
         facts(run.status(0), &[issuer, ("tls", "TLS 1.3 (the certificate is not checked)")]);
         let run = secure(&registry.host()).args(["--insecure", "--json"]).run();

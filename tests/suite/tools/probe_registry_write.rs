@@ -185,7 +185,7 @@ fn a_refused_upload_is_a_fact() {
 
 #[test]
 fn what_exists_is_never_deleted() {
-    // A registry that answers every HEAD with 200.
+    // A registry that responds to every HEAD with 200.
     let registry = registry();
     registry.fault(|request, right| {
         if request.method == "HEAD" && request.is_manifest() { Reply::new(200) } else { right }

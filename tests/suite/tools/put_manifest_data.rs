@@ -64,7 +64,7 @@ fn the_empty_config_is_sent_before_the_manifest() {
     let manifest = format!("PUT manifest {}", artifact.bytes.len());
     let steps = registry.steps();
     assert_eq!(steps, ["HEAD blob", "POST uploads", "PUT session 2", &manifest], "{steps:?}");
-    // A blob that is there costs one request.
+    // A blob that the registry has costs one request.
     registry.server.forget();
     put(&registry, &artifact).run().ok();
     assert_eq!(registry.steps(), ["HEAD blob", &manifest]);
@@ -82,7 +82,7 @@ fn layers_are_sent_too_and_each_digest_once() {
     assert_eq!(starts, 3, "{:?}", registry.steps());
 }
 
-/// The error is that of the missing blob, and the wrong data is in no store.
+/// The error is about the missing blob, and no store has the wrong data.
 #[test]
 fn wrong_data_is_not_used() {
     let right = Blob::new("text/plain", "right");
@@ -101,7 +101,7 @@ fn wrong_data_is_not_used() {
         run.status(6).says(why).says("not used").says(&right.digest).stdout("");
         assert_eq!(registry.tags("app"), []);
         assert!(registry.blob("app", &right.digest).is_none());
-        // If the registry has the blob, only the warning is left.
+        // If the registry has the blob, only the warning is printed.
         registry.add_blob("app", right.bytes.clone());
         put(&registry, &manifest).run().status(0).says(why);
 
@@ -228,7 +228,7 @@ fn another_digest_in_the_response_gives_status_1() {
     assert_eq!(registry.tags("app"), []);
 }
 
-/// The pipeline that attaches a file to an image, as one types it.
+/// The pipeline that attaches a file to an image, as a user types it.
 const ATTACH: &str = "push-blob $REPO --media-type text/plain file | \
     build-manifest --artifact-type application/x --subject \"$(fetch-manifest --descriptor $REF)\" >a && \
     put-manifest $REPO a";

@@ -179,7 +179,7 @@ fn a_manifest_with_a_subject_needs_no_name() {
     let entry = &index["manifests"][1];
     assert_eq!(entry["digest"], json!(referrer.digest));
     assert_eq!(entry["annotations"].get(REF_NAME), None);
-    // A subject that is null is no subject.
+    // A subject that is null counts as absent.
     manifest["subject"] = json!(null);
     let run = put(&Blob::json(types::MANIFEST, &manifest), &[&registry.repo("app")]).run();
     is_refused(&run, &registry.repo("app"));

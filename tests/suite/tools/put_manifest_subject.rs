@@ -277,7 +277,7 @@ mod with_peers {
     use super::*;
     use tests::registry::Registry;
 
-    /// docker-registry 2.8 answers 404 if the stored type is not accepted.
+    /// docker-registry 2.8 responds 404 if the stored type is not accepted.
     #[test]
     fn an_image_under_the_fallback_tag_of_a_real_registry_is_not_overwritten() {
         let registry = Registry::start();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! list-referrers and delete-manifest with real registries: Debian's docker-registry, distribution
-//! 3, crane's and olareg. Only olareg has the referrers API. oras and regctl read what our tools
-//! wrote, and our tools read what they wrote.
+//! 3, crane's and olareg. Only olareg has the referrers API. oras and regctl read the referrers
+//! that our tools wrote, and our tools read theirs.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -171,7 +171,7 @@ fn docker_registry_2_8_removes_no_tag() {
     run.fails(6, "cannot remove a tag alone: 400").says("move the tag");
     assert_eq!(tool("list-tags").arg(&repo).run().ok().lines().len(), 2);
     tool("delete-manifest").args(["--ignore-missing", &format!("{repo}:9")]).run().ok();
-    // What the hint says: the tag moves to another manifest, which is removed by its digest.
+    // As the hint says, the tag moves to another manifest, which is then removed by its digest.
     write_image(&dir.join("y"), "1", &Image::big(10, 7));
     let script = "fetch-manifest oci:y:1 >m && list-blobs m | push-blob \"$R\" --from oci:y &&
         put-manifest \"$R:1\" m && delete-manifest \"$R@$(fetch-manifest --digest oci:y:1)\"";

@@ -288,7 +288,7 @@ fn a_layout_gets_the_payload_under_its_digest() {
     let fill = "fetch-manifest \"$DIGEST\" | list-blobs | fetch-blob \"$APP\" --into oci:a";
     let fill = shell(fill).env(GATE, "1").env("APP", registry.repo("app"));
     fill.env("DIGEST", digest).dir(dir.path()).run().ok();
-    // All layers are there now, so the tag has its name.
+    // The layout has all layers now, so the manifest has its tag.
     assert_eq!(stored("a"), old.payload());
     let command = open("fetch-manifest").args(["--if-changed", &reference, "--into", "oci:a"]);
     command.dir(dir.path()).run().status(8).silent().stdout("");

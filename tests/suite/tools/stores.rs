@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reference with a tag or a digest, given as the store of any tool: it is taken for its
-//! repository or layout, so that one variable is enough in a script.
+//! A reference with a tag or a digest, given as the store of any tool. Its repository or layout is
+//! used, so a script needs only one variable.
 
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, index, types, write_image};
@@ -63,7 +63,7 @@ fn a_host_without_a_repository_is_no_store() {
     }
 }
 
-/// Here a tag would be a mistake: it would not be written, or would say something else.
+/// These options refuse a tag, because it would have no effect or another meaning.
 #[test]
 fn a_repository_or_a_directory_has_no_tag() {
     for args in [

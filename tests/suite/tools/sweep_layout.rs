@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! sweep-layout: which files are removed and which stay, by entries, referrers and age. From
-//! damaged and hostile layouts nothing is removed.
+//! sweep-layout: removed and kept files, by entries, referrers and age. Nothing is removed from
+//! damaged and hostile layouts.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -34,7 +34,8 @@ fn rows(run: &Run) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Every tool that prints descriptor lines, with one that names the image's layer or config.
+/// Every tool that prints descriptor lines, with a command whose line describes the image's layer
+/// or config.
 #[test]
 fn each_tool_prints_one_short_row_for_a_descriptor() {
     let (scratch, image) = layout();

@@ -104,7 +104,7 @@ mod with_peers {
         let run = at_home(push, home.path()).run();
         run.status(0).says("LOCATION=$(curl -sS -X POST ").says(" -w '%header{location}' ");
         run.does_not_say("_state=").says(" -H 'Content-Length: 0' ");
-        // Layers are binary: each is read from a file of its own.
+        // Layers are binary, so each is read from a separate file.
         let mut again = replay_at(&run, &registry.host(), &fresh.host(), &home);
         for (i, layer) in image.layers.iter().enumerate() {
             home.write(format!("layer{i}"), &layer.bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The comments of a trace that say how long an exchange took, and over which connection.
+//! The comments of a trace that state the duration and the connection of an exchange.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Early lines: unpack-layer reads a blob while it is downloaded. The test takes the place of
-//! fetch-blob, and decides what happens to the partial file.
+//! Early lines: unpack-layer reads a blob while it is downloaded. The test writes the partial file
+//! instead of fetch-blob.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -18,7 +18,7 @@ use tests::tools::{Command, Running, tool};
 
 const NOISE: usize = 3_300_000;
 
-/// An image with one layer, of which a small file comes first, and a layout that has only its
+/// An image with one layer, which begins with a small file, and a layout that has only the image's
 /// config.
 struct Download {
     scratch: Scratch,
@@ -76,7 +76,7 @@ impl Download {
         command.stdin(self.lines()).dir(self.scratch.path())
     }
 
-    /// Starts to unpack, and waits until the first file of the layer is there.
+    /// Starts to unpack, and waits until the first file of the layer exists.
     fn unpack_first_file(&self) -> Running {
         let running = self.unpack().start();
         let first = self.scratch.join(".root.unpacking/etc/first");
@@ -183,7 +183,7 @@ fn a_damaged_blob_that_is_being_replaced_is_not_read() {
         running.wait().ok();
         std::fs::remove_dir_all(download.scratch.join("root")).unwrap();
     }
-    // A partial file that no process downloads does not hide a whole blob.
+    // A partial file that no process downloads does not hide a complete blob.
     drop(download.begin(layer, b"x"));
     download.unpack().run().ok();
 }
@@ -200,7 +200,7 @@ fn the_end_of_fetch_blob_gives_status_5_and_the_same_command_continues() {
     let counts = format!("after {} of {} bytes", first.len(), layer.bytes.len());
     run.fails(5, &counts).says("hint: repeat the command");
     download.no_tree();
-    // Nothing works on it when the line arrives.
+    // No process downloads the blob when the line arrives.
     download.unpack().run().fails(5, &counts);
     std::fs::remove_file(download.path(layer)).unwrap();
     let mut partial = download.begin(layer, first);
@@ -321,11 +321,11 @@ fn a_config_that_has_not_arrived_is_awaited() {
     let layer = download.begin(download.layer(), &download.layer().bytes);
     let lines = early(config) + &early(download.layer());
     let unpack = || download.unpack().stdin(lines.clone());
-    // fetch-blob ends.
+    // fetch-blob ends before the blob is complete.
     drop(download.begin(config, &config.bytes[..10]));
     unpack().run().fails(5, "after 10 of");
     std::fs::remove_file(download.path(config)).unwrap();
-    // It discards the bytes; or they become whole.
+    // fetch-blob discards the bytes, or completes the blob.
     for whole in [false, true] {
         let mut partial = download.begin(config, &config.bytes[..10]);
         let running = unpack().start();
@@ -397,7 +397,7 @@ fn other_lines_and_other_tools_need_the_whole_blob() {
     run("list-layer", &["--from", "oci:l"]).fails(3, "has not arrived yet").says(hint);
     run("build-manifest", &["--from", "oci:l"]).fails(6, "an early line").says(hint);
     run("build-config", &["--into", "oci:l"]).fails(6, "an early line").says(hint);
-    // Once the blob is there, its line is an ordinary line.
+    // When the layout has the blob, its line is an ordinary line.
     drop(partial);
     std::fs::remove_file(download.path(layer)).unwrap();
     download.begin(layer, &layer.bytes).publish();

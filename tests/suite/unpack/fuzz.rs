@@ -226,8 +226,8 @@ fn judge(cage: &Cage, number: u64, layers: &[&[u8]]) {
 /// The failures of unpack-layer that list-layer does not have, because it makes no files.
 const UNCHECKED: [&str; 4] = ["device", "user ID", "group ID", "file name too long"];
 
-/// list-layer accepts the same layers, refuses others with the same words, and lists the tree that
-/// unpack-layer makes. Returns whether they were accepted.
+/// Checks that list-layer accepts the same layers, refuses others with the same words, and lists
+/// the tree that unpack-layer makes. Returns whether the layers were accepted.
 fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) -> bool {
     let names =
         layers.iter().enumerate().map(|(i, bytes)| cage.scratch().write(format!("in/{i}"), bytes));
@@ -240,7 +240,7 @@ fn agree(cage: &Cage, number: u64, layers: &[&[u8]]) -> bool {
             let want = merged::unpacked(&cage.root(""));
             assert_eq!(merged::listed(&listed), want, "run {number}: {unpacked} {listed}");
         }
-        // It went on, to the end or to a later fault.
+        // list-layer continued, to the end or to a later fault.
         (_, Some(0 | 6)) if UNCHECKED.iter().any(|words| unpacked.stderr.contains(words)) => {}
         (Some(6), Some(6)) => {
             let reason = |run: &Run| {

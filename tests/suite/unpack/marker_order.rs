@@ -163,7 +163,7 @@ fn entries_that_passed_a_link_which_is_hidden_or_replaced_later_cause_a_warning(
             cage.unpack(&[&linked(), &parts]).fails(6, "hidden or replaced after entries");
         });
     }
-    // The same if the directory that contains the link is hidden or replaced.
+    // The result is the same if the directory that contains the link is hidden or replaced.
     let lower = [dir("d"), symlink("d/l", "/t"), file("t/x", "")];
     for later in [whiteout("d"), symlink("d", "t")] {
         everywhere(|cage| {

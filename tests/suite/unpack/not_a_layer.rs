@@ -35,7 +35,7 @@ fn the_archive_of_an_image_is_unpacked_with_a_warning() {
             run.status(0).says("unpack-layer: warning: ").says(words);
             assert_eq!(run.lines().len(), 1, "{run}");
             cage.has(names);
-            // The same for an upper layer.
+            // An upper layer causes the same warning.
             cage.only_options(&["--replace"]);
             cage.unpack(&[&[file("f", "")], parts]).status(0).says(words);
             cage.only_options(&["--replace", "--strict"]);

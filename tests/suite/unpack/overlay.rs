@@ -131,8 +131,8 @@ fn an_opaque_root_is_refused() {
             cage.nothing();
         });
     }
-    // Behind a link of its own layer, the opaque whiteout is for the lower layers' directory, which
-    // the link replaces.
+    // Behind a link of its own layer, an opaque whiteout refers to the directory of the lower
+    // layers that the link replaces.
     everywhere(|cage| {
         cage.options(&["--whiteouts", "overlay"]);
         cage.unpack(&[&[symlink("l", "/"), opaque("l"), file("f", "")]]).ok();

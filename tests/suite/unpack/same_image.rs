@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--replace` with the image that DIR was made of leaves DIR alone and says so. With any other
-//! image, option or tree it unpacks.
+//! `--replace` with the image that DIR was made of leaves DIR unchanged and reports this. With any
+//! other image, option or tree it unpacks.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -16,7 +16,7 @@ use tests::peers::{must, peer};
 use tests::scratch::{Scratch, list};
 use tests::tools::{Command, Run, shell, tool};
 
-/// What a run says that does nothing.
+/// The message of a run that leaves DIR unchanged.
 const SAYS: &str = "unpack-layer: root: already this image\n";
 
 /// The note about `root`.
@@ -69,7 +69,7 @@ impl Place {
         fs::metadata(self.path("root")).unwrap().ino()
     }
 
-    /// Checks that the run left the tree alone and said so.
+    /// Checks that the run left the tree unchanged and reported this.
     #[track_caller]
     fn kept(&self, run: &Run, before: u64) {
         run.status(0);
@@ -86,7 +86,7 @@ impl Place {
         assert_eq!(list(&self.path("root")), ["b", "etc/", "etc/os"]);
     }
 
-    /// Checks that something makes the next run unpack, and that the run after it does nothing.
+    /// Checks that a change makes the next run unpack, and that the run after it does nothing.
     #[track_caller]
     fn notices(&self, options: &[&str], change: impl FnOnce(&Place)) {
         self.unpack(&[]).run().status(0);
@@ -213,7 +213,8 @@ fn every_option_that_decides_about_the_tree_is_compared() {
         let place = Place::new();
         place.unpack(&[]).run().ok();
         let before = place.inode();
-        // An ordinary user cannot use some of these options. unpack-layer then fails.
+        // An ordinary user cannot use some of these options. The run then fails, but it does not
+        // ignore the option.
         let run = place.unpack(options).run();
         run.does_not_say("already");
         assert!(run.code() != Some(0) || place.inode() != before, "{options:?}");
@@ -377,7 +378,7 @@ mod as_root {
         place.replaced(&fewer.run(), before);
     }
 
-    /// After a kill at any system call, the next run leaves DIR alone only if it is whole.
+    /// After a kill at any system call, the next run leaves DIR unchanged only if it is complete.
     #[test]
     fn a_run_killed_at_any_call_leaves_no_false_note() {
         let calls = "openat,write,unlinkat,renameat2,fsync,syncfs,fchmod,close";

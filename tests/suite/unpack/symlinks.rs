@@ -390,7 +390,7 @@ fn a_directory_swapped_for_a_link_during_the_run_does_not_lead_out() {
             let outcome =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cage.unpack(&[&parts])));
             over.store(true, Ordering::Relaxed);
-            // The run may fail. It may not write outside of the root, which the cage has checked.
+            // The run may fail. It must not write outside of the root, which the cage has checked.
             outcome.unwrap();
         });
     }

@@ -54,7 +54,7 @@ fn a_whiteout_of_a_missing_name_does_nothing() {
     everywhere(|cage| {
         cage.unpack(&[&[file("f", "")], &[whiteout("x"), whiteout("a/b/c"), whiteout("f/g")]]).ok();
         cage.has(&["f"]);
-        // The same in a base layer.
+        // The same holds in a base layer.
         cage.only_options(&["--replace"]);
         cage.unpack(&[&[whiteout("x"), whiteout("a/b")]]).ok();
         cage.has(&[]);

@@ -86,8 +86,8 @@ mod with_peers {
     }
 
     /// The arguments that the shell passes to a tool if these keys are typed. The shell is
-    /// interactive, and has a terminal. Without slashes at the end: zsh removes them at the end of
-    /// the line.
+    /// interactive, and has a terminal. Slashes at the end are left out, because zsh removes them
+    /// at the end of the line.
     fn typed(shell_line: &str, dir: &Scratch, keys: &str) -> Vec<String> {
         let out = dir.join("out");
         let _ = fs::remove_file(&out);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! regutils-debug(7): every example is run unchanged, against the fault that its section is about,
-//! and must print what explains the fault.
+//! and must print the text that explains the fault.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

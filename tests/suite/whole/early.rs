@@ -166,7 +166,7 @@ fn a_killed_fetch_blob_gives_status_5_and_the_same_line_continues() {
     assert!(is_unpacked(&scratch));
 }
 
-/// All responses of the registry have the wrong byte: the bytes are final.
+/// All responses of the registry have the wrong byte, so fetch-blob does not fetch the bytes again.
 #[test]
 fn a_wrong_byte_gives_status_1_and_no_tree() {
     let image = image();

@@ -103,7 +103,7 @@ fn what_is_installed_is_removed_again_and_nothing_else() {
 #[test]
 fn install_builds_nothing_and_says_what_to_run() {
     let [empty, root] = [Scratch::new(), Scratch::new()];
-    // A cargo that fails would be seen.
+    // If make ran cargo, this cargo would fail.
     let Output { status, stderr, .. } = make(empty.path(), "install")
         .arg(format!("DESTDIR={}", root.path().display()))
         .arg("CARGO=false")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which crates each crate of `common/` and each tool may depend on, according to cargo and to the
-//! built binaries.
+//! The crates on which each crate of `common/` and each tool may depend, checked by cargo's output
+//! and in the built binaries.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -68,8 +68,8 @@ fn a_crate_of_common_uses_only_those_before_it() {
     assert_eq!(seen, all);
 }
 
-/// What one reader of layers refuses, the other must not show: both take the archive reader and the
-/// decoders from the crates of `common/`, and have none of their own.
+/// list-layer must not show an archive that unpack-layer refuses. Both therefore use the archive
+/// reader and the decoders of the crates in `common/`, and have none of their own.
 #[test]
 fn both_readers_of_layers_use_the_same_decoders() {
     let metadata = cargo(&["metadata", "--format-version=1", "--no-deps"]);

@@ -18,7 +18,7 @@ use tests::tools::shell;
 
 use super::readme::{blocks, read, run};
 
-/// The only block of the README in a language.
+/// The only block of the README in this language.
 fn block(language: &str) -> String {
     let readme = read("README.md");
     let blocks = blocks(&readme, language);
@@ -108,7 +108,8 @@ fn nginx_as_a_cache_serves_the_second_machine() {
     assert!(log.contains("HIT"), "{log}");
 }
 
-/// The bytes of a blob are changed in the cache: the machine gets the right ones of the registry.
+/// The bytes of a blob are changed in the cache: the machine gets the right bytes from the
+/// registry.
 #[test]
 fn a_cache_with_wrong_bytes_is_given_up_for_the_registry() {
     let registry = registry();

@@ -30,8 +30,8 @@ fn pipeline(script: &str, repo: &str, scratch: &Scratch) -> Command {
     shell(script).env("REF", format!("{repo}:1")).env("REPO", repo).dir(scratch.path())
 }
 
-/// All that a tree shows, by path, except for the times of directories: the layers here do not
-/// state all of them.
+/// The attributes and contents of all files in a tree, by path. The times of directories are left
+/// out, because the layers here do not state all of them.
 fn tree(top: &Path) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     let mut links: BTreeMap<u64, String> = BTreeMap::new();

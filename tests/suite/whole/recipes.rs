@@ -124,7 +124,7 @@ fn every_job_of_the_comparison_is_possible() {
             .replace("registry.example", &registry.host())
             .replace(" alpine", &format!(" {}", registry.repo("alpine")));
         let run = run(&command, &registry.host(), &dir);
-        // The two images differ in nothing, or this job would end with status 1.
+        // The two images are equal. Otherwise this job would end with status 1.
         assert_eq!(run.code(), Some(0), "{job}: {run}");
     }
     assert_eq!(fs::read_to_string(dir.join("rootfs/etc-release")).unwrap(), "3.20\n");
@@ -156,8 +156,8 @@ fn every_function_is_in_the_manual_and_has_a_line_of_usage() {
     }
 }
 
-/// Options, variables, traps and the directory of the calling shell stay. The functions work
-/// despite unusual options.
+/// The options, variables, traps and directory of the calling shell are unchanged. The functions
+/// work despite unusual options.
 #[test]
 fn the_calling_shell_is_not_changed() {
     let registry = registry();
@@ -307,7 +307,8 @@ fn media_types_are_converted_and_back() {
     assert!(text.ends_with("\n6"), "{text}");
 }
 
-/// Signatures with two kinds of keys. A wrong key is refused; no signature is another status.
+/// Signatures with three kinds of keys. A wrong key and a missing signature have different
+/// statuses.
 #[test]
 fn signatures_are_verified_and_copied_with_their_image() {
     let registry = registry();
@@ -332,7 +333,7 @@ fn signatures_are_verified_and_copied_with_their_image() {
     run.status(0).stdout(format!("3\n{digest}\n{digest}\n1\n{copies}7\n7\n"));
 }
 
-/// The files of an artifact of ours are read by oras, and the other way.
+/// oras reads the files of our artifacts, and our tools read those of oras.
 #[test]
 fn files_are_exchanged_with_oras() {
     let registry = Registry::version_3();

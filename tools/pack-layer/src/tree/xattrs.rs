@@ -2,8 +2,8 @@
 //! Reads the extended attributes of a file that are valid on every machine, sorted by name.
 //!
 //! Labels and measurements that belong to one host (SELinux, Smack, AppArmor, IMA, EVM) are not
-//! packed. The access control lists of NFS are not packed either. Nor are the attributes of overlay
-//! file systems: they could show files that no layer has, or hide files of lower layers.
+//! packed, and neither are the access control lists of NFS. The attributes of overlay file systems
+//! are not packed either: they could show files that no layer has, or hide files of lower layers.
 //!
 //! A capability that was set in a user namespace is packed without the root ID of that namespace.
 //! The same tree then gives the same layer, and the capability works where it is unpacked.
