@@ -13,8 +13,8 @@ PROFILE = release
 BUILT = $(TARGET)/$(PROFILE)
 ZSH = share/zsh/site-functions
 
-# The commit that "-V" shows, if this is a git checkout; a packager may set it. The targets for development
-# do not use it: if it changes, all our code is compiled again.
+# The commit that "-V" shows, if this is a git checkout; a packager may set it. The targets for
+# development do not use it: if it changes, all our code is compiled again.
 REGUTILS_COMMIT ?= $(if $(wildcard .git),$(shell git rev-parse --short=7 HEAD 2>/dev/null))
 COMMIT = $(if $(REGUTILS_COMMIT),REGUTILS_COMMIT='$(REGUTILS_COMMIT)')
 
@@ -48,7 +48,7 @@ install:
 		install -D -m $$mode "$$from" "$(DESTDIR)$(PREFIX)/$$file" || exit; \
 	done
 
-# Directories are left: others may use them.
+# Directories are not removed, because other packages may use them.
 uninstall:
 	@for file in $(FILES); do rm -f "$(DESTDIR)$(PREFIX)/$$file" || exit; done
 
@@ -98,8 +98,8 @@ bench:
 	$(MAKE) all REGUTILS_COMMIT=
 	PATH="$(abspath $(BUILT)):$$PATH" tests/bench/run
 
-# Known vulnerabilities, licences and sources of the dependencies. Needs the RustSec advisory database from the
-# network, and is therefore not part of "check".
+# Known vulnerabilities, licences and sources of the dependencies. Needs the RustSec advisory
+# database from the network, and is therefore not part of "check".
 audit:
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --locked check

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds with the lowest Rust that Cargo.toml promises, and for other targets than this machine's:
-# checks that the code compiles for arm64, and builds and tests static binaries for musl. A compiler
-# or target that is not available here is reported, and is not a failure.
+# Checks that the code compiles with the lowest Rust that Cargo.toml promises, and for arm64. Builds
+# and tests static binaries for musl. A compiler or target that is not available here is reported,
+# and is not a failure.
 set -eu
 cd "$(dirname "$0")/.."
 CARGO=${CARGO:-cargo}

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds an image from files of this machine, copies it to another layout while unpacking it, all in
-# a pipeline, and compares the result with the original files. Then it damages a byte and repairs
-# it. Needs the tools on the PATH and programs that every Debian system has; no network, no root.
-# `make demo` runs it.
+# Builds an image from files of this machine. Copies it to another layout and unpacks it in one
+# pipeline, and compares the result with the original files. Then it damages a byte and repairs it.
+# Needs the tools on the PATH and programs that every Debian system has, but neither a network nor
+# root. `make demo` runs it.
 set -eu
 umask 022
 export LC_ALL=C

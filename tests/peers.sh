@@ -47,7 +47,7 @@ missing=$(
 	done
 )
 
-# A subshell, so that its trap ends with it.
+# The function is a subshell, so that its trap ends with it.
 install_packages() (
 	if test "$(id -u)" != 0; then
 		echo "missing: ${missing% }; as root: apt-get install --no-install-recommends ${missing% }" >&2
@@ -87,8 +87,9 @@ missing=$(
 )
 test -n "$missing" || exit 0
 
-# The go command, from version 1.21 on, fetches the version that a module requires. Debian 12 has
-# an older one: then a Go toolchain is unpacked from the module proxy, and removed after the builds.
+# From version 1.21 on, the go command fetches the version that a module requires. Debian 12 has an
+# older go command. In this case a Go toolchain is unpacked from the module proxy, and removed after
+# the builds.
 fetch_go() {
 	machine=$(dpkg --print-architecture)
 	case $machine in
@@ -120,7 +121,8 @@ trap 'rm -rf "$work"' EXIT
 case $(go env GOVERSION 2>/dev/null) in
 '' | go1.?[!0-9]* | go1.1[0-9]* | go1.20*) fetch_go ;;
 esac
-# Two compilations at a time: each may take a GB of memory. No C compiler: the programs are static.
+# Two compilations at a time: each may take a GB of memory. No C compiler is used, so the programs
+# are static.
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOBIN="$work"
 echo "$missing" | while read -r command package version; do
 	echo "building: $package@$version" >&2
