@@ -31,7 +31,7 @@ use crate::width::Width;
 /// A blob of at most this many bytes is hashed by its connection after the download.
 const SMALL: u64 = 1 << 20;
 
-/// The number of active blobs for each connection. It is more than 1, so that hashing may lag
+/// The number of active blobs for each connection. It is more than 1, so that hashing can lag
 /// behind the download.
 const UNDER_WAY: usize = 2;
 

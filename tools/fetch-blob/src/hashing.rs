@@ -2,9 +2,10 @@
 //! Hashing a blob's parts in order while they are downloaded, and appending later parts to the
 //! first file.
 //!
-//! A connection hashes the bytes that it receives if all bytes before them are hashed already: they
-//! are then still in its processor's cache. All other bytes are read back from the files, by the
-//! thread that waits for the blob: those of an earlier run, and those of later parts.
+//! A connection hashes the bytes that it receives if all bytes before them are hashed already,
+//! because the received bytes are still in its processor's cache. The thread that waits for the
+//! blob reads all other bytes back from the files: the bytes of an earlier run, and those of later
+//! parts.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -56,7 +56,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, into: &Path, progress: Progress)
     let outcome = printed.and_then(|()| printer.await_early(&connections));
     let stored: HashSet<Digest> = printer.sizes.into_keys().collect();
     let mut done: Vec<Digest> = stored.iter().cloned().collect();
-    // The order in which referrers are listed must not depend on the run.
+    // The order in which referrers are listed must be the same in every run.
     done.sort_by_key(Digest::to_string);
     // sweep-layout keeps new blobs. The first blob may have been stored hours ago, and perhaps no
     // entry names it yet.
@@ -126,7 +126,7 @@ impl Printer {
         self.write(|output| output.print(&wanted.described(size)))
     }
 
-    /// Waits until the layout has the blob, and returns its size. If the line may be early, waits
+    /// Waits until the layout has the blob, and returns its size. If the line can be early, waits
     /// only until the blob begins to arrive, and then returns `None`.
     fn size(
         &mut self,

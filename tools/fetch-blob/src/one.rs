@@ -46,7 +46,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
             return Ok(());
         }
     };
-    // An explicit "-o -" is a request for the bytes, wherever they go.
+    // With an explicit "-o -", the bytes are written even if stdout is a terminal.
     let guard = match cli.output {
         Some(_) => TextOnly::off(),
         None => TextOnly::on_stdout("-o FILE writes it to a file, -o - to standard output"),

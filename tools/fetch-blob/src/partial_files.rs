@@ -31,7 +31,7 @@ use rustix::fs::{FlockOperation, flock};
 /// The mode of a partial file, to which the umask applies. The file later becomes the result.
 const MODE: u32 = 0o666;
 
-/// The interval at which a held lock is tried again.
+/// The time between two attempts to lock a file that another process has locked.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// The time to wait for the lock on a later part while we hold the lock on the first file. A

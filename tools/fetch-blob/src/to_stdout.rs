@@ -23,8 +23,8 @@ use crate::destination::check_empty_size;
 /// Writes a blob to a stream, behind a guard. Returns the number of bytes.
 ///
 /// # Errors
-/// Content if size or digest differ: the last block was not written then. Usage if the guard
-/// refuses the bytes. Local if the stream cannot be written. Otherwise the store's errors.
+/// Content if size or digest differ: the last block is then not written. Usage if the guard refuses
+/// the bytes. Local if the stream cannot be written. Otherwise the store's errors.
 pub(crate) fn stream(
     digest: &Digest,
     stated: Option<u64>,

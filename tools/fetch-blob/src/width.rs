@@ -20,8 +20,8 @@ const GAIN: f64 = 1.2;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The time that the download of one range should take. Shorter ranges need more requests. With
-/// longer ranges, more bytes wait for those before them.
+/// The time that the download of one range should take. Shorter ranges need more requests. In
+/// longer ranges, more bytes must wait until the bytes before them have arrived.
 const RANGE_TIME: Duration = Duration::from_secs(1);
 
 /// The smallest and the largest range, in bytes.
@@ -60,8 +60,8 @@ impl Width {
     }
 
     /// The number of connections to use. `received` is the number of bytes received in this run.
-    /// `in_use` is the number of connections that are used now. A time in which fewer connections
-    /// were used than allowed is not measured.
+    /// `in_use` is the number of connections that are used now. The speed is not measured while
+    /// fewer connections are used than allowed.
     pub(crate) fn connections(&mut self, now: Instant, received: u64, in_use: usize) -> usize {
         if in_use != self.now {
             self.begin(now, received);
