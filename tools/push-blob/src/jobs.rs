@@ -58,8 +58,8 @@ impl Confirmed {
     }
 }
 
-/// The jobs, in input order. `source` is set if standard input has descriptor lines. It says
-/// whether their non-distributable layers are pushed.
+/// The jobs, in input order. `source` is set if standard input has descriptor lines. Its value
+/// states whether their non-distributable layers are pushed.
 pub(crate) fn jobs(
     files: Vec<PathBuf>,
     source: Option<bool>,
@@ -99,7 +99,8 @@ fn regular_size(file: &Path) -> Option<u64> {
     metadata.is_file().then_some(metadata.len())
 }
 
-/// Returns the bytes that each line adds to the expected total. A blob is pushed once.
+/// Returns a function of a line: the bytes that the line adds to the expected total. A repeated
+/// blob adds nothing.
 fn expected_of_lines(pushes_foreign: bool) -> impl FnMut(&Result<Line>) -> Expected {
     let mut seen: HashSet<Digest> = HashSet::new();
     move |line| match line {

@@ -70,8 +70,8 @@ impl Run {
             .fold(descriptor, |line, (key, value)| line.with_annotation(key, value))
     }
 
-    /// Delivers a blob to the target. Notes which repositories at the target's host have the blob
-    /// or lack it. Returns how it reached the target.
+    /// Delivers a blob to the target. Notes the repositories at the target's host that have the
+    /// blob or lack it. Returns how the blob reached the target.
     ///
     /// # Errors
     /// The errors of the source and of the target.

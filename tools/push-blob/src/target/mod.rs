@@ -54,7 +54,7 @@ pub(crate) struct Delivery {
 }
 
 impl Target {
-    /// Delivers a blob, unless the target has it. Returns how it reached the target.
+    /// Delivers a blob, unless the target has it. Returns how the blob reached the target.
     ///
     /// # Errors
     /// The errors of the source and of the target; content if the bytes do not match the

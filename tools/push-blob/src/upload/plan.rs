@@ -41,10 +41,10 @@ pub(crate) struct Push<'a> {
     pub(crate) watcher: &'a dyn Watcher,
 }
 
-/// The part size after a registry refused a larger body, in bytes.
+/// The part size in bytes, after a registry refused a larger body.
 pub(super) const CHUNK: u64 = 16 << 20;
 
-/// The part size after a registry refused a body of [`CHUNK`] bytes, in bytes. No known registry or
+/// The part size in bytes, after a registry refused a body of [`CHUNK`] bytes. No known registry or
 /// proxy has a smaller limit.
 pub(super) const SMALL_CHUNK: u64 = 4 << 20;
 
