@@ -24,8 +24,8 @@ use layout::Layout;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-/// The interval at which a waiting reader looks for more bytes. It delays the end of the run by at
-/// most this time, and waiting takes 0.4 % of a processor.
+/// The interval at which a waiting reader looks for more bytes. The end of the run is delayed by at
+/// most this time. Waiting takes 0.4 % of a processor.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The maximum number of attempts to open the blob, which may get its final name meanwhile.
@@ -66,7 +66,7 @@ pub(crate) fn open(layout: &Layout, descriptor: &Descriptor) -> Result<Opened> {
         if let Some((file, size)) = layout.open_blob(digest)? {
             return Ok(Opened::Whole(file, size));
         }
-        // If no partial file exists, it may have got its final name meanwhile.
+        // If the partial file does not exist, it may have got its final name meanwhile.
         if let Some(arriving) = partial? {
             return Ok(Opened::Arriving(arriving));
         }

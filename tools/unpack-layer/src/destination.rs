@@ -40,7 +40,7 @@ pub(crate) const REMAINS: &str = "remains";
 /// The maximum number of directories beside DIR that could not be removed.
 const MAX_ASIDE: usize = 1000;
 
-/// What to do with a DIR that is not empty.
+/// The treatment of a DIR that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// Refuse it.

@@ -3,7 +3,7 @@
 //!
 //! A run with `--replace` and `--from` writes the file `.NAME.image` beside DIR. It holds the
 //! image's descriptor lines with the diff IDs, the options of the run, and the state of the tree.
-//! The next such run compares each input line with it as the line arrives.
+//! The next such run compares each input line with the file, as the line arrives.
 //!
 //! The file is only a note. If anything in it does not match, the image is unpacked. An incomplete
 //! file never matches, so the file needs no temporary name.

@@ -19,7 +19,7 @@ const SAVED: (&[u8], &str) = (b"manifest.json", "\"Layers\"");
 /// The maximum number of bytes of a file that are searched for its keyword.
 const MAX_READ: u64 = 64 << 10;
 
-/// Which of the two files the current layer has in its root directory.
+/// The files of these two that the current layer has in its root directory.
 #[derive(Default)]
 pub(super) struct ImageFiles {
     layout: bool,

@@ -69,7 +69,7 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
             continue;
         }
         let child = match open(directory, name) {
-            // No file descriptor is free. Once the directory is moved to the top, fewer of its
+            // No file descriptor is free. After the directory is moved to the top, fewer of its
             // parents must be open to empty it.
             Err(Errno::MFILE | Errno::NFILE) if level > 0 => {
                 lift(top, directory, name, lifted)?;

@@ -26,7 +26,7 @@ pub(super) struct TreeState {
     /// The files of the current layer.
     pub(super) upper: Upper,
     pub(super) pending_modes: PendingModes,
-    /// Whether the current layer has files that archives of images have.
+    /// The files of an image archive that the current layer has in its root directory.
     pub(super) image_files: ImageFiles,
     /// The markers of the current layer that wait for its end.
     pub(super) waiting: WaitingMarkers,
@@ -43,7 +43,8 @@ pub(super) struct TreeState {
     pub(super) privileged: bool,
     /// Whether new files may inherit access control lists, which must then be removed.
     pub(super) acls: bool,
-    /// Whether the next parent directory that is made replaces a whiteout, and so must be opaque.
+    /// Whether the next parent directory that is made replaces a whiteout, and must therefore be
+    /// opaque.
     pub(super) next_is_opaque: bool,
 }
 

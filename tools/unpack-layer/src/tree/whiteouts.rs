@@ -7,7 +7,8 @@
 //! a lower layer [waits](archive::walk::WaitingMarkers) for the end of the layer.
 //!
 //! One order cannot be repaired: an entry reaches its directory through a symbolic link of a lower
-//! layer, and a later entry of the same layer hides or replaces the link. It causes a warning.
+//! layer, and a later entry of the same layer hides or replaces the link. This order causes a
+//! warning.
 
 use common::error::{Error, Result};
 use common::notice;
