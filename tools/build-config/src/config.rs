@@ -118,8 +118,8 @@ impl Config {
         &self.diff_ids
     }
 
-    /// Sets the creation time and the author. The default time is that of the base, else the epoch.
-    /// The time is never left out, since some readers fail without it.
+    /// Sets the creation time and the author. The default time is the time of the base, or else the
+    /// epoch. The time is never left out, since some readers fail without it.
     ///
     /// # Errors
     /// Malformed if no time is given and the time of the base is invalid.
@@ -245,7 +245,7 @@ pub(crate) fn platform_fields(platform: &Platform) -> [(&'static str, &str); 4] 
 }
 
 /// Sets the platform of a config. If `platform` is `None` and `may_be_local` is true, sets this
-/// machine's platform. If both are absent, the config must already have a platform.
+/// machine's platform. If neither gives a platform, the config must already have one.
 ///
 /// # Errors
 /// Malformed if the config must have a platform, but `os` or `architecture` is absent.

@@ -17,8 +17,8 @@ const MAX_LINES: usize = 100_000;
 /// may create the layout.
 ///
 /// # Errors
-/// Malformed if there is no line, a line is invalid or names a blob, or there are too many. The
-/// errors of `open` and `remove`.
+/// Malformed if there are no lines or too many, or if a line is invalid or names a blob. The errors
+/// of `open` and `remove`.
 pub(crate) fn for_each<T>(
     input: impl BufRead,
     open: impl Fn() -> Result<T>,

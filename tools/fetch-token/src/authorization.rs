@@ -2,7 +2,7 @@
 //! Determines the authorization that a registry requires.
 //!
 //! Up to three requests to the registry find its challenge. The token is then requested from the
-//! token server. Whether the registry accepts the token is not tested.
+//! token server. The tool does not test whether the registry accepts the token.
 
 use common::error::Result;
 use net::failure::Failure;

@@ -3,7 +3,7 @@
 //! programs.
 //!
 //! The token is requested with the credential that the other tools would use, or anonymously. It is
-//! printed and not stored. Whether the registry accepts the token is not tested.
+//! printed and not stored. The tool does not test whether the registry accepts the token.
 
 mod authorization;
 

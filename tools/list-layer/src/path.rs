@@ -6,7 +6,7 @@ use archive::{Entry, EntryType, shown};
 use common::error::{Error, Result};
 use common::notice;
 
-/// The clean name of an entry. Its meaning is checked, too.
+/// The clean name of an entry. Also checks the meaning of the name.
 ///
 /// # Errors
 /// Malformed, with the name of the entry, if unpack-layer refuses the name, or the type for this

@@ -183,7 +183,7 @@ impl<'a> Stream<'a> {
     }
 
     /// The error to report after a failure. If the layer is malformed, the rest of it is read and
-    /// hashed. If the digest is not the expected one, that is reported as the cause. Also returns
+    /// hashed. If the digest is not the expected one, the error reports the digest. Also returns
     /// whether the bytes are those of the layer, as far as this is known.
     pub(crate) fn blame(mut self, error: Error) -> (Error, bool) {
         if error.status() != Status::Malformed {

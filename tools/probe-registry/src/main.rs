@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! probe-registry: prints what a registry is and can do, one fact per line.
+//! probe-registry: prints the properties and abilities of a registry, one fact per line.
 //!
 //! It only reads, unless `--write` names a repository in which an upload may be started and
 //! cancelled. A fact that it cannot determine is reported as unknown, with the reason.

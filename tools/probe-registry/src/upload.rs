@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Upload sessions: each is opened, may get some bytes, and is cancelled, also if the run is
-//! interrupted meanwhile.
+//! Upload sessions. Each session is opened, may get some bytes, and is cancelled, even if the run
+//! is interrupted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -34,8 +34,9 @@ pub(crate) fn put(
     for blob in &carried {
         registry.put_blob(&blob.digest, &blob.bytes)?;
     }
-    // A manifest with a tag is also available by a digest that the registry computes. The digest in
-    // the reference may have another algorithm, so the manifest is then put by that digest, too.
+    // A manifest with a tag is also available by a digest that the registry computes. If the
+    // reference has only a digest, the manifest is put by this digest, too: its algorithm may be
+    // another one.
     let by_digest = tags.is_empty() || (reference.tag.is_none() && reference.digest.is_some());
     let digest = by_digest.then(|| descriptor.digest.to_string());
     let names: Vec<String> = digest.into_iter().chain(tags.iter().cloned()).collect();

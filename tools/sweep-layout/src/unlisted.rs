@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Manifests that no entry reaches: referrers that were copied without an entry, manifests whose
-//! image is not complete yet, and indexes of which the layout has the image of one platform.
+//! image is not complete yet, and indexes whose image for one platform is in the layout.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -26,8 +26,8 @@ pub(crate) struct Unlisted {
     pub(crate) is_index_of_reached: bool,
 }
 
-/// The manifests among the blobs that are not reached, if they are new, have a subject, or are an
-/// index of a reached manifest. Blobs that are not valid manifests are left out.
+/// The manifests that are not reached and are new, have a subject, or are an index of a reached
+/// manifest. Blobs that are not valid manifests are left out.
 ///
 /// # Errors
 /// Malformed if there are more than [`MAX_DIGESTS`]. Local if a directory or a blob cannot be read.

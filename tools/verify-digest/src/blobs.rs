@@ -70,7 +70,8 @@ fn lines() -> Box<dyn Iterator<Item = Result<Descriptor>>> {
     }
 }
 
-/// Returns the bytes that each line adds to the expected total. A blob is verified once.
+/// Returns a function of a line: the bytes that the line adds to the expected total. A repeated
+/// blob adds nothing.
 fn expected() -> impl FnMut(&Result<Descriptor>) -> Expected {
     let mut seen: HashSet<Digest> = HashSet::new();
     move |line| match line {

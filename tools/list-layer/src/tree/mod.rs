@@ -48,7 +48,7 @@ struct Applied {
     /// The number of entries before it in its layer.
     number: u64,
     hidden_by: Option<usize>,
-    /// The path of its file, if symbolic links lead there from its name.
+    /// The real path of its file, if its name leads through symbolic links.
     real_path: Option<Vec<u8>>,
 }
 

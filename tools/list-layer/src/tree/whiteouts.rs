@@ -54,7 +54,6 @@ impl Tree {
 
     /// Removes the attributes that a lower layer gave to a directory. The entry that gave them is
     /// now hidden.
-    /// hidden.
     fn reset(&mut self, id: DirectoryId) {
         let layer = self.layer();
         if let Some(entry) = self.directories[id].entry.take() {
