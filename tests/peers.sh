@@ -55,7 +55,7 @@ install_packages() (
 	fi
 	echo "installing: ${missing% }" >&2
 	export DEBIAN_FRONTEND=noninteractive
-	# The tests start their own servers, so none of them may run as a service.
+	# The tests start their own servers, so no installed server may run as a service.
 	policy=/usr/sbin/policy-rc.d
 	if ! test -e "$policy"; then
 		trap 'rm -f "$policy"' EXIT

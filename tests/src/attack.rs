@@ -217,7 +217,7 @@ impl Attack {
         [&self.plain, &self.secure].map(Server::requests).concat()
     }
 
-    /// Checks that no secret reached the attacker or the terminal. A request to the attacker may
+    /// Checks that no secret reached the attacker or the terminal. A request to the attacker must
     /// not have any header that could hold a secret.
     #[track_caller]
     pub fn received_no_secret(&self, run: &Run, what: &str) {

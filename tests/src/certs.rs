@@ -116,7 +116,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// The configuration of a server that presents this certificate and wants no client
+    /// The configuration of a server that presents this certificate and requests no client
     /// certificate.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let config = ServerConfig::builder().with_no_client_auth();

@@ -28,7 +28,7 @@ pub struct Part {
     raw: Option<Vec<u8>>,
 }
 
-/// An entry of any type. A name longer than 100 bytes goes into an extended header.
+/// An entry of any type. A name longer than 100 bytes is put into an extended header.
 pub fn entry(typeflag: u8, name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Part {
     let (name, data) = (name.as_ref(), data.as_ref());
     let part = Part { data: padded(data), raw: None, ..nothing() };
@@ -183,7 +183,7 @@ impl Part {
         self.field(136, 12, format!("{seconds:011o}").as_bytes())
     }
 
-    /// Sets the link target. A target longer than 100 bytes goes into an extended header.
+    /// Sets the link target. A target longer than 100 bytes is put into an extended header.
     #[must_use]
     pub fn link(self, target: impl AsRef<[u8]>) -> Part {
         let target = target.as_ref();

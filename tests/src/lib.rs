@@ -4,10 +4,10 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`tools`] | running a built tool, or a pipeline of them, and judging how it ended |
+//! | [`tools`] | running a built tool, or a pipeline of them, and checking the result |
 //! | [`commands`] | the tools with the options that most tests use |
 //! | [`terminal`] | a pseudo-terminal for a tool's output |
-//! | [`tmux`] | a terminal with a shell, and what its screen shows |
+//! | [`tmux`] | a terminal with a shell, and the content of its screen |
 //! | [`scratch`] | directories that are removed with the test; a disk that is too small |
 //! | [`trees`] | directory trees, made and compared |
 //! | [`peers`] | the foreign programs that the suite needs |
@@ -24,7 +24,7 @@
 //! | [`fake`] | a scriptable HTTP server that can send every kind of wrong response |
 //! | [`fake_registry`] | a registry on top of it, correct until a test makes it misbehave |
 //! | [`attack`] | a registry that sends its clients to an attacker |
-//! | [`urls`] | URLs of every shape, and which of them may be followed |
+//! | [`urls`] | URLs of every shape, and whether a client may follow them |
 //! | [`push`] | a push to the scripted registry: the blob, the commands, the checks |
 //! | [`logins`] | credentials as users store them, and registries that require them |
 //! | [`token_server`] | a token server for a real registry |

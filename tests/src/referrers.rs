@@ -13,7 +13,7 @@ pub const SBOM: &str = "application/vnd.example.sbom";
 /// Another artifact type.
 pub const SIGNATURE: &str = "application/vnd.example.signature";
 
-/// A manifest with a subject and one layer of its own.
+/// A manifest with a subject and a layer that no other manifest has.
 #[derive(Clone, Debug)]
 pub struct Referrer {
     /// The manifest.

@@ -24,7 +24,7 @@ pub enum OnTerminal {
     Both,
 }
 
-/// A terminal that changes none of the output.
+/// A terminal that does not change the output.
 pub(crate) struct Terminal {
     /// The side of the terminal emulator, which is this process.
     own: OwnedFd,

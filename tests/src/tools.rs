@@ -457,7 +457,7 @@ impl Run {
     pub fn silent(&self) -> &Run {
         let is_root = rustix::process::geteuid().is_root();
         let mut lines = self.stderr.lines();
-        // An ordinary user who runs the suite packs own files: a warning that root does not get.
+        // pack-layer warns an ordinary user whose own files it packs. Root gets no such warning.
         let is_silent = lines.all(|line| !is_root && line.contains(OWN_ID_WARNING));
         assert!(is_silent, "stderr is not empty: {self}");
         self

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Servers that echo the secrets they received, in every part of a response that a message may
-//! show, whole or truncated. No secret and no part of a secret may reach stderr.
+//! show, complete or truncated. No secret and no part of a secret may reach stderr.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

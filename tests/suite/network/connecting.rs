@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Connections that cannot be opened, names that cannot be resolved, waits between attempts, and
-//! the time limit of a whole run.
+//! the time limit of a run.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

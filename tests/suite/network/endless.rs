@@ -70,7 +70,7 @@ fn answer(mut socket: TcpStream, prefix: &str, pattern: &str) {
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// The name of each element, what precedes it, and the pattern that never ends.
+/// The name of each element, the bytes that precede it, and the pattern that never ends.
 fn elements() -> Vec<(&'static str, String, &'static str)> {
     let of = |text: &str| text.to_owned();
     let chunked = |text: &str| format!("{CHUNKED}{text}");

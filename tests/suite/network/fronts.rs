@@ -48,7 +48,7 @@ fn a_large_blob_is_sent_in_smaller_chunks_after_a_413() {
     let (blob, run) = push(&front, 30_000_000, &[]);
     run.ok().stdout(blob.line());
     assert_eq!(registry.get(&format!("app/blobs/{}", blob.digest)), blob.bytes);
-    // Two requests are refused: the whole blob, and a chunk of 16 MiB. The chunks of 4 MiB are
+    // Two requests are refused: the complete blob, and a chunk of 16 MiB. The chunks of 4 MiB are
     // accepted.
     let refused = front.answered().iter().filter(|line| line.ends_with(" 413")).count();
     assert_eq!(refused, 2, "{:#?}", front.answered());

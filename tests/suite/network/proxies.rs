@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS through a proxy: what the proxy sees, when a proxy is used, and which side an error names.
+//! TLS through a proxy: the bytes that reach the proxy, the use of a proxy, and the side that an
+//! error names.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

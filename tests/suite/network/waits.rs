@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Waits between attempts: their length, and the lines that tell the user about them.
+//! Waits between attempts: their length, and the lines that report them.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -131,7 +131,7 @@ mod with_peers {
         assert!(waits.len() == 4 && (15.0..20.0).contains(&all), "{waits:?}");
     }
 
-    /// A registry that answered once and then refuses connections may be restarting.
+    /// A registry that responded once and then refuses connections may be restarting.
     #[test]
     fn a_host_that_answered_before_gets_the_long_patience() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -30,7 +30,8 @@ fn sizes_of_refused_requests_decrease(push: &Push, limit: u64) -> bool {
     refused.is_sorted_by(|a, b| a > b)
 }
 
-/// A proxy that accepts only requests up to this size and answers larger ones with an HTML page.
+/// A proxy that accepts only requests up to this size and responds to larger ones with an HTML
+/// page.
 fn limited(limit: u64, end: End) -> impl Fn(&Request) -> Intake + Send + Sync + 'static {
     move |request| {
         if length(request) > limit {

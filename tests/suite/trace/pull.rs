@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The trace of a pull: its curl commands fetch what the tool fetched.
+//! The trace of a pull: its curl commands fetch the same bytes as the tool.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

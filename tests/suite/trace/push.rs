@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The trace of a push: run against a new registry, its curl commands push what the tool pushed.
+//! The trace of a push: run against a new registry, its curl commands push the same bytes as the
+//! tool.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

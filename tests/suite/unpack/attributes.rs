@@ -248,8 +248,8 @@ mod with_peers {
 
     #[test]
     fn an_attribute_of_the_largest_size_in_linux_is_exact() {
-        // tmpfs stores 64 KiB. ext4 stores only what fits into a block, and the error names the
-        // attribute.
+        // tmpfs stores 64 KiB. ext4 stores only as much as fits into a block, and the error names
+        // the attribute.
         let cage = Cage::new(PLACES[0]);
         cage.unpack(&[&[file("f", "").xattr("user.big", [b'x'; 65_536])]]).ok();
         let value =

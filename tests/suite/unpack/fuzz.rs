@@ -3,7 +3,7 @@
 //! input, no file outside the root is changed, no run panics, memory is bounded, and a refusal is
 //! reported in one line.
 //!
-//! The original layers are in `fuzz/corpus/reader`; each name says what the layer contains. A
+//! The original layers are in `fuzz/corpus/reader`; each name describes the content of the layer. A
 //! changed layer that reveals a fault becomes a separate test elsewhere. A failed test prints the
 //! number of the run, from which the same layer can be made again.
 

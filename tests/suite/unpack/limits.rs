@@ -48,7 +48,7 @@ fn max_entries_allows_exactly_that_many_entries() {
     let (cage, run) = unpack(&["--max-entries", "9"], archive(&parts));
     run.fails(6, "more than 9 entries (--max-entries)");
     cage.nothing();
-    // An entry may need directories that have no entry of their own; these are counted too.
+    // An entry may need directories that have no entry. These are counted too.
     let deep = file("a/b/c/d/f", "");
     let (_, run) = unpack(&["--max-entries", "4"], archive(std::slice::from_ref(&deep)));
     run.ok();
@@ -127,7 +127,7 @@ mod with_peers {
 
     #[test]
     fn a_file_larger_than_8_gib_is_streamed() {
-        // The same frame of zeros is repeated, so that not even the test has the whole file in
+        // The same frame of zeros is repeated, so that not even the test has the complete file in
         // memory.
         const PIECE: usize = 64 << 20;
         const PIECES: usize = (8 << 30) / PIECE;

@@ -392,7 +392,7 @@ fn types(top: &Path) -> BTreeMap<String, char> {
 const SEE: &str = "{ find . -printf '%p %y %m %U %T@ %l\\n' | sort;
     find . -type f -exec sha256sum {} + | sort; } 2>/dev/null";
 
-/// Unpacks each layer into a directory of its own, lets the kernel mount them as an overlay in a
+/// Unpacks each layer into a separate directory, lets the kernel mount them as an overlay in a
 /// separate mount namespace, and returns the list of that tree.
 fn mounted(place: &str, layers: &[Vec<Part>]) -> String {
     let scratch = Scratch::new_in(Path::new(place));

@@ -37,7 +37,7 @@ struct Mounted {
 }
 
 impl Mounted {
-    /// Unpacks each layer into a directory of its own, and mounts them over each other.
+    /// Unpacks each layer into a separate directory, and mounts them over each other.
     fn new(place: &str, layers: &[&[Part]]) -> Mounted {
         let scratch = Scratch::new_in(Path::new(place));
         // The kernel requires at least two lower directories.

@@ -172,7 +172,7 @@ fn any_change_in_the_tree_is_noticed() {
             os.set_modified(time).unwrap();
         },
         |place| {
-            // The same files in another directory.
+            // The same files are in another directory.
             fs::rename(place.path("root"), place.path("old")).unwrap();
             fs::create_dir(place.path("root")).unwrap();
             for name in ["etc", "b"] {

@@ -426,7 +426,8 @@ mod as_root {
             }
             fs::rename(cage.dir().join("elsewhere"), cage.scratch().join("elsewhere")).unwrap();
             must(peer("mount").args(["-t", "tmpfs", "none"]).arg(cage.root("mnt")));
-            // The same file system at another place: the device number does not reveal the mount.
+            // The same file system is mounted elsewhere, so the device number does not reveal the
+            // mount.
             let elsewhere = cage.scratch().join("elsewhere");
             must(peer("mount").arg("--bind").arg(&elsewhere).arg(cage.root("same")));
             cage.options(&["--onto"]);

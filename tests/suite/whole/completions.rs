@@ -173,7 +173,7 @@ mod with_peers {
         }
     }
 
-    /// Names in a layout are another's text: the shell must not run what is in them.
+    /// Other people may choose the names in a layout, so the shell must not run commands in them.
     #[test]
     fn a_tag_with_shell_characters_is_quoted() {
         let dir = completions_and_layout();

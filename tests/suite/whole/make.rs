@@ -57,8 +57,8 @@ fn the_first_make_pushes_an_image_that_others_read() {
     let known: serde_json::Value = serde_json::from_str(&text).unwrap();
     let base = Image::small().layers.len();
     assert_eq!(known["Layers"].as_array().unwrap().len(), base + 2, "{text}");
-    // The image has a config, two layers of its own and the layers of the base, which were mounted
-    // from the base's repository.
+    // The image has a config, two new layers and the layers of the base, which were mounted from
+    // the base's repository.
     let script = "fetch-manifest $1:1 --into oci:back | list-blobs |
         fetch-blob $1 --into oci:back | unpack-layer --from oci:back root";
     shell(&script.replace("$1", &registry.repo("app"))).dir(dir.path()).run().status(0);
