@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How most tests begin: a tool that uses plain HTTP and does not wait between its attempts.
+//! The commands of most tests: tools that use plain HTTP and do not wait between their attempts.
 
 use crate::tools::{Command, tool};
 

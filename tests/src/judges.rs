@@ -156,8 +156,8 @@ fn unpack_as(name: &str, scratch: &Scratch, file: &Path, top: &Path) {
         }
     }
     if name == "tar" {
-        // Otherwise a file created later in a directory, as dpkg does with links, changes the
-        // directory's time.
+        // Without the first option, an entry that comes later than its directory, as links of
+        // Debian packages do, changes the directory's time.
         reader.args(["--delay-directory-restore", "--xattrs", "--xattrs-include=*"]);
     }
     must(&mut reader);

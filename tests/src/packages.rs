@@ -164,7 +164,7 @@ pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     }
     let options = [
         "Acquire::Retries=3".to_owned(),
-        // Otherwise apt switches to a user who may not read the scratch directory.
+        // Otherwise apt switches to a user who cannot read the scratch directory.
         "APT::Sandbox::User=root".to_owned(),
         format!("Dir::Etc::sourcelist={}", list.display()),
         "Dir::Etc::sourceparts=/dev/null".to_owned(),
@@ -179,7 +179,8 @@ pub fn sources(scratch: &Scratch, count: usize) -> Vec<Package> {
     };
     must(apt().arg("update"));
     for source in SOURCES.split_whitespace() {
-        // One at a time: with several names, apt gives up if a single one is missing.
+        // The sources are fetched one at a time: with several names, apt gives up if one is
+        // missing.
         let _ = apt().args(["source", "--tar-only", source]).output().unwrap();
     }
     let packages = files(&scratch.join("fetched"), ".gz").into_iter().map(Package::of_gzip);

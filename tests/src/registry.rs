@@ -24,7 +24,7 @@ struct Setting {
     third: bool,
     deletes: bool,
     identity: Option<Identity>,
-    /// The registry that this one is a pull-through cache of.
+    /// The registry for which this one is a pull-through cache.
     upstream: Option<String>,
     /// Whether it requires name and password.
     login: bool,

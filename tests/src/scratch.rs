@@ -36,7 +36,7 @@ impl Scratch {
                     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
                     return Scratch { path, mounted: false };
                 }
-                // Left by a killed run with the same process ID.
+                // A killed run with the same process ID left this directory.
                 Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(why) => panic!("{}: {why}", path.display()),
             }

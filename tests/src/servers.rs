@@ -23,8 +23,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a server, whose command is built for a port and an empty directory, and waits until
-    /// it listens.
+    /// Starts a server and waits until it listens. `command` makes the server's command for a port
+    /// and an empty directory.
     ///
     /// # Panics
     /// When it does not start, with its output.

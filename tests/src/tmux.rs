@@ -108,7 +108,7 @@ impl Drop for Tmux {
 /// A line of the screen whose rate and remaining time are replaced by as many `~`.
 fn masked(line: &str) -> String {
     let Some(end) = line.find("B/s") else { return line.trim_end().to_owned() };
-    // The rate has 6 columns, up to and with the B.
+    // The rate has 6 columns, up to and including the B.
     let (before, after) = ((end + 1).saturating_sub(6), &line[end + 3..]);
     let time = if after.trim().is_empty() { "" } else { "  ~~~~~" };
     format!("{}~~~~~~/s{time}", &line[..before])

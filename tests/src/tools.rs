@@ -193,8 +193,8 @@ impl Command {
         self
     }
 
-    /// Runs it through another program, given with its first arguments, that starts the command
-    /// line after them: prlimit, strace, unshare.
+    /// Runs it through another program, for example prlimit, strace or unshare. `wrapper` has that
+    /// program and its first arguments; the command line follows them.
     ///
     /// # Panics
     /// When that program is missing.

@@ -163,7 +163,7 @@ pub fn shapes(attack: &Attack, path: &str) -> Vec<Shape> {
     ] {
         add(Refused, true, &format!("SCHEME://{host}:ATTACKERPATH"));
     }
-    // Hosts that different URL parsers end at different places.
+    // Hosts that end at different places for different URL parsers.
     for rest in [
         "127.0.0.1:ATTACKER\\@127.0.0.1:OWNPATH",
         "127.0.0.1:OWN\\@127.0.0.1:ATTACKERPATH",

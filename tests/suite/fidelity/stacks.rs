@@ -35,7 +35,7 @@ struct Changes {
 
 /// Makes a layer that changes some of the names below. The position of a name and `turn` select the
 /// change. No name is changed twice, and nothing below a changed name is changed, because a layer
-/// may not contain both changes. A file becomes a directory, and a directory a link, only if
+/// must not contain both changes. A file becomes a directory, and a directory a link, only if
 /// `links` is set. It must not be set with `--keep-dirlinks`, because umoci then sets the time and
 /// the attributes of later entries on the link itself.
 fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {

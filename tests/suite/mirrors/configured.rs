@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors in registries.conf: which location gets which request, and the errors for an invalid
+//! Mirrors in registries.conf: the locations that get the requests, and the errors for an invalid
 //! file.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
@@ -68,7 +68,7 @@ fn a_mirror_is_read_instead_of_its_registry() {
     let layer = &image.layers[0];
     let fetch = conf.tool("fetch-blob").args(["registry.invalid/team/app", &layer.digest]);
     fetch.run().ok().silent().stdout(&layer.bytes);
-    // Mirrors in registries.conf get no `ns` parameter, which only mirrors of containerd get.
+    // Mirrors in registries.conf get no `ns` parameter. Only mirrors of containerd get it.
     assert_eq!(
         mirror.server.asked(),
         [

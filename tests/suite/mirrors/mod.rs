@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mirrors: where they are configured, and which requests go to them.
+//! Mirrors: their configuration, and the requests that go to them.
 
 mod configured;
 mod files;

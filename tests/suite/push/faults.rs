@@ -315,8 +315,8 @@ fn a_token_in_the_error_text_of_a_registry_is_redacted() {
 #[test]
 fn a_request_without_a_response_ends_at_the_idle_timeout() {
     let never: [fn(&Request) -> bool; 3] =
-        // The registry has to process the blob after the last request, which therefore may take ten
-        // times as long.
+        // After the last request the registry has to process the blob, so the wait for its response
+        // may be ten times as long.
         [Request::is_start, Request::is_patch, Request::is_close];
     for which in never {
         let push = Push::of(SIZE);

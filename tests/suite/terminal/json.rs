@@ -84,7 +84,7 @@ fn the_same_bytes_from_a_pipe_get_their_line_at_the_end() {
     says(&run.stderr, &[done(&blob, "pushed")]);
 }
 
-/// The registry stalls, so that the blob is under way when the line of a second appears.
+/// The registry stalls, so that the blob is incomplete when the line for each second is printed.
 #[test]
 fn a_blob_under_way_gets_a_line_each_second() {
     let registry = FakeRegistry::start();
@@ -114,7 +114,7 @@ fn a_blob_under_way_gets_a_line_each_second() {
     assert_eq!(last, Some(done(&blob, "fetched")));
 }
 
-/// Without a digest and a size, the line has neither.
+/// If digest and size are unknown, the line has neither.
 #[test]
 fn a_pipe_under_way_has_only_an_offset() {
     let scratch = Scratch::new();

@@ -28,7 +28,7 @@ fn options(help: &str) -> Vec<String> {
         words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_owned).collect();
     options.sort();
     options.dedup();
-    // Common to all tools, and described in one place.
+    // These options are common to all tools, and described in one place.
     options.retain(|option| !matches!(option.as_str(), "--help" | "--version"));
     options
 }

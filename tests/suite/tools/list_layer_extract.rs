@@ -36,7 +36,7 @@ fn image() -> Image {
     Image::of_archives(&[base, middle, top], "linux", "amd64")
 }
 
-/// The registry sends only the first 200 KB of the layer, and the base not at all: nothing more is
+/// The registry sends only the first 200 KB of the layer, and no byte of the base: nothing more is
 /// read.
 #[test]
 fn nothing_after_the_file_is_fetched_and_a_warning_says_that_it_is_not_verified() {

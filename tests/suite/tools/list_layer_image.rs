@@ -366,7 +366,7 @@ mod with_peers {
     use tests::packages::debian;
 
     /// Debian packages as the layers of one image. The merged image is the tree of unpack-layer,
-    /// and no file of it is from a lower layer than the last one that has it.
+    /// and each file is from the highest layer that has it.
     #[test]
     fn packages_as_layers_are_merged_as_unpack_layer_unpacks_them() {
         let scratch = Scratch::new();

@@ -134,7 +134,7 @@ fn the_artifact_type_is_filtered_by_the_registry_or_here() {
         let (registry, image) = registry();
         registry.set(|settings| settings.referrers = true);
         if !has_filter {
-            // The registry ignores the filter: it has another name for it.
+            // The registry ignores the filter and lists all referrers.
             registry.fault(|request, right| {
                 if !request.path.contains("/referrers/") {
                     return right;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rule for non-distributable layers, which is the same in all tools: the media type says so,
-//! and the descriptor has `urls`. A layer with only one of the two is a layer like any other.
+//! All tools have the same rule for non-distributable layers: the layer has such a media type, and
+//! its descriptor has `urls`. A layer with only one of the two is a layer like any other.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -233,7 +233,7 @@ fn zeros_of_sparse_files_are_left_out() {
     sparse("holes", 50_000_000, &[(5_000_000, b"data"), (30_000_000, b"more")]);
     sparse("end", 3_000_001, &[(3_000_000, b"x")]);
     sparse("nothing", 10_000_000, &[]);
-    // Once a file has a hole, zeros that are stored on disk are left out as well.
+    // If a file has a hole, zeros that are stored on disk are left out as well.
     sparse("zeros", 10_000_000, &[(1_000_000, &[0; 1_000_000]), (9_000_000, b"x")]);
     place.survives_round_trip().silent();
     let archive = place.archive(&[]);

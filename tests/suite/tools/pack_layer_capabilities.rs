@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File capabilities that were set in a user namespace (revision 3 of `security.capability`): the
-//! revision that pack-layer writes, that archives keep when they are packed unchanged, and that
+//! File capabilities that were set in a user namespace (revision 3 of `security.capability`). The
+//! tests check the revision that pack-layer writes, that an unchanged archive keeps, and that
 //! unpack-layer sets.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
@@ -110,7 +110,7 @@ mod as_root {
         assert_eq!(tests::layers::names(&read(&scratch, "out")), Vec::<String>::new());
     }
 
-    /// Labels of the security modules belong to one host, whichever module it is.
+    /// The labels of any security module belong to one host.
     #[test]
     fn labels_of_the_host_are_not_packed() {
         let scratch = Scratch::new();

@@ -150,7 +150,7 @@ fn a_killed_fetch_blob_gives_status_5_and_the_same_line_continues() {
         },
     );
     let scratch = Scratch::new();
-    // The shell writes the process ID of fetch-blob, which replaces it.
+    // The shell writes its process ID, and fetch-blob replaces the shell.
     let script = PIPELINE.replace("fetch-blob", "sh -c 'echo $$ >pid; exec fetch-blob \"$@\"' -");
     let running = shell(&script).env("REPO", registry.repo("app")).dir(scratch.path()).start();
     let first = scratch.join(".root.unpacking/etc/first");

@@ -351,7 +351,7 @@ mod with_peers {
         assert_eq!(ours, theirs);
         assert!(ours.contains_key("opt/old/c") && !ours.contains_key("opt/old/a"));
 
-        // With Docker's media types, which umoci does not know.
+        // The image has Docker's media types, which umoci does not know.
         registry.push("docker/app", "1", &ordinary(), "v2s2");
         let script = script.replace("layout root", "layout docker");
         pipeline(&script, &registry.repo("docker/app"), &scratch).run().status(0);

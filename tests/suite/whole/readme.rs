@@ -131,7 +131,8 @@ fn the_pipelines_of_the_readme_work_unchanged() {
     let back = "fetch-manifest registry.example/app:1 | list-blobs --layers | tail -n 1 |
         fetch-blob registry.example/app | tar -xzOf - hello\n";
     run(back, &registry, &dir).ok().stdout("mine\n");
-    // The image does not depend on the user and the time: an untouched base, one entry.
+    // The image does not depend on the user and the time: the new layer has one entry, owned by
+    // root.
     let entries = "fetch-manifest registry.example/app:1 | list-blobs --layers | tail -n 1 |
         list-layer --from registry.example/app --json\n";
     let entries = run(entries, &registry, &dir);
