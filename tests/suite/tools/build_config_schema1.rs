@@ -137,8 +137,7 @@ fn a_manifest_without_a_platform_is_converted_unchanged_unless_one_is_given() {
     old.records[0].as_object_mut().unwrap().remove("os");
     let lines = old.lines().concat();
     let run = convert(&old.signed(), &lines, &[]);
-    run.status(0)
-        .says("warning: the config has no os (Docker writes none either): --platform sets it");
+    run.status(0).says("warning: the config has no os, as in Docker: --platform sets it");
     let config: Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(config["os"], json!(null));
     let run = convert(&old.signed(), &lines, &["--platform", "linux/arm64"]);

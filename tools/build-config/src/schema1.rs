@@ -81,9 +81,7 @@ fn set_platform(fields: &mut Fields, platform: Option<&Platform>) {
         for key in ["architecture", "os"] {
             if fields.get(key).is_none_or(|value| matches!(value.as_str(), "null" | "\"\"")) {
                 notice::warn("platform", || {
-                    format!(
-                        "the config has no {key} (Docker writes none either): --platform sets it"
-                    )
+                    format!("the config has no {key}, as in Docker: --platform sets it")
                 });
             }
         }

@@ -305,7 +305,7 @@ impl<'a> Upload<'a> {
         let mut backoff = Backoff::new(self.uploads.registry().client());
         while self.budget.may_look() {
             let name = self.name();
-            let what = format_args!("{name}: the upload session is gone");
+            let what = format_args!("{name}: the upload session does not exist any more");
             if let Err(error) = backoff.wait(Failure::temporary(Error::unavailable(what))) {
                 return Step::failed(State::EndedAtClose, error);
             }
