@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# deb.sh BUILT DIR: makes a Debian package of the tools in BUILT, with pages and completions, as
-# `make install` installs them, in DIR. $DEBFULLNAME and $DEBEMAIL name the maintainer.
+# deb.sh BUILT DIR: makes a Debian package in DIR. The package has the tools in BUILT, and all other
+# files that `make install` installs. $DEBFULLNAME and $DEBEMAIL name the maintainer.
 set -eu
 built=$(realpath "$1")
 mkdir -p "$2"
@@ -44,7 +44,7 @@ END
 	echo " -- $maintainer  $(date -uRd "@$SOURCE_DATE_EPOCH")"
 } | gzip -9n >"$doc/changelog.gz"
 
-# dpkg-shlibdeps wants a source package's control file.
+# dpkg-shlibdeps needs the control file of a source package.
 printf 'Source: regutils\n\nPackage: regutils\nArchitecture: any\n' >"$work/debian/control"
 depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/* | sed -n 's/^shlibs:Depends=//p')
 cat >"$root/DEBIAN/control" <<END
@@ -62,8 +62,8 @@ Homepage: $repository
 Description: small programs for container registries and image layouts
  regutils reads and writes container registries and OCI image layouts. Each
  program does one job: it fetches, verifies, unpacks, packs or pushes the
- manifests and layers of container images. They verify every byte and compose
- through pipes, without a daemon.
+ manifests and layers of container images. They check digests and sizes, and
+ work in pipes, without a daemon.
 END
 (cd "$root" && find usr -type f | LC_ALL=C sort | xargs md5sum) >"$root/DEBIAN/md5sums"
 dpkg-deb --root-owner-group --build "$root" "$dir/regutils_${version}_$machine.deb" >/dev/null

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# dist.sh TARGET DIR: builds the tools as static programs for each machine, and makes an archive for
-# each, with pages and completions, in DIR, with SHA256SUMS. TARGET is cargo's directory. The same
-# commit and compiler give the same bytes.
+# dist.sh TARGET DIR: builds the tools as static programs for several types of machine. For each
+# type, it makes an archive in DIR, with pages and completions. It also writes SHA256SUMS. TARGET is
+# cargo's directory. The same commit and compiler give the same bytes.
 #
-# $MACHINES names the machines, this one first. Another machine needs Debian's cross compiler.
+# $MACHINES has the types, first that of this machine. Others need Debian's cross compiler.
 set -eu
 mkdir -p "$1" "$2"
 target=$(realpath "$1")
@@ -27,7 +27,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 REGUTILS_COMMIT=${REGUTILS_COMMIT:-$(git rev-parse --short=7 HEAD)}
 export SOURCE_DATE_EPOCH REGUTILS_COMMIT
-# The directories of this machine are not part of the programs.
+# The programs must not contain directory names of this machine.
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/regutils --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 CFLAGS="${CFLAGS:-} -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export RUSTFLAGS CFLAGS
@@ -38,7 +38,7 @@ trap 'rm -rf "$work"' EXIT
 for machine in $MACHINES; do
 	triple=$machine-unknown-linux-musl
 	if test "$machine" != "$here"; then
-		# The C code of our dependencies has the same calls in both C libraries.
+		# The C code of our dependencies uses only functions that both C libraries have.
 		compiler=$machine-linux-gnu-gcc
 		name=$(echo "$triple" | tr 'a-z-' 'A-Z_')
 		export "CC_$(echo "$triple" | tr - _)=$compiler" "CARGO_TARGET_${name}_LINKER=$compiler"
@@ -46,7 +46,7 @@ for machine in $MACHINES; do
 	test -d "$(rustc --print sysroot)/lib/rustlib/$triple" || rustup target add "$triple"
 	$CARGO build --locked --profile "$PROFILE" --target "$triple" --workspace --bins --target-dir "$target/dist"
 	built=$target/dist/$triple/$PROFILE
-	# Completions are made by programs of this machine; they are the same for all.
+	# The completions are the same for all machines. Programs of this machine write them.
 	if test "$machine" != "$here"; then
 		rm -rf "$built/shells"
 		cp -r "$target/dist/$here-unknown-linux-musl/$PROFILE/shells" "$built"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Draws the README's picture: the flow of an image through the tools, and below it a terminal
-# session that script(1) records while it runs. Needs the tools and docker-registry on the PATH.
+# session, which script(1) records. Needs the tools and docker-registry on the PATH.
 # Usage: packaging/flow.sh >man/flow.svg
 set -eu
 export LC_ALL=C SOURCE_DATE_EPOCH=1767225600
@@ -46,8 +46,8 @@ run 'fetch-manifest oci:app | list-blobs | verify-digest --from oci:app >good &&
 END
 script --quiet --return --command "stty cols $columns; sh session.sh" typescript </dev/null >screen
 
-# --- The picture. A terminal folds long lines, and so does this. Progress bars clear their line at
-# the end.
+# --- The picture. Long lines are folded, as on a terminal. Progress bars are removed: at their end,
+# they clear their line.
 tr -d '\r' <screen | sed "s/.*$(printf '\033')\[2K//" | fold -w $columns | awk -v columns=$columns '
 function escaped(text) {
 	gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); gsub(/>/, "\\&gt;", text)
