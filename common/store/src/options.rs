@@ -41,29 +41,29 @@ pub struct Network {
     /// Read the key of the client certificate from FILE, if it is not in --cert-file
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     key_file: Option<PathBuf>,
-    /// Send this header to the registry too (repeatable)
+    /// Send this header to the registry (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Allow HOST as token server or storage, even if its address is private or it uses plain HTTP
-    /// (repeatable)
+    /// Allow HOST as token server or storage server at a private address, or as storage server
+    /// with plain HTTP (repeatable)
     #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
     allowed: Vec<AllowedHost>,
-    /// Attempts without progress before giving up [default: 5, or 2 if connecting times out]
+    /// The number of attempts without progress [default: 5, or 2 if connecting times out]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     retry_times: Option<u32>,
-    /// The longest wait between attempts, even if the registry asks for a longer one
+    /// The longest wait between attempts; if the registry asks for a longer wait, the run fails
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     max_wait: Duration,
-    /// Give up an attempt if no data arrives for this long
+    /// End an attempt if no data arrives for this time
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = positive_seconds)]
     idle_timeout: Duration,
-    /// Give up connecting after this long
+    /// End an attempt to connect after this time
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = positive_seconds)]
     connect_timeout: Duration,
-    /// End the whole run after this long
+    /// End the complete run after this time
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     timeout: Option<Duration>,
-    /// Show requests and responses on standard error, as curl commands that can be repeated
+    /// Print the requests to standard error, as curl commands that you can run again
     #[arg(short = 'v', long)]
     trace: bool,
     #[command(flatten)]
@@ -121,7 +121,7 @@ impl Network {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network options")]
 pub struct Mirrored {
-    /// Try the mirror MIRROR (HOST[:PORT] or URL) before the registry (repeatable); "none" disables
+    /// Ask the mirror MIRROR (HOST[:PORT] or URL) before the registry (repeatable); "none" disables
     /// all mirrors
     #[arg(long = "mirror", value_name = "MIRROR", value_parser = mirrors::check)]
     mirrors: Vec<String>,

@@ -99,7 +99,7 @@ pub(crate) struct Cli {
     #[arg(long, hide_short_help = true, conflicts_with_all = ["created_by", "comment"])]
     pub(crate) no_history: bool,
 
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

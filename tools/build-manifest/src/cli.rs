@@ -54,7 +54,7 @@ pub(crate) struct Cli {
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
 
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

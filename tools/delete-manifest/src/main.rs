@@ -21,7 +21,7 @@ use target::{Name, Target};
 
 /// Remove a tag or a manifest from a registry or a layout
 ///
-/// If REF has a tag, removes that tag alone. If REF has a digest, removes the manifest and all its
+/// If REF has a tag, removes only that tag. If REF has a digest, removes the manifest and all its
 /// tags. If REF has neither, reads descriptor lines from standard input, and removes the manifests
 /// that they name.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ struct Cli {
     /// Succeed if the tag, the manifest or the layout does not exist
     #[arg(long)]
     ignore_missing: bool,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

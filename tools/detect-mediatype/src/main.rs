@@ -23,8 +23,8 @@ mod detect;
 /// Print the media type of files
 ///
 /// Manifests, indexes, image configs and layers have media types of OCI or Docker. A layer is a tar
-/// archive, uncompressed or in gzip or zstd. Other gzip and zstd data is application/gzip or
-/// application/zstd; any other data is application/octet-stream. A JSON document of another kind,
+/// archive, plain or compressed by gzip or zstd. Other gzip and zstd data is application/gzip or
+/// application/zstd. Any other data is application/octet-stream. A JSON document of another kind,
 /// or with contradictory fields, is an error.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -33,7 +33,7 @@ struct Cli {
     #[arg(value_name = "FILE")]
     files: Vec<OsString>,
 
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
 }

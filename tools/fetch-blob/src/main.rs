@@ -48,16 +48,16 @@ use store::options::{Mirrored, Network, Stdin};
 
 /// Fetch blobs, verified and resumable
 ///
-/// The blobs are named by DIGESTs or by descriptor lines on standard input. Without --into there
-/// must be one blob, which is written to standard output or to FILE. With --into many blobs are
-/// stored in a layout, and each descriptor line is printed once its blob is stored and verified.
+/// DIGESTs, or descriptor lines on standard input, name the blobs. Without --into, one blob is
+/// written to standard output or to FILE. With --into, the blobs are stored in a layout, and a
+/// descriptor line is printed when its blob is stored and verified.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The source of the blobs: a repository, or oci:DIR
     #[arg(value_parser = StoreName::of_reference)]
     store: StoreName,
-    /// Digests of the blobs; without, descriptor lines are read
+    /// Digests of the blobs, instead of descriptor lines
     ///
     /// Digests of the blobs; if none is given, descriptor lines are read from standard input
     #[arg(value_name = "DIGEST")]
@@ -68,7 +68,7 @@ struct Cli {
     /// Store the blobs in a layout
     #[arg(long, value_name = "oci:DIR")]
     into: Option<StoreName>,
-    /// Print a line as soon as its blob begins to arrive, for unpack-layer
+    /// Print a line when its blob begins to arrive, for unpack-layer
     #[arg(long, requires = "into")]
     early: bool,
     /// Use at most N connections
@@ -76,7 +76,7 @@ struct Cli {
     jobs: u8,
     /// Hash the blobs of the layout, fetch wrong ones again
     ///
-    /// Hash the blobs that the layout has already, and fetch wrong ones again
+    /// Hash the blobs that the layout already has, and fetch wrong blobs again
     #[arg(long, requires = "into")]
     recheck: bool,
     /// Refuse a blob of more than SIZE bytes
@@ -86,7 +86,9 @@ struct Cli {
     max_size: Option<u64>,
     #[command(flatten)]
     progress: progress::Options,
-    /// Print no warnings or waits, and show progress only with --progress
+    /// Print no warnings and no notices
+    ///
+    /// Print no warnings and no notices; show progress only with --progress bar or json
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

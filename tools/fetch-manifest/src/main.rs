@@ -48,13 +48,13 @@ struct Cli {
     digest: bool,
     /// Also store it in a layout, as TAG or REF's tag
     ///
-    /// Also store the manifest in a layout, under TAG or else REF's tag
+    /// Also store the manifest in a layout, under TAG, or by default under REF's tag
     #[arg(long, value_name = "oci:DIR[:TAG]")]
     into: Option<Location>,
     /// If the layout has the image, end with status 8
     ///
-    /// If the layout has this image already, under the same name and complete, do nothing and end
-    /// with status 8
+    /// If the layout already has this image, complete and under the same name, print nothing and
+    /// end with status 8
     #[arg(long, requires = "into")]
     if_changed: bool,
     /// Write to FILE instead of standard output
@@ -63,7 +63,7 @@ struct Cli {
     /// Request only this media type (repeatable)
     #[arg(long = "media-type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -24,19 +24,19 @@ use authorization::Authorization;
 
 /// Fetch a bearer token for a repository
 ///
-/// The token allows pulling from REPO, unless an option requests another scope. It is requested
-/// with the user's credentials, or anonymously if there are none. The token is a secret: save it in
-/// a variable, do not print it to a terminal.
+/// The token permits pulling from REPO, unless an option requests another scope. The request has
+/// the user's credential, or is anonymous if the user has none. The token is a secret: save it in a
+/// variable, do not print it to a terminal.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     /// The repository
     #[arg(value_name = "REPO")]
     store: StoreName,
-    /// Also allow pushing
+    /// Also request permission to push
     #[arg(long)]
     push: bool,
-    /// Also allow mounting from REPO, in the same registry (repeatable)
+    /// Also request permission to mount from REPO, in the same registry (repeatable)
     #[arg(long, value_name = "REPO", requires = "push")]
     mount_from: Vec<StoreName>,
     /// Request this scope instead of pulling, for example registry:catalog:* (repeatable); with
@@ -46,7 +46,7 @@ struct Cli {
     /// Print the complete Authorization header, for curl -H
     #[arg(long)]
     print_header: bool,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -61,7 +61,7 @@ struct Cli {
 
     /// Add the diff ID to the line of each layer
     ///
-    /// Add the diff ID from the image config to the line of each layer, as build-config needs it
+    /// Add the diff ID from the image config to the line of each layer, for build-config
     #[arg(long, requires = "from", conflicts_with_all = ["config", "recursive"])]
     diff_ids: bool,
 
@@ -71,7 +71,7 @@ struct Cli {
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     from: Option<StoreName>,
 
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
 

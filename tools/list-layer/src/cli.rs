@@ -15,8 +15,8 @@ use store::options::{Mirrored, Network, Stdin};
 ///
 /// Reads layers from files or standard input. With --from, reads descriptor lines on standard
 /// input, and the layers from a store. Prints each entry as tar -tv does, or as a line of JSON.
-/// With --merged, prints the files of the image that the layers form, and which layer each is from.
-/// With --extract, writes one file of that image to standard output.
+/// With --merged, prints the files of the image that the layers form, each with its layer. With
+/// --extract, writes one file of that image to standard output.
 #[derive(Parser)]
 #[command(name = "list-layer", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -44,7 +44,7 @@ pub(crate) struct Cli {
 
     /// With --merged: print the hidden entries
     ///
-    /// With --merged: print the entries that a higher layer hides, and which layer does
+    /// With --merged: print the entries that a higher layer hides, each with that layer
     #[arg(long, requires = "merged")]
     pub(crate) hidden: bool,
 
@@ -78,8 +78,8 @@ pub(crate) struct Cli {
 
     /// Refuse more entries than this
     ///
-    /// Refuse a layer with more than this many entries; with --merged or --extract, all layers
-    /// together
+    /// Refuse a layer with more than this many entries; with --merged or --extract, the limit
+    /// applies to all layers together
     #[arg(long, hide_short_help = true, value_name = "COUNT", default_value_t = 1_000_000)]
     pub(crate) max_entries: u64,
 
@@ -91,7 +91,7 @@ pub(crate) struct Cli {
     #[arg(long, hide_short_help = true)]
     pub(crate) any_type: bool,
 
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

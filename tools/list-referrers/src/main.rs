@@ -26,7 +26,7 @@ use source::Source;
 /// List the referrers of a manifest, as descriptor lines
 ///
 /// REF names an image in a registry, or in a layout with oci:DIR. Its referrers are the manifests
-/// whose subject it is: signatures, SBOMs, attestations.
+/// with this image as subject: signatures, SBOMs, attestations.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -40,7 +40,7 @@ struct Cli {
     /// every digest once, every manifest after its blobs
     #[arg(long)]
     recursive: bool,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

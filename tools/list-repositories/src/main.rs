@@ -36,7 +36,7 @@ struct Cli {
     /// Stop after N repositories
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -18,8 +18,8 @@ use crate::time::{self, Time};
 
 /// Pack a directory or a tar archive into a container image layer.
 ///
-/// The layer is written to a file or into a layout. Its descriptor line, with the diff ID in an
-/// annotation, is printed on standard output. The same tree gives the same bytes on any machine.
+/// Writes the layer to a file or into a layout. Prints its descriptor line, with the diff ID in an
+/// annotation, to standard output. The same tree gives the same bytes on any machine.
 #[derive(Parser)]
 #[command(name = "pack-layer", version, override_usage = USAGE)]
 pub(crate) struct Cli {
@@ -59,13 +59,13 @@ pub(crate) struct Cli {
 
     /// Print Docker's media type in the line
     ///
-    /// Print Docker's media type in the descriptor line, not OCI's
+    /// Print Docker's media type in the descriptor line, instead of OCI's
     #[arg(long, hide_short_help = true)]
     docker: bool,
 
-    /// Pack only the changes since this directory
+    /// Pack only the differences from this directory
     ///
-    /// Pack only the changes since this directory, with a whiteout for each name that was removed
+    /// Pack only the differences from this directory, with a whiteout for each removed name
     #[arg(long, value_name = "DIR")]
     pub(crate) base: Option<PathBuf>,
 
@@ -83,7 +83,7 @@ pub(crate) struct Cli {
     #[arg(long, hide_short_help = true)]
     no_root: bool,
 
-    /// Do not enter other file systems
+    /// Do not enter directories on other file systems
     #[arg(long, hide_short_help = true)]
     one_file_system: bool,
 
@@ -96,7 +96,9 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) progress: progress::Options,
 
-    /// Drop warnings, and show progress only with --progress
+    /// Print no warnings and no notices
+    ///
+    /// Print no warnings and no notices; show progress only with --progress bar or json
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

@@ -35,21 +35,21 @@ use target::Target;
 /// Print what a registry is and can do
 ///
 /// Each line is one fact: "name: value". Without REPO, only the facts that do not need a repository
-/// are determined. Nothing is written to the registry, unless --write allows it.
+/// are determined. Nothing is written to the registry, unless --write is given.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// The registry, and a repository in it that can be read
+    /// The registry, and a repository to read, optionally with :TAG or @DIGEST
     #[arg(value_name = "HOST[/REPO]")]
     target: Target,
-    /// Also start and cancel an upload in REPO, mount a blob that it has, and delete a tag and a
+    /// Also start and cancel an upload in REPO, mount a blob that REPO has, and delete a tag and a
     /// digest that do not exist
     #[arg(long, value_name = "REPO")]
     write: Option<StoreName>,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

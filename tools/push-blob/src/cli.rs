@@ -16,8 +16,8 @@ use store::options::{FromNetwork, Mirrored, Network, Stdin};
 /// Push blobs into a registry or a layout
 ///
 /// Each FILE is one blob; without FILE, standard input is the blob. With --from, standard input has
-/// the blobs' descriptor lines instead. A blob's descriptor line is printed once STORE has the
-/// blob, in input order.
+/// the blobs' descriptor lines instead. When STORE has a blob, its descriptor line is printed. The
+/// lines keep the order of the input.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -27,7 +27,7 @@ pub(crate) struct Cli {
     /// Files to push, each as one blob; "-" is standard input
     #[arg(value_name = "FILE", conflicts_with = "from")]
     pub(crate) files: Vec<PathBuf>,
-    /// Push the blobs of descriptor lines, from STORE
+    /// Push the blobs of descriptor lines from STORE
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     pub(crate) from: Option<StoreName>,
     /// Mount blobs from REPO (repeatable)
@@ -67,7 +67,9 @@ pub(crate) struct Cli {
     pub(crate) jobs: u8,
     #[command(flatten)]
     pub(crate) progress: progress::Options,
-    /// Print no warnings or waits, and show progress only with --progress
+    /// Print no warnings and no notices
+    ///
+    /// Print no warnings and no notices; show progress only with --progress bar or json
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]

@@ -42,13 +42,16 @@ struct Cli {
     /// Store the manifest by its digest, without a tag
     #[arg(long)]
     by_digest: bool,
-    /// First check that everything the manifest names exists, and list what is missing
+    /// First check that all blobs that the manifest names exist
+    ///
+    /// First check that all blobs and manifests that the manifest names exist, and list the missing
+    /// ones
     #[arg(long)]
     check: bool,
     /// Write the manifest's digest to FILE after it is stored
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

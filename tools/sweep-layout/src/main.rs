@@ -44,7 +44,7 @@ struct Cli {
     /// Skip manifests of an index that are not in the layout; the blobs that they name are not kept
     #[arg(long)]
     allow_missing: bool,
-    /// Drop warnings
+    /// Print no warnings and no notices
     #[arg(short, long)]
     quiet: bool,
 }

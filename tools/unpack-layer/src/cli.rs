@@ -15,22 +15,22 @@ use crate::tree::{IdRange, Owner, Rules, Whiteouts};
 
 /// Unpack container image layers into a root file system.
 ///
-/// Reads layers from files or stdin. With --from, reads descriptor lines on stdin, and the layers
-/// from an OCI image layout. A layer is a tar archive, plain or compressed by gzip or zstd, as
-/// detected from its bytes. Every digest is checked. DIR appears only after all layers are applied
-/// and verified. Prints a descriptor line for each layer, with its diff ID.
+/// Reads layers from files or standard input. With --from, reads descriptor lines on standard
+/// input, and the layers from an OCI image layout. A layer is a tar archive, plain or compressed by
+/// gzip or zstd, as detected from its bytes. DIR appears only after all layers are applied and
+/// verified. Prints a descriptor line for each layer, with its diff ID.
 #[derive(Parser)]
 #[command(name = "unpack-layer", version)]
 pub(crate) struct Cli {
     /// The directory to create
     pub(crate) dir: PathBuf,
 
-    /// Layer files, base first; - or no file means stdin
+    /// Layer files, base first; "-" or no file means standard input
     pub(crate) layers: Vec<PathBuf>,
 
     /// Read the layers of descriptor lines from oci:DIR
     ///
-    /// Read descriptor lines on stdin, and their blobs from this layout (oci:DIR)
+    /// Read descriptor lines on standard input, and their blobs from this layout (oci:DIR)
     #[arg(long, value_name = "STORE", value_parser = StoreName::of_reference)]
     #[arg(conflicts_with = "layers")]
     pub(crate) from: Option<StoreName>,
@@ -51,7 +51,8 @@ pub(crate) struct Cli {
 
     /// Make the user the owner of all files
     ///
-    /// Make the user the owner of all files (the default unless run as root)
+    /// Make the user the owner of all files (the default, unless the user is root or IDs are
+    /// mapped)
     #[arg(long)]
     pub(crate) no_same_owner: bool,
 
@@ -73,7 +74,7 @@ pub(crate) struct Cli {
     )]
     pub(crate) gid_map: Vec<IdRange>,
 
-    /// Leave devices out, with a warning
+    /// Skip devices, with a warning
     #[arg(long)]
     pub(crate) skip_devices: bool,
 
@@ -101,8 +102,8 @@ pub(crate) struct Cli {
 
     /// Replace an existing DIR by the new tree
     ///
-    /// Replace an existing DIR by the new tree, in one step. With --from, DIR stays unchanged if it
-    /// was unpacked from the same image and was not changed since
+    /// Replace an existing DIR by the new tree in one step; with --from, an unchanged DIR of the
+    /// same image is not replaced
     #[arg(long, conflicts_with = "onto")]
     pub(crate) replace: bool,
 
@@ -125,7 +126,9 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) progress: progress::Options,
 
-    /// Drop warnings, and show progress only with --progress
+    /// Print no warnings and no notices
+    ///
+    /// Print no warnings and no notices; show progress only with --progress bar or json
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

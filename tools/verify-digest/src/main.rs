@@ -31,8 +31,8 @@ use check::Report;
 /// Verify bytes against a digest
 ///
 /// Without FILE, or if FILE is "-", standard input is copied to standard output. The last 64 KiB
-/// are written only if the size and the digest are right, so a wrong stream is always cut. If FILEs
-/// are given, nothing is copied: the exit status is the result.
+/// are written only if the size and the digest are right, so a wrong stream is always incomplete.
+/// If FILEs are given, nothing is copied: the exit status is the result.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, override_usage = USAGE)]
 struct Cli {
@@ -42,7 +42,8 @@ struct Cli {
 
     /// Verify the files of a LIST, as sha256sum writes it
     ///
-    /// Verify the files of a LIST that --print or sha256sum wrote (standard input without LIST)
+    /// Verify the files of a LIST that --print or sha256sum wrote; without LIST, the list is on
+    /// standard input
     #[arg(short, long, group = "mode")]
     check: bool,
 
@@ -54,16 +55,16 @@ struct Cli {
 
     /// Verify the blobs of descriptor lines in a layout
     ///
-    /// Verify the blobs of a layout that descriptor lines on standard input name, and print each
-    /// verified line again
+    /// Verify the blobs of this layout that descriptor lines on standard input name, and print the
+    /// lines of the verified blobs
     #[arg(long, value_name = "oci:DIR", value_parser = StoreName::of_reference)]
     #[arg(group = "mode", conflicts_with = "operands")]
     from: Option<StoreName>,
 
     /// With --print or --check: sha256 or sha512
     ///
-    /// The algorithm, sha256 or sha512: --print uses it [default: sha256], --check requires it of
-    /// all digests
+    /// sha256 or sha512: the algorithm to use for --print [default: sha256], or the algorithm that
+    /// all digests must have for --check
     #[arg(short, long, value_name = "ALG", conflicts_with = "from", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
 
@@ -86,8 +87,10 @@ struct Cli {
     #[command(flatten)]
     progress: progress::Options,
 
-    /// Drop warnings, show progress only with --progress, and with --check drop the lines of
-    /// matching files
+    /// Print no warnings and no notices
+    ///
+    /// Print no warnings and no notices; show progress only with --progress bar or json; with
+    /// --check, do not print the lines of verified files
     #[arg(short, long)]
     quiet: bool,
 }

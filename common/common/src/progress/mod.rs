@@ -47,7 +47,7 @@ pub struct Options {
 enum Mode {
     /// A line if standard error is a terminal
     Auto,
-    /// A line
+    /// Always a line
     Bar,
     /// Lines of JSON
     Json,
