@@ -5,21 +5,22 @@
 #
 # Each function runs in a subshell with its own directory for temporary files. It changes no
 # variable, option, trap or directory of the calling shell. Its exit status is that of the first
-# step that fails; regutils(7) lists the values. Without its operands a function prints a line of
-# usage and ends with status 2. regutils-recipes(7) describes the functions.
+# step that fails; regutils(7) lists the values. If operands are missing, a function prints a line
+# of usage and ends with status 2. regutils-recipes(7) describes the functions.
 #
-# $REGUTILS_PLATFORM chooses the platform of an index where a function needs one image. The default
-# is the platform of this machine. The temporary files are below $TMPDIR, by default /var/tmp.
+# If a function needs one image and finds an index, it uses the platform in $REGUTILS_PLATFORM, or
+# by default the platform of this machine. The temporary files are below $TMPDIR, by default
+# /var/tmp.
 #
 # drop_layer, load_docker_archive, log_in, log_out, rebase_image and squash_image need jq.
-# sign_image and verify_image need openssl. The archives and add_file need GNU tar.
+# sign_image and verify_image need openssl. add_file and the functions for archives need GNU tar.
 
 # --- Helpers. They run in the subshell of a function. ---
 
 # regutils_start LEAST MOST USAGE OPERAND...: checks the number of operands, and makes $work. The
 # first word of USAGE is the name of the function.
 regutils_start() {
-    # zsh then splits words and keeps traps as the other shells do.
+    # With this, zsh splits words and keeps traps as the other shells do.
     [ -z "${ZSH_VERSION-}" ] || emulate sh
     set +efuCvx
     IFS=' 	
@@ -55,12 +56,12 @@ regutils_fail() {
     return "$failed"
 }
 
-# regutils_need PROGRAM: status 7 if it is not installed.
+# regutils_need PROGRAM: returns status 7 if the program is not installed.
 regutils_need() {
     command -v "$1" >/dev/null || regutils_fail 7 "needs $1, which is not installed"
 }
 
-# regutils_store REF: the repository or layout of a reference.
+# regutils_store REF: prints the repository or layout of a reference.
 regutils_store() {
     name=${1%%@*}
     case $name in
@@ -77,7 +78,7 @@ regutils_store() {
     printf '%s\n' "$name"
 }
 
-# regutils_tag REF: the tag of a reference, or nothing.
+# regutils_tag REF: prints the tag of a reference, or an empty line.
 regutils_tag() {
     name=$(regutils_store "$1")
     name=${1#"$name"}
@@ -85,24 +86,25 @@ regutils_tag() {
     printf '%s\n' "${name#:}"
 }
 
-# regutils_at REF DIGEST: the reference of another manifest in the same store.
+# regutils_at REF DIGEST: prints the reference of another manifest in the same store.
 regutils_at() {
     printf '%s@%s\n' "$(regutils_store "$1")" "$2"
 }
 
-# regutils_field NAME: this string of each line of JSON on standard input. Annotations may have any
-# name, so they are left out. So is a value with a backslash: it is neither a digest nor a type.
+# regutils_field NAME: prints the string NAME of each line of JSON on standard input. Annotations
+# are removed first, because they can have any name. A value with a backslash is not printed: it is
+# neither a digest nor a type.
 regutils_field() {
     sed -E 's/"annotations":\{("([^"\\]|\\.)*":"([^"\\]|\\.)*",?)*\}//' |
         sed -n 's/.*"'"$1"'":"\([^"\\]*\)".*/\1/p'
 }
 
-# regutils_digest FILE: the digest of a file.
+# regutils_digest FILE: prints the digest of a file.
 regutils_digest() {
     verify-digest --print - <"$1" >"$work/digest" && sed 's/ .*//' "$work/digest"
 }
 
-# regutils_is_index FILE: whether a manifest is an index.
+# regutils_is_index FILE: succeeds if a manifest is an index.
 regutils_is_index() {
     case $(detect-mediatype "$1") in
     *.index.*|*.list.*) ;;
@@ -110,8 +112,8 @@ regutils_is_index() {
     esac
 }
 
-# regutils_image REF FILE: fetches the manifest of one image. Of an index it is the image for
-# $REGUTILS_PLATFORM, or for this machine.
+# regutils_image REF FILE: fetches the manifest of one image. From an index, this is the image for
+# $REGUTILS_PLATFORM, or by default for this machine.
 regutils_image() {
     if [ -n "${REGUTILS_PLATFORM-}" ]; then
         fetch-manifest -p "$REGUTILS_PLATFORM" -o "$2" "$1"
@@ -121,7 +123,8 @@ regutils_image() {
     ! regutils_is_index "$2" || fetch-manifest -p local -o "$2" "$1"
 }
 
-# regutils_open REF: fetches the manifest of one image to m.json, its lines to all, and its config.
+# regutils_open REF: fetches the manifest of one image to m.json, and its config to config.json.
+# Writes the lines of the image to the file all.
 regutils_open() {
     regutils_image "$1" "$work/m.json" &&
         list-blobs "$work/m.json" >"$work/all" &&
@@ -129,8 +132,8 @@ regutils_open() {
         fetch-blob "$1" -o "$work/config.json" <"$work/config.line"
 }
 
-# regutils_pipe STATUS: the status of a pipe whose first program was run with regutils_first, and
-# whose last one ended with STATUS. A program that was ended by SIGPIPE did not fail.
+# regutils_pipe STATUS: returns the status of a pipe. Its first program was run with regutils_first,
+# and its last program ended with STATUS. If SIGPIPE ended the first program, that is no failure.
 regutils_pipe() {
     read -r first <"$work/first" || first=0
     if [ "$first" -eq 0 ] || [ "$first" -gt 128 ]; then
@@ -144,7 +147,7 @@ regutils_first() {
     echo $? >"$work/first"
 }
 
-# regutils_store_image FROM TO: stores the image new.json under TO. Blobs that are not in the
+# regutils_store_image FROM TO: stores the image of new.json under TO. Blobs that are not in the
 # temporary layout are copied from FROM. Prints the image's descriptor line.
 regutils_store_image() {
     list-blobs "$work/new.json" >"$work/new" || return
@@ -167,8 +170,8 @@ regutils_store_image() {
     put-manifest "$2" "$work/new.json"
 }
 
-# regutils_rebuild LAYERS CONFIG OPTION...: builds new.json from the lines in LAYERS. The settings
-# are those of CONFIG, whose own layers and history are dropped.
+# regutils_rebuild LAYERS CONFIG OPTION...: builds new.json from the lines in LAYERS, with the
+# settings of CONFIG. The layers and the history of CONFIG are not used.
 regutils_rebuild() {
     layers=$1 settings=$2
     shift 2
@@ -180,14 +183,14 @@ regutils_rebuild() {
 
 # --- Copying ---
 
-# copy_image [-r] FROM TO: an image with all its platforms. With -r also its referrers, such as
-# signatures and SBOMs.
+# copy_image [-r] FROM TO: copies an image with all its platforms. With -r, also copies its
+# referrers, such as signatures and SBOMs.
 copy_image() (
     referrers=
     [ "${1-}" != -r ] || { referrers=1; shift; }
     regutils_start 2 2 "copy_image [-r] FROM TO" "$@" || exit
     if [ -n "$referrers" ]; then
-        # The tag may move between the steps.
+        # The tag can move between the steps.
         digest=$(fetch-manifest --digest "$1") && image=$(regutils_at "$1" "$digest") &&
             fetch-manifest -o "$work/m.json" "$image" &&
             list-referrers --recursive "$image" >"$work/lines" || exit
@@ -195,14 +198,14 @@ copy_image() (
         fetch-manifest -o "$work/m.json" "$1" &&
             list-blobs --recursive --from "$1" "$work/m.json" >"$work/lines" || exit
     fi
-    # An artifact or an index may have no blobs.
+    # An artifact or an index can be without blobs.
     if [ -s "$work/lines" ]; then
         push-blob "$2" --from "$1" <"$work/lines" >"$work/pushed" || exit
     fi
     put-manifest "$2" "$work/m.json"
 )
 
-# copy_tags [-r] FROM TO: all tags of a repository or layout.
+# copy_tags [-r] FROM TO: copies all tags of a repository or layout.
 copy_tags() (
     referrers=
     [ "${1-}" != -r ] || { referrers=-r; shift; }
@@ -215,7 +218,7 @@ copy_tags() (
     done <"$work/tags"
 )
 
-# tag_image REF TAG...: more tags for an image.
+# tag_image REF TAG...: adds tags to an image.
 tag_image() (
     regutils_start 2 100 "tag_image REF TAG..." "$@" || exit
     fetch-manifest -o "$work/m.json" "$1" || exit
@@ -226,8 +229,8 @@ tag_image() (
     done
 )
 
-# remove_image REF: a tag; with a digest, the manifest and all its tags. In a layout the blobs that
-# are not needed any more are removed too, unless they are new.
+# remove_image REF: removes a tag, or with a digest, the manifest and all its tags. In a layout,
+# also removes the unused blobs that are not new.
 remove_image() (
     regutils_start 1 1 "remove_image REF" "$@" || exit
     delete-manifest "$1" || exit
@@ -236,8 +239,7 @@ remove_image() (
     esac
 )
 
-# warm_mirror REF...: reads everything that these images need, four images at once, so that a
-# caching registry has it.
+# warm_mirror REF...: reads complete images, four at a time, so that a caching registry stores them.
 warm_mirror() (
     regutils_start 1 1000 "warm_mirror REF..." "$@" || exit
     export work
@@ -257,8 +259,8 @@ warm_mirror() (
 
 # --- Reading ---
 
-# pull_image REF LAYOUT: an image into a layout, with all its platforms, or with
-# $REGUTILS_PLATFORM alone. A stopped pull continues.
+# pull_image REF LAYOUT: fetches an image into a layout, with all its platforms, or only with
+# $REGUTILS_PLATFORM. Continues a stopped pull.
 pull_image() (
     regutils_start 2 2 "pull_image REF oci:DIR[:TAG]" "$@" || exit
     case $2 in
@@ -276,7 +278,7 @@ pull_image() (
     fi
 )
 
-# unpack_image REF DIR: the root file system of an image.
+# unpack_image REF DIR: unpacks the root file system of an image.
 unpack_image() (
     regutils_start 2 2 "unpack_image REF DIR" "$@" || exit
     regutils_image "$1" "$work/m.json" && list-blobs "$work/m.json" >"$work/all" || exit
@@ -290,14 +292,14 @@ unpack_image() (
     esac
 )
 
-# image_config REF: the image config.
+# image_config REF: prints the image config.
 image_config() (
     regutils_start 1 1 "image_config REF" "$@" || exit
     regutils_image "$1" "$work/m.json" && list-blobs --config "$work/m.json" >"$work/line" &&
         fetch-blob "$1" <"$work/line"
 )
 
-# image_size REF: the bytes of config and layers, as they are stored.
+# image_size REF: prints the total size in bytes of the stored config and layers.
 image_size() (
     regutils_start 1 1 "image_size REF" "$@" || exit
     regutils_image "$1" "$work/m.json" && list-blobs "$work/m.json" >"$work/all" &&
@@ -305,14 +307,14 @@ image_size() (
         awk '{ sum += $1 } END { if (!NR) exit 1; printf "%.0f\n", sum }'
 )
 
-# list_files REF: the files of an image, each with the layer that it is from.
+# list_files REF: lists the files of an image, each with its layer.
 list_files() (
     regutils_start 1 1 "list_files REF" "$@" || exit
     regutils_image "$1" "$work/m.json" && list-blobs "$work/m.json" >"$work/all" &&
         list-layer --from "$1" --merged <"$work/all"
 )
 
-# find_file REF PATH: the digest of the layer that a file is from.
+# find_file REF PATH: prints the digest of the layer that a file is from.
 find_file() (
     regutils_start 2 2 "find_file REF PATH" "$@" || exit
     regutils_image "$1" "$work/m.json" && list-blobs "$work/m.json" >"$work/all" &&
@@ -320,15 +322,15 @@ find_file() (
     inside=${2#/}
     inside=${inside#./}
     inside=$(printf '%s\n' "${inside%/}" | sed 's/[\\"]/\\&/g')
-    # The name of a directory may end with a slash.
+    # The name of a directory can end with a slash.
     grep -F -e "\"name\":\"$inside\"" -e "\"name\":\"$inside/\"" "$work/files" |
         regutils_field layer >"$work/found"
     [ -s "$work/found" ] || regutils_fail 3 "no such file in $1: $2" || exit
     cat "$work/found"
 )
 
-# image_file [--verify] REF PATH: the content of a file. Without --verify the rest of the image is
-# not read, and a warning says that the file is not verified.
+# image_file [--verify] REF PATH: writes the content of a file to standard output. Without
+# --verify, the rest of the image is not read, and a warning says that the file is not verified.
 image_file() (
     verify=
     [ "${1-}" != --verify ] || { verify=--verify; shift; }
@@ -337,8 +339,8 @@ image_file() (
         list-layer --from "$1" --extract "$2" $verify <"$work/all"
 )
 
-# diff_images A B: the differences of two images in the names, types, modes, owners, sizes, times
-# and links of their files. The status is 1 if there are any.
+# diff_images REF REF: shows the differences of two images in the names, types, modes, owners,
+# sizes, times and links of their files. The status is 1 if the images differ.
 diff_images() (
     regutils_start 2 2 "diff_images REF REF" "$@" || exit
     list_files "$1" >"$work/list" && sed 's/^[^ ]* *//' "$work/list" >"$work/a" &&
@@ -346,9 +348,9 @@ diff_images() (
     diff "$work/a" "$work/b"
 )
 
-# --- Changing an image. FROM stays; the new image is stored under TO. ---
+# --- Changing an image. FROM is not changed. The new image is stored under TO. ---
 
-# change_config FROM TO OPTION...: other settings, with the options of build-config.
+# change_config FROM TO OPTION...: changes settings with the options of build-config.
 change_config() (
     regutils_start 3 1000 "change_config FROM TO OPTION..." "$@" || exit
     from=$1 to=$2
@@ -360,7 +362,7 @@ change_config() (
         regutils_store_image "$from" "$to"
 )
 
-# set_entrypoint FROM TO PROGRAM [ARG...]: another program to run.
+# set_entrypoint FROM TO PROGRAM [ARG...]: changes the program that a container runs.
 set_entrypoint() (
     regutils_start 3 1000 "set_entrypoint FROM TO PROGRAM [ARG...]" "$@" || exit
     from=$1 to=$2
@@ -383,13 +385,13 @@ regutils_add() {
         regutils_store_image "$1" "$2"
 }
 
-# add_layer FROM DIR TO: a directory, or a tar archive, as a layer on top.
+# add_layer FROM DIR TO: adds a directory or a tar archive as the top layer.
 add_layer() (
     regutils_start 3 3 "add_layer FROM DIR TO" "$@" || exit
     pack-layer "$2" --into "$img" >"$work/own" && regutils_add "$1" "$3"
 )
 
-# add_file FROM FILE PATH TO: one file. It belongs to root; directories are not changed.
+# add_file FROM FILE PATH TO: adds one file, which belongs to root. Directories are not changed.
 add_file() (
     regutils_start 4 4 "add_file FROM FILE PATH TO" "$@" || exit
     inside=${3#/}
@@ -404,8 +406,8 @@ add_file() (
     pack-layer "$work/own.tar" --into "$img" >"$work/own" && regutils_add "$1" "$4"
 )
 
-# drop_layer FROM NUMBER TO: the image without one layer. 1 is the base, -1 the top layer. The
-# history is not kept.
+# drop_layer FROM NUMBER TO: removes a layer. 1 is the base, -1 is the top layer. The history is
+# not kept.
 drop_layer() (
     regutils_start 3 3 "drop_layer FROM NUMBER TO" "$@" || exit
     regutils_need jq || exit
@@ -423,8 +425,8 @@ drop_layer() (
         regutils_rebuild "$work/own" "$work/config.json" && regutils_store_image "$1" "$3"
 )
 
-# squash_image FROM TO: one layer instead of all. The history is not kept. An ordinary user cannot
-# keep the owners of files: they then belong to root.
+# squash_image FROM TO: replaces all layers by one. The history is not kept. For an ordinary user,
+# all files belong to root, because only root can keep the owners of files.
 squash_image() (
     regutils_start 2 2 "squash_image FROM TO" "$@" || exit
     regutils_need jq || exit
@@ -435,8 +437,8 @@ squash_image() (
         regutils_rebuild "$work/own" "$work/config.json" && regutils_store_image "$1" "$2"
 )
 
-# rebase_image FROM OLDBASE NEWBASE TO: the image's own layers and settings on another base. The
-# image must have the layers of OLDBASE at its bottom.
+# rebase_image FROM OLDBASE NEWBASE TO: moves the image's own layers and settings to a new base. The
+# bottom layers of the image must be those of OLDBASE.
 rebase_image() (
     regutils_start 4 4 "rebase_image FROM OLDBASE NEWBASE TO" "$@" || exit
     regutils_need jq || exit
@@ -454,7 +456,7 @@ rebase_image() (
         regutils_fail 1 "the bottom layers of $1 are not those of $2" || exit
     tail -n +"$((count + 1))" "$work/image" >"$work/own"
     [ -s "$work/own" ] || regutils_fail 1 "$1 has no layers of its own" || exit
-    # The settings of the image, on the layers and the history of the new base.
+    # Settings of the image, with the layers and the history of the new base.
     jq -c --slurpfile image "$work/config.json" '.config = $image[0].config' \
         <"$work/base.config" >"$work/base.new" &&
         build-config --base "$work/base.new" --into "$img" <"$work/own" >"$work/lines" &&
@@ -490,8 +492,8 @@ regutils_child() {
         put-manifest --by-digest "$target" "$work/made.json" >>"$work/children"
 }
 
-# regutils_children REF FILE: the references of the images that a manifest lists. Attestations are
-# left out.
+# regutils_children REF FILE: prints the references of the images that a manifest lists, without
+# attestations.
 regutils_children() {
     if regutils_is_index "$2"; then
         list-blobs "$2" >"$work/listed" || return
@@ -504,7 +506,7 @@ regutils_children() {
     fi
 }
 
-# make_index TO REF...: an index of images for several platforms.
+# make_index TO REF...: builds an index of images for several platforms.
 make_index() (
     regutils_start 2 100 "make_index TO REF..." "$@" || exit
     to=$1
@@ -521,7 +523,7 @@ make_index() (
         put-manifest "$to" "$work/index.json"
 )
 
-# regutils_convert OPTION FROM TO: an image or an index with other media types.
+# regutils_convert OPTION FROM TO: stores an image or an index with other media types.
 regutils_convert() {
     fetch-manifest -o "$work/m.json" "$2" || return
     if ! regutils_is_index "$work/m.json"; then
@@ -543,13 +545,14 @@ regutils_convert() {
         put-manifest "$3" "$work/index.json"
 }
 
-# to_docker FROM TO: Docker's media types. The blobs stay the same. Attestations are left out.
+# to_docker FROM TO: stores an image with Docker's media types. The blobs do not change. An index
+# loses its attestations.
 to_docker() (
     regutils_start 2 2 "to_docker FROM TO" "$@" || exit
     regutils_convert --docker "$@"
 )
 
-# to_oci FROM TO: OCI's media types.
+# to_oci FROM TO: stores an image with OCI's media types.
 to_oci() (
     regutils_start 2 2 "to_oci FROM TO" "$@" || exit
     regutils_convert --oci "$@"
@@ -557,8 +560,8 @@ to_oci() (
 
 # --- Referrers ---
 
-# attach_file REF FILE TYPE: a file, for example an SBOM, as a referrer of an image. TYPE is the
-# media type of the file and the artifact type of the referrer.
+# attach_file REF FILE TYPE: attaches a file, for example an SBOM, to an image as a referrer. TYPE
+# is the media type of the file and the artifact type of the referrer.
 attach_file() (
     regutils_start 3 3 "attach_file REF FILE TYPE" "$@" || exit
     store=$(regutils_store "$1")
@@ -570,7 +573,7 @@ attach_file() (
         put-manifest "$store" "$work/new.json"
 )
 
-# list_attached REF [TYPE]: the descriptor lines of an image's referrers.
+# list_attached REF [TYPE]: prints the descriptor lines of an image's referrers.
 list_attached() (
     regutils_start 1 2 "list_attached REF [TYPE]" "$@" || exit
     if [ $# -eq 1 ]; then
@@ -580,7 +583,7 @@ list_attached() (
     fi
 )
 
-# fetch_attached REF TYPE: the content of the only referrer of this artifact type.
+# fetch_attached REF TYPE: writes the content of the only referrer of this artifact type.
 fetch_attached() (
     regutils_start 2 2 "fetch_attached REF TYPE" "$@" || exit
     list-referrers --artifact-type "$2" "$1" >"$work/lines" || exit
@@ -640,7 +643,8 @@ verify_image() (
 
 # --- Files in a registry ---
 
-# push_files REF FILE...: an artifact of files, each with its name as its title. oras reads it too.
+# push_files REF FILE...: stores files as an artifact, with their names as titles. oras can read
+# this artifact.
 push_files() (
     regutils_start 2 1000 "push_files REF FILE..." "$@" || exit
     ref=$1 type=application/vnd.unknown.artifact.v1
@@ -658,18 +662,18 @@ push_files() (
         put-manifest "$ref" "$work/new.json"
 )
 
-# pull_files REF [DIR]: the files of an artifact, under their titles. Nothing is written if a title
-# is not a plain file name.
+# pull_files REF [DIR]: fetches the files of an artifact. Their titles are the file names. If a
+# title is not a plain file name, nothing is written.
 pull_files() (
     regutils_start 1 2 "pull_files REF [DIR]" "$@" || exit
     dir=${2:-.}
     fetch-manifest -o "$work/m.json" "$1" && list-blobs --layers "$work/m.json" >"$work/all" || exit
-    # Files without a title have no name here.
+    # Files without a title are skipped: their names are not known.
     grep -F '"org.opencontainers.image.title"' "$work/all" >"$work/titled"
     [ -s "$work/titled" ] || regutils_fail 3 "no file of $1 has a title" || exit
     : >"$work/titles"
     while IFS= read -r line; do
-        # A title with a backslash is empty here.
+        # A title with a backslash gives an empty text here.
         title=$(printf '%s\n' "$line" |
             sed -n 's/.*"org.opencontainers.image.title":"\([^"\\]*\)".*/\1/p')
         case $title in
@@ -695,8 +699,8 @@ pull_files() (
 
 # --- Archives ---
 
-# regutils_pack FILE DIR NAME...: an archive of names in DIR. FILE appears when it is complete; "-"
-# is standard output.
+# regutils_pack FILE DIR NAME...: makes an archive of the names in DIR. FILE appears only when it is
+# complete; "-" is standard output.
 regutils_pack() {
     archive=$1 dir=$2
     shift 2
@@ -706,7 +710,7 @@ regutils_pack() {
         return
     fi
     part=$(mktemp "$archive.XXXXXXXXXX") || return 7
-    # mktemp allows its owner alone to read the file.
+    # Only the owner can read a file of mktemp.
     tar -cf "$part" "$@" && chmod "$(umask -S),a-x" "$part" && mv -f -- "$part" "$archive" ||
         { rm -f -- "$part"; return 7; }
 }
@@ -718,8 +722,8 @@ regutils_unpack() {
         regutils_fail 6 "tar cannot unpack $1"
 }
 
-# save_docker_archive REF FILE [NAME]: an archive for "docker load". NAME is the image's name in
-# it; the default is REF, if REF has a tag in a registry.
+# save_docker_archive REF FILE [NAME]: writes an archive for "docker load". NAME is the image's name
+# in the archive. If REF is a tag in a registry, the default is REF.
 save_docker_archive() (
     regutils_start 2 3 "save_docker_archive REF FILE [NAME]" "$@" || exit
     name=${3-}
@@ -753,8 +757,8 @@ save_docker_archive() (
     regutils_pack "$2" "$work/out" $names
 )
 
-# save_oci_archive REF FILE [TAG]: a layout in an archive, with all platforms. The default of TAG is
-# that of REF, else "latest".
+# save_oci_archive REF FILE [TAG]: writes a layout with all platforms as an archive. The default of
+# TAG is the tag of REF, or else "latest".
 save_oci_archive() (
     regutils_start 2 3 "save_oci_archive REF FILE [TAG]" "$@" || exit
     tag=${3:-$(regutils_tag "$1")}
@@ -762,13 +766,15 @@ save_oci_archive() (
         regutils_pack "$2" "$work/img" oci-layout index.json blobs
 )
 
-# load_oci_archive FILE TO [NAME]: stores the image of such an archive. NAME selects one of several.
+# load_oci_archive FILE TO [NAME]: stores an image from such an archive. NAME selects one of several
+# images.
 load_oci_archive() (
     regutils_start 2 3 "load_oci_archive FILE TO [NAME]" "$@" || exit
     regutils_unpack "$1" "$work/img" && copy_image "$img${3:+:$3}" "$2"
 )
 
-# load_docker_archive FILE TO [NAME]: stores an image of "docker save". NAME selects one of several.
+# load_docker_archive FILE TO [NAME]: stores an image that "docker save" wrote. NAME selects one of
+# several images.
 load_docker_archive() (
     regutils_start 2 3 "load_docker_archive FILE TO [NAME]" "$@" || exit
     regutils_need jq || exit
@@ -785,7 +791,7 @@ load_docker_archive() (
     root=$(realpath "$work/in")
     type=application/vnd.oci.image.config.v1+json number=0
     while IFS= read -r name; do
-        # A link in the archive must not lead out of it.
+        # A link in the archive must not lead out of the archive.
         file=$(realpath -- "$work/in/$name" 2>/dev/null)
         case $file in
         "$root"/?*) [ -f "$file" ] || regutils_fail 6 "not in the archive: $name" || exit ;;
@@ -814,15 +820,16 @@ load_docker_archive() (
 
 # --- Registries ---
 
-# rate_limit [REF]: the requests that a registry still allows. The default is Docker Hub.
+# rate_limit [REF]: prints the number of pulls that a registry still permits. The default is Docker
+# Hub, which counts this command as one pull.
 rate_limit() (
     regutils_start 0 1 "rate_limit [REF]" "$@" || exit
     probe-registry -q "${1:-docker.io/library/alpine:latest}" >"$work/facts" &&
         sed -n 's/^rate-limit: //p' "$work/facts"
 )
 
-# regutils_auth HOST: finds the file for this user's credentials, $auth, and the host's key in it,
-# $key. It is the first of the files that the tools read. $work/auth is a copy of it.
+# regutils_auth HOST: sets $auth to the first existing file with credentials that the tools read,
+# and $key to the host's key in this file. $work/auth is a copy of the file.
 regutils_auth() {
     case $1 in
     docker.io | index.docker.io | registry-1.docker.io) key=https://index.docker.io/v1/ ;;
@@ -840,19 +847,19 @@ regutils_auth() {
     else
         echo '{}' >"$work/auth"
     fi
-    # The tools would ask the helper instead.
+    # The tools would ask the helper, and not read the stored password.
     jq -e --arg key "$key" '.credsStore // .credHelpers[$key] | not' <"$work/auth" >"$work/plain" ||
         regutils_fail 7 "$auth names a credential helper: use its own login"
 }
 
-# regutils_write_auth: replaces the file by $work/new.auth. Only its owner may read it.
+# regutils_write_auth: replaces the file $auth by $work/new.auth. Only the owner can read the file.
 regutils_write_auth() {
     umask 077
     new=$(mktemp "$auth.XXXXXXXXXX") || return 7
     cat "$work/new.auth" >"$new" && mv -f -- "$new" "$auth" || { rm -f -- "$new"; return 7; }
 }
 
-# log_in HOST USER: stores a password, read from standard input, if the registry accepts it.
+# log_in HOST USER: reads a password from standard input, and stores it if the registry accepts it.
 log_in() (
     regutils_start 2 2 "log_in HOST USER" "$@" || exit
     regutils_need jq || exit
@@ -878,7 +885,7 @@ log_in() (
     regutils_write_auth
 )
 
-# log_out HOST: forgets the password.
+# log_out HOST: removes the stored password.
 log_out() (
     regutils_start 1 1 "log_out HOST" "$@" || exit
     regutils_need jq && regutils_auth "$1" || exit

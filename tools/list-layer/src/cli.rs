@@ -11,7 +11,7 @@ use common::error::{Error, Result};
 use common::reference::StoreName;
 use store::options::{Mirrored, Network, Stdin};
 
-/// List what is in layers, or extract one file
+/// List the entries of layers, or extract one file
 ///
 /// Reads layers from files or standard input. With --from, reads descriptor lines on standard
 /// input, and the layers from a store. Prints each entry as tar -tv does, or as a line of JSON.

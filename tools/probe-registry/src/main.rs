@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! probe-registry: prints the properties and abilities of a registry, one fact per line.
+//! probe-registry: prints the properties and features of a registry, one fact per line.
 //!
 //! It only reads, unless `--write` names a repository in which an upload may be started and
 //! cancelled. A fact that it cannot determine is reported as unknown, with the reason.
@@ -32,7 +32,7 @@ use store::options::{Network, Stdin};
 use report::Report;
 use target::Target;
 
-/// Print what a registry is and can do
+/// Print the properties and features of a registry
 ///
 /// Each line is one fact: "name: value". Without REPO, only the facts that do not need a repository
 /// are determined. Nothing is written to the registry, unless --write is given.
