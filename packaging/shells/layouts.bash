@@ -1,7 +1,7 @@
 
-# Completes oci:DIR, and the tags of a layout after oci:DIR:. All else is completed by the function
-# above. The word is taken from the line, because bash splits words at the characters of
-# COMP_WORDBREAKS, which has ":" and "=". Names from a layout are quoted: they may contain anything.
+# Completes oci:DIR, and the tags of a layout after oci:DIR:. The function above completes all other
+# words. The word is read from the line, because bash splits words at the characters of
+# COMP_WORDBREAKS, which has ":" and "=". Names from a layout are quoted: they can be any text.
 _regutils_TOOL() {
     local line=${COMP_LINE:0:COMP_POINT} before dir name quoted
     local word=${line##*[[:space:]]}

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tool's help text as a command of clap, from which clap_complete makes scripts.
+//! Turns a tool's help text into a command of clap, from which clap_complete makes scripts.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, Command, ValueHint};
 
 use crate::help::{Help, Item};
 
-/// Marks the values that can be layouts, so that the scripts can be made to complete them. No
-/// option of ours has the values that this hint of clap is meant for.
+/// Marks the values that can be layouts; `script` then completes them. The regutils have no option
+/// for which clap defines this hint.
 pub(crate) const STORE: ValueHint = ValueHint::Username;
 
-/// The command with all options and operands. clap keeps names for the rest of the process.
+/// The command with all options and operands. Its texts are leaked, because clap needs static ones.
 pub(crate) fn command(tool: &str, help: &Help) -> Command {
     let args = help.items.iter().map(arg);
     Command::new(leaked(tool))
@@ -46,13 +46,13 @@ fn arg(item: &Item) -> Arg {
     arg.value_parser(PossibleValuesParser::new(choices))
 }
 
-/// The kind of a value, by its name in the help text.
+/// The kind of a value, known from its name in the help text.
 fn hint(item: &Item, value: &str) -> ValueHint {
     match value {
         _ if item.is_store() => STORE,
         "DIR" => ValueHint::DirPath,
         "FILE" | "PATH" | "LAYER" | "LAYERS" | "LIST" | "LINE|FILE" => ValueHint::FilePath,
-        // In zsh, an operand without candidates would also keep options from being completed.
+        // With an operand without candidates, zsh would not complete options either.
         _ if !item.is_option() => ValueHint::Unknown,
         _ => ValueHint::Other,
     }

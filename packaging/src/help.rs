@@ -29,19 +29,19 @@ pub(crate) struct Item {
     pub(crate) choices: Vec<(String, String)>,
 }
 
-/// The indentation of descriptions. Options and operands have less.
+/// The indentation of descriptions. Lines with options and operands have a smaller indentation.
 const DESCRIPTION: usize = 10;
 
 impl Help {
     /// Reads a help text.
     ///
     /// # Errors
-    /// If it has no options, or a line in a list of options that is not understood.
+    /// If the text has no options, or if a line in a list of options is malformed.
     pub(crate) fn read(text: &str) -> Result<Help> {
         let about = text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
         let mut help = Help { about, ..Help::default() };
-        // A paragraph is a heading with the first option, another option, or text about the option
-        // before it.
+        // A paragraph is a heading with its first option, another option, or more text about the
+        // previous option.
         let mut is_list = false;
         for paragraph in text.split("\n\n") {
             let mut lines = paragraph.lines().filter(|line| !line.trim().is_empty()).peekable();
@@ -100,19 +100,19 @@ impl Item {
         let value = self.value.as_deref().unwrap_or_default();
         match value {
             "STORE" | "REF" => true,
-            // Some tools take repositories of registries only.
+            // Some tools accept only repositories in registries.
             "REPO" => self.about.contains("layout"),
             _ => value.starts_with("oci:"),
         }
     }
 
-    /// The name by which it is given, or shown.
+    /// The name of the option, or of the operand in the help text.
     pub(crate) fn name(&self) -> String {
         let short = self.short.map(String::from);
         self.long.clone().or(short).or_else(|| self.value.clone()).unwrap_or_default()
     }
 
-    /// Takes a line of the description.
+    /// Adds a line of the description.
     fn describe(&mut self, line: &str) {
         if let Some(choice) = line.strip_prefix("- ") {
             let (name, about) = choice.split_once(':').unwrap_or((choice, ""));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! completions BIN DIR TOOL...: writes the completions of the tools in the directory BIN for bash,
-//! zsh and fish into DIR, in a folder for each shell.
+//! completions BIN DIR TOOL...: writes the completions for bash, zsh and fish into DIR, in a folder
+//! for each shell. BIN is the directory with the tools.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `help` | reads the options and operands of a tool from its `--help` |
-//! | `command` | the same as a command of clap, from which clap_complete makes the scripts |
+//! | `command` | turns them into a command of clap, from which clap_complete makes the scripts |
 //! | `script` | the script for one shell, with the completion of layouts and their tags |
 //!
-//! The help text is the source, not the types of the command line: those are private to the tools.
-//! So nothing is added to a tool, and a new tool or option needs no change here.
+//! The source is the help text, because the types of a command line are private to the tool. The
+//! tools need no code for completions, and a new tool or option needs no change here.
 
 mod command;
 mod help;

@@ -6,7 +6,7 @@ use clap_complete::{Generator, generate};
 use crate::command::command;
 use crate::help::{Help, Item};
 
-/// The shells, all of them.
+/// All shells.
 pub(crate) const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 /// A shell.
@@ -47,7 +47,7 @@ impl Shell {
             Shell::Zsh => {
                 let script = generated(clap_complete::Shell::Zsh, tool, help);
                 let script = script.replace(":_users'", ":_regutils_store'");
-                // After "*::", zsh would complete no options behind the first operand.
+                // With "*::", zsh would complete no options after the first operand.
                 let script = script.replace("'*::", "'*:");
                 // The functions are defined before the last lines call one of them.
                 let (first, rest) = script.split_once("\n\n").unwrap_or((&script, ""));
@@ -71,7 +71,7 @@ fn generated(shell: impl Generator, tool: &str, help: &Help) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The function that completes layouts, and calls the generated one for all else.
+/// The function that completes layouts. For all other words, it calls the generated function.
 fn layouts_for_bash(tool: &str, help: &Help) -> String {
     let mut stores = Vec::new();
     for item in help.items.iter().filter(|item| item.is_store()) {
@@ -87,7 +87,7 @@ fn layouts_for_bash(tool: &str, help: &Help) -> String {
         .replace("TOOL", tool)
 }
 
-/// Operands, which clap_complete leaves out for fish. A word is a file or a layout, never both.
+/// The operands for fish, which clap_complete omits. A word is a file or a layout, never both.
 fn operands_for_fish(tool: &str, help: &Help) -> String {
     if !help.items.iter().any(|item| !item.is_option() && item.is_store()) {
         return String::new();
