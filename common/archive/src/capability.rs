@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Revision 3 of file capabilities, which are the value of the extended attribute
-//! `security.capability`. This revision is bound to a user namespace. The format is `struct
-//! vfs_ns_cap_data` of `linux/capability.h`; all numbers are little-endian.
+//! `security.capability`. Such capabilities are valid in one user namespace only. The format is
+//! `struct vfs_ns_cap_data` of `linux/capability.h`; all numbers are little-endian.
 //!
 //! The kernel writes revision 3 when a file gets capabilities inside a user namespace. It adds the
-//! user ID of that namespace's root. The ID means nothing on another machine: there the file has
-//! no capabilities.
+//! user ID of that namespace's root. The ID has no meaning on another machine. There, the kernel
+//! ignores the capabilities.
 
 /// The name of the attribute.
 pub const CAPABILITY: &[u8] = b"security.capability";

@@ -3,7 +3,8 @@
 //! check.
 //!
 //! The archive must be one that [`Reader`](crate::Reader) accepts. In addition, two zero blocks
-//! must mark its end, and only zeros may follow them: readers ignore a second archive there.
+//! must mark its end, and only zeros may follow them. Readers would ignore a second archive after
+//! these blocks.
 //!
 //! Not here: copying the bytes, which is the caller's work.
 
@@ -71,7 +72,7 @@ impl Check {
     }
 }
 
-/// Warns of a capability that no other machine honours. It is not converted, because that would
+/// Warns of capabilities that no other machine uses. They are not converted, because that would
 /// change the archive.
 fn warn_of_root_id(entry: &Entry) {
     let is_bound = |(name, value): &(Vec<u8>, Vec<u8>)| name == CAPABILITY && has_root_id(value);

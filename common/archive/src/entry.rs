@@ -52,13 +52,13 @@ pub struct Entry {
     pub device: (u64, u64),
     /// The size of the file in bytes, holes included. Meaningless for directories.
     pub size: u64,
-    /// The segments of a sparse file whose data the archive holds, in order. The rest of the file
+    /// The segments of a sparse file whose data is in the archive, in order. The rest of the file
     /// is holes.
     pub sparse: Option<Vec<Segment>>,
     /// Extended attributes, sorted by name, each name once.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether the entry also has attributes in a form that is not read: access control lists as
-    /// text (`SCHILY.acl.*`), or libarchive's encoding (`LIBARCHIVE.xattr.*`).
+    /// Whether the entry also has attributes in a form that this crate does not read: access
+    /// control lists as text (`SCHILY.acl.*`), or libarchive's encoding (`LIBARCHIVE.xattr.*`).
     pub foreign_attributes: bool,
 }
 
@@ -79,8 +79,8 @@ pub enum Ending {
 
 impl Ending {
     /// Warns of an incomplete ending, or refuses it. If no digest of the layer is known
-    /// (`verifiable` is false), only the ending shows whether the archive is complete, so less is
-    /// accepted.
+    /// (`verifiable` is false), only the ending shows whether the archive is complete. In that
+    /// case, more endings are refused.
     ///
     /// # Errors
     /// Malformed if the archive is refused.

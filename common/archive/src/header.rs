@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One header block of 512 bytes: its checksum, its dialect and its fields.
 //!
-//! The fields are read as by Go's archive/tar, with which container engines read layers.
+//! The fields are read as in Go's archive/tar, which container engines use to read layers.
 //!
 //! Not here: the meaning of types, and headers that describe the next entry.
 
@@ -50,7 +50,7 @@ impl<'a> Header<'a> {
             return None;
         }
         let dialect = match &block[257..265] {
-            // No reader checks the version field after the magic.
+            // Readers do not check the version field after the magic.
             [b'u', b's', b't', b'a', b'r', 0, ..] if &block[508..512] == b"tar\0" => Dialect::Star,
             [b'u', b's', b't', b'a', b'r', 0, ..] => Dialect::Ustar,
             b"ustar  \0" => Dialect::Gnu,
@@ -59,8 +59,8 @@ impl<'a> Header<'a> {
         Some(Header { block, dialect })
     }
 
-    /// Whether the magic begins with "ustar" but is not a known one. libarchive then reads the
-    /// fields of POSIX's format, and other readers do not.
+    /// Whether the magic begins with "ustar" but is unknown. For such a header, libarchive reads
+    /// the fields of the POSIX format, and other readers do not.
     fn has_odd_magic(&self) -> bool {
         self.dialect == Dialect::V7 && self.block[257..].starts_with(b"ustar")
     }
@@ -89,7 +89,8 @@ impl<'a> Header<'a> {
     pub(crate) fn numbers(&self) -> Result<Numbers> {
         let numbers = Numbers {
             size: self.count("size", 124..136)?,
-            // Some writers add file type bits to the mode. They are dropped: the type flag decides.
+            // Some writers add file type bits to the mode. They are dropped, because the type flag
+            // states the type.
             mode: (self.number("mode", 100..108)? & 0o7777) as u32,
             uid: self.count("user ID", 108..116)?,
             gid: self.count("group ID", 116..124)?,
@@ -174,8 +175,8 @@ impl<'a> Header<'a> {
         until_nul(&self.block[157..257]).to_owned()
     }
 
-    /// Whether a GNU header that is not for a sparse file has data in the sparse fields. libarchive
-    /// would read these fields.
+    /// Whether a GNU header has data in the sparse fields although the file is not sparse.
+    /// libarchive would read these fields.
     pub(crate) fn has_stray_sparse_fields(&self) -> bool {
         let set = self.block[386] != 0 || self.block[482] != 0 || self.block[483] != 0;
         self.dialect == Dialect::Gnu

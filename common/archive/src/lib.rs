@@ -3,11 +3,11 @@
 //!
 //! Start with [`Reader`], which returns the entries of an archive. [`Check`] checks an archive that
 //! passes through unchanged. Both use the same `parser` and therefore apply the same rules.
-//! [`Member`] writes the headers of an entry. The other modules are the formats: `header` (the
-//! fields of a block and its checksum), `number`, `records` (the lines of extended headers), `pax`
-//! (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types). [`names`]
-//! cleans names and recognises whiteouts. [`walk`] has the rules by which a name leads to a
-//! directory in the tree of all layers.
+//! [`Member`] writes the headers of an entry. The other modules implement the formats: `header`
+//! (the fields of a block and its checksum), `number`, `records` (the lines of extended headers),
+//! `pax` (the meaning of these lines), `sparse` (maps of sparse files) and `entry` (types).
+//! [`names`] cleans names and recognises whiteouts. [`walk`] has the rules by which a name leads to
+//! a directory in the tree of all layers.
 //!
 //! If two readers read one layer differently, a scanner may see files that differ from those that
 //! the container engine installs. The rules of this crate therefore come from a comparison of Go's

@@ -7,9 +7,9 @@
 /// Parses the number in a header field: base-256 if the first byte is 0x80 or 0xff, else octal. A
 /// field of NULs is zero. A field of spaces with a NUL at its end is also zero.
 ///
-/// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field of spaces
-/// only, other bytes than NULs and spaces after the digits, base-256 with a first byte other than
-/// 0x80 and 0xff.
+/// Returns `None` for fields that Go, GNU tar and libarchive read differently: a field that has
+/// only spaces, a field that has other bytes than NULs and spaces after the digits, and base-256
+/// with a first byte other than 0x80 and 0xff.
 pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(0x80 | 0xff) => base256(field),
@@ -17,9 +17,9 @@ pub(crate) fn numeric(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Parses octal digits: spaces may precede them, spaces and NULs may follow. A field without digits
-/// is 0 if it has only NULs, or if it begins with spaces and a NUL follows them. Old Maven archives
-/// have IDs of seven spaces and a NUL.
+/// Parses octal digits. Spaces may precede them, and spaces and NULs may follow them. A field
+/// without digits is 0 if it has only NULs, or if it begins with spaces and a NUL follows them. Old
+/// Maven archives have IDs of seven spaces and a NUL.
 pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     if field.iter().all(|byte| *byte == 0) {
         return Some(0);
@@ -27,7 +27,7 @@ pub(crate) fn octal(field: &[u8]) -> Option<i64> {
     let start = field.iter().position(|byte| *byte != b' ')?;
     let end = field[start..].iter().position(|byte| matches!(byte, b' ' | 0));
     let (digits, rest) = field[start..].split_at(end.unwrap_or(field.len() - start));
-    // A NUL at the very beginning ends the number for some readers and not for others.
+    // If the field begins with a NUL, the number ends there for some readers but not for others.
     if digits.is_empty() && (start == 0 || rest.is_empty()) {
         return None;
     }
@@ -95,7 +95,8 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A time since the epoch. The nanoseconds are added to the seconds, also before the epoch.
+/// A time since the epoch. The nanoseconds are added to the seconds, even for a time before the
+/// epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// Whole seconds, rounded down.

@@ -3,8 +3,8 @@
 //! next entry, sparse maps, data, padding, the end.
 //!
 //! The parser does no I/O: its callers pass the bytes to it. [`Reader`](crate::Reader) reads them
-//! from a stream, and [`Check`](crate::Check) gets them from its own caller. The parser holds at
-//! most one block, one sparse map, and the extended header and long names of one entry.
+//! from a stream, and [`Check`](crate::Check) gets them from its own caller. The parser keeps in
+//! memory at most one block, one sparse map, and the extended header and long names of one entry.
 
 use common::error::{Error, Result};
 
@@ -29,9 +29,9 @@ pub(crate) struct Parser {
     block: [u8; BLOCK],
     /// The number of bytes in `block`.
     filled: usize,
-    /// The number of bytes left of the current data.
+    /// The number of bytes of the current data that were not read yet.
     data: u64,
-    /// The number of bytes left of the padding after the data.
+    /// The number of bytes of the padding after the data that were not read yet.
     padding: u64,
     /// Whether a header or a zero block was read. Before that, it is unknown whether the input is
     /// an archive.
@@ -123,7 +123,7 @@ impl Parser {
         }
     }
 
-    /// The number of bytes left of the current entry's data.
+    /// The number of bytes of the current entry's data that were not read yet.
     pub(crate) fn data(&self) -> u64 {
         self.data
     }
@@ -172,7 +172,7 @@ impl Parser {
         ))
     }
 
-    /// Adds to an error the name of the entry that is being read, if it is known.
+    /// Adds the name of the current entry to an error, if the name is known.
     pub(crate) fn context(&self, error: Error) -> Error {
         match &self.state {
             State::OldSparse(entry, _) | State::SparseLines(entry, _) => {
@@ -198,7 +198,7 @@ impl Parser {
         (count, Some(self.block))
     }
 
-    /// Expects `size` bytes of data, then padding to the end of the block.
+    /// Prepares to read `size` bytes of data, then padding to the end of the block.
     fn open_data(&mut self, size: u64) {
         self.data = size;
         self.padding = size.wrapping_neg() % BLOCK as u64;
@@ -236,7 +236,7 @@ impl Parser {
         }
     }
 
-    /// Begins a header that describes the next entry: its content is in its data.
+    /// Starts to collect the data of a header that describes the next entry.
     fn begin_extension(&mut self, header: &Header<'_>, size: u64) -> Result<()> {
         header.check_magic()?;
         if size > MAX_METADATA {
@@ -289,8 +289,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Combines all headers of an entry, and expects its data. Returns the entry, or `None` if its
-    /// sparse map must be read first.
+    /// Combines all headers of an entry, and prepares to read its data. Returns the entry, or
+    /// `None` if its sparse map must be read first.
     fn entry(&mut self, header: &Header<'_>, numbers: Numbers) -> Result<Option<Entry>> {
         let pending = std::mem::take(&mut self.pending);
         let extended = pending.extended.unwrap_or_default();
@@ -325,7 +325,7 @@ impl Parser {
         if is_device && numbers.device.is_none() {
             return Err(in_entry(Error::malformed("a device without device numbers"), &name));
         }
-        // Some writers store an allocation size for directories. No data follows in any case.
+        // Some writers store an allocation size for directories. No data follows the header.
         self.open_data(if entry_type == EntryType::Regular { stored } else { 0 });
         if i64::try_from(stored).is_err() {
             let error = Error::malformed(format_args!("size {stored} is above 2^63-1"));
@@ -452,7 +452,8 @@ impl Parser {
 /// The error message for an incomplete map before the data.
 const CUT_MAP: &str = "sparse map: cut short";
 
-/// Refuses another block of segments after the end of the map: only some readers would read it.
+/// Refuses another block of segments after the end of the map, because only some readers would read
+/// it.
 fn refuse_blocks_after_end(is_open: bool, more: bool) -> Result<()> {
     if more && !is_open {
         return Err(Error::malformed("sparse map: another block after its end"));

@@ -16,9 +16,9 @@ use crate::sparse;
 /// Where the map of a sparse file is stored.
 #[derive(Debug)]
 pub(crate) enum SparseForm {
-    /// In the header itself (0.0 and 0.1).
+    /// In the header itself (forms 0.0 and 0.1).
     Header(sparse::Map),
-    /// Before the file's data (1.0).
+    /// Before the file's data (form 1.0).
     Data,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Extended {
     pub(crate) sparse: Option<Sparse>,
     /// Names and values of extended attributes, each name once.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether there are attributes in a form that is not read (`SCHILY.acl.*`,
+    /// Whether there are attributes in a form that this crate does not read (`SCHILY.acl.*`,
     /// `LIBARCHIVE.xattr.*`).
     pub(crate) foreign_attributes: bool,
     /// Whether there is any record other than comments.
@@ -114,8 +114,8 @@ impl Extended {
             b"mtime" => self.mtime = Some(number::time(value).ok_or_else(wrong)?),
             b"atime" => self.atime = Some(number::time(value).ok_or_else(wrong)?),
             b"ctime" => drop(number::time(value).ok_or_else(wrong)?),
-            // Keywords that only some readers know: sparse forms, archives of several volumes, and
-            // device numbers that would replace those of the header.
+            // Keywords that only some readers support: sparse forms, archives of several volumes,
+            // and device numbers that would replace those of the header.
             b"SCHILY.realsize" | b"SUN.holesdata" | b"GNU.dumpdir" | b"SCHILY.devmajor"
             | b"SCHILY.devminor" | b"SUN.devmajor" | b"SUN.devminor" => {
                 return Err(unsupported(keyword));
@@ -268,9 +268,9 @@ mod tests {
             b"6 a=b.",       // no newline
             b"6 abc\n",      // no =
             b"0 a=b\n",      // no length
-            b"99 a=b\n",     // beyond the end
-            b"+6 a=b\n",     // a sign
-            b"6 a=b\n\0",    // padding inside
+            b"99 a=b\n",     // a length beyond the end
+            b"+6 a=b\n",     // a length with a sign
+            b"6 a=b\n\0",    // a NUL after the record
             b"5 =b\n",       // no keyword
             b"18446744073709551615 a=b\n",
         ] {

@@ -36,7 +36,7 @@ impl<R: BufRead> Reader<R> {
         &self.input
     }
 
-    /// The input, at the position up to which it was used.
+    /// The input, from the first byte that the reader has not consumed.
     pub fn into_inner(self) -> R {
         self.input
     }
@@ -45,8 +45,8 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// Malformed if the archive is invalid, if readers would read it differently, if it is cut
-    /// short, or if it exceeds a limit. If the input cannot be read: the [`Error`] inside the I/O
-    /// error, if there is one; else Local.
+    /// short, or if it exceeds a limit. If the input cannot be read, returns the [`Error`] inside
+    /// the I/O error if there is one, otherwise Local.
     #[expect(clippy::should_implement_trait, reason = "an error ends it, and data borrows from it")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         while self.ending.is_none() {

@@ -8,8 +8,8 @@ use common::error::{Error, Result};
 
 use crate::number;
 
-/// The largest extended header or long name, in bytes. Go's archive/tar, with which container
-/// engines read layers, has the same limit.
+/// The largest extended header or long name, in bytes. Go's archive/tar, which container engines
+/// use to read layers, has the same limit.
 pub(crate) const MAX_METADATA: u64 = 1 << 20;
 
 /// The maximum number of digits of a record's length.
@@ -37,7 +37,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Adds a record. The keyword contains no `=`.
+    /// Adds a record. The keyword must not contain `=`.
     pub(crate) fn add(&mut self, keyword: &[u8], value: &[u8]) {
         let rest = keyword.len() + value.len() + 3;
         // The length includes its own digits.

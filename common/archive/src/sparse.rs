@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Maps of sparse files: the segments of a file that an archive holds. The rest of the file is
-//! holes.
+//! Maps of sparse files: the segments of a file whose data is in the archive. The rest of the file
+//! is holes.
 //!
 //! Three forms of a map are read: GNU's old header blocks, numbers in an extended header (GNU's PAX
 //! forms 0.0 and 0.1), and lines of numbers before the data (PAX form 1.0). Only PAX form 1.0 is
 //! written.
 //!
-//! Not here: the place of a map in an archive.
+//! Not here: the position of a map in an archive.
 
 use common::error::{Error, Result};
 
@@ -19,7 +19,7 @@ pub(crate) const MAX_SEGMENTS: usize = 10_000;
 /// The maximum number of digits of a number in a map of PAX form 1.0.
 const MAX_DIGITS: usize = 20;
 
-/// A range of a sparse file whose data the archive holds.
+/// A range of a sparse file whose data is in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// The offset in the file, in bytes.
@@ -89,7 +89,8 @@ impl Map {
             end = after;
             held = held.saturating_add(segment.length);
         }
-        // GNU tar makes the file as long as its map. Other readers use the stated file size.
+        // GNU tar gives the file the length of its map. Other readers give it the size that the
+        // headers state.
         if end != size {
             return Err(Error::malformed(format_args!(
                 "sparse map: ends at {end}, the file at {size}"

@@ -249,7 +249,7 @@ fn dialects_have_their_prefixes() {
     assert_eq!(named(USTAR, 345, false), "pre/name");
     assert_eq!(named(USTAR, 345, true), "pre/name");
     assert_eq!(named(b"garbage!", 345, false), "name");
-    // GNU's header has times at this position. A field that is not a time is read as a prefix.
+    // A GNU header has times at this position. A field that is not a time is read as a prefix.
     assert_eq!(named(GNU, 345, false), "pre/name");
     let mut times = block("name", b'0', 0, GNU);
     times[345..356].copy_from_slice(b"00000000001");

@@ -68,11 +68,12 @@ impl Purpose {
         }
     }
 
-    /// The decision about a file in the place of a directory that the walk needs, and would make if
-    /// it were missing. `own` means that the current layer has the file.
+    /// Decides about a file at a place where the walk needs a directory. `own` means that the
+    /// current layer has the file.
     ///
     /// # Errors
-    /// Malformed if the directory of an entry is a file of the same layer.
+    /// Malformed if the directory of an entry would have to be made, but the same layer has a file
+    /// in that place.
     pub fn meets_file(self, own: bool) -> Result<Obstacle> {
         match self {
             Purpose::Entry(Missing::Stop) => Ok(Obstacle::Ends),
@@ -105,7 +106,7 @@ pub enum Found<D> {
         /// Whether it belongs to the current layer.
         own: bool,
     },
-    /// No directory, and none was made.
+    /// The directory does not exist and was not made.
     Nothing,
     /// The marker must wait for the end of the layer.
     Undecided,
@@ -120,7 +121,7 @@ pub trait Chain {
     /// Whether the chain continues with the directory `name` after this depth.
     fn continues(&self, depth: usize, name: &[u8]) -> bool;
 
-    /// Finds `name` in the directory at this depth. The chain after that depth stays, because a
+    /// Finds `name` in the directory at this depth. The rest of the chain is kept, because a
     /// symbolic link often leads back into it.
     ///
     /// # Errors
@@ -144,14 +145,14 @@ pub trait Chain {
     /// The errors of reading and changing the tree.
     fn push(&mut self, name: &[u8], directory: Self::Directory) -> Result<()>;
 
-    /// Called if the walk to an entry's directory follows a symbolic link of a lower layer, which
-    /// is in the directory at this depth.
+    /// Called if the walk to an entry's directory follows a symbolic link of a lower layer. The
+    /// link is in the directory at this depth.
     fn follows_lower(&mut self, _depth: usize, _link: &[u8]) {}
 }
 
 /// The end of a walk.
 pub struct Walked {
-    /// Whether the directory was entered. Only then does the chain end with it.
+    /// Whether the directory was entered. If so, it is the last directory of the chain.
     pub reached: Reached,
     /// Whether symbolic links led to it.
     pub through_link: bool,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The components of a name that are left to walk, with those of the symbolic links in it.
+//! The path components that a walk has not reached yet.
 
 use std::borrow::Cow;
 
-/// The components that were not walked yet: of the name, and of symbolic links in it.
+/// The components that were not walked yet: those of the name, and those of symbolic links in it.
 pub(super) struct Pending<'a> {
     texts: Vec<(Cow<'a, [u8]>, usize)>,
 }

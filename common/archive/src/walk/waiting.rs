@@ -36,7 +36,7 @@ pub struct WaitingMarkers {
 }
 
 impl WaitingMarkers {
-    /// Whether there is memory for another marker. Its path may be of any length.
+    /// Whether another marker may be added, whatever the length of its path.
     pub fn has_room(&self) -> bool {
         self.bytes < MAX_BYTES
     }
@@ -57,7 +57,7 @@ impl WaitingMarkers {
         Ok(())
     }
 
-    /// Takes all markers out, from the root downwards.
+    /// Removes all markers and returns them, from the root downwards.
     pub fn take(&mut self) -> Vec<Waiting> {
         let mut markers = std::mem::take(self).markers;
         markers.sort_unstable_by(|a, b| {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes the headers of an entry: a plain ustar header if that can express the entry, else an
-//! extended header in addition.
+//! Writes the headers of an entry: a ustar header, and an extended header before it if ustar alone
+//! cannot express the entry.
 //!
 //! The same entry always gives the same bytes: names of users and groups are left out, times are
 //! whole seconds, and the bytes do not depend on the machine or the run.
 //!
-//! Not here: the origin of an entry, and its data. The caller writes the data between
-//! [`Member::headers`] and [`padding`].
+//! Not here: the data of an entry. The caller writes it between [`Member::headers`] and
+//! [`padding`].
 
 mod header;
 
