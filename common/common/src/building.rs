@@ -16,7 +16,7 @@ use crate::manifest::{MAX_SIZE, Manifest, Schema1};
 use crate::mediatype::{is_manifest, is_media_type};
 use crate::stdio;
 
-/// Reads the descriptor lines on stdin. Together they have at most as many bytes as a manifest.
+/// Reads the descriptor lines on stdin. Together they may have at most as many bytes as a manifest.
 ///
 /// # Errors
 /// Malformed if stdin is closed. An item of the iterator is an error in the same cases as for
@@ -49,8 +49,8 @@ pub fn media_type(text: &str) -> std::result::Result<String, String> {
 }
 
 /// The subject's descriptor, with only the media type, digest and size of the given line. `text` is
-/// the value of `--subject`: the line, or a file that has the line. `stdin` describes the lines on
-/// standard input, for messages.
+/// the value of `--subject`: the line itself, or the name of a file with the line. `stdin`
+/// describes the lines on standard input, for messages.
 ///
 /// # Errors
 /// Usage if the value is empty, `-`, not a descriptor line, or not the line of a manifest.

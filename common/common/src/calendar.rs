@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A date and a time of day in UTC, by the Gregorian calendar, which also applies before 1582.
+/// A date and a time of day in UTC. The Gregorian calendar is also used for dates before 1582.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The year. 0 is the year before the year 1.
@@ -21,8 +21,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Converts seconds since the epoch. The calculation uses the calendar's cycle of 400 years,
-    /// and lets each year begin on the first of March.
+    /// Converts seconds since the epoch. The calculation uses the calendar's cycle of 400 years. It
+    /// counts each year from the first of March, so that a leap day is the last day of its year.
     pub fn from_seconds(seconds: i64) -> Moment {
         let days = seconds.div_euclid(86_400) + 719_468;
         let second = seconds.rem_euclid(86_400);

@@ -76,8 +76,9 @@ pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<
     }
 }
 
-/// Adds a hint to the error for a `file` that does not exist, if its name is that of an image.
-/// `line` gives the command that reads the image, from its reference and its store.
+/// Adds a hint to the error for a `file` that does not exist, if its name is probably that of an
+/// image. `line` gets the reference of the image and its store, and returns the command that reads
+/// the image.
 #[must_use]
 pub fn or_image(
     error: Error,
@@ -91,8 +92,9 @@ pub fn or_image(
     }
 }
 
-/// The store of an image, if text that could be a file or an image is more likely an image: it has
-/// a tag, a digest or a host, or is a single word without a suffix.
+/// The store of the image that the text names. `None` if the text is more likely the name of a
+/// file. It is likely an image if it has a tag, a digest or a host, or is a single word without a
+/// suffix.
 fn store_of_image(text: &str) -> Option<StoreName> {
     match text.parse().ok()? {
         Location::Layout(layout) => Some(StoreName::Layout(layout.dir)),

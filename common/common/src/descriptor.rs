@@ -6,9 +6,9 @@
 //! `null`, which counts as absent. All fields are kept unchanged and in their order. The largest
 //! size is 2^63-1, because the specification uses int64.
 //!
-//! An *early line* has the additional member `"early":true`. It says that fetch-blob is still
-//! storing the blob. The member belongs to the line, not to the descriptor: reading a line removes
-//! it, so that no tool passes it on.
+//! An *early line* has the additional member `"early":true`. It means that fetch-blob is still
+//! storing the blob. The member belongs to the line, not to the descriptor: it is removed when a
+//! line is read, so tools do not pass it on.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -19,8 +19,8 @@ use crate::json;
 use crate::mediatype::{self, Kind};
 use crate::platform::Platform;
 
-/// The annotation that carries a layer's diff ID, the digest of the uncompressed layer. The name is
-/// containerd's.
+/// The annotation that contains a layer's diff ID, the digest of the uncompressed layer. containerd
+/// defines the name.
 pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// The annotation with which BuildKit marks an index entry that describes another entry.
@@ -55,7 +55,7 @@ pub struct Descriptor {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unsized(Descriptor);
 
-/// An output line of a program that may print descriptors without sizes.
+/// An output line of a tool that may print descriptors without sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// A descriptor.
@@ -82,7 +82,7 @@ impl Unsized {
         &self.0.media_type
     }
 
-    /// The descriptor, whose size is not meaningful.
+    /// The descriptor inside. Its size has no meaning.
     pub(crate) fn descriptor(&self) -> &Descriptor {
         &self.0
     }
@@ -227,7 +227,7 @@ impl Descriptor {
             .filter_map(Value::as_str)
     }
 
-    /// The content that the descriptor carries in `data`, decoded and checked for size and digest.
+    /// The content in the descriptor's field `data`, decoded and checked for size and digest.
     /// `None` if there is no `data`. The inner error says why `data` cannot be used.
     pub fn data(&self) -> Option<Result<Vec<u8>, String>> {
         let text = self.fields.get("data")?.as_str()?;
@@ -345,8 +345,8 @@ impl Descriptor {
         }
     }
 
-    /// Whether this is a non-distributable layer: its media type says so, and it has `urls`. Such a
-    /// layer is not pushed by default, and may be missing from a store, because it can be fetched
+    /// Whether this is a non-distributable layer: it has such a media type, and it has `urls`. Such
+    /// a layer is not pushed by default, and may be missing from a store, because it can be fetched
     /// from its `urls`. Without `urls` it is a layer like any other.
     pub fn is_non_distributable(&self) -> bool {
         let foreign =

@@ -2,8 +2,8 @@
 //! The error type, which contains an exit status, and the escaping of text from servers and files.
 //!
 //! All tools use the same exit statuses. The code that recognises a failure sets the status, and
-//! the status stays with the error. Callers add explanation with [`Error::context`] or, in a tool,
-//! with `anyhow`'s.
+//! the status stays with the error. Callers add context with [`Error::context`]. Tools can also use
+//! the `context` of `anyhow`.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub enum Status {
     Content = 1,
     /// Wrong usage: an invalid flag, operand, reference or digest on the command line.
     Usage = 2,
-    /// Absent: tag, manifest, blob, repository or platform.
+    /// Absent: a tag, manifest, blob, repository or platform does not exist.
     Absent = 3,
-    /// Refused: credentials or permission at the registry.
+    /// Refused: the registry did not accept the credential, or it does not give the permission.
     Refused = 4,
-    /// Try again later: network, time-out, 429, 5xx, after our own retries.
+    /// Try again later: a network failure, a time-out, 429 or 5xx, after our own retries.
     Unavailable = 5,
     /// Malformed, unsupported, hostile or missing input, or content that the registry rejected.
     Malformed = 6,

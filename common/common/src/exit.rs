@@ -6,13 +6,13 @@
 //! - A problem that matters but did not stop the run is one line, `tool: warning: …`. Each kind of
 //!   warning is printed once, with a count. `-q` suppresses all warnings.
 //! - A run that had nothing to do may say so in one line, `tool: what: why`. `-q` suppresses it.
-//! - The first wait before a retry is one line when it begins, `tool: waiting …`. Further waits are
-//!   printed only on a terminal, or if they are long. `-q` suppresses these lines, and a trace has
-//!   them as comments.
+//! - When the first wait before a retry begins, one line is printed: `tool: waiting …`. Further
+//!   waits are printed only on a terminal, or if they are long. `-q` suppresses these lines. A
+//!   trace has them as comments.
 //! - A trace (`--trace`) consists of blocks of complete lines: commands, and comments that begin
 //!   with `#`. Each block is written in one call. `-q` does not suppress the trace. With a trace,
-//!   no progress is shown unless the user asks for it. With a trace, errors, warnings and
-//!   hints are quoted so that a shell executes nothing in them.
+//!   no progress is shown unless the user asks for it. Errors, warnings and hints are then quoted
+//!   so that a shell executes nothing in them.
 //! - Success is silent. This module writes to stdout only for help and version. The version names
 //!   the project and, in a release build, the commit: `fetch-blob (regutils) 0.1.0 (abc1234)`.
 //! - The exit status is that of the [`Error`] in the error chain. An I/O error without one is a
@@ -62,13 +62,13 @@ pub fn is_traced() -> bool {
     TRACED.load(Ordering::Relaxed)
 }
 
-/// A wait of less time is not told.
+/// A shorter wait is not reported.
 const TOLD_WAIT: Duration = Duration::from_millis(100);
 
-/// A wait of at least this time is always told.
+/// A wait of at least this time is always reported.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 
-/// Tells the user about a wait that begins: the first of the run, a long one, or any if stderr is a
+/// Reports a wait that begins, if it is the first of the run, if it is long, or if stderr is a
 /// terminal.
 pub fn tell_wait(text: &str, wait: Duration) {
     if QUIET.load(Ordering::Relaxed) || wait < TOLD_WAIT {
@@ -124,7 +124,8 @@ fn end(tool: &str, outcome: anyhow::Result<()>, operands: &Operands) -> ExitCode
     }
     let message: Vec<String> = error.chain().map(message_of).collect();
     screen::write(&format!("{tool}: {}\n", shown(&message.join(": "))));
-    // A mistaken operand explains more than the failure that it led to.
+    // A hint about a mistaken operand is more useful than a hint about the failure that the operand
+    // caused.
     let mistake = own.and_then(|error| operands.hint(error));
     if let Some(hint) = mistake.as_deref().or(own.and_then(Error::hint_text)) {
         screen::write(&format!("{tool}: hint: {}\n", shown(hint)));

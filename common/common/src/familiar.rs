@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Options of other programs (skopeo, crane, regctl, oras, docker, curl), and a hint for each: what
-//! these tools have instead.
+//! Options of other programs (skopeo, crane, regctl, oras, docker, curl). Each has a hint that
+//! names the equivalent in these tools.
 //!
 //! These options are not accepted. The table only helps a user who knows them from elsewhere.
 
@@ -9,9 +9,9 @@ use clap::Command;
 /// The hint for the network options in a tool without network access.
 const OFFLINE: &str = "this tool has no network access; fetch-blob and push-blob have it";
 
-/// The names of an option in other programs (a name that ends in a dash is a prefix), the long
-/// option that a tool must have for this hint (none if empty), and the hint. The first row that
-/// suits is used.
+/// A row has the names of an option in other programs, the long option that a tool must have for
+/// this hint, and the hint. A name that ends in a dash is a prefix. If the long option is empty,
+/// every tool gives the hint. The first row that matches is used.
 type Row = (&'static [&'static str], &'static str, &'static str);
 
 /// The table.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Strict JSON parsing, so that no two parsers can read a document differently.
+//! Strict JSON parsing: documents that two parsers may read differently are refused.
 //!
 //! In addition to the rules of JSON, the following are refused: a byte order mark, invalid UTF-8, a
 //! repeated key in one object, nesting deeper than [`MAX_DEPTH`], and more values than

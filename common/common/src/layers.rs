@@ -20,7 +20,7 @@ pub enum LayerLine {
 }
 
 impl LayerLine {
-    /// The meaning of a line. With `any_type`, an unknown media type is that of a layer.
+    /// The meaning of a line. With `any_type`, an unknown media type counts as that of a layer.
     ///
     /// # Errors
     /// Malformed for a manifest, and for an unknown media type.
@@ -85,7 +85,7 @@ impl DiffIds {
     /// Adds the diff ID of a layer that was read to its end.
     ///
     /// # Errors
-    /// Content if it differs from that in the image config, if that is known.
+    /// Content if the image config was read and has another diff ID.
     pub fn add(&mut self, diff_id: Digest) -> Result<()> {
         self.got.push(diff_id);
         self.compare()
@@ -109,7 +109,7 @@ impl DiffIds {
         Ok(())
     }
 
-    /// Compares the number of layers at the end. `count` is that number.
+    /// Compares `count`, the number of layers, with the image config. Called at the end.
     ///
     /// # Errors
     /// Content if there are fewer layers than the image config has. Malformed if no image config

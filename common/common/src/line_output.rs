@@ -2,8 +2,7 @@
 //! Printing descriptor lines. Programs get JSON. A terminal gets a short form for people: one row
 //! with the digest, the size, and the kind or platform, cut at the terminal's width.
 //!
-//! Whether the output is a terminal is the only thing that decides: in `… | cat` the lines are
-//! JSON.
+//! Nothing else changes the form: `… | cat` prints JSON.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -62,7 +61,7 @@ fn fitted(row: &str, digest: usize, width: usize) -> String {
     start.get(..end).unwrap_or(row).trim_end().to_owned()
 }
 
-/// What the descriptor names, in a word or two.
+/// The kind of content that the descriptor names, in one or two words.
 fn kind(descriptor: &Descriptor) -> String {
     let media_type = &descriptor.media_type;
     let kind = match mediatype::kind(media_type) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading descriptor lines, the records that flow through the pipes between the tools.
+//! Reads descriptor lines, which the tools exchange through pipes.
 
 use std::io::BufRead;
 

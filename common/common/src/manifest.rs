@@ -28,7 +28,7 @@ pub const MAX_CONFIG: u64 = MAX_SIZE;
 /// The maximum depth of nested indexes.
 pub const MAX_DEPTH: usize = 8;
 
-/// The maximum number of digests that a walk down from a manifest remembers. It bounds the memory,
+/// The maximum number of digests that a walk down from a manifest remembers. It limits the memory,
 /// however many descriptors an index has.
 pub const MAX_DIGESTS: usize = 200_000;
 
@@ -120,9 +120,9 @@ impl Shape {
 
 /// The media type of a document: from `mediaType`, else from the fields that it has.
 ///
-/// The rules are Docker's, but stricter in two cases where Docker accepts a wrong type: signed
-/// schema 1 counts as schema 1, and a document with none of the fields is an error and not an
-/// index. `name` is the name of the document in messages.
+/// The rules are Docker's, but stricter in two cases where Docker accepts a wrong type: a signed
+/// schema 1 document counts as schema 1, and a document without any of the fields is an error,
+/// where Docker takes it for an index. `name` is the name of the document in messages.
 ///
 /// # Errors
 /// Malformed if the fields contradict the type or each other, if the type cannot be determined, or

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hints for a run that failed because the tool interpreted an operand in another way than the user:
-//! a layout without `oci:`, a file where a reference is expected, operands in the wrong order.
+//! Hints for a failed run in which the user probably meant an operand in another way than the tool
+//! read it: a layout without `oci:`, a file where a reference is expected, operands in the wrong
+//! order.
 //!
 //! A word can be a repository and also the name of a directory or a file. Only the syntax of the
 //! word determines its meaning, so that the same command does the same everywhere. The file system
@@ -91,8 +92,8 @@ fn swapped(first: &str, second: &str) -> Option<String> {
     is_swapped.then(|| format!("the operands are in the wrong order: {} {second} {first}", tool()))
 }
 
-/// The hint for `value` where a reference was expected. `None` unless `value` is a digest or a file,
-/// and the next argument is a reference.
+/// The hint for `value`, where a reference was expected. `None` unless `value` is a digest or a
+/// file, and the next argument is a reference.
 pub(crate) fn swapped_in(args: &[OsString], value: &str) -> Option<String> {
     let at = args.iter().position(|arg| arg == value)?;
     let next = args.get(at + 1)?.to_str().filter(|next| !next.starts_with('-'))?;

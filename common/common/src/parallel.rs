@@ -47,7 +47,7 @@ where
 }
 
 /// Like [`in_order`], but returns at once when a job fails, even if earlier jobs are still running.
-/// Before it returns, it passes the ready results that have no unfinished job before them.
+/// Before it returns, it passes on the results of all jobs before the first unfinished one.
 ///
 /// # Errors
 /// The error of the first job that is known to have failed; otherwise as [`in_order`].

@@ -5,9 +5,9 @@
 //! image index page of the OCI specification. Other common names of an architecture (x86_64,
 //! aarch64) are converted to Go's. The default variant is v8 for arm64, v7 for arm and v1 for
 //! amd64. An entry with an older variant matches a newer processor, but an exact variant is
-//! preferred. A wanted OS version matches as a prefix that ends at a complete number. An entry
-//! without an OS version or a variant also matches, but an entry that states the wanted value is
-//! preferred.
+//! preferred. A wanted OS version also matches a longer version that begins with the same complete
+//! numbers. An entry without an OS version or a variant also matches, but an entry that states the
+//! wanted value is preferred.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lists of referrers: the index under a tag that is derived from the subject's digest, for a
-//! registry without the referrers API and for a layout.
+//! Lists of referrers. In a registry without the referrers API, and in a layout, the list is an
+//! index under a tag that is derived from the subject's digest.
 //!
 //! The tag may name another manifest: some registries read `sha256-HEX` as the digest `sha256:HEX`
 //! and return the subject. A user may also have given this name to an index of images. Anything
@@ -112,7 +112,7 @@ impl ReferrersList {
     /// The document to store.
     ///
     /// # Errors
-    /// A sentence, if the document would be larger than a manifest may be.
+    /// A sentence, if the document would exceed the maximum size of a manifest.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let entries = self.entries.iter().cloned().map(Descriptor::into_value).collect();
         let mut document = self.document.clone();

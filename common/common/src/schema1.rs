@@ -4,7 +4,7 @@
 //! A signed document (JWS) is its payload with signatures inserted. The digest and the image are
 //! taken from the payload. The signatures are not verified, because no keys are trusted here.
 //! Docker's own pull does not verify them either. Messages about the image are Docker's, word for
-//! word. Not here: building a config from it, and the check that refuses schema 1 by default
+//! word. Not here: building a config from the image, and the check that refuses schema 1 by default
 //! ([`manifest`](crate::manifest)).
 //!
 //! All readers get the image with [`Manifest::parse`](crate::manifest::Manifest::parse), so that
@@ -25,7 +25,7 @@ use crate::json;
 use crate::mediatype::SCHEMA1_SIGNED;
 use crate::platform::Platform;
 
-/// base64url, with or without padding: libtrust writes it without.
+/// base64url, with or without padding. libtrust writes no padding.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -155,7 +155,7 @@ pub fn digested(bytes: &[u8]) -> Cow<'_, [u8]> {
     payload(bytes).unwrap_or(Cow::Borrowed(bytes))
 }
 
-/// Whether a manifest has this size, which its descriptor states. For signed schema 1, writers of
+/// Whether a manifest has the size that its descriptor states. For signed schema 1, writers of
 /// indexes state the size of either the complete document or its payload, so both are accepted. The
 /// digest still identifies the content.
 pub fn has_size(bytes: &[u8], size: u64) -> bool {

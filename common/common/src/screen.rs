@@ -15,7 +15,7 @@ use crate::{stdio, terminal};
 const CLEAR_ROW: &str = "\r\x1b[K";
 
 /// Clears a line that was drawn, with all its rows. The sequence that clears to the end of the
-/// screen is not used: in its first row, tmux would save the screen each time.
+/// screen is not used: with the cursor in the first row, tmux would save the screen each time.
 fn clearing(line: &str) -> String {
     let below = line.len().saturating_sub(1) / terminal::width(std::io::stderr()).max(1);
     let mut sequence = CLEAR_ROW.to_owned();
@@ -43,8 +43,9 @@ pub fn write(text: &str) {
     put(&text);
 }
 
-/// Calls `write`, which writes complete lines to stdout, if stdout is a terminal: probably the same
-/// as that of stderr.
+/// Calls `write`, which writes complete lines to stdout. If stdout is a terminal, it is probably
+/// the same as that of stderr: the line of progress is then cleared before the call and drawn again
+/// after it.
 pub fn around<T>(write: impl FnOnce() -> T) -> T {
     let line = line();
     match &*line {
@@ -77,7 +78,7 @@ pub fn clear() {
     }
 }
 
-/// Leaves the line as it is: another program may have written over it.
+/// Forgets the line without clearing it, because another program may have written over it.
 pub(crate) fn forget() {
     IS_DRAWN.store(false, Ordering::Relaxed);
     line().take();
@@ -94,6 +95,6 @@ pub(crate) fn clear_in_handler() {
 }
 
 fn put(text: &str) {
-    // A write error is ignored: a lost message is no reason to stop.
+    // A write error is ignored: the run must not fail because of a lost message.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -17,8 +17,8 @@ static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub fn keep(secret: &str) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     if secret.len() >= SHORTEST && !secrets.iter().any(|kept| kept == secret) {
-        // Longest first: a shorter secret may be part of a longer one, whose rest would remain
-        // visible.
+        // Longest first: a shorter secret may be part of a longer one. If it were replaced first,
+        // the rest of the longer one would remain visible.
         let place = secrets.partition_point(|kept| kept.len() >= secret.len());
         secrets.insert(place, secret.to_owned());
     }
@@ -49,8 +49,8 @@ pub fn may_be_secret(name: &str) -> bool {
 }
 
 /// Registers the secrets of a header. If the name marks a secret, these are the value, each word in
-/// it, and the text after a word's `=`. Of any other header whose value may be secret, only
-/// a long value is registered.
+/// it, and the text after a word's `=`. The value of any other header is registered only if it may
+/// be secret and is long.
 pub fn keep_header(name: &str, value: &str) {
     if may_be_secret(name) && value.len() >= LONG {
         keep(value);

@@ -85,7 +85,7 @@ pub fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// Blocks SIGPIPE in this thread: if the reader of a pipe goes away, a write by this thread fails.
+/// Blocks SIGPIPE in this thread. If the reader of a pipe closes it, a write by this thread fails.
 pub fn block_sigpipe() {
     // SAFETY: `set` is initialised by sigemptyset before it is used, and the last argument may be
     // null.
@@ -104,7 +104,7 @@ static BEFORE_SIGNAL: OnceLock<fn()> = OnceLock::new();
 const FATAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE, libc::SIGTERM];
 
 /// Calls `cleanup`, which must only do what a signal handler may do, before a signal ends the
-/// process. Signals that are ignored or handled otherwise are left alone.
+/// process. Signals that are ignored or have another handler are left unchanged.
 pub(crate) fn before_fatal_signals(cleanup: fn()) {
     if BEFORE_SIGNAL.set(cleanup).is_err() {
         return;
@@ -114,7 +114,7 @@ pub(crate) fn before_fatal_signals(cleanup: fn()) {
             cleanup();
         }
         // SAFETY: raise may be called in a handler. The default action was restored when the
-        // handler was entered (SA_RESETHAND), and is taken when the handler returns.
+        // handler was entered (SA_RESETHAND). It ends the process when the handler returns.
         unsafe {
             libc::raise(signal);
         }
@@ -173,11 +173,11 @@ pub fn stdout() -> Result<File> {
     fd.map(File::from).map_err(|cause| Error::local("standard output", &cause))
 }
 
-/// A function that prints names on stdout, a line each, and returns whether more names are wanted:
-/// at most `limit` are printed, which is at least 1.
+/// A function that prints names on stdout, one on a line. It prints at most `limit` names, and
+/// returns whether it would print another one. `limit` is at least 1.
 ///
 /// # Errors
-/// Local if stdout is closed; for the function also if the write fails.
+/// Local if stdout is closed. The returned function: Local if the write fails.
 pub fn name_printer(limit: Option<u64>) -> Result<impl FnMut(&str) -> Result<bool>> {
     let mut output = stdout()?;
     let mut left = limit.unwrap_or(u64::MAX);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The terminal: its width, and a guard that keeps binary data from it.
+//! The terminal: its width, and a guard that refuses to write binary data to it.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd;
@@ -17,8 +17,8 @@ pub fn width(terminal: impl AsFd) -> usize {
     }
 }
 
-/// Keeps binary data from a terminal that the user did not choose as the destination: such data
-/// could change the terminal's state. Text, such as an image config, passes.
+/// Refuses binary data for a terminal that the user did not choose as the destination, because such
+/// data could change the terminal's state. Text, such as an image config, is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOnly {
     /// Whether the destination is a terminal.
@@ -27,12 +27,12 @@ pub struct TextOnly {
 }
 
 impl TextOnly {
-    /// A guard for stdout. `hint` says how to write the data in spite of it.
+    /// A guard for stdout. `hint` tells the user how to write the data anyway.
     pub fn on_stdout(hint: &'static str) -> TextOnly {
         TextOnly { applies: std::io::stdout().is_terminal(), hint }
     }
 
-    /// No guard: all data passes.
+    /// No guard: all data is allowed.
     pub fn off() -> TextOnly {
         TextOnly { applies: false, hint: "" }
     }

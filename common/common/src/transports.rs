@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Text that other programs, or a hurried user, give where a reference is expected: names with a
-//! transport of skopeo, regctl or oras, URLs, paths, digests without a repository.
+//! Text that other programs accept, or that a user types by mistake, where a reference is expected:
+//! names with a transport of skopeo, regctl or oras, URLs, paths, digests without a repository.
 //!
-//! Most of them would be names on Docker Hub by its grammar. They are refused, with a hint that
-//! shows what to type. Only `docker://` is accepted, because a reference follows it.
+//! By the grammar of references, most of these would be names on Docker Hub. They are refused, with
+//! a hint that shows what to type. Only `docker://` is accepted, because a reference follows it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Digest};
 /// The prefix of skopeo for a reference to a registry.
 const DOCKER: &str = "docker://";
 
-/// The transports of other programs: the prefix, and what is named so.
+/// The transports of other programs: the prefix, and the kind of thing that it names.
 const TRANSPORTS: [(&str, &str); 12] = [
     ("containers-storage:", "an image in the storage of podman"),
     ("dir:", "a directory in a format of skopeo"),
@@ -111,7 +111,7 @@ fn with_algorithm(hex: &str) -> Option<Digest> {
     Algorithm::ALL.into_iter().find_map(|algorithm| format!("{algorithm}:{hex}").parse().ok())
 }
 
-/// Whether the text can only be a path: no reference begins or ends like this.
+/// Whether the text can only be a path, because no reference begins or ends like this.
 fn is_path(text: &str) -> bool {
     text.starts_with(['.', '/', '~']) || text.ends_with('/')
 }

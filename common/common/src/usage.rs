@@ -22,8 +22,8 @@ use crate::transports;
 /// The text of `--version` after the name of the tool.
 static VERSION: LazyLock<String> = LazyLock::new(|| version(COMMIT));
 
-/// The commit that was built, as the Makefile gives it. A build script would run again at each
-/// commit; this variable is not set while the code is developed, so nothing is built again then.
+/// The commit that was built, as the Makefile gives it. A build script would run again after each
+/// commit. This variable is not set during development, so a commit causes no new build.
 const COMMIT: Option<&str> = option_env!("REGUTILS_COMMIT");
 
 /// The heading of the options that all tools with network access share.
@@ -45,8 +45,8 @@ const NETWORK: [&str; 12] = [
     "from_insecure",
 ];
 
-/// The parsed command line, and its operands for hints. `None` if it asked for help or the version,
-/// which is then already printed.
+/// The parsed command line, and its operands for hints. `None` if the user asked for the help or
+/// the version, which was then printed already.
 pub(crate) fn parse<Cli: Parser>(args: &[OsString]) -> anyhow::Result<Option<(Cli, Operands)>> {
     let command = Cli::command().version(VERSION.as_str());
     let mut command = command.args_override_self(true).mut_args(with_one_help);
@@ -140,7 +140,7 @@ fn one_line(rendered: &str) -> String {
     without_secret(text)
 }
 
-/// A hint for the cause of clap's error: the option of ours that is meant, or the value.
+/// A hint for the cause of clap's error: the option or the value that the user probably meant.
 fn suggestion(error: &clap::Error, command: &Command, args: &[OsString]) -> Option<String> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -171,7 +171,8 @@ fn suggestion(error: &clap::Error, command: &Command, args: &[OsString]) -> Opti
     }
 }
 
-/// The hint for an operand too many: skopeo and crane name the destination so.
+/// The hint if there is one operand too many. For skopeo and crane, such an operand is the
+/// destination.
 fn surplus(operand: &str, command: &Command) -> Option<String> {
     let has_into = command.get_arguments().any(|arg| arg.get_long() == Some("into"));
     let is_layout = matches!(operand.parse(), Ok(Location::Layout(_)));

@@ -8,7 +8,7 @@ use super::Progress;
 /// The maximum number of lines that are read ahead.
 const READ_AHEAD: usize = 256;
 
-/// What a line adds to the expected bytes.
+/// The bytes that a line adds to the expected total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Nothing: its content is not moved.
@@ -20,8 +20,8 @@ pub enum Expected {
 }
 
 impl Progress {
-    /// Reads lines on a separate thread, ahead of the caller, and adds what they are expected to
-    /// move. `lines` is called on that thread. Without a display, the lines are not read ahead.
+    /// Reads lines on a separate thread, ahead of the caller, and adds their expected bytes.
+    /// `lines` is called on that thread. Without a display, the lines are not read ahead.
     pub fn ahead<T: Send + 'static, I: Iterator<Item = T> + 'static>(
         &self,
         lines: impl FnOnce() -> I + Send + 'static,

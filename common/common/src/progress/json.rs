@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lines of `--progress json`. regutils-terminal(7) documents them: their fields are an
-//! interface, to which fields may be added.
+//! The lines of `--progress json`. regutils-terminal(7) documents them. Other programs rely on the
+//! fields: new fields may be added, but the existing ones do not change.
 
 use super::{Entry, How};
 use crate::digest::Digest;

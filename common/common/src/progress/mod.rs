@@ -2,9 +2,9 @@
 //! Progress: one line on a terminal, or lines of JSON for another program. regutils-terminal(7)
 //! describes both.
 //!
-//! The work reports what it does to a [`Progress`]: bytes that are expected, bytes of a blob, a
-//! blob that is done. A thread of its own shows this: [`display`] makes the line, `show` draws it
-//! or writes the JSON, and `owner` decides which of the tools on a terminal draws.
+//! The code that does the work reports to a [`Progress`]: the expected bytes, the bytes of a blob,
+//! and each blob that is done. A separate thread shows these. [`display`] makes the line, `show`
+//! draws it or writes the JSON, and `owner` decides which of the tools on a terminal draws.
 
 mod ahead;
 mod display;
@@ -62,7 +62,7 @@ impl Options {
     }
 }
 
-/// What happened to a blob.
+/// How a blob got done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// It was already at the destination.
@@ -81,7 +81,7 @@ pub enum How {
     Verified,
 }
 
-/// What a tool does, for the choice of the tool that draws.
+/// The kind of work of a tool. It decides which tool of a pipeline draws first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// It moves blobs over a network, which is most likely the slowest part of a pipeline.
@@ -107,7 +107,7 @@ struct State {
     expected: u64,
     /// The number of blobs that are expected, but whose sizes are not known.
     unknown: u64,
-    /// Whether nothing more will be expected.
+    /// Whether `expected` and `unknown` are final.
     all_expected: bool,
     /// The sum of the sizes of the blobs that are done.
     done: u64,
@@ -142,7 +142,7 @@ impl State {
         under_way.fold(self.done, u64::saturating_add)
     }
 
-    /// The total, once it is known.
+    /// The total; `None` if it is not known yet.
     fn total(&self) -> Option<u64> {
         (self.all_expected && self.unknown == 0).then_some(self.expected)
     }
@@ -164,7 +164,7 @@ impl State {
     }
 }
 
-/// The display of this run. It is ended before the last lines of stderr.
+/// The display of this run. It ends before the last lines are written to stderr.
 static RUNNING: OnceLock<show::Running> = OnceLock::new();
 
 impl Progress {
@@ -203,12 +203,12 @@ impl Progress {
         Ok(Progress(Some(shared)))
     }
 
-    /// No display.
+    /// A progress without a display.
     pub fn silent() -> Progress {
         Progress(None)
     }
 
-    /// Adds what is expected. The sum becomes the total once [`all_expected`] was called.
+    /// Adds expected bytes. After [`all_expected`] was called, their sum is the total.
     ///
     /// [`all_expected`]: Progress::all_expected
     pub fn add_expected(&self, expected: Expected) {
@@ -227,7 +227,7 @@ impl Progress {
         });
     }
 
-    /// Records that nothing more is expected.
+    /// Records that all expected bytes were added.
     pub fn all_expected(&self) {
         self.change(|state| state.all_expected = true);
     }
@@ -251,7 +251,8 @@ impl Progress {
         });
     }
 
-    /// Records that a blob is done. If its digest was not known, it is the one without a digest.
+    /// Records that a blob is done. If no blob under way has this digest, it is the blob under way
+    /// whose digest was not known.
     pub fn done(&self, digest: &Digest, size: u64, how: How) {
         let Some(shared) = &self.0 else { return };
         let mut state = shared.lock();
@@ -259,7 +260,7 @@ impl Progress {
         let key = known.then_some(digest);
         let ended = state.under_way.iter().position(|entry| entry.digest.as_ref() == key);
         let ended = ended.map(|at| state.under_way.swap_remove(at));
-        // Of a blob that is compressed while it is sent, more bytes were read than it has.
+        // If a blob is compressed while it is sent, more bytes were read than its size.
         let moved = ended.map_or(size, |entry| entry.position().max(size));
         state.done = state.done.saturating_add(moved);
         if shared.wants_json() {

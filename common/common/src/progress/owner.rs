@@ -4,8 +4,8 @@
 //! All programs of a pipeline start at the same time, and other jobs may use the terminal too. The
 //! tool that draws holds a lock (flock) on the terminal's device. When it ends, the next one gets
 //! the lock. The tools wait for different times before they first try, so that the most useful one
-//! gets the lock first: those that use a network before the others, because they know how much is
-//! left, and the last tool of a pipeline before the earlier ones.
+//! gets the lock first: tools that use a network before the others, because they know the total,
+//! and the last tool of a pipeline before the earlier ones.
 
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal as _, stdout};
@@ -18,7 +18,7 @@ use rustix::termios::tcgetpgrp;
 
 use super::Work;
 
-/// The time before the first try. Nothing is drawn in a run that is shorter.
+/// The time before the first try. A shorter run draws nothing.
 const FIRST: Duration = Duration::from_millis(300);
 
 /// The additional time for each tool that should try before this one.
@@ -54,7 +54,8 @@ impl Owner {
                 rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo
             });
         let before = 2 * u32::from(work == Work::Local) + u32::from(is_piped);
-        // The descriptor of stderr itself is shared with other programs, and so would be its lock.
+        // The terminal is opened again, because other programs share the descriptor of stderr and
+        // would share a lock on it.
         let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
         let terminal = OpenOptions::new()
             .read(true)
@@ -64,7 +65,7 @@ impl Owner {
         Owner { delay: FIRST + STEP * before, kind: Kind::Shared { terminal, is_locked: false } }
     }
 
-    /// Whether this tool may draw now. A job in the background does not.
+    /// Whether this tool may draw now. A job in the background may not.
     pub(super) fn may_draw(&mut self) -> bool {
         let Kind::Shared { terminal, is_locked } = &mut self.kind else { return true };
         let is_in_background =

@@ -89,7 +89,7 @@ fn draw(mut owner: Owner, shared: &Shared) {
 
 /// Writes lines of JSON until the display ends.
 fn tell(mut file: Option<File>, shared: &Shared) {
-    // If the reader of a pipe goes away, the write fails and the work goes on.
+    // If the reader of a pipe closes it, the write fails and the work continues.
     stdio::block_sigpipe();
     let mut offsets: Vec<(Option<Digest>, u64)> = Vec::new();
     let mut last = Instant::now();
@@ -115,7 +115,7 @@ fn tell(mut file: Option<File>, shared: &Shared) {
         match &mut file {
             _ if lines.is_empty() => {}
             None => screen::write(&lines),
-            // A write error is ignored: lost progress is no reason to stop.
+            // A write error is ignored, because the work does not depend on the display.
             Some(file) => drop(file.write_all(lines.as_bytes())),
         }
         if ended {

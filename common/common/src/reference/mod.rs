@@ -2,9 +2,9 @@
 //! References: names of images in a registry or in a layout.
 //!
 //! Registry references are `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`, with the grammar and the
-//! normalisation of Docker's reference library. Layout references are `oci:DIR[:TAG|@DIGEST]`. All
-//! text that may become part of a path or a URL is checked first, by `grammar`. Not here: looking up
-//! hosts and opening directories.
+//! normalisation of Docker's reference library. Layout references are `oci:DIR[:TAG|@DIGEST]`. The
+//! module `grammar` checks all text before it can become part of a path or a URL. Not here: looking
+//! up hosts and opening directories.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ impl Repository {
         Ok(Repository { host: host.to_owned(), path: path.to_owned() })
     }
 
-    /// The registry at a host as a whole: for requests that concern no single repository, such as
+    /// The registry at a host as a whole, for requests that do not concern one repository, such as
     /// the list of all repositories. Its path is empty. `docker.io` is Docker Hub.
     ///
     /// # Errors
