@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The blocks that the input is divided into. One thread fills a block, several threads read it,
+//! The blocks into which the input is divided. One thread fills a block, several threads read it,
 //! and then its memory is reused.
 //!
 //! The number of blocks is fixed: the filling thread waits while all blocks are in use. This limits

@@ -19,7 +19,8 @@ use super::block::{BLOCK, Block};
 /// The size of deflate's window: how far back it can refer.
 const DICTIONARY: usize = 32 << 10;
 
-/// Enough bytes for a block that cannot be compressed: it is stored, with deflate's block headers.
+/// The size of a result's buffer, in bytes. It is enough for a block that cannot be compressed:
+/// such a block is stored, with deflate's block headers.
 pub(super) const ROOM: usize = BLOCK + BLOCK / 64;
 
 /// The member's header (RFC 1952): deflate, no flags, no time, no level, unknown operating system.
@@ -73,7 +74,7 @@ fn deflate(
     loop {
         let used = usize::try_from(encoder.total_in()).unwrap_or(usize::MAX);
         let status = encoder.compress_vec(&block[used..], &mut bytes, flush)?;
-        // A flush is complete if the output buffer has free space left.
+        // A flush is complete if the output buffer still has free space.
         if status == Status::StreamEnd || (!last && bytes.len() < bytes.capacity()) {
             break;
         }
@@ -84,7 +85,8 @@ fn deflate(
     Ok(Deflated { bytes, crc })
 }
 
-/// The state over all blocks: the CRC and size of the input, and the channel that returns buffers.
+/// The state of the complete member: the CRC and size of the input, and the channel that returns
+/// buffers.
 pub(super) struct Joiner {
     crc: Crc,
     size: u64,

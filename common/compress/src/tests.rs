@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests: the output bytes depend on input, format and level only; a failing output.
+//! Tests that the output bytes depend on input, format and level only, and tests of a failing
+//! output.
 //!
 //! This file is compiled only for tests, so its functions may panic.
 

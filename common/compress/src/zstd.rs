@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One zstd frame, compressed by libzstd's own threads.
 //!
-//! libzstd promises the same output for any number of workers, if there is at least one and the job
-//! size is the same. Therefore there is always at least one worker, and the job size is fixed here.
+//! libzstd guarantees the same output for any number of workers from one, if the job size is the
+//! same. Therefore there is always at least one worker, and the job size is fixed here.
 
 use std::io;
 

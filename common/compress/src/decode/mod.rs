@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Detects the compression of a layer from its first bytes, and decodes it.
 //!
-//! The media type is not used for that: in real images it is sometimes wrong. All members of gzip
-//! and all frames of zstd are decoded.
+//! The media type is not used to detect the compression, because in real images it is sometimes
+//! wrong. All members of gzip and all frames of zstd are decoded.
 
 mod gzip;
 mod zstd;

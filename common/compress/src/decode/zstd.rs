@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Decodes zstd (RFC 8878) with any number of frames. Skippable frames are skipped.
 //!
-//! A frame decides how much memory its window needs, so the window is limited to 128 MiB, as in the
-//! zstd command. Dictionaries are not supported, because a layer cannot name one.
+//! A frame states the size of the window that it needs in memory. The window is limited to 128 MiB,
+//! as in the zstd command. Dictionaries are not supported, because a layer cannot contain one.
 
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
@@ -70,8 +70,8 @@ impl Zstd {
         if self.inside || self.frames == 0 { Err("cut short".to_owned()) } else { Ok(()) }
     }
 
-    /// The error message for an error code of the library, more exact if the frame's header shows
-    /// the cause.
+    /// The error message for an error code of the library. It is more exact if the frame's header
+    /// shows the cause.
     fn reason(&self, code: usize) -> String {
         if let [0x28, 0xb5, 0x2f, 0xfd, descriptor, window] = self.head[..] {
             if descriptor & 0x03 != 0 {
