@@ -21,12 +21,12 @@ const NOT_REGULAR: &str = "not a regular file";
 /// The result of [`Layout::check_blob`].
 #[derive(Debug)]
 pub enum Held {
-    /// No file has the blob's name.
+    /// There is no file with the blob's name.
     Absent,
     /// The blob, with its size in bytes. Its digest is verified only if it was hashed.
     Blob(u64),
-    /// The file with the blob's name is not the blob. The text completes the sentence "the layout
-    /// has".
+    /// The file with the blob's name has another content, size or type. The text completes the
+    /// sentence "the layout has".
     Wrong(String),
 }
 
@@ -36,9 +36,9 @@ impl Layout {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// The path of the file that holds a prefix of a blob while the blob is being downloaded. Its
-    /// length is the length of the prefix. The process that downloads the blob holds a flock on it
-    /// until the file has the blob's final name.
+    /// The path of the file with the first bytes of a blob while the blob is being downloaded. The
+    /// file has exactly the bytes that were downloaded so far. The process that downloads the blob
+    /// holds a flock on it until the file has the blob's final name.
     pub fn partial_path(&self, digest: &Digest) -> PathBuf {
         self.ingest_dir().join(format!("{}-{}", digest.algorithm(), digest.hex()))
     }
@@ -53,13 +53,14 @@ impl Layout {
     }
 
     /// Checks whether the layout has a blob, before the caller writes the blob or relies on it.
-    /// Only a regular file is a blob here: a symlink may lead to bytes that another program
-    /// changes. The size is compared if it is known. The bytes are hashed if the size is unknown or
-    /// if `hash` is set. The blob's modification time is set to now, as by
+    /// Only a regular file counts as a blob here, because a symlink may lead to bytes that another
+    /// program changes. The size is compared if it is known. The bytes are hashed if the size is
+    /// unknown or if `hash` is set. The blob's modification time is set to now, as by
     /// [`touch`](Layout::touch).
     ///
     /// # Errors
-    /// Local if the blob cannot be opened or read, or is a directory, which no file can replace.
+    /// Local if the blob cannot be opened or read, or if a directory has its name: a file cannot
+    /// replace a directory.
     pub fn check_blob(&self, digest: &Digest, size: Option<u64>, hash: bool) -> Result<Held> {
         let local_error =
             |cause: &std::io::Error| Error::local(format_args!("{self}: {digest}"), cause);

@@ -10,8 +10,8 @@
 //! Docker also keeps an HMAC of the credentials with which a repository was seen, and prefers
 //! repositories that were seen with the same credentials. regutils does not keep an HMAC, because
 //! nothing that is derived from a secret may be written to disk. Without the HMAC, a mount may be
-//! tried from a repository that these credentials cannot read. That costs one request, and the
-//! repository is forgotten.
+//! tried from a repository that these credentials cannot read. Such an attempt costs one request,
+//! and then the repository is removed from the file.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
@@ -312,8 +312,8 @@ fn lock_for_a_while(dir: &Path) -> std::io::Result<File> {
     }
 }
 
-/// Replaces a file that only its owner may read. It is not synced: if a power loss damages it,
-/// it is read as empty.
+/// Replaces a file that only its owner may read. It is not synced: if a power loss damages it, it
+/// is read as empty.
 fn write_private(path: &Path, dir: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut growing = TempFile::new(dir, path.file_name().unwrap_or_default())?;
     growing.file.set_permissions(Permissions::from_mode(0o600))?;

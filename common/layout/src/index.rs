@@ -48,7 +48,7 @@ impl Entries {
         self.entries.iter().filter(move |entry| entry.annotation(REF_NAME) == Some(name))
     }
 
-    /// Removes entries. Returns whether there were any.
+    /// Removes the unwanted entries. Returns whether any entry was removed.
     pub(crate) fn remove(&mut self, is_unwanted: impl Fn(&Descriptor) -> bool) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| !is_unwanted(entry));
@@ -215,8 +215,8 @@ impl Layout {
 
     /// Adds a manifest to `index.json`. With `tag`, the entry gets that name and replaces any entry
     /// that had it. Without a tag, the entry has no name, and nothing is added if the manifest is
-    /// already listed. The manifest must be stored already. Images that wait for this name are
-    /// dropped from the waiting names.
+    /// already listed. The manifest must be stored already. The name is also removed from the
+    /// waiting names.
     ///
     /// # Errors
     /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written, or

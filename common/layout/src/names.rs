@@ -8,7 +8,7 @@
 //!
 //! The file is only a hint. If it is lost or damaged, names do not change, and storing the manifest
 //! again records the name again. A waiting name is dropped in two cases: a later image got the
-//! name, or another program changed the entries that it was to replace.
+//! name, or another program changed the entries that have the name.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -160,8 +160,8 @@ impl Layout {
         self.drop_waiting_if(|other, _| other == Some(name)).map(|_| ())
     }
 
-    /// Drops waiting images by their name and digest. Returns whether there were any. The caller
-    /// must hold the lock.
+    /// Drops waiting images by their name and digest. Returns whether any image was dropped. The
+    /// caller must hold the lock.
     pub(crate) fn drop_waiting_if(
         &self,
         is_unwanted: impl Fn(Option<&str>, &Digest) -> bool,
@@ -228,7 +228,8 @@ impl Layout {
 }
 
 impl Waiting {
-    /// Whether the entries with the name are still the entries that this name was to replace.
+    /// Whether the entries that have the name are still those that had it when this name was
+    /// recorded.
     fn is_valid(&self, entries: &Entries) -> bool {
         match &self.name {
             Some(name) => self.replaces == digests_of(entries, Some(name)),

@@ -23,9 +23,8 @@ use crate::whole::Missing;
 const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
 
 impl Layout {
-    /// Lists those of the stored blobs that are manifests with a subject, as
-    /// [`list_referrer`](Layout::list_referrer) does. If one cannot be listed, a warning is
-    /// recorded: the blobs are stored nevertheless.
+    /// Calls [`list_referrer`](Layout::list_referrer) for each stored blob. If a referrer cannot be
+    /// listed, a warning is recorded, because the blobs are stored nevertheless.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -100,7 +99,7 @@ impl Layout {
     /// changed anything, and so does this function. Stores the new list, but not the entries. The
     /// caller must hold the lock. The inner error says why the fallback tag does not name a list.
     ///
-    /// A list that becomes empty stays: if a subject has no list, sweep-layout keeps all its
+    /// A list that becomes empty is kept: if a subject has no list, sweep-layout keeps all its
     /// referrers, even those without an entry.
     pub(crate) fn change_list(
         &self,

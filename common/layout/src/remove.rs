@@ -10,9 +10,9 @@ use crate::Layout;
 use crate::index::{CONTAINERD_NAME, REF_NAME};
 
 impl Layout {
-    /// Removes the entries with a name, searched as [`resolve`](Layout::resolve) does. Images that
-    /// wait for this name are dropped from the waiting names. Returns whether any entry or waiting
-    /// image had the name.
+    /// Removes the entries with a name, searched as [`resolve`](Layout::resolve) does. The name is
+    /// also removed from the waiting names. Returns whether any entry or waiting image had the
+    /// name.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lock on `blobs/`, which protects the blobs of a running pipeline.
 //!
-//! No entry names the blobs of an image that is being stored. Each process that has a layout open
-//! holds this lock in shared mode. A process that removes blobs holds it exclusively. Other
-//! programs do not use this lock. Their blobs are protected only by the age of the blobs: see
+//! While an image is being stored, no entry refers to its blobs. Each process that has a layout
+//! open holds this lock in shared mode. A process that removes blobs holds it exclusively. Other
+//! programs do not use this lock. Only the age of their blobs protects these blobs: see
 //! [`Layout::touch`].
 
 use std::fs::File;
@@ -18,10 +18,10 @@ use rustix::io::Errno;
 use crate::{LOCK_PATIENCE, Layout, lock};
 
 /// Takes the lock of the layout at `dir` in shared mode. `None` if that is not possible, for
-/// example where this user may read blobs but not list them.
+/// example if this user may read blobs but may not list them.
 ///
 /// # Errors
-/// Unavailable if another process, which removes blobs, does not end within [`LOCK_PATIENCE`].
+/// Unavailable if a process that removes blobs does not end within [`LOCK_PATIENCE`].
 pub(crate) fn share(dir: &Path) -> Result<Option<Arc<File>>> {
     let Ok(blobs) = File::open(dir.join("blobs")) else { return Ok(None) };
     match lock(&blobs, FlockOperation::NonBlockingLockShared) {
@@ -38,8 +38,8 @@ pub(crate) fn share(dir: &Path) -> Result<Option<Arc<File>>> {
 
 impl Layout {
     /// Takes the lock exclusively, so that no other process uses the layout until this value is
-    /// dropped. Does not wait for a process that uses the layout: after it, the next process of its
-    /// pipeline or script would use the layout.
+    /// dropped. Does not wait for a process that uses the layout: when it ends, the next process of
+    /// its pipeline or script would use the layout.
     ///
     /// # Errors
     /// Unavailable if another process uses the layout; Local if it cannot be locked.
@@ -61,9 +61,9 @@ impl Layout {
         }
     }
 
-    /// Sets the modification time of blobs to now: they are in use, although no entry may name
-    /// them yet. Only the owner of a blob, or a user who may write to it, can do this. Otherwise
-    /// the time is left unchanged.
+    /// Sets the modification time of blobs to now: they are in use, although perhaps no entry
+    /// refers to them yet. Only the owner of a blob, or a user who may write to it, can do this.
+    /// Otherwise the time is left unchanged.
     pub fn touch<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) {
         for digest in digests {
             let _ = utimensat(CWD, self.blob_path(digest), &NOW, AtFlags::SYMLINK_NOFOLLOW);
@@ -71,7 +71,8 @@ impl Layout {
     }
 }
 
-/// The current time for both timestamps: a user who may write to the file can set it.
+/// The current time for both timestamps. A user who does not own a file but may write to it can set
+/// only this time.
 pub(crate) const NOW: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },

@@ -86,7 +86,7 @@ impl Layout {
         }
     }
 
-    /// Reads a manifest; `None` if it is absent or not the one that the descriptor describes.
+    /// Reads a manifest; `None` if it is absent, or if it does not match the descriptor.
     fn stored_manifest(&self, descriptor: &Descriptor) -> Result<Option<Manifest>> {
         let bytes = match self.read_blob(&descriptor.digest, MAX_SIZE) {
             Err(error) if error.status() == Status::Local => return Err(error),
