@@ -70,7 +70,8 @@ fn places() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The first directory that exists. A directory without permission is skipped with a warning.
+/// The first directory that exists. A directory that this user may not examine is skipped with a
+/// warning.
 fn first(places: &[PathBuf], names: &[String]) -> Result<Option<PathBuf>> {
     for directory in places.iter().flat_map(|place| names.iter().map(|name| place.join(name))) {
         match std::fs::metadata(&directory) {

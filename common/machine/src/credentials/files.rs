@@ -30,12 +30,13 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct AuthFile {
     /// The file.
     pub(super) path: PathBuf,
-    /// Whether the user named the file: only then is it an error if the file is missing.
+    /// Whether the user named the file. If so, it is an error if the file is missing.
     named: bool,
 }
 
 /// The files that may hold credentials, in order. If a flag or else the environment names a file,
-/// it is the only one. Otherwise they are those of the containers tools, then docker's.
+/// only that file is used. Otherwise the files of the containers tools are used, then docker's
+/// file.
 pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| directory("REGISTRY_AUTH_FILE")) {
         return vec![AuthFile { path, named: true }];
@@ -93,8 +94,8 @@ pub(super) struct Entries(Map<String, Value>);
 
 impl Entries {
     /// The helpers to ask about a repository's registry, each with the registry name to send, in
-    /// order. The helper for this registry is used if there is one, else the helper for all
-    /// registries.
+    /// order. The helper for all registries is asked only if no helper is configured for this
+    /// registry.
     pub(super) fn helpers(&self, repository: &Repository) -> Vec<(String, String)> {
         let own = self.0.get("credHelpers").and_then(Value::as_object);
         let own = own.into_iter().flatten().filter_map(|(key, helper)| {

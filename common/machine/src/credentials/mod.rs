@@ -9,7 +9,7 @@
 //!
 //! A lookup is made only after a registry has asked for credentials. A source that cannot be read
 //! is skipped with a warning, so that it does not break a request that needs no credential. If the
-//! registry then refuses access, the error repeats the reason. Nothing is ever written.
+//! registry then refuses access, the hint of the error repeats the reason. Nothing is ever written.
 //!
 //! Not here: the choice of the server to which a credential is sent (in `auth` of the crate
 //! `registry`).

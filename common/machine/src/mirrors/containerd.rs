@@ -82,8 +82,8 @@ fn exists(path: &Path) -> Result<bool> {
     }
 }
 
-/// Checks that the certificate files of a place can be opened. This is done before any request:
-/// later, a mirror with missing certificates would only be skipped.
+/// Checks that the certificate files of a place can be opened. This is done before any request,
+/// because later a mirror with missing certificates would only be skipped.
 fn has_certificates(place: &Place) -> Result<()> {
     let client =
         place.client.iter().flat_map(|(certificate, key)| [Some(certificate), key.as_ref()]);
@@ -167,7 +167,7 @@ fn server(
     let has_root = path.last() == Some(&"v2") || table.flag("override_path")?.unwrap_or_default();
     let path: String = path.iter().map(|part| format!("/{part}")).collect();
     let root = format!("{path}{}", if has_root { "/" } else { ROOT });
-    // The API of Docker Hub has other host names than the one used here.
+    // In a place, Docker Hub has the host name `docker.io`. Its API has other host names.
     let hub = ["docker.io", "registry-1.docker.io", "index.docker.io"];
     let host = if hub.contains(&authority) { hub[0] } else { authority };
     let own = repository.host();

@@ -2,9 +2,9 @@
 //! TOML configuration files: tables in their order, and each value with its line number.
 //!
 //! Keys are looked up as in the Go programs to which these files belong: an exact match first, then
-//! a match that ignores case. Unknown keys are ignored; in the tables of a registry or a mirror
-//! they give a warning, because such a key may change the host of a request. Not here: the meaning
-//! of the values.
+//! a match that ignores case. Unknown keys are ignored. In the tables of a registry or a mirror
+//! they cause a warning, because such a key may change the host of a request in other programs. Not
+//! here: the meaning of the values.
 
 use std::io::Read;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(super) enum ValueKind {
     Flag(bool),
     List(Vec<Value>),
     Table(Table),
-    /// A number or a time: no key that is read has such a value.
+    /// A number or a time. The keys that are read have values of other types.
     Other,
 }
 

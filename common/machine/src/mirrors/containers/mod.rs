@@ -84,7 +84,7 @@ impl Files {
         } else if let Some(dir) = user
             && tables.add(&dir.join("registries.conf"), false)?
         {
-            // If the user has a registries.conf, none of the system's files is read.
+            // If the user has a registries.conf, the system's files are not read.
             dirs = vec![dir];
         } else {
             tables.add(&self.system.join("registries.conf"), false)?;
@@ -92,7 +92,7 @@ impl Files {
         }
         for dir in dirs {
             for file in drop_ins(&dir.join("registries.conf.d"))? {
-                // A file that no longer exists was removed after the listing; it is skipped.
+                // A file that was removed after the directory was read is skipped.
                 tables.add(&file, true)?;
             }
         }

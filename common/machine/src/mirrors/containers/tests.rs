@@ -22,8 +22,8 @@ fn lookup(files: &[&str], name: &str) -> Result<Option<Configured>> {
     tables(files)?.lookup(&repository(name))
 }
 
-/// Shows places as `HOST/PATH`, with `!` if insecure, and with the kind of requests for which a
-/// place is used, if it is not used for all.
+/// Shows places as `HOST/PATH`, with `!` if insecure. For a place that is used only for some
+/// requests, the kind of requests follows.
 fn shown<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
     let show = |place: &Place| {
         let Place { host, path, .. } = place;
