@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hints for failures that an option or a file could prevent. A hint names only options that apply
-//! to the host in question: those for the operand's registry do not apply to that of `--from`.
+//! to the host of the failure: options for the operand's registry do not apply to the registry of
+//! `--from`.
 
 /// The hint for a certificate of an unknown authority. `--ca-file` applies to all hosts.
 pub(crate) const UNKNOWN_AUTHORITY: &str = "--ca-file FILE trusts its authority, and so does a .crt \
@@ -51,7 +52,7 @@ impl Options {
         }
     }
 
-    /// The hint for a registry that wants a login.
+    /// The hint for a registry that requires a login.
     pub fn login(self, host: &str) -> String {
         let stored = format!("store credentials with podman login {host} or docker login {host}");
         match self {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Turns an error of ureq into a [`Failure`]: an error message, and whether a retry may succeed.
 //!
-//! No connection to a host that has not answered in this run is a failure of its own kind: most
-//! likely the name is wrong or the host is down, and a long wait would not help.
+//! If no connection can be made to a host that has not answered in this run, the failure is of a
+//! special kind: most likely the name is wrong or the host is down, and a long wait would not help.
 //!
-//! These are failures before a response arrives. Not here: the meaning of a response's status.
+//! All these failures happen before a response arrives. Not here: the meaning of a response's
+//! status.
 
 use std::io;
 
@@ -128,7 +129,8 @@ fn is_socks_refusal(proxy: &Proxy, cause: &io::Error) -> bool {
     proxy.kind() == Kind::Socks && is_word.iter().any(|word| words.contains(word))
 }
 
-/// Classifies a failure of the server, or the proxy, that `place` names and that has these options.
+/// Classifies a failure of a server or a proxy. `place` is its name for messages, and `options` are
+/// those that apply to it.
 fn failure_at(place: &str, options: Options, error: ureq::Error) -> Failure {
     let later =
         |what: String| Failure::temporary(Error::unavailable(format_args!("{place}: {what}")));

@@ -46,7 +46,7 @@ impl Attempts {
     /// The default for most failures.
     pub const USUAL: u32 = 5;
 
-    /// The default for a silent host: each attempt is a long wait itself.
+    /// The default for a silent host. It is smaller, because each attempt is itself a long wait.
     pub const SILENT: u32 = 2;
 
     /// A single attempt.

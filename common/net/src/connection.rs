@@ -5,8 +5,8 @@
 //!   measures either too little (it allows endless interim responses) or too much (all bytes that
 //!   are buffered after an interim response).
 //! - It reads a response that arrives while a body is still being sent. If the server then closes
-//!   the connection, ureq would report a broken connection and not read the response. Here the rest
-//!   of the body is dropped.
+//!   the connection, ureq would report a broken connection and not read the response. This wrapper
+//!   drops the rest of the body instead.
 //! - It keeps the reason phrase, which ureq drops, for the thread that reads the response.
 
 use std::cell::{Cell, RefCell};
@@ -41,8 +41,8 @@ fn reason_phrase(heads: &[u8]) -> Option<String> {
 }
 
 /// The maximum number of bytes of framing that may arrive between two bytes of a body, or after its
-/// last byte: a chunk's size line, trailers. The limit is checked whenever a connection's buffer
-/// was emptied, so that up to one buffer more may be read.
+/// last byte: a chunk's size line, trailers. The limit is checked each time a connection's buffer
+/// is empty, so up to one more buffer can be read.
 pub(crate) const MAX_FRAMING: usize = 64 << 10;
 
 thread_local! {
@@ -138,7 +138,7 @@ impl<In: Transport> Transport for Watched<In> {
             let input = self.connection.buffers().input();
             let received = received + input.len().saturating_sub(before);
             let end = end_of_head(input);
-            // Bytes that have left the buffer by now belonged to interim responses.
+            // Bytes that are no longer in the buffer belonged to interim responses.
             let head = received - input.len().min(received) + end.unwrap_or(input.len());
             if head > MAX_HEAD {
                 return Err(Error::LargeResponseHeader(head, MAX_HEAD));
@@ -199,11 +199,11 @@ fn time_spent(details: &ConnectionDetails<'_>) -> std::time::Duration {
     }
 }
 
-/// The time that is left to connect. `details.timeout` is the limit for all steps of connecting
+/// The remaining time to connect. `details.timeout` is the limit for all steps of connecting
 /// together, counted from `details.now`.
 ///
 /// # Errors
-/// [`Error::Timeout`] if no time is left.
+/// [`Error::Timeout`] if no time remains.
 pub(crate) fn time_left(details: &ConnectionDetails<'_>) -> Result<NextTimeout, Error> {
     let mut timeout = details.timeout;
     let times = (timeout.after, details.now, (details.current_time)());

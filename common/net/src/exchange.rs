@@ -126,7 +126,7 @@ impl Http {
     /// yet.
     ///
     /// # Errors
-    /// The failure says whether a retry may succeed. If the payload's reader fails, its error is
+    /// The failure states whether a retry may succeed. If the payload's reader fails, its error is
     /// final.
     pub fn send(
         &self,

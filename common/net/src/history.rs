@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Facts about hosts and ports that are remembered until the process ends, across repositories:
 //!
-//! - that the host has answered: it is then worth a longer wait, should it become unreachable;
+//! - that the host has answered: if it becomes unreachable, a longer wait may help;
 //! - that the host has used TLS: plain HTTP to it is then refused;
 //! - that the host requested a client certificate, but none was configured.
 //!

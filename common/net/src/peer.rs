@@ -5,8 +5,8 @@
 //! The peer of the operand's registry has the settings of the command line. Every other host (a
 //! mirror, a token server, a redirect's target, the registry of `--from`) starts as
 //! [`Peer::unconfigured`], which has default settings and no secrets. [`Peer::at`] then adds the
-//! settings that the machine's configuration has for that host. With this rule a new field cannot
-//! reach another origin by mistake: there is no list of fields to reset.
+//! settings that the machine's configuration has for that host. This rule makes it impossible to
+//! send a new field to another origin by mistake, because no code resets single fields.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,8 @@ use crate::advice::Options;
 pub struct Peer {
     /// The options of the command line that apply to this origin, for hints.
     pub options: Options,
-    /// The scheme to use. `None` means https, with one exception: a host that does not use TLS is
-    /// used with http if it is loopback or its verification is
+    /// The scheme to use. `None` means https, with one exception: if the host does not use TLS,
+    /// http is used for a loopback host, or if the verification is
     /// [`Optional`](Verification::Optional).
     pub scheme: Option<Scheme>,
     /// How the server's certificate is checked.
@@ -64,8 +64,8 @@ pub struct ClientCertificate {
 }
 
 impl Peer {
-    /// The peer for a host that nothing is configured for: https, certificate checked, anonymous,
-    /// no extra headers.
+    /// The peer for a host without any configuration: https, certificate checked, anonymous, no
+    /// extra headers.
     pub const fn unconfigured() -> Peer {
         Peer {
             options: Options::None,

@@ -133,13 +133,13 @@ impl Response {
 /// after the last byte.
 pub struct Body {
     source: Source,
-    /// The number of bytes left, if the response states its length.
+    /// The number of bytes that were not read yet, if the response states its length.
     left: Option<u64>,
-    /// Set if there is a trace, until the end of the body is in it.
+    /// The data for the trace. `None` without a trace, and after the end of the body was traced.
     measured: Option<Measured>,
 }
 
-/// What the trace needs at the end of a body.
+/// The data that the trace needs at the end of a body.
 pub(crate) struct Measured {
     pub(crate) trace: Trace,
     /// The start of the exchange.

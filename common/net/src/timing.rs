@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long the current exchange of this thread takes, and over which connection, for the trace.
+//! Measures for the trace how long the current exchange of this thread takes, and records its
+//! connection.
 //!
 //! The parts of a connection report to the thread that uses it: an exchange runs on one thread
 //! until the head of its response has arrived. Uses the monotonic clock only.

@@ -90,7 +90,8 @@ impl ProxyConnector {
         ProxyConnector { proxy, config, secure, resolver: DefaultResolver::default() }
     }
 
-    /// Connects to the proxy itself; through a SOCKS proxy, to the server behind it.
+    /// Connects to the proxy itself. If it is a SOCKS proxy, connects through it to the server
+    /// behind it.
     fn reach(&self, details: &ConnectionDetails<'_>) -> Result<Box<dyn Transport>, ProxyFailure> {
         let own = self.proxy.url().uri();
         let with = |uri, addrs, timeout| ConnectionDetails {

@@ -31,7 +31,7 @@ const ATTRIBUTES: [(&[u8], &str); 10] = [
     (b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01", "emailAddress"),
 ];
 
-/// The text of a name in DER; `None` if the name is invalid. An empty name is an empty text.
+/// The text of a name in DER; `None` if the name is invalid. The text of an empty name is empty.
 pub(super) fn text(name: &[u8]) -> Option<String> {
     let mut groups = Vec::new();
     let mut rest = element(name, SEQUENCE)?.0.content;

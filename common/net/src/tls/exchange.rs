@@ -14,7 +14,8 @@ use rustls::{Error, NamedGroup, PeerMisbehaved};
 /// The number of bytes of a private key.
 const KEY_SIZE: usize = 66;
 
-/// The bits of a private key's first byte: a key has 521 bits.
+/// The mask for the first byte of a private key: a key has 521 bits, so only one bit of this byte
+/// is used.
 const FIRST_BITS: u8 = 1;
 
 /// The maximum number of attempts to make a private key. An attempt fails if the random number is

@@ -20,10 +20,11 @@ const MAX_PLACES: usize = 16;
 /// A server's certificate, and the version of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
-    /// The version of TLS, such as `TLS 1.3`; `None` if the handshake did not come so far.
+    /// The version of TLS, such as `TLS 1.3`; `None` if the handshake failed before the version was
+    /// chosen.
     pub protocol: Option<String>,
     /// The authority that signed the certificate, as in RFC 4514; `None` if the certificate cannot
-    /// be read. The text is not printable.
+    /// be read. The text may contain control characters.
     pub issuer: Option<String>,
     /// The end of the certificate's validity, in seconds since the epoch.
     pub expires: Option<u64>,
@@ -35,7 +36,8 @@ type Places = HashMap<(String, u16), Presented>;
 static PRESENTED: Mutex<Option<Places>> = Mutex::new(None);
 
 thread_local! {
-    /// The certificate in this thread's current handshake. rustls drops a refused one.
+    /// The certificate in this thread's current handshake. rustls does not keep a refused
+    /// certificate.
     static CURRENT: RefCell<Option<CertificateDer<'static>>> = const { RefCell::new(None) };
 }
 
@@ -55,7 +57,7 @@ pub(super) fn checking(certificate: &CertificateDer<'_>) {
     CURRENT.set(Some(certificate.clone().into_owned()));
 }
 
-/// Called after a handshake, also after a failed one. The host is in the form of
+/// Called after a handshake, even if it failed. The host is in the form of
 /// [`Url::host`](crate::url::Url::host).
 pub(super) fn record(host: &str, port: u16, connection: &ClientConnection) {
     let refused = CURRENT.take();

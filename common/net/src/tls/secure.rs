@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! TLS over a connection. ureq's own connector is not used for these reasons: it supports one
-//! client certificate only, it accepts none of version 1, it panics if certificate and key do not
-//! match, and it does not report whether the server requested a client certificate.
+//! client certificate only, it does not accept certificates of version 1, it panics if certificate
+//! and key do not match, and it does not report whether the server requested a client certificate.
 
 use std::cell::Cell;
 use std::fmt;

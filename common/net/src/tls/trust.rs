@@ -24,7 +24,7 @@ const BUNDLES: [&str; 4] = [
 ];
 
 /// Reads the system's trust store. OpenSSL's variables `SSL_CERT_FILE` and `SSL_CERT_DIR` override
-/// its place.
+/// its path.
 fn read_system() -> CertificateResult {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let file = variable("SSL_CERT_FILE");
