@@ -27,8 +27,8 @@ impl After<'_> {
         After { word, last: last.unwrap_or_default(), held: last.map(|_| Vec::new()) }
     }
 
-    /// Takes a name, and passes on the names that are certainly after `last`. Returns whether to
-    /// continue.
+    /// Handles a name of a page: passes on the names that are certainly after `last`. Returns
+    /// whether to continue.
     ///
     /// # Errors
     /// The error of `pass`.

@@ -16,8 +16,8 @@ use ureq::http::StatusCode;
 pub use super::error_body::ErrorBody;
 use super::refusal;
 
-/// The error codes that reject what was sent or named. Another attempt gets the same response, even
-/// if the status is that of a server error.
+/// The error codes that reject the content that was sent or named. Another attempt gets the same
+/// response, even if the status is that of a server error.
 const REJECTIONS: [&str; 8] = [
     "DIGEST_INVALID",
     "MANIFEST_BLOB_UNKNOWN",
@@ -104,7 +104,7 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
     }
 }
 
-/// The reason phrase: the server's, unless it differs from the standard phrase only in case.
+/// The reason phrase of the server, or the standard phrase if both differ only in case.
 fn phrase(response: &Response) -> &str {
     let standard = response.status.canonical_reason().unwrap_or_default();
     match response.reason.as_deref() {

@@ -3,8 +3,8 @@
 //! the response.
 //!
 //! Each call makes one attempt. Resuming, restarting and counting attempts are left to the caller,
-//! because the caller knows which bytes it already has. Digests are not verified here: a range is
-//! only compared with the response's own headers.
+//! because the caller knows which bytes it already has. Digests are not verified here. Only the
+//! range in a response's headers is compared with the requested range.
 
 use std::io::Read;
 
@@ -55,8 +55,8 @@ pub struct BlobBytes {
 }
 
 impl Registry {
-    /// Whether the repository has a blob. A blob of another size than `size`, if that is known, is
-    /// reported with a warning and counts as absent.
+    /// Whether the repository has a blob. If `size` is known and the blob has another size, a
+    /// warning is recorded and the blob counts as absent.
     ///
     /// # Errors
     /// The failure that the response reports, if the status does not show whether the blob exists.
@@ -65,7 +65,7 @@ impl Registry {
         let size = size.into();
         let url = self.url(&format!("blobs/{digest}"))?;
         // Redirects are followed, because a redirect alone proves nothing: some servers redirect
-        // every blob request, also for absent blobs.
+        // every blob request, even for absent blobs.
         let head = Request::new(Method::Head, &url, &[]);
         let mut response = self.session.send(&self.scope, head, &mut Payload::None)?;
         let is_own = self.session.is_own(&response);

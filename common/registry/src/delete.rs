@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Deleting a tag or a manifest.
 //!
-//! A tag is never deleted by the digest of its manifest: that would delete all its tags. Many
-//! registries cannot delete a tag alone. Their response is 400, 404, 405 or 501, or a success
-//! although nothing was deleted.
+//! A tag is never deleted by the digest of its manifest: that would delete all tags of the
+//! manifest. Many registries cannot delete a tag alone. Their response is 400, 404, 405 or 501, or
+//! a success although nothing was deleted.
 
 use common::digest::Digest;
 use common::error::{Error, Result, Status};
@@ -65,7 +65,7 @@ impl Registry {
         }
     }
 
-    /// Deletes a tag alone. The manifest and its other tags stay.
+    /// Deletes a tag alone. The manifest and its other tags are kept.
     ///
     /// # Errors
     /// Absent if the tag does not exist. Malformed if the registry cannot delete a tag alone.
@@ -74,8 +74,8 @@ impl Registry {
         self.delete(tag)
     }
 
-    /// The digest of a manifest's subject. `None` also for an invalid manifest, which can be
-    /// deleted, too.
+    /// The digest of a manifest's subject. `None` if it has no subject, or if the manifest is
+    /// invalid: invalid manifests can be deleted too.
     fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
         let accept: Vec<&str> = ACCEPT.iter().chain(&ACCEPT_SCHEMA1).copied().collect();
         let remote = match self.manifest(&digest.to_string(), Some(digest), &accept) {

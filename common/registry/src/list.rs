@@ -23,7 +23,7 @@ const MAX_REMEMBERED: usize = 100_000;
 
 /// A kind of list.
 pub(crate) struct Kind {
-    /// The URL, without the URL of the repository or registry.
+    /// The part of the URL after the URL of the repository or registry.
     path: &'static str,
     /// The field of a page that has the names. Messages also use it.
     field: &'static str,
@@ -94,7 +94,7 @@ impl Registry {
     ///
     /// `last` and `page` are the request's parameters `last` (list only tags after this tag) and
     /// `n` (tags per page). A registry may ignore both; tags up to `last` are dropped then. If it
-    /// refuses `n`, it determines the size of a page.
+    /// refuses `n`, the list is requested again without `n`.
     ///
     /// # Errors
     /// Absent, Refused or Unavailable, depending on the registry's response. Malformed if a
@@ -272,7 +272,7 @@ struct List<'a, F> {
     each: F,
     after: After<'a>,
     remembered: HashSet<String>,
-    /// The number of distinct names so far, as far as they are remembered.
+    /// The number of distinct names so far. A name that is not remembered is counted each time.
     passed: u64,
     /// Why a name could not be passed on.
     failed: Option<Error>,

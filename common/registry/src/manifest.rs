@@ -50,8 +50,9 @@ impl RemoteManifest {
 }
 
 impl Registry {
-    /// Fetches a manifest by tag or digest. By digest, the bytes are verified against it. By tag,
-    /// the digest is computed, and the manifest is refused if its Docker-Content-Digest differs.
+    /// Fetches a manifest by tag or digest. If a digest is requested, the bytes must have this
+    /// digest. If a tag is requested, the digest is computed, and the manifest is refused if its
+    /// Docker-Content-Digest differs.
     ///
     /// # Errors
     /// Absent, Refused or Unavailable, depending on the registry's response. Malformed if the

@@ -7,7 +7,7 @@
 //! so clients write the list too.
 //!
 //! Registries without the API send different responses: 404, 400, 405, 501, or a web page. The
-//! response for a missing repository is also 404, so its absence cannot be detected here.
+//! response for a missing repository is also 404, so a missing repository cannot be detected here.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -51,9 +51,9 @@ struct List<'a> {
 }
 
 impl Registry {
-    /// Passes the descriptor of every referrer of `subject` to `each`, page by page and each once.
-    /// With `artifact_type`, only referrers of that type. An entry without an artifact type gets
-    /// the type and the annotations of its manifest.
+    /// Passes the descriptor of every referrer of `subject` to `each`, page by page. Each referrer
+    /// is passed once. With `artifact_type`, only referrers of that type are passed. An entry
+    /// without an artifact type gets the type and the annotations of its manifest.
     ///
     /// Returns whether the registry has a list for this subject. `false` also if the repository is
     /// missing.

@@ -21,8 +21,8 @@ pub(crate) fn by_registry(found: &Lookup, peer: &Peer, repository: &Repository) 
     Refusal { words: format!("{words}, or {or}"), hint }
 }
 
-/// The refusal text for a registry's token server. `found` and `peer` are as for
-/// [`by_registry`]; credentials are stored for `host`.
+/// The refusal text for a registry's token server. `found` and `peer` are as for [`by_registry`];
+/// credentials are stored for `host`.
 pub(crate) fn by_token_server(found: &Lookup, peer: &Peer, host: &str) -> Refusal {
     let (words, hint) = match (&found.credential, found.unread.first()) {
         (Some(_), _) if peer.login.is_some() => {

@@ -3,8 +3,8 @@
 //! upload needs, and the rules for the URL of a session.
 //!
 //! The URL of a session is opaque: it is used exactly as the registry last sent it, including the
-//! bytes of its query. It may be at another host, which then gets neither credentials nor headers
-//! of the user.
+//! bytes of its query. It may be at another host. Credentials and the user's headers are not sent
+//! to that host.
 //!
 //! [`put_blob`](Registry::put_blob) uploads a blob that is in memory. Not here: uploads in parts
 //! and their recovery, which push-blob does.
@@ -109,7 +109,7 @@ impl Registry {
         Ok(OpenedUpload { at, min_chunk })
     }
 
-    /// The URL in the Location header of an upload's response; `None` if there is none.
+    /// The URL in the Location header of an upload's response; `None` if the header is absent.
     ///
     /// # Errors
     /// Malformed if the rules for upload URLs do not allow it.
@@ -187,9 +187,10 @@ impl Registry {
         })
     }
 
-    /// Cancels a session: one attempt, of which each request takes at most `within`. A request that
-    /// broke or was refused may have changed the state of the session, and many registries refuse to
-    /// cancel it with an old state. The latest state is then requested, and `at` moves to it.
+    /// Cancels a session: one attempt. Each request of the attempt takes at most `within`. A
+    /// request that failed earlier may have changed the state of the session, and many registries
+    /// refuse to cancel it if the URL has an old state. In that case, the URL with the latest state
+    /// is requested and stored in `at`.
     ///
     /// # Errors
     /// The failure if there is no response. Malformed if the rules for upload URLs do not allow the
@@ -262,8 +263,8 @@ impl Registry {
     }
 }
 
-/// Whether a registry perhaps refused to cancel a session because the state is old. The body of the
-/// response can still be read.
+/// Whether a registry may have refused to cancel a session because the state is old. The body of
+/// the response can still be read.
 fn is_old_state(response: &mut Response) -> bool {
     matches!(response.status.as_u16(), 400 | 404 | 416)
         && ErrorBody::parse(&response.hold()).code != "BLOB_UPLOAD_UNKNOWN"

@@ -7,8 +7,8 @@
 //! secret. The rules for addresses apply as if the request had been sent to the other registry
 //! directly.
 //!
-//! Only a target that looks like a registry's API is answered. A challenge from storage, whose URLs
-//! are signed, means that the signature is refused.
+//! A challenge is answered only if the URL looks like that of a registry's API. The URLs of storage
+//! servers are signed: a challenge from such a server means that it refuses the signature.
 
 use common::error::{Error, Status};
 use machine::credentials::Lookup;
@@ -96,8 +96,8 @@ fn is_api(url: &Url) -> bool {
     url.path().starts_with("/v2/") && !url.has_query()
 }
 
-/// The failure to get a token for a registry that was not named by the reference. Storing
-/// credentials for it would not help.
+/// The failure to get a token for a registry that the reference does not name. Storing credentials
+/// for it would not help.
 fn of_redirect(failure: Failure, registry: &str) -> Failure {
     let Failure { error, retry } = failure.context(format_args!("redirected to {registry}"));
     let hint =

@@ -60,7 +60,7 @@ impl Scope {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether the scope includes an action on a repository that changes it: any but pull.
+    /// Whether the scope includes an action that changes a repository: any action except pull.
     pub fn writes(&self) -> bool {
         let of_repositories = self.names().filter(|scope| scope.starts_with("repository"));
         let mut actions = of_repositories.filter_map(|scope| Some(scope.rsplit_once(':')?.1));

@@ -172,7 +172,7 @@ impl Session {
 
     /// Answers a challenge from another registry to which this registry redirected a request that
     /// reads. Fetches an anonymous token, and sends the request to the other registry again. Any
-    /// other response is returned unchanged. No credential and no header of the user is sent.
+    /// other response is returned unchanged. Credentials and the user's headers are not sent.
     ///
     /// # Errors
     /// Refused if the other registry gives no anonymous token. Malformed if its token server's URL
@@ -224,14 +224,14 @@ impl Session {
         given_token(&self.api)
     }
 
-    /// Whether no credential is known that would be sent with a request.
+    /// Whether requests are sent without a credential, as far as is known at this moment.
     pub fn is_anonymous(&self) -> bool {
         let peer = self.api.http.peer();
         peer.login.is_none() && !peer.authorizes() && !self.known().has_credential()
     }
 
-    /// The file, helper or option that the credential is from, once the registry has asked for one.
-    /// `None` if no credential was found or needed.
+    /// The file, helper or option that the credential is from. `None` if the registry has not asked
+    /// for a credential, or if none was found.
     pub fn credential_origin(&self) -> Option<String> {
         self.known().credential_origin().map(str::to_owned)
     }

@@ -32,7 +32,7 @@ const MIN_LIFE: Duration = Duration::from_secs(60);
 /// The maximum lifetime of a token, whatever the token server states.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long before its end a token counts as expired.
+/// A token counts as expired this long before its expiry.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// The `client_id` that is sent to a token server.
