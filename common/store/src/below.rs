@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Walks down from manifests, nested indexes included: each digest once, each manifest after its
-//! blobs.
+//! Walks down from manifests, nested indexes included. Passes each digest once, and each manifest
+//! after its blobs.
 
 use std::collections::HashSet;
 
@@ -86,7 +86,7 @@ impl<'a> Walk<'a> {
                 return Err(Error::malformed(what));
             }
             Content::Index { manifests } => manifests,
-            // A registry requires all of them, also the blobs that are not layers of the image.
+            // A registry requires all of them, even the blobs that are not layers of the image.
             Content::Schema1(image) => {
                 return image.blobs.iter().try_for_each(|blob| {
                     if !self.is_new(blob)? {
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Whether the digest was not passed yet. It counts as passed from now on.
+    /// Marks a digest as passed. Returns whether it was not passed before.
     fn is_new(&mut self, digest: &Digest) -> Result<bool> {
         if self.seen.contains(digest) {
             return Ok(false);

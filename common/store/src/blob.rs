@@ -2,9 +2,9 @@
 //! One request for a blob's bytes: to a registry, to the URLs in the blob's descriptor, or to a
 //! layout.
 //!
-//! All three give the same [`BlobAnswer`]. One call is one attempt: [`reading`](crate::reading)
-//! resumes after a break. Nothing is verified here, except data inside a descriptor and blobs that
-//! are manifests.
+//! All three give the same [`BlobAnswer`]. One call is one attempt. The module
+//! [`reading`](crate::reading) resumes after a broken connection. Nothing is verified here, except
+//! data inside a descriptor and blobs that are manifests.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -161,8 +161,8 @@ impl Store {
     }
 
     /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
-    /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
-    /// worthwhile.
+    /// bytes were wrong or incomplete. Returns whether any mirror was dropped. If not, another
+    /// attempt would not help.
     pub fn drop_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         match self {
             Store::Registry(registry) => registry.drop_mirrors_of(digest, why),

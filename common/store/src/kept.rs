@@ -2,9 +2,9 @@
 //! Manifests that a layout has already, so that they need not be fetched again.
 //!
 //! A manifest of the layout is used only for a request by digest, and only if the repository has
-//! it: either the layout has recorded that, or the repository confirms it with HEAD. Therefore no
-//! manifest is returned for a repository that never had it. If the layout's manifest cannot be
-//! used, the manifest is fetched. Schema 1 is always fetched: a layout keeps it without its
+//! it: either the layout has recorded that, or the repository confirms it with HEAD. Therefore a
+//! manifest is never returned for a repository that never had it. If the layout's manifest cannot
+//! be used, the manifest is fetched. Schema 1 is always fetched: a layout keeps it without its
 //! signatures.
 
 use common::digest::Digest;

@@ -63,7 +63,7 @@ pub struct ReadOptions<'a> {
 }
 
 impl Document {
-    /// The document as a layout can hold it. A blob's digest covers all its bytes, so a layout gets
+    /// Converts the document for a layout. A blob's digest covers all its bytes, so a layout gets
     /// only the payload of a signed schema 1 manifest. The signatures are dropped, with a warning.
     pub fn for_layout(mut self) -> Document {
         if self.descriptor.media_type != mediatype::SCHEMA1_SIGNED {

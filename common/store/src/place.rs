@@ -123,8 +123,8 @@ impl Places {
     }
 
     /// Stops using the mirrors that sent bytes of this blob, for the rest of the run, because the
-    /// bytes were wrong or incomplete. Returns whether there were any: only then is another attempt
-    /// worthwhile.
+    /// bytes were wrong or incomplete. Returns whether any mirror was dropped. If not, another
+    /// attempt would not help.
     pub fn drop_mirrors_of(&self, digest: &Digest, why: &Error) -> bool {
         let mirrors = self.served_by().remove(digest).unwrap_or_default();
         for mirror in &mirrors {
@@ -238,7 +238,7 @@ impl Places {
         self.own()?.referrers(subject, artifact_type, each)
     }
 
-    /// The result from the first mirror that has the content, and that mirror's number.
+    /// The result from the first mirror that has the content, and the index of that mirror.
     fn mirrored<T>(
         &self,
         by_digest: bool,

@@ -35,8 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// Absent if no entry matches the platform; the message lists the platforms in the index, or
-    /// names that of the image.
-    /// Malformed if the indexes are nested too deep. Otherwise as for
+    /// names that of the image. Malformed if the indexes are nested too deep. Otherwise as for
     /// [`manifest`](Store::manifest).
     pub fn for_platform(
         &self,

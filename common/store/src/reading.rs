@@ -174,8 +174,8 @@ impl<'a> Reading<'a> {
     /// Reads the next bytes of the response. `None` at its end.
     ///
     /// # Errors
-    /// Unavailable, and worth a retry, if the response broke off. Malformed if it is longer than it
-    /// states, or if its framing is too large.
+    /// Unavailable, and worth a retry, if the connection broke during the response. Malformed if it
+    /// is longer than it states, or if its framing is too large.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         while let Some(answer) = &mut self.answer {
             let most = usize::try_from(answer.skip).unwrap_or(usize::MAX).min(buffer.len());
@@ -192,7 +192,7 @@ impl<'a> Reading<'a> {
                 }
             };
             if n == 0 {
-                // Without a stated length, the end of the response is taken as the end of the blob
+                // Without a stated length, the end of the response counts as the end of the blob
                 // only if the blob's size is unknown.
                 let received = answer.received;
                 let is_whole =
@@ -244,7 +244,7 @@ impl<'a> Reading<'a> {
     /// wait. If at least `progress` new bytes were read, the count of failed attempts is reset.
     ///
     /// # Errors
-    /// The failure's error, if it is final or no attempts are left.
+    /// The failure's error, if it is final or no attempts remain.
     pub fn recover(&mut self, failure: Failure, progress: u64) -> Result<(), Error> {
         self.answer = None;
         if self.at >= self.counted_from.saturating_add(progress) {
