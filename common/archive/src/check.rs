@@ -37,7 +37,7 @@ impl Check {
     /// Checks the next bytes, in pieces of any size.
     ///
     /// # Errors
-    /// Malformed if the bytes are not a tar archive, if it is damaged, if readers would read it
+    /// Malformed if the bytes are not a tar archive, if it is damaged, if tar programs interpret it
     /// differently, or if data follows its end.
     pub fn update(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
@@ -46,7 +46,8 @@ impl Check {
                     return Ok(());
                 }
                 let error = Error::malformed("data after the end of the archive");
-                return Err(error.hint("a layer is one archive: make a layer of each archive"));
+                return Err(error
+                    .hint("a layer has only one archive: make a separate layer of each archive"));
             }
             let (count, entry) = self.parser.take(bytes)?;
             if let Some(entry) = entry {

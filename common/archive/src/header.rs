@@ -15,7 +15,8 @@ pub const BLOCK: usize = 512;
 /// The dialect of a header, identified by its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// The format of Seventh Edition Unix, without a magic. Also used if the magic is unknown.
+    /// The format of Seventh Edition Unix, without a magic. A header with an unknown magic is also
+    /// read in this format.
     V7,
     /// The POSIX format.
     Ustar,
@@ -115,7 +116,7 @@ impl<'a> Header<'a> {
         number::numeric(field).ok_or_else(|| {
             let text = printable(&String::from_utf8_lossy(until_nul(field)));
             malformed(format_args!(
-                "the {what} is not a number that all readers agree on (\"{text}\")"
+                "the {what} is not a number that all tar programs read in the same way (\"{text}\")"
             ))
         })
     }

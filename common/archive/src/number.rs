@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Numbers in tar headers: octal text, or base-256 for values that octal cannot hold. Also the
-//! decimal numbers of extended headers.
+//! Numbers in tar headers (octal text, or base-256 for values that do not fit as octal text), and
+//! the decimal numbers of extended headers.
 //!
 //! Not here: the meaning of a number. Its range is checked where the field is used.
 

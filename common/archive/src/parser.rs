@@ -81,8 +81,8 @@ impl Parser {
         }
     }
 
-    /// Parses some bytes from the front of `bytes`. Returns their number. Also returns an entry if
-    /// these bytes complete its headers: its data follows.
+    /// Parses some bytes from the front of `bytes`, and returns their number. If these bytes
+    /// complete the headers of an entry, the entry is returned too: its data follows.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Entry>)> {
         match &mut self.state {
             State::Header if self.data > 0 => {
@@ -303,14 +303,16 @@ impl Parser {
             || (has_long && extended.sparse.is_some())
         {
             return Err(Error::malformed(
-                "a GNU long name that differs from an extended header's name, or is of a sparse file",
+                "a GNU long name that differs from the extended header's name, or belongs to a \
+                 sparse file",
             ));
         }
         let mut sparse = extended.sparse;
         let stored = extended.size.unwrap_or(numbers.size);
         let own_name = header.name()?;
         if header.dialect == Dialect::Gnu && !header.mistaken_prefix().is_empty() {
-            let text = "a prefix where GNU's header has times: read as container engines do";
+            let text = "a GNU header with a prefix in place of times: the prefix is used, as by \
+                        container engines";
             (self.warn)("GNU prefix", text);
         }
         let name = sparse
@@ -325,7 +327,8 @@ impl Parser {
         if is_device && numbers.device.is_none() {
             return Err(in_entry(Error::malformed("a device without device numbers"), &name));
         }
-        // Some writers store an allocation size for directories. No data follows the header.
+        // Some writers store an allocation size for directories. Data never follows the header of a
+        // directory.
         self.open_data(if entry_type == EntryType::Regular { stored } else { 0 });
         if i64::try_from(stored).is_err() {
             let error = Error::malformed(format_args!("size {stored} is above 2^63-1"));

@@ -220,7 +220,7 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 
 fn unsupported(keyword: &[u8]) -> Error {
     let keyword = printable(&String::from_utf8_lossy(keyword));
-    malformed(format_args!("{keyword}: readers disagree about what it means"))
+    malformed(format_args!("{keyword}: tar programs interpret this keyword differently"))
 }
 
 #[cfg(test)]

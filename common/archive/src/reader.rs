@@ -44,7 +44,7 @@ impl<R: BufRead> Reader<R> {
     /// The next entry; `None` at the archive's end. Unread data of the previous entry is skipped.
     ///
     /// # Errors
-    /// Malformed if the archive is invalid, if readers would read it differently, if it is cut
+    /// Malformed if the archive is invalid, if tar programs interpret it differently, if it is cut
     /// short, or if it exceeds a limit. If the input cannot be read, returns the [`Error`] inside
     /// the I/O error if there is one, otherwise Local.
     #[expect(clippy::should_implement_trait, reason = "an error ends it, and data borrows from it")]

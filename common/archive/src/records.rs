@@ -65,7 +65,8 @@ impl Records {
         let size = self.bytes.len();
         if size as u64 > MAX_METADATA {
             return Err(Error::malformed(format_args!(
-                "names and extended attributes take {size} bytes, readers accept {MAX_METADATA}"
+                "names and extended attributes take {size} bytes, container engines accept at \
+                 most {MAX_METADATA}"
             )));
         }
         Ok(self.bytes)

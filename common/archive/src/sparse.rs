@@ -47,7 +47,7 @@ impl Map {
     }
 
     /// Adds the segments of a header block of GNU's old form. Returns whether another block may
-    /// follow. No block may follow an empty field, because an empty field ends the map.
+    /// follow. An empty field ends the map, so another block must not follow it.
     pub(crate) fn push_fields(&mut self, fields: &[u8]) -> Result<bool> {
         for segment in fields.chunks_exact(24) {
             if segment[0] == 0 {
@@ -93,12 +93,13 @@ impl Map {
         // headers state.
         if end != size {
             return Err(Error::malformed(format_args!(
-                "sparse map: ends at {end}, the file at {size}"
+                "sparse map: ends at byte {end}, but the file has {size} bytes"
             )));
         }
         if held != stored {
             return Err(Error::malformed(format_args!(
-                "sparse map: lists {held} bytes, the archive holds {stored}"
+                "sparse map: its segments have {held} bytes, but the archive has {stored} bytes \
+                 of data"
             )));
         }
         Ok(self.segments)

@@ -205,7 +205,7 @@ fn data_of_a_type_without_data_is_refused() {
         assert!(names(&[part("x", typeflag, b"data")]).is_err());
         assert!(names(&[part("x", typeflag, b"")]).is_ok());
     }
-    // No data follows the header of a directory, whatever its size.
+    // The header of a directory is never followed by data, whatever size it states.
     assert_eq!(names(&[block("d/", b'5', 255, USTAR).to_vec()]).unwrap(), ["d/"]);
 }
 

@@ -215,7 +215,8 @@ fn a_file_of_the_same_layer_as_parent_is_refused() {
     for parent in [file("a", ""), fifo("a")] {
         everywhere(|cage| {
             let parts = [parent.clone(), file("a/b", "")];
-            cage.unpack(&[&parts]).fails(6, "entry \"a/b\": a parent is a file of the same layer");
+            cage.unpack(&[&parts])
+                .fails(6, "entry \"a/b\": a parent directory is a file of the same layer");
             cage.unpack(&[&[], &parts]).fails(6, "entry \"a/b\"");
             cage.nothing();
         });

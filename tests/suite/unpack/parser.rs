@@ -64,7 +64,7 @@ fn sizes_that_readers_interpret_differently_are_refused() {
     ] {
         refused(
             &with(124, 12, spelling),
-            "header: the size is not a number that all readers agree on",
+            "header: the size is not a number that all tar programs read in the same way",
         );
     }
 }
@@ -172,7 +172,7 @@ fn an_empty_long_name_is_refused() {
 
 #[test]
 fn long_names_and_extended_headers_that_contradict_each_other_are_refused() {
-    let words = "a GNU long name that differs from an extended header's name";
+    let words = "a GNU long name that differs from the extended header's name";
     let sparse = [
         ("GNU.sparse.major", "1"),
         ("GNU.sparse.minor", "0"),
@@ -245,8 +245,10 @@ mod as_root {
         let places =
             [(100, "mode"), (108, "user ID"), (116, "group ID"), (136, "modification time")];
         for (offset, what) in places {
-            let words =
-                format!("header: the {what} is not a number that all readers agree on (\"1x");
+            let words = format!(
+                "header: the {what} is not a number that all tar programs read in the same way \
+                 (\"1x"
+            );
             refused(&with(offset, 8, b"1x"), &words);
             // The same holds for the header of an extension, and for a field that an extended
             // header overrides.
@@ -279,7 +281,8 @@ mod as_root {
             "SCHILY.devmajor",
             "SUN.devminor",
         ] {
-            let words = format!("extended header: {key}: readers disagree about what it means");
+            let words =
+                format!("extended header: {key}: tar programs interpret this keyword differently");
             refused(&[file("f", "data").pax(&[(key, "4")])], &words);
         }
         let harmless = [("SCHILY.dev", "4"), ("SCHILY.ino", "5"), ("MSWINDOWS.rawsd", "x")];
@@ -391,7 +394,7 @@ mod as_root {
                 agreed(&with(offset, size, &vec![b' '; spaces]), &["after", "f"]);
             }
             if offset < 300 {
-                let words = "is not a number that all readers agree on";
+                let words = "is not a number that all tar programs read in the same way";
                 refused(&with(offset, size, &vec![b' '; size]), words);
                 refused(&with(offset, size, b"\0 "), words);
                 refused(&with(offset, size, b" \0x"), words);
@@ -472,11 +475,11 @@ mod as_root {
         let part = file("name", "").magic(GNU).field(345, 155, b"pre");
         cage.stream(archive(std::slice::from_ref(&part)))
             .status(0)
-            .says("read as container engines do");
+            .says("the prefix is used, as by container engines");
         cage.has(&["pre/", "pre/name"]);
         let mut cage = Cage::new(PLACES[0]);
         cage.options(&["--strict"]);
-        cage.stream(archive(&[part])).fails(6, "a prefix where GNU's header has times");
+        cage.stream(archive(&[part])).fails(6, "a GNU header with a prefix in place of times");
     }
 
     #[test]

@@ -127,14 +127,14 @@ fn parts_that_overlap_or_lie_outside_are_refused() {
 
 #[test]
 fn a_map_of_more_or_fewer_bytes_than_the_data_is_refused() {
-    refused(&[(0, 4)], 4, b"xxxxx", "lists 4 bytes, the archive holds 5");
-    refused(&[(0, 6)], 6, b"xxxxx", "lists 6 bytes, the archive holds 5");
+    refused(&[(0, 4)], 4, b"xxxxx", "have 4 bytes, but the archive has 5 bytes of data");
+    refused(&[(0, 6)], 6, b"xxxxx", "have 6 bytes, but the archive has 5 bytes of data");
 }
 
 #[test]
 fn a_map_that_does_not_reach_the_end_of_the_file_is_refused() {
     // GNU tar ends the file where the map ends.
-    refused(&[(0, 5)], 20, b"xxxxx", "sparse map: ends at 5, the file at 20");
+    refused(&[(0, 5)], 20, b"xxxxx", "sparse map: ends at byte 5, but the file has 20 bytes");
 }
 
 #[test]

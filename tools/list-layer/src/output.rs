@@ -100,7 +100,9 @@ fn copy(
         let bytes = reader.data()?;
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         if count == 0 {
-            return Err(Error::malformed("sparse map: more than the archive holds"));
+            return Err(Error::malformed(
+                "sparse map: its segments are longer than the data in the archive",
+            ));
         }
         write(&bytes[..count])?;
         reader.consume(count);

@@ -78,7 +78,7 @@ impl Purpose {
         match self {
             Purpose::Entry(Missing::Stop) => Ok(Obstacle::Ends),
             Purpose::Entry(Missing::Make) if own => {
-                Err(Error::malformed("a parent is a file of the same layer"))
+                Err(Error::malformed("a parent directory is a file of the same layer"))
             }
             Purpose::Marker(..) if own => Ok(Obstacle::Ends),
             _ => Ok(Obstacle::Removable),

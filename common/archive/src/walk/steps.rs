@@ -3,13 +3,13 @@
 
 use common::error::{Error, Result};
 
-/// The number of path components that a layer may walk even if it has few entries. This is enough
-/// for sixteen walks of the greatest depth ([`MAX_DEPTH`](crate::names::MAX_DEPTH)).
+/// The number of path components that may be walked for a layer even if it has few entries. This is
+/// enough for sixteen walks of the greatest depth ([`MAX_DEPTH`](crate::names::MAX_DEPTH)).
 const STEPS: u64 = 1 << 18;
 
-/// The number of path components that a layer may walk in addition for each entry. An entry needs
-/// few steps if its directory is near that of the previous entry. Ordinary layers therefore stay
-/// far below this limit.
+/// The number of path components that may be walked in addition for each entry. An entry needs few
+/// steps if its directory is near that of the previous entry. Ordinary layers therefore stay far
+/// below this limit.
 const STEPS_PER_ENTRY: u64 = 64;
 
 /// The path components that were walked: directories that were entered, and symbolic links that
@@ -21,7 +21,7 @@ impl Steps {
     /// Counts walked components of a layer. `entries` is the number of its entries that were read.
     ///
     /// # Errors
-    /// Malformed if the layer's names need more than 2^18 components, plus 64 for each entry.
+    /// Malformed if more than 2^18 components, plus 64 for each entry, were walked for the layer.
     /// Without this limit, a layer of a few kilobytes could take minutes.
     pub fn add(&mut self, steps: usize, entries: u64) -> Result<()> {
         self.0 = self.0.saturating_add(steps as u64);

@@ -360,7 +360,9 @@ fn write_content(file: &mut File, entry: &Entry, reader: &mut Reader<impl BufRea
             let bytes = reader.data()?;
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             if count == 0 {
-                return Err(Error::malformed("sparse map: more than the archive holds"));
+                return Err(Error::malformed(
+                    "sparse map: its segments are longer than the data in the archive",
+                ));
             }
             file.write_all_at(&bytes[..count], at).map_err(local)?;
             reader.consume(count);

@@ -45,7 +45,7 @@ impl ImageFiles {
         } else if self.saved && has(SAVED) {
             notice::warn("image archive", || {
                 "\"manifest.json\": this is an archive of docker save, not a layer: unpack it with \
-                 tar, then give unpack-layer the files that manifest.json has as \"Layers\""
+                 tar, then give unpack-layer the files listed under \"Layers\" in manifest.json"
                     .to_owned()
             });
         }
