@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One gzip member from blocks that are compressed separately, as pigz does.
+//! Makes one gzip member from blocks that are compressed separately, as pigz does.
 //!
 //! Each block is deflated with the last 32 KiB of the previous block as its dictionary. Its result
 //! ends on a byte boundary, so that the results can be concatenated.

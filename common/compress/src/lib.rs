@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compresses an archive into a layer with several threads. Also computes both digests: the diff ID
-//! of the input, and the digest of the output. [`decode`] does the opposite: it decodes the bytes
-//! of a layer, without threads.
+//! This crate compresses an archive into a layer with several threads. It also computes both
+//! digests: the diff ID of the input, and the digest of the output. [`decode`] does the opposite:
+//! it decodes the bytes of a layer, without threads.
 //!
 //! The [`Compressor`] divides its input into blocks. One thread hashes the blocks for the diff ID,
 //! worker threads compress them, and another thread hashes and writes the results in order. A fixed

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One zstd frame, compressed by libzstd's own threads.
+//! Makes one zstd frame with libzstd's own threads.
 //!
-//! libzstd guarantees the same output for any number of workers from one, if the job size is the
-//! same. Therefore there is always at least one worker, and the job size is fixed here.
+//! libzstd guarantees that the output does not depend on the number of workers if there is at least
+//! one worker and the job size is the same. Therefore there is always at least one worker, and the
+//! job size is fixed here.
 
 use std::io;
 

@@ -315,7 +315,7 @@ fn a_wrong_media_type_causes_a_warning_and_is_refused_by_strict() {
     let (_, lines) = image(&place);
     let lines = lines.concat().replace("layer.v1.tar+gzip", "layer.v1.tar");
     let run = from(&place).arg("--strict").stdin(lines.clone()).run();
-    run.fails(6, "gzip, but labelled application/vnd.oci.image.layer.v1.tar (--strict)");
+    run.fails(6, "gzip, but its media type is application/vnd.oci.image.layer.v1.tar (--strict)");
     place.nothing();
     from(&place).stdin(lines).run().status(0).says("(2 times)");
 }

@@ -208,7 +208,7 @@ fn invalid_gzip_headers_are_refused() {
     }
     let mut method = gzip(&layer());
     method[2] = 7;
-    refused(method, "gzip: unknown method 7");
+    refused(method, "gzip: unknown compression method 7");
     let mut check = member(2, b"", &layer());
     check[10] ^= 1;
     refused(check, "gzip: wrong checksum of a member's header");

@@ -170,7 +170,7 @@ impl Gzip {
 
     fn check_header(&mut self) -> Result<(), String> {
         if self.fixed[2] != 8 {
-            return Err(format!("unknown method {}", self.fixed[2]));
+            return Err(format!("unknown compression method {}", self.fixed[2]));
         }
         self.flags = self.fixed[3];
         if self.flags & RESERVED != 0 {

@@ -61,7 +61,7 @@ pub fn warn_of_label(layer: &str, compression: Option<Compression>, media_type: 
     let Kind::Layer { compression: labelled, .. } = kind(media_type) else { return };
     if labelled != compression {
         notice::warn("media type", || {
-            format!("layer {layer}: {}, but labelled {media_type}", name(compression))
+            format!("layer {layer}: {}, but its media type is {media_type}", name(compression))
         });
     }
 }
