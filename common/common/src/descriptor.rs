@@ -30,7 +30,7 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const EARLY: &str = "early";
 
 /// The hint of a tool that cannot use an early line.
-pub const EARLY_HINT: &str = "only unpack-layer takes the early lines of fetch-blob --early";
+pub const EARLY_HINT: &str = "only unpack-layer accepts the early lines of fetch-blob --early";
 
 const KNOWN: [&str; 8] =
     ["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
@@ -112,7 +112,7 @@ impl Line {
     /// Parses a descriptor line that need not have a size.
     ///
     /// # Errors
-    /// A sentence that says what is invalid.
+    /// A sentence that describes the fault.
     pub fn from_line(line: &[u8]) -> Result<Line, String> {
         let mut value = json::parse(line)?;
         let Some(fields) = value.as_object_mut().filter(|fields| !fields.contains_key("size"))
@@ -187,7 +187,7 @@ impl Descriptor {
     /// Parses a descriptor line.
     ///
     /// # Errors
-    /// A sentence that says what is invalid.
+    /// A sentence that describes the fault.
     pub fn from_line(line: &[u8]) -> Result<Descriptor, String> {
         json::parse(line).and_then(Descriptor::from_parsed_line)
     }

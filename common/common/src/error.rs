@@ -20,7 +20,7 @@ pub enum Status {
     Usage = 2,
     /// Absent: a tag, manifest, blob, repository or platform does not exist.
     Absent = 3,
-    /// Refused: the registry did not accept the credential, or it does not give the permission.
+    /// Refused: the registry did not accept the credential, or a permission is missing.
     Refused = 4,
     /// Try again later: a network failure, a time-out, 429 or 5xx, after our own retries.
     Unavailable = 5,

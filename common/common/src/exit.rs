@@ -63,7 +63,7 @@ pub fn is_traced() -> bool {
 }
 
 /// A shorter wait is not reported.
-const TOLD_WAIT: Duration = Duration::from_millis(100);
+const REPORTED_WAIT: Duration = Duration::from_millis(100);
 
 /// A wait of at least this time is always reported.
 const LONG_WAIT: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ const LONG_WAIT: Duration = Duration::from_secs(10);
 /// Reports a wait that begins, if it is the first of the run, if it is long, or if stderr is a
 /// terminal.
 pub fn tell_wait(text: &str, wait: Duration) {
-    if QUIET.load(Ordering::Relaxed) || wait < TOLD_WAIT {
+    if QUIET.load(Ordering::Relaxed) || wait < REPORTED_WAIT {
         return;
     }
     let is_first = !HAS_WAITED.swap(true, Ordering::Relaxed);

@@ -7,7 +7,7 @@
 use clap::Command;
 
 /// The hint for the network options in a tool without network access.
-const OFFLINE: &str = "this tool has no network access; fetch-blob and push-blob have it";
+const OFFLINE: &str = "this tool has no network access; fetch-blob and push-blob have such options";
 
 /// A row has the names of an option in other programs, the long option that a tool must have for
 /// this hint, and the hint. A name that ends in a dash is a prefix. If the long option is empty,
@@ -114,9 +114,9 @@ const ROWS: &[Row] = &[
     (
         &["--insecure-policy", "--policy", "--registries.d"],
         "",
-        "there is no signature policy: leave it out",
+        "regutils has no signature policy: leave the option out",
     ),
-    (&["--preserve-digests"], "", "bytes are never changed: leave it out"),
+    (&["--preserve-digests"], "", "bytes are never changed: leave the option out"),
     (
         &["--arch", "--override-arch", "--os", "--override-os", "--variant", "--override-variant"],
         "platform",
@@ -135,19 +135,23 @@ const ROWS: &[Row] = &[
         "",
         "fetch-manifest -p OS/ARCH[/VARIANT] selects an image",
     ),
-    (&["--raw", "--raw-body"], "", "fetch-manifest prints the exact bytes: leave it out"),
+    (&["--raw", "--raw-body"], "", "fetch-manifest prints the exact bytes: leave the option out"),
     (
         &["--format"],
         "",
         "pipe the output to jq; build-manifest --oci or --docker converts media types",
     ),
-    (&["--head", "-I"], "descriptor", "--descriptor or --digest asks with HEAD"),
+    (&["--head", "-I"], "descriptor", "--descriptor or --digest sends a HEAD request"),
     (
         &["--all", "--multi-arch", "-a"],
         "",
         "fetch-manifest without -p fetches the index, list-blobs --recursive lists all its images",
     ),
-    (&["--all-tags"], "", "list-tags lists them; regutils-recipes(7) has the loop"),
+    (
+        &["--all-tags"],
+        "",
+        "list-tags lists the tags; regutils-recipes(7) shows how to copy all of them",
+    ),
     (
         &["--dest-compress", "--dest-compress-format", "--compression-format"],
         "compress",
@@ -162,7 +166,7 @@ const ROWS: &[Row] = &[
     (
         &["--oci-layout", "--from-oci-layout", "--to-oci-layout", "--oci-layout-path"],
         "",
-        "a layout is named like an image: oci:DIR[:TAG]",
+        "give the layout as oci:DIR[:TAG], without an option",
     ),
     (&["--rootless"], "no-same-owner", "--no-same-owner"),
     (

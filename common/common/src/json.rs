@@ -18,10 +18,10 @@ pub const MAX_DEPTH: usize = 64;
 /// The maximum number of values (numbers, strings, arrays, objects…) in one document.
 pub const MAX_VALUES: usize = 100_000;
 
-/// Parses one document that fills the whole input.
+/// Parses one document that fills the complete input.
 ///
 /// # Errors
-/// A sentence that says what is invalid and where.
+/// A sentence that describes the fault and its position.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err("not JSON: it begins with a byte order mark".to_owned());

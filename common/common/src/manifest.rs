@@ -121,8 +121,8 @@ impl Shape {
 /// The media type of a document: from `mediaType`, else from the fields that it has.
 ///
 /// The rules are Docker's, but stricter in two cases where Docker accepts a wrong type: a signed
-/// schema 1 document counts as schema 1, and a document without any of the fields is an error,
-/// where Docker takes it for an index. `name` is the name of the document in messages.
+/// schema 1 document counts as schema 1, and a document without any of the fields is an error (for
+/// Docker it is an index). `name` is the name of the document in messages.
 ///
 /// # Errors
 /// Malformed if the fields contradict the type or each other, if the type cannot be determined, or

@@ -68,8 +68,9 @@ pub enum Kind {
     Layer {
         /// The compression; `None` for a plain tar archive.
         compression: Option<Compression>,
-        /// Whether the media type is that of a non-distributable ("foreign") layer. The descriptor
-        /// of such a layer also has `urls`: see `Descriptor::is_non_distributable`.
+        /// Whether the media type is that of a non-distributable ("foreign") layer. A layer counts
+        /// as non-distributable only if its descriptor also has `urls`: see
+        /// `Descriptor::is_non_distributable`.
         foreign: bool,
     },
     /// Any other type: the content of an artifact, or an unknown type.

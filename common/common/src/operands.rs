@@ -4,8 +4,8 @@
 //! order.
 //!
 //! A word can be a repository and also the name of a directory or a file. Only the syntax of the
-//! word determines its meaning, so that the same command does the same everywhere. The file system
-//! is examined only after a failure, for a hint.
+//! word determines its meaning, so that a command has the same effect in every directory. The file
+//! system is examined only after a failure, for a hint.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -64,7 +64,7 @@ impl Operands {
             return None;
         }
         let dir = self.remote.iter().find(|text| is_layout(text))?;
-        Some(format!("oci:{dir} is the layout in the directory of that name"))
+        Some(format!("write oci:{dir} for the layout in that directory"))
     }
 }
 

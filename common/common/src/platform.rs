@@ -85,7 +85,8 @@ impl Platform {
         let older = match (self.variant_number(), offered.variant_number()) {
             (Some(wanted), Some(got)) if got <= wanted => wanted - got,
             (Some(_), Some(_)) => return None,
-            // The variants of this architecture have no order: if none is wanted, any matches.
+            // The variants of this architecture have no order. A platform without a variant matches
+            // any variant.
             _ if self.variant.is_empty() || offered.variant.is_empty() => 0,
             _ if self.variant == offered.variant => 0,
             _ => return None,
@@ -223,7 +224,7 @@ mod tests {
             assert_eq!(rank(wanted, best), Some(Rank::EXACT), "{wanted}");
             assert!(rank(wanted, last) > rank(wanted, best), "{wanted}");
         }
-        // A stated version outweighs a newer variant.
+        // A stated version has precedence over a newer variant.
         let (stated, newer) = ("linux/arm/v6:5.10", "linux/arm/v7");
         assert!(rank("linux/arm/v7:5.10", stated) < rank("linux/arm/v7:5.10", newer));
     }

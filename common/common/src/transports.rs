@@ -16,13 +16,13 @@ const DOCKER: &str = "docker://";
 const TRANSPORTS: [(&str, &str); 12] = [
     ("containers-storage:", "an image in the storage of podman"),
     ("dir:", "a directory in a format of skopeo"),
-    ("docker-archive:", "an archive of docker save"),
+    ("docker-archive:", "an archive made by docker save"),
     ("docker-daemon:", "an image in the storage of docker"),
     ("oci-archive:", "an archive of a layout"),
     ("oci-dir:", "a layout"),
     ("oci-layout:", "a layout"),
     ("ocidir:", "a layout"),
-    ("oci://", "a name of helm for a repository, or a layout"),
+    ("oci://", "a repository, or a layout"),
     ("ostree:", "a repository of OSTree"),
     ("sif:", "an image file of Singularity"),
     ("tarball:", "an archive of a root file system"),
@@ -41,7 +41,7 @@ pub(crate) fn is_transport(name: &str) -> bool {
 /// Why the text is not a reference, if it is of a kind that this module knows.
 pub(crate) fn refusal(text: &str) -> Option<String> {
     if let Some((prefix, what)) = transport(text) {
-        return Some(format!("{prefix} names {what}, which is not a reference"));
+        return Some(format!("unsupported prefix {prefix} (it names {what})"));
     }
     if text.contains("://") {
         return Some("a reference is not a URL: remove the scheme".to_owned());
@@ -80,7 +80,7 @@ pub(crate) fn hint(text: &str, is_digest: bool) -> Option<String> {
     }
     if is_path(text) && !Path::new(text).is_file() {
         let dir = if text == "/" { text } else { text.trim_end_matches('/') };
-        return Some(format!("oci:{dir} names the layout in this directory"));
+        return Some(format!("write oci:{dir} for the layout in that directory"));
     }
     None
 }
@@ -99,10 +99,12 @@ fn converted(prefix: &str, rest: &str) -> String {
         "oci://" => format!("{rest} for a repository, oci:/{rest} for a layout"),
         "oci-archive:" => {
             let file = rest.split(':').next().unwrap_or(rest);
-            format!("mkdir DIR && tar -xf {file} -C DIR unpacks it, then oci:DIR is the layout")
+            format!("unpack it with mkdir DIR && tar -xf {file} -C DIR, then use oci:DIR")
         }
         "tarball:" => format!("pack-layer {rest} --into oci:DIR makes a layer of it"),
-        _ => format!("skopeo copy {prefix}{rest} oci:DIR:TAG converts it, then oci:DIR:TAG"),
+        _ => {
+            format!("convert it with skopeo copy {prefix}{rest} oci:DIR:TAG, then use oci:DIR:TAG")
+        }
     }
 }
 

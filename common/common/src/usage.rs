@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: clap's parser with the rules of all tools, and clap's errors as ours.
+//! The command line: clap's parser with the rules of all tools, and the conversion of clap's errors
+//! to ours.
 //!
 //! If an option that takes one value is given twice, the last one counts, so that an alias of the
 //! shell can be overridden. Options that may be repeated collect all values. The short help (`-h`)

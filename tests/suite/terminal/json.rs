@@ -136,7 +136,7 @@ fn a_descriptor_that_is_not_open_and_other_views_are_refused() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let fetch = |args: &[&str]| fetch_blob().args(["127.0.0.1:1/app", &digest]).args(args).run();
     fetch(&["--progress", "json", "--progress-fd", "99"]).fails(2, "--progress-fd 99: bad file");
-    fetch(&["--progress-fd", "2"]).fails(2, "--progress-fd goes with --progress json");
+    fetch(&["--progress-fd", "2"]).fails(2, "--progress-fd requires --progress json");
     fetch(&["--progress", "json", "--progress-fd", "0"]).fails(2, "--progress-fd");
     let verify = tool("verify-digest").args(["--progress", "json", "--print"]);
     verify.run().fails(2, "--progress requires --from");

@@ -24,38 +24,39 @@ fn the_transports_of_other_programs_are_named_and_translated() {
     for (name, what, hint) in [
         (
             "docker-archive:a.tar:app:1",
-            "an archive of docker save",
-            "skopeo copy docker-archive:a.tar:app:1 oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "an archive made by docker save",
+            "convert it with skopeo copy docker-archive:a.tar:app:1 oci:DIR:TAG, then use \
+             oci:DIR:TAG",
         ),
         (
             "docker-daemon:app:1",
             "the storage of docker",
-            "skopeo copy docker-daemon:app:1 oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "convert it with skopeo copy docker-daemon:app:1 oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "containers-storage:app",
             "the storage of podman",
-            "skopeo copy containers-storage:app oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "convert it with skopeo copy containers-storage:app oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "dir:/tmp/x",
             "a directory in a format of skopeo",
-            "skopeo copy dir:/tmp/x oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "convert it with skopeo copy dir:/tmp/x oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "ostree:x@/repo",
             "a repository of OSTree",
-            "skopeo copy ostree:x@/repo oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "convert it with skopeo copy ostree:x@/repo oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "sif:x.sif",
             "an image file of Singularity",
-            "skopeo copy sif:x.sif oci:DIR:TAG converts it, then oci:DIR:TAG",
+            "convert it with skopeo copy sif:x.sif oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "oci-archive:a.tar:1",
             "an archive of a layout",
-            "mkdir DIR && tar -xf a.tar -C DIR unpacks it, then oci:DIR is the layout",
+            "unpack it with mkdir DIR && tar -xf a.tar -C DIR, then use oci:DIR",
         ),
         (
             "tarball:root.tar",
@@ -139,7 +140,7 @@ fn a_path_gets_the_layout_as_hint() {
     ] {
         for name in ["fetch-manifest", "list-tags"] {
             let run = tool(name).arg(path).run();
-            hints(&run, name, &format!("{hint} names the layout in this directory"));
+            hints(&run, name, &format!("write {hint} for the layout in that directory"));
             run.says("a path, not a reference");
         }
     }
@@ -237,7 +238,7 @@ fn a_layout_without_oci_gets_its_name_as_hint_after_the_failure() {
     ] {
         scratch.write("m.json", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#);
         let run = without_hub(&scratch, args[0]).args(&args[1..]).run();
-        let hint = format!("hint: {hint} is the layout in the directory of that name\n");
+        let hint = format!("hint: write {hint} for the layout in that directory\n");
         run.fails(4, &hint).says("blocked");
     }
     // A directory that is not a layout causes no hint.

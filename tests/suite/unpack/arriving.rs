@@ -390,7 +390,7 @@ fn other_lines_and_other_tools_need_the_whole_blob() {
     let run = |name: &str, args: &[&str]| {
         tool(name).args(args).stdin(early.clone()).dir(download.scratch.path()).run()
     };
-    let hint = "only unpack-layer takes the early lines";
+    let hint = "only unpack-layer accepts the early lines";
     run("verify-digest", &["--from", "oci:l"]).fails(3, "has not arrived yet").says(hint);
     run("push-blob", &["oci:m", "--from", "oci:l"]).fails(3, "has not arrived yet").says(hint);
     run("fetch-blob", &["oci:l", "--into", "oci:m"]).fails(3, "has not arrived yet").says(hint);

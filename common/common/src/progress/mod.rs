@@ -62,7 +62,7 @@ impl Options {
     }
 }
 
-/// How a blob got done.
+/// The reason why a blob is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// It was already at the destination.
@@ -114,7 +114,8 @@ struct State {
     /// The number of bytes that were moved in this run.
     moved: u64,
     under_way: Vec<Entry>,
-    /// Lines of JSON about blobs that are done, not written yet. Empty if a line is drawn.
+    /// Lines of JSON that were not written yet, about blobs that are done. Empty if a line is
+    /// drawn.
     lines: Vec<String>,
     ended: bool,
 }
@@ -176,7 +177,7 @@ impl Progress {
     pub fn start(options: Options, quiet: bool, work: Work) -> Result<Progress> {
         let json = options.mode == Mode::Json;
         if options.descriptor.is_some() && !json {
-            return Err(Error::usage("--progress-fd goes with --progress json"));
+            return Err(Error::usage("--progress-fd requires --progress json"));
         }
         let is_shown = std::io::stderr().is_terminal() && !exit::is_traced() && !quiet;
         let view = match options.mode {
@@ -251,8 +252,8 @@ impl Progress {
         });
     }
 
-    /// Records that a blob is done. If no blob under way has this digest, it is the blob under way
-    /// whose digest was not known.
+    /// Records that a blob is done. If no blob under way has this digest, the one without a known
+    /// digest is meant.
     pub fn done(&self, digest: &Digest, size: u64, how: How) {
         let Some(shared) = &self.0 else { return };
         let mut state = shared.lock();
@@ -260,7 +261,7 @@ impl Progress {
         let key = known.then_some(digest);
         let ended = state.under_way.iter().position(|entry| entry.digest.as_ref() == key);
         let ended = ended.map(|at| state.under_way.swap_remove(at));
-        // If a blob is compressed while it is sent, more bytes were read than its size.
+        // If a blob is compressed while it is sent, more bytes were read than the blob has.
         let moved = ended.map_or(size, |entry| entry.position().max(size));
         state.done = state.done.saturating_add(moved);
         if shared.wants_json() {
