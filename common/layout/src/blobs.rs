@@ -25,7 +25,7 @@ pub enum Held {
     Absent,
     /// The blob, with its size in bytes. Its digest is verified only if it was hashed.
     Blob(u64),
-    /// The file with the blob's name has another content, size or type. The text completes the
+    /// The file with the blob's name has the wrong content, size or type. The text completes the
     /// sentence "the layout has".
     Wrong(String),
 }

@@ -4,8 +4,8 @@
 //! A layout has such a file for its blobs, and the user's state directory has one for blobs that
 //! are in no layout. The file is a JSON object that maps a digest to an object, which maps a host
 //! to a string: the paths of the repositories at that host, joined by commas as in containerd's
-//! content labels. The oldest blob, host or path is the first one. If there are more than the
-//! limit, the oldest is dropped.
+//! content labels. In each object and list, the oldest blob, host or path is the first. If a limit
+//! is exceeded, the oldest is dropped.
 //!
 //! Docker also keeps an HMAC of the credentials with which a repository was seen, and prefers
 //! repositories that were seen with the same credentials. regutils does not keep an HMAC, because
@@ -180,7 +180,7 @@ pub struct KnownSources {
 }
 
 impl KnownSources {
-    /// The paths of the repositories of `host` in which a blob was seen, youngest first.
+    /// The paths of the repositories of `host` in which a blob was seen, newest first.
     pub fn repositories(&self, digest: &Digest, host: &str) -> Vec<String> {
         let hosts = self.blobs.get(&digest.to_string());
         let mut paths = valid_paths(hosts.and_then(|hosts| hosts.get(host)));
@@ -216,7 +216,7 @@ impl KnownSources {
             paths.push(path.clone());
             paths.drain(..paths.len().saturating_sub(MAX_SOURCES));
         }
-        // The blob and the host are removed and inserted again, so that they are the youngest.
+        // The blob and the host are removed and inserted again, so that they are the newest.
         let mut hosts = match self.blobs.shift_remove(&digest) {
             Some(Value::Object(hosts)) => hosts,
             _ => Map::new(),

@@ -27,7 +27,7 @@ pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 pub type Choose<'a> = &'a dyn Fn(&[Descriptor]) -> Result<Descriptor>;
 
 /// The hint for an image whose manifest is stored while some of its blobs are missing.
-const WAITING: &str = "the image is named when all its blobs are stored";
+const WAITING: &str = "the name is set when all blobs of the image are stored";
 
 /// The content of `index.json`.
 pub(crate) struct Entries {
@@ -131,7 +131,7 @@ impl Layout {
         let manifests = entries.into_iter().map(Descriptor::into_value).collect();
         document.insert("manifests".to_owned(), Value::Array(manifests));
         let text = Value::Object(document).to_string();
-        // An index.json that cannot be read again would make the whole layout unusable.
+        // An index.json that cannot be read again would make the layout unusable.
         if text.len() as u64 > MAX_INDEX || json::parse_object(text.as_bytes()).is_err() {
             let what = format_args!("{self}: too many entries: index.json would be too large");
             return Err(Error::new(Status::Local, what));
@@ -141,9 +141,10 @@ impl Layout {
 
     /// The entry that a reference names.
     ///
-    /// With a digest: that manifest, even if no entry lists it. With a tag: the entry of that name,
-    /// searched first in the OCI annotation, then in containerd's. With neither: the only entry;
-    /// lists of referrers are not counted. `choose` selects among entries with the same name.
+    /// If the reference has a digest, it names that manifest, even if no entry lists it. If it has
+    /// a tag, it names the entry of that name, which is searched first in the OCI annotation, then
+    /// in containerd's. If it has neither, it names the only entry; lists of referrers are not
+    /// counted. `choose` selects among entries with the same name.
     ///
     /// # Errors
     /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a
@@ -256,8 +257,8 @@ fn names_of(entries: &[Descriptor]) -> String {
         names.push(format!("and {} more", entries.len() - SHOWN));
     }
     if names.is_empty() {
-        "it has no entry".to_owned()
+        "the layout has no entry".to_owned()
     } else {
-        format!("it has {}", names.join(" "))
+        format!("the layout has {}", names.join(" "))
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writing a new blob, which gets its name when it is complete.
 //!
-//! Only for bytes that arrive in order and without repetition. Not here: the partial files of
-//! resumable downloads (in fetch-blob).
+//! The bytes must arrive in order and without repetition. Not here: the partial files of resumable
+//! downloads (in fetch-blob).
 
 use std::io::{self, Write};
 

@@ -24,7 +24,7 @@ const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of 
 
 impl Layout {
     /// Calls [`list_referrer`](Layout::list_referrer) for each stored blob. If a referrer cannot be
-    /// listed, a warning is recorded, because the blobs are stored nevertheless.
+    /// listed, this is a warning and not an error, because the blobs are already stored.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).

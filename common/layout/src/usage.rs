@@ -3,7 +3,7 @@
 //!
 //! While an image is being stored, no entry refers to its blobs. Each process that has a layout
 //! open holds this lock in shared mode. A process that removes blobs holds it exclusively. Other
-//! programs do not use this lock. Only the age of their blobs protects these blobs: see
+//! programs do not use this lock. Their blobs are protected only by the blobs' age: see
 //! [`Layout::touch`].
 
 use std::fs::File;

@@ -112,7 +112,7 @@ fn a_new_name_appears_when_its_image_is_whole() {
         run.dir(scratch.path()).stdin(lines).run()
     };
     fetch(&[&format!("{}:1", registry.repo("app")), "--into", "oci:l"]).ok();
-    let hint = "the image is named when all its blobs are stored";
+    let hint = "the name is set when all blobs of the image are stored";
     fetch(&["oci:l:1"]).fails(3, "no entry named \"1\"").says(hint);
     fetch(&["oci:l"]).fails(3, "no entry").says(hint);
     let (last, first) = image.layers.split_last().unwrap();
