@@ -36,8 +36,8 @@ pub struct HostFiles {
 /// directory is not readable.
 ///
 /// # Errors
-/// Malformed if there are too many files, or if a certificate or a key lacks its partner; Local if
-/// a directory cannot be read for a reason other than its permissions.
+/// Malformed if there are too many files, or if a certificate has no key or a key has no
+/// certificate; Local if a directory cannot be read for a reason other than its permissions.
 pub fn find(names: &[String]) -> Result<Option<HostFiles>> {
     match first(&places(), names)? {
         Some(directory) => list(&directory),
@@ -88,7 +88,7 @@ fn first(places: &[PathBuf], names: &[String]) -> Result<Option<PathBuf>> {
 }
 
 fn pass_over(path: &Path, cause: &std::io::Error) {
-    notice::warn("certs.d", || format!("{}: {}: passed over", path.display(), os_message(cause)));
+    notice::warn("certs.d", || format!("{}: {}: skipped", path.display(), os_message(cause)));
 }
 
 /// The files of a directory; `None` if there is no permission to read it.

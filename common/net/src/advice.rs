@@ -35,9 +35,9 @@ impl Options {
     /// The hint for a missing client certificate.
     pub fn client_certificate(self) -> &'static str {
         match self {
-            Options::Operand => "--cert-file FILE and --key-file FILE show one",
+            Options::Operand => "--cert-file FILE and --key-file FILE present one",
             Options::From | Options::None => {
-                "a .cert and a .key file in the host's certs.d directory show one"
+                "a .cert and a .key file in the host's certs.d directory present one"
             }
         }
     }

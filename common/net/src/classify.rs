@@ -22,7 +22,7 @@ use crate::tls::failure::{Cause, ClientCert, Stage, TlsFailure};
 use crate::url::Url;
 
 /// Classifies a failure that precedes any response. Until the tunnel through a proxy is open, the
-/// failure is blamed on the proxy. `options` are those for the URL's host.
+/// error message names the proxy as the cause. `options` are those for the URL's host.
 pub(crate) fn classify(
     url: &Url,
     options: Options,

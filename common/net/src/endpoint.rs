@@ -65,8 +65,8 @@ pub fn base(repository: &Repository, client: &Client, peer: &Peer) -> Result<Url
     of("http")
 }
 
-/// Whether a host uses TLS. Also true if this cannot be determined: the next request then reports
-/// the actual error.
+/// Whether a host uses TLS. The result is also true if this cannot be determined: the next request
+/// then reports the actual error.
 fn uses_tls(
     url: &Url,
     client: &Client,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Facts about hosts and ports that are remembered until the process ends, across repositories:
+//! Facts about a host and port that are remembered until the process ends, across repositories:
 //!
 //! - that the host has answered: if it becomes unreachable, a longer wait may help;
 //! - that the host has used TLS: plain HTTP to it is then refused;

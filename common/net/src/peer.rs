@@ -5,8 +5,9 @@
 //! The peer of the operand's registry has the settings of the command line. Every other host (a
 //! mirror, a token server, a redirect's target, the registry of `--from`) starts as
 //! [`Peer::unconfigured`], which has default settings and no secrets. [`Peer::at`] then adds the
-//! settings that the machine's configuration has for that host. This rule makes it impossible to
-//! send a new field to another origin by mistake, because no code resets single fields.
+//! settings that the machine's configuration has for that host. With this rule, a field that is
+//! added to the struct cannot be sent to another origin by mistake, because no code copies a peer
+//! and resets single fields.
 
 use std::path::PathBuf;
 

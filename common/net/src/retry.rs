@@ -36,7 +36,7 @@ impl Backoff {
         Backoff { attempts, max_wait, failed: 0, trace: client.trace.clone() }
     }
 
-    /// No retries: the first failure is final. For operations in which a retry would not succeed.
+    /// No retries: the first failure is final. For operations whose retry could not succeed.
     pub fn single() -> Backoff {
         Backoff { attempts: Attempts::one(), max_wait: Duration::ZERO, failed: 0, trace: None }
     }
@@ -50,7 +50,7 @@ impl Backoff {
     ///
     /// # Errors
     /// The failure's error if it is final, or if all attempts are used. Unavailable if the registry
-    /// requests a longer wait than the limit; the message says how long.
+    /// requests a longer wait than the limit; the message shows the requested wait.
     pub fn wait(&mut self, failure: Failure) -> Result<()> {
         self.failed += 1;
         let attempts = match failure.retry {

@@ -77,7 +77,8 @@ impl After<'_> {
             let After { last, word, .. } = self;
             notice::warn("last", || {
                 format!(
-                    "--last {last}: the registry may ignore it: its list starts before that {word}"
+                    "--last {last}: the registry may have ignored it: the list starts with an \
+                     earlier {word}"
                 )
             });
         }

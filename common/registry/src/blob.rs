@@ -114,7 +114,8 @@ impl Registry {
     /// Requests a blob from one of its descriptor's `urls`, without credentials.
     ///
     /// # Errors
-    /// As for [`blob`](Registry::blob). Also Malformed if the URL is invalid or not allowed.
+    /// As for [`blob`](Registry::blob). In addition, Malformed if the URL is invalid or not
+    /// allowed.
     pub fn blob_elsewhere(
         &self,
         text: &str,

@@ -24,7 +24,7 @@ const OTHER_LISTS: [(&str, &str); 2] = [
 ];
 
 const NO_CATALOG: &str =
-    "a registry need not have this list: its web page or its own API may have one";
+    "not every registry has this list; the registry's web page or its own API may have one";
 
 const RESERVED: &str = "some registries show this list to administrators only";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Deleting a tag or a manifest.
 //!
-//! A tag is never deleted by the digest of its manifest: that would delete all tags of the
+//! To delete a tag, the digest of its manifest is never used: that would delete all tags of the
 //! manifest. Many registries cannot delete a tag alone. Their response is 400, 404, 405 or 501, or
 //! a success although nothing was deleted.
 

@@ -98,8 +98,8 @@ impl Registry {
     ///
     /// # Errors
     /// Absent, Refused or Unavailable, depending on the registry's response. Malformed if a
-    /// response is invalid or the list is incomplete. `each` has already received the tags before
-    /// the failure.
+    /// response is invalid or the list is incomplete. `each` has already received the tags that
+    /// arrived before the failure.
     pub fn tags(
         &self,
         last: Option<&str>,
@@ -211,8 +211,8 @@ impl Registry {
         self.url(kind.path)?.with_query(&query).map_err(Error::usage)
     }
 
-    /// Reads a page into the list. `has_size` says whether the request asks for a number of names,
-    /// and `is_next` whether it is a page after the first one.
+    /// Reads a page into the list. `has_size` states whether the request asks for a number of
+    /// names. `is_next` states whether it is a page after the first one.
     fn page<F: FnMut(&str) -> Result<bool>>(
         &self,
         url: &Url,
@@ -245,7 +245,7 @@ impl Registry {
             match page::read(response.body, kind.field, |name| list.take(name)) {
                 Ok(true) => Ok(End::Complete(next)),
                 Ok(false) => Ok(End::Stopped),
-                // A name that is not remembered would be passed on again.
+                // After a retry, a name that is not remembered would be passed on again.
                 Err(failure) if list.is_full() && list.passed > before => {
                     Err(Failure { retry: Retry::Never, ..failure }.context(&what))
                 }

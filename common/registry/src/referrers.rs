@@ -6,8 +6,8 @@
 //! that is not a list of referrers is left unchanged.
 //!
 //! If the registry has no entity tags, two writers that update the index at the same time may
-//! overwrite each other's entry. To make a lost entry rare, the index is read again a moment after
-//! each write. This does not make it impossible.
+//! overwrite each other's entry. The index is therefore read again a moment after each write. Lost
+//! entries are then rare, but still possible.
 
 use std::time::Duration;
 

@@ -55,13 +55,13 @@ impl Registry {
     /// is passed once. With `artifact_type`, only referrers of that type are passed. An entry
     /// without an artifact type gets the type and the annotations of its manifest.
     ///
-    /// Returns whether the registry has a list for this subject. `false` also if the repository is
-    /// missing.
+    /// Returns whether the registry has a list for this subject. The result is also `false` if the
+    /// repository is missing.
     ///
     /// # Errors
     /// Refused or Unavailable, depending on the registry's response. Malformed if a page or the
     /// link to the next one is invalid, or if there are more than [`MAX_DIGESTS`] referrers. `each`
-    /// has received the referrers before the failure.
+    /// has already received the referrers that arrived before the failure.
     pub fn referrers(
         &self,
         subject: &Digest,

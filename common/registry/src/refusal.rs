@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Texts for refusals (401 and 403), which depend on the credentials: without a credential, a login
-//! is needed; with one, the credential was rejected or not sufficient.
+//! Texts for refusals (401 and 403). They depend on the credentials: without a credential, a login
+//! is needed. With a credential, it was rejected, or it does not give the permission.
 
 use common::error::Error;
 use common::reference::Repository;
@@ -32,7 +32,8 @@ pub(crate) fn by_token_server(found: &Lookup, peer: &Peer, host: &str) -> Refusa
         (Some(_), _) => {
             let origin = &found.origin;
             let hint = format!(
-                "the credentials are from {origin}; --authfile /dev/null uses none, for public images"
+                "the credentials are from {origin}; for public images, --authfile /dev/null uses \
+                 no credentials"
             );
             ("credentials refused", hint)
         }

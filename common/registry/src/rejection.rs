@@ -72,7 +72,7 @@ pub const PUSH_BLOBS_FIRST: &str = "push its blobs with push-blob first";
 
 /// The hint for manifests that an index names and the registry lacks.
 const PUSH_MANIFESTS_FIRST: &str =
-    "list-blobs --recursive lists all that an index names, and push-blob copies it";
+    "push-blob copies the blobs and manifests that list-blobs --recursive prints";
 
 /// The hint for digests that the registry reports as missing.
 ///
@@ -129,9 +129,10 @@ pub(crate) fn hinted(
             "the manifest has no mediaType, which some registries require"
         }
         404 if code.is_empty() => {
-            "the registry may not accept this media type, or may want the repository to be created first"
+            "the registry may not accept this media type, or may require that the repository is \
+             created first"
         }
-        404 => "some registries want the repository to be created first",
+        404 => "some registries require that the repository is created first",
         _ => return failure,
     };
     Failure { error: failure.error.hint(hint), ..failure }

@@ -87,7 +87,7 @@ impl Registry {
             }
             404 => {
                 let Failure { error, retry } = answer::failure(response, &what);
-                let hint = "some registries want the repository to be created first";
+                let hint = "some registries require that the repository is created first";
                 Err(Failure { error: error.hint(hint), retry })
             }
             _ => Err(answer::failure(response, &what)),

@@ -46,7 +46,7 @@ impl Store {
                 let mut elsewhere: Option<Failure> = None;
                 for url in urls {
                     match registry.blob_elsewhere(url, range) {
-                        // A temporary failure has precedence: a later attempt can succeed.
+                        // A temporary failure has precedence, because a later attempt can succeed.
                         Err(other)
                             if elsewhere.as_ref().is_none_or(|f| passes_first(&other, f)) =>
                         {

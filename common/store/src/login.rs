@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command-line options for credentials, and reading the sources that they name.
 //!
-//! A password is read from stdin, a file or the environment. No option takes the password itself,
-//! because every user of a machine can read its command lines. A credential that is given here is
-//! used only for the operand's registry.
+//! A password is read from stdin, a file or the environment. The password itself cannot be given as
+//! an option, because every user of a machine can read its command lines. A credential that is
+//! given here is used only for the operand's registry.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use machine::credentials::{Credential, Given, warn_if_open};
 /// The maximum length of a password, in bytes.
 const MAX_PASSWORD: u64 = 64 << 10;
 
-/// Whether stdin is the run's input, in which case no password can be read from it.
+/// Whether stdin is the run's input. If so, no password can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdin {
     /// Stdin is the run's input.

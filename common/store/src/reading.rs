@@ -28,7 +28,7 @@ const MAX_RESTARTS: u32 = 3;
 /// The number of new bytes that count as progress for [`Reading::next_bytes`].
 const PROGRESS: u64 = 1;
 
-/// The reason for a restart when a range request is answered with the complete blob.
+/// The reason for a restart if the response to a range request is the complete blob.
 pub const IGNORES_RANGES: &str = "the registry ignores ranges";
 
 /// A blob that is being read.
@@ -86,7 +86,7 @@ impl<'a> Reading<'a> {
         self.store.name_of(&self.digest)
     }
 
-    /// The blob's size, once it is known.
+    /// The blob's size; `None` if it is not known yet.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
@@ -136,7 +136,7 @@ impl<'a> Reading<'a> {
                 }
                 BlobAnswer::Unsatisfiable { total } if total == Some(at) => return Ok(Some(0)),
                 BlobAnswer::Unsatisfiable { .. } => {
-                    let what = format_args!("{name}: 416: no bytes from {at} on");
+                    let what = format_args!("{name}: 416: no bytes at offset {at}");
                     return Err(Error::malformed(what).into());
                 }
                 BlobAnswer::WrongRange(why) => {
@@ -301,7 +301,7 @@ impl Read for Reader<'_> {
         let n = self.reading.next_bytes(&mut buffer[..most]).map_err(io::Error::other)?;
         if n == 0 {
             let what =
-                format_args!("{}: no bytes from {} on", self.reading.name(), self.reading.at);
+                format_args!("{}: no bytes at offset {}", self.reading.name(), self.reading.at);
             return Err(io::Error::other(Error::malformed(what)));
         }
         Ok(n)

@@ -250,7 +250,7 @@ fn a_token_server_without_identity_tokens_is_asked_by_get() {
         let entry = json!({"auth": tests::logins::base64("<token>:id-1")});
         keep(&home, DOCKER, &auths(&registry.host(), &entry));
         let run = fetch(&registry, &home).run();
-        run.status(0).says("accepts no identity token").does_not_say("id-1");
+        run.status(0).says("does not accept identity tokens").does_not_say("id-1");
     }
 }
 
@@ -306,7 +306,8 @@ fn a_refused_login_is_named_with_a_hint_how_to_pull_without_it() {
     });
     let home = home(&registry);
     let run = fetch(&registry, &home).run();
-    run.status(4).says("config.json; --authfile /dev/null uses none").does_not_say(PASSWORD);
+    let hint = "config.json; for public images, --authfile /dev/null uses no credentials";
+    run.status(4).says(hint).does_not_say(PASSWORD);
     let_in(&fetch(&registry, &home).args(["--authfile", "/dev/null"]).run());
     // A credential from an option or a variable is not skipped.
     let run = fetch(&registry, &home).args(["-u", "me"]).env("REGISTRY_PASSWORD", "x").run();

@@ -82,9 +82,8 @@ fn an_index_without_its_images_gets_recursive_as_hint() {
     };
     let scratch = Scratch::new();
     let run = put(&format!("{}:1", registry.repo("app")), &scratch);
-    let hint = "list-blobs --recursive lists all that an index names, and push-blob copies it";
-    run.fails(6, &format!("put-manifest: hint: {hint}\n"));
     let hint = "push-blob copies the blobs and manifests that list-blobs --recursive prints";
+    run.fails(6, &format!("put-manifest: hint: {hint}\n"));
     put("oci:d:1", &scratch).fails(6, &format!("put-manifest: hint: {hint}\n"));
     let other = Image::small();
     write_layout(&scratch.join("d"), "x", &other.config, []);
@@ -165,9 +164,9 @@ mod with_peers {
         let run = tool("fetch-blob")
             .args(["--max-wait", "0", "--ca-file", &ca_file, &registry.repo("app"), &blob.digest])
             .run();
-        run.fails(4, "hint: --cert-file FILE and --key-file FILE show one\n");
+        run.fails(4, "hint: --cert-file FILE and --key-file FILE present one\n");
         let run = copy_from(&registry, &blob, &["--ca-file", &ca_file]);
-        let hint = "hint: a .cert and a .key file in the host's certs.d directory show one\n";
+        let hint = "hint: a .cert and a .key file in the host's certs.d directory present one\n";
         run.fails(4, hint);
     }
 

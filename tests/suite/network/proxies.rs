@@ -187,7 +187,7 @@ fn a_proxy_that_requires_a_password_exits_with_4_at_once() {
     });
     let run = setup.fetch().run();
     run.fails(4, &format!("proxy {}: it requires a name and a password: 407", setup.proxy.host()));
-    run.says("hint: $https_proxy can contain them").stdout("");
+    run.says("hint: $https_proxy can contain a name and password").stdout("");
     assert_eq!(setup.proxy.connections(), 1);
     assert_eq!(setup.registry.server.connections(), 0);
 }
@@ -197,7 +197,8 @@ fn a_password_refused_by_the_proxy_exits_with_4_and_is_not_shown() {
     let setup = Setup::with_script(|_| Verdict::page("407 No", ""));
     let value = format!("http://me:hunter22@{}", setup.proxy.host());
     let run = setup.fetch().env("https_proxy", value).run();
-    run.fails(4, "it refused the name and password: 407").says("they are set in $https_proxy");
+    run.fails(4, "it refused the name and password: 407")
+        .says("the name and password are set in $https_proxy");
     run.does_not_say("hunter22").does_not_say(&base64("me:hunter22"));
     assert_eq!(setup.proxy.connections(), 1);
 }

@@ -41,7 +41,7 @@ fn fetch(proxy: &Proxy) -> Command {
 #[track_caller]
 fn is_refused_without_leak(run: &tests::tools::Run, proxy: &Proxy, secrets: &[&str]) {
     let words =
-        format!("plain http through the proxy {} would show it the credentials", proxy.host());
+        format!("credentials not sent: the proxy {} could read them over plain http", proxy.host());
     run.fails(4, &words).says("hint: NO_PROXY=").stdout("");
     for secret in secrets {
         assert!(!proxy.has_received(secret), "{secret}");
@@ -293,7 +293,7 @@ fn a_407_or_403_of_a_proxy_exits_with_4_and_names_the_proxy() {
     });
     let run = fetch(&proxy).run();
     run.fails(4, &format!("proxy {}: it requires a name and a password: 407", proxy.host()));
-    run.says("hint: $http_proxy can contain them");
+    run.says("hint: $http_proxy can contain a name and password");
     assert_eq!(proxy.connections(), 1);
 
     let proxy = Proxy::with_script(&[], |_| {

@@ -247,10 +247,10 @@ fn an_invalid_ca_file_causes_a_warning() {
     let directory = setup.trusting();
     std::fs::write(directory.join("junk.crt"), "hello").unwrap();
     let run = setup.fetch().run();
-    run.status(0).says("junk.crt: no certificate in it: passed over");
+    run.status(0).says("junk.crt: no certificate in it: skipped");
     std::fs::remove_file(directory.join("junk.crt")).unwrap();
     std::os::unix::fs::symlink("nowhere", directory.join("gone.crt")).unwrap();
-    setup.fetch().run().status(0).says("gone.crt: no such file: passed over");
+    setup.fetch().run().status(0).says("gone.crt: no such file: skipped");
     // Files with other names are ignored.
     std::fs::remove_file(directory.join("gone.crt")).unwrap();
     std::fs::write(directory.join("README"), "hello").unwrap();
@@ -266,12 +266,12 @@ fn an_unreadable_file_or_directory_is_a_warning_or_an_error() {
     setup.fetch().as_unprivileged().run().fails(7, "ca.crt: permission denied");
     setup.home.chmod(&relative, 0);
     let run = setup.fetch().as_unprivileged().run();
-    run.status(6).says("unknown issuer").says("permission denied: passed over");
+    run.status(6).says("unknown issuer").says("permission denied: skipped");
     setup.home.chmod(PLACES[0], 0);
     let second = setup.directory(PLACES[1], &setup.registry.host());
     copy(&setup.authority.certificate(), &second.join("ca.crt"));
     let run = setup.fetch().as_unprivileged().run();
-    run.status(0).says("permission denied: passed over");
+    run.status(0).says("permission denied: skipped");
     setup.home.chmod(PLACES[0], 0o755);
     setup.home.chmod(&relative, 0o755);
     std::fs::remove_dir_all(&directory).unwrap();

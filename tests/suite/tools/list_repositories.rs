@@ -94,7 +94,7 @@ fn a_registry_without_the_list_gives_status_3_and_a_hint() {
         let server = Server::start(move |_| Reply::error(status, code, "no"));
         let run = list_repositories().arg(server.host()).run();
         run.status(3).says("the registry has no list").stdout("");
-        let hint = "hint: a registry need not have this list: its web page or its own API";
+        let hint = "hint: not every registry has this list; the registry's web page or its own API";
         run.says(&status.to_string()).says(hint);
         assert_eq!(server.requests().len(), 1, "{status}");
     }

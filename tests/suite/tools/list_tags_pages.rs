@@ -79,7 +79,7 @@ fn only_the_tags_after_last_are_printed_if_the_registry_ignores_it() {
 #[test]
 fn an_unknown_last_causes_a_warning_if_the_list_starts_before_it() {
     let run = list(&ignoring(&[&["a", "c"], &["e"]]), &["--last", "d"]);
-    run.status(0).stdout("a\nc\ne\n").says("warning: --last d: the registry may ignore it");
+    run.status(0).stdout("a\nc\ne\n").says("warning: --last d: the registry may have ignored it");
     let run = list(&ignoring(&[&["a"], &["c"]]), &["--last", "d", "--limit", "1"]);
     run.status(0).stdout("a\n").says("--last d");
     // Registries sort by bytes or without regard to case.

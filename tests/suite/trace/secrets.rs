@@ -120,7 +120,7 @@ fn a_request_refused_because_of_a_proxy_is_not_traced() {
     let fetch = tool("fetch-manifest").args(["--trace", "--max-wait", "0", "--plain-http"]);
     let fetch = fetch.args(["-H", "X-Key: xyzzy-plugh", "registry.example:5000/app:1"]);
     let run = fetch.env("http_proxy", proxy.url()).run();
-    run.status(4).says(" would show it the credentials").does_not_say("curl ");
+    run.status(4).says(" could read them over plain http").does_not_say("curl ");
     assert_eq!(proxy.connections(), 0);
 }
 

@@ -35,8 +35,7 @@ pub(super) struct AuthFile {
 }
 
 /// The files that may hold credentials, in order. If a flag or else the environment names a file,
-/// only that file is used. Otherwise the files of the containers tools are used, then docker's
-/// file.
+/// only that file is used. Otherwise the files are those of the containers tools, then docker's.
 pub(super) fn places(authfile: Option<&Path>) -> Vec<AuthFile> {
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| directory("REGISTRY_AUTH_FILE")) {
         return vec![AuthFile { path, named: true }];
@@ -99,7 +98,7 @@ impl Entries {
     pub(super) fn helpers(&self, repository: &Repository) -> Vec<(String, String)> {
         let own = self.0.get("credHelpers").and_then(Value::as_object);
         let own = own.into_iter().flatten().filter_map(|(key, helper)| {
-            // A helper is for a whole registry: keys with a path are ignored.
+            // A helper is for a registry, not for a repository: keys with a path are ignored.
             Some((keys::fit(key, repository).filter(|fit| *fit <= 1)?, helper.as_str()?))
         });
         let own = own.filter(|(_, helper)| !helper.is_empty()).max_by_key(|(fit, _)| *fit);

@@ -9,10 +9,11 @@
 //! - a table below `host` counts in any TOML notation: containerd ignores a table without a header;
 //! - a value that is not valid in a URL or a header is refused here, with its line.
 //!
-//! Not read: `rewrite` of k3s, with a warning, as for every unknown key; `dial_timeout`, because
-//! one flag sets the timeout for all hosts; certificates in a directory without a hosts.toml, which
-//! have docker's layout; containerd's own configuration (its `config_path` may name other
-//! directories).
+//! Not read:
+//! - `rewrite` of k3s, and every other unknown key: it causes a warning;
+//! - `dial_timeout`, because one flag sets the timeout for all hosts;
+//! - certificates in a directory without a hosts.toml, which have docker's layout;
+//! - containerd's own configuration, although its `config_path` may name other directories.
 
 use std::path::{Path, PathBuf};
 

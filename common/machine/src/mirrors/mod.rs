@@ -84,8 +84,8 @@ pub struct Configured {
     pub mirrors: Vec<Place>,
     /// The place of the registry itself, if configured.
     pub own: Option<Place>,
-    /// The file that blocks the registry itself. Its mirrors may still be read: this is how an
-    /// administrator prevents all contact with the registry.
+    /// The file that blocks the registry itself. Its mirrors may still be read. In this way an
+    /// administrator allows the mirrors and prevents all contact with the registry.
     pub blocked: Option<String>,
 }
 

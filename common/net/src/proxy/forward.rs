@@ -50,8 +50,8 @@ impl<In: Transport> Transport for Forward<In> {
         }
         let written = &self.connection.buffers().output()[..amount];
         let absolute = absolute(written, &self.origin, &self.lines);
-        let absolute =
-            absolute.ok_or(Error::BadUri("a request without a line of its own".to_owned()))?;
+        let absolute = absolute
+            .ok_or(Error::BadUri("the request does not begin with a request line".to_owned()))?;
         let mut rest = absolute.as_slice();
         while !rest.is_empty() {
             let output = self.connection.buffers().output();

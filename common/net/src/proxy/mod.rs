@@ -204,17 +204,20 @@ impl Proxy {
     /// The hint for a proxy that requires, or refused, a user name and password.
     pub(super) fn login_hint(&self) -> String {
         match self.login {
-            Some(_) => format!("they are set in ${}", self.variable),
-            None => format!("${} can contain them: http://NAME:PASSWORD@{self}", self.variable),
+            Some(_) => format!("the name and password are set in ${}", self.variable),
+            None => format!(
+                "${} can contain a name and password: http://NAME:PASSWORD@{self}",
+                self.variable
+            ),
         }
     }
 
     /// The error for credentials that the proxy could read on the way to `url`.
     pub(super) fn would_read(&self, url: &Url) -> Error {
         let place = url.authority();
-        let what = "would show it the credentials";
-        Error::refused(format_args!("{place}: plain http through the proxy {self} {what}"))
-            .hint(format_args!("NO_PROXY={} bypasses it", url.host()))
+        let what = "could read them over plain http";
+        Error::refused(format_args!("{place}: credentials not sent: the proxy {self} {what}"))
+            .hint(format_args!("NO_PROXY={} bypasses the proxy", url.host()))
     }
 }
 

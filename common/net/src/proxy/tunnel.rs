@@ -4,8 +4,8 @@
 //! `forward`) for http.
 //!
 //! Only the proxy's own name is resolved here. The proxy resolves the names of the servers behind
-//! it. A failure before the tunnel is open is a [`ProxyFailure`], so that the error message blames
-//! the proxy and not the server.
+//! it. A failure before the tunnel is open is a [`ProxyFailure`], so that the error message names
+//! the proxy as the cause, and not the server.
 
 use std::fmt;
 use std::io::{self, Write};

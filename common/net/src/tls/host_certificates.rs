@@ -80,7 +80,7 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     });
     match read {
         Err(error) if error.status() == Status::Absent => {
-            notice::warn("certs.d", || format!("{error}: passed over"));
+            notice::warn("certs.d", || format!("{error}: skipped"));
             Ok(Vec::new())
         }
         outcome => outcome,

@@ -2,7 +2,7 @@
 //! The certificates that servers presented, remembered until the process ends, for a tool that
 //! shows them. A certificate is remembered even if it was not trusted. Nothing is verified here.
 //!
-//! At most [`MAX_PLACES`] hosts and ports are remembered; for each, the last certificate.
+//! At most [`MAX_PLACES`] hosts and ports are remembered, each with its last certificate.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -15,7 +15,7 @@
 //! the exchange has failed. Therefore blocks of several connections never mix, and each variable is
 //! set before it is used.
 //!
-//! No block shows a secret: commands use variables such as `$REGISTRY_TOKEN`. As a last check, a
+//! Blocks never show a secret: commands use variables such as `$REGISTRY_TOKEN`. As a last check, a
 //! line that contains a secret is left out.
 //!
 //! Not here: the choice of the file or terminal that the trace goes to (`common::exit`).

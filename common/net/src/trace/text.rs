@@ -16,8 +16,8 @@ pub(super) const MAX_INLINE: u64 = 8 << 10;
 /// The maximum number of headers of a response that are shown.
 pub(super) const MAX_HEADERS: usize = 32;
 
-/// Replaces a word that contains a secret. No other word contains this character; a line with it is
-/// left out of the trace.
+/// Replaces a word that contains a secret. Other words never contain this character. A line with it
+/// is left out of the trace.
 pub(super) const SECRET: char = '\0';
 
 /// Replaces a word that cannot be quoted for a shell. A line with it is left out of the trace.

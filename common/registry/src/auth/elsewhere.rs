@@ -73,7 +73,7 @@ impl Elsewhere {
         Ok(Some(header))
     }
 
-    /// Counts a token server.
+    /// Counts a token server, and refuses it if there are too many.
     fn count(&mut self, realm: &Url, from: &Url) -> Result<(), Error> {
         let name = realm.to_string();
         if self.realms.contains(&name) {

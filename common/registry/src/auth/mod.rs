@@ -11,11 +11,11 @@
 //! | `token` | requests to a token server |
 //! | `elsewhere` | anonymous tokens for a registry that the registry redirects to |
 //!
-//! No credential is sent before a challenge, except a bearer token that the user gave for this
-//! registry. A Basic challenge is answered with user name and password, once. A Bearer challenge
-//! (distribution's token specification) is answered by fetching a token from the challenge's realm.
-//! Without a credential, an anonymous token is fetched: public registries require one even for
-//! public images.
+//! Before a challenge, the only credential that is sent is a bearer token that the user gave for
+//! this registry. A Basic challenge is answered with user name and password, once. A Bearer
+//! challenge (distribution's token specification) is answered by fetching a token from the
+//! challenge's realm. Without a credential, an anonymous token is fetched: public registries
+//! require one even for public images.
 //!
 //! A run fetches one token for each set of scopes and shares it among its connections. If the
 //! registry rejects a token that was just fetched, the token is replaced once, provided that the

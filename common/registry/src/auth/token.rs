@@ -130,7 +130,8 @@ fn ask(
                         notice::warn("identity token", || {
                             let place = realm.authority();
                             format!(
-                                "{place}: {status}: it accepts no identity token: trying without credentials"
+                                "{place}: {status}: it does not accept identity tokens: trying \
+                                 without credentials"
                             )
                         });
                     }
@@ -219,7 +220,7 @@ fn read(body: &[u8]) -> Result<(String, Duration), String> {
         (None, None) => return Err("response without a token".to_owned()),
     };
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("the token has characters that no header may contain".to_owned());
+        return Err("the token has characters that are not allowed in a header".to_owned());
     }
     let life = document.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
     secret::keep(token);

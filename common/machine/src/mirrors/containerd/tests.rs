@@ -114,7 +114,7 @@ fn hosts_are_mirrors_in_the_order_of_the_file() {
             headers: vec![header("x-custom-1", "no more")],
             ..https("m8.example")
         },
-        // m9 does not allow reading. No namespace is sent to the registry itself.
+        // m9 does not allow reading. The namespace is not sent to the registry itself.
         https("R.EXAMPLE:5000"),
         Place { namespace: None, ..https("r.example:5000") },
     ];

@@ -9,8 +9,8 @@
 /// The number of bytes of a repository's name, `HOST/PATH`, that a prefix matches; `None` if it
 /// does not match.
 ///
-/// A host without a port matches that host with any port. The manual does not say so, but those
-/// programs do it, and a registry blocked by such a prefix must stay blocked.
+/// A host without a port matches that host with any port. The manual does not state this rule, but
+/// those programs follow it, and a registry that such a prefix blocks must stay blocked.
 pub(super) fn matched(name: &str, prefix: &str) -> Option<usize> {
     let end = match prefix.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
         None => name.starts_with(prefix).then_some(prefix.len())?,
