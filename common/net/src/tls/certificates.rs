@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{der, names};
+use super::{bundle, der, names};
 
 /// The largest file that is read, in bytes: many times the size of a system's complete trust store.
 const MAX_FILE: u64 = 4 << 20;
@@ -51,8 +51,11 @@ impl Pem {
 
     fn read(name: String, path: &Path) -> Result<Pem> {
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+        let read = std::fs::File::open(path).and_then(|file| {
+            let size = file.metadata()?.len().min(MAX_FILE);
+            bytes.reserve_exact(usize::try_from(size).unwrap_or_default() + 1);
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes)
+        });
         match read {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::absent(format_args!("{name}: no such file")))
@@ -70,8 +73,10 @@ impl Pem {
     /// # Errors
     /// Malformed if the file is not PEM or contains no certificate.
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
-        let all: std::result::Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(&self.bytes).collect();
+        let all: std::result::Result<Vec<_>, _> = match bundle::certificates(&self.bytes) {
+            Some(all) => Ok(all),
+            None => CertificateDer::pem_slice_iter(&self.bytes).collect(),
+        };
         match all {
             Err(_) => Err(self.wrong("not PEM")),
             Ok(all) if all.is_empty() => Err(self.wrong("no certificate in it")),

@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `certificates` | certificates and keys in files |
+//! | `bundle` | the usual form of such files, read fast |
 //! | `host_certificates` | the certificates for a host in `certs.d` |
 //! | `trust` | the trusted authorities |
 //! | `secure` | the TLS connection |
@@ -19,6 +20,7 @@
 //! Not here: the choice of a connection for a URL, in [`pool`](crate::pool).
 
 mod algorithms;
+mod bundle;
 pub(super) mod certificates;
 
 mod der;

@@ -10,7 +10,7 @@ use common::error::Result;
 use common::notice;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 
 use super::certificates::Pem;
 
@@ -25,7 +25,7 @@ const BUNDLES: [&str; 4] = [
 
 /// Reads the system's trust store. OpenSSL's variables `SSL_CERT_FILE` and `SSL_CERT_DIR` override
 /// its path.
-fn read_system() -> CertificateResult {
+fn read_system() -> Vec<CertificateDer<'static>> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let file = variable("SSL_CERT_FILE");
     let dir = variable("SSL_CERT_DIR");
@@ -34,9 +34,14 @@ fn read_system() -> CertificateResult {
     match bundle {
         Some(bundle) => {
             let other = dir.filter(|dir| bundle.parent() != Some(dir));
-            load_certs_from_paths(Some(&bundle), other.as_deref())
+            let alone = if other.is_none() { Pem::file(&bundle).ok() } else { None };
+            match alone.and_then(|bundle| bundle.certificates().ok()) {
+                Some(certificates) => certificates,
+                // This reads those certificates of a faulty file that are valid.
+                None => load_certs_from_paths(Some(&bundle), other.as_deref()).certs,
+            }
         }
-        None => load_native_certs(),
+        None => load_native_certs().certs,
     }
 }
 
@@ -45,7 +50,7 @@ fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(read_system().certs);
+        store.add_parsable_certificates(read_system());
         Arc::new(store)
     };
     Arc::clone(SYSTEM.get_or_init(read))
