@@ -94,17 +94,21 @@ pub(crate) struct Connections {
     run: Run,
     count: usize,
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// There may be work for an idle connection, or the last blob is done.
+    work: Condvar,
+    /// A blob is done or, with `--early`, begins to arrive.
+    progress: Condvar,
 }
 
 impl Connections {
     /// Starts `count` threads. Each has one connection at a time.
     pub(crate) fn start(run: Run, count: usize) -> Arc<Connections> {
         let queue = Mutex::new(Queue::new(count, Instant::now()));
-        let connections = Arc::new(Connections { run, count, queue, changed: Condvar::new() });
+        let (work, progress) = (Condvar::new(), Condvar::new());
+        let connections = Arc::new(Connections { run, count, queue, work, progress });
         for _ in 0..count {
             let connections = connections.clone();
-            std::thread::spawn(move || connections.work());
+            std::thread::spawn(move || connections.connect());
         }
         connections
     }
@@ -116,13 +120,13 @@ impl Connections {
     /// Adds a blob to the queue.
     pub(crate) fn push(&self, wanted: Wanted) {
         self.lock().waiting.push_back(wanted);
-        self.changed.notify_all();
+        self.work.notify_one();
     }
 
     /// Marks the end of the input: no more blobs will be added.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_all();
+        self.work.notify_all();
     }
 
     /// Waits until the blob at this position of the input is done. Returns its size.
@@ -156,7 +160,7 @@ impl Connections {
             if or_begin && queue.arriving.contains(&index) {
                 return Ok(None);
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.progress.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -171,11 +175,12 @@ impl Connections {
             queue.waiting.clear();
         }
         queue.outcomes.push((index, outcome));
-        self.changed.notify_all();
+        drop(queue);
+        self.progress.notify_all();
     }
 
     /// The loop of a connection. It returns when there is nothing left to download.
-    fn work(self: &Arc<Self>) {
+    fn connect(self: &Arc<Self>) {
         let mut queue = self.lock();
         while !queue.is_done() {
             let next = if self.run.early {
@@ -188,7 +193,7 @@ impl Connections {
                 Next::Part(blob, start) => {
                     drop(queue);
                     download(&blob, start, &self.run);
-                    self.changed.notify_all();
+                    self.work.notify_all();
                 }
                 Next::Begin(wanted) => {
                     let large = usize::from(!in_order::is_small(&wanted));
@@ -204,11 +209,11 @@ impl Connections {
                     queue = self.lock();
                     queue.beginning -= 1;
                     queue.beginning_large -= large;
-                    self.changed.notify_all();
+                    self.work.notify_all();
                     continue;
                 }
                 Next::Wait => {
-                    let waited = self.changed.wait_timeout(queue, LOOK_AGAIN);
+                    let waited = self.work.wait_timeout(queue, LOOK_AGAIN);
                     queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                     continue;
                 }
@@ -271,16 +276,17 @@ impl Connections {
             return self.fetch_small(&blob).map(Some);
         }
         self.lock().under_way.insert(index, blob.clone());
-        self.changed.notify_all();
+        self.work.notify_all();
         let connections = self.clone();
         std::thread::spawn(move || {
             if connections.run.early && blob.wait_for_bytes() {
                 connections.lock().arriving.insert(index);
-                connections.changed.notify_all();
+                connections.progress.notify_all();
             }
-            let outcome = connections.verify(&blob, |connections| connections.changed.notify_all());
+            let outcome = connections.verify(&blob, |connections| connections.work.notify_all());
             connections.lock().under_way.remove(&index);
             connections.finish(index, outcome);
+            connections.work.notify_all();
         });
         Ok(None)
     }
