@@ -2,6 +2,7 @@
 //! The output for people on a terminal, and the progress for programs.
 
 mod json;
+mod resumed;
 
 #[path = "."]
 mod with_peers {

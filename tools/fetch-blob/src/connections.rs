@@ -361,8 +361,8 @@ impl Blob {
         self.files.publish(&first)
     }
 
-    /// The number of bytes that were received.
-    fn received(&self) -> u64 {
+    /// The number of bytes that were received, in this run or an earlier one.
+    pub(crate) fn received(&self) -> u64 {
         self.lock().parts.iter().map(|part| part.at - part.start).sum()
     }
 

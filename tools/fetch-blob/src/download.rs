@@ -47,10 +47,24 @@ pub(crate) fn download(blob: &Blob, start: u64, run: &Run) {
     match download.run() {
         Ok(()) => {}
         // The registry may limit the number of connections. Another connection downloads this part.
-        Err(error) if start > 0 && error.status() == Status::Unavailable => blob.give_back(start),
+        Err(error) if start > 0 && error.status() == Status::Unavailable => {
+            give_back(blob, start, run)
+        }
         Err(error) => blob.fail(error),
     }
     blob.release(start);
+}
+
+/// Gives a later part up, with its bytes.
+fn give_back(blob: &Blob, start: u64, run: &Run) {
+    blob.give_back(start);
+    show_offset(blob, run);
+}
+
+/// Shows how many bytes of a blob there are, after some of them were removed.
+fn show_offset(blob: &Blob, run: &Run) {
+    let size = blob.lock().size;
+    run.progress.begin(Some(&blob.digest), size, blob.received());
 }
 
 struct Download<'a> {
@@ -142,6 +156,7 @@ impl Download<'_> {
                 if let Some(part) = self.blob.lock().part(self.start) {
                     part.at = part.start;
                 }
+                show_offset(self.blob, self.run);
                 self.reading.go_back(self.start);
                 Ok(AttemptEnd::Incomplete)
             }
@@ -153,7 +168,7 @@ impl Download<'_> {
     fn give_back_later_part(&self) -> bool {
         self.blob.lock().ignores_ranges = true;
         if self.start > 0 {
-            self.blob.give_back(self.start);
+            give_back(self.blob, self.start, self.run);
         }
         self.start > 0
     }

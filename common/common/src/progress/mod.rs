@@ -126,6 +126,9 @@ struct Entry {
     /// `None` if the digest is not known before the end.
     digest: Option<Digest>,
     offset: u64,
+    /// The number of bytes that were moved in this run, for the rate. An earlier run may have moved
+    /// the bytes before them, and some may have been moved more than once.
+    moved: u64,
     total: Option<u64>,
 }
 
@@ -158,7 +161,12 @@ impl State {
     fn entry(&mut self, digest: Option<&Digest>) -> &mut Entry {
         let known = self.under_way.iter().position(|entry| entry.digest.as_ref() == digest);
         let at = known.unwrap_or_else(|| {
-            self.under_way.push(Entry { digest: digest.cloned(), offset: 0, total: None });
+            self.under_way.push(Entry {
+                digest: digest.cloned(),
+                offset: 0,
+                moved: 0,
+                total: None,
+            });
             self.under_way.len() - 1
         });
         &mut self.under_way[at]
@@ -233,7 +241,8 @@ impl Progress {
         self.change(|state| state.all_expected = true);
     }
 
-    /// Records that the work on a blob begins, or begins again, at `offset`. Its size may not be
+    /// Records that the work on a blob begins, or begins again, at `offset`. The bytes before it
+    /// are there already: they are part of the amount, but not of the rate. The size may not be
     /// known.
     pub fn begin(&self, digest: Option<&Digest>, total: Option<u64>, offset: u64) {
         self.change(|state| {
@@ -249,6 +258,7 @@ impl Progress {
             state.moved = state.moved.saturating_add(bytes);
             let entry = state.entry(digest);
             entry.offset = entry.offset.saturating_add(bytes);
+            entry.moved = entry.moved.saturating_add(bytes);
         });
     }
 

@@ -91,7 +91,7 @@ fn draw(mut owner: Owner, shared: &Shared) {
 fn tell(mut file: Option<File>, shared: &Shared) {
     // If the reader of a pipe closes it, the write fails and the work continues.
     stdio::block_sigpipe();
-    let mut offsets: Vec<(Option<Digest>, u64)> = Vec::new();
+    let mut earlier: Vec<(Option<Digest>, u64)> = Vec::new();
     let mut last = Instant::now();
     loop {
         let state = shared.lock();
@@ -106,11 +106,11 @@ fn tell(mut file: Option<File>, shared: &Shared) {
         if !ended && time >= TELL_AGAIN {
             last = Instant::now();
             for entry in &under_way {
-                let before = offsets.iter().find(|(digest, _)| *digest == entry.digest);
-                let moved = entry.offset.saturating_sub(before.map_or(0, |(_, offset)| *offset));
+                let before = earlier.iter().find(|(digest, _)| *digest == entry.digest);
+                let moved = entry.moved.saturating_sub(before.map_or(0, |(_, moved)| *moved));
                 lines.push_str(&json::under_way(entry, per_second(moved, time)));
             }
-            offsets = under_way.into_iter().map(|entry| (entry.digest, entry.offset)).collect();
+            earlier = under_way.into_iter().map(|entry| (entry.digest, entry.moved)).collect();
         }
         match &mut file {
             _ if lines.is_empty() => {}

@@ -48,7 +48,7 @@ pub(super) fn push(
             Mount::Refused { .. } => None,
         },
     };
-    let follow = Follow { saved, digest, progress };
+    let follow = Follow { saved, digest, size: *size, progress };
     let push = Push { digest, size: *size, chunk: delivery.chunk, session, watcher: &follow };
     uploads.push(push, source)?;
     Ok(How::Pushed)
@@ -86,6 +86,7 @@ fn mount(uploads: &Uploads, descriptor: &Descriptor, delivery: &Delivery) -> Mou
 struct Follow<'a> {
     saved: Option<SavedSession>,
     digest: &'a Digest,
+    size: u64,
     progress: &'a Progress,
 }
 
@@ -104,6 +105,10 @@ impl Watcher for Follow<'_> {
         if let Some(saved) = &self.saved {
             saved.remove();
         }
+    }
+
+    fn begins(&self, offset: u64) {
+        self.progress.begin(Some(self.digest), Some(self.size), offset);
     }
 
     fn sent(&self, bytes: u64) {

@@ -29,7 +29,7 @@ impl<'a> HashedOnce<'a> {
     }
 
     /// Reads and hashes the bytes before `offset` that were not hashed yet. An earlier run sent
-    /// them.
+    /// them, so they are not reported as sent.
     ///
     /// # Errors
     /// The source's errors; content if the source is shorter than `offset`.
@@ -38,7 +38,7 @@ impl<'a> HashedOnce<'a> {
             return Ok(());
         }
         let from = self.hashed;
-        let mut reader = self.reader(from, source)?;
+        let mut reader = self.reader_watched_by(&(), from, source)?;
         let mut buffer = vec![0; BUFFER];
         let mut left = offset - from;
         while left > 0 {
@@ -62,6 +62,15 @@ impl<'a> HashedOnce<'a> {
         offset: u64,
         source: &'r mut dyn Rereadable,
     ) -> Result<impl Read + 'r> {
+        self.reader_watched_by(self.watcher, offset, source)
+    }
+
+    fn reader_watched_by<'r>(
+        &'r mut self,
+        watcher: &'r dyn Watcher,
+        offset: u64,
+        source: &'r mut dyn Rereadable,
+    ) -> Result<Reader<'r>> {
         let inner = source.open(offset)?;
         Ok(Reader {
             inner,
@@ -69,7 +78,7 @@ impl<'a> HashedOnce<'a> {
             verifier: &mut self.verifier,
             hashed: &mut self.hashed,
             size: self.size,
-            watcher: self.watcher,
+            watcher,
         })
     }
 }

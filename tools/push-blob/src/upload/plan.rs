@@ -18,6 +18,9 @@ pub(crate) trait Watcher {
     /// Called when no session can be continued.
     fn forget(&self) {}
 
+    /// Called when bytes are sent, from this offset on. The registry has the bytes before it.
+    fn begins(&self, _: u64) {}
+
     /// Called when this number of bytes was read to be sent. Bytes that are sent again are counted
     /// again.
     fn sent(&self, _: u64) {}

@@ -200,6 +200,7 @@ impl<'a> Upload<'a> {
             // A registry that has a minimum part size expects parts.
             self.plan = Plan::Parts(CHUNK);
         }
+        self.push.watcher.begins(session.offset);
         if let Err(error) = self.hashed.catch_up(session.offset, source) {
             return Step::failed(State::Ready(session), error);
         }
