@@ -102,6 +102,36 @@ fn one_tool_of_a_pipeline_draws() {
     terminal.shows("$ ./go\nstatus 0\n$");
 }
 
+/// Two tools of a pipeline draw one after the other. fetch-blob waits for the registry, and then
+/// unpack-layer waits in the same pipeline for the last line.
+#[test]
+fn the_next_tool_of_a_pipeline_draws_when_the_first_one_ends() {
+    let terminal = Tmux::start(80, 10);
+    let registry = FakeRegistry::start();
+    let image = Image::small();
+    registry.add_image("app", "1", &image);
+    let slow = image.layers[0].digest.clone();
+    registry.fault(
+        move |request, right| {
+            if request.target.contains(&slow) { right.stall(20_000) } else { right }
+        },
+    );
+    terminal.dir.write("config", image.config.line());
+    terminal.dir.write("layers", image.layers.iter().map(Blob::line).collect::<String>());
+    let repository = registry.repo("app");
+    terminal.go(&format!(
+        "mkfifo last
+         fetch-blob --plain-http {repository} --into oci:l <config >done
+         (fetch-blob --plain-http {repository} --into oci:l <layers; cat last) |
+         unpack-layer --from oci:l --no-same-owner rootfs >done; echo status $?"
+    ));
+    terminal.shows_file("pipeline-80.txt");
+    registry.server.release();
+    terminal.shows_file("handover-80.txt");
+    std::fs::write(terminal.dir.join("last"), image.config.line()).unwrap();
+    terminal.shows("$ ./go\nstatus 0\n$");
+}
+
 #[test]
 fn two_jobs_on_a_terminal_share_one_line() {
     let terminal = Tmux::start(80, 10);
