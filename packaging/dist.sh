@@ -19,6 +19,25 @@ x86_64) other=aarch64 ;;
 *) other=x86_64 ;;
 esac
 MACHINES=${MACHINES:-$here $other}
+# needs COMMAND PACKAGE: fails before anything is built if a compiler is missing.
+needs() {
+	command -v "$1" >/dev/null || {
+		echo "dist: $1 is missing: install the package $2, or name other machines in \$MACHINES" >&2
+		exit 1
+	}
+}
+for machine in $MACHINES; do
+	if test "$machine" = "$here"; then
+		needs musl-gcc musl-tools
+	else
+		needs "$machine-linux-gnu-gcc" "gcc-$(echo "$machine" | tr _ -)-linux-gnu"
+	fi
+	triple=$machine-unknown-linux-musl
+	test -d "$(rustc --print sysroot)/lib/rustlib/$triple" || rustup target add "$triple" || {
+		echo "dist: install the Rust target $triple" >&2
+		exit 1
+	}
+done
 if test -n "$(git status --porcelain --untracked-files=no 2>/dev/null)"; then
 	echo "dist: commit first: the working tree differs from the commit that -V would show" >&2
 	exit 1
@@ -37,13 +56,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for machine in $MACHINES; do
 	triple=$machine-unknown-linux-musl
+	compiler=musl-gcc
 	if test "$machine" != "$here"; then
 		# The C code of our dependencies uses only functions that both C libraries have.
 		compiler=$machine-linux-gnu-gcc
-		name=$(echo "$triple" | tr 'a-z-' 'A-Z_')
-		export "CC_$(echo "$triple" | tr - _)=$compiler" "CARGO_TARGET_${name}_LINKER=$compiler"
+		export "CARGO_TARGET_$(echo "$triple" | tr 'a-z-' 'A-Z_')_LINKER=$compiler"
 	fi
-	test -d "$(rustc --print sysroot)/lib/rustlib/$triple" || rustup target add "$triple"
+	export "CC_$(echo "$triple" | tr - _)=$compiler"
 	$CARGO build --locked --profile "$PROFILE" --target "$triple" --workspace --bins --target-dir "$target/dist"
 	built=$target/dist/$triple/$PROFILE
 	# The completions are the same for all machines. Programs of this machine write them.

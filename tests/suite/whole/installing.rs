@@ -114,6 +114,22 @@ fn install_builds_nothing_and_says_what_to_run() {
     assert_eq!(root.list(), [""; 0]);
 }
 
+#[test]
+fn dist_without_a_cross_compiler_builds_nothing_and_says_what_to_install() {
+    let dir = Scratch::new();
+    let Output { status, stderr, .. } = Command::new(top().join("packaging/dist.sh"))
+        .args([dir.join("target"), dir.join("packages")])
+        .env("MACHINES", "none_64")
+        .env("CARGO", "false")
+        .output()
+        .unwrap();
+    let want = "dist: none_64-linux-gnu-gcc is missing: install the package gcc-none-64-linux-gnu, \
+                or name other machines in $MACHINES\n";
+    assert_eq!(String::from_utf8(stderr).unwrap(), want);
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(dir.list(), ["packages/", "target/"]);
+}
+
 mod as_root {
     use super::*;
 
