@@ -69,9 +69,11 @@ fn wrong_bytes_of_a_layout_name_it() {
     let run = |args: &[&str]| tool(args[0]).args(&args[1..]).stdin(wrong.line()).dir(dir).run();
     names(&run(&["fetch-blob", "oci:l", "--into", "oci:d"]), "oci:l");
     names(&run(&["push-blob", "oci:d", "--from", "oci:l"]), "oci:l");
-    names(&run(&["list-layer", "--from", "oci:l"]), "oci:l");
     names(&run(&["verify-digest", "--from", "oci:l"]), "oci:l");
-    names(&run(&["unpack-layer", "--no-config", "--from", "oci:l", "r"]), "layer oci:l");
+    names(&run(&["list-layer", "--from", "oci:l"]), "oci:l");
+    let unpack = run(&["unpack-layer", "--no-config", "--from", "oci:l", "r"]);
+    names(&unpack, "layer oci:l");
+    unpack.says("hint: fetch-blob REPO --into --recheck fetches it again");
 }
 
 /// An error about the target does not name the source, and an error about the source does not name
