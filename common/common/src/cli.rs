@@ -78,7 +78,7 @@ pub fn layout_dir<'a>(option: &str, store: &'a StoreName, hint: &str) -> Result<
 
 /// Adds a hint to the error for a `file` that does not exist, if its name is probably that of an
 /// image. `line` gets the reference of the image and its store, and returns the command that reads
-/// the image.
+/// the image. A single word can also be a missing file. The hint for it begins with a condition.
 #[must_use]
 pub fn or_image(
     error: Error,
@@ -87,15 +87,27 @@ pub fn or_image(
 ) -> Error {
     let name = file.and_then(Path::to_str).filter(|_| error.status() == Status::Absent);
     match name.and_then(|name| Some((name, store_of_image(name)?))) {
-        Some((name, store)) => error.hint(line(name, &store)),
+        Some((name, store)) if name.contains([':', '@', '/']) => error.hint(line(name, &store)),
+        Some((name, store)) => {
+            error.hint(format_args!("if {name} is an image: {}", line(name, &store)))
+        }
         None => error,
     }
 }
 
+/// The suffixes of files that the tools read. A name with such a suffix is a file.
+const FILES: [&str; 6] = [".json", ".tar", ".gz", ".tgz", ".zst", ".txt"];
+
 /// The store of the image that the text names. `None` if the text is more likely the name of a
-/// file. It is likely an image if it has a tag, a digest or a host, or is a single word without a
-/// suffix.
+/// file: it has one of the suffixes of files, or its parent directory exists. It is likely an image
+/// if it has a tag, a digest or a host, or is a single word.
 fn store_of_image(text: &str) -> Option<StoreName> {
+    let parent = Path::new(text).parent().filter(|parent| !parent.as_os_str().is_empty());
+    let is_file = FILES.iter().any(|suffix| text.ends_with(suffix))
+        || !text.starts_with("oci:") && parent.is_some_and(Path::is_dir);
+    if is_file {
+        return None;
+    }
     match text.parse().ok()? {
         Location::Layout(layout) => Some(StoreName::Layout(layout.dir)),
         Location::Registry(Reference { repository, tag, digest }) => {
@@ -150,7 +162,9 @@ mod tests {
         {
             assert!(store_of_image(image).is_some(), "{image}");
         }
-        for file in ["m.json", "./m", "/tmp/m", "out/m", "M", "m.json.gz", ""] {
+        for file in
+            ["m.json", "./m", "/tmp/m", "out/m", "M", "m.json.gz", "", "a.d/m.json", "src/m:1"]
+        {
             assert!(store_of_image(file).is_none(), "{file}");
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hints for a failed run in which the user probably meant an operand in another way than the tool
-//! read it: a layout without `oci:`, a file where a reference is expected, operands in the wrong
-//! order.
+//! read it: a layout without `oci:`, a host without a repository, a file where a reference is
+//! expected, operands in the wrong order.
 //!
 //! A word can be a repository and also the name of a directory or a file. Only the syntax of the
 //! word determines its meaning, so that a command has the same effect in every directory. The file
@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Status};
 use crate::exit::tool;
 use crate::reference::{LayoutReference, Location, StoreName};
+use crate::transports;
 
 /// The operands and options of a run that the user may have meant in another way.
 #[derive(Default)]
@@ -63,8 +64,15 @@ impl Operands {
         if error.status() == Usage {
             return None;
         }
-        let dir = self.remote.iter().find(|text| is_layout(text))?;
-        Some(format!("write oci:{dir} for the layout in that directory"))
+        if let Some(dir) = self.remote.iter().find(|text| is_layout(text)) {
+            return Some(format!("write oci:{dir} for the layout in that directory"));
+        }
+        if let Some(file) = self.remote.iter().find(|text| Path::new(text).is_file()) {
+            return Some(format!("{file} is a file, but the tool read it as the name of an image"));
+        }
+        let host = self.remote.iter().find_map(|text| transports::lone_host(text))?;
+        let hint = transports::host_hint(host);
+        Some(format!("{host} alone is a name on Docker Hub: {hint}"))
     }
 }
 

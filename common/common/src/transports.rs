@@ -3,11 +3,14 @@
 //! names with a transport of skopeo, regctl or oras, URLs, paths, digests without a repository.
 //!
 //! By the grammar of references, most of these would be names on Docker Hub. They are refused, with
-//! a hint that shows what to type. Only `docker://` is accepted, because a reference follows it.
+//! a hint that shows what to type. Only `docker://` is accepted, because a reference follows it. A
+//! host without a repository is accepted where the grammar makes it a repository of Docker Hub.
 
 use std::path::Path;
 
 use crate::digest::{Algorithm, Digest};
+use crate::host::check_host;
+use crate::reference::Location;
 
 /// The prefix of skopeo for a reference to a registry.
 const DOCKER: &str = "docker://";
@@ -49,12 +52,44 @@ pub(crate) fn refusal(text: &str) -> Option<String> {
     if text.parse::<Digest>().is_ok() {
         return Some("a digest, without a repository".to_owned());
     }
+    if text.ends_with('/') && lone_host(text).is_some() {
+        return Some("a host, without a repository".to_owned());
+    }
     is_path(text).then(|| "a path, not a reference".to_owned())
 }
 
-/// What to type instead of text that was refused as a reference, or as a digest (`is_digest`).
-/// `None` if that is not known.
-pub(crate) fn hint(text: &str, is_digest: bool) -> Option<String> {
+/// The host, if the text is a host without a repository: it has a dot or is `localhost`, and after
+/// it are at most a port and a slash. `./` and `a.d/`, if there is such a directory, are paths.
+pub(crate) fn lone_host(text: &str) -> Option<&str> {
+    let host = text.strip_suffix('/').unwrap_or(text);
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let is_name = name == "localhost" || name.contains('.') && !name.starts_with('.');
+    let is_host = is_name
+        && check_host(name).is_ok()
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && !(text.ends_with('/') && Path::new(text).is_dir());
+    is_host.then_some(host)
+}
+
+/// How to list the repositories of a host that was given without a repository.
+pub(crate) fn host_hint(host: &str) -> String {
+    format!("list-repositories {host} lists the repositories of this host")
+}
+
+/// What to type instead of text that was refused as a value of this argument. `None` if that is not
+/// known.
+pub(crate) fn hint(text: &str, argument: &str) -> Option<String> {
+    let is_digest = argument.contains("DIGEST");
+    let wants_host = argument.contains("HOST");
+    if let Some(host) = lone_host(reference(text)) {
+        return Some(if wants_host { format!("did you mean {host}") } else { host_hint(host) });
+    }
+    if wants_host
+        && let Ok(Location::Registry(found)) = text.parse()
+        && found.repository.host() != "docker.io"
+    {
+        return Some(format!("list-tags {} lists the tags of this repository", found.repository));
+    }
     if let Some((prefix, _)) = transport(text) {
         return Some(converted(prefix, &text[prefix.len()..]));
     }
@@ -62,6 +97,9 @@ pub(crate) fn hint(text: &str, is_digest: bool) -> Option<String> {
         // The user name and password of a URL must not be repeated.
         let rest = rest.trim_end_matches('/');
         let plain = if scheme == "http" { "--plain-http " } else { "" };
+        if !wants_host && lone_host(rest).is_some() {
+            return Some(host_hint(&format!("{plain}{rest}")));
+        }
         return (!rest.contains('@')).then(|| format!("{plain}{rest}"));
     }
     let (before, hex) = text.rsplit_once('@').map_or(("", text), |(name, hex)| (name, hex));

@@ -134,9 +134,10 @@ fn one_line(rendered: &str) -> String {
         .collect();
     let text = paragraph.join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.replace(" found; no more were expected", ": it takes no value");
     let text = match text.strip_suffix(" found") {
         Some(start) if start.starts_with("unexpected argument ") => start,
-        _ => text,
+        _ => &text,
     };
     without_secret(text)
 }
@@ -166,7 +167,7 @@ fn suggestion(error: &clap::Error, command: &Command, args: &[OsString]) -> Opti
             let argument = context(ContextKind::InvalidArg)?;
             // The value of an option does not depend on the order of the operands.
             let swapped = if argument.starts_with('-') { None } else { swapped_in(args, value) };
-            swapped.or_else(|| transports::hint(value, argument.contains("DIGEST")))
+            swapped.or_else(|| transports::hint(value, argument))
         }
         _ => None,
     }

@@ -266,7 +266,7 @@ fn a_reference_for_a_file_gets_the_pipeline_as_hint() {
     for (args, hint) in [
         (vec!["list-blobs", "h.example/app:1"], "fetch-manifest h.example/app:1 | list-blobs"),
         (vec!["list-blobs", "oci:d:1"], "fetch-manifest oci:d:1 | list-blobs"),
-        (vec!["list-blobs", "alpine"], "fetch-manifest alpine | list-blobs"),
+        (vec!["list-blobs", "alpine"], "if alpine is an image: fetch-manifest alpine | list-blobs"),
         (
             vec!["detect-mediatype", "h.example/app:1"],
             "fetch-manifest h.example/app:1 | detect-mediatype",
@@ -301,9 +301,14 @@ fn a_reference_for_a_file_gets_the_pipeline_as_hint() {
         run.fails(3, &format!("{}: hint: {hint}\n", args[0])).says("no such file").stdout("");
     }
     // A file name is not taken for an image.
-    let run = tool("list-blobs").arg("m.json").dir(scratch.path()).run();
-    run.fails(3, "m.json: no such file").does_not_say("hint");
-    assert_eq!(scratch.list(), Vec::<String>::new());
+    scratch.write("build.d/x", "");
+    for name in ["m.json", "build.d/m", "other.d/m.json", "./m", "x.example/layer.tar"] {
+        for command in [&["list-blobs"][..], &["detect-mediatype"], &["unpack-layer", "out"]] {
+            let run = tool(command[0]).args(&command[1..]).arg(name).dir(scratch.path()).run();
+            run.fails(3, &format!("{name}: no such file")).does_not_say("hint");
+        }
+    }
+    assert_eq!(scratch.list(), ["build.d/", "build.d/x"]);
 }
 
 #[test]
@@ -314,4 +319,76 @@ fn a_layout_is_not_taken_for_a_directory_or_a_second_operand() {
     let run = tool("fetch-manifest").args(["h.example/app", "oci:d"]).dir(scratch.path()).run();
     hints(&run, "fetch-manifest", "--into oci:d");
     assert_eq!(scratch.list(), Vec::<String>::new());
+}
+
+#[test]
+fn a_host_without_a_repository_is_refused_with_the_command_that_lists_its_repositories() {
+    let hint = "list-repositories localhost:1 lists the repositories of this host";
+    for args in [
+        &["list-tags", "localhost:1"][..],
+        &["list-tags", "docker://localhost:1"],
+        &["fetch-token", "localhost:1"],
+        &["fetch-blob", "localhost:1", DIGEST],
+        &["push-blob", "localhost:1", "layer"],
+        &["push-blob", "oci:d", "--from", "localhost:1"],
+        &["fetch-manifest", "localhost:1/"],
+        &["list-referrers", "localhost:1/"],
+    ] {
+        let run = tool(args[0]).args(&args[1..]).run();
+        hints(&run, args[0], hint);
+        run.says("host");
+    }
+    let run = tool("list-tags").arg("http://127.0.0.1:1/").run();
+    let hint = "list-repositories --plain-http 127.0.0.1:1 lists the repositories of this host";
+    hints(&run, "list-tags", hint);
+}
+
+/// By Docker's grammar these are repositories of Docker Hub, so they are requested there.
+#[test]
+fn a_host_that_is_a_name_on_docker_hub_gets_a_hint_when_the_run_fails() {
+    // The empty blob would not be requested.
+    let other = format!("sha256:{}", "1".repeat(64));
+    for (args, host) in [
+        (&["list-tags", "registry.example"][..], "registry.example"),
+        (&["fetch-token", "registry.example"], "registry.example"),
+        (&["fetch-manifest", "localhost"], "localhost"),
+        (&["fetch-manifest", "localhost:1"], "localhost:1"),
+        (&["list-referrers", "127.0.0.1:1"], "127.0.0.1:1"),
+        (&["delete-manifest", "registry.example:443"], "registry.example:443"),
+        (&["fetch-blob", "registry.example", &other], "registry.example"),
+    ] {
+        // The proxy refuses connections.
+        let run = plain(args[0]).args(&args[1..]).env("HTTPS_PROXY", "http://127.0.0.1:1");
+        let hint = format!(
+            "{host} alone is a name on Docker Hub: list-repositories {host} lists the repositories \
+             of this host"
+        );
+        run.run().says(&format!("{}: hint: {hint}\n", args[0])).stdout("");
+    }
+    let run = plain("list-tags").arg("app").env("HTTPS_PROXY", "http://127.0.0.1:1").run();
+    run.does_not_say("hint");
+}
+
+#[test]
+fn a_repository_where_a_host_is_expected_gets_list_tags_as_hint() {
+    let run = tool("list-repositories").arg("localhost:1/app").run();
+    hints(&run, "list-repositories", "list-tags localhost:1/app lists the tags of this repository");
+    let run = tool("list-repositories").arg("http://localhost:1").run();
+    hints(&run, "list-repositories", "--plain-http localhost:1");
+    for host in ["localhost:1/", "docker://localhost:1"] {
+        let run = tool("list-repositories").arg(host).run();
+        hints(&run, "list-repositories", "did you mean localhost:1");
+    }
+}
+
+#[test]
+fn a_file_that_is_read_as_an_image_is_named_when_the_run_fails() {
+    let scratch = Scratch::new();
+    scratch.write("sbom.json", "{}");
+    for tool in ["fetch-manifest", "list-tags", "list-referrers"] {
+        let run = plain(tool).arg("sbom.json").dir(scratch.path());
+        let run = run.env("HTTPS_PROXY", "http://127.0.0.1:1").run();
+        let hint = "sbom.json is a file, but the tool read it as the name of an image";
+        run.says(&format!("{tool}: hint: {hint}\n")).stdout("");
+    }
 }

@@ -366,3 +366,9 @@ fn the_long_help_has_no_repeated_paragraphs() {
         }
     }
 }
+
+#[test]
+fn a_value_for_an_option_without_one_is_refused_in_words() {
+    let run = tool("fetch-manifest").args(["--trace=1", "localhost:1/app:1"]).run();
+    run.fails(2, "unexpected value '1' for '--trace': it takes no value\n").stdout("");
+}

@@ -212,13 +212,7 @@ impl StoreName {
     /// repository, which would otherwise be a repository of Docker Hub with a tag.
     pub fn of_reference(text: &str) -> Result<StoreName, String> {
         let location: Location = text.parse()?;
-        if let Location::Registry(Reference { tag: Some(tag), .. }) = &location {
-            let name = text.split([':', '@']).next().unwrap_or_default();
-            let is_host = !text.contains('/') && (name.contains('.') || name == "localhost");
-            if is_host && tag.parse::<u16>().is_ok() {
-                return Err(format!("{name}:{tag} is a host: expected {name}:{tag}/REPOSITORY"));
-            }
-        }
+        refuse_host(text)?;
         Ok(StoreName::in_which(location))
     }
 
@@ -245,10 +239,22 @@ impl std::str::FromStr for StoreName {
     /// Parses the name of a store without tag and digest.
     fn from_str(text: &str) -> Result<StoreName, String> {
         let location: Location = text.parse()?;
+        refuse_host(text)?;
         if !location.is_bare() {
             return Err("expected a repository or oci:DIR, without tag or digest".to_owned());
         }
         Ok(StoreName::in_which(location))
+    }
+}
+
+/// Refuses a host with a port, without a repository. By the grammar it is a tag on Docker Hub.
+fn refuse_host(text: &str) -> Result<(), String> {
+    let name = text.split('@').next().unwrap_or_default();
+    match transports::lone_host(transports::reference(name)) {
+        Some(host) if host.contains(':') => {
+            Err(format!("{host} is a host: expected {host}/REPOSITORY"))
+        }
+        _ => Ok(()),
     }
 }
 
