@@ -39,7 +39,7 @@ fn first_line_that(is: fn(&Value) -> bool, command: Command, scratch: &Scratch) 
 }
 
 fn number(line: &Value, field: &str) -> u64 {
-    line[field].as_u64().unwrap_or_else(|| panic!("{field}: {line}"))
+    line[field].as_u64().unwrap()
 }
 
 /// A registry with a blob, of which the layout `l` has the first 4 MiB, in a partial file.
