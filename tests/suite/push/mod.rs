@@ -10,6 +10,7 @@ mod manifest_rejections;
 mod memory;
 mod mount;
 mod one_part;
+mod pipe;
 mod resume;
 mod start;
 mod stopped;

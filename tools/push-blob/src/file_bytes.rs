@@ -41,6 +41,11 @@ impl FileBytes {
         is_file && self.file.stream_position().is_ok_and(|at| at == 0)
     }
 
+    /// The open file, to be read once.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Up to `most` bytes from the start of the file. Empty if they cannot be read.
     pub(crate) fn start(&self, most: usize) -> Vec<u8> {
         let mut start = vec![0; most];

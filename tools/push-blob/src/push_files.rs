@@ -41,13 +41,13 @@ impl Run {
             }
             return self.push_regular(&mut bytes);
         }
-        let mut stdin = BufReader::with_capacity(BUFFER, stdin);
+        let mut stdin = BufReader::with_capacity(BUFFER, bytes.into_file());
         let start = stdin.fill_buf().map_err(read_error)?;
         if start.is_empty() {
             return Err(Error::malformed(NO_INPUT));
         }
         self.refuse_by_start(start)?;
-        self.push_stream(&mut stdin, NAME)
+        self.push_stream(stdin, NAME)
     }
 
     /// Pushes the bytes of a file.
@@ -56,7 +56,7 @@ impl Run {
     /// Absent if there is no such file; local if it cannot be read; the target's errors.
     pub(crate) fn push_file(&self, path: &Path) -> Result<Descriptor> {
         let name = path.display().to_string();
-        let mut file = File::open(path).map_err(|cause| match cause.kind() {
+        let file = File::open(path).map_err(|cause| match cause.kind() {
             ErrorKind::NotFound => {
                 let error = Error::absent(format_args!("{name}: no such file"));
                 cli::or_image(error, Some(path), |image, store| {
@@ -75,16 +75,16 @@ impl Run {
         if metadata.is_file() {
             return self.push_regular(&mut FileBytes::new(file, name)?);
         }
-        self.push_stream(&mut file, &name)
+        self.push_stream(file, &name)
     }
 
     /// Pushes a regular file. It is read twice: to compute its digest, then to send it. Before it
     /// is sent, the target is asked whether it has the blob.
     fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
         self.refuse_by_start(&bytes.start(START))?;
-        if self.compress.is_some() {
+        if let Some(method) = self.compress {
             let name = bytes.name.clone();
-            let done = self.push_stream(&mut bytes.open(0)?, &name)?;
+            let done = self.push_archive(&mut bytes.open(0)?, &name, method)?;
             bytes.check_unchanged()?;
             return Ok(done);
         }

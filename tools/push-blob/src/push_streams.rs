@@ -16,6 +16,7 @@ use crate::copy::copy;
 use crate::run::Run;
 use crate::target::Delivery;
 use crate::target::sink::Sink;
+use crate::upload::parts::Parts;
 use crate::upload::stream::Finished;
 
 impl Run {
@@ -25,15 +26,41 @@ impl Run {
     /// # Errors
     /// The errors of the input and of the target; malformed if the bytes to compress are not a tar
     /// archive.
-    pub(crate) fn push_stream(&self, input: &mut dyn Read, name: &str) -> Result<Descriptor> {
+    pub(crate) fn push_stream(
+        &self,
+        mut input: impl Read + Send + 'static,
+        name: &str,
+    ) -> Result<Descriptor> {
+        if let Some(method) = self.compress {
+            return self.push_archive(&mut input, name, method);
+        }
+        let finished = match self.target.sink(self.chunk)? {
+            Sink::Registry(stream) => {
+                let parts = Parts::read(input, stream.part_size(), name, &self.progress)?;
+                stream.send(parts)?
+            }
+            mut sink @ Sink::Layout(_) => {
+                copy(&mut input, &mut sink, name, (&self.progress, None))?;
+                sink.finish()?
+            }
+        };
+        let (digest, size) = self.finish(finished)?;
+        let media_type = self.media_type.as_deref().unwrap_or(mediatype::OCTETS);
+        Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    /// Pushes the bytes of a tar archive, compressed by `method`.
+    ///
+    /// # Errors
+    /// The same as [`push_stream`](Run::push_stream).
+    pub(crate) fn push_archive(
+        &self,
+        input: &mut dyn Read,
+        name: &str,
+        method: Method,
+    ) -> Result<Descriptor> {
         let sink = self.target.sink(self.chunk)?;
         let media_type = self.media_type.as_deref();
-        let Some(method) = self.compress else {
-            let mut sink = sink;
-            copy(input, &mut sink, name, (&self.progress, None))?;
-            let (digest, size) = self.finish(sink)?;
-            return Ok(Descriptor::new(media_type.unwrap_or(mediatype::OCTETS), digest, size));
-        };
         let media_type = media_type.map_or_else(|| method.media_type(false), Ok)?.to_owned();
         self.push_compressed(input, name, sink, method, &media_type)
     }
@@ -56,15 +83,15 @@ impl Run {
         let mut archive = Archive::new(input);
         copy(&mut archive, &mut compressor, name, (&self.progress, None))?;
         let finished = compressor.finish().map_err(write_error)?;
-        let (digest, size) = self.finish(finished.output)?;
+        let (digest, size) = self.finish(finished.output.finish()?)?;
         let descriptor = Descriptor::new(media_type, digest, size);
         Ok(descriptor.with_annotation(UNCOMPRESSED, &finished.diff_id.to_string()))
     }
 
-    /// Completes a blob in the target. If no byte of it was sent yet, it is delivered like a file.
-    /// Returns its digest and size.
-    fn finish(&self, sink: Sink) -> Result<(Digest, u64)> {
-        match sink.finish()? {
+    /// Ends the push of a blob that was written. If no byte of it was sent yet, it is delivered like
+    /// a file. Returns its digest and size.
+    fn finish(&self, finished: Finished) -> Result<(Digest, u64)> {
+        match finished {
             Finished::Sent(digest, size) => {
                 if let Some(target) = self.target.repository() {
                     self.memory.seen(&digest, target);

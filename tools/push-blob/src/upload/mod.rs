@@ -7,6 +7,7 @@
 //! | [`plan`] | the input of an upload, its way of sending, and the limits on its recovery |
 //! | [`states`], [`setbacks`] | the states of an upload; the next state after a refusal |
 //! | [`stream`] | the upload of bytes whose length and digest are not known at the start |
+//! | [`parts`] | reading the parts of a pipe ahead |
 //! | [`spool`] | those bytes in a temporary file, for a registry that accepts only one part |
 //! | [`requests`] | each request of an upload session, and the interpretation of its response |
 //! | [`refused`] | the reasons why a registry refused a request |
@@ -18,6 +19,7 @@
 
 mod hashed_once;
 mod open_sessions;
+pub(crate) mod parts;
 pub(crate) mod plan;
 mod push;
 mod refused;

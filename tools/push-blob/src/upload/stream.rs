@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The upload of bytes whose length and digest are not known at the start.
 //!
-//! The bytes are sent in parts from memory as they arrive. A part that failed is sent again from
+//! The bytes are sent in parts from memory as they arrive. [`Parts`] reads the next part of a pipe
+//! while one is sent. A part that failed is sent again from
 //! the offset that the registry reports.
 //!
 //! Some registries accept one part only, or none. Until the registry has accepted two parts, the
@@ -23,12 +24,13 @@ use net::retry::Backoff;
 
 use super::Uploads;
 use super::open_sessions::UploadSession;
+use super::parts::{Part, Parts};
 use super::plan::{SMALL_CHUNK, spend};
 use super::refused::{Refused, Why};
 use super::rereadable::Rereadable;
 use super::spool::Spool;
 
-/// The part size, in bytes. One part is held in memory. Registries that store parts in an object
+/// The part size, in bytes. One part is held in memory, two if a pipe is read ahead. Registries that store parts in an object
 /// store require at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
@@ -119,7 +121,38 @@ impl Stream {
     /// if that file could not be written.
     pub(crate) fn finish(mut self) -> Result<Finished> {
         let hasher = self.hasher.take().unwrap_or_else(|| Algorithm::Sha256.hasher());
-        let digest = hasher.finish();
+        self.complete(hasher.finish())
+    }
+
+    /// The size of the parts in which the bytes should arrive.
+    pub(crate) fn part_size(&self) -> usize {
+        self.most
+    }
+
+    /// Writes and completes the blob that consists of these parts. Nothing was written before.
+    ///
+    /// # Errors
+    /// The errors of the parts; otherwise as [`finish`](Stream::finish).
+    pub(crate) fn send(mut self, mut parts: Parts) -> Result<Finished> {
+        loop {
+            match parts.next()? {
+                Part::Full(bytes) => {
+                    self.size += bytes.len() as u64;
+                    self.part = bytes;
+                    self.send_part()?;
+                    parts.reuse(std::mem::take(&mut self.part));
+                }
+                Part::Last(bytes, digest) => {
+                    self.size += bytes.len() as u64;
+                    self.part = bytes;
+                    return self.complete(digest);
+                }
+            }
+        }
+    }
+
+    /// Completes the blob, whose last bytes are in `part`.
+    fn complete(mut self, digest: Digest) -> Result<Finished> {
         let size = self.size;
         let is_in_memory = self.spool.as_ref().is_some_and(|spool| spool.is_empty());
         if self.session.is_none() && is_in_memory {
@@ -192,7 +225,6 @@ impl Stream {
         if let Some(spool) = &mut self.spool {
             spool.append(&self.part);
         }
-        self.part.clear();
     }
 
     /// Stops sending parts. All bytes are kept, and the caller sends them when the last one has
@@ -213,7 +245,6 @@ impl Stream {
     fn keep_part(&mut self) -> Result<()> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
         spool.append(&self.part);
-        self.part.clear();
         let name = self.uploads.registry.repository();
         spool.check().map_err(|error| error.context(format_args!("{name}: upload")))
     }
@@ -273,6 +304,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.part.len() >= self.most {
             self.send_part().map_err(io::Error::other)?;
+            self.part.clear();
         }
         let n = bytes.len().min(self.most - self.part.len());
         let bytes = &bytes[..n];
