@@ -97,7 +97,7 @@ fn a_part_that_broke_is_sent_again_before_the_next_one() {
         let push = Push::of(3 * PART);
         let tried = AtomicUsize::new(0);
         push.registry.intake(move |request| {
-            if request.is_patch() && tried.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if request.is_patch() && tried.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 Intake::cut(cut as u64, End::Fin)
             } else {
                 Intake::whole()
