@@ -350,6 +350,25 @@ mod with_peers {
         }
     }
 
+    /// Nor under its own digest.
+    #[test]
+    fn a_wrong_blob_is_not_stored_by_a_real_registry() {
+        for registry in [Registry::start(), Registry::version_3()] {
+            let scratch = Scratch::new();
+            let image = Image::big(3_000_000, 1);
+            write_image(&scratch.join("l"), "1", &image);
+            corrupt(&scratch.join("l"), &image.layers[0]);
+            for chunk in [&[][..], &["--chunk", "1M"]] {
+                let run = push_blob(&registry.repo("app"), "oci:l").args(chunk);
+                let run = run.stdin(image.layers[0].line()).dir(scratch.path()).run();
+                run.fails(1, "digest differs: got").stdout("");
+                let mut stored = tests::scratch::list(&registry.storage());
+                stored.retain(|name| name.contains("/blobs/sha256/") && name.ends_with("/data"));
+                assert_eq!(stored, Vec::<String>::new(), "{chunk:?} {:#?}", registry.answered());
+            }
+        }
+    }
+
     #[test]
     fn one_pipeline_copies_a_multi_platform_image_between_registries() {
         let [source, target] = [(); 2].map(|()| Registry::start());
