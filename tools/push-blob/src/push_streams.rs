@@ -88,8 +88,8 @@ impl Run {
         Ok(descriptor.with_annotation(UNCOMPRESSED, &finished.diff_id.to_string()))
     }
 
-    /// Ends the push of a blob that was written. If no byte of it was sent yet, it is delivered like
-    /// a file. Returns its digest and size.
+    /// Ends the push of a blob that was written. If no byte was sent yet, the blob is delivered
+    /// like a file. Returns its digest and size.
     fn finish(&self, finished: Finished) -> Result<(Digest, u64)> {
         match finished {
             Finished::Sent(digest, size) => {

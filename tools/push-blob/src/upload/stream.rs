@@ -30,8 +30,8 @@ use super::refused::{Refused, Why};
 use super::rereadable::Rereadable;
 use super::spool::Spool;
 
-/// The part size, in bytes. One part is held in memory, two if a pipe is read ahead. Registries that store parts in an object
-/// store require at least 5 MiB.
+/// The part size, in bytes. One part is held in memory, two if a pipe is read ahead. Registries
+/// that store parts in an object store require at least 5 MiB.
 pub(crate) const PART: usize = 8 << 20;
 
 /// The hint if bytes must be sent again but were not kept.
