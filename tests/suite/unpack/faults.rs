@@ -224,8 +224,51 @@ fn low_limits_of_descriptors_stack_and_file_size_are_handled() {
     cage.nothing();
 }
 
+/// The staging directory of a killed run, nested deeper than descriptors are free.
+fn leave_deep_staging(cage: &Cage) {
+    fs::create_dir_all(cage.dir().join(".root.unpacking").join("d/".repeat(30))).unwrap();
+}
+
+/// The names beside DIR that a run may have left.
+fn beside(cage: &Cage) -> Vec<String> {
+    let names = fs::read_dir(cage.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with(".root"));
+    names
+}
+
+#[test]
+fn with_few_descriptors_a_tree_of_any_depth_is_removed() {
+    let parts = [file("f", "1")];
+    for descriptors in 9..32 {
+        let cage = Cage::new(PLACES[0]);
+        leave_deep_staging(&cage);
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let layer = cage.write(&[&parts]);
+        let unpack = tool("unpack-layer").dir(cage.dir()).arg("root").args(layer);
+        let run = cage.judged(unpack.under(&["dash", "-c", &script]));
+        // A warning would report that the old directory remains.
+        run.ok();
+        assert_eq!(run.stderr, "", "{descriptors}");
+        assert!(beside(&cage).is_empty(), "{descriptors}: {:?}", beside(&cage));
+    }
+}
+
 mod as_root {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_gone_counts_as_removed() {
+        for (call, nth) in [("unlinkat", 2), ("openat2", 1), ("getdents64", 1)] {
+            let cage = Cage::new(PLACES[0]);
+            fs::create_dir(cage.dir().join(".root.unpacking")).unwrap();
+            // The error that a call gets if another process has removed the directory before.
+            let run = injected(&cage, call, "error=ENOENT", nth, &[]);
+            run.ok();
+            assert_eq!(run.stderr, "", "{call}");
+            assert!(beside(&cage).is_empty(), "{call}: {:?}", beside(&cage));
+        }
+    }
 
     #[test]
     fn no_failing_system_call_leaves_a_partial_tree() {

@@ -3,12 +3,13 @@
 //! stack.
 //!
 //! Symbolic links are not followed, and mounted file systems are not entered. Directories that are
-//! nested deeper than a limit are first moved to the top of the tree that is being removed.
+//! nested deeper than a limit are first moved to the top of the tree that is being removed. A file
+//! that another process has removed meanwhile is not an error.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use common::error::{Error, Result};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::directory::WORKABLE;
@@ -16,6 +17,9 @@ use super::mounts::open_unmounted;
 
 /// The maximum number of levels of directories below the top that are open at a time.
 const MAX_LEVEL: usize = 12;
+
+/// The size of the buffer in which the names of a directory are read, in bytes.
+const NAMES: usize = 8 << 10;
 
 /// Removes a file or a directory tree from a directory. Returns whether it existed.
 pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
@@ -31,13 +35,18 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
         }
         Err(cause) => return Err(remove_error(name, cause)),
     }
-    let top = open(&parent, name).map_err(|cause| remove_error(name, cause))?;
+    let top = match open(&parent, name) {
+        Err(Errno::NOENT) => return Ok(true),
+        other => other.map_err(|cause| remove_error(name, cause))?,
+    };
     let mut lifted = 0;
     loop {
         let before = lifted;
+        // The previous pass has read the directory to its end.
+        rustix::fs::seek(&top, SeekFrom::Start(0)).map_err(|cause| remove_error(name, cause))?;
         empty(&top, &top, 0, &mut lifted)?;
         match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
-            Ok(()) => return Ok(true),
+            Ok(()) | Err(Errno::NOENT) => return Ok(true),
             Err(Errno::NOTEMPTY) if lifted > before => {}
             Err(cause) => return Err(remove_error(name, cause)),
         }
@@ -46,17 +55,24 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
 
 /// Removes the content of a directory. Directories that are too deep are moved to `top` and counted
 /// in `lifted`.
+///
+/// The names are read through the given descriptor. With a second one for each directory, a run
+/// that has too few descriptors could not remove its own tree.
 fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> Result<()> {
-    let entries = Dir::read_from(directory).map_err(|cause| remove_error(b"directory", cause))?;
-    for entry in entries {
-        let entry = entry.map_err(|cause| remove_error(b"directory", cause))?;
+    let mut names = Vec::with_capacity(NAMES);
+    let mut entries = RawDir::new(directory, names.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            // The directory itself was removed.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(|cause| remove_error(b"directory", cause))?,
+        };
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
             continue;
         }
         if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
-            rustix::fs::unlinkat(directory, name, AtFlags::empty())
-                .map_err(|cause| remove_error(name, cause))?;
+            unlink(directory, name, AtFlags::empty())?;
             continue;
         }
         if entry.file_type() == FileType::Unknown
@@ -75,13 +91,21 @@ fn empty(top: &OwnedFd, directory: &OwnedFd, level: usize, lifted: &mut u64) -> 
                 lift(top, directory, name, lifted)?;
                 continue;
             }
+            Err(Errno::NOENT) => continue,
             other => other.map_err(|cause| remove_error(name, cause))?,
         };
         empty(top, &child, level + 1, lifted)?;
-        rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
-            .map_err(|cause| remove_error(name, cause))?;
+        unlink(directory, name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
+}
+
+/// Removes a file or an empty directory, which may be gone already.
+fn unlink(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> Result<()> {
+    match rustix::fs::unlinkat(directory, name, flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(cause) => Err(remove_error(name, cause)),
+    }
 }
 
 /// Moves a directory to `top`, under an unused name.
@@ -90,7 +114,7 @@ fn lift(top: &OwnedFd, directory: &OwnedFd, name: &[u8], lifted: &mut u64) -> Re
         *lifted += 1;
         let free = format!(".lifted-{lifted}");
         match rustix::fs::renameat_with(directory, name, top, &free, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(()),
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::EXIST) => {}
             Err(cause @ Errno::ACCESS) => {
                 // Moving a directory to another parent needs write permission on the directory
