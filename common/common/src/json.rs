@@ -39,6 +39,15 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     value.map_err(|e| format!("not valid JSON: {e}"))
 }
 
+/// The number of values in a document, as [`MAX_VALUES`] counts them.
+pub fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(fields) => fields.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
 /// Parses one document that is an object.
 ///
 /// # Errors

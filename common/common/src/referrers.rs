@@ -7,11 +7,13 @@
 //! that is not a list of referrers is refused, so that it is never replaced. Not here: reading and
 //! storing the index.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
-use crate::json;
+use crate::json::{self, MAX_VALUES};
 use crate::manifest::{Content, MAX_SIZE, Manifest, Schema1};
 use crate::mediatype::OCI_INDEX;
 
@@ -19,6 +21,9 @@ use crate::mediatype::OCI_INDEX;
 /// and its hexadecimal digits.
 const MAX_ALGORITHM: usize = 32;
 const MAX_DIGITS: usize = 64;
+
+/// Why a referrer is not listed if the list is full.
+pub const NO_ROOM: &str = "no room for another referrer in this index";
 
 const NO_LIST: &str = "not a list of referrers";
 
@@ -45,6 +50,12 @@ pub fn is_fallback_tag(name: &str) -> bool {
 pub struct ReferrersList {
     document: Map<String, Value>,
     entries: Vec<Descriptor>,
+    /// The digests of the entries: a comparison with each entry would make adding many quadratic.
+    digests: HashSet<Digest>,
+    /// The size of the document with its entries, in bytes.
+    size: usize,
+    /// The number of JSON values in it.
+    values: usize,
 }
 
 impl ReferrersList {
@@ -53,7 +64,25 @@ impl ReferrersList {
         let mut document = Map::new();
         document.insert("schemaVersion".to_owned(), 2.into());
         document.insert("mediaType".to_owned(), OCI_INDEX.into());
-        ReferrersList { document, entries: Vec::new() }
+        ReferrersList::of(document, Vec::new())
+    }
+
+    fn of(mut document: Map<String, Value>, entries: Vec<Descriptor>) -> ReferrersList {
+        document.insert("manifests".to_owned(), Value::Array(Vec::new()));
+        let without = Value::Object(document.clone());
+        let (size, values) = (without.to_string().len(), json::count(&without));
+        let digests = HashSet::new();
+        let mut list = ReferrersList { document, entries: Vec::new(), digests, size, values };
+        entries.into_iter().for_each(|entry| list.push(entry));
+        list
+    }
+
+    fn push(&mut self, entry: Descriptor) {
+        let (size, values) = cost(&entry);
+        self.size += size;
+        self.values += values;
+        self.digests.insert(entry.digest.clone());
+        self.entries.push(entry);
     }
 
     /// Parses the list of the referrers of `subject`. `declared` is the media type that the store
@@ -79,7 +108,7 @@ impl ReferrersList {
         if parsed.media_type != OCI_INDEX || manifests.iter().any(is_image) {
             return Err(NO_LIST.to_owned());
         }
-        Ok(ReferrersList { document: json::parse_object(bytes)?, entries: manifests })
+        Ok(ReferrersList::of(json::parse_object(bytes)?, manifests))
     }
 
     /// The referrers, in the order of the list.
@@ -92,37 +121,53 @@ impl ReferrersList {
         self.entries.is_empty()
     }
 
+    /// Whether the list has the referrer, or still has room for it.
+    pub fn has_room_for(&self, referrer: &Descriptor) -> bool {
+        let (size, values) = cost(referrer);
+        let fits = self.size + size <= MAX_SIZE as usize && self.values + values <= MAX_VALUES;
+        fits || self.digests.contains(&referrer.digest)
+    }
+
     /// Adds a referrer. Returns whether the list changed: a referrer that is listed already is not
     /// added again.
     pub fn add(&mut self, referrer: &Descriptor) -> bool {
-        let is_new = self.entries.iter().all(|entry| entry.digest != referrer.digest);
+        let is_new = !self.digests.contains(&referrer.digest);
         if is_new {
-            self.entries.push(referrer.clone());
+            self.push(referrer.clone());
         }
         is_new
     }
 
-    /// Removes a referrer. Returns whether the list changed.
-    pub fn remove(&mut self, referrer: &Digest) -> bool {
+    /// Removes referrers. Returns whether the list changed.
+    pub fn remove(&mut self, referrers: &HashSet<&Digest>) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|entry| entry.digest != *referrer);
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(|entry| !referrers.contains(&entry.digest));
+        *self = ReferrersList::of(std::mem::take(&mut self.document), entries);
         self.entries.len() < before
     }
 
     /// The document to store.
     ///
     /// # Errors
-    /// A sentence, if the document would exceed the maximum size of a manifest.
+    /// A sentence, if the document would be larger than a manifest may be, or have more values than
+    /// a document may have: it could not be read again.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let entries = self.entries.iter().cloned().map(Descriptor::into_value).collect();
         let mut document = self.document.clone();
         document.insert("manifests".to_owned(), Value::Array(entries));
         let bytes = Value::Object(document).to_string().into_bytes();
-        if bytes.len() as u64 > MAX_SIZE {
-            return Err("no room for another referrer in this index".to_owned());
+        if bytes.len() as u64 > MAX_SIZE || self.values > MAX_VALUES {
+            return Err(NO_ROOM.to_owned());
         }
         Ok(bytes)
     }
+}
+
+/// The bytes, with a comma, and the JSON values that an entry adds to a list.
+fn cost(entry: &Descriptor) -> (usize, usize) {
+    let value = entry.clone().into_value();
+    (value.to_string().len() + 1, json::count(&value))
 }
 
 #[cfg(test)]
@@ -157,5 +202,38 @@ mod tests {
         let field = r#","x":"""#.len();
         assert_eq!(padded(spare - field).unwrap().len() as u64, MAX_SIZE);
         assert!(padded(spare - field + 1).is_err());
+    }
+
+    #[test]
+    fn a_list_has_room_until_it_could_not_be_read_again() {
+        let subject = Algorithm::Sha256.digest(b"");
+        // Large entries reach the limit of bytes first, and small ones the limit of values.
+        for padding in [2000, 0] {
+            let entry = |n: usize| {
+                let entry =
+                    Descriptor::new(OCI_INDEX, Algorithm::Sha256.digest(&n.to_le_bytes()), 1);
+                let notes = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
+                let fold = |entry: Descriptor, key: &&str| entry.with_annotation(key, "");
+                notes.iter().fold(entry.with_annotation("x", &"y".repeat(padding)), fold)
+            };
+            let mut list = ReferrersList::empty();
+            let mut next = 0;
+            while list.has_room_for(&entry(next)) {
+                assert!(list.add(&entry(next)));
+                next += 1;
+            }
+            assert!(list.has_room_for(&entry(0)), "it is listed already");
+            assert!(!list.add(&entry(0)));
+            let bytes = list.to_bytes().unwrap();
+            let again = ReferrersList::parse(&bytes, None, &subject).unwrap();
+            // An empty list has no comma, so the count may be one byte too large.
+            assert!((bytes.len()..=bytes.len() + 1).contains(&list.size));
+            assert_eq!((again.entries.len(), again.values), (next, list.values));
+            list.add(&entry(next));
+            assert!(list.to_bytes().is_err());
+            let all: Vec<Digest> = (0..=next).map(|n| entry(n).digest).collect();
+            assert!(list.remove(&all.iter().collect()));
+            assert_eq!((list.size, list.values), (ReferrersList::empty().size, 4));
+        }
     }
 }

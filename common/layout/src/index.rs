@@ -43,6 +43,11 @@ impl Entries {
         self.entries.iter().find(|entry| entry.digest == *digest)
     }
 
+    /// The digests of the entries.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.entries.iter().map(|entry| &entry.digest)
+    }
+
     /// The entries with this name.
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Descriptor> {
         self.entries.iter().filter(move |entry| entry.annotation(REF_NAME) == Some(name))
@@ -228,6 +233,20 @@ impl Layout {
         index.put(descriptor, tag);
         self.write_index(index)?;
         tag.map_or(Ok(()), |tag| self.drop_waiting(tag))
+    }
+
+    /// Adds entries with these names for a manifest, as [`tag`](Layout::tag) does, but writes
+    /// `index.json` once.
+    ///
+    /// # Errors
+    /// As for [`tag`](Layout::tag).
+    pub fn tag_all(&self, descriptor: &Descriptor, tags: &[String]) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        tags.iter().for_each(|tag| index.put(descriptor, Some(tag)));
+        self.write_index(index)?;
+        let is_one = |name: Option<&str>| name.is_some_and(|n| tags.iter().any(|tag| tag == n));
+        self.drop_waiting_if(|name, _| is_one(name)).map(|_| ())
     }
 
     /// The names of the entries, in the order of `index.json`.

@@ -155,6 +155,11 @@ impl Layout {
         self.waiting().iter().any(|waiting| name.is_none() || waiting.name.as_deref() == name)
     }
 
+    /// The digests of the manifests and indexes whose names wait.
+    pub(crate) fn waiting_digests(&self) -> HashSet<Digest> {
+        self.waiting().into_iter().map(|waiting| waiting.descriptor.digest).collect()
+    }
+
     /// Drops the waiting images of a name. The caller must hold the lock.
     pub(crate) fn drop_waiting(&self, name: &str) -> Result<()> {
         self.drop_waiting_if(|other, _| other == Some(name)).map(|_| ())

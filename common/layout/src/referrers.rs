@@ -5,6 +5,7 @@
 //! Some programs find a referrer only through this list, and others only through the entries of
 //! `index.json` and the manifests below them. The list is an entry itself, so both find it.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use common::descriptor::Descriptor;
@@ -13,7 +14,7 @@ use common::error::{Error, Result, Status};
 use common::manifest::{self, MAX_SIZE, Manifest, Schema1};
 use common::mediatype::OCI_INDEX;
 use common::notice;
-use common::referrers::{ReferrersList, fallback_tag};
+use common::referrers::{NO_ROOM, ReferrersList, fallback_tag};
 
 use crate::Layout;
 use crate::index::Entries;
@@ -22,22 +23,63 @@ use crate::whole::Missing;
 /// The hint if a referrer cannot be listed.
 const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
 
+/// The size of the referrers, in bytes, after which the lists are written. It bounds the memory for
+/// annotations, and the time for which the layout is locked.
+const MAX_BATCH: usize = MAX_SIZE as usize;
+
+/// Referrers, and the subjects in whose lists they belong, in the order in which they were added.
+#[derive(Default)]
+struct Batch {
+    subjects: Vec<(Digest, Vec<Descriptor>)>,
+    /// The position of each subject.
+    positions: HashMap<Digest, usize>,
+    /// The size of the referrers, in bytes.
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, referrer: Option<(Digest, Descriptor)>) {
+        let Some((subject, referrer)) = referrer else { return };
+        self.bytes += referrer.line().len();
+        let position = *self.positions.entry(subject.clone()).or_insert(self.subjects.len());
+        match self.subjects.get_mut(position) {
+            Some((_, referrers)) => referrers.push(referrer),
+            None => self.subjects.push((subject, vec![referrer])),
+        }
+    }
+}
+
+fn warn(digest: &Digest, error: &Error) {
+    notice::warn("unlisted referrer", || format!("{digest} is not listed as a referrer: {error}"));
+}
+
 impl Layout {
     /// Calls [`list_referrer`](Layout::list_referrer) for each stored blob. If a referrer cannot be
     /// listed, this is a warning and not an error, because the blobs are already stored.
     ///
+    /// `index.json` and each list are written once for many referrers. Written once for each
+    /// referrer, they would take time, and the lists disk space, that is quadratic in the number of
+    /// referrers.
+    ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
     pub fn list_referrers<'a>(&self, stored: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+        let mut batch = Batch::default();
         for digest in stored {
-            match self.list_referrer(digest) {
-                Err(error) if error.status() == Status::Malformed => {
-                    notice::warn("unlisted referrer", || {
-                        format!("{digest} is not listed as a referrer: {error}")
-                    });
-                }
-                outcome => outcome?,
+            match self.referrer(digest) {
+                Err(error) if error.status() == Status::Malformed => warn(digest, &error),
+                outcome => batch.add(outcome?),
             }
+            if batch.bytes >= MAX_BATCH {
+                self.list_batch(std::mem::take(&mut batch))?;
+            }
+        }
+        self.list_batch(batch)
+    }
+
+    fn list_batch(&self, batch: Batch) -> Result<()> {
+        for (digest, error) in self.add_to_lists(&batch)? {
+            warn(digest, &error);
         }
         Ok(())
     }
@@ -49,22 +91,60 @@ impl Layout {
     /// Malformed if a blob of the manifest is missing, or if the fallback tag names something other
     /// than a list of referrers, which is left unchanged. Otherwise as for [`tag`](Layout::tag).
     pub fn list_referrer(&self, digest: &Digest) -> Result<()> {
-        let Some((bytes, manifest)) = self.manifest_in(digest)? else { return Ok(()) };
-        let Some(Descriptor { digest: subject, .. }) = &manifest.subject else { return Ok(()) };
+        let mut batch = Batch::default();
+        batch.add(self.referrer(digest)?);
+        match self.add_to_lists(&batch)?.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The subject of a stored manifest, and the manifest's entry for the list of referrers. `None`
+    /// if it is not a manifest with a subject.
+    fn referrer(&self, digest: &Digest) -> Result<Option<(Digest, Descriptor)>> {
+        let Some((bytes, manifest)) = self.manifest_in(digest)? else { return Ok(None) };
+        let Some(Descriptor { digest: subject, .. }) = manifest.subject else { return Ok(None) };
         let own = Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64);
         if let Missing::Blob(missing) = self.missing_of(&own)? {
             return Err(Error::malformed(format_args!("{self}: no blob {missing}")));
         }
-        let referrer = manifest::referrer(&bytes, &own)?;
+        Ok(Some((subject, manifest::referrer(&bytes, &own)?)))
+    }
+
+    /// Adds referrers to the lists of their subjects. Returns those that cannot be listed, and why.
+    fn add_to_lists<'a>(&self, batch: &'a Batch) -> Result<Vec<(&'a Digest, Error)>> {
+        let mut failed = Vec::new();
+        if batch.subjects.is_empty() {
+            return Ok(failed);
+        }
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        if let Err(why) = self.change_list(&mut index, subject, |list| list.add(&referrer))? {
-            let tag = fallback_tag(subject);
-            let what = format_args!("{self}:{tag}: {why}: left unchanged");
-            return Err(Error::malformed(what).hint(UNLISTED));
+        for (subject, referrers) in &batch.subjects {
+            let error = |why: &str| {
+                let tag = fallback_tag(subject);
+                let what = format_args!("{self}:{tag}: {why}: left unchanged");
+                Error::malformed(what).hint(UNLISTED)
+            };
+            let change = |list: &mut ReferrersList| {
+                let mut changed = false;
+                for referrer in referrers {
+                    if list.has_room_for(referrer) {
+                        changed |= list.add(referrer);
+                    } else {
+                        failed.push((&referrer.digest, error(NO_ROOM)));
+                    }
+                }
+                changed
+            };
+            if let Err(why) = self.change_list(&mut index, subject, change)? {
+                failed.extend(referrers.iter().map(|r| (&r.digest, error(&why))));
+            }
         }
         self.write_index(index)?;
-        self.drop_waiting(&fallback_tag(subject))
+        let tags: HashSet<String> =
+            batch.subjects.iter().map(|(subject, _)| fallback_tag(subject)).collect();
+        self.drop_waiting_if(|name, _| name.is_some_and(|name| tags.contains(name)))?;
+        Ok(failed)
     }
 
     /// The manifest in a small blob, and its bytes. `None` if the blob is absent, wrong or not a
@@ -123,6 +203,14 @@ impl Layout {
         self.put_bytes(&digest, &bytes)?;
         index.put(&Descriptor::new(OCI_INDEX, digest, bytes.len() as u64), Some(&tag));
         Ok(Ok(true))
+    }
+
+    /// The digests in the list of the referrers of `subject`; empty if the fallback tag does not
+    /// name a list.
+    pub(crate) fn listed(&self, index: &Entries, subject: &Digest) -> Vec<Digest> {
+        let list = self.list_under(index, &fallback_tag(subject), subject);
+        let entries = list.map(ReferrersList::into_entries).unwrap_or_default();
+        entries.into_iter().map(|entry| entry.digest).collect()
     }
 
     /// The list that an entry names. It is empty if there is no such entry.

@@ -9,6 +9,7 @@
 //! overwrite each other's entry. The index is therefore read again a moment after each write. Lost
 //! entries are then rare, but still possible.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use common::descriptor::Descriptor;
@@ -68,7 +69,7 @@ impl Registry {
             let entries = list.clone().into_entries();
             removed =
                 entries.into_iter().find(|entry| entry.digest == *referrer).or(removed.take());
-            list.remove(referrer)
+            list.remove(&HashSet::from([referrer]))
         })?;
         Ok(removed.filter(|_| changed.is_ok()))
     }

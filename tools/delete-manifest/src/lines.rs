@@ -14,7 +14,7 @@ const MAX_LINES: usize = 100_000;
 
 /// Calls `remove` with the target and the digest of each line, once for each digest. The first
 /// error ends the run. `open` opens the target at the first line: the program that writes the lines
-/// may create the layout.
+/// may create the layout. Returns the target, if it was opened, even after an error.
 ///
 /// # Errors
 /// Malformed if there are no lines or too many, or if a line is invalid or names a blob. The errors
@@ -22,9 +22,19 @@ const MAX_LINES: usize = 100_000;
 pub(crate) fn for_each<T>(
     input: impl BufRead,
     open: impl Fn() -> Result<T>,
+    remove: impl FnMut(&T, Digest) -> Result<()>,
+) -> (Option<T>, Result<()>) {
+    let mut target = None;
+    let outcome = read(input, &mut target, open, remove);
+    (target, outcome)
+}
+
+fn read<T>(
+    input: impl BufRead,
+    target: &mut Option<T>,
+    open: impl Fn() -> Result<T>,
     mut remove: impl FnMut(&T, Digest) -> Result<()>,
 ) -> Result<()> {
-    let mut target = None;
     let mut done = HashSet::new();
     for (index, line) in Lines::new(input).enumerate() {
         let descriptor = line?;
@@ -41,9 +51,9 @@ pub(crate) fn for_each<T>(
         if !done.insert(descriptor.digest.clone()) {
             continue;
         }
-        let target = match &target {
+        let target = match &*target {
             Some(target) => target,
-            None => target.insert(open()?),
+            None => &*target.insert(open()?),
         };
         remove(target, descriptor.digest)?;
     }
@@ -68,7 +78,7 @@ mod tests {
             removed += 1;
             Ok(())
         };
-        assert!(for_each(text.as_bytes(), || Ok(()), remove).is_err());
+        assert!(for_each(text.as_bytes(), || Ok(()), remove).1.is_err());
         assert_eq!(removed, 2);
     }
 }

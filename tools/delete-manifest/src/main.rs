@@ -58,10 +58,25 @@ fn run(cli: Cli) -> Result<()> {
             Err(error) if cli.ignore_missing && error.status() == Status::Absent => Ok(()),
             target => remove(&target?, &name),
         },
-        None => lines::for_each(
-            BufReader::new(stdio::stdin()?),
-            || Target::open(&cli.reference, &remote),
-            |target, digest| remove(target, &Name::Digest(digest)),
-        ),
+        None => {
+            // A layout's index.json is written once for all lines. Written once for each line, it
+            // would take time that is quadratic in the number of lines.
+            let mut of_layout = Vec::new();
+            let (target, outcome) = lines::for_each(
+                BufReader::new(stdio::stdin()?),
+                || Target::open(&cli.reference, &remote),
+                |target, digest| match target {
+                    Target::Layout(_) => {
+                        of_layout.push(digest);
+                        Ok(())
+                    }
+                    Target::Registry(_) => remove(target, &Name::Digest(digest)),
+                },
+            );
+            if let Some(Target::Layout(layout)) = &target {
+                target::remove_all(layout, &of_layout, cli.ignore_missing)?;
+            }
+            outcome
+        }
     }
 }

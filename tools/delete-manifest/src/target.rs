@@ -71,25 +71,39 @@ impl Target {
     ///
     /// # Errors
     /// Absent if it does not exist. Otherwise as for [`Registry::remove_tag`],
-    /// [`Registry::remove_manifest`], [`Layout::remove_name`] and [`Layout::remove_manifest`].
+    /// [`Registry::remove_manifest`], [`Layout::remove_name`] and [`Layout::remove_manifests`].
     pub(crate) fn remove(&self, name: &Name) -> Result<()> {
-        let (layout, is_removed) = match (self, name) {
-            (Target::Registry(registry), Name::Tag(tag)) => return registry.remove_tag(tag),
-            (Target::Registry(registry), Name::Digest(digest)) => {
-                return registry.remove_manifest(digest);
+        match (self, name) {
+            (Target::Registry(registry), Name::Tag(tag)) => registry.remove_tag(tag),
+            (Target::Registry(registry), Name::Digest(digest)) => registry.remove_manifest(digest),
+            (Target::Layout(layout), Name::Tag(tag)) => {
+                if layout.remove_name(tag)? {
+                    return Ok(());
+                }
+                let what = format_args!("no entry named \"{}\"", printable(tag));
+                Err(absent(layout, what))
             }
-            (Target::Layout(layout), Name::Tag(tag)) => (layout, layout.remove_name(tag)?),
             (Target::Layout(layout), Name::Digest(digest)) => {
-                (layout, layout.remove_manifest(digest)?)
+                remove_all(layout, std::slice::from_ref(digest), false)
             }
-        };
-        if is_removed {
-            return Ok(());
         }
-        let layout = printable(&layout.to_string());
-        Err(Error::absent(match name {
-            Name::Tag(tag) => format!("{layout}: no entry named \"{}\"", printable(tag)),
-            Name::Digest(digest) => format!("{layout}: no entry for {digest}"),
-        }))
     }
+}
+
+/// Removes manifests from a layout, as [`Layout::remove_manifests`] does.
+///
+/// # Errors
+/// Absent if one does not exist, unless `ignore_missing` is set. Otherwise as for
+/// [`Layout::remove_manifests`].
+pub(crate) fn remove_all(layout: &Layout, digests: &[Digest], ignore_missing: bool) -> Result<()> {
+    match layout.remove_manifests(digests, ignore_missing)? {
+        Some(missing) if !ignore_missing => {
+            Err(absent(layout, format_args!("no entry for {missing}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn absent(layout: &Layout, what: std::fmt::Arguments<'_>) -> Error {
+    Error::absent(format_args!("{}: {what}", printable(&layout.to_string())))
 }

@@ -77,6 +77,7 @@ fn run(cli: Cli) -> Result<()> {
         progress: Progress::start(cli.progress, cli.quiet, Work::Network)?,
         memory: Memory::default(),
         stored: Mutex::default(),
+        manifests: Mutex::default(),
     });
 
     let confirmed = Arc::new(Confirmed::default());
@@ -107,8 +108,10 @@ fn run(cli: Cli) -> Result<()> {
         run.target.close();
     }
     run.remember();
+    // Even after a failure, the manifests that were stored are listed.
+    let listed = run.list_referrers();
     let named = run.target.name_whole_images();
-    outcome.and(named)
+    outcome.and(listed).and(named)
 }
 
 /// Opens the target. Upload sessions that are open at a registry are cancelled before a signal or

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pushing the blobs and manifests that descriptor lines name, from the store given with `--from`.
 
+use std::sync::PoisonError;
+
 use common::cli;
 use common::descriptor::Descriptor;
 use common::digest::Digest;
@@ -100,16 +102,25 @@ impl Run {
         // therefore put again.
         let is_listed = descriptor.artifact_type().is_none() || self.target.repository().is_none();
         if is_listed && self.target.has_manifest(&descriptor)? {
-            self.target.list_referrer(digest)?;
+            self.note_manifest(digest);
             self.progress.done(digest, *size, How::Present);
             return Ok(descriptor);
         }
         let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
         let document = self.source()?.described(descriptor.clone(), options)?;
         self.target.put_manifest(&document).map_err(after_its_blobs)?;
-        self.target.list_referrer(digest)?;
+        self.note_manifest(digest);
         self.progress.done(digest, *size, How::Pushed);
         Ok(descriptor)
+    }
+
+    /// Notes a manifest that is in the target now. The referrers of a layout are listed together at
+    /// the end: `index.json` and the lists would otherwise be written for each of them.
+    fn note_manifest(&self, digest: &Digest) {
+        if self.target.repository().is_none() {
+            let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+            manifests.push(digest.clone());
+        }
     }
 
     pub(crate) fn source(&self) -> Result<&Store> {

@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) memory: Memory,
     /// The digests of the blobs that this run stored in a layout, or found there.
     pub(crate) stored: Mutex<Vec<Digest>>,
+    /// The digests of the manifests among them.
+    pub(crate) manifests: Mutex<Vec<Digest>>,
 }
 
 impl Run {
@@ -110,6 +112,16 @@ impl Run {
             layout.touch(&*self.stored.lock().unwrap_or_else(PoisonError::into_inner));
         }
         self.memory.save(self.target.open_layout().or(self.source_layout()));
+    }
+
+    /// In a layout, lists the manifests with a subject as referrers of it. A registry does this
+    /// when a manifest is put.
+    ///
+    /// # Errors
+    /// The layout's errors.
+    pub(crate) fn list_referrers(&self) -> Result<()> {
+        let Some(layout) = self.target.open_layout() else { return Ok(()) };
+        layout.list_referrers(&*self.manifests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The layout of `--from`, if it is open already.

@@ -41,8 +41,9 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
     };
     if tags.is_empty() {
         layout.tag(&entry, None)?;
+    } else {
+        layout.tag_all(&entry, tags)?;
     }
-    tags.iter().try_for_each(|tag| layout.tag(&entry, Some(tag)))?;
     // Programs that do not use those fields search the list of the subject's referrers.
     layout.list_referrer(&descriptor.digest)
 }

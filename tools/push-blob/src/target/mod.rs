@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use common::descriptor::Descriptor;
-use common::digest::{Algorithm, Digest};
+use common::digest::Algorithm;
 use common::error::{Error, Result, Status};
 use common::progress::{How, Progress};
 use common::reference::Repository;
@@ -133,18 +133,6 @@ impl Target {
             Target::Registry(uploads) => Sink::Registry(uploads.stream(chunk)),
             Target::Layout(..) => Sink::Layout(self.layout()?.new_blob(Algorithm::Sha256)?),
         })
-    }
-
-    /// In a layout, lists a stored manifest as a referrer of its subject, if it has one. A registry
-    /// does this when the manifest is put.
-    ///
-    /// # Errors
-    /// The layout's errors.
-    pub(crate) fn list_referrer(&self, digest: &Digest) -> Result<()> {
-        match self {
-            Target::Layout(..) => self.layout()?.list_referrers([digest]),
-            Target::Registry(_) => Ok(()),
-        }
     }
 
     /// In a layout, names the images that are complete now.
