@@ -122,7 +122,9 @@ pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
         count += 1;
     }
     if count != pairs {
-        return Err(Error::malformed(format_args!("sparse map: {count} segments, want {pairs}")));
+        return Err(Error::malformed(format_args!(
+            "sparse map: {count} segments, expected {pairs}"
+        )));
     }
     Ok(map)
 }

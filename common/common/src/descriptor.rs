@@ -337,7 +337,8 @@ impl Descriptor {
                 if is_plain && !same {
                     let own = &self.digest;
                     return Err(format!(
-                        "annotation {UNCOMPRESSED}: {stated}, want {own} (uncompressed layer)"
+                        "annotation {UNCOMPRESSED}: {stated}, expected {own}, the digest of the \
+                         uncompressed layer"
                     ));
                 }
                 Ok(Some(stated))
@@ -345,9 +346,9 @@ impl Descriptor {
         }
     }
 
-    /// Whether this is a non-distributable layer: it has such a media type, and it has `urls`. Such
-    /// a layer is not pushed by default, and may be missing from a store, because it can be fetched
-    /// from its `urls`. Without `urls` it is a layer like any other.
+    /// Whether this is a non-distributable layer: it has a media type of non-distributable layers,
+    /// and it has `urls`. Such a layer is not pushed by default, and may be missing from a store,
+    /// because it can be fetched from its `urls`. Without `urls` it is a layer like any other.
     pub fn is_non_distributable(&self) -> bool {
         let foreign =
             matches!(mediatype::kind(&self.media_type), Kind::Layer { foreign: true, .. });
@@ -513,7 +514,7 @@ mod tests {
             descriptor.clone().with_annotation(UNCOMPRESSED, &other.to_string()).diff_id()
         };
         assert_eq!(marked(&gzip), Ok(Some(other.clone())));
-        assert!(marked(&plain).unwrap_err().contains(", want sha256:"));
+        assert!(marked(&plain).unwrap_err().contains(", expected sha256:"));
         assert!(
             gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("not a digest")
         );

@@ -141,7 +141,7 @@ impl DiffIds {
 
 /// The error for a second image config.
 pub fn second_config() -> Error {
-    Error::malformed("a second image config: want the layers of one image")
+    Error::malformed("a second image config: expected the layers of one image")
 }
 
 /// The error for layers that do not match the image config.

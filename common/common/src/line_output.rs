@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Printing descriptor lines. Programs get JSON. A terminal gets a short form for people: one row
-//! with the digest, the size, and the kind or platform, cut at the terminal's width.
+//! with the digest, the size, the kind, and the platform if there is one. The row is cut at the
+//! terminal's width.
 //!
 //! Nothing else changes the form: `… | cat` prints JSON.
 
@@ -47,7 +48,7 @@ fn row(descriptor: &Descriptor, size: Option<u64>) -> String {
 }
 
 /// A row that is cut at the terminal's width. A digest of `digest` characters is not cut if the
-/// terminal has room for it; then only complete words follow it.
+/// terminal has room for it; then only complete columns follow it.
 fn fitted(row: &str, digest: usize, width: usize) -> String {
     if row.chars().count() <= width {
         return row.to_owned();

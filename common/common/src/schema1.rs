@@ -162,9 +162,9 @@ pub fn has_size(bytes: &[u8], size: u64) -> bool {
     bytes.len() as u64 == size || digested(bytes).len() as u64 == size
 }
 
-/// Refuses to store a signed schema 1 manifest of an index in a layout. The digest in the index
-/// covers the payload only, but its size may be that of the signed form. In a layout, a blob must
-/// have both the digest and the size of its descriptor.
+/// Refuses to store in a layout a signed schema 1 manifest that an index lists. The digest in the
+/// index covers the payload only, but the size in the index may be that of the signed document. In
+/// a layout, a blob must have both the digest and the size of its descriptor.
 ///
 /// # Errors
 /// Malformed for signed schema 1.
@@ -173,7 +173,7 @@ pub fn refuse_in_layout(descriptor: &Descriptor) -> Result<()> {
         return Ok(());
     }
     Err(Error::malformed(format_args!(
-        "{}: a layout cannot hold a signed schema 1 manifest of an index",
+        "{}: a layout cannot hold a signed schema 1 manifest that an index lists",
         descriptor.digest
     )))
 }

@@ -117,7 +117,7 @@ pub fn check_platform(offered: Option<Platform>, wanted: &Platform) -> Result<()
         Some(_) => Ok(()),
         None => {
             let shown = printable(&shown);
-            Err(Error::absent(format_args!("the image is for {shown}, want {wanted}")))
+            Err(Error::absent(format_args!("the image is for {shown}, not {wanted}")))
         }
     }
 }

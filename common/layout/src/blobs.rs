@@ -72,7 +72,7 @@ impl Layout {
                     Ok(metadata) if metadata.is_symlink() => {
                         Ok(Held::Wrong("a symbolic link".to_owned()))
                     }
-                    // Checked before opening, because opening a socket fails.
+                    // A socket cannot be opened, so its type is checked here.
                     Ok(metadata) if !metadata.is_file() => Ok(Held::Wrong(NOT_REGULAR.to_owned())),
                     _ => Err(local_error(&cause)),
                 };
@@ -87,7 +87,7 @@ impl Layout {
         }
         let got = metadata.len();
         if let Some(want) = size.filter(|want| *want != got) {
-            return Ok(Held::Wrong(format!("{got} bytes, want {want}")));
+            return Ok(Held::Wrong(format!("{got} bytes, expected {want}")));
         }
         if size.is_some() && !hash {
             let _ = futimens(&file, &NOW);

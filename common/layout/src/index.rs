@@ -148,8 +148,8 @@ impl Layout {
     ///
     /// If the reference has a digest, it names that manifest, even if no entry lists it. If it has
     /// a tag, it names the entry of that name, which is searched first in the OCI annotation, then
-    /// in containerd's. If it has neither, it names the only entry; lists of referrers are not
-    /// counted. `choose` selects among entries with the same name.
+    /// in containerd's. If it has neither, it names the only entry; lists of referrers are counted
+    /// only if there are no other entries. `choose` selects among entries with the same name.
     ///
     /// # Errors
     /// Absent if no entry matches; Usage if there are several entries and neither a tag nor a

@@ -98,7 +98,7 @@ impl Layout {
                 Ok(Layout { dir: dir.to_owned(), usage: usage::share(dir)? })
             }
             version => Err(Error::malformed(format_args!(
-                "oci:{name}: layout version \"{}\", want 1.x",
+                "oci:{name}: layout version \"{}\", expected 1.x",
                 printable(version.unwrap_or_default())
             ))),
         }

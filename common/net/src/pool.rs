@@ -171,7 +171,7 @@ impl Agents {
             let connector = TcpConnector::default();
             return Ok(agent(config(None), connector, secure, DefaultResolver::default()));
         };
-        self.client.comment(format_args!("from here on: {}", proxy.description()));
+        self.client.comment(format_args!("connecting through {}", proxy.description()));
         // A proxy's certificate is always checked, and no client certificate is presented to it.
         let own = match proxy.kind() {
             Kind::Https => {

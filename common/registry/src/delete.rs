@@ -18,8 +18,9 @@ use super::manifest::{ACCEPT, ACCEPT_SCHEMA1};
 use super::{Registry, answer};
 
 /// The hint for a registry that cannot delete a tag alone.
-const NO_UNTAG: &str = "REPO@DIGEST removes the manifest with all its tags; to keep it, move the \
-                        tag to another manifest, and remove that one by its digest";
+const NO_UNTAG: &str = "REPO@DIGEST removes the manifest with all its tags; to remove only the \
+                        tag, move the tag to a new manifest, and remove the new manifest by its \
+                        digest";
 
 /// The hint for a registry that deletes nothing.
 const SWITCHED_OFF: &str =
@@ -27,8 +28,8 @@ const SWITCHED_OFF: &str =
 
 /// The hint for a tag that a registry does not delete, if the reason is not known.
 const NEITHER: &str = "the registry's operator can allow deletes (in CNCF Distribution: \
-                       storage.delete.enabled); if only tags cannot be removed, REPO@DIGEST \
-                       removes the manifest with all its tags";
+                       storage.delete.enabled); if the registry cannot remove a tag alone, \
+                       REPO@DIGEST removes the manifest with all its tags";
 
 /// The outcome of a DELETE that is not an error.
 enum Deleted {

@@ -5,8 +5,10 @@
 //! | module | owns |
 //! |---|---|
 //! | [`blob`], [`manifest`] | reading blobs and manifests |
-//! | [`list`], `catalog` | lists of tags and of repositories; registries without the latter |
-//! | `page`, `link`, `after` | one page of names; the link to the next; the names after a name |
+//! | [`list`] | lists of tags and of repositories |
+//! | `catalog` | the error for a registry that does not list its repositories |
+//! | `page`, `link` | one page of names; the link to the next page |
+//! | `after` | the names in a list that follow a given name |
 //! | [`upload`] | uploading a small blob; the requests of larger uploads |
 //! | `put`, `delete` | writing and deleting manifests |
 //! | `referrers_api`, `referrers` | listing referrers; the list under the fallback tag |
@@ -232,7 +234,8 @@ impl Registry {
         Err(Error::refused(what).into())
     }
 
-    /// Whether a redirect's target refused the request. A challenge from that host is not answered.
+    /// Whether a redirect's target refused the request. If the target is a registry that requires a
+    /// token, an anonymous token was sent already.
     fn refused_elsewhere(&self, response: &Response) -> bool {
         matches!(response.status.as_u16(), 400 | 401 | 403) && !self.session.is_own(response)
     }

@@ -168,7 +168,7 @@ impl Registry {
             200 | 201 | 202 | 204 => {
                 if let Some(other) = other {
                     let want = manifest.digest;
-                    let what = format_args!("{what}: the registry stored {other}, want {want}");
+                    let what = format_args!("{what}: the registry stored {other}, not {want}");
                     return Err(Error::content(what).into());
                 }
                 // Any web server may answer 200, so the manifest is read back.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scripted registry and two real ones, all with tokens, get the same requests. The challenges
-//! and the accepted tokens are compared. The rules are those of `doubles`.
+//! and the accepted tokens are compared. The module `doubles` describes the rules of the
+//! comparison.
 
 use tests::compare::{Step, ask, compare_at};
 use tests::fake_registry::FakeRegistry;

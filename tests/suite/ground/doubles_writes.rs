@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scripted registry and two real ones get the same requests that write: uploads, mounts,
-//! manifests, deletion. The rules are those of `doubles`.
+//! manifests, deletion. The module `doubles` describes the rules.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

@@ -68,8 +68,8 @@ fn a_refused_or_unsupported_mount_leads_to_an_upload() {
         let registry = FakeRegistry::start();
         let (scratch, blob) = scratch_with_blob(1000);
         registry.add_blob("base", blob.bytes.clone());
-        // With `instead` the registry opens no session. The client could not know of such a
-        // session.
+        // With `instead` the registry opens no session. A session that it opened would be left
+        // open, because these responses do not contain a session's URL.
         registry.intake(move |request| {
             if mounts(request) {
                 tests::fake::Intake::instead(Reply::error(status, "UNKNOWN", "no mounts"))

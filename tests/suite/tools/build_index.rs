@@ -340,7 +340,7 @@ fn a_manifest_without_a_platform_may_appear_only_once() {
     build(&[]).stdin(noarch("amd64") + &noarch("arm64")).run().ok();
     for line in [a.line(), with_platform(&a, &unknown)] {
         let run = build(&[]).stdin(line.clone() + &line).run();
-        run.fails(6, "no platform appears twice: ").stdout("");
+        run.fails(6, &format!("{} appears twice", a.digest)).stdout("");
         build(&["--allow-duplicates"]).stdin(line.clone() + &line).run().ok();
     }
 }

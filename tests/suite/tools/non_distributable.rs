@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All tools have the same rule for non-distributable layers: the layer has such a media type, and
-//! its descriptor has `urls`. A layer with only one of the two is a layer like any other.
+//! All tools have the same rule: a layer is non-distributable if it has a media type of
+//! non-distributable layers and its descriptor has `urls`. A layer with only one of the two is a
+//! layer like any other.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -101,7 +102,7 @@ fn check_and_layouts_require_an_ordinary_layer_and_no_other() {
     }
 }
 
-/// The name moves with the last blob that the image needs.
+/// The layout gets the image's name only when it has all blobs that the image needs.
 #[test]
 fn an_image_is_complete_without_a_non_distributable_layer_and_no_other() {
     for (media_type, has_urls, is_complete) in
@@ -219,7 +220,8 @@ mod with_peers {
         assert_eq!(registry.get("app/manifests/1"), std::fs::read(scratch.join("o")).unwrap());
     }
 
-    /// A blob of this media type is pushed like any other, without its manifest.
+    /// A blob with a media type of non-distributable layers, but without `urls`, is pushed like any
+    /// other. No manifest is needed.
     #[test]
     fn a_single_line_is_pushed_to_a_real_registry() {
         let registry = Registry::start();

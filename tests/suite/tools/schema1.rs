@@ -201,7 +201,7 @@ fn layers_are_listed_base_first_without_sizes_and_completed_by_fetch_blob() {
         list(args).ok().stdout(&listed);
     }
     list(&["--config"]).fails(2, "has no config").says("hint: build-config --schema1").stdout("");
-    list(&["-p", "linux/s390x"]).fails(3, "the image is for linux/amd64, want linux/s390x");
+    list(&["-p", "linux/s390x"]).fails(3, "the image is for linux/amd64, not linux/s390x");
     // --recursive lists all blobs, because a copy needs them all.
     let all = list(&["--recursive", "--from", "oci:none"]);
     list(&["--recursive", "--from", &registry.repo("app")])
@@ -374,7 +374,7 @@ fn a_single_image_must_be_for_the_given_platform() {
     for reference in [format!("{}:1", registry.repo("app")), format!("{}:1", registry.repo("old"))]
     {
         let fetch = |platform| open("fetch-manifest").args(["-p", platform, &reference]).run();
-        fetch("linux/s390x").fails(3, "the image is for linux/amd64, want linux/s390x").stdout("");
+        fetch("linux/s390x").fails(3, "the image is for linux/amd64, not linux/s390x").stdout("");
         fetch("linux/amd64").ok();
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Early lines: unpack-layer reads a blob while it is downloaded. The test writes the partial file
-//! instead of fetch-blob.
+//! Early lines: unpack-layer reads a blob while it is downloaded. The test, not fetch-blob, writes
+//! the partial file.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -168,7 +168,7 @@ fn a_blob_that_is_whole_already_is_read_as_usual() {
     download.unpack().run().ok();
 }
 
-/// fetch-blob replaces a wrong file, which keeps the final name until then.
+/// A damaged blob keeps its final name until fetch-blob replaces it.
 #[test]
 fn a_damaged_blob_that_is_being_replaced_is_not_read() {
     let download = Download::new();
@@ -397,7 +397,7 @@ fn other_lines_and_other_tools_need_the_whole_blob() {
     run("list-layer", &["--from", "oci:l"]).fails(3, "has not arrived yet").says(hint);
     run("build-manifest", &["--from", "oci:l"]).fails(6, "an early line").says(hint);
     run("build-config", &["--into", "oci:l"]).fails(6, "an early line").says(hint);
-    // When the layout has the blob, its line is an ordinary line.
+    // If the layout has the complete blob, an early line is used like an ordinary line.
     drop(partial);
     std::fs::remove_file(download.path(layer)).unwrap();
     download.begin(layer, &layer.bytes).publish();

@@ -74,7 +74,7 @@ fn refused(at: &'static str, parts: &[Part], words: &str) {
     }
 }
 
-const IN_MOUNT: &str = "in a mounted file system, which --onto does not remove";
+const IN_MOUNT: &str = "in a mounted file system: --onto removes no files there";
 
 mod as_root {
     use super::*;

@@ -198,7 +198,7 @@ fn a_target_may_be_as_long_as_linux_allows() {
         cage.unpack(&[&[symlink("s", "t".repeat(4095))]]).ok();
         assert_eq!(cage.link("s").len(), 4095);
         cage.only_options(&["--replace"]);
-        cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "want 1 to 4095");
+        cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "expected 1 to 4095");
         cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link with a target of 0 bytes");
         // Some producers write the target as data of the entry.
         let body = tests::layers::entry(b'2', "s", "x".repeat(3000));

@@ -90,13 +90,17 @@ pub(crate) fn refuse_duplicates(entries: &[Descriptor]) -> Result<()> {
         let (key, shown) = match platform {
             Some(platform) => {
                 let shown = printable(&platform.to_string());
-                (Key::Platform(platform.canonical(), entry.os_features()), shown)
+                (Key::Platform(platform.canonical(), entry.os_features()), Some(shown))
             }
-            None => (Key::Manifest(digest.clone()), "no platform".to_owned()),
+            None => (Key::Manifest(digest.clone()), None),
         };
         if let Some(first) = seen.insert(key, digest) {
-            let what = format_args!("{shown} appears twice: {first} and {digest}");
-            let error = Error::malformed(what);
+            let error = match shown {
+                Some(platform) => {
+                    Error::malformed(format_args!("{platform} appears twice: {first} and {digest}"))
+                }
+                None => Error::malformed(format_args!("{digest} appears twice")),
+            };
             return Err(error.hint("--allow-duplicates lists both"));
         }
     }

@@ -184,7 +184,7 @@ impl Download<'_> {
         let known = self.blob.lock().size;
         match known {
             Some(size) if total > size => Err(Error::content(format_args!(
-                "{}: size differs: the store has {total} bytes, want {size}",
+                "{}: size differs: the store has {total} bytes, expected {size}",
                 self.blob.digest
             ))),
             Some(_) => Ok(()),

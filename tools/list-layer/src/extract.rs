@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes one file of the image to standard output, and stops reading there.
+//! Writes one file of the image to standard output. Reading stops at the end of that file.
 //!
 //! The layers are searched from the top down. Only the layers above the file's layer, and the part
 //! of the file's layer up to the file, are read. The result is less certain than that of [`verified`]:
 //!
-//! - The bytes of the file's layer are not verified, because its end is not read. If its digest is
-//!   known, a warning says so.
+//! - The bytes of the file's layer are not verified, because the layer is not read to its end. If
+//!   the layer's digest is known, a warning says that the layer is not verified.
 //! - If a layer has two entries of the same name, the first one is used.
 //! - Files and whiteouts that a higher layer names through a symbolic link of a lower layer are not
 //!   found.
@@ -34,8 +34,9 @@ use crate::stream::{Budget, Stream, skip_data};
 /// Writes the file with this path.
 ///
 /// # Errors
-/// Absent if the image has no such regular file. Usage if standard input would have to be read
-/// twice. Otherwise the errors of reading and verifying the layers.
+/// Absent if the image has no such regular file. Malformed if there are too many symbolic links in
+/// its path. Usage if standard input would have to be read twice. Otherwise the errors of reading
+/// and verifying the layers.
 pub(crate) fn run(
     path: &[u8],
     mut layers: Layers<'_>,

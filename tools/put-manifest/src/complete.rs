@@ -85,7 +85,9 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest, carried: &[Carried
             Held::Blob(_) => continue,
             Held::Absent => {}
             Held::Wrong(what) => {
-                notice::warn("wrong blob", || format!("{digest}: the layout has {what}"));
+                notice::warn("wrong blob", || {
+                    format!("{digest}: the layout has an invalid blob: {what}")
+                });
             }
         }
         missing.push(line);

@@ -13,7 +13,8 @@ const STEPS: u64 = 1 << 18;
 const STEPS_PER_ENTRY: u64 = 64;
 
 /// The path components that were walked: directories that were entered, and symbolic links that
-/// were read. Components of a directory that is still in the chain are not counted.
+/// were read. A directory that is still in the [`Chain`](super::Chain) of the previous walk is not
+/// counted.
 #[derive(Default)]
 pub struct Steps(u64);
 

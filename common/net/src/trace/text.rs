@@ -137,7 +137,7 @@ pub(super) fn resolved(text: &str, url: &Url, variable: &str) -> Option<(String,
     Some((before.to_owned(), expansion))
 }
 
-/// Decodes the names and values of a form.
+/// The names and values of a form. The values are decoded.
 pub(super) fn fields(form: &str) -> Vec<(String, String)> {
     let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect()

@@ -330,7 +330,7 @@ fn check_target(entry: &Entry) -> Result<()> {
     let length = entry.link.len();
     if entry.entry_type == EntryType::Symlink && !(1..=MAX_TARGET).contains(&length) {
         return Err(Error::malformed(format_args!(
-            "symbolic link with a target of {length} bytes, want 1 to {MAX_TARGET}"
+            "symbolic link with a target of {length} bytes, expected 1 to {MAX_TARGET}"
         )));
     }
     Ok(())

@@ -28,7 +28,9 @@ pub(super) fn store(
         Held::Blob(_) => return Ok(How::Present),
         Held::Absent => {}
         Held::Wrong(what) => {
-            notice::warn("mended", || format!("{digest}: the layout had {what}: replaced"));
+            notice::warn("mended", || {
+                format!("{digest}: the layout had an invalid blob: {what}: replaced")
+            });
         }
     }
     let mut blob = layout.new_blob(digest.algorithm())?;

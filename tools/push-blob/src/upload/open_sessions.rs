@@ -2,8 +2,9 @@
 //! The open upload sessions, so that they can be cancelled when the run ends.
 //!
 //! The run may end during a request that opens a session. The cleanup waits for that request first.
-//! The run may also end while a request sends bytes. [`Sending`] then stops the request, because
-//! each byte that arrives at the registry changes the state with which the session is cancelled.
+//! The run may also end while a request sends bytes. [`Sending`] then stops the request: each byte
+//! that arrives at the registry changes the session's state, and the registry may refuse to cancel
+//! a session if the state in the URL is old.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};

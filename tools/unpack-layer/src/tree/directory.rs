@@ -3,8 +3,8 @@
 //!
 //! Every change to a directory's content changes its modification time. The right times (those of
 //! its entry, or those that it had) are therefore remembered while the directory is open, and set
-//! again when it is left after a change. This needs no list of directories until the end of the
-//! run.
+//! again when it is left after a change. Therefore no list of directories has to be kept until the
+//! end of the run.
 
 use std::os::fd::OwnedFd;
 
@@ -38,7 +38,8 @@ pub(super) struct Directory {
     pub(super) dirty: bool,
     /// Whether it hides all lower layers in an overlay file system.
     pub(super) opaque: bool,
-    /// Whether it is in a file system that is mounted below the root, with `--onto`.
+    /// Whether it is in a file system that is mounted below the root. Always false without
+    /// `--onto`.
     pub(super) mounted: bool,
 }
 
@@ -86,7 +87,10 @@ impl Directory {
         }
         Err(Error::new(
             Status::Local,
-            format_args!("{}: in a mounted file system, which --onto does not remove", shown(name)),
+            format_args!(
+                "{}: in a mounted file system: --onto removes no files there",
+                shown(name)
+            ),
         )
         .hint("unmount it, or remove the file by other means"))
     }

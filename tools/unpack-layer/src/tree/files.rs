@@ -143,7 +143,7 @@ impl Workspace {
                 let target = entry.link.as_slice();
                 if target.is_empty() || target.len() > MAX_TARGET {
                     return Err(Error::malformed(format_args!(
-                        "symbolic link with a target of {} bytes, want 1 to {MAX_TARGET}",
+                        "symbolic link with a target of {} bytes, expected 1 to {MAX_TARGET}",
                         target.len()
                     )));
                 }

@@ -18,7 +18,7 @@ impl std::str::FromStr for IdRange {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<IdRange, String> {
-        let wrong = || "want CONTAINER:HOST:COUNT, three numbers".to_owned();
+        let wrong = || "expected CONTAINER:HOST:COUNT, three numbers".to_owned();
         let number = |part: &str| {
             if part.bytes().all(|b| b.is_ascii_digit()) {
                 part.parse::<u32>().map(u64::from).map_err(|_| wrong())

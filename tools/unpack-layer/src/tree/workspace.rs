@@ -102,7 +102,7 @@ impl TreeState {
             notice::warn("passed link", || {
                 format!(
                     "{}: hidden or replaced after entries of the same layer followed a symbolic \
-                     link there: they stay where it led",
+                     link there: these entries are not moved",
                     shown(name)
                 )
             });
