@@ -2,7 +2,8 @@
 //! Writes one file of the image to standard output. Reading stops at the end of that file.
 //!
 //! The layers are searched from the top down. Only the layers above the file's layer, and the part
-//! of the file's layer up to the file, are read. The result is less certain than that of [`verified`]:
+//! of the file's layer up to the file, are read. The result is less certain than that of
+//! [`verified`]:
 //!
 //! - The bytes of the file's layer are not verified, because the layer is not read to its end. If
 //!   the layer's digest is known, a warning says that the layer is not verified.

@@ -91,8 +91,8 @@ impl<W: Write + Send + 'static> Archive<W> {
         ended.map_err(|cause| destination::write_error(&cause))
     }
 
-    /// Whether writing the layer failed. If it did, an error for an entry is an error of the output,
-    /// not of the entry's file.
+    /// Whether writing the layer failed. If it did, an error for an entry is an error of the
+    /// output, not of the entry's file.
     pub(crate) fn has_failed(&self) -> bool {
         self.output.has_failed()
     }

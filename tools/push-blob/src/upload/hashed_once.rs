@@ -4,9 +4,9 @@
 //!
 //! The bytes are read, hashed and written in pieces that stay in the processor's cache. The hashed
 //! bytes are therefore the sent ones, even if the file changes. sendfile(2) does not guarantee
-//! this: it sends a page as it is when the receiver reads it. Nor is it cheaper if the registry is
-//! on the same machine. It saves two copies, but the registry then reads the bytes from memory, not from
-//! the cache. Together they need 1.1 times the processor time.
+//! this: it sends a page as it is when the receiver reads it. It is also not cheaper if the registry
+//! is on the same machine: it saves two copies, but the registry then reads the bytes from memory,
+//! not from the cache. Both together need 1.1 times the processor time.
 
 use std::io::{self, Read};
 

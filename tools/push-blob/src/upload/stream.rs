@@ -2,8 +2,7 @@
 //! The upload of bytes whose length and digest are not known at the start.
 //!
 //! The bytes are sent in parts from memory as they arrive. [`Parts`] reads the next part of a pipe
-//! while one is sent. A part that failed is sent again from
-//! the offset that the registry reports.
+//! while one is sent. A part that failed is sent again from the offset that the registry reports.
 //!
 //! Some registries accept one part only, or none. Until the registry has accepted two parts, the
 //! bytes are therefore also kept in a [`Spool`]. If a part is refused, the rest of the bytes is
