@@ -3,8 +3,8 @@
 //! these secrets in everything that the attacker received.
 //!
 //! Each kind of secret that a client can have is a different text here. The search finds it
-//! verbatim, percent-encoded as in a URL, and inside base64. The tests decide whether a server may
-//! send a client to a URL.
+//! verbatim, percent-encoded as in a URL, and inside base64. Not here: the URLs that a client may
+//! follow. They are in [`urls`](crate::urls).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -207,7 +207,7 @@ impl Attack {
         }
     }
 
-    /// Forgets the requests so far of the registry and of the attacker.
+    /// Forgets the requests that the registry and the attacker have received so far.
     pub fn forget(&self) {
         [&self.registry.server, &self.plain, &self.secure].into_iter().for_each(Server::forget);
     }

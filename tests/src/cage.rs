@@ -150,7 +150,7 @@ impl Cage {
         if let Ok(root) = fs::File::open(self.root("")) {
             assert!(root.try_lock().is_ok(), "a lock was left by {run}");
             // Closing the file is not enough: a process that another test starts at this moment has
-            // a copy of it until it executes its program.
+            // a copy of the descriptor until it executes its program.
             assert!(root.unlock().is_ok());
         }
         run

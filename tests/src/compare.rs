@@ -47,8 +47,9 @@ pub struct Step {
 }
 
 /// A request. In the path, `{location}` is the last Location that a response had, and `{first}` the
-/// first one. Other paths are below `/v2/`. In a header, `{token SCOPE}` is a token for this scope,
-/// from the token server that the last challenge names.
+/// first one. A path that begins with a slash is complete, any other path is below `/v2/`. In a
+/// header, `{token SCOPE}` is a token for this scope, from the token server that the last challenge
+/// names.
 pub fn ask(method: &str, path: &str) -> Step {
     let [method, path] = [method, path].map(str::to_owned);
     Step { method, path, headers: Vec::new(), body: None, like: Like::Both }
@@ -169,7 +170,7 @@ impl Site {
                     continue;
                 }
                 "WWW-Authenticate" => self.challenge_form(value),
-                // Version 2.8 names the encoding of JSON too.
+                // Version 2.8 adds a charset to the type of JSON.
                 "Content-Type" => value.replace("json; charset=utf-8", "json"),
                 _ => value.replace(&self.host, "HOST"),
             };

@@ -156,8 +156,8 @@ fn unpack_as(name: &str, scratch: &Scratch, file: &Path, top: &Path) {
         }
     }
     if name == "tar" {
-        // Without the first option, an entry that comes later than its directory, as links of
-        // Debian packages do, changes the directory's time.
+        // Debian packages have their links at the end. Without the first option, a link changes the
+        // time of its directory.
         reader.args(["--delay-directory-restore", "--xattrs", "--xattrs-include=*"]);
     }
     must(&mut reader);

@@ -273,7 +273,7 @@ mod with_peers {
     use crate::peers::must;
     use crate::scratch::Scratch;
 
-    /// An independent program checks the generator.
+    /// Programs that are independent of this module check the archives that it makes.
     #[test]
     fn gnu_tar_and_bsdtar_read_the_generated_entries() {
         let scratch = Scratch::new();

@@ -12,30 +12,34 @@
 //! | [`trees`] | directory trees, made and compared |
 //! | [`peers`] | the foreign programs that the suite needs |
 //! | [`images`] | small images, made byte by byte |
+//! | [`schema1`] | Docker's manifests of schema 1 |
+//! | [`referrers`] | manifests with a subject, and lists of them |
 //! | [`curl`] | curl as a plain client |
 //! | [`compare`] | the same requests to the scripted registry and to real ones, compared |
 //! | [`layers`] | archives made block by block, including hostile ones |
 //! | [`cage`] | a place to unpack layers in, with canaries around it |
 //! | [`judges`] | checks that peers read an archive as we do |
+//! | [`merged`] | list-layer's merged image, compared with the tree of unpack-layer |
 //! | [`packages`] | real archives: Debian packages, crates, sources |
 //! | [`certs`] | a certificate authority that exists as long as a test |
 //! | [`nginx`] | nginx in front of a registry: TLS, client certificates, limits, redirects |
 //! | [`servers`] | foreign servers, started on free ports and killed by process ID |
 //! | [`fake`] | a scriptable HTTP server that can send every kind of wrong response |
-//! | [`fake_registry`] | a registry on top of it, correct until a test makes it misbehave |
+//! | [`fake_registry`] | a scripted registry, correct until a test makes it misbehave |
 //! | [`attack`] | a registry that sends its clients to an attacker |
 //! | [`urls`] | URLs of every shape, and whether a client may follow them |
 //! | [`push`] | a push to the scripted registry: the blob, the commands, the checks |
 //! | [`logins`] | credentials as users store them, and registries that require them |
 //! | [`token_server`] | a token server for a real registry |
 //! | [`trace`] | a tool's trace, checked and run as a script |
-//! | [`registry`] | a real registry: Debian's docker-registry |
+//! | [`registry`] | a real registry: CNCF Distribution, version 2.8 or 3 |
+//! | [`small_registries`] | small real registries: olareg and crane's |
 //! | [`ports`] | ports that refuse connections |
 //! | [`proxy`] | a proxy that keeps every byte it receives; for HTTP or SOCKS |
 //! | [`squid`] | a real proxy |
 //!
-//! Not here: any code of `common` (a double that shares code with its subject shares its mistakes),
-//! fixed waiting times, the clock, and skipped tests: a missing peer fails the test.
+//! Not here: any code of `common` (a test double that shares code with its subject shares its
+//! mistakes), fixed waiting times, the clock, and skipped tests: a missing peer fails the test.
 
 // The harness reports by panicking: a panic fails the test and shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -80,7 +84,8 @@ use std::time::{Duration, Instant};
 /// fails only if something hangs, and not on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Calls `ask` until it returns a value. For conditions that another process makes true later.
+/// Calls `ask` until it returns a value. Use it for conditions that another process makes true
+/// later.
 ///
 /// # Panics
 /// When there is no value within [`PATIENCE`]; `what` names the condition.

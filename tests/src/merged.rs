@@ -42,7 +42,7 @@ pub fn unpacked(root: &Path) -> Vec<String> {
 fn seconds(time: &str) -> i64 {
     let number = |range: std::ops::Range<usize>| time[range].parse::<i64>().unwrap();
     let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    // Years that begin in March, so that the leap day is the last one.
+    // Years are counted from March, so that the leap day is the last day of a year.
     let year = if month <= 2 { year - 1 } else { year };
     let days =
         365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day
@@ -50,8 +50,7 @@ fn seconds(time: &str) -> i64 {
     days * 86_400 + number(11..13) * 3_600 + number(14..16) * 60 + number(17..19)
 }
 
-/// The same list, made from list-layer's lines. A hard link has the size of the file that it leads
-/// to.
+/// The same list, made from list-layer's lines. A hard link has the size of its target.
 pub fn listed(run: &Run) -> Vec<String> {
     let objects: Vec<Value> =
         run.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();

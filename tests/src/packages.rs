@@ -33,14 +33,15 @@ const BINARIES: &str = "acl adduser apache2 aspell-en at attr base-files base-pa
     ruby-minitest ruby-rack rsync screen sl squid-common ssl-cert sudo sysvinit-utils traceroute tzdata uucp \
     x11-common xdg-utils xfonts-encodings zlib1g";
 
-/// Debian sources whose archives are those of npm and Python projects. Most have defaults for all
-/// entries, as git writes them, or times in fractions of a second, as Python writes them.
+/// Debian source packages that contain the published archives of npm and Python projects. Most
+/// archives have defaults for all entries, as git writes them, or times in fractions of a second,
+/// as Python writes them.
 const SOURCES: &str = "jinja2 markupsafe node-balanced-match node-escape-string-regexp node-fs.realpath \
     node-inherits node-ini node-isarray node-ms node-nopt node-path-is-absolute node-rimraf node-strip-ansi \
     node-wrappy node-xtend node-yallist python-colorama python-mccabe python-py python-toml \
     python-webencodings";
 
-/// The size limit for crates, compressed: some crates have thousands of tables.
+/// The size limit of a compressed crate. Larger crates are left out; some have thousands of tables.
 const CRATE: u64 = 200_000;
 
 /// The key that Debian's mirrors are signed with.

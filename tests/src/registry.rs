@@ -239,8 +239,8 @@ impl Registry {
         self.answered()[mark..end].to_vec()
     }
 
-    /// The requests since the mark in a short form: `HEAD blob 404`, `POST uploads 202`, `POST
-    /// mount 201`, `PUT session 201`.
+    /// The requests since the mark in a short form: `HEAD blob 404`, `POST uploads 202`,
+    /// `POST mount 201`, `PUT session 201`.
     pub fn steps_since(&self, mark: usize) -> Vec<String> {
         let short = |line: &String| {
             let mut words = line.split(' ');

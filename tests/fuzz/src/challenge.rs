@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Challenges of a WWW-Authenticate header.
+//! The fuzz target for the challenges of a WWW-Authenticate header.
 
 use registry::auth::challenge::parse;
 

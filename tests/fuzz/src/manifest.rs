@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Manifests.
+//! The fuzz target for manifests.
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tar archives: the reader and the check.
+//! The fuzz target for tar archives: the reader and the check.
 
 use std::io::{BufRead, BufReader};
 
@@ -37,7 +37,7 @@ type Seen = (Vec<u8>, EntryType, u64);
 fn pull(data: &[u8], buffer: usize) -> std::result::Result<(Vec<Seen>, Ending), String> {
     let mut reader = Reader::new(BufReader::with_capacity(buffer.max(1), data));
     let outcome = all(&mut reader);
-    // Warnings belong to the process and would accumulate.
+    // Warnings are collected for the whole process, so they would accumulate.
     common::notice::take();
     let (seen, size, ending) = outcome.map_err(|error| error.to_string())?;
     assert!(size <= data.len() as u64, "{size} bytes of {}", data.len());

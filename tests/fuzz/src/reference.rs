@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! References.
+//! The fuzz target for references.
 
 use common::reference::{Location, MAX_PATH, StoreName, is_tag};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! URLs, and the decision whether a URL from a server may be followed.
+//! The fuzz target for URLs, and for the decision whether a URL from a server may be followed.
 
 use std::net::IpAddr;
 

@@ -169,8 +169,7 @@ fn finish(shared: &Shared, wire: BufReader<Wire>, end: End) -> io::Result<()> {
     Ok(())
 }
 
-/// Drops the clone of the socket that is kept for the server's end; it would hold the connection
-/// open.
+/// Drops the server's clone of the socket, which would keep the connection open.
 fn forget(shared: &Shared, socket: &TcpStream) -> io::Result<()> {
     let own = socket.peer_addr()?;
     lock(&shared.sockets).retain(|s| s.peer_addr().is_ok_and(|peer| peer != own));

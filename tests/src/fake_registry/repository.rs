@@ -12,8 +12,7 @@ use crate::fake::{Reply, Request};
 use crate::images::{Blob, sha512, types};
 use crate::schema1;
 
-/// The largest number of repositories on a page that a request may ask for: that of CNCF
-/// Distribution.
+/// The largest page of repositories that a request may ask for, as in CNCF Distribution.
 const MAX_CATALOG: usize = 1000;
 
 /// The sorted list of the repositories after `last`. If there are more, the page has a Link.
@@ -135,7 +134,7 @@ impl Repository {
     }
 
     /// The manifests whose subject has this digest, sorted, with at most `count` on a page. The
-    /// filter of the artifact type is applied, as in olareg.
+    /// filter by artifact type is applied, as in olareg.
     pub(super) fn referrers(
         &self,
         name: &str,

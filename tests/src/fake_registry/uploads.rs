@@ -12,7 +12,7 @@ use crate::images::{sha256, sha512};
 struct Session {
     repository: String,
     bytes: Vec<u8>,
-    /// Changes with every byte and every response.
+    /// Changes with every part of a body that is stored, and with every response.
     state: usize,
 }
 
