@@ -265,7 +265,7 @@ fn a_redirect_from_the_token_server_does_not_carry_the_password() {
         },
     );
     fetch(&registry, &home(&registry)).run().fails(4, "");
-    // The registry refuses its token as invalid, so the client fetches another token.
+    // The registry refuses the token `x`, so the client fetches another token.
     let requests = elsewhere.requests();
     assert_eq!(requests.len(), 2);
     assert!(requests.iter().all(|request| request.header("authorization").is_none()));

@@ -90,7 +90,7 @@ fn push_and_pull_work_with_a_registry_that_requires_tokens() {
     let home = home(&registry);
     let pushed = script(PUSH, &registry, &home).run();
     assert_eq!(pushed.code(), Some(0), "{pushed}\n{:#?}", registry.answered());
-    // push-blob and put-manifest.
+    // One token for push-blob, and one for put-manifest.
     assert_eq!(server.server.requests().len(), 2, "{:?}", server.server.asked());
     server.server.forget();
     script(PULL, &registry, &home).run().ok().stdout(Image::small().lines());

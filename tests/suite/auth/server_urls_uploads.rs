@@ -126,7 +126,7 @@ fn an_upload_location_receives_only_the_bytes() {
     }
 }
 
-/// put-manifest uploads the blobs that a manifest carries.
+/// put-manifest uploads the blobs that a manifest carries in the field `data` of its descriptors.
 #[test]
 fn an_upload_location_for_a_carried_blob_receives_only_the_bytes() {
     for by_tls in [false, true] {

@@ -151,8 +151,8 @@ fn a_token_that_expires_anywhere_in_a_push_is_fetched_again_once() {
 
 #[test]
 fn tokens_that_expire_repeatedly_do_not_stop_a_push() {
-    // One connection only. With several connections, a token that one connection fetched may expire
-    // for another one, and then the next token too.
+    // The push uses only one connection. With several connections, a token that one connection
+    // fetched may expire for another one, and then the next token too.
     for life in [7, 12] {
         let push = Push::of(1000);
         let count = AtomicUsize::new(0);
@@ -231,8 +231,8 @@ fn a_broken_download_resumes_at_its_offset_with_a_new_token() {
         .iter()
         .map(|request| request.range().map_or(0, |range| range.start))
         .collect();
-    // The first request has no token and is refused. Each later one is refused first, because its
-    // token was used before.
+    // The first request has no token and is refused. Each later offset is requested twice: the
+    // first request has a used token and is refused.
     assert_eq!(offsets, [0, 0, 300_000, 300_000, 600_000, 600_000, 900_000, 900_000]);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The scripted registry and two real ones get the same requests. A test may rely only on behaviour
-//! of the double that a real registry has too. If the double differs from both on purpose, the step
-//! has the reason, given by `on_purpose`.
+//! The scripted registry (the double) and two real registries get the same requests. A test may
+//! rely only on behaviour of the double that a real registry has too. If the double differs from
+//! both on purpose, the step has the reason, given by `on_purpose`.
 //!
 //! Not compared, because neither real registry supports them: tags in the query, a blob in the
 //! POST. The referrers API is compared with olareg in `doubles_referrers`.

@@ -9,7 +9,6 @@ use tests::referrers::{Referrer, SBOM};
 use tests::scratch::Scratch;
 use tests::small_registries::SmallRegistry;
 
-/// The scripted registry with the referrers API responds as olareg does.
 #[test]
 fn referrers_are_listed_and_filtered_as_in_olareg() {
     let double = FakeRegistry::start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scripted registry and two real ones get the same requests that write: uploads, mounts,
-//! manifests, deletion. The module `doubles` describes the rules.
+//! manifests, deletion. The module `doubles` describes the rules of the comparison.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -272,7 +272,7 @@ fn deletion_is_the_same() {
     let by_tag = delete("app/manifests/1").as_version_3();
     steps.extend([by_tag.clone(), by_tag, ask("GET", "app/tags/list").as_version_3()]);
     steps.extend([delete(&manifest), delete(&manifest), ask("GET", &manifest)]);
-    // Version 2.8 lists `null`.
+    // Version 2.8 responds with `null` instead of an empty list.
     steps.extend([ask("GET", "app/tags/list").as_version_3()]);
     steps.extend([delete("none/manifests/1").as_version_3()]);
     with_image(steps);
@@ -311,8 +311,8 @@ fn a_broken_chunk_is_kept_as_in_version_3() {
     }
 }
 
-/// If a client waits for `100 Continue`, the double and the real registries send it, or send the
-/// refusal.
+/// If a client waits for `100 Continue`, the scripted registry and the real ones send it, or send
+/// the refusal.
 #[test]
 fn expect_100_continue_is_the_same() {
     let double = FakeRegistry::start();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checks of the test harness: the doubles (with curl) and the peers.
+//! Checks of the test harness: the scripted server, the scripted registry and the peers.
 
 #[path = "."]
 mod with_peers {

@@ -68,7 +68,7 @@ fn a_mirror_is_read_instead_of_its_registry() {
     let layer = &image.layers[0];
     let fetch = conf.tool("fetch-blob").args(["registry.invalid/team/app", &layer.digest]);
     fetch.run().ok().silent().stdout(&layer.bytes);
-    // Mirrors in registries.conf get no `ns` parameter. Only mirrors of containerd get it.
+    // Mirrors in registries.conf get no `ns` parameter. Only mirrors in hosts.toml get it.
     assert_eq!(
         mirror.server.asked(),
         [

@@ -325,7 +325,7 @@ fn an_unknown_key_gives_a_warning() {
     certs.fetch_manifest("registry.invalid:5000/app:1").ok().silent();
 }
 
-/// Names of services of compose and swarm have underscores.
+/// Service names in Docker Compose and Swarm may have underscores.
 #[test]
 fn a_host_may_have_underscores() {
     let (mirror, image) = with_image();

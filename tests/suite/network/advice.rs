@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hints name the options and files that help with the host in question. The options for the
+//! Hints name the options and files that help with the host that failed. The options for the
 //! operand's registry do not apply to the registry of `--from`.
 
 use tests::commands::{fetch_blob, plain, push_blob};
@@ -58,7 +58,8 @@ fn a_refused_storage_host_is_permitted_by_an_option_only_for_the_operand() {
     run.fails(6, &format!("hint: a line {host} in {file} permits it\n"));
 }
 
-/// list-blobs prints only the manifests of an index, whose blobs are then missing.
+/// The registry lacks the blobs of the manifest. This happens if list-blobs lists an index without
+/// `--recursive`: it prints the manifests, but not their blobs.
 #[test]
 fn an_index_that_is_pushed_without_recursive_gets_it_as_hint() {
     let (source, target) = (FakeRegistry::start(), FakeRegistry::start());
@@ -104,7 +105,7 @@ mod with_peers {
     fn plain_http_is_advised_with_the_option_of_the_host() {
         let (registry, authority) = (FakeRegistry::start(), Authority::new());
         let blob = registry.add_noise("app", 1000, 1);
-        // With --ca-file, a loopback host is not probed.
+        // With --ca-file, the tool does not probe whether a loopback host uses TLS.
         let ca_file = authority.certificate().to_string_lossy().into_owned();
         let run = tool("fetch-blob")
             .args(["--max-wait", "0", "--ca-file", &ca_file, &registry.repo("app"), &blob.digest])
@@ -117,7 +118,7 @@ mod with_peers {
         copy_from(&registry, &blob, &["--ca-file", &ca_file, "--from-plain-http"]).ok();
     }
 
-    /// Follows the hint for a registry without TLS.
+    /// The hint for a registry without TLS names this setting.
     #[test]
     fn insecure_in_registries_conf_serves_all_programs_of_a_pipe() {
         let (registry, authority) = (FakeRegistry::with_image(), Authority::new());
@@ -133,7 +134,6 @@ mod with_peers {
         run.ok().stdout(&Image::small().manifest.bytes);
     }
 
-    /// Follows the hint for an unknown authority.
     #[test]
     fn an_unknown_authority_is_trusted_by_a_file_in_certs_d() {
         let authority = Authority::new();
@@ -170,7 +170,7 @@ mod with_peers {
         run.fails(4, hint);
     }
 
-    /// Credentials for Docker Hub are stored under its name, not under that of its API.
+    /// Credentials for Docker Hub are stored under `docker.io`, not under the host name of its API.
     #[test]
     fn a_login_is_advised_with_the_name_of_the_reference() {
         let authority = Authority::new();
@@ -191,7 +191,7 @@ mod with_peers {
     }
 
     /// As regutils-network(7) says, the user's files apply to all programs of a pipe, without an
-    /// option in it.
+    /// option.
     #[test]
     fn files_of_the_user_apply_to_all_programs_of_a_pipe() {
         let authority = Authority::new();

@@ -94,7 +94,8 @@ fn files_allow_hosts_too() {
     assert_eq!(registry.blob_requests().len(), 2);
 }
 
-/// The flag applies to the operand's registry only. For the registry of --from, the files apply.
+/// `--allow-host` applies to the operand's registry only. For the registry of `--from`, the file
+/// `allowed-hosts` applies.
 #[test]
 fn the_flag_is_not_for_the_registry_of_from() {
     let bytes = tests::images::noise(1000, 1);
@@ -141,7 +142,7 @@ fn an_upload_to_a_private_address_is_allowed_too() {
     let push = || push_blob().args([&registry.repo("app"), "f"]).dir(scratch.path());
     let run = push().run();
     run.fails(6, "upload Location: refused to go to 127.0.0.2:").says("--allow-host 127.0.0.2:");
-    // Nothing listens there.
+    // The upload goes to 127.0.0.2, where no program listens on this port.
     push().args(["--allow-host", "127.0.0.2", "--retry-times", "1"]).run().fails(5, "127.0.0.2:");
 }
 

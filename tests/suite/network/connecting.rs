@@ -145,7 +145,7 @@ mod as_root {
         run.ok().stdout(&Image::small().manifest.bytes);
     }
 
-    /// The documented limit: names are not resolved for the check of a redirect's target.
+    /// A documented limit: the check of a redirect's target does not resolve names.
     #[test]
     fn a_redirect_to_a_name_with_a_private_address_is_followed() {
         let storage = Server::start(|_| Reply::ok("some data"));

@@ -67,7 +67,7 @@ fn through(fault: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> 
     Outcome { run, requests, line, stored: stored.is_some() }
 }
 
-/// The fault for the first `count` requests, then the correct response.
+/// Applies a fault to the first `count` requests with the same method and path.
 fn first(
     count: usize,
     fault: impl Fn(Reply) -> Reply + Send + Sync + 'static,

@@ -115,7 +115,7 @@ fn storage_behind_a_redirect_gets_no_credential() {
         let count = image.blobs().count();
         let counts = (is("HEAD ", " 404"), is("GET ", " 200"), served.len());
         assert_eq!(counts, (count, count, 2 * count), "{served:#?}");
-        // skopeo confirms that the copy is complete.
+        // The layout has all blobs, so fetch-manifest gives the copy its tag, and skopeo finds it.
         here(tool("fetch-manifest").args([&(app + ":1"), "--into", "oci:back"])).run().status(0);
         let layout = format!("oci:{}:1", home.join("back").display());
         let mut skopeo = tests::peers::peer("skopeo");
