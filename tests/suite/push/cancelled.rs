@@ -47,7 +47,7 @@ fn a_state_that_changes_again_is_requested_again() {
     push.registry.intake(|request| {
         if request.is_patch() || request.is_close() { Intake::stall(MIB) } else { Intake::whole() }
     });
-    // The first new state is old again at once, as if more bytes had arrived.
+    // The first new state is outdated at once, as if more bytes had arrived.
     let asked = AtomicUsize::new(0);
     push.registry.fault(move |request, right| {
         let is_status = request.method == "GET" && request.path.contains("/uploads/");

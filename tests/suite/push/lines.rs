@@ -350,7 +350,8 @@ mod with_peers {
         }
     }
 
-    /// Nor under its own digest.
+    /// A real registry stores the wrong bytes neither under the expected digest nor under their
+    /// own.
     #[test]
     fn a_wrong_blob_is_not_stored_by_a_real_registry() {
         for registry in [Registry::start(), Registry::version_3()] {

@@ -181,7 +181,7 @@ fn a_missing_digest_is_found_in_every_form_of_error() {
         let (_, run) = answered(400, &json!({"errors": [error]}));
         run.fails(6, &format!("the registry lacks {layer}")).does_not_say(config);
     }
-    // The manifest's own digest is not missing.
+    // The digest of the manifest itself is not reported as missing.
     let own = format!("{} names a blob that is unknown", image.manifest.digest);
     let (_, run) =
         answered(400, &json!({"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": own}]}));

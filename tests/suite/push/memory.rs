@@ -312,7 +312,8 @@ fn the_status_of_a_failed_mount_decides_whether_its_source_is_forgotten() {
         (429, false),
         (500, false),
         (503, false),
-        // Anonymous requests: another user may be allowed to read the source.
+        // The request is anonymous. Another user may be allowed to read the source, so it stays
+        // recorded.
         (401, false),
         (403, false),
     ] {

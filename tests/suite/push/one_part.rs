@@ -87,7 +87,7 @@ fn a_pipe_arrives_where_every_part_is_refused() {
     }
 }
 
-/// A registry that requires parts larger than the buffer for a pipe.
+/// The registry requires parts that are larger than the tool's buffer for a pipe.
 #[test]
 fn a_pipe_arrives_in_parts_that_are_larger_than_the_buffer() {
     let push = Push::of(SIZE);
@@ -108,7 +108,8 @@ fn a_pipe_arrives_when_its_first_session_is_lost() {
     push.done(&pipe(&push).run());
 }
 
-/// After two accepted parts, a lost session cannot be repeated: the tool did not keep their bytes.
+/// After two accepted parts the tool no longer keeps their bytes, so it cannot replace a lost
+/// session.
 #[test]
 fn nothing_is_kept_once_the_registry_accepts_parts() {
     let push = Push::of(SIZE);

@@ -29,7 +29,7 @@ fn start(push: &Push) -> Running {
 }
 
 /// Writes bytes to the fifo on a thread of its own, and counts them. The thread returns the open
-/// fifo. A failed write ends it: the reader has ended.
+/// fifo. The thread ends if a write fails, because the reader has ended.
 fn write(push: &Push, bytes: &[u8]) -> (Arc<AtomicUsize>, JoinHandle<File>) {
     let (path, bytes) = (push.scratch.join("pipe"), bytes.to_vec());
     let written = Arc::new(AtomicUsize::new(0));
@@ -111,8 +111,8 @@ fn a_part_that_broke_is_sent_again_before_the_next_one() {
     }
 }
 
-/// A part is sent when more bytes follow it. A blob of one part is therefore checked for first, and
-/// sent in one request.
+/// A part is sent only when more bytes follow it. The tool therefore knows the digest of a blob of
+/// one part: it first asks for the blob with HEAD, and then sends it in one request.
 #[test]
 fn a_blob_of_one_part_is_sent_like_a_file() {
     for (len, is_one) in [(PART - 1, true), (PART, true), (PART + 1, false)] {

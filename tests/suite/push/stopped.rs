@@ -282,7 +282,8 @@ fn a_second_signal_ends_the_run_during_the_cleanup() {
     push.registry
         .intake(|request| if sends(request) { Intake::stall(2 * MIB) } else { Intake::whole() });
     let running = interrupted_during_upload(&push);
-    // The cleanup waits for the response to its DELETE, unless a slow machine ends it first.
+    // The cleanup waits for the response to its DELETE. On a slow machine it may end before the
+    // signal.
     push.registry.server.wait_for_stalls(2);
     running.signal(Signal::TERM);
     let run = running.wait();

@@ -18,12 +18,12 @@ use tests::tools::{Command, Signal};
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
 
-/// The first JSON line of a run that stalls. The run is stopped then.
+/// The first JSON line of a run that stalls. Then the run is killed.
 fn first_line(command: Command, scratch: &Scratch) -> Value {
     first_line_that(|_| true, command, scratch)
 }
 
-/// The first such JSON line of a run that stalls. The run is stopped then.
+/// The first JSON line of a run for which `is` is true. Then the run is killed.
 fn first_line_that(is: fn(&Value) -> bool, command: Command, scratch: &Scratch) -> Value {
     let to_file = ["dash", "-c", r#"exec "$0" "$@" 5>progress"#];
     let command = command.under(&to_file).args(["--progress", "json", "--progress-fd", "5"]);
@@ -81,7 +81,8 @@ fn a_resumed_download_that_stalls_at_once_has_its_offset_and_rate_0() {
     assert_eq!((number(&line, "offset"), number(&line, "rate")), (4 * MIB, 0));
 }
 
-/// The registry refuses the range, so that the partial file is removed after a wait.
+/// The registry refuses the range. After a wait, the tool removes the partial file and downloads
+/// the blob from its start.
 #[test]
 fn a_download_that_begins_again_shows_the_bytes_that_are_left() {
     let (registry, blob, scratch) = interrupted_download();

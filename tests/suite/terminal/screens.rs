@@ -102,8 +102,8 @@ fn one_tool_of_a_pipeline_draws() {
     terminal.shows("$ ./go\nstatus 0\n$");
 }
 
-/// Two tools of a pipeline draw one after the other. fetch-blob waits for the registry, and then
-/// unpack-layer waits in the same pipeline for the last line.
+/// Two tools of a pipeline draw the line of progress one after the other. fetch-blob waits for the
+/// registry, and then unpack-layer waits in the same pipeline for the last line.
 #[test]
 fn the_next_tool_of_a_pipeline_draws_when_the_first_one_ends() {
     let terminal = Tmux::start(80, 10);
@@ -180,7 +180,7 @@ fn a_push_of_lines_knows_its_total() {
     terminal.shows("$ ./go\nstatus 0\n$");
 }
 
-/// Tools whose input stalls in a pipe: the total is not known.
+/// The input of these tools comes from a pipe that stalls, so the total is not known.
 #[test]
 fn without_a_total_the_line_has_amount_and_rate() {
     for (name, command) in [

@@ -255,7 +255,7 @@ fn other_shapes_have_their_verdict_beside_curls() {
     files.dir.write("critical", "subjectAltName=DNS:localhost\n1.2.3.4=critical,ASN1:NULL\n");
     files.signed("leaf", "good", "-sha256 -extfile critical");
     files.judge("critical", "leaf", "good", NOT_CURL, Err("unsupported critical extension"));
-    // An authority that has the name of another one, but not its key.
+    // The trusted authority has the same name as the one that signed, but another key.
     let other = Files::new();
     files.signed("leaf", "good", "-sha256 -extfile extensions");
     std::fs::copy(other.file("good.crt"), files.file("other.crt")).unwrap();
@@ -268,7 +268,7 @@ fn other_shapes_have_their_verdict_beside_curls() {
     files.judge("self-signed, 1024 bits", "short", "short", NOT_CURL, TOO_SHORT);
 }
 
-/// A server that supports only one group for the key exchange.
+/// The server supports only one group for the key exchange.
 #[test]
 fn a_server_that_requires_a_group_is_reached() {
     let files = Files::new();

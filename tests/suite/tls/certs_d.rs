@@ -100,7 +100,7 @@ fn the_users_certs_d_directories_are_trusted_for_their_host() {
     }
 }
 
-/// Runs in a mount namespace, where /etc is empty except for this directory.
+/// Each run has a mount namespace with an empty /etc. The second run adds the directory to it.
 #[test]
 fn the_systems_certs_d_directories_are_trusted_for_their_host() {
     for place in ["containers", "docker"] {

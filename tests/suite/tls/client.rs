@@ -124,7 +124,6 @@ fn rsa_ec_and_ed25519_keys_work_in_all_pem_forms() {
     }
 }
 
-/// Every invalid pair is reported before anything is sent.
 #[test]
 fn an_invalid_certificate_pair_is_refused_before_anything_is_sent() {
     let setup = Setup::asking();
