@@ -150,7 +150,7 @@ fn a_platform_in_the_line_is_kept_unless_it_is_not_that_of_the_config() {
     let more = json!({"os": "linux", "architecture": "aarch64", "variant": "v8"});
     let built = document(&build_from(&dir, &[], with_platform(&image.manifest, &more)));
     assert_eq!(built["manifests"][0]["platform"], more);
-    // An object that names no platform does not count.
+    // A platform without `os` and `architecture` counts as no platform.
     let none = with_platform(&image.manifest, &json!({"variant": "v8"}));
     let built = document(&build_from(&dir, &[], none));
     assert_eq!(built["manifests"][0]["platform"], json!({"architecture": "arm64", "os": "linux"}));

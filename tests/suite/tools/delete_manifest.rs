@@ -20,7 +20,7 @@ fn registry() -> (FakeRegistry, Blob) {
     (registry, image.manifest)
 }
 
-/// Removes `app` followed by `name`.
+/// Runs delete-manifest on `app` followed by `name`, for example `:1`.
 fn delete(registry: &FakeRegistry, name: &str, args: &[&str]) -> Run {
     let command = tool("delete-manifest").args(["--max-wait", "0"]).args(args);
     command.arg(format!("{}{name}", registry.repo("app"))).run()
@@ -292,7 +292,8 @@ fn the_token_is_for_deleting() {
     let requests = registry.server.requests();
     let asked = requests.iter().filter_map(|request| request.param("scope"));
     assert_eq!(asked.collect::<Vec<_>>(), ["repository:app:pull,delete"]);
-    // A token server that does not know the action grants less: the registry's refusal is shown.
+    // A token server that does not know the action `delete` leaves it out of the token. The error
+    // then shows the registry's refusal.
     registry.grant(|scope| !scope.contains("delete"));
     registry.add_image("app", "1", &Image::small());
     delete(&registry, ":1", &[]).fails(4, "401");
@@ -403,7 +404,8 @@ fn in_a_layout_the_list_of_referrers_is_kept_in_step() {
         .run()
         .ok();
     list().ok().stdout("");
-    // The empty list says that the referrers were removed: sweep-layout removes them.
+    // The empty list stays. It tells sweep-layout that the referrers were removed, so sweep-layout
+    // removes their manifests.
     assert_eq!(names(&dir), [fallback(&image)]);
     shell("fetch-manifest \"$A\" | put-manifest oci:x:1")
         .env("A", registry.repo("app:1"))

@@ -234,7 +234,7 @@ fn compressed_data_cut_before_its_content_is_known_is_an_error() {
     }
     detect_bytes(b"\x1f\x8bnonsense".to_vec()).fails(6, "begins as application/gzip");
     detect_bytes(&zstd(b"hello")[..9]).fails(6, "begins as application/zstd");
-    // A window of 2 GiB.
+    // This frame has a window of 2 GiB.
     let huge = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0".to_vec();
     detect_bytes(huge).fails(6, "begins as application/zstd");
 }

@@ -66,7 +66,8 @@ fn received_bytes_are_hashed_and_not_read_back() {
         .filter(|call| !call.contains("ELF"))
         .filter_map(|call| call.rsplit_once("= ")?.1.parse::<u64>().ok())
         .sum();
-    // A chunk is read back if it is hashed by the thread that waits for the blob.
+    // The thread that waits for the blob may hash some chunks itself. It reads only these back from
+    // the file.
     assert!(read < 1 << 20, "{read} bytes read back");
 }
 
@@ -132,7 +133,6 @@ fn a_file_system_without_locks_is_an_error_that_leaves_nothing_false() {
     place.again("ENOLCK");
 }
 
-/// A blob is on the disk before it has its final name.
 #[test]
 fn a_blob_is_synced_before_it_gets_its_final_name() {
     let place = Place::new();

@@ -14,7 +14,8 @@ use tests::images::{Blob, noise, read_blob, types};
 use tests::scratch::Scratch;
 use tests::tools::{Command, shell};
 
-/// A size above that of the blobs whose lines are printed only when they are complete.
+/// A size for which `--early` prints a line before the blob is complete. For smaller blobs it does
+/// not.
 const LARGE: usize = 3 << 20;
 
 fn early(blob: &Blob) -> String {
@@ -51,7 +52,7 @@ fn the_line_of_a_large_blob_is_printed_when_it_begins_to_arrive() {
     assert!(holds(&scratch.join("l"), &blob));
 }
 
-/// A small blob, a blob that the layout has, and a blob without a stated size.
+/// The lines of a small blob, of a blob that the layout has, and of a blob without a stated size.
 #[test]
 fn other_lines_are_printed_when_their_blobs_are_whole() {
     let registry = FakeRegistry::start();

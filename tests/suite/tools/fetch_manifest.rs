@@ -386,7 +386,7 @@ fn escape_sequences_of_a_server_do_not_reach_the_terminal() {
     run.fails(4, "");
 }
 
-/// The layouts have the blobs already, so the manifest is named at once.
+/// The layouts have the blobs already, so the manifest gets its entry at once.
 #[test]
 fn into_a_layout_the_manifest_is_stored_and_tagged() {
     let image = Image::small();

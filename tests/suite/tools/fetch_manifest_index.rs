@@ -140,7 +140,7 @@ fn sweep_layout_keeps_the_index_while_its_image_has_an_entry() {
     let scratch = Scratch::new();
     pull(&registry, &scratch).ok();
     let is_there = || read_blob(&scratch.join("l"), &top.digest).is_some();
-    // The blobs are new, so there is no warning about the images that are not in the layout.
+    // The other image of the index is not in the layout. This causes no warning.
     sweep(&scratch).ok();
     assert!(is_there());
     all_old(&scratch);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fetch-manifest --into a layout that has the manifest already: it is used for a request by digest
-//! if the record says that the repository has the manifest, or if the registry confirms it.
+//! fetch-manifest --into a layout that has the manifest already. If a digest is requested, the
+//! stored manifest is used if the layout's record says that the repository has it, or if the
+//! registry confirms this.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

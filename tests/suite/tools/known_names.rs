@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Operands of the wrong kind: the names that other programs give to images, paths and digests for
-//! references, operands in the wrong order, references for files.
+//! Wrong operands: image names in the notation of other programs, paths and digests instead of
+//! references, references instead of files, and operands in the wrong order.
 
 use std::fs;
 
@@ -88,8 +88,8 @@ fn the_transports_of_other_programs_are_named_and_translated() {
     }
 }
 
-/// A name on Docker Hub that is also a transport can still be given in full. Messages show its full
-/// name.
+/// An image on Docker Hub may have the name of a transport. Its full name is still accepted, and
+/// messages show the full name.
 #[test]
 fn docker_hubs_images_with_the_name_of_a_transport_have_their_full_name() {
     let scratch = Scratch::new();
@@ -343,10 +343,11 @@ fn a_host_without_a_repository_is_refused_with_the_command_that_lists_its_reposi
     hints(&run, "list-tags", hint);
 }
 
-/// By Docker's grammar these are repositories of Docker Hub, so they are requested there.
+/// By Docker's grammar, these operands name repositories of Docker Hub, so they are requested
+/// there.
 #[test]
 fn a_host_that_is_a_name_on_docker_hub_gets_a_hint_when_the_run_fails() {
-    // The empty blob would not be requested.
+    // This digest is not that of the empty blob, which is never requested.
     let other = format!("sha256:{}", "1".repeat(64));
     for (args, host) in [
         (&["list-tags", "registry.example"][..], "registry.example"),

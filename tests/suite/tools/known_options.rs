@@ -197,7 +197,6 @@ fn an_option_of_another_program_gets_ours_as_hint() {
     }
 }
 
-/// A hint must not name an option that no tool has.
 #[test]
 fn the_hints_name_options_that_exist() {
     let ours: Vec<String> =
@@ -270,7 +269,7 @@ fn chosen(long: &str, value: &str) -> &'static str {
     }
 }
 
-/// An option of a shell alias can be overridden, so an option may be given twice.
+/// The command line can override an option of a shell alias, so an option may be given twice.
 #[test]
 fn every_option_can_be_given_twice() {
     for name in tools() {

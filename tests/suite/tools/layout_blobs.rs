@@ -239,7 +239,7 @@ fn a_directory_in_the_way_is_reported_before_the_blob_is_fetched() {
     assert!(path.is_dir());
 }
 
-/// The size limits of the two small files of a layout, and the outcome if a file exceeds its limit.
+/// The two small files of a layout have a size limit.
 #[test]
 fn a_file_of_the_layout_that_is_too_large_gives_status_6() {
     const MOST: usize = 4 << 20;

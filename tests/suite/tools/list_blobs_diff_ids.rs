@@ -173,7 +173,7 @@ fn wrong_usage_gives_status_2() {
 // The pipelines.
 
 /// A layout `l` with `old` and `new`, two versions of a base, and `app`: a base with two layers on
-/// top, of which the last one hides a file of the first.
+/// top, of which the upper one hides a file of the lower one.
 fn bases_and_app() -> Scratch {
     let scratch = Scratch::new();
     let base = [file("os", "1")];

@@ -128,7 +128,7 @@ fn files_streams_and_stores_give_the_same_lines() {
     let from = registry.repo("app");
     let remote = list().args(["--plain-http", "--from", &from]).stdin(image.lines()).run();
     remote.ok().stdout(&want.stdout);
-    // The config, and each layer once, through one connection.
+    // The config and each layer are requested once, through one connection.
     assert_eq!(registry.blob_requests().len(), 3);
     assert_eq!(registry.server.connections(), 1);
 }
@@ -148,7 +148,7 @@ fn lines_of_other_things_and_missing_layers_are_refused() {
     from(String::new()).fails(6, "no input: did the command before it fail?");
     let cut: String = [image.config.line(), image.layers[0].line()].concat();
     from(cut).fails(1, "got 1 of 2 layers: did the command before it fail?");
-    // Without the config nothing is known about the number of layers.
+    // Without the config, the number of layers is not checked.
     from(image.layers[1].line()).ok();
     let mut lines = image.config.line();
     lines.push_str(&image.layers[1].line());
@@ -322,7 +322,7 @@ fn the_limits_of_an_image_hold_for_all_layers_together() {
     run(&["--merged", "--max-entries", "3"]).fails(6, "more than 3 entries");
     run(&["--extract", "f0", "--verify", "--max-entries", "4"]).ok();
     run(&["--extract", "f0", "--verify", "--max-entries", "3"]).fails(6, "more than 3 entries");
-    // The last entry is not read.
+    // Without --verify, the search ends at the file: the entry after it is not read.
     run(&["--extract", "f0", "--max-entries", "3"]).ok();
     run(&["--extract", "f0", "--max-entries", "2"]).fails(6, "more than 2 entries");
     let deep = scratch.write("deep", archive(&[file("a/b/c/d/f", "")]));
@@ -351,14 +351,15 @@ mod with_peers {
     use tests::packages::{crates, debian};
     use tests::peers::peer;
 
-    /// The lines of GNU tar, which fails after the last line if it does not know the ending.
+    /// The lines that GNU tar prints. Its exit status is ignored: if only the file's name tells it
+    /// the compression, it fails after the last line.
     fn tar(layer: &Path) -> String {
         let mut tar = peer("tar");
         tar.args(["--numeric-owner", "--utc", "-tvf"]).arg(layer).env("LC_ALL", "C.UTF-8");
         String::from_utf8(tar.output().unwrap().stdout).unwrap()
     }
 
-    /// 256 MiB of zeros in a few hundred kilobytes, listed, merged and extracted.
+    /// The layer has a few hundred kilobytes, and decompresses to 256 MiB of zeros.
     #[test]
     fn memory_does_not_grow_with_the_layer() {
         let scratch = Scratch::new();
@@ -387,8 +388,9 @@ mod with_peers {
         list().arg(&layer).run().ok().stdout(tar(&layer));
     }
 
-    /// All files of the corpus, in all formats and compressions. The only difference: GNU tar
-    /// ignores a prefix where its own header has times; container engines use it.
+    /// The corpus has files of all formats and compressions. The only difference is in
+    /// `prefix.tar`, where a header of GNU's format has a prefix. Container engines use the prefix.
+    /// GNU tar ignores it, because its own headers have times in these bytes.
     #[test]
     fn the_corpus_is_listed_as_by_gnu_tar() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/reader");

@@ -36,8 +36,8 @@ fn image() -> Image {
     Image::of_archives(&[base, middle, top], "linux", "amd64")
 }
 
-/// The registry sends only the first 200 KB of the layer, and no byte of the base: nothing more is
-/// read.
+/// The registry sends only the first 200 KB of the layer with the file, and no byte of the base.
+/// The run must not need more.
 #[test]
 fn nothing_after_the_file_is_fetched_and_a_warning_says_that_it_is_not_verified() {
     let image = image();

@@ -326,7 +326,7 @@ fn a_file_of_a_wrong_layer_is_not_written_to_its_end() {
         list().args(args).stdin(image.lines()).run()
     };
     assert_eq!(run().ok().stdout, noise(200_000, 1));
-    // The config, and the layer twice.
+    // The config is requested once, and the layer twice.
     assert_eq!(registry.blob_requests().len(), 3);
     let digest = image.layers[0].digest.clone();
     // The second reading gets other bytes after the file.

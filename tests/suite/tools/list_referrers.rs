@@ -199,7 +199,7 @@ fn without_the_api_the_fallback_tag_is_listed_whatever_the_answer() {
             },
         );
         let lines = list_referrers(&registry, &[]);
-        // A warning says that a web page is ignored.
+        // The status alone is checked, because a warning says that a web page is ignored.
         lines.status(0);
         assert_eq!(digests(&lines), [a.manifest.digest]);
     }
@@ -299,7 +299,8 @@ fn recursive_follows_the_manifests_of_an_index_too() {
     for digest in [&a.manifest.digest, &b.manifest.digest, &top.digest] {
         assert_eq!(printed.iter().filter(|printed| *printed == digest).count(), 1, "{printed:?}");
     }
-    // The artifact type applies to the referrers of the image, not to theirs.
+    // The artifact type applies to the referrers of the image, not to the referrers of these
+    // referrers.
     let printed = list_referrers(&registry, &["--recursive", "--artifact-type", SBOM]);
     printed.ok();
     let printed = digests(&printed);
@@ -383,7 +384,8 @@ fn a_copy_in_one_line_has_the_image_and_all_its_referrers() {
     }
 }
 
-/// A run that was stopped between the manifest and its list is completed by the next run.
+/// A run was stopped after it stored the manifest, and before it changed the list. The next run
+/// completes this.
 #[test]
 fn a_referrer_that_is_there_but_not_listed_is_listed_by_a_copy() {
     let (source, [sbom, _]) = signed();
@@ -409,7 +411,7 @@ fn a_wrong_command_line_is_refused() {
 mod at_length {
     use super::*;
 
-    /// A registry invents a new referrer for each manifest, without an end.
+    /// The registry lists new referrers on one page after the other, without an end.
     #[test]
     fn more_than_200000_referrers_are_refused() {
         let (registry, _) = registry();

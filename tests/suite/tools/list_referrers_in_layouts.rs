@@ -144,7 +144,8 @@ fn a_broken_manifest_elsewhere_in_the_layout_is_skipped() {
 
 #[test]
 fn subjects_that_form_a_cycle_end() {
-    // No digest of a real cycle can be computed, but a list can name any manifest.
+    // Manifests cannot form a cycle, because each has the digest of its subject. But a list can
+    // name any manifest.
     let (dir, image) = layout();
     let a = Referrer::of(&image, SBOM, "a");
     let b = Referrer::of(&a.manifest, SBOM, "b");
@@ -188,7 +189,7 @@ fn fetch_blob_and_push_blob_list_the_referrers_that_they_store() {
         got.sort_by_key(|entry| entry["annotations"].to_string());
         assert_eq!(got, [a.listed(), b.listed()], "{copy}");
     }
-    // fetch-manifest writes the entry when the last blob arrives; then the list has it too.
+    // The referrer gets its entry when its last blob arrives. Then it is also in the list.
     let dir = Scratch::new();
     let script =
         "fetch-manifest \"$A\" --into oci:x | list-blobs | fetch-blob \"${A%@*}\" --into oci:x";

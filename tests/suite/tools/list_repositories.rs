@@ -59,7 +59,7 @@ fn last_and_limit_select_the_repositories() {
     both.ok().stdout("team/a\n");
     let asked = registry.server.asked();
     assert_eq!(asked.last().unwrap(), "GET /v2/_catalog?n=1&last=app");
-    // A registry that ignores both parameters.
+    // This registry ignores both parameters.
     let server = Server::start(|_| Reply::json(200, &json!({"repositories": ["a", "b", "c"]})));
     let run = list_repositories().args([&server.host(), "--last", "a", "--limit", "1"]).run();
     run.ok().stdout("b\n");
@@ -127,7 +127,7 @@ fn the_token_is_for_the_catalog() {
         registry.server.requests().into_iter().filter(|r| r.path == "/token").collect();
     assert_eq!(tokens.len(), 1);
     assert_eq!(tokens[0].params("scope"), ["registry:catalog:*"]);
-    // A token server that does not grant this scope, as the one of Docker Hub.
+    // The token server does not grant this scope, as on Docker Hub.
     registry.grant(|scope| !scope.starts_with("registry:"));
     list_repositories().arg(registry.host()).run().fails(4, "401 UNAUTHORIZED").stdout("");
 }
@@ -341,7 +341,7 @@ mod with_peers {
         let theirs = tests::peers::must(peer("crane").args(["catalog", &server.host()]));
         let mut theirs: Vec<String> =
             String::from_utf8(theirs).unwrap().lines().map(str::to_owned).collect();
-        // Its order is random.
+        // crane's registry lists repositories in a random order.
         theirs.sort();
         let mut ours = names(&server.host(), &[]);
         ours.sort();

@@ -149,7 +149,7 @@ fn a_page_that_breaks_after_more_tags_than_are_remembered_ends_the_list() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Runs list-tags on a page with this limit of memory.
+/// Runs list-tags on a page, with a limit of its address space.
 fn list_within(kilobytes: usize, body: impl Fn() -> String + Send + Sync + 'static) -> Run {
     let server =
         Server::start(move |_| Reply::ok(body()).header("Content-Type", "application/json"));

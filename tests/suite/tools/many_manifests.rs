@@ -70,7 +70,7 @@ fn one_list_is_written_for_many_referrers() {
             want.sort();
         }
         assert_eq!(got, want, "{copy}");
-        // One config for all, a layer and a manifest each, and the list.
+        // The blobs are one config, a layer and a manifest for each referrer, and the list.
         assert_eq!(number_of_blobs(&dir.join("x")), 1 + 2 * MANY + 1, "{copy}");
     }
 }

@@ -350,7 +350,7 @@ fn root_gets_no_warning_of_its_own_id() {
         shell("chown 1234:1234 tree/d/f").dir(place.scratch.path()).run().ok();
         place.pack().args(["-o", "-"]).as_unprivileged().run().ok();
     }
-    // Root of a user namespace.
+    // The same holds for root of a user namespace.
     let script = "unshare --user --map-root-user true || exit 0; chmod 755 tree
         unshare --user --map-root-user pack-layer tree -o - >layer";
     shell(script).dir(place.scratch.path()).run().status(0);
@@ -459,8 +459,8 @@ fn options_select_the_media_type_and_the_compression_level() {
 mod at_length {
     use super::*;
 
-    /// A tree with longer paths than the system accepts, and deeper than the limit of file
-    /// descriptors.
+    /// The tree has longer paths than the system accepts, and more nested directories than the
+    /// limit of file descriptors.
     #[test]
     fn very_deep_trees_are_packed() {
         let place = Place::new();

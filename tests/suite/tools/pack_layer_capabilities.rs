@@ -110,7 +110,7 @@ mod as_root {
         assert_eq!(tests::layers::names(&read(&scratch, "out")), Vec::<String>::new());
     }
 
-    /// The labels of any security module belong to one host.
+    /// The label of a security module has a meaning on one host only.
     #[test]
     fn labels_of_the_host_are_not_packed() {
         let scratch = Scratch::new();

@@ -218,8 +218,8 @@ fn owners_and_times_overridden_by_options_are_not_changes() {
     }
 }
 
-/// Trees deeper than the number of directories that are kept open, where only one of the two
-/// continues.
+/// The trees have more nested directories than the tool keeps open. In two places, only one of the
+/// trees has a deep directory.
 #[test]
 fn deep_additions_and_removals_are_found() {
     let deep = "d/".repeat(100);

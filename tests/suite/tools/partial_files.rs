@@ -143,7 +143,6 @@ fn a_lock_that_is_held_without_progress_is_waited_for_no_longer_than_the_idle_ti
     assert_eq!(left, [place.names()[0].1.clone()]);
 }
 
-/// A download without a name leaves nothing when it fails.
 #[test]
 fn a_failed_download_without_a_name_leaves_nothing() {
     let place = Place::new();
@@ -195,7 +194,8 @@ fn a_staging_directory_of_the_wrong_kind_is_removed() {
     }
 }
 
-/// The names of temporary files would be longer than FILE. They are cut to the file system's limit.
+/// The name of a temporary file would be longer than the name of the output file. It is cut to the
+/// file system's limit.
 #[test]
 fn the_longest_name_of_a_file_is_short_enough() {
     const NAME_MAX: usize = 255;
@@ -211,7 +211,7 @@ fn the_longest_name_of_a_file_is_short_enough() {
         let ranges: Vec<_> = place.registry.blob_requests().iter().map(|r| r.range()).collect();
         assert_eq!(ranges.len(), 1, "{ranges:?}");
         assert!(ranges[0].as_ref().is_some_and(|range| range.start > 0), "{ranges:?}");
-        // The temporary file of pack-layer, which is never resumed.
+        // The temporary file of pack-layer has such a name too. It is never resumed.
         place.scratch.write("tree/file", "");
         let pack = tool("pack-layer").args(["tree", "-o", &name[..]]);
         pack.dir(place.scratch.path()).run().ok();

@@ -246,7 +246,7 @@ fn the_clock_of_the_registry_is_compared() {
         let [least, most]: [f64; 2] = [least, most].map(|seconds| seconds.parse().unwrap());
         let is_ahead = word == "ahead";
         assert!(least < most && (least > 0.0) == is_ahead && (most > 0.0) == is_ahead, "{run}");
-        // The round trip and the resolution of the header are the bounds.
+        // The bounds differ by the round trip and by the resolution of the Date header, one second.
         assert!(most - least >= 1.0, "{run}");
     }
     let dated = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -636,7 +636,7 @@ mod with_peers {
                 ],
             );
             assert!(fact(&run, "referrers").starts_with("no: 404"), "{run}");
-            // Both clocks are the same.
+            // The registry and the tool use the same clock.
             let clock = fact(&run, "clock-difference");
             assert!(clock.ends_with("(no difference found)"), "{run}");
         }

@@ -151,7 +151,8 @@ fn a_referrer_added_by_another_client_at_the_same_time_is_kept() {
     let was = index(types::INDEX, &[]);
     registry.add_manifest("app", "", &theirs);
     registry.add_manifest("app", &tag, &was);
-    // Another client writes its own index between our reading and our writing of the index.
+    // Another client writes its own index after the tool has read the index, and before the tool
+    // writes it.
     let between = first(1, |request: &Request| request.method == "GET");
     let own = Arc::downgrade(&registry);
     let other = index(types::INDEX, &[(&theirs, "")]);

@@ -222,7 +222,7 @@ fn distribution_3_with_tokens() {
     }
     let reference = format!("{repo}@{}", a.manifest.digest);
     login("put-manifest").arg(&reference).stdin(a.manifest.bytes).run().ok();
-    // The list of referrers is written too, which needs another permission.
+    // delete-manifest also writes the list of referrers. This needs another permission.
     login("delete-manifest").arg(&reference).run().ok();
     login("list-referrers").arg(format!("{repo}:1")).run().ok().stdout("");
     login("delete-manifest").arg(format!("{repo}:1")).run().ok();
@@ -245,7 +245,7 @@ fn olareg_with_the_referrers_api() {
     assert!(!tags.ok().lines().iter().any(|tag| tag.starts_with("sha256-")), "{tags}");
 }
 
-/// A referrer copied from a registry with the API to one without it, and back.
+/// A referrer is copied from a registry with the API to one without it, and back.
 #[test]
 fn copies_between_registries_with_and_without_the_api() {
     let olareg = SmallRegistry::olareg();

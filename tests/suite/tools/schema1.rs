@@ -173,7 +173,7 @@ fn the_digest_is_checked_before_the_structure() {
     let run = open("fetch-manifest").arg(format!("{app}:1")).run();
     let words = format!("length of history not equal to number of layers for \"{app}:1\"");
     run.fails(6, &words).stdout("");
-    // By digest, the wrong digest is reported before the wrong structure.
+    // If a digest is requested, the wrong digest is reported before the wrong structure.
     registry.fault(
         move |request, right| {
             if request.is_manifest() { right.body(&wrong.bytes) } else { right }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reference with a tag or a digest, given as the store of any tool. Its repository or layout is
-//! used, so a script needs only one variable.
+//! A reference with a tag or a digest is accepted where a tool expects a store. The tool uses its
+//! repository or layout, so a script needs only one variable.
 
 use tests::fake_registry::FakeRegistry;
 use tests::images::{Image, index, types, write_image};
@@ -47,7 +47,8 @@ fn a_reference_is_taken_for_its_store_by_every_tool() {
     assert_eq!(to.tags("app"), []);
 }
 
-/// Without a repository, a host and a port would be a repository of Docker Hub.
+/// By Docker's grammar, a host and a port without a repository would be a repository of Docker Hub
+/// with a tag.
 #[test]
 fn a_host_without_a_repository_is_no_store() {
     let scratch = Scratch::new();

@@ -126,7 +126,7 @@ fn referrer(subject: &Blob, layer: &Blob) -> Blob {
     )
 }
 
-// Files that stay.
+// Blobs that stay, and blobs that are removed.
 
 #[test]
 fn blobs_that_no_entry_reaches_are_removed_and_counted() {
@@ -274,7 +274,8 @@ fn a_manifest_without_an_entry_stays_with_its_blobs_while_one_of_them_is_new() {
         place.sweep(&["--keep-newer", "0s"]).ok();
         assert!(!place.has(&image.manifest) && !place.has(base), "{name}");
     }
-    // If the only new blob belongs to another image as well, the image is removed.
+    // If the only new blob also belongs to an image with an entry, the manifest without an entry is
+    // removed.
     let shares = Image::of_parts(json!({}), vec![base.clone()], vec![image.diff_ids[0].clone()]);
     let place = Place::of(&[&shares]);
     place.add(&[&image.config, top, &image.manifest]);
@@ -283,7 +284,7 @@ fn a_manifest_without_an_entry_stays_with_its_blobs_while_one_of_them_is_new() {
     assert!(!place.has(&image.manifest) && !place.has(top));
 }
 
-// Other files.
+// Dry runs, and other files.
 
 #[test]
 fn a_dry_run_prints_the_lines_and_removes_nothing() {
