@@ -172,7 +172,7 @@ fn an_abandoned_mirror_is_traced() {
         .stderr
         .split_once("# 500 Internal Server Error\n# Content-Length: 0\n")
         .unwrap_or_else(|| panic!("no status in {run}"));
-    // The two lines between have the times of the exchange.
+    // The two lines before the reason have the times of the exchange.
     let reason = format!("# mirror {} is no longer used: ", mirror.host());
     assert!(after.lines().nth(2).is_some_and(|line| line.starts_with(&reason)), "{run}");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Early lines: unpack-layer reads a blob while it is downloaded. The test, not fetch-blob, writes
-//! the partial file.
+//! Early lines: unpack-layer reads a blob while it is downloaded. The tests, not fetch-blob, write
+//! the partial files.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

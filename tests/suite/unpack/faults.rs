@@ -224,7 +224,8 @@ fn low_limits_of_descriptors_stack_and_file_size_are_handled() {
     cage.nothing();
 }
 
-/// The staging directory of a killed run, nested deeper than descriptors are free.
+/// Makes the staging directory of a killed run, with more nested directories than the run has free
+/// file descriptors.
 fn leave_deep_staging(cage: &Cage) {
     fs::create_dir_all(cage.dir().join(".root.unpacking").join("d/".repeat(30))).unwrap();
 }
@@ -262,7 +263,7 @@ mod as_root {
         for (call, nth) in [("unlinkat", 2), ("openat2", 1), ("getdents64", 1)] {
             let cage = Cage::new(PLACES[0]);
             fs::create_dir(cage.dir().join(".root.unpacking")).unwrap();
-            // The error that a call gets if another process has removed the directory before.
+            // A call gets this error if another process has already removed the directory.
             let run = injected(&cage, call, "error=ENOENT", nth, &[]);
             run.ok();
             assert_eq!(run.stderr, "", "{call}");
@@ -305,7 +306,7 @@ mod as_root {
             let want = complete_tree(place);
             killed_everywhere(place, &[], |cage, _| {
                 if cage.root("").exists() {
-                    // Killed after the last step.
+                    // The run was killed after its last step.
                     assert!(portrait(&cage.root("")) == want);
                     return;
                 }

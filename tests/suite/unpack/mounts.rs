@@ -197,7 +197,7 @@ mod as_root {
         let first = unpack(&[]);
         let after_first = (list(&scratch.join("root")), list(&scratch.join(".root.old")));
         let second = unpack(&[]);
-        // The tree that a run left when it was killed before removing the old tree.
+        // This is the tree that a run leaves if it is killed before it removes the old tree.
         scratch.write(".root.unpacking/fixed", "");
         chattr("+i", ".root.unpacking/fixed");
         let third = unpack(&[]);

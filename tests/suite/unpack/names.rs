@@ -237,7 +237,7 @@ fn names_that_the_tool_itself_uses_are_ordinary() {
     });
 }
 
-/// Path traversals known from public collections of malicious archives.
+/// These path traversals are from public collections of malicious archives.
 #[test]
 fn known_path_traversals_stay_inside_or_are_refused() {
     let escape = |target: &str| [symlink("moo", target), file("moo/hello", "inside")];

@@ -407,7 +407,7 @@ mod as_root {
             let maven = maven.field(116, 8, b"       ").field(100, 8, b"100664 ");
             agreed(&[maven, file("after", "")], &["after", "f"]);
         }
-        // The other numbers in the header of an extended header.
+        // Other numbers in the header of an extended header may be spaces too.
         let about = extended(b'x', records(&[("path", "p")])).field(108, 8, b"       ");
         agreed(&[about, file("f", "")], &["p"]);
         let star = file("f", "").at(508, b"tar\0").field(476, 24, &[b' '; 24]);

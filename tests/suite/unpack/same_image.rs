@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--replace` with the image that DIR was made of leaves DIR unchanged and reports this. With any
-//! other image, option or tree it unpacks.
+//! unpack-layer --replace leaves DIR unchanged if DIR was made from the same image, and reports
+//! this. With any other image, option or tree it unpacks.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -206,7 +206,7 @@ fn every_option_that_decides_about_the_tree_is_compared() {
         &["--any-type"],
         &["--no-config"],
     ] {
-        // The default of an ordinary user.
+        // This option is the default of an ordinary user.
         if options == ["--no-same-owner"] && !rustix::process::geteuid().is_root() {
             continue;
         }
@@ -229,7 +229,7 @@ fn a_run_with_onto_ends_the_comparison() {
         onto.stdin(tar(&[file("etc/os", "onto")])).run().ok();
         assert!(!place.path(NOTE).exists());
     });
-    // The mark of a run that did not finish.
+    // This is the mark of a run that did not finish.
     place.notices(&[], |place| drop(place.scratch.write(".root.dirty", "")));
 }
 
@@ -278,7 +278,8 @@ fn fewer_more_or_wrong_lines_are_reported_as_without_a_note() {
     place.kept(&place.unpack(&[]).run(), before);
 }
 
-/// The first line differs, and no other line arrives: its layer must be unpacked meanwhile.
+/// The line of the first layer differs, and the next line has not arrived yet. The first layer must
+/// be unpacked without waiting for that line.
 #[test]
 fn unpacking_begins_at_the_first_line_that_differs() {
     let place = Place::new();

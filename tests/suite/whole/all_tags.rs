@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The loops of regutils-recipes(7) over all tags: a repository mirrored in a layout, all tags of
-//! a layout pushed, and all tags of a repository copied.
+//! The loops of regutils-recipes(7) over all tags: they mirror a repository in a layout, push all
+//! tags of a layout, and copy all tags of a repository.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -24,7 +24,7 @@ fn recipe(list: &str, program: &str) -> String {
         .filter(|example| example.starts_with(list) && example.contains(program))
         .collect();
     assert_eq!(loops.len(), 1, "{list}, {program}: {loops:#?}");
-    // A retry would only wait.
+    // The test does not wait between attempts.
     loops[0].replace("fetch-blob ", "fetch-blob --max-wait 0 ")
 }
 
@@ -126,8 +126,8 @@ fn a_second_run_of_a_mirror_fetches_only_manifests_and_new_blobs() {
     assert_eq!(stored, tags);
 }
 
-/// The first error ends the loop with its status. The tags before it are complete, and the tag
-/// with the error keeps its old image.
+/// The first error ends the loop with its status. The tags before it are complete. The tag with the
+/// error keeps its old image.
 #[test]
 fn an_error_in_one_tag_ends_the_loop() {
     let registry = registry();
@@ -163,7 +163,7 @@ fn a_store_without_tags_is_an_error() {
     let dir = Scratch::new();
     mirror(&registry, &dir).status(1);
     copy(&registry, &dir).status(1);
-    // Without a layout, and with a layout whose only image has no name.
+    // The push fails without a layout, and with a layout whose only image has no name.
     push(&registry, &dir).status(3);
     write_image(&dir.join("mirror"), "x", &image("x"));
     let mut index = read_index(&dir.join("mirror"));
@@ -171,7 +171,7 @@ fn a_store_without_tags_is_an_error() {
     fs::write(dir.join("mirror/index.json"), index.to_string()).unwrap();
     push(&registry, &dir).status(1);
     assert_eq!(registry.tags("all"), []);
-    // A repository that does not exist.
+    // This repository does not exist.
     mirror(&FakeRegistry::start(), &dir).status(3);
 }
 

@@ -104,7 +104,7 @@ mod with_peers {
         text.lines().map(|word| word.trim_end_matches('/').to_owned()).collect()
     }
 
-    /// In bash. The functions with the names of tools write their arguments to a file.
+    /// [`typed`] in bash. The functions with the names of tools write their arguments to a file.
     fn typed_in_bash(dir: &Scratch, keys: &str) -> Vec<String> {
         dir.write(
             "bashrc",
@@ -117,7 +117,7 @@ mod with_peers {
         typed(&format!("bash --noprofile --rcfile {} -i", dir.join("bashrc").display()), dir, keys)
     }
 
-    /// In zsh.
+    /// [`typed`] in zsh.
     fn typed_in_zsh(dir: &Scratch, keys: &str) -> Vec<String> {
         dir.write(
             ".zshrc",

@@ -114,7 +114,7 @@ impl Place {
             self.alpine.heal();
         }
         if example.contains("verify-digest --from oci:image >good ||") {
-            // One byte of the last layer.
+            // Changes one byte of the last layer.
             let damage = "blob=$(fetch-manifest oci:image | list-blobs --layers | tail -n 1 |
                 sed 's/.*\"sha256:\\([0-9a-f]*\\)\".*/\\1/') &&
                 printf x | dd of=image/blobs/sha256/$blob bs=1 seek=30 conv=notrunc status=none\n";

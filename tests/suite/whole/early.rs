@@ -19,7 +19,8 @@ const PIPELINE: &str = "\
     fetch-blob --plain-http --max-wait 0 --early \"$REPO\" --into oci:layout | \
     unpack-layer --from oci:layout root";
 
-/// The layers are larger than the blobs that are printed only when they are complete.
+/// A size for which `--early` prints a line before the blob is complete. For smaller blobs it does
+/// not.
 const LARGE: usize = 3 << 20;
 
 fn image() -> Image {
@@ -91,7 +92,7 @@ fn broken_connections_are_resumed_under_the_reader() {
     assert!(is_unpacked(&scratch));
 }
 
-/// The registry sends all bytes again from the first one, which fetch-blob skips.
+/// The registry sends all bytes again. fetch-blob skips the bytes that it has.
 #[test]
 fn a_registry_without_ranges_is_no_restart_for_the_reader() {
     let image = image();
@@ -120,7 +121,7 @@ fn a_download_that_fails_gives_status_5_and_the_same_line_continues() {
         _ if !request.path.ends_with(&digest) => right,
         0 => right.cut(2 << 20, End::Fin),
         _ => {
-            // unpack-layer has the early line.
+            // Waits until unpack-layer has received the early line.
             eventually("the first file of the layer", || second.exists().then_some(()));
             Reply::new(503)
         }
@@ -178,7 +179,8 @@ fn a_wrong_byte_gives_status_1_and_no_tree() {
         if !request.path.ends_with(&digest) {
             return right;
         }
-        // unpack-layer has the line of the config, without which there would be no input.
+        // Waits until unpack-layer has received the line of the config. Without it, unpack-layer
+        // would fail because it has no input.
         eventually("the first file", || first.exists().then_some(()));
         right.corrupted()
     });
@@ -207,7 +209,7 @@ fn a_blob_that_is_fetched_again_gives_status_5_or_the_right_tree() {
     let scratch = Scratch::new();
     let run = pipeline(&registry.repo("app"), &scratch).run();
     if run.code() == Some(0) {
-        // The line was read only after the blob was fetched again.
+        // unpack-layer read the line only after the blob was fetched again.
         assert!(is_unpacked(&scratch), "{run}");
         return;
     }
@@ -269,7 +271,7 @@ fn a_failing_program_makes_the_last_program_fail() {
     }
 }
 
-/// fetch-blob in another directory than unpack-layer: the partial file is found by the layout.
+/// The layout is on another file system than the directory that unpack-layer makes.
 #[test]
 fn the_layout_may_be_on_another_file_system() {
     let image = image();
@@ -296,7 +298,7 @@ fn a_damaged_blob_of_the_layout_is_replaced_while_it_is_unpacked() {
     assert!(is_unpacked(&scratch));
 }
 
-/// A layer that only the URL in its descriptor has.
+/// The registry lacks a layer. Only the URL in the layer's descriptor leads to it.
 #[test]
 fn a_non_distributable_layer_is_unpacked_while_it_arrives() {
     let mut image = image();

@@ -65,7 +65,8 @@ fn the_first_make_pushes_an_image_that_others_read() {
     assert_eq!(fs::read_to_string(dir.join("root/a")).unwrap(), "etc");
 }
 
-/// Another directory, other times of the files, and the files of an ordinary user.
+/// The second build has another directory, other file times and modes, and, for root, files of
+/// another user.
 #[test]
 fn the_same_files_give_the_same_image_elsewhere() {
     let (registry, dir) = registry_and_directory();
@@ -99,7 +100,8 @@ fn one_changed_file_rebuilds_and_uploads_one_layer_only() {
     let line = |layer: &str| fs::read_to_string(dir.join(format!("{layer}.line"))).unwrap();
     let bin = line("bin");
     let etc = line("etc");
-    // A time later than that of every built file, for any resolution of the file system's clock.
+    // The time is later than that of every built file, for any resolution of the file system's
+    // clock.
     fs::write(dir.join("etc/a"), "changed").unwrap();
     let later = fs::metadata(dir.join("pushed")).unwrap().modified().unwrap();
     let later = later + std::time::Duration::from_secs(1);

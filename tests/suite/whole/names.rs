@@ -283,7 +283,7 @@ fn the_same_image_again_changes_no_file() {
             .map(|name| fs::metadata(scratch.join(name)).unwrap().ino())
     };
     let before = inodes();
-    // The entry of name 1 is not the last one.
+    // The entry of name 1 is not the last one of the layout.
     script(PULL, &registry, &scratch).run().ok();
     assert_eq!(inodes(), before);
 }
@@ -398,7 +398,7 @@ mod with_peers {
                 blobs().run().ok();
                 assert_named(&scratch, "1", &new);
                 assert!(!waits(&scratch), "{call} {nth}");
-                // Most files are opened before the first change.
+                // Most files are opened before the first change, so not every openat is tested.
                 nth += if call == "openat" { 1 + nth / 4 } else { 1 };
             }
         }

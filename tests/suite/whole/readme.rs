@@ -59,7 +59,7 @@ pub(crate) fn run(example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run 
     run_after("", example, registry, dir)
 }
 
-/// As [`run`], after a line that is not changed.
+/// Like [`run`], with a line before the example in which no word is replaced.
 fn run_after(first: &str, example: &str, registry: &FakeRegistry, dir: &Scratch) -> Run {
     let words = example.split_inclusive([' ', '\n', ')', '"']).map(|word| {
         if let Some(rest) = word.strip_prefix("registry.example/") {
@@ -214,7 +214,7 @@ fn every_page_lists_its_exit_statuses_in_order() {
     for page in pages() {
         let listed = statuses(&fs::read_to_string(&page).unwrap());
         assert!(listed.is_sorted_by(|a, b| a < b), "{}", page.display());
-        // The exit statuses of every tool.
+        // Every tool has these exit statuses.
         assert!([0, 2, 7].iter().all(|status| listed.contains(status)), "{}", page.display());
     }
 }

@@ -109,7 +109,7 @@ fn the_comparison_states_the_right_numbers_of_words() {
     assert!(read("man/regutils-recipes.7").contains(&sentence), "{sentence}");
 }
 
-/// Our commands of the comparison, one after the other, against a real registry.
+/// The comparison's commands of these tools run one after the other, against a real registry.
 #[test]
 fn every_job_of_the_comparison_is_possible() {
     let registry = registry();
@@ -200,7 +200,7 @@ fn the_status_of_the_first_failing_step_is_kept() {
         ] {
             run_in(name, script, &registry.host(), &dir).status(3);
         }
-        // A failure of the last program of a pipe.
+        // Here the last program of a pipe fails.
         run_in(name, "unpack_image $R/alpine:arm64 home/a/b", &registry.host(), &dir).status(3);
         assert!(!dir.join("root").exists() && !dir.join("a.tar").exists());
     }
@@ -241,7 +241,7 @@ fn images_are_rebased_and_lose_and_gain_layers() {
     assert_eq!(layers.lines().count(), 2);
 }
 
-/// Archives that other programs read, and archives of other programs.
+/// Other programs read our archives, and our tools read theirs.
 #[test]
 fn archives_are_exchanged_with_skopeo_and_crane() {
     let registry = registry();
@@ -307,7 +307,7 @@ fn media_types_are_converted_and_back() {
     assert!(text.ends_with("\n6"), "{text}");
 }
 
-/// Signatures with three kinds of keys. A wrong key and a missing signature have different
+/// An image is signed with three kinds of keys. A wrong key and a missing signature have different
 /// statuses.
 #[test]
 fn signatures_are_verified_and_copied_with_their_image() {

@@ -43,7 +43,7 @@ fn pull(title: &str) -> (Run, Scratch) {
     (run, dir)
 }
 
-/// Not even the first file is written.
+/// If the title of the second file is hostile, not even the first file is written.
 #[test]
 fn a_hostile_title_goes_nowhere() {
     for title in [
@@ -87,7 +87,7 @@ fn a_link_in_the_directory_is_not_followed() {
     assert!(!dir.join("in/good").exists());
 }
 
-/// An archive whose list of layers leads out of it, by a name or by a link.
+/// The archive's list of layers names a file outside of the archive, directly or by a link.
 #[test]
 fn an_archive_cannot_name_files_outside_of_it() {
     let image = Image::small();
