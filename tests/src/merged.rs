@@ -50,7 +50,8 @@ fn seconds(time: &str) -> i64 {
     days * 86_400 + number(11..13) * 3_600 + number(14..16) * 60 + number(17..19)
 }
 
-/// The same list, made from list-layer's lines. A hard link has the size of its target.
+/// The same list as [`unpacked`] makes, made from list-layer's lines. A hard link has the size of
+/// its target.
 pub fn listed(run: &Run) -> Vec<String> {
     let objects: Vec<Value> =
         run.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();

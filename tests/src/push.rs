@@ -90,7 +90,7 @@ impl Push {
         self.judge(self.file().args(args).run())
     }
 
-    /// The same checks, for a run that has ended.
+    /// The same checks as in [`Push::run`], for a run that has ended.
     #[track_caller]
     pub fn judge(&self, run: Run) -> Run {
         match run.code() {

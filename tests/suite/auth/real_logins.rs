@@ -51,7 +51,7 @@ fn push_and_pull_work_with_a_registry_that_requires_a_password() {
     tests::eventually("the access log", || (refusals(&registry) >= 4).then_some(()));
     assert_eq!(refusals(&registry), 4, "{:#?}", registry.answered());
 
-    // skopeo reads the same file.
+    // skopeo reads the same credential file.
     let mut skopeo = peer("skopeo");
     skopeo
         .args(["inspect", "--raw", "--tls-verify=false"])

@@ -14,15 +14,16 @@ use tests::registry::Registry;
 use tests::scratch::Scratch;
 use tests::tools::shell;
 
-/// The metadata of every file in a tree: type, mode, owner, link count, link target, time and size.
+/// A script that prints the metadata of every file in a tree: type, mode, owner, link count, link
+/// target, time and size.
 const LISTING: &str = r#"cd "$0" && find . \
     \( -type d -printf '%p %y %m %U %G %n %T@\n' \) -o -printf '%p %y %m %U %G %n %s %l %T@\n' | LC_ALL=C sort"#;
 
-/// The content of every file.
+/// A script that prints a digest of the content of every file.
 const CONTENT: &str =
     r#"cd "$0" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"#;
 
-/// The extended attributes of every file.
+/// A script that prints the extended attributes of every file.
 const ATTRIBUTES: &str =
     r#"cd "$0" && getfattr --recursive --physical --no-dereference --match=- --dump ."#;
 

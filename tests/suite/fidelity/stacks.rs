@@ -92,15 +92,15 @@ fn changes(below: &[(String, bool)], turn: usize, links: bool) -> Changes {
     Changes { parts, gone }
 }
 
-/// Both trees without the known differences in times. We give a directory the time of its last
-/// entry. umoci gives a directory the present time if it has no entry, or if something in it was
-/// hidden. Such a time is recognised by its fraction of a second, and left out. If the path of an
-/// entry goes through a kept link, umoci sets the time of the link and not of the directory, so the
-/// times of kept links are left out.
+/// Both trees without the known differences in times. unpack-layer gives a directory the time of
+/// its last entry. umoci gives a directory the present time if it has no entry, or if something in
+/// it was hidden. Such a time is recognised by its fraction of a second, and left out. If the path
+/// of an entry goes through a kept link, umoci sets the time of the link and not of the directory,
+/// so the times of kept links are left out.
 ///
 /// One more difference cannot appear, because no layer here sets the set-group-ID bit on a
-/// directory: with umoci, a directory without an entry inherits that bit; with us, its mode is
-/// 0755.
+/// directory: with umoci, a directory without an entry inherits that bit; with unpack-layer, its
+/// mode is 0755.
 fn without_known(ours: &[String], theirs: &[String]) -> [Vec<String>; 2] {
     let name = |line: &str| line.split(' ').next().unwrap().to_owned();
     let present = |line: &&String| {

@@ -275,7 +275,7 @@ fn a_web_server_that_accepts_everything_is_not_treated_as_a_registry() {
             .run();
         run.fails(6, "").stdout("");
     }
-    // A web server opens an upload session, but does not know it afterwards.
+    // This server opens an upload session, and completes it with a web page.
     let (_, run) = against(SIZE, &[], |request| {
         if request.is_close() {
             Intake::instead(Reply::ok("<html>").header("Content-Type", "text/html"))

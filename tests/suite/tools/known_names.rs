@@ -347,7 +347,7 @@ fn a_host_without_a_repository_is_refused_with_the_command_that_lists_its_reposi
 /// there.
 #[test]
 fn a_host_that_is_a_name_on_docker_hub_gets_a_hint_when_the_run_fails() {
-    // This digest is not that of the empty blob, which is never requested.
+    // The empty blob is never requested, so this is the digest of another blob.
     let other = format!("sha256:{}", "1".repeat(64));
     for (args, host) in [
         (&["list-tags", "registry.example"][..], "registry.example"),

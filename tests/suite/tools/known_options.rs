@@ -353,7 +353,7 @@ fn the_short_help_fits_on_a_screen_and_names_every_option() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// The long help describes an option once, not also with the line of the short help.
+/// The long help describes each option once. It does not repeat the line of the short help.
 #[test]
 fn the_long_help_has_no_repeated_paragraphs() {
     for name in tools() {

@@ -253,7 +253,8 @@ fn squashing_the_upper_layers_is_head_and_cat() {
 
 // Manifests without layers.
 
-/// Copies a manifest from a registry to another and into a layout, with the pipeline of the manual.
+/// Copies a manifest from one registry to another, and into a layout, with the pipeline of the
+/// manual.
 #[track_caller]
 fn copies(source: &FakeRegistry, manifest: &Blob) {
     let target = FakeRegistry::start();

@@ -144,7 +144,7 @@ fn a_directory_of_a_higher_layer_replaces_what_a_lower_one_has() {
     extract("l", &[base, &[dir("l")]]).fails(3, "l: a directory");
     extract("g", &[base, &[dir("g")]]).fails(3, "g: a directory");
     extract("g", &[base, &[file("g/x", "")]]).fails(3, "g: a directory");
-    // The entry is in the directory to which the link leads.
+    // The entry `l/x` is in the directory that the link names, so the link stays.
     extract("l/f", &[base, &[file("l/x", "")]]).status(0).stdout("1");
     let replaced: &[Part] = &[symlink("d", "e")];
     extract("d/f", &[base, replaced, &[dir("d")]]).fails(3, "d/f: not in the image");
@@ -178,7 +178,8 @@ fn links_lead_to_any_layer() {
     ] {
         extract(path, &[base, top]).status(0).stdout(want);
     }
-    // A hard link leads to the file that its own layer or a lower one had.
+    // A hard link names the file of its own layer or of a lower one, not a newer file of a higher
+    // layer.
     let over: &[Part] = &[file("early", "new")];
     extract("h", &[base, over]).status(0).stdout("early");
     extract("s", &[base, over]).status(0).stdout("new");

@@ -33,7 +33,7 @@ fn file() -> Blob {
     Blob::new("text/plain", "a file")
 }
 
-/// An artifact with these layers. Its config is empty and carried.
+/// An artifact with these layers. The descriptor of its empty config carries the content.
 fn artifact(layers: &[Value]) -> Blob {
     let manifest = json!({"schemaVersion": 2, "mediaType": types::MANIFEST,
         "artifactType": "application/x", "config": carrying(&empty()), "layers": layers});

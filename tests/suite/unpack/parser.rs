@@ -375,7 +375,7 @@ mod as_root {
         for magic in [V7, b"garbage!"] {
             agreed(&prefixed(magic), &["name"]);
         }
-        // This magic is valid to libarchive and invalid to Go.
+        // These magics are valid to libarchive, and invalid to Go.
         for magic in [b"ustarXYZ", b"ustar 00", b"ustar  x"] {
             let words = "header: unknown magic that begins with \"ustar\"";
             refused(&prefixed(magic), words);

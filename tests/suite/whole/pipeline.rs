@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tools in a pipe: a complete image from a registry to a directory, compared with umoci's
-//! result; stopped in the middle and run again; and with each program failing in turn.
+//! The tools in a pipe unpack a complete image from a registry, and the tree is compared with
+//! umoci's. Other tests kill the pipe and run it again, or make one of its programs fail.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
