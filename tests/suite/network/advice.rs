@@ -61,7 +61,7 @@ fn a_refused_storage_host_is_permitted_by_an_option_only_for_the_operand() {
 /// The registry lacks the blobs of the manifest. This happens if list-blobs lists an index without
 /// `--recursive`: it prints the manifests, but not their blobs.
 #[test]
-fn an_index_that_is_pushed_without_recursive_gets_it_as_hint() {
+fn a_pushed_manifest_without_its_blobs_gets_recursive_as_hint() {
     let (source, target) = (FakeRegistry::start(), FakeRegistry::start());
     let image = Image::small();
     source.add_image("app", "1", &image);
@@ -127,11 +127,18 @@ mod with_peers {
         let text = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host());
         let file = scratch.write("registries.conf", text);
         let image = format!("{}:1", registry.repo("app"));
-        let run = tool("fetch-manifest")
-            .args(["--max-wait", "0", "--ca-file", &ca_file, &image])
-            .env("CONTAINERS_REGISTRIES_CONF", file)
-            .run();
-        run.ok().stdout(&Image::small().manifest.bytes);
+        let program = |name: &str, operands: &[&str]| {
+            let program = tool(name).args(["--max-wait", "0", "--ca-file", &ca_file]);
+            program.args(operands).env("CONTAINERS_REGISTRIES_CONF", &file)
+        };
+        let small = Image::small();
+        let run = program("fetch-manifest", &[&image]).run();
+        run.ok().stdout(&small.manifest.bytes);
+        let repo = registry.repo("app");
+        let run = program("fetch-blob", &[&repo]).stdin(small.config.line()).run();
+        run.ok().stdout(&small.config.bytes);
+        let run = program("push-blob", &[&registry.repo("other"), "--from", &repo]);
+        run.stdin(small.config.line()).run().ok();
     }
 
     #[test]

@@ -225,16 +225,22 @@ fn deep_additions_and_removals_are_found() {
     let deep = "d/".repeat(100);
     let fill = |root: &Path| {
         fs::create_dir_all(root.join("both").join(&deep)).unwrap();
+        fs::write(root.join("both").join(&deep).join("removed"), "x").unwrap();
+        fs::create_dir_all(root.join("removed").join(&deep)).unwrap();
         fs::write(root.join("z"), "x").unwrap();
     };
     let place = Place::new(fill);
     fs::create_dir_all(place.tree().join("added").join(&deep)).unwrap();
     fs::create_dir_all(place.tree().join("both/d/d/e").join(&deep)).unwrap();
     fs::write(place.tree().join("both").join(&deep).join("f"), "x").unwrap();
+    place.remove(&format!("both/{deep}removed"));
+    place.remove("removed");
     place.write("z", "y");
     place.same_time();
     let names = place.names();
-    assert_eq!(names.len(), 1 + 101 + 1 + 100 + 101 + 1 + 1);
+    assert_eq!(names.len(), 1 + 101 + 1 + 100 + 101 + 2 + 1 + 1);
+    assert!(names.contains(&".wh.removed".to_owned()), "{names:?}");
+    assert!(names.contains(&format!("both/{deep}.wh.removed")), "{names:?}");
     assert_eq!(names.last().map(String::as_str), Some("z"));
 }
 
