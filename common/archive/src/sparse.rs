@@ -123,7 +123,7 @@ pub(crate) fn from_list(list: &[u8], pairs: u64) -> Result<Map> {
     }
     if count != pairs {
         return Err(Error::malformed(format_args!(
-            "sparse map: {count} segments, expected {pairs}"
+            "sparse map: got {count} segments, want {pairs}"
         )));
     }
     Ok(map)

@@ -62,7 +62,7 @@ pub fn subject(text: &str, stdin: &str) -> Result<Value> {
         error.hint("fetch-manifest --descriptor prints the line")
     };
     let parsed = match text {
-        "" => return Err(wrong("it is empty: did the command that prints it fail?")),
+        "" => return Err(wrong("empty: did the command that prints the line fail?")),
         "-" => return Err(wrong(&format!("standard input has {stdin}"))),
         line if line.starts_with('{') => {
             Descriptor::from_line(line.as_bytes()).map_err(|e| wrong(&e))?

@@ -235,11 +235,11 @@ impl Descriptor {
         Some(match decoded {
             Err(_) => Err("data is not base64".to_owned()),
             Ok(bytes) if bytes.len() as u64 != self.size => {
-                Err(format!("data holds {} bytes, the size is {}", bytes.len(), self.size))
+                Err(format!("data: size differs: got {}, want {}", bytes.len(), self.size))
             }
             Ok(bytes) => match self.digest.algorithm().digest(&bytes) {
                 digest if digest == self.digest => Ok(bytes),
-                digest => Err(format!("data has the digest {digest}, not {}", self.digest)),
+                digest => Err(format!("data: digest differs: got {digest}, want {}", self.digest)),
             },
         })
     }
@@ -337,7 +337,7 @@ impl Descriptor {
                 if is_plain && !same {
                     let own = &self.digest;
                     return Err(format!(
-                        "annotation {UNCOMPRESSED}: {stated}, expected {own}, the digest of the \
+                        "annotation {UNCOMPRESSED}: got {stated}, want {own}, the digest of the \
                          uncompressed layer"
                     ));
                 }
@@ -514,7 +514,7 @@ mod tests {
             descriptor.clone().with_annotation(UNCOMPRESSED, &other.to_string()).diff_id()
         };
         assert_eq!(marked(&gzip), Ok(Some(other.clone())));
-        assert!(marked(&plain).unwrap_err().contains(", expected sha256:"));
+        assert!(marked(&plain).unwrap_err().contains(", want sha256:"));
         assert!(
             gzip.with_annotation(UNCOMPRESSED, "x").diff_id().unwrap_err().contains("not a digest")
         );

@@ -181,7 +181,7 @@ impl fmt::Display for DigestError {
                 crate::error::printable(name)
             ),
             DigestError::Length { algorithm, got } => {
-                write!(f, "a {algorithm} digest has {} digits, got {got}", algorithm.hex_len())
+                write!(f, "{algorithm} digest: got {got} digits, want {}", algorithm.hex_len())
             }
             DigestError::UpperCase => {
                 write!(f, "the hexadecimal digits of a digest must be lower case")

@@ -99,7 +99,7 @@ const ROWS: &[Row] = &[
     (
         &["--retry-delay", "--retry-max-time"],
         "max-wait",
-        "--max-wait SECONDS limits the wait between attempts, --timeout the whole run",
+        "--max-wait SECONDS limits the wait between attempts, --timeout SECONDS the whole run",
     ),
     (
         &["--max-time", "-m", "--command-timeout"],

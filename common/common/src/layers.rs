@@ -32,23 +32,18 @@ impl LayerLine {
                 "{}: a manifest, not a layer",
                 descriptor.digest
             ))
-            .hint(
-                "fetch-manifest -p OS/ARCH selects an image of an index, list-blobs lists its \
-                 layers",
-            )),
+            .hint("fetch-manifest -p OS/ARCH REF | list-blobs lists the layers of one image")),
             _ if any_type => Ok(LayerLine::Layer),
             _ if is_document(&descriptor.media_type) => Err(Error::malformed(format_args!(
                 "{}: {} is a document, not a layer",
                 descriptor.digest, descriptor.media_type
             ))
-            .hint(
-                "list-blobs --layers leaves the config out, and --no-config does not require it",
-            )),
+            .hint("list-blobs --layers leaves the config out; read these lines with --no-config")),
             _ => Err(Error::malformed(format_args!(
                 "{}: {} is not the media type of a layer",
                 descriptor.digest, descriptor.media_type
             ))
-            .hint("--any-type accepts it as a layer")),
+            .hint("--any-type accepts the blob as a layer")),
         }
     }
 }
@@ -117,13 +112,14 @@ impl DiffIds {
     pub fn check_number(&self, count: usize, required: bool) -> Result<()> {
         match &self.wanted {
             Some(wanted) if count < wanted.len() => Err(Error::content(format_args!(
-                "got {count} of {} layers: did the command before it fail?",
+                "got {count} of {} layers: did the previous command fail?",
                 wanted.len()
             ))),
             None if required => {
-                Err(Error::malformed("no line of an image config: did the command before it fail?")
+                Err(Error::malformed("no line of an image config: did the previous command fail?")
                     .hint(
-                        "--no-config does not require it, but then missing layers are not detected",
+                        "--no-config accepts lines without a config; \
+                         then missing layers are not detected",
                     ))
             }
             _ => Ok(()),
@@ -141,7 +137,7 @@ impl DiffIds {
 
 /// The error for a second image config.
 pub fn second_config() -> Error {
-    Error::malformed("a second image config: expected the layers of one image")
+    Error::malformed("got a second image config, want the layers of one image")
 }
 
 /// The error for layers that do not match the image config.

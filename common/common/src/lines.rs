@@ -11,7 +11,7 @@ use crate::error::{Error, Result, printable};
 pub const MAX_LINE: u64 = crate::manifest::MAX_SIZE;
 
 /// The message for empty input where input was expected.
-pub const NO_INPUT: &str = "no input: did the command before it fail?";
+pub const NO_INPUT: &str = "no input: did the previous command fail?";
 
 /// An iterator over descriptor lines. Each line is returned as soon as it arrives. `T` is
 /// [`Descriptor`], or [`Line`] if lines without a size are accepted.

@@ -236,7 +236,7 @@ impl Manifest {
             None => return Err(Error::malformed("no schemaVersion")),
             Some(other) => {
                 let got = printable(&other.to_string());
-                let wrong = format_args!("schemaVersion {got}, expected 2 for {media_type}");
+                let wrong = format_args!("schemaVersion: got {got}, want 2 for {media_type}");
                 return Err(Error::malformed(wrong));
             }
         }

@@ -89,7 +89,10 @@ pub fn no_platform(offered: &[Platform], wanted: &Platform) -> Error {
     let mut offered: Vec<String> = offered.iter().map(Platform::to_string).collect();
     offered.dedup();
     let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-    Error::absent(format_args!("no manifest for {wanted} (it offers: {})", printable(&offered)))
+    Error::absent(format_args!(
+        "no manifest for {wanted} (the index offers: {})",
+        printable(&offered)
+    ))
 }
 
 /// The platform that an image config states. `None` if the operating system or the architecture is
@@ -178,7 +181,7 @@ mod tests {
         let error = no_platform(&offered(&manifests), &"linux/s390x".parse().unwrap());
         assert_eq!(
             error.to_string(),
-            "no manifest for linux/s390x (it offers: linux/arm64, linux/amd64)"
+            "no manifest for linux/s390x (the index offers: linux/arm64, linux/amd64)"
         );
     }
 

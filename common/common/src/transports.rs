@@ -113,7 +113,7 @@ pub(crate) fn hint(text: &str, argument: &str) -> Option<String> {
     }
     if text.parse::<Digest>().is_ok() {
         return Some(format!(
-            "REPO@{text} names a manifest, fetch-blob REPO {text} fetches a blob"
+            "use REPO@{text} for a manifest, or fetch-blob REPO {text} for a blob"
         ));
     }
     if is_path(text) && !Path::new(text).is_file() {
@@ -134,14 +134,14 @@ fn converted(prefix: &str, rest: &str) -> String {
             format!("oci:{}", rest.strip_prefix("//").unwrap_or(rest))
         }
         "oci://" if rest.starts_with('/') => format!("oci:{rest}"),
-        "oci://" => format!("{rest} for a repository, oci:/{rest} for a layout"),
+        "oci://" => format!("{rest} for a repository, or oci:/{rest} for a layout"),
         "oci-archive:" => {
             let file = rest.split(':').next().unwrap_or(rest);
-            format!("unpack it with mkdir DIR && tar -xf {file} -C DIR, then use oci:DIR")
+            format!("run mkdir DIR && tar -xf {file} -C DIR, then use oci:DIR")
         }
-        "tarball:" => format!("pack-layer {rest} --into oci:DIR makes a layer of it"),
+        "tarball:" => format!("pack-layer {rest} --into oci:DIR makes a layer of the archive"),
         _ => {
-            format!("convert it with skopeo copy {prefix}{rest} oci:DIR:TAG, then use oci:DIR:TAG")
+            format!("run skopeo copy {prefix}{rest} oci:DIR:TAG, then use oci:DIR:TAG")
         }
     }
 }

@@ -41,7 +41,9 @@ impl Verifier {
         if let Some(size) = self.size
             && self.received > size
         {
-            return Err(Error::content(format_args!("more than the {size} bytes it should have")));
+            return Err(Error::content(format_args!(
+                "size differs: got more than {size} bytes, want {size}"
+            )));
         }
         self.hasher.update(bytes);
         Ok(())

@@ -87,7 +87,7 @@ impl Layout {
         }
         let got = metadata.len();
         if let Some(want) = size.filter(|want| *want != got) {
-            return Ok(Held::Wrong(format!("{got} bytes, expected {want}")));
+            return Ok(Held::Wrong(format!("size differs: got {got}, want {want}")));
         }
         if size.is_some() && !hash {
             let _ = futimens(&file, &NOW);

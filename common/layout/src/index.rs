@@ -276,8 +276,8 @@ fn names_of(entries: &[Descriptor]) -> String {
         names.push(format!("and {} more", entries.len() - SHOWN));
     }
     if names.is_empty() {
-        "the layout has no entry".to_owned()
+        "the layout has no entries".to_owned()
     } else {
-        format!("the layout has {}", names.join(" "))
+        format!("the entries of the layout are {}", names.join(" "))
     }
 }

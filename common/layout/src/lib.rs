@@ -98,7 +98,7 @@ impl Layout {
                 Ok(Layout { dir: dir.to_owned(), usage: usage::share(dir)? })
             }
             version => Err(Error::malformed(format_args!(
-                "oci:{name}: layout version \"{}\", expected 1.x",
+                "oci:{name}: layout version: got \"{}\", want 1.x",
                 printable(version.unwrap_or_default())
             ))),
         }
@@ -186,8 +186,9 @@ impl Layout {
             Ok(()) => Ok(dir),
             Err(Errno::WOULDBLOCK) => {
                 let seconds = LOCK_PATIENCE.as_secs();
-                let what =
-                    format_args!("{self}: another process has locked it for {seconds} seconds");
+                let what = format_args!(
+                    "{self}: another process has locked the layout for {seconds} seconds"
+                );
                 Err(Error::unavailable(what))
             }
             Err(cause) => Err(local_error(cause.into())),

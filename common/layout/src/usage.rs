@@ -29,7 +29,9 @@ pub(crate) fn share(dir: &Path) -> Result<Option<Arc<File>>> {
         Err(Errno::WOULDBLOCK) => {
             let seconds = LOCK_PATIENCE.as_secs();
             let name = dir.display();
-            let what = format_args!("oci:{name}: sweep-layout has locked it for {seconds} seconds");
+            let what = format_args!(
+                "oci:{name}: sweep-layout has locked the layout for {seconds} seconds"
+            );
             Err(Error::unavailable(what))
         }
         Err(_) => Ok(None),
@@ -54,8 +56,9 @@ impl Layout {
         match flock(blobs, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(()),
             Err(Errno::WOULDBLOCK) => {
-                let error = Error::unavailable(format_args!("{self}: another process uses it"));
-                Err(error.hint("try again when it has ended"))
+                let error =
+                    Error::unavailable(format_args!("{self}: another process uses the layout"));
+                Err(error.hint("try again when that process has ended"))
             }
             Err(cause) => Err(local(cause.into())),
         }

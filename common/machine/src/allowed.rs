@@ -43,7 +43,7 @@ impl FromStr for AllowedHost {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<AllowedHost, String> {
-        let wrong = || format!("expected HOST[:PORT], got \"{}\"", printable(text));
+        let wrong = || format!("got \"{}\", want HOST[:PORT]", printable(text));
         let end = text.rfind(']').map_or(0, |end| end + 1);
         let (host, port) = match text[end..].find(':') {
             Some(colon) => (&text[..end + colon], Some(&text[end + colon + 1..])),

@@ -4,8 +4,8 @@
 //! `--from`.
 
 /// The hint for a certificate of an unknown authority. `--ca-file` applies to all hosts.
-pub(crate) const UNKNOWN_AUTHORITY: &str = "--ca-file FILE trusts its authority, and so does a .crt \
-                                            file in the host's certs.d directory";
+pub(crate) const UNKNOWN_AUTHORITY: &str = "--ca-file FILE trusts this authority, and so does a \
+                                            .crt file in the host's certs.d directory";
 
 /// The options of the command line that apply to an origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +28,17 @@ impl Options {
             Options::None => return None,
         };
         Some(format!(
-            "{option} uses http for it, and so does \"insecure = true\" in registries.conf"
+            "{option} uses http for this host, and so does \"insecure = true\" in registries.conf"
         ))
     }
 
     /// The hint for a missing client certificate.
     pub fn client_certificate(self) -> &'static str {
         match self {
-            Options::Operand => "--cert-file FILE and --key-file FILE present one",
+            Options::Operand => "--cert-file FILE and --key-file FILE present a client certificate",
             Options::From | Options::None => {
-                "a .cert and a .key file in the host's certs.d directory present one"
+                "a .cert and a .key file in the host's certs.d directory present a client \
+                 certificate"
             }
         }
     }
@@ -45,9 +46,9 @@ impl Options {
     /// The hint for a host that a server named and that is not allowed.
     pub(crate) fn allow(self, host: &str) -> String {
         match self {
-            Options::Operand => format!("--allow-host {host} permits it"),
+            Options::Operand => format!("--allow-host {host} permits this host"),
             Options::From | Options::None => {
-                format!("a line {host} in ~/.config/regutils/allowed-hosts permits it")
+                format!("a line {host} in ~/.config/regutils/allowed-hosts permits this host")
             }
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn lacking(
 }
 
 /// The hint for blobs that an image's manifest names and the registry lacks.
-pub const PUSH_BLOBS_FIRST: &str = "push its blobs with push-blob first";
+pub const PUSH_BLOBS_FIRST: &str = "push the blobs of the manifest first, with push-blob";
 
 /// The hint for manifests that an index names and the registry lacks.
 const PUSH_MANIFESTS_FIRST: &str =

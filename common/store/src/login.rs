@@ -88,7 +88,7 @@ impl Login {
             }
             None if !self.password_stdin => (from_environment()?, "$REGISTRY_PASSWORD"),
             _ if stdin == Stdin::Data => {
-                let what = "no password from standard input: it is the input of this run";
+                let what = "no password from standard input: this run reads its data there";
                 let hint = "use --password-file or $REGISTRY_PASSWORD";
                 return Err(Error::usage(what).hint(hint));
             }

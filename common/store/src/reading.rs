@@ -269,7 +269,7 @@ impl<'a> Reading<'a> {
     fn check_total(&self, total: Option<u64>) -> Result<(), Error> {
         match (self.size, total) {
             (Some(want), Some(total)) if total != want => Err(Error::content(format_args!(
-                "{}: size differs: the store has {total} bytes, expected {want}",
+                "{}: size differs: got {total}, want {want}",
                 self.name()
             ))),
             _ => Ok(()),

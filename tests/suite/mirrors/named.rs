@@ -429,6 +429,6 @@ fn layers_are_listed_from_a_mirror_and_wrong_bytes_name_it() {
     for mode in ["--json", "--merged"] {
         let run = list(mode);
         run.fails(1, "digest differs").says(&mirror.host()).stdout("");
-        run.says("hint: --mirror none asks only the registry itself");
+        run.says("hint: a mirror sent some of the bytes: --mirror none");
     }
 }

@@ -52,10 +52,10 @@ fn a_refused_storage_host_is_permitted_by_an_option_only_for_the_operand() {
         },
     );
     let run = fetch_blob().args([&registry.repo("app"), &blob.digest]).run();
-    run.fails(6, &format!("hint: --allow-host {host} permits it\n"));
+    run.fails(6, &format!("hint: --allow-host {host} permits this host\n"));
     let run = copy_from(&registry, &blob, &[]);
     let file = "~/.config/regutils/allowed-hosts";
-    run.fails(6, &format!("hint: a line {host} in {file} permits it\n"));
+    run.fails(6, &format!("hint: a line {host} in {file} permits this host\n"));
 }
 
 /// The registry lacks the blobs of the manifest. This happens if list-blobs lists an index without
@@ -111,10 +111,10 @@ mod with_peers {
             .args(["--max-wait", "0", "--ca-file", &ca_file, &registry.repo("app"), &blob.digest])
             .run();
         run.fails(6, "the response is not TLS");
-        run.says(&format!("hint: --plain-http uses http for it, {CONFIGURED}\n"));
+        run.says(&format!("hint: --plain-http uses http for this host, {CONFIGURED}\n"));
         let run = copy_from(&registry, &blob, &["--ca-file", &ca_file]);
         run.fails(6, "the response is not TLS");
-        run.says(&format!("hint: --from-plain-http uses http for it, {CONFIGURED}\n"));
+        run.says(&format!("hint: --from-plain-http uses http for this host, {CONFIGURED}\n"));
         copy_from(&registry, &blob, &["--ca-file", &ca_file, "--from-plain-http"]).ok();
     }
 
@@ -153,7 +153,7 @@ mod with_peers {
         let run = fetch().run();
         run.fails(6, "certificate not trusted");
         run.says(
-            "hint: --ca-file FILE trusts its authority, and so does a .crt file in the host's \
+            "hint: --ca-file FILE trusts this authority, and so does a .crt file in the host's \
              certs.d directory\n",
         );
         let directory = home.join(".config/containers/certs.d").join(registry.host());
@@ -171,9 +171,10 @@ mod with_peers {
         let run = tool("fetch-blob")
             .args(["--max-wait", "0", "--ca-file", &ca_file, &registry.repo("app"), &blob.digest])
             .run();
-        run.fails(4, "hint: --cert-file FILE and --key-file FILE present one\n");
+        run.fails(4, "hint: --cert-file FILE and --key-file FILE present a client certificate\n");
         let run = copy_from(&registry, &blob, &["--ca-file", &ca_file]);
-        let hint = "hint: a .cert and a .key file in the host's certs.d directory present one\n";
+        let hint = "hint: a .cert and a .key file in the host's certs.d directory present a client \
+                    certificate\n";
         run.fails(4, hint);
     }
 

@@ -61,7 +61,7 @@ fn storage_at_a_private_address_is_reached_if_it_is_allowed() {
     let fetch = || fetch_blob().args([&registry.repo("app"), &blob.digest]);
     let run = fetch().run();
     run.fails(6, &format!("refused to go to {host}, a loopback address")).stdout("");
-    run.says(&format!("fetch-blob: hint: --allow-host {host} permits it"));
+    run.says(&format!("fetch-blob: hint: --allow-host {host} permits this host"));
     for allowed in [host.as_str(), "127.0.0.2"] {
         fetch().args(["--allow-host", allowed]).run().ok().stdout(&blob.bytes);
         let two = ["--allow-host", "other.example", "--allow-host", allowed];
@@ -89,7 +89,7 @@ fn files_allow_hosts_too() {
     );
     fetch().run().ok().stdout(&blob.bytes);
     home.write("config/regutils/allowed-hosts", "a\nhttp://b\n");
-    let words = format!("{}: line 2: expected HOST[:PORT], got \"http://b\"", file.display());
+    let words = format!("{}: line 2: got \"http://b\", want HOST[:PORT]", file.display());
     fetch().run().fails(6, &words).stdout("");
     assert_eq!(registry.blob_requests().len(), 2);
 }
@@ -126,7 +126,7 @@ fn a_token_server_at_a_private_address_is_reached_if_it_is_allowed() {
     let fetch = || fetch_manifest().arg(format!("{}:1", registry.repo("app")));
     let run = fetch().run();
     run.fails(6, &format!("token realm: refused to go to {host}, a loopback address")).stdout("");
-    run.says(&format!("--allow-host {host} permits it"));
+    run.says(&format!("--allow-host {host} permits this host"));
     fetch().args(["--allow-host", &host]).run().ok().stdout(&Image::small().manifest.bytes);
 }
 

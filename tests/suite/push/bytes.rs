@@ -134,7 +134,7 @@ fn without_a_media_type_option_it_is_detected() {
 fn empty_input_fails_without_a_request() {
     let registry = FakeRegistry::start();
     let run = push_blob().arg(registry.repo("app")).run();
-    run.fails(6, "did the command before it fail?").stdout("");
+    run.fails(6, "did the previous command fail?").stdout("");
     assert_eq!(registry.steps(), Vec::<String>::new());
 }
 
@@ -258,7 +258,7 @@ fn files_and_stdin_are_stored_in_a_layout() {
 fn empty_input_into_a_layout_fails() {
     let scratch = Scratch::new();
     let run = tool("push-blob").arg("oci:l").dir(scratch.path()).run();
-    run.fails(6, "did the command before it fail?").stdout("");
+    run.fails(6, "did the previous command fail?").stdout("");
     assert!(read_blob(&scratch.join("l"), &sha256(b"")).is_none());
 }
 

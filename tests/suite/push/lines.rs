@@ -302,7 +302,7 @@ fn invalid_lines_give_status_6() {
         assert_eq!(registry.sessions(), [], "{line}");
     }
     let run = push_blob(&registry.repo("app"), "oci:l").dir(scratch.path()).run();
-    run.fails(6, "did the command before it fail?").stdout("");
+    run.fails(6, "did the previous command fail?").stdout("");
 }
 
 #[test]

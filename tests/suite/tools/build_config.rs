@@ -362,10 +362,7 @@ fn a_closed_or_full_stdout_is_never_success() {
 
 #[test]
 fn no_lines_are_an_error_unless_no_layers_is_given() {
-    build(&[])
-        .run()
-        .fails(6, "no input: did the command before it fail?")
-        .says("hint: --no-layers");
+    build(&[]).run().fails(6, "no input: did the previous command fail?").says("hint: --no-layers");
     let none = document(&build(&["--no-layers"]).run());
     assert_eq!(none["rootfs"], json!({"type": "layers", "diff_ids": []}));
     assert!(none.get("history").is_none());
@@ -422,8 +419,8 @@ fn an_invalid_base_is_refused_with_the_reason() {
         base.to_string()
     };
     for (status, base, words) in [
-        (2, image.config.line(), "a descriptor, not the config"),
-        (6, image.manifest_json().to_string(), "a manifest, not an image config"),
+        (2, image.config.line(), "got a descriptor line, want an image config"),
+        (6, image.manifest_json().to_string(), "got a manifest, want an image config"),
         (6, "{}".to_owned(), "invalid rootfs in image configuration"),
         (6, with("rootfs", json!({"type": "layers"})), "invalid rootfs"),
         (6, with("rootfs", json!({"diff_ids": ["x"]})), "rootfs.diff_ids[0]: "),

@@ -125,9 +125,9 @@ fn layers_other_than_those_of_the_manifest_are_refused() {
     let refused = |stdin: String, words: &str| {
         convert(&old.signed(), &stdin, &[]).fails(1, words).stdout("");
     };
-    refused(lines[0].clone(), "got 1 of 2 layers: did the command before it fail?");
+    refused(lines[0].clone(), "got 1 of 2 layers: did the previous command fail?");
     refused(lines[1].clone() + &lines[0], "layer 1: digest differs: got ");
-    refused(lines.concat() + &lines[0], "got 3 layers, the manifest has 2");
+    refused(lines.concat() + &lines[0], "got 3 layers, want 2");
     convert(&old.signed(), "", &[]).fails(6, "no input").stdout("");
 }
 

@@ -159,7 +159,9 @@ fn a_platform_in_the_line_is_kept_unless_it_is_not_that_of_the_config() {
         json!({"os": "\u{1b}", "architecture": "arm64"}),
     ] {
         let run = build_from(&dir, &[], with_platform(&image.manifest, &other));
-        run.fails(1, "platform differs: the line has ").says("the config linux/arm64").stdout("");
+        run.fails(1, "platform differs: the line has ")
+            .says("the config has linux/arm64")
+            .stdout("");
     }
 }
 
@@ -381,8 +383,8 @@ fn lines_that_do_not_belong_into_an_index_are_refused() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let deep = manifest.trim_end().trim_end_matches('}').to_owned() + ",\"x\":" + &deep + "}";
     for (stdin, words) in [
-        (String::new(), "no input: did the command before it fail?"),
-        ("\n\n".to_owned(), "no input: did the command before it fail?"),
+        (String::new(), "no input: did the previous command fail?"),
+        ("\n\n".to_owned(), "no input: did the previous command fail?"),
         (image.config.line(), "is not the media type of a manifest or an index"),
         (manifest.clone() + &image.layers[0].line(), "is not the media type of a manifest"),
         (Blob::new("application/\u{1b}x", "{}").line(), "mediaType is not a media type"),
@@ -423,7 +425,7 @@ fn an_invalid_subject_or_option_is_refused() {
     dir.write("layer", image.layers[0].line());
     dir.write("manifest", &image.manifest.bytes);
     for (status, args, words) in [
-        (2, ["--subject", ""], "--subject: it is empty"),
+        (2, ["--subject", ""], "--subject: empty"),
         (2, ["--subject", "-"], "standard input has the manifests' lines"),
         (2, ["--subject", "layer"], "is not the media type of a manifest"),
         (6, ["--subject", "manifest"], "manifest: "),

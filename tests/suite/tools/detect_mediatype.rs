@@ -75,7 +75,7 @@ fn other_documents_of_a_layout_are_recognised() {
 #[test]
 fn a_descriptor_line_instead_of_bytes_is_refused() {
     detect_bytes(Image::small().lines())
-        .fails(2, "a descriptor line, not the bytes it names")
+        .fails(2, "got a descriptor line, want the bytes of a blob")
         .stdout("");
 }
 
@@ -302,7 +302,7 @@ fn an_unreadable_file_is_named_in_the_error() {
 
 #[test]
 fn no_input_is_an_error() {
-    detect_bytes("").fails(6, "no input: did the command before it fail?").stdout("");
+    detect_bytes("").fails(6, "no input: did the previous command fail?").stdout("");
 }
 
 #[test]

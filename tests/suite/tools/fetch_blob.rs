@@ -278,7 +278,7 @@ fn max_size_allows_exactly_that_many_bytes() {
 fn no_input_gives_status_6_and_creates_nothing() {
     let scratch = Scratch::new();
     let run = fetch_blob().args(["127.0.0.1:1/app", "--into", "oci:l"]).dir(scratch.path()).run();
-    run.fails(6, "no input: did the command before it fail?").stdout("");
+    run.fails(6, "no input: did the previous command fail?").stdout("");
     assert_eq!(scratch.list(), nothing());
     fetch_blob().arg("127.0.0.1:1/app").run().fails(6, "no input").stdout("");
 }

@@ -25,43 +25,43 @@ fn the_transports_of_other_programs_are_named_and_translated() {
         (
             "docker-archive:a.tar:app:1",
             "an archive made by docker save",
-            "convert it with skopeo copy docker-archive:a.tar:app:1 oci:DIR:TAG, then use \
+            "run skopeo copy docker-archive:a.tar:app:1 oci:DIR:TAG, then use \
              oci:DIR:TAG",
         ),
         (
             "docker-daemon:app:1",
             "the storage of docker",
-            "convert it with skopeo copy docker-daemon:app:1 oci:DIR:TAG, then use oci:DIR:TAG",
+            "run skopeo copy docker-daemon:app:1 oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "containers-storage:app",
             "the storage of podman",
-            "convert it with skopeo copy containers-storage:app oci:DIR:TAG, then use oci:DIR:TAG",
+            "run skopeo copy containers-storage:app oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "dir:/tmp/x",
             "a directory in a format of skopeo",
-            "convert it with skopeo copy dir:/tmp/x oci:DIR:TAG, then use oci:DIR:TAG",
+            "run skopeo copy dir:/tmp/x oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "ostree:x@/repo",
             "a repository of OSTree",
-            "convert it with skopeo copy ostree:x@/repo oci:DIR:TAG, then use oci:DIR:TAG",
+            "run skopeo copy ostree:x@/repo oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "sif:x.sif",
             "an image file of Singularity",
-            "convert it with skopeo copy sif:x.sif oci:DIR:TAG, then use oci:DIR:TAG",
+            "run skopeo copy sif:x.sif oci:DIR:TAG, then use oci:DIR:TAG",
         ),
         (
             "oci-archive:a.tar:1",
             "an archive of a layout",
-            "unpack it with mkdir DIR && tar -xf a.tar -C DIR, then use oci:DIR",
+            "run mkdir DIR && tar -xf a.tar -C DIR, then use oci:DIR",
         ),
         (
             "tarball:root.tar",
             "an archive of a root file system",
-            "pack-layer root.tar --into oci:DIR makes a layer of it",
+            "pack-layer root.tar --into oci:DIR makes a layer of the archive",
         ),
         ("oci-layout:d:1", "a layout", "oci:d:1"),
         ("oci-layout://d:1", "a layout", "oci:d:1"),
@@ -71,7 +71,7 @@ fn the_transports_of_other_programs_are_named_and_translated() {
         (
             "oci://h.example/chart",
             "a repository, or a layout",
-            "h.example/chart for a repository, oci:/h.example/chart for a layout",
+            "h.example/chart for a repository, or oci:/h.example/chart for a layout",
         ),
         ("oci:///tmp/d", "a repository, or a layout", "oci:/tmp/d"),
     ] {
@@ -164,11 +164,11 @@ fn a_digest_without_its_algorithm_or_repository_gets_them_as_hint() {
         (vec!["verify-digest", HEX], format!("{algorithm} {DIGEST}")),
         (
             vec!["fetch-manifest", DIGEST],
-            format!("REPO@{DIGEST} names a manifest, fetch-blob REPO {DIGEST} fetches a blob"),
+            format!("use REPO@{DIGEST} for a manifest, or fetch-blob REPO {DIGEST} for a blob"),
         ),
         (
             vec!["fetch-blob", DIGEST],
-            format!("REPO@{DIGEST} names a manifest, fetch-blob REPO {DIGEST} fetches a blob"),
+            format!("use REPO@{DIGEST} for a manifest, or fetch-blob REPO {DIGEST} for a blob"),
         ),
     ] {
         let run = tool(args[0]).args(&args[1..]).run();
@@ -315,7 +315,7 @@ fn a_reference_for_a_file_gets_the_pipeline_as_hint() {
 fn a_layout_is_not_taken_for_a_directory_or_a_second_operand() {
     let scratch = Scratch::new();
     let run = tool("unpack-layer").args(["oci:d", "layer"]).dir(scratch.path()).run();
-    hints(&run, "unpack-layer", "unpack-layer --from oci:d DIR reads its layers");
+    hints(&run, "unpack-layer", "unpack-layer --from oci:d DIR reads layers of this layout");
     let run = tool("fetch-manifest").args(["h.example/app", "oci:d"]).dir(scratch.path()).run();
     hints(&run, "fetch-manifest", "--into oci:d");
     assert_eq!(scratch.list(), Vec::<String>::new());

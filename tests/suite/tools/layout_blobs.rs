@@ -156,7 +156,7 @@ fn put_manifest_refuses_a_tag_on_a_wrong_blob() {
         let (scratch, _) = spoiled(&image, spoil);
         let put = tool("put-manifest").args(["oci:l:2"]).stdin(&image.manifest.bytes[..]);
         let run = put.dir(scratch.path()).run();
-        run.status(6).stdout("").says(&image.layers[0].digest).says("the layout has");
+        run.status(6).stdout("").says(&image.layers[0].digest).says("invalid blob in the layout");
         let index = std::fs::read_to_string(scratch.join("l/index.json")).unwrap();
         assert!(!index.contains("\"2\""), "{name}: {index}");
     }
@@ -280,7 +280,7 @@ mod at_length {
         let held = std::fs::File::open(scratch.join("l")).unwrap();
         held.lock().unwrap();
         let put = || tool("put-manifest").arg("oci:l:2").stdin(&image.manifest.bytes[..]);
-        put().dir(scratch.path()).run().fails(5, "oci:l: another process has locked it");
+        put().dir(scratch.path()).run().fails(5, "oci:l: another process has locked the layout");
         held.unlock().unwrap();
         put().dir(scratch.path()).run().ok();
     }

@@ -81,7 +81,7 @@ fn a_named_file_is_read() {
 
 #[test]
 fn no_input_is_an_error() {
-    list().run().fails(6, "standard input: no input: did the command before it fail?").stdout("");
+    list().run().fails(6, "standard input: no input: did the previous command fail?").stdout("");
     list().arg("/dev/null").run().fails(6, "no input");
 }
 
@@ -133,7 +133,7 @@ fn a_descriptor_instead_of_a_manifest_is_refused() {
     list()
         .stdin(line)
         .run()
-        .fails(2, "got a descriptor, want a manifest")
+        .fails(2, "got a descriptor line, want a manifest")
         .says("hint: ")
         .stdout("");
 }
@@ -198,7 +198,9 @@ fn a_platform_picks_one_manifest_of_an_index() {
     many.list(&["-p", "linux/arm64"]).ok().stdout(many.entry(&many.arm64));
     many.list(&["-p", "linux/aarch64/v8"]).ok().stdout(many.entry(&many.arm64));
     let missing = many.list(&["-p", "linux/s390x"]);
-    missing.fails(3, "no manifest for linux/s390x (it offers: linux/amd64, linux/arm64").stdout("");
+    missing
+        .fails(3, "no manifest for linux/s390x (the index offers: linux/amd64, linux/arm64")
+        .stdout("");
     many.list(&["-p", "unknown/unknown"]).fails(3, "no manifest").stdout("");
 }
 

@@ -145,9 +145,9 @@ fn lines_of_other_things_and_missing_layers_are_refused() {
     from(other.clone()).fails(6, "is not the media type of a layer").stdout("");
     let any = list().args(["--any-type", "--from", "oci:l"]).dir(scratch.path()).stdin(other);
     any.run().status(0);
-    from(String::new()).fails(6, "no input: did the command before it fail?");
+    from(String::new()).fails(6, "no input: did the previous command fail?");
     let cut: String = [image.config.line(), image.layers[0].line()].concat();
-    from(cut).fails(1, "got 1 of 2 layers: did the command before it fail?");
+    from(cut).fails(1, "got 1 of 2 layers: did the previous command fail?");
     // Without the config, the number of layers is not checked.
     from(image.layers[1].line()).ok();
     let mut lines = image.config.line();
@@ -184,7 +184,9 @@ fn contradictory_options_are_refused() {
     ] {
         list().args(args).run().fails(2, words).stdout("");
     }
-    stream(Image::small().lines()).fails(2, "a descriptor line, not a layer").says("--from STORE");
+    stream(Image::small().lines())
+        .fails(2, "got a descriptor line, want a layer")
+        .says("--from STORE");
     list().arg(scratch.join("none")).run().fails(3, "none: no such file");
     list()
         .arg("oci:none")

@@ -179,7 +179,7 @@ fn an_incomplete_archive_is_refused_and_leaves_no_file() {
         run
     };
     let whole = archive();
-    fails(b"", 6, "standard input: no input: did the command before it fail?");
+    fails(b"", 6, "standard input: no input: did the previous command fail?");
     fails(&whole[..100], 6, "standard input: not a tar archive");
     fails(&whole[..5000], 6, "standard input: archive is cut short: ");
     fails(&whole[..whole.len() - 1024], 6, "no end marker");

@@ -134,7 +134,7 @@ fn a_lock_that_is_held_without_progress_is_waited_for_no_longer_than_the_idle_ti
         let held = std::fs::File::create(place.scratch.join(&partial)).unwrap();
         held.lock().unwrap();
         let run = place.fetch(&[&options[..], &["--idle-timeout", "0.2"]].concat());
-        run.status(0).says("another process has locked it");
+        run.status(0).says("another process has locked this file");
         place.judge(&path, &partial);
         assert_eq!(std::fs::metadata(place.scratch.join(&partial)).unwrap().len(), 0);
     }

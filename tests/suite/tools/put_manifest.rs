@@ -221,7 +221,7 @@ fn an_invalid_manifest_gives_status_6_without_a_request() {
 fn empty_input_is_reported() {
     let (registry, _) = registry_with_blobs();
     let run = put_manifest(&tagged(&registry, "1")).run();
-    run.fails(6, "did the command before it fail?").stdout("");
+    run.fails(6, "did the previous command fail?").stdout("");
 }
 
 #[test]

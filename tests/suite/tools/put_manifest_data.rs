@@ -87,11 +87,11 @@ fn layers_are_sent_too_and_each_digest_once() {
 fn wrong_data_is_not_used() {
     let right = Blob::new("text/plain", "right");
     for (data, why) in [
-        ("d3Jvbmc=", "data has the digest"),
-        ("d3Jvbmch", "data holds 6 bytes"),
+        ("d3Jvbmc=", "data: digest differs"),
+        ("d3Jvbmch", "data: size differs: got 6"),
         ("cmlnaHQ", "data is not base64"),
         ("!", "data is not base64"),
-        ("", "data holds 0 bytes"),
+        ("", "data: size differs: got 0"),
     ] {
         let mut layer = right.descriptor();
         layer["data"] = json!(data);

@@ -443,7 +443,7 @@ fn a_missing_manifest_of_an_index_is_refused_unless_it_is_allowed() {
     write_layout(&place.layout(), "1", &top, here.blobs().chain([&here.manifest, &other("x")]));
     place.all_old();
     place.refuses(&[], 6, &away.manifest.digest);
-    place.sweep(&[]).says("hint: an index names it; --allow-missing");
+    place.sweep(&[]).says("hint: --allow-missing skips");
     let run = place.sweep(&["--allow-missing"]);
     run.status(0)
         .says("warning: oci:l: no manifest")
@@ -570,7 +570,7 @@ mod at_length {
         held.lock().unwrap();
         let put = || tool("put-manifest").arg("oci:l:2").stdin(&image.manifest.bytes[..]);
         let put = || put().dir(place.dir.path());
-        put().run().fails(5, "oci:l: sweep-layout has locked it for 30 seconds");
+        put().run().fails(5, "oci:l: sweep-layout has locked the layout for 30 seconds");
         held.unlock().unwrap();
         put().run().ok();
     }

@@ -87,7 +87,7 @@ fn a_sweep_is_refused_while_a_download_is_at_work_and_keeps_what_it_found_and_st
     registry.server.wait_for_stalls(1);
     eventually("the stored blob", || place.has(&stored).then_some(()));
 
-    place.sweep().fails(5, "oci:l: another process uses it").says("hint: ").stdout("");
+    place.sweep().fails(5, "oci:l: another process uses the layout").says("hint: ").stdout("");
     assert!(place.has(&place.found) && place.has(&unused));
 
     // The download is killed before it stores its blob.

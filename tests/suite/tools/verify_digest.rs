@@ -39,7 +39,7 @@ fn the_last_block_of_a_wrong_stream_is_held_back() {
 fn a_stream_longer_than_its_size_ends_at_once() {
     let bytes = noise(LARGE, 1);
     let run = verify().args(["--size", "100k", &sha256(&bytes)]).stdin(bytes).run();
-    run.fails(1, "more than the 102400 bytes");
+    run.fails(1, "got more than 102400 bytes, want 102400");
     assert!(run.stdout.len() <= 102_400);
 }
 
@@ -50,7 +50,7 @@ fn a_stream_shorter_than_its_size_shows_both_numbers() {
 
 #[test]
 fn no_input_is_an_error_unless_the_digest_is_that_of_empty_input() {
-    verify().arg(sha256(b"x")).run().fails(6, "no input: did the command before it fail?");
+    verify().arg(sha256(b"x")).run().fails(6, "no input: did the previous command fail?");
     verify().arg(sha256(b"")).run().ok().stdout("");
     verify().args(["--size", "3", &sha256(b"")]).run().fails(1, "got 0, want 3");
 }
@@ -60,7 +60,9 @@ fn a_descriptor_line_instead_of_bytes_is_refused() {
     let line = Image::small().config.line();
     for arg in [sha256(line.as_bytes()), "--print".to_owned()] {
         let run = verify().arg(arg).stdin(line.clone()).run();
-        run.fails(2, "a descriptor line, not the bytes it names").says("hint: --from").stdout("");
+        run.fails(2, "got a descriptor line, want the bytes of a blob")
+            .says("hint: --from")
+            .stdout("");
     }
 }
 
@@ -108,7 +110,7 @@ fn files_are_checked_without_output() {
         .args(["--size", "3", &sha256(b"same")])
         .arg(&a)
         .run()
-        .fails(1, "more than the 3 bytes");
+        .fails(1, "got more than 3 bytes, want 3");
 }
 
 #[test]
@@ -338,7 +340,7 @@ fn a_wrong_command_line_is_refused() {
     let cases: [(&[&str], &str); 13] = [
         (&[], "<DIGEST>"),
         (&["sha256"], "is not a digest"),
-        (&["sha256:12"], "64 digits, got 2"),
+        (&["sha256:12"], "sha256 digest: got 2 digits, want 64"),
         (&[&digest.to_uppercase().replace("SHA", "sha")], "lower case"),
         (&["blake3:12"], "unsupported digest algorithm \"blake3\""),
         (&[&digest[7..]], "hint: a digest names its algorithm: sha256:"),

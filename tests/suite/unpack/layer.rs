@@ -242,7 +242,7 @@ fn fewer_more_or_other_layers_than_the_config_lists_leave_nothing() {
     let [config, first, second] = &lines[..] else { panic!("three lines") };
     let mismatch = "layers from manifest don't match image configuration";
     for (input, words) in [
-        (vec![config, first], "got 1 of 2 layers: did the command before it fail?"),
+        (vec![config, first], "got 1 of 2 layers: did the previous command fail?"),
         (vec![config], "got 0 of 2 layers"),
         (vec![config, second, first], mismatch),
         (vec![second, first, config], mismatch),
@@ -252,7 +252,7 @@ fn fewer_more_or_other_layers_than_the_config_lists_leave_nothing() {
         from(&place).stdin(input).run().fails(1, words);
         place.nothing();
     }
-    from(&place).run().fails(6, "no input: did the command before it fail?");
+    from(&place).run().fails(6, "no input: did the previous command fail?");
     place.nothing();
 }
 
@@ -288,7 +288,7 @@ fn a_missing_or_damaged_blob_is_reported() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&blob, &bytes).unwrap();
-    let hint = "hint: fetch-blob REPO --into --recheck fetches it again";
+    let hint = "hint: fetch-blob REPO --into oci:DIR --recheck fetches the layer again";
     from(&place).stdin(lines.concat()).run().fails(1, "digest differs").says(hint);
     fs::remove_file(&blob).unwrap();
     from(&place).stdin(lines.concat()).run().fails(3, &image.layers[1].digest).says("hint: ");

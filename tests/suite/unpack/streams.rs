@@ -65,7 +65,7 @@ fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn empty_input_is_refused_unless_its_digest_is_given() {
-    refused("", "no input: did the command before it fail?");
+    refused("", "no input: did the previous command fail?");
     for option in ["--digest", "--diff-id"] {
         let (cage, run) = unpack(&[option, &sha256(b"")], "");
         run.ok();

@@ -198,8 +198,8 @@ fn a_target_may_be_as_long_as_linux_allows() {
         cage.unpack(&[&[symlink("s", "t".repeat(4095))]]).ok();
         assert_eq!(cage.link("s").len(), 4095);
         cage.only_options(&["--replace"]);
-        cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "expected 1 to 4095");
-        cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link with a target of 0 bytes");
+        cage.unpack(&[&[symlink("s", "t".repeat(4096))]]).fails(6, "want 1 to 4095");
+        cage.unpack(&[&[symlink("s", "")]]).fails(6, "symbolic link: got a target of 0 bytes");
         // Some producers write the target as data of the entry.
         let body = tests::layers::entry(b'2', "s", "x".repeat(3000));
         cage.unpack(&[&[body]]).fails(6, "3000 bytes of data, but an entry of this type has none");
@@ -471,7 +471,7 @@ mod as_root {
             });
             must(peer("umount").arg(cage.root("d/mnt")));
             for run in hidden {
-                run.fails(7, "busy").says("hint: something is mounted there");
+                run.fails(7, "busy").says("hint: a file system is mounted there");
             }
             assert!(elsewhere.join("kept").exists());
             assert!(fs::metadata(cage.root("")).unwrap().mode() & 0o170_000 == 0o040_000);

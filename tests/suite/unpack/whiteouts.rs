@@ -378,7 +378,7 @@ mod as_root {
         });
         must(peer("chattr").arg("-i").arg(cage.root("fixed")));
         for run in runs {
-            run.fails(7, "remove \"fixed\"").says("hint: it may be immutable");
+            run.fails(7, "remove \"fixed\"").says("hint: the file may be immutable");
         }
     }
 }

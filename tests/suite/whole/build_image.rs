@@ -147,7 +147,7 @@ fn a_docker_base_and_an_oci_layer_need_an_option_that_chooses_the_family() {
 fn a_step_that_fails_leaves_no_manifest() {
     let fixture = Fixture::new(Image::small());
     std::fs::write(fixture.dir.join("app.line"), "").unwrap();
-    failed(&fixture.run("", ""), "no input: did the command before it fail?");
+    failed(&fixture.run("", ""), "no input: did the previous command fail?");
     assert_eq!(std::fs::read(fixture.dir.join("m.json")).unwrap(), b"");
 }
 

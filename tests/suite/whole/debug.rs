@@ -66,7 +66,7 @@ const WANT: [&str; 37] = [
     "http://127.0.0.1:",
     "fresh\n",
     "complete\n",
-    "status 1|digest differs: got sha256:|--recheck repairs it",
+    "status 1|digest differs: got sha256:|--recheck fetches the blob again",
     "",
     "whole\n",
     "tls: TLS 1.3|tls-issuer: |tls-expires: |certificate not trusted: unknown issuer|--ca-file",

@@ -287,7 +287,7 @@ fn a_manifest_with_too_few_layers_gives_status_1() {
     let registry = fake_registry(&image);
     let scratch = Scratch::new();
     let run = pipeline(PIPELINE, &registry.repo("app"), &scratch).run();
-    run.status(1).says("got 2 of 3 layers: did the command before it fail?");
+    run.status(1).says("got 2 of 3 layers: did the previous command fail?");
     assert!(!scratch.join("root").exists());
 }
 

@@ -87,14 +87,14 @@ impl Config {
     /// if they are a descriptor line.
     pub(crate) fn from_base(bytes: &[u8]) -> Result<Config> {
         if looks_like_descriptor(bytes) {
-            let error = Error::usage("a descriptor, not the config that it names");
+            let error = Error::usage("got a descriptor line, want an image config");
             return Err(error.hint("fetch-blob prints the bytes of the blob that a line names"));
         }
         let fields = json::parse_object(bytes).map_err(Error::malformed)?;
         if fields.contains_key("schemaVersion") || fields.contains_key("layers") {
-            let error = Error::malformed("a manifest, not an image config");
+            let error = Error::malformed("got a manifest, want an image config");
             return Err(
-                error.hint("list-blobs --config lists a manifest's config, fetch-blob fetches it")
+                error.hint("list-blobs --config | fetch-blob REPO prints the manifest's config")
             );
         }
         json::refuse_case_variants(&fields, &KNOWN).map_err(Error::malformed)?;

@@ -62,7 +62,7 @@ fn hint_no_layers(error: Error) -> Error {
     if error.to_string() != NO_INPUT {
         return error;
     }
-    error.hint("--no-layers reads no lines")
+    error.hint("--no-layers makes a config without reading lines")
 }
 
 fn refuse_non_layer(descriptor: &Descriptor) -> Result<()> {
@@ -70,11 +70,11 @@ fn refuse_non_layer(descriptor: &Descriptor) -> Result<()> {
     let wrong = |what: &str| Error::malformed(format_args!("{digest}: {what}, not a layer"));
     Err(match kind(media_type) {
         Kind::Layer { .. } => return Ok(()),
-        Kind::Config | Kind::Plugin => wrong("a config")
-            .hint("list-blobs --layers leaves the config out; --base starts from a config"),
-        Kind::Index | Kind::Manifest | Kind::Schema1 => wrong("a manifest").hint(
-            "list-blobs --layers lists a manifest's layers, unpack-layer adds their diff IDs",
-        ),
+        Kind::Config | Kind::Plugin => {
+            wrong("a config").hint("list-blobs --layers leaves the config out")
+        }
+        Kind::Index | Kind::Manifest | Kind::Schema1 => wrong("a manifest")
+            .hint("list-blobs --layers --diff-ids --from STORE lists the layers of a manifest"),
         Kind::Other => {
             let shown = printable(media_type);
             Error::malformed(format_args!("{digest}: {shown} is not the media type of a layer"))

@@ -116,7 +116,7 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
             let got = layers.blobs.len();
             let all = image.layers().count();
             return Err(Error::content(format_args!(
-                "got {got} of {all} layers: did the command before it fail?"
+                "got {got} of {all} layers: did the previous command fail?"
             )));
         };
         count += 1;
@@ -127,7 +127,7 @@ fn compare(image: &Image, layers: &Layers) -> Result<()> {
     }
     let got = layers.blobs.len();
     if got != count {
-        let what = format_args!("got {got} layers, the manifest has {count}");
+        let what = format_args!("got {got} layers, want {count}");
         return Err(Error::content(what).hint(ORDER));
     }
     Ok(())

@@ -60,11 +60,13 @@ pub(crate) fn refuse_in_docker_list(entry: &Descriptor) -> Result<()> {
             "{digest}: {}: a Docker manifest list has only Docker manifests",
             printable(media_type)
         );
-        return Err(Error::malformed(what).hint("build-manifest --docker builds them"));
+        return Err(Error::malformed(what).hint("build-manifest --docker builds a Docker manifest"));
     }
     if entry.platform().is_none() {
         let what = format_args!("{digest}: no platform: a Docker manifest list requires it");
-        return Err(Error::malformed(what).hint("--from oci:DIR reads it from the image config"));
+        return Err(
+            Error::malformed(what).hint("--from oci:DIR reads the platform from the image config")
+        );
     }
     Ok(())
 }
@@ -101,7 +103,7 @@ pub(crate) fn refuse_duplicates(entries: &[Descriptor]) -> Result<()> {
                 }
                 None => Error::malformed(format_args!("{digest} appears twice")),
             };
-            return Err(error.hint("--allow-duplicates lists both"));
+            return Err(error.hint("--allow-duplicates lists both entries"));
         }
     }
     Ok(())

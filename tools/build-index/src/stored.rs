@@ -115,6 +115,6 @@ fn refuse_other_platform(entry: &Descriptor, found: Option<&Map<String, Value>>)
     let digest = &entry.digest;
     let (stated, found) = (printable(&stated.to_string()), printable(&found.to_string()));
     let what =
-        format_args!("{digest}: platform differs: the line has {stated}, the config {found}");
+        format_args!("{digest}: platform differs: the line has {stated}, the config has {found}");
     Err(Error::content(what).hint("without --from, the platform of the line is used"))
 }

@@ -29,18 +29,18 @@ pub(crate) fn check(parts: &Parts, layout: &Layout) -> Result<()> {
             |got: &common::digest::Digest| got != want && got.algorithm() == want.algorithm();
         if let Some(got) = got.filter(differs) {
             return Err(Error::content(format_args!(
-                "layer {number} ({digest}): diff ID differs: got {got}, the config has {want}"
+                "layer {number} ({digest}): diff ID differs: got {got}, want {want}"
             )));
         }
     }
     let got = parts.layers.len();
     let want = wanted.len();
     if got < want {
-        let what = format_args!("got {got} of {want} layers: did the command before it fail?");
+        let what = format_args!("got {got} of {want} layers: did the previous command fail?");
         return Err(Error::content(what));
     }
     if got > want {
-        let what = format_args!("got {got} layers, the config {config} has {want}");
+        let what = format_args!("got {got} layers, want {want} (image config {config})");
         return Err(Error::content(what));
     }
     Ok(())

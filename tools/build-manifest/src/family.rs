@@ -99,7 +99,7 @@ fn no_docker_type(descriptor: &Descriptor) -> Error {
         _ if media_type == OCI_EMPTY => "the empty config".to_owned(),
         _ => printable(media_type),
     };
-    let error = Error::malformed(format_args!("{digest}: {what}: Docker has no media type for it"));
+    let error = Error::malformed(format_args!("{digest}: Docker has no media type for {what}"));
     error.hint("--oci changes the media types to OCI's")
 }
 

@@ -49,7 +49,7 @@ impl Parts {
         if config.media_type == OCI_EMPTY {
             if !artifact {
                 let error = Error::malformed("the config is empty, but no artifact type is given");
-                return Err(error.hint("--artifact-type sets it"));
+                return Err(error.hint("--artifact-type TYPE sets the artifact type"));
             }
             if layers.is_empty() {
                 // The OCI image specification requires a layer, since some registries refuse a
@@ -71,7 +71,7 @@ impl Parts {
     /// Malformed if there are no layers.
     pub(crate) fn refuse_no_layers(&self) -> Result<()> {
         if self.layers.is_empty() {
-            let error = Error::malformed("no layers: did the command before it fail?");
+            let error = Error::malformed("no layers: did the previous command fail?");
             return Err(error.hint("with --from oci:DIR, an image without layers is possible"));
         }
         Ok(())
@@ -117,7 +117,7 @@ fn refuse_manifest(descriptor: &Descriptor) -> Result<()> {
             let error =
                 Error::malformed(format_args!("{digest}: a manifest, not a config or a layer"));
             Err(error
-                .hint("list-blobs lists a manifest's blobs; --subject refers to another manifest"))
+                .hint("use list-blobs for the manifest's blobs, or --subject for the manifest"))
         }
         Kind::Plugin => Err(Error::malformed(format_args!("{digest}: target is a plugin"))),
         _ => Ok(()),
@@ -131,9 +131,9 @@ fn no_config(descriptor: &Descriptor) -> Error {
         Error::malformed(format_args!("the first line must be a config: {digest} is {shown}"));
     error.hint(match kind(media_type) {
         Kind::Layer { .. } => {
-            "build-config --into prints the config's line; the layers' lines follow it"
+            "put the line that build-config --into prints before the layers' lines"
         }
-        _ => "--artifact-type builds an artifact, --any-type uses the line as the config",
+        _ => "use --artifact-type for an artifact, or --any-type for a config",
     })
 }
 
@@ -151,7 +151,7 @@ fn refuse_as_layer(descriptor: &Descriptor, artifact: bool) -> Result<()> {
             let error = Error::malformed(format_args!(
                 "{digest}: {shown} is not the media type of a layer"
             ));
-            Err(error.hint("--any-type uses it as a layer, --artifact-type builds an artifact"))
+            Err(error.hint("use --any-type for a layer, or --artifact-type for an artifact"))
         }
     }
 }

@@ -30,8 +30,9 @@ impl Name {
         match (tag, digest) {
             (Some(_), Some(_)) => {
                 let error = Error::usage(format_args!("{location}: both a tag and a digest"));
-                Err(error
-                    .hint("with a tag, that tag alone is removed; with a digest, the manifest"))
+                Err(error.hint(
+                    "give the tag to remove only the tag, or the digest to remove the manifest",
+                ))
             }
             (Some(tag), None) => Ok(Some(Name::Tag(tag.clone()))),
             (None, Some(digest)) => Ok(Some(Name::Digest(digest.clone()))),

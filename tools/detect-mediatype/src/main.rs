@@ -99,7 +99,8 @@ fn of_input(mut input: impl Read, name: &str, is_pipe: bool, schema1: Schema1) -
         )));
     }
     if is_pipe && looks_like_descriptor(&head) {
-        let error = Error::usage(format_args!("{name}: a descriptor line, not the bytes it names"));
+        let error =
+            Error::usage(format_args!("{name}: got a descriptor line, want the bytes of a blob"));
         return Err(error.hint("fetch-blob STORE prints the bytes of a descriptor line"));
     }
     detect::detect(head, input, name, schema1).map_err(|error| match error {

@@ -87,7 +87,7 @@ impl Run {
             Held::Absent => Ok(None),
             Held::Wrong(what) => {
                 notice::warn("mended", || {
-                    format!("{digest}: the layout had an invalid blob: {what}: fetched again")
+                    format!("{digest}: invalid blob in the layout: {what}: fetched again")
                 });
                 Ok(None)
             }

@@ -184,7 +184,7 @@ impl Download<'_> {
         let known = self.blob.lock().size;
         match known {
             Some(size) if total > size => Err(Error::content(format_args!(
-                "{}: size differs: the store has {total} bytes, expected {size}",
+                "{}: size differs: got {total}, want {size}",
                 self.blob.digest
             ))),
             Some(_) => Ok(()),
@@ -217,7 +217,7 @@ impl Download<'_> {
                 let digest = &self.blob.digest;
                 let size = part.end;
                 return Err(Error::content(format_args!(
-                    "{digest}: more than the {size} bytes it should have"
+                    "{digest}: size differs: got more than {size} bytes, want {size}"
                 )));
             }
         }

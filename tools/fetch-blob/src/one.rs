@@ -49,7 +49,7 @@ pub(crate) fn fetch(cli: &Cli, remote: &Remote, progress: Progress) -> Result<()
     // With an explicit "-o -", the bytes are written even if stdout is a terminal.
     let guard = match cli.output {
         Some(_) => TextOnly::off(),
-        None => TextOnly::on_stdout("-o FILE writes it to a file, -o - to standard output"),
+        None => TextOnly::on_stdout("-o FILE writes the blob to a file, -o - to standard output"),
     };
     let Wanted { digest, descriptor, .. } = wanted;
     if let Some(descriptor) = &descriptor

@@ -140,7 +140,7 @@ impl PartialFiles {
             if there != grown.0 {
                 grown = (there, Instant::now());
             } else if grown.1.elapsed() > patience {
-                let why = "another process has locked it and makes no progress";
+                let why = "another process has locked this file and makes no progress";
                 let file = self.open_unnamed(why).map_err(local)?;
                 return Ok(FirstFile { file, waited });
             }
@@ -243,7 +243,7 @@ impl PartialFiles {
         let partial = self.partial(0);
         if !workfile::is_still(&partial, whole).map_err(local)? {
             let partial = partial.display();
-            let what = format_args!("{partial}: another program removed or replaced it");
+            let what = format_args!("{partial}: another program removed or replaced this file");
             return Err(Error::new(Status::Local, what));
         }
         std::fs::rename(partial, &self.path).map_err(local)

@@ -48,7 +48,8 @@ pub(crate) fn stream(
             Ok(count) => break count,
             Err(error) if is_from_mirror(&error, &reading, store, digest) => {
                 if !output.held.forget() {
-                    let hint = "a mirror served some of it: --mirror none uses only the registry";
+                    let hint =
+                        "a mirror sent some of the bytes: --mirror none uses only the registry";
                     return Err(error.hint(hint));
                 }
             }

@@ -146,7 +146,7 @@ fn run(cli: Cli) -> Result<()> {
 fn layout_of(into: &Location) -> Result<&LayoutReference> {
     match into {
         Location::Layout(layout) if layout.digest.is_none() => Ok(layout),
-        Location::Layout(_) => Err(Error::usage("--into: expected a tag, not a digest")),
+        Location::Layout(_) => Err(Error::usage("--into: got a digest, want a tag")),
         Location::Registry(_) => Err(Error::usage(format_args!("--into {into}: expected oci:DIR"))),
     }
 }

@@ -77,12 +77,13 @@ fn run(cli: Cli) -> Result<()> {
             let what = format_args!(
                 "{host}: the registry requires a user name and password, and has no tokens"
             );
-            let hint = "--print-header prints the Authorization header with them";
+            let hint =
+                "--print-header prints the Authorization header with the user name and password";
             return Err(Error::refused(what).hint(hint));
         }
         Authorization::Nothing => {
             let what = format_args!("{host}: no token: the registry requires no authentication");
-            return Err(Error::absent(what).hint("requests to it need no token"));
+            return Err(Error::absent(what).hint("requests to this registry need no token"));
         }
     };
     output
@@ -108,9 +109,9 @@ fn scope(repository: &Repository, push: bool, sources: &[Repository], chosen: &[
 fn repository(store: &StoreName) -> Result<&Repository> {
     match store {
         StoreName::Repository(repository) => Ok(repository),
-        StoreName::Layout(_) => Err(Error::usage(format_args!(
-            "{store}: a layout has no tokens: expected a repository"
-        ))),
+        StoreName::Layout(_) => {
+            Err(Error::usage(format_args!("{store}: got a layout, want a repository")))
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn add(mut manifest: Manifest, store: &Store) -> Result<Manifest> {
     let ids = diff_ids(&bytes).map_err(|e| e.context(format_args!("image config {name}")))?;
     let (got, want) = (layers.len(), ids.len());
     if got != want {
-        let what = format_args!("got {got} layers, the config {name} has {want}");
+        let what = format_args!("got {got} layers, want {want} (image config {name})");
         return Err(Error::content(what));
     }
     for (number, (layer, id)) in layers.iter_mut().zip(&ids).enumerate() {
@@ -53,11 +53,9 @@ fn check(layer: &Descriptor, want: &Digest, number: usize) -> Result<()> {
     let known = layer.diff_id().map_err(|why| Error::malformed(format_args!("{digest}: {why}")))?;
     match known {
         // Digests of different algorithms cannot be compared.
-        Some(got) if got != *want && got.algorithm() == want.algorithm() => {
-            Err(Error::content(format_args!(
-                "layer {number} ({digest}): diff ID differs: got {got}, the config has {want}"
-            )))
-        }
+        Some(got) if got != *want && got.algorithm() == want.algorithm() => Err(Error::content(
+            format_args!("layer {number} ({digest}): diff ID differs: got {got}, want {want}"),
+        )),
         _ => Ok(()),
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn print(
         }
         Content::Schema1(_) if part == Part::Config => {
             let error = Error::usage("--config: this is a schema 1 manifest, which has no config");
-            Err(error.hint("build-config --schema1 makes one"))
+            Err(error.hint("build-config --schema1 makes a config"))
         }
         Content::Schema1(image) => {
             if let Some(platform) = platform {
@@ -78,7 +78,9 @@ fn print_index(
         None => {
             let error = selection::no_platform(&selection::offered(manifests), platform);
             Err(match selection::unlabelled(manifests).next() {
-                Some(_) => error.hint("--from STORE also reads the configs of entries without one"),
+                Some(_) => error.hint(
+                    "--from STORE reads the platforms of the other entries from their configs",
+                ),
                 None => error,
             })
         }

@@ -171,7 +171,7 @@ fn read_manifest(file: Option<&Path>) -> Result<Document> {
         _ => "standard input".to_owned(),
     };
     if looks_like_descriptor(&bytes) {
-        let error = Error::usage(format_args!("{name}: got a descriptor, want a manifest"));
+        let error = Error::usage(format_args!("{name}: got a descriptor line, want a manifest"));
         return Err(error.hint("fetch-manifest without --descriptor prints a manifest"));
     }
     let manifest =

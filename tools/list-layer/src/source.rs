@@ -124,7 +124,8 @@ impl Blobs {
         let (Some(digest), Some(store)) = (&layer.digest, self.store.get()) else { return error };
         let error = store.blame(error);
         if error.status() == Status::Content && store.drop_mirrors_of(digest, &error) {
-            return error.hint("--mirror none asks only the registry itself");
+            return error
+                .hint("a mirror sent some of the bytes: --mirror none uses only the registry");
         }
         error
     }

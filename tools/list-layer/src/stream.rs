@@ -138,7 +138,7 @@ impl<'a> Stream<'a> {
         };
         let is_operand = !matches!(stream.layer.place, Place::Blob(_));
         if compression.is_none() && is_operand && looks_like_descriptor(start) {
-            let error = Error::usage("a descriptor line, not a layer");
+            let error = Error::usage("got a descriptor line, want a layer");
             return Err(error.hint("--from STORE takes descriptor lines"));
         }
         if let Place::Blob(descriptor) = &stream.layer.place {

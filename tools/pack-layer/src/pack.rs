@@ -169,7 +169,9 @@ impl Tree<'_> {
         {
             let error = Error::malformed(RESERVED_NAME);
             return Err(match node.file_type {
-                FileType::RegularFile => error.hint("--whiteouts keep packs it as a whiteout"),
+                FileType::RegularFile => {
+                    error.hint("--whiteouts keep packs the file as a whiteout")
+                }
                 _ => error,
             });
         }

@@ -43,7 +43,9 @@ impl Source {
         if path.as_os_str() == "-" {
             if std::io::stdin().is_terminal() {
                 let error = Error::usage(format_args!("{STDIN}: a terminal, not an archive"));
-                return Err(error.hint("tar -c DIR | pack-layer -, or name a directory"));
+                return Err(
+                    error.hint("give a directory, or pipe an archive: tar -c DIR | pack-layer -")
+                );
             }
             let input = Box::new(BufReader::with_capacity(BUFFER, stdio::stdin()?));
             return Tarball::open(STDIN.to_owned(), input).map(Source::Archive);
@@ -64,7 +66,7 @@ impl Tarball {
         let filter = match start {
             [] => return Err(Error::malformed(format_args!("{name}: {NO_INPUT}"))),
             _ if looks_like_descriptor(start) => {
-                let what = format_args!("{name}: a descriptor line, not an archive");
+                let what = format_args!("{name}: got a descriptor line, want an archive");
                 return Err(Error::usage(what).hint("fetch-blob fetches the blob of a line"));
             }
             [0x1f, 0x8b, ..] => Some(("gzip", "gzip -dc")),
@@ -76,7 +78,7 @@ impl Tarball {
         match filter {
             Some((format, command)) => {
                 let what = format_args!(
-                    "{name}: compressed by {format}, expected an uncompressed archive"
+                    "{name}: got an archive compressed by {format}, want an uncompressed archive"
                 );
                 let hint =
                     format_args!("{command} ARCHIVE | pack-layer - packs the uncompressed archive");

@@ -24,7 +24,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> std::result::Result<Target, String> {
         if text.starts_with("oci:") {
-            return Err("expected HOST[:PORT][/REPO], not a layout".to_owned());
+            return Err("got a layout, want HOST[:PORT][/REPO]".to_owned());
         }
         if !text.contains('/') || text.contains("://") {
             let registry = Repository::whole(text)?;
@@ -48,7 +48,7 @@ impl Target {
             None => return Ok(self),
             Some(StoreName::Repository(write)) => write.clone(),
             Some(StoreName::Layout(_)) => {
-                return Err(Error::usage("--write: expected a repository, not a layout"));
+                return Err(Error::usage("--write: got a layout, want a repository"));
             }
         };
         if write.api_host() != self.registry.api_host() {

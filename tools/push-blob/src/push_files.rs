@@ -106,13 +106,13 @@ impl Run {
     fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
             let error = Error::usage("got descriptor lines, want the bytes of a blob");
-            let hint = "--from STORE pushes the blobs that they name; \
-                        --media-type TYPE pushes the lines themselves";
+            let hint = "use --from STORE to push the blobs that the lines name, or \
+                        --media-type TYPE to push the lines themselves";
             return Err(error.hint(hint));
         }
         if self.compress.is_some() && MAGICS.iter().any(|magic| start.starts_with(magic)) {
             let error = Error::malformed("--compress: the bytes are compressed already");
-            return Err(error.hint("without --compress they are pushed unchanged"));
+            return Err(error.hint("without --compress, the bytes are pushed unchanged"));
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ pub(crate) fn in_layout(layout: &Layout, manifest: &Manifest, carried: &[Carried
             Held::Absent => {}
             Held::Wrong(what) => {
                 notice::warn("wrong blob", || {
-                    format!("{digest}: the layout has an invalid blob: {what}")
+                    format!("{digest}: invalid blob in the layout: {what}")
                 });
             }
         }

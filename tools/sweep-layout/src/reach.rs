@@ -127,9 +127,9 @@ impl Walk<'_> {
         let error =
             Error::malformed(format_args!("{layout}: no manifest {digest}: nothing is removed"));
         Err(if depth == 0 {
-            error.hint("fetch-manifest REPO@DIGEST --into oci:DIR fetches it again")
+            error.hint("fetch-manifest REPO@DIGEST --into oci:DIR fetches the manifest again")
         } else {
-            error.hint("an index names it; --allow-missing skips missing manifests")
+            error.hint("--allow-missing skips missing manifests that an index names")
         })
     }
 

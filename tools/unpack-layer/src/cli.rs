@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use common::cli::bytes;
+use common::cli::{bytes, layout_dir};
 use common::digest::Digest;
 use common::error::{Error, Result};
 use common::progress;
@@ -144,6 +144,9 @@ pub(crate) enum WhiteoutsArgument {
     Keep,
 }
 
+/// The hint for a `--from` that names a repository.
+const FROM_REPOSITORY: &str = "fetch-blob REPO --into oci:DIR copies the layers into a layout";
+
 impl Cli {
     /// Checks for contradictions that clap does not detect.
     ///
@@ -154,7 +157,7 @@ impl Cli {
             && name.starts_with("oci:")
         {
             let what = format_args!("{name}: a layout, not a directory to unpack to");
-            let hint = format_args!("unpack-layer --from {name} DIR reads its layers");
+            let hint = format_args!("unpack-layer --from {name} DIR reads layers of this layout");
             return Err(Error::usage(what).hint(hint));
         }
         if let [layer] = self.layers.as_slice()
@@ -178,9 +181,8 @@ impl Cli {
         if self.one_file_system && !self.onto {
             return Err(Error::usage("--one-file-system requires --onto"));
         }
-        if let Some(StoreName::Repository(_)) = &self.from {
-            return Err(Error::usage("--from takes a layout (oci:DIR), not a repository")
-                .hint("fetch-blob REPO --into oci:DIR copies the layers into a layout"));
+        if let Some(store) = &self.from {
+            layout_dir("--from", store, FROM_REPOSITORY)?;
         }
         Ok(())
     }

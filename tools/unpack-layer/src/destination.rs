@@ -109,7 +109,7 @@ impl Destination {
         let Some(present) = &self.present else {
             return match self.existing {
                 Existing::Onto => Err(local_error(format!("{shown}: does not exist"))
-                    .hint("without --onto it is created")),
+                    .hint("without --onto, the directory is created")),
                 _ => Ok(()),
             };
         };
@@ -129,20 +129,21 @@ impl Destination {
             };
         }
         if self.existing == Existing::Refuse && !self.is_empty(present)? {
-            return Err(local_error(format!("{shown}: not empty"))
-                .hint("--replace replaces it by the new tree, --onto applies the layers to it"));
+            return Err(local_error(format!("{shown}: not empty")).hint(
+                "use --replace to replace the directory, or --onto to apply the layers to it",
+            ));
         }
         let device = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev);
         if device(present) != device(&self.parent) {
             return Err(local_error(format!("{shown}: a mount point, which cannot be replaced"))
-                .hint("--onto applies the layers to it"));
+                .hint("--onto applies the layers to the directory"));
         }
         self.refuse_mounts(present)?;
         if std::env::current_dir().is_ok_and(|here| here.starts_with(whole)) {
             return Err(local_error(format!(
                 "{shown}: the working directory, which would be replaced"
             ))
-            .hint("--onto applies the layers to it"));
+            .hint("--onto applies the layers to the directory"));
         }
         Ok(())
     }
@@ -155,12 +156,12 @@ impl Destination {
             None => Ok(()),
             Some(mount) if mount.as_os_str().is_empty() => {
                 Err(local_error(format!("{shown}: a mount point, which cannot be replaced"))
-                    .hint("--onto applies the layers to it"))
+                    .hint("--onto applies the layers to the directory"))
             }
             Some(mount) => {
                 let mount = shown_path(mount.as_os_str().as_bytes());
                 Err(local_error(format!("{shown}: cannot be replaced: {mount} is a mount point"))
-                    .hint("unmount it first, or use --onto, which applies the layers to DIR"))
+                    .hint("unmount that file system, or use --onto"))
             }
         }
     }

@@ -235,7 +235,8 @@ impl LineSource {
         let (input, arriving): (Box<dyn Read + Send>, _) = match self.open(&descriptor)? {
             Opened::Whole(_, got) if got != size => {
                 let what = format_args!("{name}: size differs: got {got}, want {size}");
-                return Err(Error::content(what).hint("fetch-blob REPO --into fetches it again"));
+                return Err(Error::content(what)
+                    .hint("fetch-blob REPO --into oci:DIR fetches the layer again"));
             }
             Opened::Whole(blob, _) => (sequential(blob), None),
             Opened::Arriving(arriving) => (Box::new(arriving.reader()), Some(arriving)),
@@ -262,9 +263,9 @@ impl LineSource {
             Some((blob, size)) => Ok(Opened::Whole(blob, size)),
             None => {
                 Err(layout.absent(&descriptor.digest).hint(if descriptor.is_non_distributable() {
-                    "fetch-blob REPO --into fetches it, if necessary from the urls in its line"
+                    "fetch-blob REPO --into oci:DIR fetches the layer, if necessary from its urls"
                 } else {
-                    "fetch-blob REPO --into fetches it"
+                    "fetch-blob REPO --into oci:DIR fetches the blob"
                 }))
             }
         }

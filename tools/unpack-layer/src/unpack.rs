@@ -204,9 +204,9 @@ fn check_digest(layer: &Layer, verdict: &Verdict) -> Result<()> {
     match &layer.arriving {
         Some(arriving) => checked.map_err(|error| arriving.verdict().unwrap_or(error)),
         // The bytes in the layout are wrong.
-        None if layer.descriptor.is_some() => {
-            checked.map_err(|error| error.hint("fetch-blob REPO --into --recheck fetches it again"))
-        }
+        None if layer.descriptor.is_some() => checked.map_err(|error| {
+            error.hint("fetch-blob REPO --into oci:DIR --recheck fetches the layer again")
+        }),
         None => checked,
     }
 }

@@ -95,7 +95,7 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor, progress: &Progress) -> 
         }
         return Err(layout.absent(digest));
     };
-    let repair = format_args!("fetch-blob STORE --into {layout} --recheck repairs it");
+    let repair = format_args!("fetch-blob STORE --into {layout} --recheck fetches the blob again");
     if size != descriptor.size {
         let what =
             format_args!("{layout}: {digest}: size differs: got {size}, want {}", descriptor.size);

@@ -21,7 +21,7 @@ pub(crate) fn is_empty_input(input: &mut impl BufRead) -> Result<bool> {
         input.fill_buf().map_err(|cause| Error::local(format_args!("read {STDIN}"), &cause))?;
     if looks_like_descriptor(start) {
         let error =
-            Error::usage(format_args!("{STDIN}: a descriptor line, not the bytes it names"));
+            Error::usage(format_args!("{STDIN}: got a descriptor line, want the bytes of a blob"));
         return Err(error.hint("--from oci:DIR checks the blobs that descriptor lines name"));
     }
     Ok(start.is_empty())

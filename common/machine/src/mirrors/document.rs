@@ -255,6 +255,6 @@ impl Value {
             ValueKind::Table(_) => "a table",
             ValueKind::Other => "a number or a time",
         };
-        Wrong { line: self.line, why: format!("{}: expected {want}, got {got}", printable(key)) }
+        Wrong { line: self.line, why: format!("{}: got {got}, want {want}", printable(key)) }
     }
 }

@@ -94,7 +94,7 @@ impl Pem {
         if ENCRYPTED.iter().any(is_encrypted) {
             return Err(self
                 .wrong("the key in it is encrypted")
-                .hint("openssl pkey -in FILE -out NEWFILE writes it unencrypted"));
+                .hint("openssl pkey -in FILE -out NEWFILE writes the key unencrypted"));
         }
         match PrivateKeyDer::from_pem_slice(&self.bytes) {
             Ok(key) => Ok(Some(key)),
@@ -119,7 +119,7 @@ pub(crate) fn client_certificate(cert_file: &Path, key_file: Option<&Path>) -> R
         None if certificate.key()?.is_none() => {
             certificate.certificates()?;
             let what = format_args!("{}: no key in it", certificate.name);
-            return Err(Error::usage(what).hint("--key-file FILE names the file that has it"));
+            return Err(Error::usage(what).hint("--key-file FILE names the file with the key"));
         }
         None => pair(&certificate, &certificate)?,
     };

@@ -265,7 +265,8 @@ impl Tree {
         if target.is_empty() {
             return Err(to("a directory"));
         }
-        let missing = || to("missing (it must be an earlier entry, or be in a lower layer)");
+        let missing =
+            || to("missing (the target must be an earlier entry, or be in a lower layer)");
         let from = self.directory(parent)?.ok_or_else(missing)?;
         if from == here && target == name {
             return Err(to("itself"));
@@ -330,7 +331,7 @@ fn check_target(entry: &Entry) -> Result<()> {
     let length = entry.link.len();
     if entry.entry_type == EntryType::Symlink && !(1..=MAX_TARGET).contains(&length) {
         return Err(Error::malformed(format_args!(
-            "symbolic link with a target of {length} bytes, expected 1 to {MAX_TARGET}"
+            "symbolic link: got a target of {length} bytes, want 1 to {MAX_TARGET}"
         )));
     }
     Ok(())

@@ -29,7 +29,7 @@ pub(super) fn store(
         Held::Absent => {}
         Held::Wrong(what) => {
             notice::warn("mended", || {
-                format!("{digest}: the layout had an invalid blob: {what}: replaced")
+                format!("{digest}: invalid blob in the layout: {what}: replaced")
             });
         }
     }

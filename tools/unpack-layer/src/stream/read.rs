@@ -147,8 +147,10 @@ impl Reading {
         let compression = *sniffed.as_ref().unwrap_or(&None);
         if compression.is_none() && input.layer.descriptor.is_none() && looks_like_descriptor(start)
         {
-            let error =
-                Error::usage(format_args!("{}: a descriptor line, not a layer", input.layer.name));
+            let error = Error::usage(format_args!(
+                "{}: got a descriptor line, want a layer",
+                input.layer.name
+            ));
             return Err(fail(error.hint("--from oci:DIR takes descriptor lines")));
         }
         self.hash(Task::Begin {

@@ -92,7 +92,7 @@ impl Directory {
                 shown(name)
             ),
         )
-        .hint("unmount it, or remove the file by other means"))
+        .hint("unmount that file system, or remove the file by other means"))
     }
 
     /// Leaves the directory: sets its times again if they changed.

@@ -143,7 +143,7 @@ impl Workspace {
                 let target = entry.link.as_slice();
                 if target.is_empty() || target.len() > MAX_TARGET {
                     return Err(Error::malformed(format_args!(
-                        "symbolic link with a target of {} bytes, expected 1 to {MAX_TARGET}",
+                        "symbolic link: got a target of {} bytes, want 1 to {MAX_TARGET}",
                         target.len()
                     )));
                 }
@@ -178,7 +178,7 @@ impl Workspace {
             let error = os_error("make the device", cause);
             match cause {
                 Errno::PERM => {
-                    error.hint("devices require privileges; --skip-devices leaves them out")
+                    error.hint("--skip-devices leaves out devices, which require privileges")
                 }
                 _ => error,
             }
@@ -199,7 +199,8 @@ impl Workspace {
         if target.is_empty() {
             return Err(to("a directory"));
         }
-        let missing = || to("missing (it must be an earlier entry, or be in a lower layer)");
+        let missing =
+            || to("missing (the target must be an earlier entry, or be in a lower layer)");
         if !self.side.enter(&mut self.state, parent, Missing::Stop)? {
             return Err(missing());
         }
@@ -233,7 +234,8 @@ impl Workspace {
                     let error = os_error(&format!("hard link to {}", shown(&entry.link)), cause);
                     return Err(match cause {
                         Errno::PERM => error.hint(
-                            "fs.protected_hardlinks forbids it, or the file is immutable (lsattr)",
+                            "fs.protected_hardlinks forbids the link, \
+                             or the file is immutable (lsattr)",
                         ),
                         _ => error,
                     });

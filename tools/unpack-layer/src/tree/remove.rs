@@ -161,8 +161,8 @@ pub(super) fn remove_error(name: &[u8], cause: Errno) -> Error {
     let error = Error::local(format_args!("remove {}", archive::shown(name)), &cause.into());
     match cause {
         Errno::NOSYS => error.hint("/proc must be mounted"),
-        Errno::BUSY => error.hint("something is mounted there"),
-        Errno::PERM => error.hint("it may be immutable (lsattr)"),
+        Errno::BUSY => error.hint("a file system is mounted there"),
+        Errno::PERM => error.hint("the file may be immutable (lsattr)"),
         _ => error,
     }
 }

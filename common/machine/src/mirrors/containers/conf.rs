@@ -217,7 +217,7 @@ fn mirror(table: &Table, by_digest: bool, origin: &str) -> Parsed<Mirror> {
         other => {
             let other = printable(other);
             return Err(wrong(format!(
-                "pull-from-mirror: expected all, digest-only or tag-only, got \"{other}\""
+                "pull-from-mirror: got \"{other}\", want all, digest-only or tag-only"
             )));
         }
     };
