@@ -99,8 +99,8 @@ pub fn or_image(
 const FILES: [&str; 6] = [".json", ".tar", ".gz", ".tgz", ".zst", ".txt"];
 
 /// The store of the image that the text names. `None` if the text is more likely the name of a
-/// file: it has one of the suffixes of files, or its parent directory exists. It is likely an image
-/// if it has a tag, a digest or a host, or is a single word.
+/// file: it has one of the suffixes of files, or its parent directory exists. The text is likely an
+/// image if it begins with `oci:`, has a tag, a digest or a host, or is a single word.
 fn store_of_image(text: &str) -> Option<StoreName> {
     let parent = Path::new(text).parent().filter(|parent| !parent.as_os_str().is_empty());
     let is_file = FILES.iter().any(|suffix| text.ends_with(suffix))

@@ -23,7 +23,7 @@ use crate::transports;
 pub(crate) struct Operands {
     /// The text of each repository or reference in a registry.
     remote: Vec<String>,
-    /// The first two operands.
+    /// The operands, if there are two and the first one names something in a registry.
     first: Option<(String, String)>,
 }
 
@@ -65,7 +65,7 @@ impl Operands {
             return None;
         }
         if let Some(dir) = self.remote.iter().find(|text| is_layout(text)) {
-            return Some(format!("write oci:{dir} for the layout in that directory"));
+            return Some(format!("write oci:{dir} for a layout in that directory"));
         }
         if let Some(file) = self.remote.iter().find(|text| Path::new(text).is_file()) {
             return Some(format!("{file} is a file, but the tool read it as the name of an image"));
@@ -91,8 +91,8 @@ fn is_layout(text: &str) -> bool {
     dir.join("oci-layout").is_file() || is_empty()
 }
 
-/// The hint if two operands are in the wrong order: `first` is a file, and `second` is a reference.
-/// Otherwise `None`.
+/// The hint if two operands are in the wrong order: `first` is a file, and `second` is a reference
+/// and not a file. Otherwise `None`.
 fn swapped(first: &str, second: &str) -> Option<String> {
     let is_swapped = Path::new(first).is_file()
         && !Path::new(second).exists()

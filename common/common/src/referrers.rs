@@ -50,11 +50,12 @@ pub fn is_fallback_tag(name: &str) -> bool {
 pub struct ReferrersList {
     document: Map<String, Value>,
     entries: Vec<Descriptor>,
-    /// The digests of the entries: a comparison with each entry would make adding many quadratic.
+    /// The digests of the entries. If each new entry were compared with all others, the time to add
+    /// many would be quadratic.
     digests: HashSet<Digest>,
-    /// The size of the document with its entries, in bytes.
+    /// The size of the document in bytes, with a comma after each entry.
     size: usize,
-    /// The number of JSON values in it.
+    /// The number of JSON values in the document with its entries.
     values: usize,
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn hint(text: &str, argument: &str) -> Option<String> {
     }
     if is_path(text) && !Path::new(text).is_file() {
         let dir = if text == "/" { text } else { text.trim_end_matches('/') };
-        return Some(format!("write oci:{dir} for the layout in that directory"));
+        return Some(format!("write oci:{dir} for a layout in that directory"));
     }
     None
 }

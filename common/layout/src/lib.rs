@@ -55,7 +55,8 @@ use index::MAX_INDEX;
 
 const OWN_NAMES: [&str; 5] = ["oci-layout", "index.json", "blobs", "ingest", SOURCES];
 
-/// The longest wait for the layout's lock. A process holds it only while it replaces a small file.
+/// The longest wait for a lock of the layout. A process holds the lock on the directory only while
+/// it replaces `index.json` or another small file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The time between two attempts to take a lock.

@@ -7,8 +7,9 @@
 //! name still refers to the complete old image.
 //!
 //! The file is only a hint. If it is lost or damaged, names do not change, and storing the manifest
-//! again records the name again. A waiting name is dropped in two cases: a later image got the
-//! name, or another program changed the entries that have the name.
+//! again records the name again. A waiting name is dropped if a later image got the name, if
+//! another program changed the entries that have the name, if the name or the manifest is removed,
+//! or if too many names wait.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;

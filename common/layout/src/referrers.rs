@@ -54,12 +54,13 @@ fn warn(digest: &Digest, error: &Error) {
 }
 
 impl Layout {
-    /// Calls [`list_referrer`](Layout::list_referrer) for each stored blob. If a referrer cannot be
-    /// listed, this is a warning and not an error, because the blobs are already stored.
+    /// Lists the stored blobs that are referrers, as [`list_referrer`](Layout::list_referrer) does.
+    /// If a referrer cannot be listed, this is a warning and not an error, because the blobs are
+    /// already stored.
     ///
-    /// `index.json` and each list are written once for many referrers. Written once for each
-    /// referrer, they would take time, and the lists disk space, that is quadratic in the number of
-    /// referrers.
+    /// `index.json` and each list are written once for many referrers. If they were written once
+    /// for each referrer, the time to write them, and the disk space of the lists, would be
+    /// quadratic in the number of referrers.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -88,8 +89,9 @@ impl Layout {
     /// referrers.
     ///
     /// # Errors
-    /// Malformed if a blob of the manifest is missing, or if the fallback tag names something other
-    /// than a list of referrers, which is left unchanged. Otherwise as for [`tag`](Layout::tag).
+    /// Malformed if a blob of the manifest is missing, if the list has no room for the manifest, or
+    /// if the fallback tag names something other than a list of referrers, which is left unchanged.
+    /// Otherwise as for [`tag`](Layout::tag).
     pub fn list_referrer(&self, digest: &Digest) -> Result<()> {
         let mut batch = Batch::default();
         batch.add(self.referrer(digest)?);
@@ -177,7 +179,8 @@ impl Layout {
 
     /// Changes the list of the referrers of `subject` in these entries. `change` returns whether it
     /// changed anything, and so does this function. Stores the new list, but not the entries. The
-    /// caller must hold the lock. The inner error says why the fallback tag does not name a list.
+    /// caller must hold the lock. The inner error says why the fallback tag does not name a list,
+    /// or why the new list cannot be stored.
     ///
     /// A list that becomes empty is kept: if a subject has no list, sweep-layout keeps all its
     /// referrers, even those without an entry.

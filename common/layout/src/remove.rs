@@ -33,8 +33,8 @@ impl Layout {
     /// referrers. Names that wait for these manifests are dropped. Each file is written once for
     /// all of them.
     ///
-    /// Returns the first digest of which there is nothing to remove. With `skip_missing`, the other
-    /// manifests are removed. Otherwise, only those before this digest are removed.
+    /// Returns the first digest for which there is nothing to remove. With `skip_missing`, the
+    /// other manifests are removed. Otherwise, only those before this digest are removed.
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).

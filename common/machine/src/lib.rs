@@ -3,7 +3,7 @@
 //!
 //! | module | reads |
 //! |---|---|
-//! | [`credentials`] | auth files of docker and the containers tools (podman, skopeo, buildah), and credential helpers |
+//! | [`credentials`] | auth files of docker, podman, skopeo and buildah; credential helpers |
 //! | [`certs_d`] | the certificates that `certs.d` has for a host |
 //! | [`allowed`] | the hosts that are allowed in URLs from a registry in spite of the rules |
 //! | [`mirrors`] | registries.conf, hosts.toml, and the values of `--mirror` |

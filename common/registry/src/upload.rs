@@ -230,7 +230,7 @@ impl Registry {
     /// request, so the blob should be small.
     ///
     /// # Errors
-    /// Refused or Unavailable, depending on the registry's response. Content if it stored another
+    /// The failure that the registry's response reports. Content if the registry stored another
     /// blob.
     pub fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let size = bytes.len() as u64;

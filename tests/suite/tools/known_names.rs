@@ -140,7 +140,7 @@ fn a_path_gets_the_layout_as_hint() {
     ] {
         for name in ["fetch-manifest", "list-tags"] {
             let run = tool(name).arg(path).run();
-            hints(&run, name, &format!("write {hint} for the layout in that directory"));
+            hints(&run, name, &format!("write {hint} for a layout in that directory"));
             run.says("a path, not a reference");
         }
     }
@@ -238,7 +238,7 @@ fn a_layout_without_oci_gets_its_name_as_hint_after_the_failure() {
     ] {
         scratch.write("m.json", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#);
         let run = without_hub(&scratch, args[0]).args(&args[1..]).run();
-        let hint = format!("hint: write {hint} for the layout in that directory\n");
+        let hint = format!("hint: write {hint} for a layout in that directory\n");
         run.fails(4, &hint).says("blocked");
     }
     // A directory that is not a layout causes no hint.

@@ -12,9 +12,9 @@ use common::mediatype;
 /// The maximum number of descriptor lines in one run.
 const MAX_LINES: usize = 100_000;
 
-/// Calls `remove` with the target and the digest of each line, once for each digest. The first
-/// error ends the run. `open` opens the target at the first line: the program that writes the lines
-/// may create the layout. Returns the target, if it was opened, even after an error.
+/// Calls `remove` with the target and the digest of each line, once for each digest. Stops at the
+/// first error. `open` opens the target at the first line: the program that writes the lines may
+/// create the layout. Returns the target, if it was opened, even after an error.
 ///
 /// # Errors
 /// Malformed if there are no lines or too many, or if a line is invalid or names a blob. The errors

@@ -59,8 +59,8 @@ fn run(cli: Cli) -> Result<()> {
             target => remove(&target?, &name),
         },
         None => {
-            // A layout's index.json is written once for all lines. Written once for each line, it
-            // would take time that is quadratic in the number of lines.
+            // A layout's index.json is written once for all lines. If it were written once for each
+            // line, the time would be quadratic in the number of lines.
             let mut of_layout = Vec::new();
             let (target, outcome) = lines::for_each(
                 BufReader::new(stdio::stdin()?),

@@ -208,7 +208,7 @@ impl Blob {
         }
         let middle = middle.next_multiple_of(SPLIT_ALIGN);
         let Ok(file) = self.files.open_part(middle) else {
-            // The first connection downloads the rest.
+            // The connection that fills this part downloads the rest, too.
             state.connection_failed = true;
             return Ok(None);
         };

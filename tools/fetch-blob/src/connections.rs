@@ -3,7 +3,7 @@
 //! it, each connection downloads next.
 //!
 //! The blobs are begun in input order, one for each connection. If no blob is left to begin, an
-//! idle connection helps with the largest blob that is being downloaded. With `--early`,
+//! idle connection takes half of the largest part that is still missing. With `--early`,
 //! [`in_order`] chooses instead. A small blob is verified by the connection that downloaded it, a
 //! larger blob by its own thread.
 //!
@@ -339,7 +339,8 @@ impl Connections {
     }
 }
 
-/// Splits the largest active blob for an idle connection. `None` if a blob is waiting to begin.
+/// Splits the active blob with the largest missing part, for an idle connection. `None` if a blob
+/// is waiting to begin, or if splitting is not worthwhile.
 fn split(queue: &Queue) -> Option<(Arc<Blob>, u64)> {
     if !queue.waiting.is_empty() {
         return None;

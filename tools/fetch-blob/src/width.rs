@@ -60,8 +60,8 @@ impl Width {
     }
 
     /// The number of connections to use. `received` is the number of bytes received in this run.
-    /// `in_use` is the number of connections that are used now. The speed is not measured while
-    /// fewer connections are used than allowed.
+    /// `in_use` is the number of connections that are used now. The speed is measured only while
+    /// exactly the allowed number of connections is used.
     pub(crate) fn connections(&mut self, now: Instant, received: u64, in_use: usize) -> usize {
         if in_use != self.now {
             self.begin(now, received);

@@ -18,7 +18,8 @@ use crate::answers;
 /// The uploads into one repository. At most one session is open at a time.
 pub(crate) struct Uploads {
     registry: Registry,
-    /// The open session. Locked during a request that may open one, so that a cleanup waits for it.
+    /// The open session. Locked during a request that may open one, so that a cleanup waits for the
+    /// request.
     open: Mutex<Option<UploadUrl>>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     seconds
         .filter(|_| is_number)
         .map(Duration::from_secs)
-        .ok_or_else(|| "expected a number, then s, m, h or d".to_owned())
+        .ok_or_else(|| "expected a number, then optionally s, m, h or d".to_owned())
 }
 
 #[cfg(test)]

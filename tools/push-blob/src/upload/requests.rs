@@ -297,8 +297,8 @@ impl Uploads {
     }
 }
 
-/// Sends a request that has a body. If the run is ending, the request is stopped, and this does not
-/// return.
+/// Sends a request that has a body. If the run is ending, the request is stopped, and this function
+/// does not return.
 fn while_sending<T>(
     sending: &Sending<'_>,
     payload: &mut Payload<'_>,

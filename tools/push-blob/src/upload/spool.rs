@@ -2,8 +2,8 @@
 //! The bytes of a pipe in a temporary file, so that they can be sent again.
 //!
 //! The file loses its name when it is opened, so the kernel removes it when the run ends, even if
-//! the run is killed. It is in `$TMPDIR`, or else in `/var/tmp`, because `/tmp` is in memory on
-//! many machines.
+//! the run is killed. It is in `$TMPDIR` if that is an absolute path, or else in `/var/tmp`. `/tmp`
+//! is used only if there is no `/var/tmp`, because `/tmp` is in memory on many machines.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};

@@ -42,7 +42,7 @@ pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> Result<bool> {
     let mut lifted = 0;
     loop {
         let before = lifted;
-        // The previous pass has read the directory to its end.
+        // An earlier pass has read the directory to its end.
         rustix::fs::seek(&top, SeekFrom::Start(0)).map_err(|cause| remove_error(name, cause))?;
         empty(&top, &top, 0, &mut lifted)?;
         match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
