@@ -180,7 +180,8 @@ impl Layout {
                 (_, Some(choose)) => choose(&named),
                 (n, None) => {
                     let what = format_args!("{self}: \"{}\" names {n} manifests", printable(tag));
-                    Err(Error::malformed(what).hint("choose one with -p OS/ARCH"))
+                    Err(Error::malformed(what)
+                        .hint("fetch-manifest -p OS/ARCH selects one of them"))
                 }
             };
         }
