@@ -249,7 +249,7 @@ fn a_mirror_gets_only_its_own_stored_credential() {
 fn an_invalid_file_is_an_error_before_any_request() {
     let (own, _) = with_image("app");
     let cases = [
-        ("[[registry]]\nlocation = 1", 2, "got a number, want a string"),
+        ("[[registry]]\nlocation = 1", 2, "got a number or a time, want a string"),
         ("\n\n[[registry]\n", 3, ""),
         ("[[registry]]\nlocation = \"https://a.invalid\"", 2, "a location must not have a scheme"),
         ("# \u{1b}[31m\n\u{1b}", 1, ""),

@@ -285,8 +285,16 @@ fn errors_name_the_line() {
         (format!("{table}location = 1"), 2, "location: got a number or a time, want a string"),
         (format!("{table}location = 'a'\nblocked = 'yes'"), 3, "got a string, want true or false"),
         (format!("{table}location = 'a'\npull-from-mirror = 'all'"), 3, "for mirrors only"),
-        (format!("{table}location = 'a'\nmirror = 'b'"), 3, "mirror: got a string, want a list of tables"),
-        ("[registry]\nlocation = 'a'".to_owned(), 1, "registry: got a table, want a list of tables"),
+        (
+            format!("{table}location = 'a'\nmirror = 'b'"),
+            3,
+            "mirror: got a string, want a list of tables",
+        ),
+        (
+            "[registry]\nlocation = 'a'".to_owned(),
+            1,
+            "registry: got a table, want a list of tables",
+        ),
         ("registries = 1".to_owned(), 1, "want a table"),
         ("[registries.block]\nregistries = [1]".to_owned(), 2, "want a string"),
         (format!("{mirror}insecure = true"), 3, "a mirror has no location"),
