@@ -3,9 +3,8 @@
 //! follows no redirects.
 //!
 //! Headers that belong to one origin (Authorization, and the configured headers) are sent to that
-//! origin only. For token servers the rule is stricter: after a redirect to another origin the
-//! credential is not sent again, even if that origin redirects back, since that origin chose the
-//! URL.
+//! origin only. The rule for token servers is stricter: after a redirect to another origin, the
+//! credential is not sent any more. If the other origin redirects back, it has chosen the URL.
 //!
 //! A request that writes follows only 307 and 308, only within the registry's origin, and only if
 //! its body can be sent again. After 301, 302 or 303 the next request would be a GET, and the

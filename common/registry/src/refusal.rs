@@ -13,8 +13,8 @@ pub(crate) fn unattributed() -> Refusal {
     Refusal { words: "or there is no such repository".to_owned(), hint: None }
 }
 
-/// The refusal text for a repository in a registry. `found` holds the credentials for it; those of
-/// the command line or the environment are also in `peer`.
+/// The refusal text for a repository in a registry. `found` has all credentials for the repository.
+/// `peer` has only the credentials of the command line and of the environment.
 pub(crate) fn by_registry(found: &Lookup, peer: &Peer, repository: &Repository) -> Refusal {
     let Refusal { words, hint } = by_token_server(found, peer, repository.host());
     let or = if repository.is_whole() { "no permission" } else { "no such repository" };

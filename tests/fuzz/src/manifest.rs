@@ -7,9 +7,9 @@ use common::json;
 use common::manifest::{self, Content, Manifest, Schema1};
 use common::schema1;
 
-/// The descriptors of a parsed manifest have valid digests, and a line written from one is parsed
-/// to the same descriptor. The manifest's media type is the detected one, and a second parse gives
-/// the same manifest.
+/// The descriptors of a parsed manifest have valid digests. If a descriptor is written as a line and
+/// parsed again, it is the same. The manifest's media type is the detected one, and a second parse
+/// gives the same manifest.
 pub fn manifest(data: &[u8]) {
     for gate in [Schema1::Refused, Schema1::Allowed] {
         let Ok(read) = Manifest::parse(data, None, "m", gate) else { continue };

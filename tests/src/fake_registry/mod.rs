@@ -18,9 +18,9 @@
 //!
 //! Correct behaviour follows the OCI distribution specification: ranges, HEAD, digests in headers,
 //! pages of tags and repositories with Link, uploads in one or several requests, mounts, refusal of
-//! a manifest that references a missing blob or manifest, errors in JSON. Optionally the registry
-//! requires tokens, which it issues for every request, or has features that only some registries
-//! have ([`Settings`]).
+//! a manifest that references a missing blob or manifest, errors in JSON. With [`Settings`],
+//! the registry requires tokens, which its token server issues to every client, or has features
+//! that only some registries have.
 
 mod access;
 mod repository;

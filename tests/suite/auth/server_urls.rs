@@ -16,8 +16,8 @@ use tests::scratch::Scratch;
 use tests::tools::{Command, Run};
 use tests::urls::{Shape, Verdict, paths, shapes};
 
-/// A registry with an image as `app:1` and a blob. The attacker serves the same content: only the
-/// rules for URLs keep a client from using it.
+/// A registry with an image as `app:1` and a blob. The attacker's server has the same image and
+/// blob, so that only the rules for URLs can prevent a client from fetching them there.
 fn attack(by_tls: bool) -> (Attack, Blob) {
     let attack = Attack::start(by_tls);
     let image = Image::small();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `--progress` of transfers that an earlier run began: the bytes that are there count as done from
-//! the first line on, and the rate counts only the bytes of this run.
+//! `--progress` of transfers that an earlier run began. The bytes of the earlier run count as done
+//! from the first line on. The rate counts only the bytes of this run.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

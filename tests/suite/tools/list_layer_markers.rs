@@ -115,8 +115,8 @@ fn the_path_components_that_a_layer_walks_are_bounded() {
     let apart = |count: usize| -> Vec<Part> {
         (0..count).map(|i| file(format!("{}/f{i}", paths[i % 2]), "")).collect()
     };
-    // Each entry takes 4096 steps. 65 entries are below their limit of 2^18 + 65 * 64, and 66 are
-    // above theirs. Each layer is counted separately.
+    // Each entry takes 4096 steps. The limit for n entries is 2^18 + 64 n: 65 entries are below it,
+    // and 66 are above it. Each layer is counted separately.
     merged(&[&apart(40), &apart(65)], &[]).ok();
     let run = merged(&[&apart(66)], &[]);
     run.fails(6, "more than 266368 path components to walk for 66 entries").stdout("");

@@ -123,8 +123,8 @@ fn again(cage: &Cage, more: &[&str]) -> Run {
     tool("unpack-layer").dir(cage.dir()).arg("root").args(names).args(more).run()
 }
 
-/// Whether a file has the time that entries have by default. The caller asks for the last entry of
-/// the last layer, whose time is set at the end.
+/// Whether a file has the time that entries have by default. The tests check the last entry of the
+/// last layer, because its time is set last.
 trait HasEntryTime {
     fn has_entry_time(&self) -> bool;
 }

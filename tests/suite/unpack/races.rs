@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! unpack-layer --onto: other processes that change the tree while it is being changed. No other
-//! file gets the owner or the attributes of an entry.
+//! unpack-layer --onto: other processes change the tree at the same time. The owner and attributes
+//! of an entry are never given to a file that such a process puts in its place.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]

@@ -37,8 +37,8 @@ fn apart(count: usize) -> Vec<Part> {
 
 #[test]
 fn a_few_walks_of_the_greatest_depth_are_taken_and_many_are_refused() {
-    // Each entry takes 4096 steps. 65 entries are below their limit of 2^18 + 65 * 64, and 66
-    // entries are above theirs. Each layer is counted separately.
+    // Each entry takes 4096 steps. The limit for n entries is 2^18 + 64 n: 65 entries are below it,
+    // and 66 are above it. Each layer is counted separately.
     unpack(&[&apart(40), &apart(65)]).status(0);
     let run = unpack(&[&apart(66)]);
     run.fails(6, "more than 266368 path components to walk for 66 entries");

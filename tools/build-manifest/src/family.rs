@@ -75,8 +75,8 @@ impl Family {
         })
     }
 
-    /// The same descriptor with this family's media type. For OCI's family, a media type that
-    /// belongs to neither family is unchanged.
+    /// The same descriptor with the media type of this family. [`Family::Oci`] keeps a media type
+    /// that is neither Docker's nor OCI's.
     ///
     /// # Errors
     /// Malformed if the family has no media type for this content.

@@ -110,8 +110,8 @@ impl Blob {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes bytes of the first part that were received and written, if all bytes before them are
-    /// hashed. Otherwise they are read back later.
+    /// Hashes received bytes of the first part, after they were written to the file. If bytes before
+    /// them are not hashed yet, it does nothing, and they are read back later.
     ///
     /// # Errors
     /// Content if the blob is larger than its stated size.

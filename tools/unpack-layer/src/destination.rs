@@ -339,7 +339,7 @@ impl Destination {
     }
 
     /// Ends a successful run: syncs, and renames the staging directory to DIR or removes the dirty
-    /// mark. With `--replace`, writes a note if `image` is given: the options and the image.
+    /// mark. If `image` is given, also writes a note that has the image and the options.
     ///
     /// # Errors
     /// Local if a system call fails. Without `--onto`, a failure before the rename leaves DIR

@@ -177,8 +177,8 @@ impl State {
 static RUNNING: OnceLock<show::Running> = OnceLock::new();
 
 impl Progress {
-    /// Starts the display that the options ask for. Without options, `quiet` or a trace disables
-    /// it.
+    /// Starts the display that the options request. If they request none in particular, there is no
+    /// display with `quiet` or with a trace.
     ///
     /// # Errors
     /// Usage if the options contradict each other, or if the file descriptor is not open.

@@ -92,9 +92,9 @@ impl Session {
     /// the request fails, and the new token is kept for the caller's next attempt.
     ///
     /// # Errors
-    /// Refused if a challenge cannot be answered. Unavailable, to be retried at once, if a payload
-    /// that cannot be sent again needs a new token. Otherwise the errors of the exchange and of the
-    /// token server. An error status is returned as a response.
+    /// Refused if a challenge cannot be answered. Unavailable if a new token is needed and the
+    /// payload cannot be sent again: the caller can retry at once. Otherwise the errors of the
+    /// exchange and of the token server. An error status is returned as a response.
     pub fn send(
         &self,
         scope: &Scope,

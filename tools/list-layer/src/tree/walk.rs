@@ -103,7 +103,7 @@ impl Tree {
         Ok(self.go(name, Purpose::Entry(missing))? == Reached::Directory)
     }
 
-    /// Enters the directory of a marker. Its clean name refers to the lower layers.
+    /// Enters the directory of a marker. The name without the prefix names a file of lower layers.
     pub(super) fn enter_for_marker(
         &mut self,
         name: &[u8],

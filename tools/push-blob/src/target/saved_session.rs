@@ -2,8 +2,9 @@
 //! Upload sessions that a later run may continue. Each is one small file in `uploads` in the user's
 //! state directory.
 //!
-//! The name of a file is the hash of the repository and the digest, so it cannot be used for other
-//! bytes. The file holds the URL of the session, and only its owner may read it.
+//! The name of a file is the hash of the repository and the digest of the blob. A session is
+//! therefore never continued with another blob. The file contains the URL of the session, and only
+//! its owner can read it.
 //!
 //! The file is locked during the upload. A second run that pushes the same blob at the same time
 //! opens its own session, which is not saved.

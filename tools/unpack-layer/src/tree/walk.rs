@@ -119,7 +119,7 @@ impl Walk {
         Ok(self.go(state, name, Purpose::Entry(missing))? == Reached::Directory)
     }
 
-    /// Enters the directory of a marker. Its clean name refers to the lower layers.
+    /// Enters the directory of a marker. The name without the prefix names a file of lower layers.
     pub(super) fn enter_for_marker(
         &mut self,
         state: &mut TreeState,
