@@ -81,8 +81,7 @@ impl Target {
                 if layout.remove_name(tag)? {
                     return Ok(());
                 }
-                let what = format_args!("no entry named \"{}\"", printable(tag));
-                Err(absent(layout, what))
+                Err(absent(layout, format_args!("no entry named \"{}\"", printable(tag))))
             }
             (Target::Layout(layout), Name::Digest(digest)) => {
                 remove_all(layout, std::slice::from_ref(digest), false)
