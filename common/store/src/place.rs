@@ -159,7 +159,10 @@ impl Places {
         };
         match self.mirrored(want.is_some(), ask) {
             Some((_, remote)) => Ok(remote),
-            None => self.own()?.manifest(name, want, accept),
+            None => {
+                let remote = self.own()?.manifest(name, want, accept);
+                remote.map_err(|error| self.with_tags_hint(error, name))
+            }
         }
     }
 
@@ -236,6 +239,16 @@ impl Places {
     ) -> Result<bool> {
         registry::refuse_blocked(&self.repository, self.blocked.as_deref())?;
         self.own()?.referrers(subject, artifact_type, each)
+    }
+
+    /// The error for a manifest, with a hint if a tag does not exist.
+    fn with_tags_hint(&self, error: Error, name: &str) -> Error {
+        if error.status() == Status::Absent && name.parse::<Digest>().is_err() {
+            let repository = &self.repository;
+            error.hint(format_args!("list-tags {repository} lists the tags of the repository"))
+        } else {
+            error
+        }
     }
 
     /// The result from the first mirror that has the content, and the index of that mirror.

@@ -58,6 +58,18 @@ fn a_refused_storage_host_is_permitted_by_an_option_only_for_the_operand() {
     run.fails(6, &format!("hint: a line {host} in {file} permits this host\n"));
 }
 
+#[test]
+fn a_missing_tag_gets_list_tags_as_hint() {
+    let registry = FakeRegistry::with_image();
+    let repo = registry.repo("app");
+    let run = plain("fetch-manifest").arg(format!("{repo}:2")).run();
+    run.fails(3, &format!("hint: list-tags {repo} lists the tags of the repository\n"));
+    plain("list-tags").arg(&repo).run().ok().stdout("1\n");
+    let digest = Image::small().layers[0].digest.clone();
+    let run = plain("fetch-manifest").arg(format!("{repo}@{digest}")).run();
+    run.fails(3, "404").does_not_say("hint");
+}
+
 /// The registry lacks the blobs of the manifest. This happens if list-blobs lists an index without
 /// `--recursive`: it prints the manifests, but not their blobs.
 #[test]
