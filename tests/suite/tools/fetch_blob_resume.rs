@@ -322,6 +322,32 @@ fn a_416_restarts_the_download() {
     });
 }
 
+/// The first bytes are right at first, and are hashed. After the 416 they are sent again, and wrong.
+#[test]
+fn bytes_that_are_sent_again_after_a_416_are_verified() {
+    for into_a_file in [false, true] {
+        let (registry, blob) = registry_with_blob();
+        let mut wrong = blob.bytes.clone();
+        wrong[0] ^= 1;
+        let wrong: Arc<[u8]> = wrong.into();
+        registry.fault(move |request, right| match request.earlier {
+            0 => right.cut(2 * MIB, End::Fin),
+            1 => Reply::new(416),
+            _ => Reply::ok(&wrong),
+        });
+        let scratch = Scratch::new();
+        let run = if into_a_file {
+            let command = fetch_blob().args([&registry.repo("app"), "-o", "file"]);
+            command.arg(&blob.digest).dir(scratch.path()).run()
+        } else {
+            into_layout(&registry, &blob, &scratch).run()
+        };
+        run.fails(1, "digest differs").stdout("");
+        assert_eq!(read_blob(&scratch.join("l"), &blob.digest), None);
+        assert!(!scratch.join("file").exists());
+    }
+}
+
 #[test]
 fn wrong_bytes_in_a_resumed_range_are_detected_and_fetched_again() {
     completes_after("corrupted rest", |_, right, _| right.corrupted());

@@ -149,6 +149,24 @@ impl Blob {
         Ok(())
     }
 
+    /// Removes all bytes of a part. They are downloaded again, and hashed again: the new bytes may
+    /// differ from the old ones.
+    ///
+    /// The hashed bytes of a later part are already in the first file, and stay there.
+    pub(crate) fn empty_part(&self, start: u64) -> Result<()> {
+        // This lock prevents the thread that reads back from reading a part of the removed bytes.
+        let mut hashed = self.hashed();
+        let mut state = self.lock();
+        if let Some(part) = state.part(start) {
+            part.file.set_len(0).map_err(|e| self.write_error(&e))?;
+            part.at = part.start;
+        }
+        if start == 0 {
+            *hashed = Hashed::new(&self.digest, self.stated);
+        }
+        Ok(())
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

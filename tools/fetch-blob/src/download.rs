@@ -152,10 +152,7 @@ impl Download<'_> {
             }
             BlobAnswer::Unsatisfiable { .. } => {
                 self.restart("416: the registry has no bytes after the end of the partial file")?;
-                part.file.set_len(0).map_err(|e| self.blob.write_error(&e))?;
-                if let Some(part) = self.blob.lock().part(self.start) {
-                    part.at = part.start;
-                }
+                self.blob.empty_part(self.start)?;
                 show_offset(self.blob, self.run);
                 self.reading.go_back(self.start);
                 Ok(AttemptEnd::Incomplete)
