@@ -27,6 +27,19 @@ fn two_blobs(terminal: &Tmux) -> FakeRegistry {
     registry
 }
 
+/// A registry with an image as `app:1`. The transfer of its first layer stalls.
+fn slow_image(image: &Image) -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    registry.add_image("app", "1", image);
+    let slow = image.layers[0].digest.clone();
+    registry.fault(
+        move |request, right| {
+            if request.target.contains(&slow) { right.stall(20_000) } else { right }
+        },
+    );
+    registry
+}
+
 /// A fetch into a layout, whose lines go to a file.
 fn fetch(registry: &FakeRegistry) -> String {
     let repository = registry.repo("app");
@@ -82,15 +95,7 @@ fn rows_and_messages_appear_above_the_line() {
 #[test]
 fn one_tool_of_a_pipeline_draws() {
     let terminal = Tmux::start(80, 10);
-    let registry = FakeRegistry::start();
-    let image = Image::small();
-    registry.add_image("app", "1", &image);
-    let slow = image.layers[0].digest.clone();
-    registry.fault(
-        move |request, right| {
-            if request.target.contains(&slow) { right.stall(20_000) } else { right }
-        },
-    );
+    let registry = slow_image(&Image::small());
     let repository = registry.repo("app");
     terminal.go(&format!(
         "fetch-manifest --plain-http {repository}:1 --into oci:l |
@@ -107,15 +112,8 @@ fn one_tool_of_a_pipeline_draws() {
 #[test]
 fn the_next_tool_of_a_pipeline_draws_when_the_first_one_ends() {
     let terminal = Tmux::start(80, 10);
-    let registry = FakeRegistry::start();
     let image = Image::small();
-    registry.add_image("app", "1", &image);
-    let slow = image.layers[0].digest.clone();
-    registry.fault(
-        move |request, right| {
-            if request.target.contains(&slow) { right.stall(20_000) } else { right }
-        },
-    );
+    let registry = slow_image(&image);
     terminal.dir.write("config", image.config.line());
     terminal.dir.write("layers", image.layers.iter().map(Blob::line).collect::<String>());
     let repository = registry.repo("app");
