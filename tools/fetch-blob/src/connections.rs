@@ -97,15 +97,15 @@ pub(crate) struct Connections {
     /// There may be work for an idle connection, or the last blob is done.
     work: Condvar,
     /// A blob is done or, with `--early`, begins to arrive.
-    progress: Condvar,
+    blob_changed: Condvar,
 }
 
 impl Connections {
     /// Starts `count` threads. Each has one connection at a time.
     pub(crate) fn start(run: Run, count: usize) -> Arc<Connections> {
         let queue = Mutex::new(Queue::new(count, Instant::now()));
-        let (work, progress) = (Condvar::new(), Condvar::new());
-        let connections = Arc::new(Connections { run, count, queue, work, progress });
+        let (work, blob_changed) = (Condvar::new(), Condvar::new());
+        let connections = Arc::new(Connections { run, count, queue, work, blob_changed });
         for _ in 0..count {
             let connections = connections.clone();
             std::thread::spawn(move || connections.connect());
@@ -160,7 +160,7 @@ impl Connections {
             if or_begin && queue.arriving.contains(&index) {
                 return Ok(None);
             }
-            queue = self.progress.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.blob_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -176,7 +176,7 @@ impl Connections {
         }
         queue.outcomes.push((index, outcome));
         drop(queue);
-        self.progress.notify_all();
+        self.blob_changed.notify_all();
     }
 
     /// The loop of a connection. It returns when there is nothing left to download.
@@ -281,7 +281,7 @@ impl Connections {
         std::thread::spawn(move || {
             if connections.run.early && blob.wait_for_bytes() {
                 connections.lock().arriving.insert(index);
-                connections.progress.notify_all();
+                connections.blob_changed.notify_all();
             }
             let outcome = connections.verify(&blob, |connections| connections.work.notify_all());
             connections.lock().under_way.remove(&index);
