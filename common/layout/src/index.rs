@@ -220,30 +220,20 @@ impl Layout {
         Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))
     }
 
-    /// Adds a manifest to `index.json`. With `tag`, the entry gets that name and replaces any entry
-    /// that had it. Without a tag, the entry has no name, and nothing is added if the manifest is
-    /// already listed. The manifest must be stored already. The name is also removed from the
-    /// waiting names.
+    /// Adds a manifest to `index.json`, which is written once. The entry of each tag gets that name
+    /// and replaces any entry that had it. Without tags, the entry has no name, and nothing is added
+    /// if the manifest is already listed. The manifest must be stored already. The names are also
+    /// removed from the waiting names.
     ///
     /// # Errors
     /// Malformed if `index.json` is invalid; Local if it cannot be read, locked or written, or
     /// would be too large to be read again.
-    pub fn tag(&self, descriptor: &Descriptor, tag: Option<&str>) -> Result<()> {
+    pub fn tag(&self, descriptor: &Descriptor, tags: &[String]) -> Result<()> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        index.put(descriptor, tag);
-        self.write_index(index)?;
-        tag.map_or(Ok(()), |tag| self.drop_waiting(tag))
-    }
-
-    /// Adds entries with these names for a manifest, as [`tag`](Layout::tag) does, but writes
-    /// `index.json` once.
-    ///
-    /// # Errors
-    /// As for [`tag`](Layout::tag).
-    pub fn tag_all(&self, descriptor: &Descriptor, tags: &[String]) -> Result<()> {
-        let _lock = self.lock()?;
-        let mut index = self.index()?;
+        if tags.is_empty() {
+            index.put(descriptor, None);
+        }
         tags.iter().for_each(|tag| index.put(descriptor, Some(tag)));
         self.write_index(index)?;
         let is_one = |name: Option<&str>| name.is_some_and(|n| tags.iter().any(|tag| tag == n));

@@ -48,7 +48,7 @@ impl Layout {
     /// As for [`tag`](Layout::tag).
     pub fn name_when_whole(&self, descriptor: &Descriptor, name: Option<&str>) -> Result<()> {
         if self.missing_of(descriptor)? == Missing::Nothing {
-            self.tag(descriptor, name)?;
+            self.tag(descriptor, name.map(str::to_owned).as_slice())?;
             return self.list_referrers([&descriptor.digest]);
         }
         {

@@ -39,11 +39,7 @@ pub(crate) fn put(place: &LayoutReference, tags: &[String], document: &Document)
         Some(_) => referrer(bytes, descriptor)?,
         None => descriptor.clone(),
     };
-    if tags.is_empty() {
-        layout.tag(&entry, None)?;
-    } else {
-        layout.tag_all(&entry, tags)?;
-    }
+    layout.tag(&entry, tags)?;
     // Programs that do not use those fields search the list of the subject's referrers.
     layout.list_referrer(&descriptor.digest)
 }
