@@ -101,6 +101,21 @@ mod with_peers {
     }
 
     #[test]
+    fn max_size_counts_the_archives_of_all_layers() {
+        let bytes = archive(&[file("f", noise(3000, 1))]);
+        let size = 2 * bytes.len();
+        let cage = Cage::new(PLACES[0]);
+        let layer = cage.scratch().write("layer", gzip(&bytes));
+        let run = |limit: usize| {
+            let limit = limit.to_string();
+            cage.command().args(["--max-size", &limit]).arg(&layer).arg(&layer).run()
+        };
+        run(size - 1).fails(6, &format!("more than {} bytes (--max-size)", size - 1));
+        cage.nothing();
+        run(size).ok();
+    }
+
+    #[test]
     fn memory_is_bounded_whatever_a_layer_contains() {
         let many: Vec<u8> = (0..40_000).flat_map(|i| file(format!("f{i}"), "").bytes()).collect();
         let named: Vec<u8> = (0..60)
@@ -112,6 +127,7 @@ mod with_peers {
             ("many entries", gzip(&many)),
             ("long names", gzip(&named)),
             ("many files over lower ones", gzip(&many)),
+            ("a large file over a lower one", gzip(&archive(&[file("zeros", noise(48 << 20, 1))]))),
             ("a size without data", huge),
             ("the largest window", zstd(&["--ultra", "--long=27"], &many)),
         ];

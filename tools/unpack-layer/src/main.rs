@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! unpack-layer: unpacks layers into a root file system.
 //!
-//! One thread reads and decompresses, one hashes, and the main thread writes files. The tree is
-//! built in a staging directory beside DIR. It is renamed to DIR only after the digests of all
-//! layers and the number of layers were checked. The tool has no network code. Where to start
-//! reading: `unpack` is the complete run, `stream` reads layers, `tree` makes files, `destination`
-//! handles DIR, `known_image` writes and reads the note about the image in DIR, and `arriving`
-//! waits for the bytes of blobs that fetch-blob is still downloading.
+//! Two layers at a time are read, decompressed and hashed, on threads of their own. The main thread
+//! writes files, one layer after the other. The tree is built in a staging directory beside DIR. It
+//! is renamed to DIR only after the digests of all layers and the number of layers were checked.
+//! The tool has no network code. Where to start reading: `unpack` is the complete run, `stream`
+//! reads layers, `tree` makes files, `destination` handles DIR, `known_image` writes and reads the
+//! note about the image in DIR, and `arriving` waits for the bytes of blobs that fetch-blob is
+//! still downloading.
 
 mod arriving;
 mod cli;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sources of layers: files and stdin, or descriptor lines and the layout that has their blobs.
 //!
-//! Sources are created and used on the reading thread. While it waits for a line, the other threads
-//! continue, and a layer is read while the previous one is still being written.
+//! Sources are created and used on a thread of their own. While it waits for a line, the other
+//! threads continue.
 //!
 //! The layout is opened at the first line, not at the start: all programs of a pipe start at the
 //! same time, and an earlier one may still have to create the layout.

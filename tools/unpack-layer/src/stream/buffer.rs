@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The buffers that the threads exchange: a fixed number, shared by reference and reused.
+//! The buffers that the threads of a lane exchange: a fixed number, shared by reference and reused.
 //!
 //! One thread fills a buffer and up to two others read it. Each sends its reference back when it
 //! has read the buffer. When the last reference is back, the buffer can be filled again. The size
@@ -12,8 +12,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// The size of a buffer: large enough that a file of ordinary size is written in one call.
 pub(super) const SIZE: usize = 512 << 10;
 
-/// The number of buffers in all threads and channels together.
-const COUNT: usize = 12;
+/// The number of buffers of a lane, in all its threads and channels together. With more buffers, a
+/// lane reads further ahead while the caller uses another lane's layer.
+const COUNT: usize = 24;
 
 /// A buffer, filled up to `len`.
 pub(crate) struct Buffer {

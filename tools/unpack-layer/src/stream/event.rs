@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The messages from the reading thread to the caller's end of the stream.
+//! The messages to the caller: from the source's thread, and from the reading thread of a lane.
 
 use std::sync::Arc;
 
 use common::error::Error;
 
 use super::buffer::Buffer;
-use super::layer::Step;
+use super::layer::{Layer, Step};
 
-/// A message to the caller.
-pub(super) enum Event {
-    /// A layer begins, or an image config was read.
+/// A message from the source's thread, in the order of the source.
+pub(super) enum Item {
+    /// An item that no lane reads.
     Step(Step),
+    /// The next layer of the lane with this number.
+    Lane(usize),
+}
+
+/// A message from the reading thread of a lane.
+pub(super) enum Event {
+    /// A layer begins.
+    Layer(Box<Layer>),
     /// Bytes of the layer's archive.
     Data(Arc<Buffer>),
     /// The end of the layer.

@@ -38,7 +38,7 @@ pub(crate) enum SourceItem {
     Same(Vec<Descriptor>),
 }
 
-/// A source of layers, used on the reading thread.
+/// A source of layers, used on a thread of its own.
 pub(crate) type LayerSource = Box<dyn Iterator<Item = Result<SourceItem>>>;
 
 /// A layer whose first bytes were read.

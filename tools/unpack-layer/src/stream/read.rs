@@ -1,28 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The reading thread: takes layers from a source, reads and decompresses them, and sends the
-//! buffers to the other threads.
+//! The reading thread of a lane: reads layers, decompresses them, and sends the buffers to the
+//! caller and to the hashing thread.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 
 use common::digest::{Algorithm, Digest};
-use common::error::{Error, Result};
+use common::error::Error;
 use common::lines::{NO_INPUT, looks_like_descriptor};
 use compress::decode::{Decoder, MAGIC, sniff};
 
 use super::buffer::{Buffer, Pool, SIZE};
 use super::event::Event;
 use super::hash::Task;
-use super::layer::{Layer, LayerInput, LayerSource, SourceItem, Step};
-
-/// The limits on the bytes that are read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// The maximum number of bytes of the uncompressed archives of all layers together.
-    pub(crate) archive_bytes: Option<u64>,
-}
+use super::layer::{Layer, LayerInput};
 
 /// The reason why the thread stops.
 enum Stop {
@@ -33,7 +26,7 @@ enum Stop {
     Failed { error: Error, drain: bool },
 }
 
-type Outcome<T> = std::result::Result<T, Stop>;
+type Outcome<T> = Result<T, Stop>;
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
@@ -48,8 +41,6 @@ pub(super) struct Reading {
     to_hasher: Sender<Task>,
     /// Set if the caller needs only the verdict on this layer, not its archive.
     abandoned: Arc<AtomicBool>,
-    limits: Limits,
-    archive_bytes: u64,
 }
 
 /// A layer's stored bytes, counted.
@@ -64,25 +55,13 @@ impl Reading {
         to_caller: Sender<Event>,
         to_hasher: Sender<Task>,
         abandoned: Arc<AtomicBool>,
-        limits: Limits,
     ) -> Reading {
-        Reading { pool, to_caller, to_hasher, abandoned, limits, archive_bytes: 0 }
+        Reading { pool, to_caller, to_hasher, abandoned }
     }
 
-    /// Runs until the source ends, an error occurs, or the other threads have ended.
-    pub(super) fn run(mut self, source: impl FnOnce() -> Result<LayerSource>) {
-        let outcome = source().map_err(Stop::from).and_then(|source| {
-            for item in source {
-                match item? {
-                    SourceItem::Config(line, ids) => {
-                        self.send(Event::Step(Step::Config(line, ids)))?
-                    }
-                    SourceItem::Layer(layer) => self.layer(layer)?,
-                    SourceItem::Same(lines) => self.send(Event::Step(Step::Same(lines)))?,
-                }
-            }
-            Ok(())
-        });
+    /// Reads layers until the source ends, a layer fails, or the other threads have ended.
+    pub(super) fn run(mut self, layers: &Receiver<LayerInput>) {
+        let outcome = layers.iter().try_for_each(|layer| self.layer(layer));
         if let Err(Stop::Failed { error, .. }) = outcome {
             let _ = self.to_caller.send(Event::Failed { error, hashed: false });
         }
@@ -161,14 +140,14 @@ impl Reading {
         if let Some(first) = &first {
             self.hash(Task::Stored(first.clone()))?;
         }
-        self.send(Event::Step(Step::Layer(Box::new(Layer {
+        self.send(Event::Layer(Box::new(Layer {
             name: input.layer.name.clone(),
             digest: input.layer.digest.clone(),
             diff_id: input.layer.diff_id.clone(),
             descriptor: input.layer.descriptor.clone(),
             arriving: input.layer.arriving.clone(),
             compression,
-        }))))?;
+        })))?;
         match (sniffed?, first) {
             (_, None) => Ok(()),
             (None, Some(first)) => self.pass_on(input, first),
@@ -180,11 +159,9 @@ impl Reading {
 
     /// Reads an uncompressed layer: the caller gets the stored bytes.
     fn pass_on(&mut self, input: &mut Input<'_>, first: Arc<Buffer>) -> Outcome<()> {
-        self.count(first.filled().len())?;
         self.send(Event::Data(first))?;
         while let Some(buffer) = self.stored(input)? {
             self.hash(Task::Stored(buffer.clone()))?;
-            self.count(buffer.filled().len())?;
             self.send(Event::Data(buffer))?;
         }
         Ok(())
@@ -236,19 +213,8 @@ impl Reading {
             self.pool.give(buffer);
             return Ok(());
         }
-        self.count(buffer.filled().len())?;
         self.hash(Task::Archive(buffer.clone()))?;
         self.send(Event::Data(buffer))
-    }
-
-    fn count(&mut self, bytes: usize) -> Outcome<()> {
-        self.archive_bytes += bytes as u64;
-        match self.limits.archive_bytes {
-            Some(limit) if self.archive_bytes > limit => {
-                Err(fail(Error::malformed(format_args!("more than {limit} bytes (--max-size)"))))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The next stored bytes: a full buffer, or less at the end of the layer. `None` after the end.
