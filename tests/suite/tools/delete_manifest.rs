@@ -430,3 +430,19 @@ fn other_fields_and_entries_of_index_json_stay() {
     want["manifests"].as_array_mut().unwrap().remove(0);
     assert_eq!(read_index(&dir.join("x")), want);
 }
+
+/// The lines are read to their end all the same: a wrong one is reported.
+#[test]
+fn with_lines_too_a_missing_layout_gives_status_3_or_is_ignored() {
+    let dir = Scratch::new();
+    let image = Image::small();
+    let delete = |lines: String, args: &[&str]| {
+        tool("delete-manifest").arg("oci:x").args(args).dir(dir.path()).stdin(lines).run()
+    };
+    delete(image.manifest.line(), &[]).fails(3, "oci:x");
+    delete(image.manifest.line(), &["--ignore-missing"]).ok();
+    let wrong = image.manifest.line() + &image.config.line();
+    delete(wrong, &["--ignore-missing"]).fails(6, "not a manifest");
+    delete(String::new(), &["--ignore-missing"]).fails(6, "no input");
+    assert_eq!(dir.list(), Vec::<String>::new());
+}

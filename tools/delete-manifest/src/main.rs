@@ -12,7 +12,7 @@ use std::io::BufReader;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::error::{Result, Status};
+use common::error::Result;
 use common::reference::Location;
 use common::{exit, stdio};
 use store::options::{Network, Stdin};
@@ -49,34 +49,12 @@ fn run(cli: Cli) -> Result<()> {
     let name = Name::of(&cli.reference)?;
     let stdin = if name.is_none() { Stdin::Data } else { Stdin::Free };
     let remote = cli.network.remote(stdin)?;
-    let remove = |target: &Target, name: &Name| match target.remove(name) {
-        Err(error) if cli.ignore_missing && error.status() == Status::Absent => Ok(()),
-        outcome => outcome,
+    let open = || Target::open(&cli.reference, &remote, cli.ignore_missing);
+    let Some(name) = name else {
+        let mut manifests = lines::manifests(BufReader::new(stdio::stdin()?)).peekable();
+        // A layout is opened at the first line: the program that writes the lines may create it.
+        manifests.next_if(Result::is_err).transpose()?;
+        return open()?.remove_each(manifests);
     };
-    match name {
-        Some(name) => match Target::open(&cli.reference, &remote) {
-            Err(error) if cli.ignore_missing && error.status() == Status::Absent => Ok(()),
-            target => remove(&target?, &name),
-        },
-        None => {
-            // A layout's index.json is written once for all lines. If it were written once for each
-            // line, the time would be quadratic in the number of lines.
-            let mut of_layout = Vec::new();
-            let (target, outcome) = lines::for_each(
-                BufReader::new(stdio::stdin()?),
-                || Target::open(&cli.reference, &remote),
-                |target, digest| match target {
-                    Target::Layout(_) => {
-                        of_layout.push(digest);
-                        Ok(())
-                    }
-                    Target::Registry(_) => remove(target, &Name::Digest(digest)),
-                },
-            );
-            if let Some(Target::Layout(layout)) = &target {
-                target::remove_all(layout, &of_layout, cli.ignore_missing)?;
-            }
-            outcome
-        }
-    }
+    open()?.remove(&name)
 }
