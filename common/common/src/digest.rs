@@ -177,14 +177,15 @@ impl fmt::Display for DigestError {
             }
             DigestError::Unsupported(name) => write!(
                 f,
-                "unsupported digest algorithm \"{}\" (sha256 and sha512 are supported)",
+                "unsupported algorithm \"{}\" (sha256 and sha512 are supported)",
                 crate::error::printable(name)
             ),
             DigestError::Length { algorithm, got } => {
-                write!(f, "{algorithm} digest: got {got} digits, want {}", algorithm.hex_len())
+                let want = algorithm.hex_len();
+                write!(f, "{algorithm} has {want} hexadecimal digits, got {got}")
             }
             DigestError::UpperCase => {
-                write!(f, "the hexadecimal digits of a digest must be lower case")
+                write!(f, "the hexadecimal digits must be lower case")
             }
             DigestError::NotHex(c) => {
                 write!(f, "'{}' is not a hexadecimal digit", c.escape_default())

@@ -182,11 +182,15 @@ fn surplus(operand: &str, command: &Command) -> Option<String> {
 }
 
 /// Hides a password in a value that clap refused: the value may be a URL with `USER:PASSWORD@`. The
-/// text before the first `@` is replaced if it contains a colon, unless the `@` begins a digest.
+/// text before the first `@` is replaced if it contains a colon, unless it is `oci:DIR` or the `@`
+/// begins a digest.
 fn without_secret(text: &str) -> String {
     const BEFORE: &str = "invalid value '";
     let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
     let Some((value, after)) = rest.split_once("' for ") else { return text.to_owned() };
+    if value.starts_with("oci:") && !value.starts_with("oci://") {
+        return text.to_owned();
+    }
     match value.split_once('@') {
         Some((user, host)) if user.contains(':') && !host.starts_with("sha") => {
             let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
@@ -207,9 +211,8 @@ mod tests {
             "invalid value 'http://u:SECRET@h/x' for '<REF>': a reference is not a URL",
         );
         assert_eq!(said, "invalid value '[secret]@h/x': a reference is not a URL");
-        let said = without_secret(
-            "invalid value 'u:SECRET@h/x' for '<REF>': digest: \"h/x\" is not a digest",
-        );
+        let said =
+            without_secret("invalid value 'u:SECRET@h/x' for '<REF>': \"h/x\" is not a digest");
         assert!(!said.contains("SECRET"), "{said}");
     }
 

@@ -115,7 +115,7 @@ fn one_invalid_descriptor_prevents_all_output() {
     for (field, value, words) in [
         ("digest", json!("sha256:../../etc/passwd"), "layers[1]: digest: "),
         ("digest", json!(image.config.digest.to_uppercase().replace("SHA", "sha")), "lower case"),
-        ("digest", json!("blake3:00"), "unsupported digest algorithm"),
+        ("digest", json!("blake3:00"), "unsupported algorithm"),
         ("size", json!(-1), "size -1 is not a whole number"),
         ("size", json!(1.5), "size 1.5"),
         ("size", json!("1"), "size is a string"),

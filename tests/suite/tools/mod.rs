@@ -37,6 +37,7 @@ mod list_referrers_in_layouts;
 mod list_repositories;
 mod list_tags;
 mod list_tags_pages;
+mod malformed_digests;
 mod many_manifests;
 mod non_distributable;
 mod null_members;

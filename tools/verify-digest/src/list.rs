@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use common::digest::{Algorithm, Digest, DigestError};
+use common::error::printable;
 
 /// A line of a list: a file and the digest it should have.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,13 +131,21 @@ fn tagged(line: &[u8]) -> Option<(Algorithm, &[u8], &[u8])> {
 
 /// Parses `ALGORITHM:HEX`, or hexadecimal digits alone.
 fn digest_of(word: &[u8], algorithm: Option<Algorithm>) -> Result<Digest, String> {
-    let text = std::str::from_utf8(word).map_err(|_| "invalid digest".to_owned())?;
+    let text = String::from_utf8_lossy(word);
     if text.contains(':') {
         return text.parse().map_err(|e: DigestError| e.to_string());
     }
+    if !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(format!("\"{}\" is not a digest", printable(&text)));
+    }
     let by_length = || Algorithm::ALL.into_iter().find(|a| a.hex_len() == text.len());
-    let algorithm = algorithm.or_else(by_length).ok_or("invalid digest")?;
-    digest_of_hex(text, algorithm)
+    match algorithm.or_else(by_length) {
+        Some(algorithm) => digest_of_hex(&text, algorithm),
+        None => {
+            let lengths = Algorithm::ALL.map(|a| format!("{} ({a})", a.hex_len())).join(" or ");
+            Err(format!("a digest has {lengths} hexadecimal digits, got {}", text.len()))
+        }
+    }
 }
 
 /// Parses hexadecimal digits, in upper or lower case: other programs write both.

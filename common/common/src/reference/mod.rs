@@ -9,7 +9,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestError};
 use crate::transports;
 
 mod grammar;
@@ -258,6 +258,10 @@ fn refuse_host(text: &str) -> Result<(), String> {
     }
 }
 
+fn parse_digest(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|why: DigestError| why.to_string())
+}
+
 /// `DIR[:TAG|@DIGEST]`: the directory ends at the first `:` or `@`.
 fn parse_layout(rest: &str) -> Result<LayoutReference, String> {
     let end = rest.find([':', '@']).unwrap_or(rest.len());
@@ -275,7 +279,7 @@ fn parse_layout(rest: &str) -> Result<LayoutReference, String> {
         }
         layout.tag = Some(tag.to_owned());
     } else if let Some(digest) = name.strip_prefix('@') {
-        layout.digest = Some(digest.parse().map_err(|e| format!("digest: {e}"))?);
+        layout.digest = Some(parse_digest(digest)?);
     }
     Ok(layout)
 }
@@ -311,8 +315,7 @@ impl std::str::FromStr for Reference {
         if let Some(tag) = tag {
             check_tag(tag)?;
         }
-        let digest =
-            digest.map(|digest| digest.parse().map_err(|e| format!("digest: {e}"))).transpose()?;
+        let digest = digest.map(parse_digest).transpose()?;
         let repository = Repository { host: host.to_owned(), path: path.to_owned() };
         Ok(Reference { repository, tag: tag.map(str::to_owned), digest })
     }
