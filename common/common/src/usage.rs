@@ -183,7 +183,7 @@ fn surplus(operand: &str, command: &Command) -> Option<String> {
 
 /// Hides a password in a value that clap refused: the value may be a URL with `USER:PASSWORD@`. The
 /// text before the first `@` is replaced if it contains a colon, unless it is `oci:DIR` or the `@`
-/// begins a digest.
+/// begins a digest. The reason is not shown if it repeats a part of the hidden text.
 fn without_secret(text: &str) -> String {
     const BEFORE: &str = "invalid value '";
     let Some((start, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
@@ -194,7 +194,9 @@ fn without_secret(text: &str) -> String {
     match value.split_once('@') {
         Some((user, host)) if user.contains(':') && !host.starts_with("sha") => {
             let explained = after.rsplit_once(": ").map_or(after, |(_, why)| why);
-            let shown = if explained.contains('@') { "not a reference" } else { explained };
+            let mut quoted = explained.split(['"', '(', ')']).skip(1).step_by(2);
+            let may_show = !explained.contains('@') && !quoted.any(|q| user.contains(q));
+            let shown = if may_show { explained } else { "not a reference" };
             format!("{start}{BEFORE}[secret]@{host}': {shown}")
         }
         _ => text.to_owned(),

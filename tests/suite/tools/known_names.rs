@@ -127,6 +127,23 @@ fn a_url_gets_the_reference_as_hint() {
     run.fails(2, "hint: see fetch-manifest --help").does_not_say("SECRET");
 }
 
+/// The reason may quote a part of the operand.
+#[test]
+fn no_part_of_a_password_in_an_operand_is_shown() {
+    for (operand, why) in [
+        ("me:SEC/RET@h.example/app", "not a reference"),
+        ("me:5/SEC/RET@h.example/app", "not a reference"),
+        ("me:SEC:RET@h.example", "not a reference"),
+        ("https://me:SEC/RET@h.example", "a reference is not a URL: remove the scheme"),
+        ("localhost:5000/app@md5:00", "unsupported algorithm \"md5\""),
+    ] {
+        let why = why.rsplit(": ").next().unwrap();
+        let run = tool("fetch-manifest").arg(operand).run();
+        run.fails(2, "invalid value '[secret]@").says(why);
+        run.does_not_say("SEC/").does_not_say("SEC\"").does_not_say("RET");
+    }
+}
+
 #[test]
 fn a_path_gets_the_layout_as_hint() {
     for (path, hint) in [
