@@ -56,6 +56,23 @@ fn no_input_is_an_error_unless_the_digest_is_that_of_empty_input() {
 }
 
 #[test]
+fn bytes_do_not_have_the_digest_of_empty_input() {
+    let dir = Scratch::new();
+    for (empty, bytes) in [sha256(b""), sha512(b"")].iter().zip(["bytes", "{}"]) {
+        dir.write("file", bytes);
+        dir.write("list", format!("{empty}  file\n"));
+        verify().arg(empty).stdin(bytes).run().fails(1, "digest differs").stdout("");
+        for operands in [&["file"][..], &["file", "file"]] {
+            verify().arg(empty).args(operands).dir(dir.path()).run().fails(1, "digest differs");
+        }
+        let run = verify().args(["-c", "list"]).dir(dir.path()).run();
+        run.fails(1, "digest differs").stdout("file: FAILED\n");
+        dir.write("file", "");
+        verify().args(["-c", "list"]).dir(dir.path()).run().ok().stdout("file: OK\n");
+    }
+}
+
+#[test]
 fn a_descriptor_line_instead_of_bytes_is_refused() {
     let line = Image::small().config.line();
     for arg in [sha256(line.as_bytes()), "--print".to_owned()] {

@@ -26,10 +26,12 @@ pub(crate) fn read_document(input: &mut impl BufRead, name: &str) -> Result<Vec<
     Ok(document)
 }
 
-/// Whether the bytes are a signed document whose payload has this digest. `size` is the expected
-/// size of the document, if it is known.
+/// Whether the bytes that [`read_document`] returned are a document whose payload has this digest.
+/// `size` is the expected size of the document, if it is known. Without a document this is false:
+/// the input is then not read yet, and can have bytes even if the digest is that of no bytes.
 pub(crate) fn is_verified(digest: &Digest, size: Option<u64>, document: &[u8]) -> bool {
-    document.len() as u64 <= MAX_SIZE
+    !document.is_empty()
+        && document.len() as u64 <= MAX_SIZE
         && size.is_none_or(|size| size == document.len() as u64)
         && digest.algorithm().digest(&schema1::digested(document)) == *digest
 }
