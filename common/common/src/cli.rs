@@ -119,6 +119,14 @@ fn store_of_image(text: &str) -> Option<StoreName> {
     }
 }
 
+/// The name of an input in messages: the file, or standard input if the operand is `-` or missing.
+pub fn input_name(operand: Option<&Path>) -> String {
+    match operand {
+        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
+        _ => "standard input".to_owned(),
+    }
+}
+
 /// Reads a document of at most `limit` bytes from a file, or from stdin if the operand is `-` or
 /// missing.
 ///
@@ -127,10 +135,7 @@ fn store_of_image(text: &str) -> Option<StoreName> {
 /// if the file does not exist; Local if it cannot be read.
 pub fn read_document(operand: Option<&Path>, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let name = match operand {
-        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
-        _ => "standard input".to_owned(),
-    };
+    let name = input_name(operand);
     let read = match operand {
         Some(path) if path.as_os_str() != "-" => match std::fs::File::open(path) {
             Ok(file) => file.take(limit + 1).read_to_end(&mut bytes),

@@ -166,10 +166,7 @@ fn read_manifest(file: Option<&Path>) -> Result<Document> {
     let bytes = cli::read_document(file, manifest::MAX_SIZE).map_err(|error| {
         cli::or_image(error, file, |image, _| format!("fetch-manifest {image} | list-blobs"))
     })?;
-    let name = match file {
-        Some(path) if path.as_os_str() != "-" => path.display().to_string(),
-        _ => "standard input".to_owned(),
-    };
+    let name = cli::input_name(file);
     if looks_like_descriptor(&bytes) {
         let error = Error::usage(format_args!("{name}: got a descriptor line, want a manifest"));
         return Err(error.hint("fetch-manifest without --descriptor prints a manifest"));

@@ -36,13 +36,14 @@ impl Read for Verified<'_> {
 /// A reader that returns an error if the bytes are not exactly one complete tar archive.
 pub(crate) struct Archive<'a> {
     inner: &'a mut dyn Read,
+    name: &'a str,
     check: Check,
 }
 
 impl<'a> Archive<'a> {
-    /// Wraps `inner`.
-    pub(crate) fn new(inner: &'a mut dyn Read) -> Archive<'a> {
-        Archive { inner, check: Check::new() }
+    /// Wraps `inner`. Messages call it `name`.
+    pub(crate) fn new(inner: &'a mut dyn Read, name: &'a str) -> Archive<'a> {
+        Archive { inner, name, check: Check::new() }
     }
 }
 
@@ -54,7 +55,8 @@ impl Read for Archive<'_> {
         } else {
             self.check.update(&buffer[..n])
         };
-        checked.map_err(|error| io::Error::other(error.context("--compress")))?;
+        let context = format_args!("{}: --compress", self.name);
+        checked.map_err(|error| io::Error::other(error.context(context)))?;
         Ok(n)
     }
 }

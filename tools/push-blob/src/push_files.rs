@@ -46,7 +46,7 @@ impl Run {
         if start.is_empty() {
             return Err(Error::malformed(NO_INPUT));
         }
-        self.refuse_by_start(start)?;
+        self.refuse_by_start(start, NAME)?;
         self.push_stream(stdin, NAME)
     }
 
@@ -81,7 +81,7 @@ impl Run {
     /// Pushes a regular file. It is read twice: to compute its digest, then to send it. Before it
     /// is sent, the target is asked whether it has the blob.
     fn push_regular(&self, bytes: &mut FileBytes) -> Result<Descriptor> {
-        self.refuse_by_start(&bytes.start(START))?;
+        self.refuse_by_start(&bytes.start(START), &bytes.name)?;
         if let Some(method) = self.compress {
             let name = bytes.name.clone();
             let done = self.push_archive(&mut bytes.open(0)?, &name, method)?;
@@ -102,17 +102,19 @@ impl Run {
     }
 
     /// Refuses input by its first bytes: descriptor lines without `--from`, and compressed bytes
-    /// with `--compress`.
-    fn refuse_by_start(&self, start: &[u8]) -> Result<()> {
+    /// with `--compress`. Messages call the input `name`.
+    fn refuse_by_start(&self, start: &[u8], name: &str) -> Result<()> {
         if self.media_type.is_none() && looks_like_descriptor(start) {
-            let error = Error::usage("got descriptor lines, want the bytes of a blob");
+            let what = format_args!("{name}: got descriptor lines, want the bytes of a blob");
             let hint = "use --from STORE to push the blobs that the lines name, or \
                         --media-type TYPE to push the lines themselves";
-            return Err(error.hint(hint));
+            return Err(Error::usage(what).hint(hint));
         }
         if self.compress.is_some() && MAGICS.iter().any(|magic| start.starts_with(magic)) {
-            let error = Error::malformed("--compress: the bytes are compressed already");
-            return Err(error.hint("without --compress, the bytes are pushed unchanged"));
+            let what = format_args!("{name}: --compress: the bytes are compressed already");
+            return Err(
+                Error::malformed(what).hint("without --compress, the bytes are pushed unchanged")
+            );
         }
         Ok(())
     }

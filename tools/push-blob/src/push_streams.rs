@@ -80,7 +80,7 @@ impl Run {
         let write_error = |cause: std::io::Error| source_error(&cause);
         let start = |cause: std::io::Error| Error::local("start to compress", &cause);
         let mut compressor = Compressor::new(sink, method).map_err(start)?;
-        let mut archive = Archive::new(input);
+        let mut archive = Archive::new(input, name);
         copy(&mut archive, &mut compressor, name, (&self.progress, None))?;
         let finished = compressor.finish().map_err(write_error)?;
         let (digest, size) = self.finish(finished.output.finish()?)?;

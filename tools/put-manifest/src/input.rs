@@ -20,17 +20,18 @@ use store::Document;
 /// digest differs from the digest in the location. Usage if the input is a descriptor line. Absent
 /// if the file does not exist, Local if it cannot be read.
 pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document> {
-    let name = location.to_string();
     let bytes = read_document(file, MAX_SIZE).map_err(|error| {
-        let line = |image: &str, _: &_| format!("fetch-manifest {image} | put-manifest {name}");
+        let line = |image: &str, _: &_| format!("fetch-manifest {image} | put-manifest {location}");
         cli::or_image(error, file, line)
     })?;
-    let manifest = match Manifest::parse(&bytes, None, &name, cli::schema1()) {
+    let name = cli::input_name(file);
+    let manifest = match Manifest::parse(&bytes, None, &location.to_string(), cli::schema1()) {
         Err(_) if looks_like_descriptor(&bytes) => {
-            let error = Error::usage("got a descriptor line, want a manifest");
+            let error =
+                Error::usage(format_args!("{name}: got a descriptor line, want a manifest"));
             return Err(error.hint("push-blob --from STORE takes descriptor lines"));
         }
-        parsed => parsed.map_err(|e| e.context("manifest"))?,
+        parsed => parsed.map_err(|e| e.context(&name))?,
     };
     let wanted = match location {
         Location::Registry(reference) => reference.digest.as_ref(),
@@ -40,7 +41,7 @@ pub(crate) fn read(file: Option<&Path>, location: &Location) -> Result<Document>
     let digest = algorithm.digest(&schema1::digested(&bytes));
     if let Some(want) = wanted.filter(|want| **want != digest) {
         return Err(Error::content(format_args!(
-            "manifest: digest differs: got {digest}, want {want}"
+            "{name}: digest differs: got {digest}, want {want}"
         )));
     }
     let descriptor = Descriptor::new(&manifest.media_type, digest, bytes.len() as u64);
