@@ -175,9 +175,37 @@ pub fn detect(document: &Map<String, Value>, name: &str, schema1: Schema1) -> Re
             Shape { manifests: true, config: false, layers: false, fs_layers: false } => {
                 Ok(mediatype::OCI_INDEX.to_owned())
             }
-            _ => Err(Error::malformed("media-type: cannot determine")),
+            _ => Err(unknown(document)),
         },
     }
+}
+
+/// The error for a document of an unknown type, with a hint.
+fn unknown(document: &Map<String, Value>) -> Error {
+    let error = Error::malformed("media-type: cannot determine");
+    let fields: Vec<String> = ["manifests", "config", "layers", "fsLayers"]
+        .into_iter()
+        .filter(|field| document.contains_key(*field))
+        .map(|field| format!("\"{field}\""))
+        .collect();
+    match (foreign(document), fields.split_last()) {
+        (Some(foreign), _) => error.hint(foreign),
+        (None, Some((last, others))) => {
+            let fields = format!("{} and {last}", others.join(", "));
+            error.hint(format_args!("it has {fields}, fields of different documents"))
+        }
+        (None, None) => error.hint(
+            "a manifest has \"mediaType\", or the field \"config\", \"layers\" or \"manifests\"",
+        ),
+    }
+}
+
+/// A sentence about a document of another kind that users confuse with a manifest.
+fn foreign(document: &Map<String, Value>) -> Option<&'static str> {
+    if document.get("errors").is_some_and(Value::is_array) {
+        return Some("this is the error response of a registry");
+    }
+    document.contains_key("rootfs").then_some("this is an image config")
 }
 
 impl Manifest {
@@ -233,7 +261,13 @@ impl Manifest {
         }
         match document.get("schemaVersion") {
             Some(Value::Number(number)) if number.as_u64() == Some(2) => {}
-            None => return Err(Error::malformed("no schemaVersion")),
+            None => {
+                let error = Error::malformed("no schemaVersion");
+                return Err(match foreign(&document) {
+                    Some(foreign) => error.hint(foreign),
+                    None => error,
+                });
+            }
             Some(other) => {
                 let got = printable(&other.to_string());
                 let wrong = format_args!("schemaVersion: got {got}, want 2 for {media_type}");

@@ -60,6 +60,7 @@ mod stores;
 mod sweep_layout;
 mod sweep_layout_in_use;
 mod terminal_lines;
+mod unknown_documents;
 mod verify_digest;
 
 #[path = "."]

@@ -39,6 +39,10 @@ const MAX_EMPTY_TAR: usize = HEAD - BLOCK;
 const LAYOUT_HEADER: &str = "application/vnd.oci.layout.header.v1+json";
 const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 
+/// The fields that decide about the type of a document.
+const DISTINCTIVE: [&str; 6] =
+    ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
+
 /// The reason why no media type was found.
 pub(crate) enum Failure {
     /// The bytes could not be read.
@@ -135,16 +139,14 @@ fn read_document(mut head: Vec<u8>, rest: impl Read) -> Result<Vec<u8>, Failure>
 fn document(bytes: &[u8], name: &str, gate: Schema1) -> Result<String, Error> {
     let value = json::parse(bytes).map_err(Error::malformed)?;
     let Some(object) = value.as_object() else {
-        return Err(Error::malformed("media-type: cannot determine"));
+        return Err(undetermined("jq prints null for a field that does not exist"));
     };
     let has = |key| object.contains_key(key);
     let lists = has("layers") || has("manifests") || has("fsLayers");
     let diff_ids = object.get("rootfs").and_then(|rootfs| rootfs.get("diff_ids"));
     let is_typed = json::present(object, "mediaType").is_some();
     if diff_ids.is_some_and(|ids| ids.is_array()) && !is_typed && !has("schemaVersion") {
-        let distinctive =
-            ["mediaType", "schemaVersion", "rootfs", "layers", "manifests", "fsLayers"];
-        json::refuse_case_variants(object, &distinctive).map_err(Error::malformed)?;
+        json::refuse_case_variants(object, &DISTINCTIVE).map_err(Error::malformed)?;
         if lists {
             return Err(Error::malformed("both an image config's and a manifest's fields"));
         }
@@ -155,6 +157,17 @@ fn document(bytes: &[u8], name: &str, gate: Schema1) -> Result<String, Error> {
     }
     if has("digest") && !lists && Descriptor::from_value(value.clone()).is_ok() {
         return Ok(DESCRIPTOR.to_owned());
+    }
+    // For a registry's error response, which has "errors", `manifest::detect` has a hint.
+    if !(is_typed || lists || has("config") || has("errors")) {
+        json::refuse_case_variants(object, &DISTINCTIVE).map_err(Error::malformed)?;
+        return Err(undetermined(if object.is_empty() {
+            "the empty config of an artifact is {}: application/vnd.oci.empty.v1+json"
+        } else if has("rootfs") {
+            "an image config has the array rootfs.diff_ids, and neither mediaType nor schemaVersion"
+        } else {
+            "for other documents, see the mediaType in the descriptor that names the blob"
+        }));
     }
     let stated = manifest::detect(object, name, gate)?;
     if mediatype::kind(&stated) == mediatype::Kind::Schema1 {
@@ -171,6 +184,10 @@ fn document(bytes: &[u8], name: &str, gate: Schema1) -> Result<String, Error> {
         )));
     }
     Ok(stated)
+}
+
+fn undetermined(hint: &str) -> Error {
+    Error::malformed("media-type: cannot determine").hint(hint)
 }
 
 /// A reader that records a failure of its input. The error that a decoder returns does not show
