@@ -7,7 +7,7 @@
 //! that is not a list of referrers is refused, so that it is never replaced. Not here: reading and
 //! storing the index.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -25,7 +25,47 @@ const MAX_DIGITS: usize = 64;
 /// Why a referrer is not listed if the list is full.
 pub const NO_ROOM: &str = "no room for another referrer in this index";
 
+/// The size of the referrers, in bytes, at which a batch is full. It bounds the memory for
+/// annotations, and the time for which a layout is locked.
+const MAX_BATCH: usize = MAX_SIZE as usize;
+
 const NO_LIST: &str = "not a list of referrers";
+
+/// Referrers, and the subjects in whose lists they belong, in the order in which they were added.
+///
+/// Each list is written once for all its referrers in a batch. If it were written once for each
+/// referrer, the time to write it, and the space for the lists, would be quadratic in the number of
+/// referrers.
+#[derive(Default)]
+pub struct Batch {
+    subjects: Vec<(Digest, Vec<Descriptor>)>,
+    /// The position of each subject.
+    positions: HashMap<Digest, usize>,
+    /// The size of the referrers, in bytes.
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds a referrer of `subject`.
+    pub fn add(&mut self, subject: Digest, referrer: Descriptor) {
+        self.bytes += referrer.line().len();
+        let position = *self.positions.entry(subject.clone()).or_insert(self.subjects.len());
+        match self.subjects.get_mut(position) {
+            Some((_, referrers)) => referrers.push(referrer),
+            None => self.subjects.push((subject, vec![referrer])),
+        }
+    }
+
+    /// Whether the batch must be written before more referrers are added.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MAX_BATCH
+    }
+
+    /// The subjects, each with its referrers.
+    pub fn subjects(&self) -> &[(Digest, Vec<Descriptor>)] {
+        &self.subjects
+    }
+}
 
 /// The referrers fallback tag of a digest (distribution specification, "referrers tag schema").
 pub fn fallback_tag(subject: &Digest) -> String {
@@ -123,7 +163,7 @@ impl ReferrersList {
     }
 
     /// Whether the list has the referrer, or still has room for it.
-    pub fn has_room_for(&self, referrer: &Descriptor) -> bool {
+    fn has_room_for(&self, referrer: &Descriptor) -> bool {
         let (size, values) = cost(referrer);
         let fits = self.size + size <= MAX_SIZE as usize && self.values + values <= MAX_VALUES;
         fits || self.digests.contains(&referrer.digest)
@@ -131,12 +171,27 @@ impl ReferrersList {
 
     /// Adds a referrer. Returns whether the list changed: a referrer that is listed already is not
     /// added again.
-    pub fn add(&mut self, referrer: &Descriptor) -> bool {
+    fn add(&mut self, referrer: &Descriptor) -> bool {
         let is_new = !self.digests.contains(&referrer.digest);
         if is_new {
             self.push(referrer.clone());
         }
         is_new
+    }
+
+    /// Adds the referrers for which the list has room. Returns whether the list changed, and the
+    /// other referrers.
+    pub fn add_all<'a>(&mut self, referrers: &'a [Descriptor]) -> (bool, Vec<&'a Descriptor>) {
+        let mut is_changed = false;
+        let mut others = Vec::new();
+        for referrer in referrers {
+            if self.has_room_for(referrer) {
+                is_changed |= self.add(referrer);
+            } else {
+                others.push(referrer);
+            }
+        }
+        (is_changed, others)
     }
 
     /// Removes referrers. Returns whether the list changed.

@@ -5,7 +5,7 @@
 //! Some programs find a referrer only through this list, and others only through the entries of
 //! `index.json` and the manifests below them. The list is an entry itself, so both find it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::Read;
 
 use common::descriptor::Descriptor;
@@ -14,7 +14,7 @@ use common::error::{Error, Result, Status};
 use common::manifest::{self, MAX_SIZE, Manifest, Schema1};
 use common::mediatype::OCI_INDEX;
 use common::notice;
-use common::referrers::{NO_ROOM, ReferrersList, fallback_tag};
+use common::referrers::{Batch, NO_ROOM, ReferrersList, fallback_tag};
 
 use crate::Layout;
 use crate::index::Entries;
@@ -22,32 +22,6 @@ use crate::whole::Missing;
 
 /// The hint if a referrer cannot be listed.
 const UNLISTED: &str = "the manifest is stored, but not listed as a referrer of its subject";
-
-/// The size of the referrers, in bytes, after which the lists are written. It bounds the memory for
-/// annotations, and the time for which the layout is locked.
-const MAX_BATCH: usize = MAX_SIZE as usize;
-
-/// Referrers, and the subjects in whose lists they belong, in the order in which they were added.
-#[derive(Default)]
-struct Batch {
-    subjects: Vec<(Digest, Vec<Descriptor>)>,
-    /// The position of each subject.
-    positions: HashMap<Digest, usize>,
-    /// The size of the referrers, in bytes.
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, referrer: Option<(Digest, Descriptor)>) {
-        let Some((subject, referrer)) = referrer else { return };
-        self.bytes += referrer.line().len();
-        let position = *self.positions.entry(subject.clone()).or_insert(self.subjects.len());
-        match self.subjects.get_mut(position) {
-            Some((_, referrers)) => referrers.push(referrer),
-            None => self.subjects.push((subject, vec![referrer])),
-        }
-    }
-}
 
 fn warn(digest: &Digest, error: &Error) {
     notice::warn("unlisted referrer", || format!("{digest} is not listed as a referrer: {error}"));
@@ -58,9 +32,7 @@ impl Layout {
     /// If a referrer cannot be listed, this is a warning and not an error, because the blobs are
     /// already stored.
     ///
-    /// `index.json` and each list are written once for many referrers. If they were written once
-    /// for each referrer, the time to write them, and the disk space of the lists, would be
-    /// quadratic in the number of referrers.
+    /// `index.json` and each list are written once for many referrers, see [`Batch`].
     ///
     /// # Errors
     /// As for [`tag`](Layout::tag).
@@ -69,9 +41,13 @@ impl Layout {
         for digest in stored {
             match self.referrer(digest) {
                 Err(error) if error.status() == Status::Malformed => warn(digest, &error),
-                outcome => batch.add(outcome?),
+                outcome => {
+                    if let Some((subject, referrer)) = outcome? {
+                        batch.add(subject, referrer);
+                    }
+                }
             }
-            if batch.bytes >= MAX_BATCH {
+            if batch.is_full() {
                 self.list_batch(std::mem::take(&mut batch))?;
             }
         }
@@ -94,7 +70,9 @@ impl Layout {
     /// Otherwise as for [`tag`](Layout::tag).
     pub fn list_referrer(&self, digest: &Digest) -> Result<()> {
         let mut batch = Batch::default();
-        batch.add(self.referrer(digest)?);
+        if let Some((subject, referrer)) = self.referrer(digest)? {
+            batch.add(subject, referrer);
+        }
         match self.add_to_lists(&batch)?.pop() {
             Some((_, error)) => Err(error),
             None => Ok(()),
@@ -116,27 +94,21 @@ impl Layout {
     /// Adds referrers to the lists of their subjects. Returns those that cannot be listed, and why.
     fn add_to_lists<'a>(&self, batch: &'a Batch) -> Result<Vec<(&'a Digest, Error)>> {
         let mut failed = Vec::new();
-        if batch.subjects.is_empty() {
+        if batch.subjects().is_empty() {
             return Ok(failed);
         }
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        for (subject, referrers) in &batch.subjects {
+        for (subject, referrers) in batch.subjects() {
             let error = |why: &str| {
                 let tag = fallback_tag(subject);
                 let what = format_args!("{self}:{tag}: {why}: left unchanged");
                 Error::malformed(what).hint(UNLISTED)
             };
             let change = |list: &mut ReferrersList| {
-                let mut changed = false;
-                for referrer in referrers {
-                    if list.has_room_for(referrer) {
-                        changed |= list.add(referrer);
-                    } else {
-                        failed.push((&referrer.digest, error(NO_ROOM)));
-                    }
-                }
-                changed
+                let (is_changed, others) = list.add_all(referrers);
+                failed.extend(others.iter().map(|other| (&other.digest, error(NO_ROOM))));
+                is_changed
             };
             if let Err(why) = self.change_list(&mut index, subject, change)? {
                 failed.extend(referrers.iter().map(|r| (&r.digest, error(&why))));
@@ -144,7 +116,7 @@ impl Layout {
         }
         self.write_index(index)?;
         let tags: HashSet<String> =
-            batch.subjects.iter().map(|(subject, _)| fallback_tag(subject)).collect();
+            batch.subjects().iter().map(|(subject, _)| fallback_tag(subject)).collect();
         self.drop_waiting_if(|name, _| name.is_some_and(|name| tags.contains(name)))?;
         Ok(failed)
     }

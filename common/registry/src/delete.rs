@@ -59,7 +59,7 @@ impl Registry {
         let outcome = self.delete(&name);
         match (&outcome, removed) {
             (Err(error), Some(entry)) if error.status() != Status::Absent => {
-                self.list_referrer(&subject, &entry)?;
+                self.list_referrers_of(&subject, &[entry])?;
                 outcome
             }
             _ => outcome,
@@ -77,7 +77,10 @@ impl Registry {
 
     /// The digest of a manifest's subject. `None` if it has no subject, or if the manifest is
     /// invalid: invalid manifests can be deleted too.
-    fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
+    ///
+    /// # Errors
+    /// Absent, Refused or Unavailable, depending on the registry's response.
+    pub fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
         let accept: Vec<&str> = ACCEPT.iter().chain(&ACCEPT_SCHEMA1).copied().collect();
         let remote = match self.manifest(&digest.to_string(), Some(digest), &accept) {
             Err(error) if matches!(error.status(), Status::Content | Status::Malformed) => {

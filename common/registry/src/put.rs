@@ -93,6 +93,26 @@ impl Registry {
         digest: &Digest,
         parsed: &manifest::Manifest,
     ) -> Result<()> {
+        match self.publish_unlisted(names, bytes, digest, parsed)? {
+            Some((subject, referrer)) => self.list_referrers_of(&subject, &[referrer]),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a manifest as [`publish`](Registry::publish) does, but does not list it. Returns the
+    /// subject in whose list it belongs, and its entry. The caller must list it, with
+    /// [`list_referrers`](Registry::list_referrers).
+    ///
+    /// # Errors
+    /// Content if the registry stored another digest. Malformed if it rejects the manifest; the
+    /// message lists missing blobs. Refused or Unavailable, depending on its response.
+    pub fn publish_unlisted(
+        &self,
+        names: &[String],
+        bytes: &[u8],
+        digest: &Digest,
+        parsed: &manifest::Manifest,
+    ) -> Result<Option<(Digest, Descriptor)>> {
         let media_type = parsed.media_type.as_str();
         let manifest = Outgoing { bytes, digest, media_type };
         let mut put = Put::Changed;
@@ -108,9 +128,9 @@ impl Registry {
         match &parsed.subject {
             Some(subject) if !knows_subject => {
                 let own = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
-                self.list_referrer(&subject.digest, &manifest::referrer(bytes, &own)?)
+                Ok(Some((subject.digest.clone(), manifest::referrer(bytes, &own)?)))
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

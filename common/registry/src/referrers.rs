@@ -16,7 +16,7 @@ use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::mediatype::OCI_INDEX;
-use common::referrers::{ReferrersList, fallback_tag};
+use common::referrers::{Batch, NO_ROOM, ReferrersList, fallback_tag};
 use net::retry::jitter;
 
 use super::Registry;
@@ -41,14 +41,47 @@ struct Listed {
 }
 
 impl Registry {
-    /// Lists a manifest as a referrer of `subject`, if it is not listed yet.
+    /// Lists manifests as referrers of their subjects, if they are not listed yet. Each list is
+    /// written once. A list that cannot be written does not prevent the others.
     ///
     /// # Errors
-    /// Malformed if the tag names something other than a list of referrers, which is left
-    /// unchanged. Unavailable if other writers keep changing the index. Otherwise the errors of
-    /// reading or putting a manifest.
-    pub(super) fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
-        self.change_list(subject, |list| list.add(referrer))?.map_err(|wrong| wrong.hint(UNLISTED))
+    /// Malformed if a tag names something other than a list of referrers, which is left unchanged,
+    /// or if a list has no room for a referrer. Unavailable if other writers keep changing an
+    /// index. Otherwise the errors of reading or putting a manifest.
+    pub fn list_referrers(&self, batch: &Batch) -> Result<()> {
+        let mut outcome = Ok(());
+        for (subject, referrers) in batch.subjects() {
+            match self.list_referrers_of(subject, referrers) {
+                Err(error) if error.status() == Status::Malformed => {
+                    outcome = outcome.and(Err(error))
+                }
+                listed => listed?,
+            }
+        }
+        outcome
+    }
+
+    /// Lists manifests as referrers of `subject`, if they are not listed yet.
+    ///
+    /// # Errors
+    /// As for [`list_referrers`](Registry::list_referrers).
+    pub(super) fn list_referrers_of(
+        &self,
+        subject: &Digest,
+        referrers: &[Descriptor],
+    ) -> Result<()> {
+        let mut without_room = None;
+        let listed = self.change_list(subject, |list| {
+            let (is_changed, others) = list.add_all(referrers);
+            without_room = others.first().map(|other| other.digest.clone());
+            is_changed
+        })?;
+        let what = self.manifest_name(&fallback_tag(subject));
+        let room = match without_room {
+            Some(first) => Err(Error::malformed(format_args!("{what}: {NO_ROOM}: {first}"))),
+            None => Ok(()),
+        };
+        listed.and(room).map_err(|error| error.hint(UNLISTED))
     }
 
     /// Removes a manifest from the list under the fallback tag of `subject`, if it is listed there.

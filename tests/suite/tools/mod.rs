@@ -39,6 +39,7 @@ mod list_tags;
 mod list_tags_pages;
 mod malformed_digests;
 mod many_manifests;
+mod many_referrers;
 mod named_inputs;
 mod non_distributable;
 mod null_members;

@@ -78,6 +78,7 @@ fn run(cli: Cli) -> Result<()> {
         memory: Memory::default(),
         stored: Mutex::default(),
         manifests: Mutex::default(),
+        unlisted: Mutex::default(),
     });
 
     let confirmed = Arc::new(Confirmed::default());

@@ -12,7 +12,7 @@ use common::notice;
 use common::progress::How;
 use common::reference::Repository;
 use common::verify::Verifier;
-use store::{ReadOptions, Store};
+use store::{Document, ReadOptions, Store};
 
 use crate::checked_readers::Verified;
 use crate::run::Run;
@@ -97,21 +97,44 @@ impl Run {
     /// The errors of the source and of the target.
     pub(crate) fn push_manifest(&self, descriptor: Descriptor) -> Result<Descriptor> {
         let Descriptor { digest, size, .. } = &descriptor;
-        // The target may have a referrer that is not in the list of its subject's referrers: an
-        // earlier run may have been stopped between the two writes. In a registry, the referrer is
-        // therefore put again.
-        let is_listed = descriptor.artifact_type().is_none() || self.target.repository().is_none();
-        if is_listed && self.target.has_manifest(&descriptor)? {
-            self.note_manifest(digest);
-            self.progress.done(digest, *size, How::Present);
-            return Ok(descriptor);
-        }
-        let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
-        let document = self.source()?.described(descriptor.clone(), options)?;
-        self.target.put_manifest(&document).map_err(after_its_blobs)?;
+        let how = if self.is_settled(&descriptor)? {
+            How::Present
+        } else {
+            let document = self.document(&descriptor)?;
+            let unlisted = self.target.put_manifest(&document).map_err(after_its_blobs)?;
+            if let Some((subject, referrer)) = unlisted {
+                self.list_later(subject, referrer)?;
+            }
+            How::Pushed
+        };
         self.note_manifest(digest);
-        self.progress.done(digest, *size, How::Pushed);
+        self.progress.done(digest, *size, how);
         Ok(descriptor)
+    }
+
+    /// Whether the target has the manifest, and it need not be put again.
+    ///
+    /// A registry may have a referrer that is not in the list of its subject's referrers: an
+    /// earlier run may have been stopped between the two writes. A referrer is therefore put again.
+    fn is_settled(&self, descriptor: &Descriptor) -> Result<bool> {
+        let Target::Registry(uploads) = &self.target else {
+            return self.target.has_manifest(descriptor);
+        };
+        if descriptor.artifact_type().is_some() || !self.target.has_manifest(descriptor)? {
+            return Ok(false);
+        }
+        // The source is read first: at some registries, reading a manifest counts as a pull.
+        let has_subject = match self.document(descriptor) {
+            Ok(document) => document.manifest.subject.is_some(),
+            Err(_) => uploads.registry().subject_of(&descriptor.digest)?.is_some(),
+        };
+        Ok(!has_subject)
+    }
+
+    /// Reads a manifest of the source store.
+    fn document(&self, descriptor: &Descriptor) -> Result<Document> {
+        let options = ReadOptions { accept: &[], schema1: cli::schema1(), platform: None };
+        self.source()?.described(descriptor.clone(), options)
     }
 
     /// Notes a manifest that is in the target now. The referrers of a layout are listed together at

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state that all jobs of a run share, and the dispatch of a job by its kind.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use common::descriptor::Descriptor;
 use common::digest::Digest;
 use common::error::Result;
 use common::progress::{How, Progress};
 use common::reference::{Repository, StoreName};
+use common::referrers::Batch;
 use compress::Method;
 use layout::Layout;
 use store::{Remote, Store};
@@ -39,6 +40,8 @@ pub(crate) struct Run {
     pub(crate) stored: Mutex<Vec<Digest>>,
     /// The digests of the manifests among them.
     pub(crate) manifests: Mutex<Vec<Digest>>,
+    /// The manifests that this run put into a registry, but did not list as referrers yet.
+    pub(crate) unlisted: Mutex<Batch>,
 }
 
 impl Run {
@@ -114,14 +117,32 @@ impl Run {
         self.memory.save(self.target.open_layout().or(self.source_layout()));
     }
 
-    /// In a layout, lists the manifests with a subject as referrers of it. A registry does this
-    /// when a manifest is put.
+    /// Lists the manifests with a subject as referrers of it, unless the registry does that.
     ///
     /// # Errors
-    /// The layout's errors.
+    /// The target's errors.
     pub(crate) fn list_referrers(&self) -> Result<()> {
+        self.target.list_referrers(&self.unlisted())?;
         let Some(layout) = self.target.open_layout() else { return Ok(()) };
         layout.list_referrers(&*self.manifests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes a manifest that must be listed as a referrer of this subject. A full batch is listed
+    /// at once.
+    ///
+    /// # Errors
+    /// The target's errors.
+    pub(crate) fn list_later(&self, subject: Digest, referrer: Descriptor) -> Result<()> {
+        let mut unlisted = self.unlisted();
+        unlisted.add(subject, referrer);
+        if unlisted.is_full() {
+            return self.target.list_referrers(&std::mem::take(&mut *unlisted));
+        }
+        Ok(())
+    }
+
+    fn unlisted(&self) -> MutexGuard<'_, Batch> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The layout of `--from`, if it is open already.

@@ -15,10 +15,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use common::descriptor::Descriptor;
-use common::digest::Algorithm;
+use common::digest::{Algorithm, Digest};
 use common::error::{Error, Result, Status};
 use common::progress::{How, Progress};
 use common::reference::Repository;
+use common::referrers::Batch;
 use common::schema1;
 use layout::{Held, Layout};
 use store::Document;
@@ -106,21 +107,35 @@ impl Target {
         }
     }
 
-    /// Stores a manifest under its digest.
+    /// Stores a manifest under its digest. In a registry that does not list the manifest as a
+    /// referrer of its subject, returns the subject and the entry for the list.
     ///
     /// # Errors
     /// The target's errors.
-    pub(crate) fn put_manifest(&self, document: &Document) -> Result<()> {
+    pub(crate) fn put_manifest(&self, document: &Document) -> Result<Option<(Digest, Descriptor)>> {
         let Document { bytes, descriptor, manifest } = document;
         let digest = &descriptor.digest;
         match self {
             Target::Registry(uploads) => {
-                uploads.registry().publish(&[digest.to_string()], bytes, digest, manifest)
+                let name = digest.to_string();
+                uploads.registry().publish_unlisted(&[name], bytes, digest, manifest)
             }
             Target::Layout(..) => {
                 schema1::refuse_in_layout(descriptor)?;
-                self.layout()?.put_bytes(digest, bytes)
+                self.layout()?.put_bytes(digest, bytes)?;
+                Ok(None)
             }
+        }
+    }
+
+    /// In a registry, lists manifests as referrers of their subjects.
+    ///
+    /// # Errors
+    /// The errors of [`Registry::list_referrers`](registry::Registry::list_referrers).
+    pub(crate) fn list_referrers(&self, batch: &Batch) -> Result<()> {
+        match self {
+            Target::Registry(uploads) => uploads.registry().list_referrers(batch),
+            Target::Layout(..) => Ok(()),
         }
     }
 
