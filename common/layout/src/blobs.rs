@@ -52,6 +52,22 @@ impl Layout {
         Error::absent(format_args!("{self}: no blob {digest}"))
     }
 
+    /// The hint for a blob whose bytes or size are wrong: the command that fetches it again.
+    pub fn repair(&self) -> String {
+        format!("fetch-blob STORE --into {self} --recheck fetches the blob again")
+    }
+
+    /// Adds the hint to an error about a manifest whose bytes or size are wrong: the command that
+    /// fetches it again.
+    pub(crate) fn wrong_manifest(&self, digest: &Digest, error: Error) -> Error {
+        if error.status() != Status::Content {
+            return error;
+        }
+        error.hint(format_args!(
+            "fetch-manifest REPO@{digest} --into {self} fetches the manifest again"
+        ))
+    }
+
     /// Checks whether the layout has a blob, before the caller writes the blob or relies on it.
     /// Only a regular file counts as a blob here, because a symlink may lead to bytes that another
     /// program changes. The size is compared if it is known. The bytes are hashed if the size is
@@ -179,7 +195,8 @@ impl Layout {
             got if got == *digest => Ok(bytes),
             got => Err(Error::content(format_args!(
                 "{self}: digest differs: got {got}, want {digest}"
-            ))),
+            ))
+            .hint(self.repair())),
         }
     }
 
@@ -207,7 +224,7 @@ impl Layout {
         if !has_size(&bytes, *want) {
             let got = bytes.len();
             let what = format_args!("{self}@{digest}: size differs: got {got}, want {want}");
-            return Err(Error::content(what));
+            return Err(Error::content(what).hint(self.repair()));
         }
         Ok(bytes)
     }
@@ -222,7 +239,9 @@ impl Layout {
         descriptor: &Descriptor,
         allowed: Schema1,
     ) -> Result<(Vec<u8>, Manifest)> {
-        let bytes = self.read_sized(descriptor, MAX_SIZE, schema1::has_size)?;
+        let bytes = self
+            .read_sized(descriptor, MAX_SIZE, schema1::has_size)
+            .map_err(|error| self.wrong_manifest(&descriptor.digest, error))?;
         let name = format!("{self}@{}", descriptor.digest);
         let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type), &name, allowed)
             .map_err(|e| e.context(&name))?;

@@ -214,7 +214,9 @@ impl Layout {
 
     /// The descriptor of a manifest that no entry lists. Its media type is read from the manifest.
     fn describe(&self, digest: &Digest) -> Result<Descriptor> {
-        let bytes = self.read_blob(digest, manifest::MAX_SIZE)?;
+        let bytes = self
+            .read_blob(digest, manifest::MAX_SIZE)
+            .map_err(|error| self.wrong_manifest(digest, error))?;
         let parsed = Manifest::parse(&bytes, None, &digest.to_string(), Schema1::Allowed)
             .map_err(|e| e.context(format_args!("{self}@{digest}")))?;
         Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))

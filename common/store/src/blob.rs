@@ -122,6 +122,7 @@ impl Store {
         if let Some(bytes) = self.blob_at_once(descriptor)? {
             return Ok(bytes);
         }
+        let wrong = |error: Error| self.with_repair(error.context(self.name_of(digest)));
         let mut bytes = Vec::new();
         let mut verifier = Verifier::new(digest, Some(*size));
         let mut reading = Reading::new(self, digest, Some(*size), Vec::new(), 0);
@@ -130,12 +131,12 @@ impl Store {
             match reading.next_bytes(&mut buffer)? {
                 0 => break,
                 n => {
-                    verifier.update(&buffer[..n]).map_err(|e| e.context(self.name_of(digest)))?;
+                    verifier.update(&buffer[..n]).map_err(wrong)?;
                     bytes.extend_from_slice(&buffer[..n]);
                 }
             }
         }
-        verifier.finish().map_err(|e| e.context(self.name_of(digest)))?;
+        verifier.finish().map_err(wrong)?;
         Ok(bytes)
     }
 

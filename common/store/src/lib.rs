@@ -104,6 +104,25 @@ impl Store {
         if is_wrong && !error.to_string().contains(&name) { error.context(name) } else { error }
     }
 
+    /// The hint for a blob whose bytes or size are wrong: the command that fetches it again into
+    /// the layout. `None` for a registry.
+    pub fn repair(&self) -> Option<String> {
+        match self {
+            Store::Registry(_) => None,
+            Store::Layout(layout) => Some(layout.repair()),
+        }
+    }
+
+    /// Adds the hint [`repair`](Store::repair) to the error about a blob whose bytes or size are
+    /// wrong.
+    #[must_use]
+    pub fn with_repair(&self, error: Error) -> Error {
+        match self.repair().filter(|_| error.status() == Status::Content) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
     /// The retry budget for reading from this store. A layout gets a single attempt.
     fn backoff(&self) -> Backoff {
         match self {

@@ -268,10 +268,11 @@ impl<'a> Reading<'a> {
 
     fn check_total(&self, total: Option<u64>) -> Result<(), Error> {
         match (self.size, total) {
-            (Some(want), Some(total)) if total != want => Err(Error::content(format_args!(
-                "{}: size differs: got {total}, want {want}",
-                self.name()
-            ))),
+            (Some(want), Some(total)) if total != want => {
+                let name = self.name();
+                let what = format_args!("{name}: size differs: got {total}, want {want}");
+                Err(self.store.with_repair(Error::content(what)))
+            }
             _ => Ok(()),
         }
     }

@@ -73,7 +73,7 @@ fn wrong_bytes_of_a_layout_name_it() {
     names(&run(&["list-layer", "--from", "oci:l"]), "oci:l");
     let unpack = run(&["unpack-layer", "--no-config", "--from", "oci:l", "r"]);
     names(&unpack, "layer oci:l");
-    unpack.says("hint: fetch-blob REPO --into oci:DIR --recheck fetches the layer again");
+    unpack.says("hint: fetch-blob STORE --into oci:l --recheck fetches the blob again\n");
 }
 
 /// An error about the target does not name the source, and an error about the source does not name

@@ -56,6 +56,7 @@ mod put_manifest;
 mod put_manifest_data;
 mod put_manifest_names;
 mod put_manifest_subject;
+mod repair_hints;
 mod schema1;
 mod stores;
 mod sweep_layout;

@@ -288,7 +288,7 @@ fn a_missing_or_damaged_blob_is_reported() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&blob, &bytes).unwrap();
-    let hint = "hint: fetch-blob REPO --into oci:DIR --recheck fetches the layer again";
+    let hint = "--recheck fetches the blob again";
     from(&place).stdin(lines.concat()).run().fails(1, "digest differs").says(hint);
     fs::remove_file(&blob).unwrap();
     from(&place).stdin(lines.concat()).run().fails(3, &image.layers[1].digest).says("hint: ");

@@ -330,7 +330,7 @@ impl Connections {
                 if error.status() == Status::Content || blob.is_empty() {
                     blob.discard();
                 }
-                return Err(self.run.store.blame(error));
+                return Err(self.run.store.with_repair(self.run.store.blame(error)));
             }
         };
         blob.publish()?;

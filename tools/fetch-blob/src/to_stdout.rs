@@ -53,7 +53,7 @@ pub(crate) fn stream(
                     return Err(error.hint(hint));
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(store.with_repair(error)),
         }
     };
     output.held.release().map_err(|cause| stream.write_error(&cause))?;

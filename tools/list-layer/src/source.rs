@@ -13,12 +13,12 @@ use std::vec;
 
 use common::descriptor::Descriptor;
 use common::digest::{Algorithm, Digest};
-use common::error::{Error, Result, Status, source_error};
+use common::error::{Error, Result, Status};
 use common::layers::{DiffIds, LayerLine, MAX_CONFIG, second_config};
 use common::lines::Lines;
 use common::manifest::diff_ids;
 use common::reference::StoreName;
-use common::verify::{BUFFER, Verifier};
+use common::verify::BUFFER;
 use common::{cli, stdio};
 use store::{Remote, Store};
 
@@ -90,7 +90,9 @@ impl Blobs {
     pub(crate) fn open<'a>(&'a self, layer: &Layer, budget: &'a Budget) -> Result<Stream<'a>> {
         let context = |error: Error| error.context(format_args!("layer {}", layer.name));
         let input = self.bytes(layer)?;
-        Stream::start(layer.clone(), input, budget).map_err(context)
+        // The store is open only if the layer is in it.
+        let repair = self.store.get().and_then(Store::repair);
+        Stream::start(layer.clone(), input, repair, budget).map_err(context)
     }
 
     /// Reads a layer in a regular file and returns its digest; `None` for any other layer.
@@ -177,21 +179,10 @@ impl Blobs {
     /// The diff IDs in an image config, whose bytes are verified.
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<Digest>> {
         let digest = &descriptor.digest;
-        let context = |error: Error| error.context(format_args!("image config {digest}"));
-        if descriptor.size > MAX_CONFIG {
-            let size = descriptor.size;
-            let what = format_args!("{size} bytes, larger than {MAX_CONFIG}");
-            return Err(context(Error::malformed(what)));
-        }
-        let mut bytes = Vec::new();
-        let input = self.blob(descriptor)?;
-        input
-            .take(MAX_CONFIG + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|cause| context(source_error(&cause)))?;
-        let mut verifier = Verifier::new(digest, Some(descriptor.size));
-        verifier.update(&bytes).and_then(|()| verifier.finish()).map_err(context)?;
-        diff_ids(&bytes).map_err(context)
+        let bytes = self.store()?.small_blob(descriptor, MAX_CONFIG);
+        bytes
+            .and_then(|bytes| diff_ids(&bytes))
+            .map_err(|error| error.context(format_args!("image config {digest}")))
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Stream<'a> {
     layer: Layer,
     input: Box<dyn Read + 'a>,
+    /// The hint for wrong bytes, if there is one.
+    repair: Option<String>,
     budget: &'a Budget,
     stored: Box<[u8]>,
     /// The number of stored bytes in the buffer, and of those that were decoded or passed on.
@@ -93,7 +95,7 @@ pub(crate) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Reads the first bytes of a layer.
+    /// Reads the first bytes of a layer. `repair` is the hint for wrong bytes, if there is one.
     ///
     /// # Errors
     /// Malformed if the layer is empty and no digest is expected, or if the compression is not
@@ -101,6 +103,7 @@ impl<'a> Stream<'a> {
     pub(crate) fn start(
         layer: Layer,
         input: Box<dyn Read + 'a>,
+        repair: Option<String>,
         budget: &'a Budget,
     ) -> Result<Stream<'a>> {
         let algorithm = |digest: &Option<Digest>| {
@@ -110,6 +113,7 @@ impl<'a> Stream<'a> {
         let mut stream = Stream {
             layer,
             input,
+            repair,
             budget,
             stored: vec![0; STORED].into_boxed_slice(),
             filled: 0,
@@ -177,7 +181,8 @@ impl<'a> Stream<'a> {
     pub(crate) fn verdict(self) -> Result<Verdict> {
         let digest = self.digest.finish();
         let diff_id = self.diff_id.map_or_else(|| digest.clone(), Hasher::finish);
-        check("digest", &digest, self.layer.digest.as_ref())?;
+        check("digest", &digest, self.layer.digest.as_ref())
+            .map_err(|error| wrong(error, self.repair.as_ref()))?;
         check("diff ID", &diff_id, self.layer.diff_id.as_ref())?;
         Ok(Verdict { digest, diff_id })
     }
@@ -202,7 +207,7 @@ impl<'a> Stream<'a> {
         }
         match check("digest", &self.digest.finish(), Some(&want)) {
             Ok(()) => (error, true),
-            Err(differs) => (differs, false),
+            Err(differs) => (wrong(differs, self.repair.as_ref()), false),
         }
     }
 
@@ -223,13 +228,15 @@ impl<'a> Stream<'a> {
         }
         self.read += self.filled as u64;
         self.digest.update(&self.stored[..self.filled]);
+        let differs = |got: std::fmt::Arguments<'_>, size: u64| {
+            let what = format_args!("size differs: got {got} bytes, want {size}");
+            Err(wrong(Error::content(what), self.repair.as_ref()))
+        };
         match want {
-            Some(size) if self.read > size => Err(Error::content(format_args!(
-                "size differs: got more than {size} bytes, want {size}"
-            ))),
-            Some(size) if self.filled < room && self.read < size => Err(Error::content(
-                format_args!("size differs: got {} bytes, want {size}", self.read),
-            )),
+            Some(size) if self.read > size => differs(format_args!("more than {size}"), size),
+            Some(size) if self.filled < room && self.read < size => {
+                differs(format_args!("{}", self.read), size)
+            }
             _ => Ok(self.filled > 0),
         }
     }
@@ -377,6 +384,14 @@ pub(crate) fn skip_data(entry: &Entry, reader: &mut Reader<Stream<'_>>) -> Resul
             return Ok(());
         }
         reader.consume(count);
+    }
+}
+
+/// Adds the hint to an error about wrong bytes.
+fn wrong(error: Error, repair: Option<&String>) -> Error {
+    match repair {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

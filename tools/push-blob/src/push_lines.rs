@@ -63,13 +63,13 @@ impl Run {
         Ok(descriptor)
     }
 
-    /// Adds the source's name to an error about wrong bytes of the source. Errors of the target
-    /// have the target's name already.
+    /// Adds the source's name, and a hint, to an error about wrong bytes of the source. Errors of
+    /// the target have the target's name already.
     fn of_source(&self, source: &Store, error: Error) -> Error {
         let is_targets = |name: &Repository| error.to_string().contains(&format!("{name}@"));
         let is_wrong = error.status() == Status::Content;
         if is_wrong && !self.target.repository().is_some_and(is_targets) {
-            return source.blame(error);
+            return source.with_repair(source.blame(error));
         }
         error
     }

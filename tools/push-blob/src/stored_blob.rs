@@ -41,9 +41,7 @@ fn open(layout: &Layout, descriptor: &Descriptor) -> Result<FileBytes> {
     let (file, size) = layout.open_blob(digest)?.ok_or_else(|| layout.absent(digest))?;
     if size != *want {
         let what = format_args!("{layout}: {digest}: size differs: got {size}, want {want}");
-        let hint =
-            format_args!("fetch-blob STORE --into {layout} --recheck fetches the blob again");
-        return Err(Error::content(what).hint(hint));
+        return Err(Error::content(what).hint(layout.repair()));
     }
     FileBytes::new(file, format!("{layout}: {digest}"))
 }

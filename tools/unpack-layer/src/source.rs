@@ -60,6 +60,7 @@ pub(crate) fn files(
             size: None,
             diff_id: diff_id.clone(),
             descriptor: None,
+            repair: None,
             arriving: None,
         }))
     })))
@@ -232,11 +233,11 @@ impl LineSource {
         let digest = descriptor.digest.clone();
         let size = descriptor.size;
         let name = format!("oci:{}: {digest}", self.dir.display());
+        let repair = self.layout()?.repair();
         let (input, arriving): (Box<dyn Read + Send>, _) = match self.open(&descriptor)? {
             Opened::Whole(_, got) if got != size => {
                 let what = format_args!("{name}: size differs: got {got}, want {size}");
-                return Err(Error::content(what)
-                    .hint("fetch-blob REPO --into oci:DIR fetches the layer again"));
+                return Err(Error::content(what).hint(repair));
             }
             Opened::Whole(blob, _) => (sequential(blob), None),
             Opened::Arriving(arriving) => (Box::new(arriving.reader()), Some(arriving)),
@@ -250,6 +251,7 @@ impl LineSource {
             size: Some(size),
             diff_id,
             descriptor: Some(descriptor),
+            repair: Some(repair),
             arriving,
         }))
     }
@@ -290,7 +292,8 @@ impl LineSource {
                 "image config {digest}: size differs: got {}, want {}",
                 bytes.len(),
                 descriptor.size
-            )));
+            ))
+            .hint(layout.repair()));
         }
         let ids = diff_ids(&bytes).map_err(|e| e.context(format_args!("image config {digest}")))?;
         self.diff_ids = Some(ids.clone());

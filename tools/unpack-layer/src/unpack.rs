@@ -203,11 +203,10 @@ fn check_digest(layer: &Layer, verdict: &Verdict) -> Result<()> {
     let checked = check("digest", &verdict.digest, layer.digest.as_ref());
     match &layer.arriving {
         Some(arriving) => checked.map_err(|error| arriving.verdict().unwrap_or(error)),
-        // The bytes in the layout are wrong.
-        None if layer.descriptor.is_some() => checked.map_err(|error| {
-            error.hint("fetch-blob REPO --into oci:DIR --recheck fetches the layer again")
+        None => checked.map_err(|error| match &layer.repair {
+            Some(hint) => error.hint(hint),
+            None => error,
         }),
-        None => checked,
     }
 }
 

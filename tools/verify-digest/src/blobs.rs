@@ -95,17 +95,16 @@ fn check_blob(layout: &Layout, descriptor: &Descriptor, progress: &Progress) -> 
         }
         return Err(layout.absent(digest));
     };
-    let repair = format_args!("fetch-blob STORE --into {layout} --recheck fetches the blob again");
     if size != descriptor.size {
         let what =
             format_args!("{layout}: {digest}: size differs: got {size}, want {}", descriptor.size);
-        return Err(Error::content(what).hint(repair));
+        return Err(Error::content(what).hint(layout.repair()));
     }
     let name = format!("{layout}: {digest}");
     progress.begin(Some(digest), Some(size), 0);
     let file = progress.counting(Some(digest.clone()), file);
     match verify(file, Verifier::new(digest, Some(size)), &name) {
-        Err(e) if e.status() == Status::Content => Err(e.context(layout).hint(repair)),
+        Err(e) if e.status() == Status::Content => Err(e.context(layout).hint(layout.repair())),
         Err(error) => Err(error),
         Ok(size) => {
             progress.done(digest, size, How::Verified);

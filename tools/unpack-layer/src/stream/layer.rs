@@ -24,6 +24,8 @@ pub(crate) struct LayerInput {
     pub(crate) diff_id: Option<Digest>,
     /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
+    /// The hint for wrong bytes, if there is one.
+    pub(crate) repair: Option<String>,
     /// The partial file, if the blob has not arrived yet.
     pub(crate) arriving: Option<Arriving>,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Layer {
     pub(crate) diff_id: Option<Digest>,
     /// The layer's descriptor line, if it had one.
     pub(crate) descriptor: Option<Descriptor>,
+    /// The hint for wrong bytes, if there is one.
+    pub(crate) repair: Option<String>,
     /// The partial file, if the blob had not arrived yet.
     pub(crate) arriving: Option<Arriving>,
     /// The compression, detected from the first bytes.

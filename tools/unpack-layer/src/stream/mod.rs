@@ -200,6 +200,7 @@ mod tests {
             size: None,
             diff_id: None,
             descriptor: None,
+            repair: None,
             arriving: None,
         }))
     }

@@ -145,6 +145,7 @@ impl Reading {
             digest: input.layer.digest.clone(),
             diff_id: input.layer.diff_id.clone(),
             descriptor: input.layer.descriptor.clone(),
+            repair: input.layer.repair.clone(),
             arriving: input.layer.arriving.clone(),
             compression,
         })))?;
