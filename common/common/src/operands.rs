@@ -62,7 +62,11 @@ impl Operands {
             return Some(line);
         }
         if error.status() == Usage {
-            return None;
+            let message = error.to_string();
+            return self
+                .host_hint()
+                .filter(|(host, _)| message.contains(*host))
+                .map(|(_, hint)| hint);
         }
         if let Some(dir) = self.remote.iter().find(|text| is_layout(text)) {
             return Some(format!("write oci:{dir} for a layout in that directory"));
@@ -70,9 +74,14 @@ impl Operands {
         if let Some(file) = self.remote.iter().find(|text| Path::new(text).is_file()) {
             return Some(format!("{file} is a file, but the tool read it as the name of an image"));
         }
+        self.host_hint().map(|(_, hint)| hint)
+    }
+
+    /// A host without a repository among the operands, and the hint about it.
+    fn host_hint(&self) -> Option<(&str, String)> {
         let host = self.remote.iter().find_map(|text| transports::lone_host(text))?;
         let hint = transports::host_hint(host);
-        Some(format!("{host} alone is a name on Docker Hub: {hint}"))
+        Some((host, format!("{host} alone is a name on Docker Hub: {hint}")))
     }
 }
 

@@ -52,8 +52,8 @@ pub(crate) fn refusal(text: &str) -> Option<String> {
     if text.parse::<Digest>().is_ok() {
         return Some("a digest, without a repository".to_owned());
     }
-    if text.ends_with('/') && lone_host(text).is_some() {
-        return Some("a host, without a repository".to_owned());
+    if let Some(host) = host_without_repository(text) {
+        return Some(format!("{host} is a host: expected {host}/REPOSITORY"));
     }
     is_path(text).then(|| "a path, not a reference".to_owned())
 }
@@ -71,6 +71,15 @@ pub(crate) fn lone_host(text: &str) -> Option<&str> {
     is_host.then_some(host)
 }
 
+/// The host, if the text can only be a host without a repository: there is a slash, or a port and a
+/// tag, and there may be a tag.
+fn host_without_repository(text: &str) -> Option<&str> {
+    let tagged = text.rsplit_once(':').and_then(|(before, _)| {
+        lone_host(before).filter(|host| before.ends_with('/') || host.contains(':'))
+    });
+    tagged.or_else(|| lone_host(text).filter(|_| text.ends_with('/')))
+}
+
 /// How to list the repositories of a host that was given without a repository.
 pub(crate) fn host_hint(host: &str) -> String {
     format!("list-repositories {host} lists the repositories of this host")
@@ -81,7 +90,8 @@ pub(crate) fn host_hint(host: &str) -> String {
 pub(crate) fn hint(text: &str, argument: &str) -> Option<String> {
     let is_digest = argument.contains("DIGEST");
     let wants_host = argument.contains("HOST");
-    if let Some(host) = lone_host(reference(text)) {
+    let name = reference(text);
+    if let Some(host) = lone_host(name).or_else(|| host_without_repository(name)) {
         return Some(if wants_host { format!("did you mean {host}") } else { host_hint(host) });
     }
     if wants_host

@@ -387,6 +387,52 @@ fn a_host_that_is_a_name_on_docker_hub_gets_a_hint_when_the_run_fails() {
     run.does_not_say("hint");
 }
 
+/// The hint of the option or of the missing tag would not help: the host is not the repository.
+#[test]
+fn a_host_in_an_error_of_usage_gets_the_same_hint() {
+    let scratch = Scratch::new();
+    scratch.write("m", Image::small().manifest.bytes);
+    for (args, host) in [
+        (&["put-manifest", "ghcr.io", "m"][..], "ghcr.io"),
+        (&["put-manifest", "localhost", "m"], "localhost"),
+        (&["put-manifest", "--by-digest", "localhost:5000", "m"], "localhost:5000"),
+        (&["push-blob", "oci:x", "--mount-from", "ghcr.io", "m"], "ghcr.io"),
+        (&["build-manifest", "--from", "ghcr.io"], "ghcr.io"),
+        (&["verify-digest", "--from", "ghcr.io"], "ghcr.io"),
+    ] {
+        let run = tool(args[0]).args(&args[1..]).dir(scratch.path()).run();
+        let hint = format!(
+            "{host} alone is a name on Docker Hub: list-repositories {host} lists the repositories \
+             of this host"
+        );
+        hints(&run, args[0], &hint);
+    }
+    let run = tool("put-manifest").args(["ghcr.io/app", "m"]).dir(scratch.path()).run();
+    let hint = "ghcr.io/app:TAG stores the manifest under a tag, --by-digest without one";
+    hints(&run, "put-manifest", hint);
+}
+
+/// A tag does not make a host a repository.
+#[test]
+fn a_host_with_a_tag_and_without_a_repository_is_refused_in_every_tool() {
+    for (operand, host) in [
+        ("ghcr.io/", "ghcr.io"),
+        ("ghcr.io/:1", "ghcr.io"),
+        ("localhost:5000/", "localhost:5000"),
+        ("localhost:5000/:1", "localhost:5000"),
+        ("localhost:5000:1", "localhost:5000"),
+        ("registry.example:443:latest", "registry.example:443"),
+        ("docker://localhost:5000:1", "localhost:5000"),
+    ] {
+        for name in ["put-manifest", "fetch-manifest", "list-tags", "fetch-token", "push-blob"] {
+            let run = tool(name).arg(operand).run();
+            let hint = format!("list-repositories {host} lists the repositories of this host");
+            hints(&run, name, &hint);
+            run.says(&format!(": {host} is a host: expected {host}/REPOSITORY\n"));
+        }
+    }
+}
+
 #[test]
 fn a_repository_where_a_host_is_expected_gets_list_tags_as_hint() {
     let run = tool("list-repositories").arg("localhost:1/app").run();
