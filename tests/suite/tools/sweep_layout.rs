@@ -184,6 +184,28 @@ fn the_layers_of_a_docker_schema_1_image_stay() {
     assert!(place.has(base) && place.has(top) && place.has(&manifest));
 }
 
+/// A registry requires also the blobs that are not layers of the image: those of throwaway entries
+/// and of repeated ones. list-blobs --recursive copies them into the layout.
+#[test]
+fn all_blobs_of_a_docker_schema_1_manifest_stay() {
+    let image = Image::small();
+    let [base, top] = &image.layers[..] else { unreachable!() };
+    let (repeated, throwaway) = (other("repeated"), other("throwaway"));
+    let entries = [
+        json!({"id": id('c'), "parent": id('b')}),
+        json!({"id": id('b'), "parent": id('a'), "throwaway": true}),
+        json!({"id": id('a')}),
+        json!({"id": id('a')}),
+    ];
+    let blobs = [&top.digest, &throwaway.digest, &repeated.digest, &base.digest];
+    let text = document(&blobs.map(String::as_str), &entries.map(|entry| entry.to_string()));
+    let manifest = Blob::json("application/vnd.docker.distribution.manifest.v1+json", &text);
+    let place = Place::of(&[]);
+    write_layout(&place.layout(), "old", &manifest, [base, top, &repeated, &throwaway]);
+    place.all_old();
+    place.sweep(&[]).ok().stdout(NOTHING);
+}
+
 #[test]
 fn referrers_of_what_stays_stay_without_an_entry() {
     let (image, gone) = (Image::small(), Image::big(10, 1).manifest);

@@ -108,9 +108,8 @@ impl Walk<'_> {
             Content::Index { manifests } => {
                 manifests.iter().try_for_each(|entry| self.visit(entry, depth + 1))
             }
-            Content::Schema1(image) => {
-                image.entries.iter().try_for_each(|entry| self.keep(&entry.blob))
-            }
+            // A registry requires all of them, even the blobs that are not layers of the image.
+            Content::Schema1(image) => image.blobs.iter().try_for_each(|blob| self.keep(blob)),
         }
     }
 
