@@ -43,13 +43,15 @@ impl Layout {
         self.ingest_dir().join(format!("{}-{}", digest.algorithm(), digest.hex()))
     }
 
-    /// The error for a blob that the layout does not have.
+    /// The error for a blob that the layout does not have, with the command that fetches it as the
+    /// hint.
     pub fn absent(&self, digest: &Digest) -> Error {
         if self.partial_path(digest).is_file() {
             let what = format_args!("{self}: no blob {digest}: it has not arrived yet");
             return Error::absent(what).hint(EARLY_HINT);
         }
         Error::absent(format_args!("{self}: no blob {digest}"))
+            .hint(format_args!("fetch-blob STORE --into {self} fetches the blob"))
     }
 
     /// The hint for a blob whose bytes or size are wrong: the command that fetches it again.
@@ -57,14 +59,16 @@ impl Layout {
         format!("fetch-blob STORE --into {self} --recheck fetches the blob again")
     }
 
-    /// Adds the hint to an error about a manifest whose bytes or size are wrong: the command that
-    /// fetches it again.
-    pub(crate) fn wrong_manifest(&self, digest: &Digest, error: Error) -> Error {
-        if error.status() != Status::Content {
-            return error;
-        }
+    /// Adds the hint to an error about a manifest that is missing, or whose bytes or size are
+    /// wrong: the command that fetches it.
+    pub(crate) fn with_manifest_hint(&self, digest: &Digest, error: Error) -> Error {
+        let again = match error.status() {
+            Status::Content => " again",
+            Status::Absent => "",
+            _ => return error,
+        };
         error.hint(format_args!(
-            "fetch-manifest REPO@{digest} --into {self} fetches the manifest again"
+            "fetch-manifest REPO@{digest} --into {self} fetches the manifest{again}"
         ))
     }
 
@@ -241,7 +245,7 @@ impl Layout {
     ) -> Result<(Vec<u8>, Manifest)> {
         let bytes = self
             .read_sized(descriptor, MAX_SIZE, schema1::has_size)
-            .map_err(|error| self.wrong_manifest(&descriptor.digest, error))?;
+            .map_err(|error| self.with_manifest_hint(&descriptor.digest, error))?;
         let name = format!("{self}@{}", descriptor.digest);
         let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type), &name, allowed)
             .map_err(|e| e.context(&name))?;

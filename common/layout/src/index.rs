@@ -216,7 +216,7 @@ impl Layout {
     fn describe(&self, digest: &Digest) -> Result<Descriptor> {
         let bytes = self
             .read_blob(digest, manifest::MAX_SIZE)
-            .map_err(|error| self.wrong_manifest(digest, error))?;
+            .map_err(|error| self.with_manifest_hint(digest, error))?;
         let parsed = Manifest::parse(&bytes, None, &digest.to_string(), Schema1::Allowed)
             .map_err(|e| e.context(format_args!("{self}@{digest}")))?;
         Ok(Descriptor::new(&parsed.media_type, digest.clone(), bytes.len() as u64))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blob of a layout has wrong bytes or a wrong size. Every tool that reads it shows the command
-//! that fetches it again, and this command mends the layout.
+//! A blob of a layout is missing, or has wrong bytes or a wrong size. Every tool that reads it
+//! shows the command that fetches it, and this command mends the layout.
 
 // Clippy's exemption for tests covers test functions only, not the helpers they share.
 #![allow(clippy::unwrap_used)]
@@ -44,6 +44,10 @@ impl Place {
             *bytes.last_mut().unwrap() ^= 1;
         }
         fs::write(self.dir.join("l/blobs").join(blob.digest.replace(':', "/")), bytes).unwrap();
+    }
+
+    fn remove(&self, blob: &Blob) {
+        fs::remove_file(self.dir.join("l/blobs").join(blob.digest.replace(':', "/"))).unwrap();
     }
 
     fn run(&self, command: &str) -> Run {
@@ -131,6 +135,50 @@ fn a_wrong_manifest_is_fetched_again() {
     let mend = format!("fetch-manifest REPO@{} --into oci:l", manifest.digest);
     place.hints(manifest, &commands, &format!("{mend} fetches the manifest again"));
     place.is_mended_by(&mend, "");
+}
+
+#[test]
+fn a_missing_blob_is_fetched() {
+    let place = Place::new();
+    let layer = &place.image.layers[0];
+    let fetch = "fetch-blob STORE --into oci:l";
+    place.remove(layer);
+    for command in [
+        "list-layer --from oci:l <lines",
+        "list-layer --extract platform --from oci:l <lines",
+        "unpack-layer --from oci:l new <lines",
+        "verify-digest --from oci:l <lines",
+        "push-blob oci:new --from oci:l <lines",
+        "fetch-blob oci:l --into oci:new <lines",
+    ] {
+        let name = command.split(' ').next().unwrap();
+        let run = place.run(command);
+        run.status(3).says(&format!("{name}: hint: {fetch} fetches the blob\n"));
+    }
+    place.is_mended_by(fetch, &layer.line());
+    place.remove(&place.image.config);
+    for command in ["list-layer --from oci:l <lines", "build-manifest --from oci:l <lines"] {
+        place.run(command).status(3).says(&format!("hint: {fetch} fetches the blob\n"));
+    }
+}
+
+#[test]
+fn a_missing_manifest_is_fetched() {
+    let place = Place::new();
+    let digest = &place.image.manifest.digest;
+    let fetch = format!("fetch-manifest REPO@{digest} --into oci:l");
+    place.remove(&place.image.manifest);
+    for command in [
+        "fetch-manifest -p linux/amd64 oci:l:all",
+        &format!("fetch-manifest oci:l@{digest}"),
+        "list-blobs --recursive --from oci:l i",
+        "build-index --from oci:l <manifest-line",
+    ] {
+        let name = command.split(' ').next().unwrap();
+        let run = place.run(command);
+        run.status(3).says(&format!("{name}: hint: {fetch} fetches the manifest\n"));
+    }
+    place.is_mended_by(&fetch, "");
 }
 
 /// The bytes of the layer are those of its digest, so fetching it again would not help.

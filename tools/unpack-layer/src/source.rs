@@ -263,13 +263,12 @@ impl LineSource {
         }
         match layout.open_blob(&descriptor.digest)? {
             Some((blob, size)) => Ok(Opened::Whole(blob, size)),
-            None => {
-                Err(layout.absent(&descriptor.digest).hint(if descriptor.is_non_distributable() {
-                    "fetch-blob REPO --into oci:DIR fetches the layer, if necessary from its urls"
-                } else {
-                    "fetch-blob REPO --into oci:DIR fetches the blob"
-                }))
+            None if descriptor.is_non_distributable() => {
+                Err(layout.absent(&descriptor.digest).hint(
+                    "fetch-blob REPO --into oci:DIR fetches the layer, if necessary from its urls",
+                ))
             }
+            None => Err(layout.absent(&descriptor.digest)),
         }
     }
 
