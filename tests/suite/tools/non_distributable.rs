@@ -154,7 +154,7 @@ fn a_layer_that_was_skipped_is_fetched_from_its_urls() {
     unpack()
         .status(3)
         .says(&image.layers[0].digest)
-        .says("hint: fetch-blob REPO --into oci:DIR fetches the layer");
+        .says("hint: fetch-blob STORE --into oci:l fetches the blob");
     let fetch = plain("fetch-blob").args([&registry.repo("app"), "--into", "oci:l"]);
     fetch.stdin(line(&image)).dir(scratch.path()).run().status(0);
     unpack().status(0);

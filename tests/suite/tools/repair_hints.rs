@@ -155,6 +155,11 @@ fn a_missing_blob_is_fetched() {
         let run = place.run(command);
         run.status(3).says(&format!("{name}: hint: {fetch} fetches the blob\n"));
     }
+    let foreign = layer.line().replace("layer.v1", "layer.nondistributable.v1");
+    assert_ne!(foreign, layer.line());
+    place.dir.write("foreign", foreign);
+    let run = place.run("unpack-layer --no-config --from oci:l new <foreign");
+    run.status(3).says(&format!("unpack-layer: hint: {fetch} fetches the blob\n"));
     place.is_mended_by(fetch, &layer.line());
     place.remove(&place.image.config);
     for command in ["list-layer --from oci:l <lines", "build-manifest --from oci:l <lines"] {

@@ -261,15 +261,9 @@ impl LineSource {
         if descriptor.early {
             return arriving::open(layout, descriptor);
         }
-        match layout.open_blob(&descriptor.digest)? {
-            Some((blob, size)) => Ok(Opened::Whole(blob, size)),
-            None if descriptor.is_non_distributable() => {
-                Err(layout.absent(&descriptor.digest).hint(
-                    "fetch-blob REPO --into oci:DIR fetches the layer, if necessary from its urls",
-                ))
-            }
-            None => Err(layout.absent(&descriptor.digest)),
-        }
+        let found = layout.open_blob(&descriptor.digest)?;
+        let (blob, size) = found.ok_or_else(|| layout.absent(&descriptor.digest))?;
+        Ok(Opened::Whole(blob, size))
     }
 
     fn config(&mut self, descriptor: Descriptor) -> Result<SourceItem> {
