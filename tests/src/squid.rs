@@ -65,6 +65,18 @@ impl Squid {
     }
 }
 
+impl Drop for Squid {
+    /// Removes the shared memory that squid makes for requests of several clients for one URL:
+    /// squid, when killed, leaves it behind.
+    fn drop(&mut self) {
+        let host = self.host();
+        let port = host.rsplit(':').next().unwrap_or(&host);
+        for part in ["metadata", "queues", "readers"] {
+            let _ = std::fs::remove_file(format!("/dev/shm/test{port}-cf__{part}.shm"));
+        }
+    }
+}
+
 fn config(setting: &Setting<'_>, dir: &Scratch, port: u16) -> String {
     let at = dir.path().display();
     let listen = match &setting.identity {
