@@ -102,6 +102,15 @@ impl Error {
         self
     }
 
+    /// The same failure with this hint, if there is one.
+    #[must_use]
+    pub fn optional_hint(self, hint: Option<impl fmt::Display>) -> Error {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// The same failure with `what` (the action or object that failed) in front of the message.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Error {

@@ -262,11 +262,7 @@ impl Manifest {
         match document.get("schemaVersion") {
             Some(Value::Number(number)) if number.as_u64() == Some(2) => {}
             None => {
-                let error = Error::malformed("no schemaVersion");
-                return Err(match foreign(&document) {
-                    Some(foreign) => error.hint(foreign),
-                    None => error,
-                });
+                return Err(Error::malformed("no schemaVersion").optional_hint(foreign(&document)));
             }
             Some(other) => {
                 let got = printable(&other.to_string());

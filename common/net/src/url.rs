@@ -221,11 +221,8 @@ pub struct Refusal {
 impl Refusal {
     /// The error, with `what` before the reason, and a hint if the user can allow the host.
     pub fn error(self, what: impl fmt::Display) -> Error {
-        let error = Error::malformed(format_args!("{what}: {}", self.why));
-        match self.allowable {
-            Some(host) => error.hint(self.options.allow(&host)),
-            None => error,
-        }
+        Error::malformed(format_args!("{what}: {}", self.why))
+            .optional_hint(self.allowable.map(|host| self.options.allow(&host)))
     }
 
     /// The refusal for a registry to which these options apply.

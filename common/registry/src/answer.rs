@@ -86,11 +86,11 @@ fn classify(response: &Response, body: &ErrorBody, what: &str) -> Failure {
         401 => {
             let refusal = response.refusal.clone().unwrap_or_else(refusal::unattributed);
             let error = Error::refused(format_args!("{text} ({})", refusal.words));
-            refusal::with_hint(error, &refusal).into()
+            error.optional_hint(refusal.hint).into()
         }
         403 => {
             let refusal = response.refusal.clone().unwrap_or_else(refusal::unattributed);
-            refusal::with_hint(Error::refused(text), &refusal).into()
+            Error::refused(text).optional_hint(refusal.hint).into()
         }
         407 | 451 => Error::refused(text).into(),
         404 | 410 => Error::absent(text).into(),

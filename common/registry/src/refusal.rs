@@ -47,13 +47,5 @@ pub(crate) fn by_token_server(found: &Lookup, peer: &Peer, host: &str) -> Refusa
 
 /// The error for a refusal. `what` names the refused resource.
 pub(crate) fn error(what: &str, refusal: &Refusal) -> Error {
-    with_hint(Error::refused(format_args!("{what}: {}", refusal.words)), refusal)
-}
-
-/// Adds the refusal's hint to an error.
-pub(crate) fn with_hint(error: Error, refusal: &Refusal) -> Error {
-    match &refusal.hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    Error::refused(format_args!("{what}: {}", refusal.words)).optional_hint(refusal.hint.as_ref())
 }

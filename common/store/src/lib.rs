@@ -117,10 +117,8 @@ impl Store {
     /// wrong.
     #[must_use]
     pub fn with_repair(&self, error: Error) -> Error {
-        match self.repair().filter(|_| error.status() == Status::Content) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        let repair = self.repair().filter(|_| error.status() == Status::Content);
+        error.optional_hint(repair)
     }
 
     /// The retry budget for reading from this store. A layout gets a single attempt.

@@ -182,7 +182,7 @@ impl<'a> Stream<'a> {
         let digest = self.digest.finish();
         let diff_id = self.diff_id.map_or_else(|| digest.clone(), Hasher::finish);
         check("digest", &digest, self.layer.digest.as_ref())
-            .map_err(|error| wrong(error, self.repair.as_ref()))?;
+            .map_err(|error| error.optional_hint(self.repair.as_ref()))?;
         check("diff ID", &diff_id, self.layer.diff_id.as_ref())?;
         Ok(Verdict { digest, diff_id })
     }
@@ -207,7 +207,7 @@ impl<'a> Stream<'a> {
         }
         match check("digest", &self.digest.finish(), Some(&want)) {
             Ok(()) => (error, true),
-            Err(differs) => (wrong(differs, self.repair.as_ref()), false),
+            Err(differs) => (differs.optional_hint(self.repair.as_ref()), false),
         }
     }
 
@@ -230,7 +230,7 @@ impl<'a> Stream<'a> {
         self.digest.update(&self.stored[..self.filled]);
         let differs = |got: std::fmt::Arguments<'_>, size: u64| {
             let what = format_args!("size differs: got {got} bytes, want {size}");
-            Err(wrong(Error::content(what), self.repair.as_ref()))
+            Err(Error::content(what).optional_hint(self.repair.as_ref()))
         };
         match want {
             Some(size) if self.read > size => differs(format_args!("more than {size}"), size),
@@ -384,14 +384,6 @@ pub(crate) fn skip_data(entry: &Entry, reader: &mut Reader<Stream<'_>>) -> Resul
             return Ok(());
         }
         reader.consume(count);
-    }
-}
-
-/// Adds the hint to an error about wrong bytes.
-fn wrong(error: Error, repair: Option<&String>) -> Error {
-    match repair {
-        Some(hint) => error.hint(hint),
-        None => error,
     }
 }
 

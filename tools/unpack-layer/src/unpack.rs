@@ -203,10 +203,7 @@ fn check_digest(layer: &Layer, verdict: &Verdict) -> Result<()> {
     let checked = check("digest", &verdict.digest, layer.digest.as_ref());
     match &layer.arriving {
         Some(arriving) => checked.map_err(|error| arriving.verdict().unwrap_or(error)),
-        None => checked.map_err(|error| match &layer.repair {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }),
+        None => checked.map_err(|error| error.optional_hint(layer.repair.as_ref())),
     }
 }
 

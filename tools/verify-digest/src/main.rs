@@ -157,12 +157,9 @@ fn run(cli: Cli) -> Result<()> {
 fn typed_digest(text: &OsStr) -> Result<Digest> {
     let text = text.to_string_lossy();
     text.parse().map_err(|why| {
-        let error = Error::usage(why);
-        match Algorithm::ALL.into_iter().find(|a| format!("{a}:{text}").parse::<Digest>().is_ok()) {
-            Some(algorithm) => {
-                error.hint(format_args!("a digest names its algorithm: {algorithm}:{text}"))
-            }
-            None => error,
-        }
+        let complete = Algorithm::ALL.map(|algorithm| format!("{algorithm}:{text}"));
+        let digest = complete.iter().find(|digest| digest.parse::<Digest>().is_ok());
+        let hint = digest.map(|digest| format!("a digest names its algorithm: {digest}"));
+        Error::usage(why).optional_hint(hint)
     })
 }

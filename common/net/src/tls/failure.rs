@@ -181,11 +181,7 @@ fn tls_error(error: &rustls::Error, options: Options) -> Error {
     match error {
         Tls::InvalidCertificate(reason) => distrusted(reason),
         Tls::InvalidMessage(_) => {
-            let error = Error::malformed("the response is not TLS");
-            match options.without_tls() {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+            Error::malformed("the response is not TLS").optional_hint(options.without_tls())
         }
         Tls::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
