@@ -62,14 +62,17 @@ impl Layout {
     /// Adds the hint to an error about a manifest that is missing, or whose bytes or size are
     /// wrong: the command that fetches it.
     pub(crate) fn with_manifest_hint(&self, digest: &Digest, error: Error) -> Error {
-        let again = match error.status() {
-            Status::Content => " again",
-            Status::Absent => "",
-            _ => return error,
-        };
-        error.hint(format_args!(
-            "fetch-manifest REPO@{digest} --into {self} fetches the manifest{again}"
-        ))
+        let fetch = self.fetch_manifest_hint(digest);
+        match error.status() {
+            Status::Content => error.hint(format_args!("{fetch} again")),
+            Status::Absent => error.hint(fetch),
+            _ => error,
+        }
+    }
+
+    /// The hint for a manifest that the layout does not have: the command that fetches it.
+    pub fn fetch_manifest_hint(&self, digest: &Digest) -> String {
+        format!("fetch-manifest REPO@{digest} --into {self} fetches the manifest")
     }
 
     /// Checks whether the layout has a blob, before the caller writes the blob or relies on it.

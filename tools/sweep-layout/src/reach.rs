@@ -126,7 +126,7 @@ impl Walk<'_> {
         let error =
             Error::malformed(format_args!("{layout}: no manifest {digest}: nothing is removed"));
         Err(if depth == 0 {
-            error.hint("fetch-manifest REPO@DIGEST --into oci:DIR fetches the manifest again")
+            error.hint(layout.fetch_manifest_hint(digest))
         } else {
             error.hint("--allow-missing skips missing manifests that an index names")
         })
